@@ -1,0 +1,31 @@
+//! Build script: the revision and compiler that `--version` and `iperf3_exporter_build_info` name.
+//!
+//! A packager without a git checkout sets `IPERF3_EXPORTER_REVISION`; without either the revision is `unknown`.
+
+use std::process::Command;
+
+fn main() {
+    let revision = std::env::var("IPERF3_EXPORTER_REVISION")
+        .ok()
+        .or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]))
+        .unwrap_or_else(|| "unknown".to_owned());
+    let rustc = std::env::var("RUSTC")
+        .ok()
+        .and_then(|rustc| output(&rustc, &["--version"]))
+        .and_then(|line| line.split(' ').nth(1).map(str::to_owned))
+        .unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo::rustc-env=EXPORTER_REVISION={revision}");
+    println!("cargo::rustc-env=EXPORTER_RUSTC={rustc}");
+    println!("cargo::rerun-if-env-changed=IPERF3_EXPORTER_REVISION");
+    // `logs/HEAD` changes at each commit, `HEAD` only at a change of branch.
+    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    println!("cargo::rerun-if-changed=src/build.rs");
+}
+
+/// The first line that `program` prints, when it succeeds and prints one.
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.lines().next()?.trim();
+    (output.status.success() && !line.is_empty()).then(|| line.to_owned())
+}

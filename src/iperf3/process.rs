@@ -1,0 +1,415 @@
+//! One run of a child under a deadline, with bounded capture, in the calling thread.
+//!
+//! Knows processes; must not know what iperf3 prints. Designs not taken:
+//! - Threads that read the pipes: a grandchild that keeps a pipe open would keep the thread, and joining it
+//!   would hang the probe. Here poll(2) waits for both pipes with a timeout.
+//! - `Child::wait_with_output`: no deadline, no limit on the output.
+//! - A pidfd to learn of the child's end: Linux 5.3 and later only. The pipes' end tells in every usual case, and
+//!   a tick covers a grandchild that outlives the child and keeps them open.
+//! - Keeping the last bytes of too much output: a report that was cut is not a report.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::probe::lock::Cancel;
+use crate::sys::{self, End};
+
+/// Most bytes that are taken from standard output and standard error together. The largest report that
+/// `command` asks for is under 4 MiB.
+pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+/// What the child has between SIGTERM and SIGKILL: iperf3 tells its server within one round trip.
+const GRACE: Duration = Duration::from_millis(500);
+/// How often the child's end and a cancellation are looked for while the pipes say nothing.
+const TICK: Duration = Duration::from_millis(100);
+/// The first such look after the pipes' end, when the child is all but gone; each further one doubles up to `TICK`.
+const FIRST_TICK_AFTER_OUTPUT: Duration = Duration::from_millis(1);
+/// How long a killed child may take to be reaped before a thread of its own waits for it: one that hangs in the
+/// kernel does not die of SIGKILL at once.
+const REAP: Duration = Duration::from_secs(1);
+/// A reaper only waits.
+const REAPER_STACK_BYTES: usize = 32 * 1024;
+/// Bytes taken from a pipe at a time: a report of a short test in one piece.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Variables that the child keeps: where to find libraries and where temporary files go (iperf3 makes one a
+/// stream). Everything else of this process' environment is none of iperf3's business.
+const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"];
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By a signal that was not sent from here.
+    Killed(i32),
+    /// It was ended at its deadline.
+    DeadlinePassed,
+    /// It was ended because nobody wants the result any more.
+    Cancelled,
+    /// It was ended because it printed more than `OUTPUT_LIMIT_BYTES`.
+    TooMuchOutput,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// How it ended.
+    pub(crate) ended: Ended,
+    /// Standard output.
+    pub(crate) stdout: Vec<u8>,
+    /// Standard error.
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped.
+///
+/// # Errors
+/// When the program cannot be started, with the system's reason.
+pub(crate) fn run(
+    program: &Path,
+    arguments: &[String],
+    deadline: Instant,
+    cancel: &Cancel,
+) -> io::Result<Finished> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(
+            KEPT_VARIABLES
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        // iperf3's messages are matched by their English words.
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A group of its own: a wrapper script's children are ended with it.
+        .process_group(0)
+        .spawn()?;
+    let mut output = Output::of(&mut child);
+    let (ended, reaped) = watch(&mut child, &mut output, deadline, cancel);
+    if !reaped {
+        // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the child
+        // stays a zombie until this process ends, which harms nobody.
+        let _ = thread::Builder::new()
+            .stack_size(REAPER_STACK_BYTES)
+            .spawn(move || child.wait());
+    }
+    Ok(Finished {
+        ended,
+        stdout: output.stdout,
+        stderr: output.stderr,
+    })
+}
+
+/// Why a child is being ended.
+#[derive(Clone, Copy)]
+struct Ending {
+    why: Ended,
+    kill_at: Instant,
+    killed: bool,
+}
+
+/// Follows the child to its end. The second value says whether it was reaped.
+fn watch(
+    child: &mut Child,
+    output: &mut Output,
+    deadline: Instant,
+    cancel: &Cancel,
+) -> (Ended, bool) {
+    let mut ending: Option<Ending> = None;
+    let mut tick = FIRST_TICK_AFTER_OUTPUT;
+    loop {
+        let now = Instant::now();
+        match &mut ending {
+            Some(end) if end.killed && now >= end.kill_at + REAP => return (end.why, false),
+            Some(end) if !end.killed && now >= end.kill_at => {
+                sys::signal_group(child, End::AtOnce);
+                end.killed = true;
+            }
+            Some(_) => {}
+            None => {
+                if let Some(why) = reason_to_end(output, deadline, cancel, now) {
+                    sys::signal_group(child, End::Politely);
+                    ending = Some(Ending {
+                        why,
+                        kill_at: now + GRACE,
+                        killed: false,
+                    });
+                }
+            }
+        }
+        let next_event = match ending {
+            None => deadline,
+            Some(end) if end.killed => end.kill_at + REAP,
+            Some(end) => end.kill_at,
+        };
+        let mut pause = next_event.saturating_duration_since(now).min(TICK);
+        if output.is_over() {
+            pause = pause.min(tick);
+            tick = (tick * 2).min(TICK);
+        }
+        let has_news = output.wait(pause);
+        // While bytes flow the child lives, and asking would cost a system call for each piece.
+        if (!has_news || output.is_over())
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            // What lies in the pipes is the child's last words; what a grandchild may still write is not waited for.
+            while output.wait(Duration::ZERO) {}
+            let ended = match ending {
+                Some(end) => end.why,
+                None if output.is_too_much => Ended::TooMuchOutput,
+                None => natural_end(status),
+            };
+            return (ended, true);
+        }
+    }
+}
+
+fn reason_to_end(
+    output: &Output,
+    deadline: Instant,
+    cancel: &Cancel,
+    now: Instant,
+) -> Option<Ended> {
+    if output.is_too_much {
+        Some(Ended::TooMuchOutput)
+    } else if cancel.is_set() {
+        Some(Ended::Cancelled)
+    } else {
+        (now >= deadline).then_some(Ended::DeadlinePassed)
+    }
+}
+
+fn natural_end(status: ExitStatus) -> Ended {
+    match status.code() {
+        Some(code) => Ended::Exited(code),
+        None => Ended::Killed(status.signal().unwrap_or_default()),
+    }
+}
+
+/// Both pipes and what has come out of them.
+struct Output {
+    stdout_pipe: Option<ChildStdout>,
+    stderr_pipe: Option<ChildStderr>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    chunk: Vec<u8>,
+    is_too_much: bool,
+}
+
+impl Output {
+    fn of(child: &mut Child) -> Self {
+        Self {
+            stdout_pipe: child.stdout.take(),
+            stderr_pipe: child.stderr.take(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            chunk: vec![0; CHUNK_BYTES],
+            is_too_much: false,
+        }
+    }
+
+    /// Nothing can come any more.
+    fn is_over(&self) -> bool {
+        self.stdout_pipe.is_none() && self.stderr_pipe.is_none()
+    }
+
+    /// Takes what comes within `timeout`; whether there was anything, the end of a pipe included.
+    fn wait(&mut self, timeout: Duration) -> bool {
+        let pipes: [Option<BorrowedFd<'_>>; 2] = [
+            self.stdout_pipe.as_ref().map(AsFd::as_fd),
+            self.stderr_pipe.as_ref().map(AsFd::as_fd),
+        ];
+        let open: Vec<BorrowedFd<'_>> = pipes.iter().flatten().copied().collect();
+        if open.is_empty() {
+            thread::sleep(timeout);
+            return false;
+        }
+        let Ok(ready) = sys::readable(&open, timeout) else {
+            // poll(2) fails for want of kernel memory only; the ticks go on, and the deadline still holds.
+            thread::sleep(timeout);
+            return false;
+        };
+        let mut ready = ready.into_iter();
+        let [stdout_is_ready, stderr_is_ready] =
+            pipes.map(|pipe| pipe.is_some() && ready.next().unwrap_or(false));
+        if stdout_is_ready {
+            take(&mut self.stdout_pipe, &mut self.stdout, &mut self.chunk);
+        }
+        if stderr_is_ready {
+            take(&mut self.stderr_pipe, &mut self.stderr, &mut self.chunk);
+        }
+        if self.stdout.len() + self.stderr.len() > OUTPUT_LIMIT_BYTES {
+            // The pipes are closed, so that the child cannot go on, and its words are given back at once.
+            self.is_too_much = true;
+            self.stdout_pipe = None;
+            self.stderr_pipe = None;
+            self.stdout = Vec::new();
+            self.stderr = Vec::new();
+        }
+        stdout_is_ready || stderr_is_ready
+    }
+}
+
+/// Takes one piece out of a pipe that has one; at its end the pipe is closed.
+fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
+    let Some(open) = pipe else { return };
+    match open.read(chunk) {
+        Ok(length) if length > 0 => text.extend(chunk.iter().take(length)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Ok(_) | Err(_) => *pipe = None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ended, Finished, OUTPUT_LIMIT_BYTES, run};
+    use crate::probe::lock::Cancel;
+    use std::path::Path;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// Long enough never to be what ends a test.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        run(
+            Path::new("/bin/sh"),
+            &arguments,
+            Instant::now() + limit,
+            cancel,
+        )
+        .unwrap()
+    }
+
+    fn is_gone(pid: &[u8]) -> bool {
+        let pid = String::from_utf8(pid.to_vec()).unwrap();
+        !Path::new(&format!("/proc/{}", pid.trim())).exists()
+    }
+
+    #[test]
+    fn both_outputs_and_the_status_are_kept() {
+        let run = shell("echo out; echo err >&2; exit 3", LONG, &Cancel::default());
+        assert_eq!(run.ended, Ended::Exited(3));
+        assert_eq!(
+            (run.stdout, run.stderr),
+            (b"out\n".to_vec(), b"err\n".to_vec())
+        );
+    }
+
+    #[test]
+    fn the_environment_is_fixed_and_stdin_is_empty() {
+        let run = shell(
+            "cat; env | grep -v '^PATH\\|^HOME\\|^PWD\\|^_\\|^SHLVL\\|^OLDPWD\\|TMP\\|TEMP\\|LD_LIBRARY'",
+            LONG,
+            &Cancel::default(),
+        );
+        assert_eq!(String::from_utf8(run.stdout).unwrap(), "LC_ALL=C\n");
+    }
+
+    #[test]
+    fn a_signal_not_ours_is_told_apart() {
+        let run = shell("kill -9 $$", LONG, &Cancel::default());
+        assert_eq!(run.ended, Ended::Killed(9));
+    }
+
+    #[test]
+    fn the_deadline_ends_a_child_politely() {
+        let run = shell(
+            "trap 'echo told; exit 0' TERM; echo $$ >&2; while :; do sleep 0.01; done",
+            Duration::from_millis(200),
+            &Cancel::default(),
+        );
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        assert_eq!(run.stdout, b"told\n");
+        assert!(is_gone(&run.stderr));
+    }
+
+    #[test]
+    fn a_child_that_ignores_sigterm_is_killed_and_reaped() {
+        let run = shell(
+            "trap '' TERM; echo $$; while :; do sleep 0.01; done",
+            Duration::from_millis(100),
+            &Cancel::default(),
+        );
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        assert!(is_gone(&run.stdout));
+    }
+
+    #[test]
+    fn a_wrappers_own_child_is_ended_too() {
+        let run = shell(
+            "sleep 600 & echo $!; wait",
+            Duration::from_millis(100),
+            &Cancel::default(),
+        );
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        // Told at the same moment as the wrapper; init reaps it.
+        while !is_gone(&run.stdout) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nothing_waits_for_a_grandchild_that_keeps_the_pipes() {
+        // setsid: out of the group, so that nobody tells it to end.
+        let run = shell("setsid sleep 5 & echo $!; exit 4", LONG, &Cancel::default());
+        assert_eq!(run.ended, Ended::Exited(4));
+        assert!(
+            !is_gone(&run.stdout),
+            "the grandchild was to outlive the run"
+        );
+    }
+
+    #[test]
+    fn a_child_that_closes_its_outputs_still_has_its_deadline() {
+        let run = shell(
+            "exec >&- 2>&-; exec sleep 600",
+            Duration::from_millis(100),
+            &Cancel::default(),
+        );
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+    }
+
+    #[test]
+    fn too_much_output_is_an_error_and_ends_the_child() {
+        let run = shell("exec cat /dev/zero", LONG, &Cancel::default());
+        assert_eq!(run.ended, Ended::TooMuchOutput);
+        assert!(run.stdout.is_empty());
+        let run = shell(
+            &format!("head -c {OUTPUT_LIMIT_BYTES} /dev/zero"),
+            LONG,
+            &Cancel::default(),
+        );
+        assert_eq!(run.ended, Ended::Exited(0));
+        assert_eq!(run.stdout.len(), OUTPUT_LIMIT_BYTES);
+    }
+
+    #[test]
+    fn a_cancelled_run_ends() {
+        let cancel = Cancel::default();
+        let own = cancel.clone();
+        let runner = thread::spawn(move || shell("exec sleep 600", LONG, &own).ended);
+        cancel.set();
+        assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_started_says_why() {
+        let error = run(
+            Path::new("/nonexistent/iperf3"),
+            &[],
+            Instant::now() + LONG,
+            &Cancel::default(),
+        );
+        assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,282 @@
+//! Why a test failed, in the fixed words of the contract.
+//!
+//! Knows iperf3's error messages over its versions; must not know where a reason is shown. The messages are
+//! those of `tests/fixtures` and of iperf_error.c; iperf3 puts the system's text (`strerror`, `gai_strerror`)
+//! behind its own, of glibc or of musl.
+
+/// Why a test failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Nothing listens on the server's port.
+    Refused,
+    /// No way to the server.
+    Unreachable,
+    /// The name has no address.
+    UnknownHost,
+    /// No answer to the connection attempt.
+    ConnectTimeout,
+    /// The server runs another test.
+    Busy,
+    /// The server wants other credentials.
+    Auth,
+    /// The iperf3 at either end cannot do it.
+    Unsupported,
+    /// The control connection or the server went away.
+    Interrupted,
+    /// The test was not over at its deadline.
+    Timeout,
+    /// iperf3 was ended by a signal not ours.
+    Killed,
+    /// This machine: bind address, device, permissions, resources.
+    Local,
+    /// What iperf3 printed is no report.
+    BadOutput,
+    /// There is no iperf3 here.
+    NotFound,
+    /// None of these.
+    Other,
+}
+
+impl Reason {
+    /// Each with its label value and what an operator does about it, in the order of the documentation.
+    pub(crate) const ALL: &[(Self, &str, &str)] = &[
+        (
+            Self::Refused,
+            "refused",
+            "Nothing listens on that port: start `iperf3 -s` there, check the port.",
+        ),
+        (
+            Self::Unreachable,
+            "unreachable",
+            "No route to the server: check addresses, routes and the link.",
+        ),
+        (
+            Self::UnknownHost,
+            "unknown_host",
+            "The name does not resolve on the exporter's host: check it and the DNS.",
+        ),
+        (
+            Self::ConnectTimeout,
+            "connect_timeout",
+            "No answer to the connection attempt, or UDP is blocked on the way: check firewalls.",
+        ),
+        (
+            Self::Busy,
+            "busy",
+            "The server runs another test: spread the scrapes, or give each prober its own server port.",
+        ),
+        (
+            Self::Auth,
+            "auth",
+            "The server asks for a user and password.",
+        ),
+        (
+            Self::Unsupported,
+            "unsupported",
+            "The iperf3 at one end is too old for a parameter or refuses it: update it.",
+        ),
+        (
+            Self::Interrupted,
+            "interrupted",
+            "The server or the control connection went away during the test; iperf3 3.19 and later also close it \
+             when they refuse a password.",
+        ),
+        (
+            Self::Timeout,
+            "timeout",
+            "The test was not over at its deadline: a frozen server, a dead link, or too short a scrape timeout.",
+        ),
+        (
+            Self::Killed,
+            "killed",
+            "A signal from elsewhere ended iperf3: the out-of-memory killer, an operator, or a crash.",
+        ),
+        (
+            Self::Local,
+            "local",
+            "The exporter's own host: the bind address or device is not there, a permission or a resource is missing.",
+        ),
+        (
+            Self::BadOutput,
+            "bad_output",
+            "What iperf3 printed is not a report: check `--iperf3.path`.",
+        ),
+        (
+            Self::NotFound,
+            "not_found",
+            "There is no iperf3 on the exporter's host: install it, or set `--iperf3.path`.",
+        ),
+        (
+            Self::Other,
+            "other",
+            "Read the log: the line has iperf3's own words. iperf3 before 3.11 does not say why it could not connect.",
+        ),
+    ];
+
+    /// The value of the label `reason`.
+    pub(crate) fn label(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find_map(|(reason, label, _)| (*reason == self).then_some(*label))
+            .unwrap_or("other")
+    }
+}
+
+/// Pieces of lower-case messages and what they mean; the first match counts, so what is more special stands first.
+const MESSAGES: &[(&str, Reason)] = &[
+    // iperf3's own refusals.
+    ("server is busy", Reason::Busy),
+    ("authorization failed", Reason::Auth),
+    ("authentication", Reason::Auth),
+    ("unrecognized option", Reason::Unsupported),
+    ("invalid option", Reason::Unsupported),
+    ("unknown option", Reason::Unsupported),
+    ("parameter error", Reason::Unsupported),
+    ("tcp_congestion", Reason::Unsupported),
+    ("not supported", Reason::Unsupported),
+    ("unsupported", Reason::Unsupported),
+    ("larger than server limit", Reason::Unsupported),
+    ("maximum permitted", Reason::Unsupported),
+    // Ended from outside, at this end and at the other one.
+    ("client has terminated", Reason::Killed),
+    ("server has terminated", Reason::Interrupted),
+    // A mapped address, a device or a socket that this machine does not give.
+    ("cannot assign requested address", Reason::Local),
+    ("address not available", Reason::Local),
+    ("address already in use", Reason::Local),
+    ("address in use", Reason::Local),
+    ("no such device", Reason::Local),
+    ("permission denied", Reason::Local),
+    ("operation not permitted", Reason::Local),
+    ("too many open files", Reason::Local),
+    ("no file descriptors available", Reason::Local),
+    ("cannot allocate memory", Reason::Local),
+    ("out of memory", Reason::Local),
+    ("no buffer space", Reason::Local),
+    ("no space left", Reason::Local),
+    ("read-only file system", Reason::Local),
+    ("unable to create a new stream", Reason::Local),
+    ("unable to bind", Reason::Local),
+    // The way to the server.
+    ("connection refused", Reason::Refused),
+    ("network is unreachable", Reason::Unreachable),
+    ("network unreachable", Reason::Unreachable),
+    ("no route to host", Reason::Unreachable),
+    ("host is unreachable", Reason::Unreachable),
+    ("host is down", Reason::Unreachable),
+    ("network is down", Reason::Unreachable),
+    ("name or service not known", Reason::UnknownHost),
+    ("name does not resolve", Reason::UnknownHost),
+    ("name resolution", Reason::UnknownHost),
+    ("name has no usable address", Reason::UnknownHost),
+    ("no address associated", Reason::UnknownHost),
+    ("nodename nor servname", Reason::UnknownHost),
+    ("to server: try again", Reason::UnknownHost),
+    ("operation now in progress", Reason::ConnectTimeout),
+    ("operation in progress", Reason::ConnectTimeout),
+    // A UDP stream's first datagram had no answer for 30 seconds.
+    (
+        "stream socket: resource temporarily unavailable",
+        Reason::ConnectTimeout,
+    ),
+    ("stream socket: try again", Reason::ConnectTimeout),
+];
+
+/// Signs that a control connection broke.
+const BREAKS: &[&str] = &[
+    "control socket has closed",
+    "broken pipe",
+    "connection reset",
+    "connection timed out",
+    "operation timed out",
+    "unable to receive control message",
+    "unable to send control message",
+    "unable to receive results",
+    "unable to send results",
+    "unable to read from stream",
+    "unable to write to stream",
+];
+
+/// The reason behind iperf3's words; `started` says that its streams were connected.
+pub(crate) fn of_message(message: &str, started: bool) -> Reason {
+    let text = message.to_ascii_lowercase();
+    if let Some((_, reason)) = MESSAGES.iter().find(|(piece, _)| text.contains(piece)) {
+        return *reason;
+    }
+    let timed_out = text.contains("timed out");
+    if timed_out && text.contains("unable to connect") {
+        return Reason::ConnectTimeout;
+    }
+    // Before 3.11 iperf3 goes on after a connect that failed, with no socket: the cause is lost.
+    if text.contains("bad file descriptor") {
+        return Reason::Other;
+    }
+    // Before 3.11 a busy server's refusal is not read: the next write finds the connection closed.
+    if !started && text.contains("control message: broken pipe") {
+        return Reason::Busy;
+    }
+    if BREAKS.iter().any(|piece| text.contains(piece)) {
+        return Reason::Interrupted;
+    }
+    Reason::Other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, of_message};
+
+    #[test]
+    fn each_reason_is_in_the_table_once() {
+        for (index, (reason, label, help)) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.label(), *label);
+            assert!(help.ends_with('.'));
+            assert!(
+                !Reason::ALL[..index]
+                    .iter()
+                    .any(|(other, ..)| other == reason)
+            );
+        }
+        assert_eq!(Reason::ALL.len(), Reason::Other as usize + 1);
+    }
+
+    #[test]
+    fn messages_of_glibc_and_musl_mean_the_same() {
+        for (message, reason) in [
+            (
+                "unable to connect to server: Connection refused",
+                Reason::Refused,
+            ),
+            (
+                "unable to connect to server: Operation timed out",
+                Reason::ConnectTimeout,
+            ),
+            (
+                "unable to connect to server: Name does not resolve",
+                Reason::UnknownHost,
+            ),
+            (
+                "unable to connect to server: Host is unreachable",
+                Reason::Unreachable,
+            ),
+            (
+                "unable to connect to server: Address not available",
+                Reason::Local,
+            ),
+            (
+                "unable to receive control message: Connection timed out",
+                Reason::Interrupted,
+            ),
+            ("the server has terminated", Reason::Interrupted),
+            ("something new", Reason::Other),
+        ] {
+            assert_eq!(of_message(message, false), reason, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_means_busy_only_before_the_test() {
+        let message = "unable to send control message: Broken pipe";
+        assert_eq!(of_message(message, false), Reason::Busy);
+        assert_eq!(of_message(message, true), Reason::Interrupted);
+    }
+}

@@ -1,0 +1,8 @@
+//! Metrics: tables that turn a probe or the exporter's own state into families, and the text format.
+//!
+//! Must not know processes of iperf3 or sockets. To add a metric is to add a row to a table.
+
+pub(crate) mod own;
+pub(crate) mod probe;
+mod process;
+pub(crate) mod text;

@@ -1,0 +1,419 @@
+//! The test lock: one holder at a time, strictly first come, first served, with a bounded wait.
+//!
+//! Must not know what it protects. The queue is the truth and a notification only says "look again": whoever
+//! stands first when the lock is free takes it. A waiter that gives up leaves the queue and makes the next one
+//! look, so no wake-up can be lost with it. (Refused: handing the lock over inside the notification, as a
+//! semaphore does. A waiter that times out at that moment would take the hand-over with it.)
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::sync;
+
+/// Says that whoever waits or runs for this request need not go on. Once set it stays so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Sets it. Waiters in a lock see it after [`TestLock::look_again`].
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is set.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Why a waiter left without the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GaveUp {
+    /// It waited as long as a waiter may.
+    WaitedTooLong,
+    /// What remains of its scrape cannot hold its test any more.
+    NoTimeLeft,
+    /// Nobody wants the result any more.
+    Cancelled,
+}
+
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
+            Self::NoTimeLeft => "what remains of the scrape timeout cannot hold the test any more",
+            Self::Cancelled => "the request was given up",
+        })
+    }
+}
+
+/// How long a waiter waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// The longest wait, whatever the scrape allows.
+    pub(crate) longest: Instant,
+    /// The last moment at which the lock is still of use.
+    pub(crate) latest_start: Option<Instant>,
+}
+
+/// Who holds the lock, or waits for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Who it is.
+    pub(crate) name: String,
+    /// Since when, for arithmetic.
+    pub(crate) since: Instant,
+    /// Since when, for people.
+    pub(crate) since_clock: SystemTime,
+}
+
+/// The lock as `/lock-status` shows it, all of one moment.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// Who holds it.
+    pub(crate) holder: Option<Place>,
+    /// Who waits, first in line first.
+    pub(crate) queue: Vec<Place>,
+}
+
+/// The lock.
+#[derive(Debug, Default)]
+pub(crate) struct TestLock {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    holder: Option<Place>,
+    queue: VecDeque<Waiter>,
+    next_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    place: Place,
+    /// Its own, so that a release wakes one thread and not all of them.
+    look: Arc<Condvar>,
+}
+
+impl State {
+    /// Makes the first in line look whether the lock is free.
+    fn wake_first(&self) {
+        if let Some(first) = self.queue.front() {
+            first.look.notify_one();
+        }
+    }
+
+    fn leave(&mut self, ticket: u64) {
+        self.queue.retain(|waiter| waiter.ticket != ticket);
+        self.wake_first();
+    }
+}
+
+/// Holds the lock until it is dropped, in a panic too.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    lock: &'a TestLock,
+    /// How long the holder waited for it.
+    pub(crate) waited: Duration,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut state = sync::lock(&self.lock.state);
+        state.holder = None;
+        state.wake_first();
+    }
+}
+
+impl TestLock {
+    /// Takes the lock, after everyone who asked before.
+    pub(crate) fn acquire(
+        &self,
+        name: String,
+        patience: Patience,
+        cancel: &Cancel,
+    ) -> Result<Held<'_>, GaveUp> {
+        let since = Instant::now();
+        let look = Arc::new(Condvar::new());
+        let mut state = sync::lock(&self.state);
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.queue.push_back(Waiter {
+            ticket,
+            place: Place {
+                name,
+                since,
+                since_clock: SystemTime::now(),
+            },
+            look: Arc::clone(&look),
+        });
+        loop {
+            let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
+            if cancel.is_set() {
+                state.leave(ticket);
+                return Err(GaveUp::Cancelled);
+            }
+            if is_first && state.holder.is_none() {
+                let now = Instant::now();
+                state.holder = state.queue.pop_front().map(|waiter| Place {
+                    since: now,
+                    since_clock: SystemTime::now(),
+                    ..waiter.place
+                });
+                return Ok(Held {
+                    lock: self,
+                    waited: now - since,
+                });
+            }
+            let now = Instant::now();
+            let gave_up = if now >= patience.longest {
+                Some(GaveUp::WaitedTooLong)
+            } else if patience.latest_start.is_some_and(|latest| now >= latest) {
+                Some(GaveUp::NoTimeLeft)
+            } else {
+                None
+            };
+            if let Some(reason) = gave_up {
+                state.leave(ticket);
+                return Err(reason);
+            }
+            let until = patience
+                .latest_start
+                .map_or(patience.longest, |latest| latest.min(patience.longest));
+            state = sync::wait_until(&look, state, until);
+        }
+    }
+
+    /// Makes every waiter look whether it is cancelled.
+    pub(crate) fn look_again(&self) {
+        for waiter in &sync::lock(&self.state).queue {
+            waiter.look.notify_one();
+        }
+    }
+
+    /// Who holds it and who waits, at this moment.
+    pub(crate) fn status(&self) -> Status {
+        let state = sync::lock(&self.state);
+        Status {
+            holder: state.holder.clone(),
+            queue: state.queue.iter().map(|w| w.place.clone()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cancel, GaveUp, Patience, TestLock};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    fn patient() -> Patience {
+        Patience {
+            longest: Instant::now() + Duration::from_secs(60),
+            latest_start: None,
+        }
+    }
+
+    fn within(limit: Duration) -> Patience {
+        Patience {
+            longest: Instant::now() + limit,
+            latest_start: None,
+        }
+    }
+
+    /// Waits until `count` stand in line.
+    fn queue_of(lock: &TestLock, count: usize) {
+        while lock.status().queue.len() != count {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn waiters_are_served_in_the_order_of_their_coming() {
+        let lock = Arc::new(TestLock::default());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let held = lock
+            .acquire("first".into(), patient(), &Cancel::default())
+            .unwrap();
+        let waiters: Vec<_> = (0..50)
+            .map(|number| {
+                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
+                let thread = thread::spawn(move || {
+                    let _held = own_lock
+                        .acquire(number.to_string(), patient(), &Cancel::default())
+                        .unwrap();
+                    order.lock().unwrap().push(number);
+                });
+                queue_of(&lock, number + 1);
+                thread
+            })
+            .collect();
+        let names: Vec<String> = lock
+            .status()
+            .queue
+            .into_iter()
+            .map(|place| place.name)
+            .collect();
+        assert_eq!(names, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+        drop(held);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
+        assert!(lock.status().holder.is_none());
+    }
+
+    #[test]
+    fn a_waiter_says_why_it_gave_up() {
+        let lock = TestLock::default();
+        let cancelled = Cancel::default();
+        cancelled.set();
+        let held = lock
+            .acquire("holder".into(), patient(), &Cancel::default())
+            .unwrap();
+        let refused =
+            |patience, cancel: &Cancel| lock.acquire("late".into(), patience, cancel).unwrap_err();
+        assert_eq!(
+            refused(within(Duration::from_millis(20)), &Cancel::default()),
+            GaveUp::WaitedTooLong
+        );
+        let no_time = Patience {
+            latest_start: Some(Instant::now() + Duration::from_millis(20)),
+            ..patient()
+        };
+        assert_eq!(refused(no_time, &Cancel::default()), GaveUp::NoTimeLeft);
+        assert_eq!(refused(patient(), &cancelled), GaveUp::Cancelled);
+        assert!(lock.status().queue.is_empty());
+        drop(held);
+    }
+
+    #[test]
+    fn a_free_lock_is_had_even_with_no_time_to_wait() {
+        let lock = TestLock::default();
+        let none = Patience {
+            longest: Instant::now(),
+            latest_start: Some(Instant::now()),
+        };
+        assert!(lock.acquire("now".into(), none, &Cancel::default()).is_ok());
+    }
+
+    #[test]
+    fn a_cancelled_waiter_leaves_at_once_and_the_others_move_up() {
+        let lock = Arc::new(TestLock::default());
+        let cancel = Cancel::default();
+        let held = lock
+            .acquire("holder".into(), patient(), &Cancel::default())
+            .unwrap();
+        let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
+        let first = thread::spawn(move || {
+            first_lock
+                .acquire("first".into(), patient(), &first_cancel)
+                .map(drop)
+        });
+        queue_of(&lock, 1);
+        let second_lock = Arc::clone(&lock);
+        let second = thread::spawn(move || {
+            second_lock
+                .acquire("second".into(), patient(), &Cancel::default())
+                .map(drop)
+        });
+        queue_of(&lock, 2);
+        cancel.set();
+        lock.look_again();
+        assert_eq!(first.join().unwrap(), Err(GaveUp::Cancelled));
+        queue_of(&lock, 1);
+        drop(held);
+        assert_eq!(second.join().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_holder_that_panics_releases_the_lock() {
+        let lock = Arc::new(TestLock::default());
+        let own = Arc::clone(&lock);
+        let panicked = thread::spawn(move || {
+            let _held = own
+                .acquire("doomed".into(), patient(), &Cancel::default())
+                .unwrap();
+            panic!("on purpose");
+        });
+        assert!(panicked.join().is_err());
+        assert!(
+            lock.acquire("next".into(), within(Duration::ZERO), &Cancel::default())
+                .is_ok()
+        );
+    }
+
+    /// Random arrivals, holds and give-ups: never two holders, every patient waiter is served in the order of
+    /// the queue, and nobody is left standing.
+    #[test]
+    fn random_arrivals_and_give_ups_lose_no_wake_up() {
+        const THREADS: u64 = 24;
+        const ROUNDS: u64 = 60;
+        let lock = Arc::new(TestLock::default());
+        let holders = Arc::new(AtomicU64::new(0));
+        let served = Arc::new(AtomicU64::new(0));
+        let gave_up = Arc::new(AtomicU64::new(0));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|seed| {
+                let (lock, holders) = (Arc::clone(&lock), Arc::clone(&holders));
+                let (served, gave_up) = (Arc::clone(&served), Arc::clone(&gave_up));
+                thread::spawn(move || {
+                    // xorshift64: the same numbers at each run, other ones in each thread.
+                    let mut random = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                    let mut next = |below: u64| {
+                        random ^= random << 13;
+                        random ^= random >> 7;
+                        random ^= random << 17;
+                        random % below
+                    };
+                    for _ in 0..ROUNDS {
+                        thread::sleep(Duration::from_micros(next(300)));
+                        let is_patient = next(2) == 0;
+                        let patience = if is_patient {
+                            patient()
+                        } else {
+                            within(Duration::from_micros(next(3_000)))
+                        };
+                        match lock.acquire(seed.to_string(), patience, &Cancel::default()) {
+                            Ok(_held) => {
+                                assert_eq!(
+                                    holders.fetch_add(1, Ordering::SeqCst),
+                                    0,
+                                    "two holders"
+                                );
+                                thread::sleep(Duration::from_micros(next(200)));
+                                holders.fetch_sub(1, Ordering::SeqCst);
+                                served.fetch_add(1, Ordering::SeqCst);
+                            }
+                            Err(reason) => {
+                                assert_eq!(reason, GaveUp::WaitedTooLong);
+                                assert!(!is_patient, "a patient waiter was left standing");
+                                gave_up.fetch_add(1, Ordering::SeqCst);
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(
+            served.load(Ordering::SeqCst) + gave_up.load(Ordering::SeqCst),
+            THREADS * ROUNDS
+        );
+        assert!(
+            gave_up.load(Ordering::SeqCst) > 0,
+            "nobody gave up: the test shows nothing"
+        );
+        let status = lock.status();
+        assert!(status.holder.is_none() && status.queue.is_empty());
+    }
+}

@@ -1,0 +1,68 @@
+//! The exporter's state: one value, built in `main` and passed down. There are no statics.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cli::Config;
+use crate::iperf3::binary::Binary;
+use crate::log::Log;
+use crate::metrics::own::Own;
+use crate::probe::allow::Rule;
+use crate::probe::lock::{Cancel, TestLock};
+use crate::web::work::Work;
+
+/// What every request may use.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The log.
+    pub(crate) log: Log,
+    /// The test lock.
+    pub(crate) lock: TestLock,
+    /// The iperf3 binary.
+    pub(crate) binary: Binary,
+    /// The exporter's own counts.
+    pub(crate) own: Own,
+    /// The requests in work.
+    pub(crate) work: Arc<Work>,
+    /// Set once the exporter is to end.
+    pub(crate) shutdown: Cancel,
+    /// Which targets may be probed.
+    pub(crate) allow: Vec<Rule>,
+    /// Longest wait for the lock.
+    pub(crate) lock_timeout: Duration,
+    /// Taken off the scrape timeout.
+    pub(crate) timeout_offset: Duration,
+    /// Upper limit of a run.
+    pub(crate) iperf3_timeout: Option<Duration>,
+    /// Path of the exporter's own metrics.
+    pub(crate) telemetry_path: String,
+    /// Path of probes.
+    pub(crate) probe_path: String,
+}
+
+impl State {
+    /// The state at the start.
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            log: Log::new(config.log_level, config.log_format),
+            lock: TestLock::default(),
+            binary: Binary::new(config.iperf3_path),
+            own: Own::default(),
+            work: Arc::default(),
+            shutdown: Cancel::default(),
+            allow: config.allow,
+            lock_timeout: config.lock_timeout,
+            timeout_offset: config.timeout_offset,
+            iperf3_timeout: config.iperf3_timeout,
+            telemetry_path: config.telemetry_path,
+            probe_path: config.probe_path,
+        }
+    }
+
+    /// Ends what waits and what runs, and waits until every request is answered or `until` has come.
+    pub(crate) fn shut_down(&self, until: Instant) {
+        self.shutdown.set();
+        self.lock.look_again();
+        self.work.wait_for_none(until);
+    }
+}

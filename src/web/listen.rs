@@ -1,0 +1,133 @@
+//! Listen addresses: their text, and the sockets they become.
+//!
+//! Knows nothing of HTTP.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+/// Where to listen, as a flag gives it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Host name or address; none means every address of this host.
+    host: Option<String>,
+    port: u16,
+}
+
+impl Address {
+    /// Every address of this host, IPv6 and IPv4.
+    pub(crate) fn any(port: u16) -> Self {
+        Self { host: None, port }
+    }
+
+    /// Reads `:port`, `host:port` or `[v6]:port`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let plain = port.bytes().all(|b| b.is_ascii_digit());
+        let port = port.parse().ok().filter(|_| plain)?;
+        if host.is_empty() {
+            return Some(Self::any(port));
+        }
+        let bracketed = host.strip_prefix('[').map(|rest| rest.strip_suffix(']'));
+        let host = match bracketed {
+            Some(inner) => inner.filter(|inner| inner.parse::<Ipv6Addr>().is_ok())?,
+            // An IPv6 address needs brackets here: its last group could be the port.
+            None if host.contains(':') || host.contains(char::is_whitespace) => return None,
+            None => host,
+        };
+        Some(Self {
+            host: Some(host.to_owned()),
+            port,
+        })
+    }
+
+    /// Opens the sockets: one for an address; for `:port` one that takes both families where the system lets it.
+    pub(crate) fn bind(&self) -> io::Result<Vec<TcpListener>> {
+        let Some(host) = &self.host else {
+            return bind_any(self.port);
+        };
+        let mut addresses: Vec<SocketAddr> =
+            (host.as_str(), self.port).to_socket_addrs()?.collect();
+        // A name such as localhost has both families: IPv4 is what Go's exporters listen on then.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        Ok(vec![TcpListener::bind(addresses.as_slice())?])
+    }
+}
+
+fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {
+    let Ok(v6) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) else {
+        // IPv6 is off on this host, or the port is taken; the error that counts is then IPv4's.
+        return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]);
+    };
+    let port = v6.local_addr()?.port();
+    // Where `net.ipv6.bindv6only` is set the first socket does not hold IPv4, and only then a second one can.
+    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok();
+    Ok(std::iter::once(v6).chain(v4).collect())
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            None => write!(f, ":{}", self.port),
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Some(host) => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Address;
+
+    #[test]
+    fn all_forms_are_read_and_written_back() {
+        for text in [
+            ":9579",
+            "127.0.0.1:0",
+            "localhost:80",
+            "[::1]:65535",
+            "0.0.0.0:1",
+        ] {
+            assert_eq!(
+                Address::parse(text).map(|a| a.to_string()).as_deref(),
+                Some(text)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "9579",
+            "host:",
+            "host:x",
+            ":+1",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[host]:80",
+            ":65536",
+            "a b:1",
+        ] {
+            assert_eq!(Address::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_address_takes_both_families() {
+        let sockets = Address::any(0).bind().unwrap();
+        let port = sockets[0].local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if sockets[0].local_addr().unwrap().is_ipv6() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The table of paths, and what each answers.
+//!
+//! Knows status codes and content types; must not know `tiny_http`, or how a value was measured.
+
+use std::time::Instant;
+
+use super::pages;
+use crate::duration;
+use crate::json;
+use crate::metrics::own::{NotRun, Now};
+use crate::metrics::{probe as probe_metrics, text};
+use crate::probe::allow;
+use crate::probe::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
+use crate::probe::lock::{GaveUp, Place};
+use crate::probe::params::Params;
+use crate::state::State;
+use crate::time_text;
+
+/// What `Retry-After` says, in seconds: about the length of a test, after which there is a place again.
+const RETRY_AFTER_SECONDS: &str = "10";
+
+/// The content type of plain text.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A request, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// Its method, in capitals.
+    pub(crate) method: &'a str,
+    /// Path and query as they came.
+    pub(crate) url: &'a str,
+    /// The header with Prometheus' timeout.
+    pub(crate) scrape_timeout: Option<&'a str>,
+    /// When it came.
+    pub(crate) arrival: Instant,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    /// Status code.
+    pub(crate) code: u16,
+    /// Its content type.
+    pub(crate) content_type: &'static str,
+    /// Further headers.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// The whole body.
+    pub(crate) body: String,
+}
+
+impl Reply {
+    fn new(code: u16, content_type: &'static str, body: String) -> Self {
+        Self {
+            code,
+            content_type,
+            headers: &[],
+            body,
+        }
+    }
+
+    fn line(code: u16, line: &str) -> Self {
+        Self::new(code, TEXT, format!("{line}\n"))
+    }
+
+    fn unavailable(line: &str) -> Self {
+        Self {
+            headers: &[("Retry-After", RETRY_AFTER_SECONDS)],
+            ..Self::line(503, line)
+        }
+    }
+
+    /// There is no room for a request.
+    pub(crate) fn overloaded() -> Self {
+        Self::unavailable("too many requests in work, try again later")
+    }
+
+    /// A worker panicked.
+    pub(crate) fn broken() -> Self {
+        Self::line(500, "internal error, see the exporter's log")
+    }
+}
+
+/// What stands behind a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Home,
+    Probe,
+    Metrics,
+    Health,
+    Ready,
+    LockStatus,
+}
+
+/// The paths that no flag changes.
+const FIXED: &[(&str, Page)] = &[
+    ("/", Page::Home),
+    ("/health", Page::Health),
+    ("/-/healthy", Page::Health),
+    ("/ready", Page::Ready),
+    ("/-/ready", Page::Ready),
+    ("/lock-status", Page::LockStatus),
+];
+
+/// The paths that no flag may take.
+pub(crate) fn fixed_paths() -> impl Iterator<Item = &'static str> {
+    FIXED.iter().map(|(path, _)| *path)
+}
+
+/// Answers one request, in the time that it takes: a probe's test included.
+pub(crate) fn answer(state: &State, request: &Request<'_>) -> Reply {
+    let (path, query) = split_url(request.url);
+    let Some(page) = find(state, path) else {
+        return Reply::line(404, "no such page, see /");
+    };
+    let reply = match (page, request.method) {
+        (Page::Probe, "GET") => probe(state, request, query),
+        // HEAD too: nobody may start a test by accident.
+        (Page::Probe, _) => not_allowed("GET"),
+        (page, "GET" | "HEAD") => look_up(state, page),
+        (_, _) => not_allowed("GET, HEAD"),
+    };
+    state.own.request(path, reply.code);
+    reply
+}
+
+fn find(state: &State, path: &str) -> Option<Page> {
+    if path == state.probe_path {
+        return Some(Page::Probe);
+    }
+    if path == state.telemetry_path {
+        return Some(Page::Metrics);
+    }
+    let fixed = FIXED.iter().find(|(fixed, _)| *fixed == path);
+    fixed.map(|(_, page)| *page)
+}
+
+/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
+fn split_url(url: &str) -> (&str, &str) {
+    let local = match url.strip_prefix("http://") {
+        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => url,
+    };
+    local.split_once('?').unwrap_or((local, ""))
+}
+
+fn not_allowed(methods: &'static str) -> Reply {
+    let headers: &'static [(&str, &str)] = if methods == "GET" {
+        &[("Allow", "GET")]
+    } else {
+        &[("Allow", "GET, HEAD")]
+    };
+    Reply {
+        headers,
+        ..Reply::line(405, &format!("method not allowed, want {methods}"))
+    }
+}
+
+/// The pages that only look something up.
+fn look_up(state: &State, page: Page) -> Reply {
+    match page {
+        Page::Home => Reply {
+            headers: pages::HEADERS,
+            ..Reply::new(200, "text/html; charset=utf-8", pages::home(state))
+        },
+        Page::Metrics => metrics(state),
+        Page::Health => match state.binary.check() {
+            Ok(()) => Reply::line(200, "OK"),
+            Err(unusable) => Reply::line(503, &unusable.to_string()),
+        },
+        Page::Ready if state.shutdown.is_set() => Reply::unavailable("shutting down"),
+        Page::Ready => Reply::line(200, "OK"),
+        Page::LockStatus => Reply::new(200, "application/json; charset=utf-8", lock_status(state)),
+        Page::Probe => not_allowed("GET"),
+    }
+}
+
+fn metrics(state: &State) -> Reply {
+    let lock = state.lock.status();
+    let now = Now {
+        iperf3_version: state.binary.version().ok(),
+        lock_held: lock.holder.is_some(),
+        lock_waiters: lock.queue.len(),
+        requests_in_work: state.work.count(),
+    };
+    let families = state.own.families(&now);
+    Reply::new(200, text::CONTENT_TYPE, text::write(&families))
+}
+
+/// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
+/// an error.
+fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
+    let refused = |code: u16, why: NotRun, line: String| {
+        state.own.probe_refused(why);
+        state.log.debug("probe refused", &[("cause", &line)]);
+        Reply::line(code, &line)
+    };
+    let params = match Params::parse(query) {
+        Ok(params) => params,
+        Err(refusal) => return refused(400, NotRun::BadRequest, refusal.to_string()),
+    };
+    if !allow::allows(&state.allow, &params.host) {
+        let line = format!(
+            "target {:?} is not allowed by --probe.allow-target",
+            params.host.as_str()
+        );
+        return refused(403, NotRun::NotAllowed, line);
+    }
+    let scrape_timeout = match request
+        .scrape_timeout
+        .map(|text| (text, deadline::scrape_timeout(text)))
+    {
+        None => None,
+        Some((_, Some(timeout))) => Some(timeout),
+        Some((text, None)) => {
+            let line = format!(
+                "header {SCRAPE_TIMEOUT_HEADER}: {text:?} is not allowed, want a positive number of seconds"
+            );
+            return refused(400, NotRun::BadRequest, line);
+        }
+    };
+    let limits = Limits::new(
+        request.arrival,
+        scrape_timeout,
+        state.timeout_offset,
+        state.iperf3_timeout,
+    );
+    match crate::probe::probe(state, &params, &limits, request.arrival, &state.shutdown) {
+        Ok(probed) => {
+            let families = probe_metrics::families(&params, &probed);
+            Reply::new(200, text::CONTENT_TYPE, text::write(&families))
+        }
+        Err(GaveUp::Cancelled) => Reply::unavailable("shutting down"),
+        Err(why) => Reply::unavailable(&format!("no test was run: {why}")),
+    }
+}
+
+/// The names and forms are the mutex fork's; `queue` is ours.
+fn lock_status(state: &State) -> String {
+    let status = state.lock.status();
+    let now = Instant::now();
+    let age = |place: &Place| duration::format(now.saturating_duration_since(place.since));
+    let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
+    let holder = status.holder.as_ref();
+    let queue: Vec<String> = status
+        .queue
+        .iter()
+        .map(|place| {
+            let (name, waiting) = (json::string(&place.name), json::string(&age(place)));
+            format!("{{\"requester\":{name},\"waiting\":{waiting}}}")
+        })
+        .collect();
+    format!(
+        "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}]}}\n",
+        holder.is_some(),
+        text(holder.map(|place| place.name.clone())),
+        text(holder.map(|place| time_text::rfc3339_millis(place.since_clock))),
+        text(holder.map(age)),
+        queue.len(),
+        queue.join(","),
+    )
+}

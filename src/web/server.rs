@@ -1,0 +1,122 @@
+//! The `tiny_http` loop: takes requests, gives each a worker thread, sends the answers.
+//!
+//! Owns the crate `tiny_http`: nothing else names it, and what comes in and goes out of here are the types of
+//! `routes`. Must not know iperf3's JSON.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use tiny_http::{Header, Response, Server, StatusCode};
+
+use super::routes::{self, Reply, Request};
+use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
+use crate::state::State;
+use crate::sync;
+
+/// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a
+/// fifth of this in a debug build.
+const WORKER_STACK_BYTES: usize = 512 * 1024;
+
+/// Serves requests of `listener` until it cannot any more.
+///
+/// # Errors
+/// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
+/// rather than living on deaf.
+pub(crate) fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<Infallible> {
+    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+    loop {
+        let request = server.recv()?;
+        hand_over(request, state);
+    }
+}
+
+/// Gives the request to a worker; the loop itself never waits for one.
+fn hand_over(request: tiny_http::Request, state: &Arc<State>) {
+    let arrival = Instant::now();
+    let Some(in_work) = state.work.begin() else {
+        return refuse(
+            request,
+            state,
+            &"as many requests are in work as there may be",
+        );
+    };
+    // In a slot, so that it can be had back when there is no thread for it.
+    let slot = Arc::new(Mutex::new(Some(request)));
+    let (worker_slot, worker_state) = (Arc::clone(&slot), Arc::clone(state));
+    let spawned = thread::Builder::new()
+        .name("worker".to_owned())
+        .stack_size(WORKER_STACK_BYTES)
+        .spawn(move || {
+            let request = sync::lock(&worker_slot).take();
+            if let Some(request) = request {
+                work(request, &worker_state, arrival);
+            }
+            drop(in_work);
+        });
+    if let Err(error) = spawned
+        && let Some(request) = sync::lock(&slot).take()
+    {
+        refuse(request, state, &error);
+    }
+}
+
+/// Answers in the loop's own thread; the reply is small enough for any socket's buffer.
+fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
+    state.log.warn("request refused", &[("cause", cause)]);
+    send(request, &Reply::overloaded(), state);
+}
+
+/// A worker: one request.
+fn work(request: tiny_http::Request, state: &State, arrival: Instant) {
+    let asked = Request {
+        method: request.method().as_str(),
+        url: request.url(),
+        scrape_timeout: header(&request, SCRAPE_TIMEOUT_HEADER),
+        arrival,
+    };
+    // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
+    // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
+    let answer = catch_unwind(AssertUnwindSafe(|| routes::answer(state, &asked)));
+    let reply = answer.unwrap_or_else(|_| {
+        state.own.panicked();
+        state.log.error("a worker panicked", &[("url", &asked.url)]);
+        Reply::broken()
+    });
+    send(request, &reply, state);
+}
+
+fn header<'a>(request: &'a tiny_http::Request, name: &str) -> Option<&'a str> {
+    let headers = request.headers().iter();
+    headers
+        .filter(|header| header.field.as_str().as_str().eq_ignore_ascii_case(name))
+        .map(|header| header.value.as_str())
+        .next()
+}
+
+fn send(request: tiny_http::Request, reply: &Reply, state: &State) {
+    let headers = std::iter::once(("Content-Type", reply.content_type))
+        .chain(reply.headers.iter().copied())
+        .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
+        .collect();
+    let body = reply.body.as_bytes();
+    let response = Response::new(
+        StatusCode(reply.code),
+        headers,
+        body,
+        Some(body.len()),
+        None,
+    )
+    // A length and not chunks, whatever the size: the body is all there.
+    .with_chunked_threshold(usize::MAX);
+    if let Err(error) = request.respond(response) {
+        state
+            .log
+            .debug("client gone before its answer", &[("error", &error)]);
+    }
+}

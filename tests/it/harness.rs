@@ -1,0 +1,436 @@
+//! What every test uses: the exporter, an iperf3 server, a fake iperf3, an HTTP client, goldens.
+//!
+//! Everything waits for a condition, never for a time; every wait has a limit, so that a broken exporter fails a
+//! test and does not hang it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The limit of every wait: far longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Blocks until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A folder of its own that goes with the value.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("iperf3-exporter-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file in it and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A scripted iperf3. The script must `exec` what it sleeps in: a grandchild would keep the pipes open.
+pub struct Fake {
+    dir: TempDir,
+}
+
+impl Fake {
+    /// `script` is POSIX shell; `iperf3 --version` is answered before it. Its own folder is `$DIR`.
+    pub fn new(script: &str) -> Self {
+        let dir = TempDir::new();
+        let text = format!(
+            "#!/bin/sh\nDIR='{}'\nif [ \"$1\" = --version ]; then echo 'iperf 3.99 (fake)'; exit 0; fi\n{script}\n",
+            dir.path().display()
+        );
+        // Written under another name first: a script that is still open for writing cannot be executed.
+        let draft = dir.write("draft", &text);
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(draft, dir.path().join("iperf3")).unwrap();
+        Self { dir }
+    }
+
+    /// A fake that prints files as a recorded run did and ends with its status.
+    pub fn replay(stdout: &Path, stderr: &Path, ending: &str) -> Self {
+        Self::new(&format!(
+            "cat '{}'\ncat '{}' >&2\n{ending}",
+            stdout.display(),
+            stderr.display()
+        ))
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The flag that makes the exporter use it.
+    pub fn flag(&self) -> String {
+        format!("--iperf3.path={}", self.dir.path().join("iperf3").display())
+    }
+}
+
+/// The exporter, running on a free port of 127.0.0.1 until it is dropped.
+pub struct Exporter {
+    child: Child,
+    port: u16,
+    log: Arc<Mutex<String>>,
+}
+
+impl Exporter {
+    /// Starts the real binary with `flags` and waits until it listens.
+    pub fn start<S: AsRef<str>>(flags: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
+        command.arg("--web.listen-address=127.0.0.1:0");
+        command.args(flags.iter().map(AsRef::as_ref));
+        Self::spawn(command)
+    }
+
+    /// Starts a prepared command that logs as logfmt and listens on exactly one address.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (reader_log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = reader_log.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut port = None;
+        wait_for("the exporter to listen", || {
+            let text = log.lock().unwrap().clone();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the exporter ended with {status}:\n{text}");
+            }
+            port = text.lines().find_map(listening_port);
+            port.is_some()
+        });
+        Self {
+            child,
+            port: port.unwrap(),
+            log,
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The log once it has a line that contains `piece`; that line.
+    pub fn log_line(&self, piece: &str) -> String {
+        let mut found = None;
+        wait_for(&format!("a log line with {piece:?}"), || {
+            found = self
+                .log()
+                .lines()
+                .find(|line| line.contains(piece))
+                .map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// GET on a connection of its own.
+    pub fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, &[])
+    }
+
+    /// GET of a probe with Prometheus' header.
+    pub fn scrape(&self, path: &str, timeout_seconds: &str) -> Reply {
+        self.request(
+            "GET",
+            path,
+            &[("X-Prometheus-Scrape-Timeout-Seconds", timeout_seconds)],
+        )
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        request(self.port, method, path, headers)
+    }
+
+    /// The value of a sample of `/metrics`, written as it stands there, labels included.
+    pub fn metric(&self, sample: &str) -> f64 {
+        self.get("/metrics")
+            .sample(sample)
+            .unwrap_or_else(|| panic!("no sample {sample}"))
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for("the exporter to end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the exporter's log:\n{}", self.log());
+        }
+    }
+}
+
+fn listening_port(line: &str) -> Option<u16> {
+    let address = line.split_once("msg=\"listening\" address=")?.1;
+    address.rsplit_once(':')?.1.trim().parse().ok()
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub code: u16,
+    /// Status line and header lines.
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The value of a sample, named with its labels as the text has them.
+    pub fn sample(&self, name: &str) -> Option<f64> {
+        let mut lines = self.body.lines().filter(|line| !line.starts_with('#'));
+        lines.find_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            (sample == name).then(|| value.parse().unwrap())
+        })
+    }
+
+    /// The value of the one sample of a family, whatever its labels.
+    pub fn family(&self, name: &str) -> Option<f64> {
+        let mut lines = self.body.lines().filter(|line| !line.starts_with('#'));
+        lines.find_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let own_name = sample.split('{').next()?;
+            (own_name == name).then(|| value.parse().unwrap())
+        })
+    }
+
+    /// The label `reason` of `iperf3_failure_info`.
+    pub fn reason(&self) -> Option<&str> {
+        let line = self
+            .body
+            .lines()
+            .find(|line| line.starts_with("iperf3_failure_info{"))?;
+        line.split_once("reason=\"")?.1.split('"').next()
+    }
+}
+
+/// One request on a connection of its own, with `Connection: close`.
+pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    raw_request(port, text.as_bytes()).unwrap_or_else(|| panic!("no answer to {method} {path}"))
+}
+
+/// Sends bytes and reads to the connection's end; none when no answer came.
+pub fn raw_request(port: u16, bytes: &[u8]) -> Option<Reply> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // Longer than the longest probe of a test.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(120)))
+        .unwrap();
+    stream.write_all(bytes).ok()?;
+    let mut answer = Vec::new();
+    // A reset behind the answer does not take the answer back.
+    let _ = stream.read_to_end(&mut answer);
+    parse_reply(&answer)
+}
+
+fn parse_reply(answer: &[u8]) -> Option<Reply> {
+    let text = String::from_utf8_lossy(answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let code = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Reply {
+        code,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A real `iperf3 -s` on a free port until it is dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further options of iperf3.
+    pub fn with(options: &[&str]) -> Self {
+        // The port may be taken between its choice and its use: then iperf3 ends, and another one is tried.
+        for _ in 0..20 {
+            let port = free_port();
+            let mut child = Command::new("iperf3")
+                .args(["-s", "--forceflush", "-p", &port.to_string()])
+                .args(options)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("iperf3 is needed: make test installs it");
+            let mut lines = BufReader::new(child.stdout.take().unwrap());
+            let mut line = String::new();
+            let mut listens = false;
+            while lines.read_line(&mut line).unwrap_or(0) > 0 && !listens {
+                listens = line.contains("Server listening");
+            }
+            if listens {
+                // Read on, so that its pipe never fills.
+                thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+                return Self { child, port };
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("iperf3 -s did not start");
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn target(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Compares `text` whole with a golden file; `UPDATE_GOLDEN=1` writes the file anew instead.
+pub fn assert_golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_else(|error| {
+        panic!(
+            "cannot read golden {}: {error}; UPDATE_GOLDEN=1 writes it",
+            path.display()
+        )
+    });
+    assert!(
+        expected == text,
+        "{} differs; UPDATE_GOLDEN=1 writes it anew\n--- expected\n{expected}\n--- got\n{text}",
+        path.display()
+    );
+}
+
+/// The repository's top folder.
+pub fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Says in one line that a test was skipped, and why; `cargo test` shows it, and `make test` counts such lines.
+pub fn skipped(test: &str, why: &str) {
+    // Past the test harness' capture, so that it is seen when everything passes.
+    let line = format!("SKIPPED: {test}: {why}\n");
+    let _ = fs::OpenOptions::new()
+        .append(true)
+        .open("/dev/stderr")
+        .and_then(|mut stderr| stderr.write_all(line.as_bytes()));
+}
+
+/// Runs a program to its end; its output, and whether it succeeded.
+pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} is needed, make test installs it: {error}"));
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text.into_owned())
+}

@@ -1,0 +1,17 @@
+//! The integration tests: the real binary, real sockets, a real `iperf3 -s`, a real Prometheus.
+//!
+//! A scripted fake iperf3 stands in only for what the real one cannot be made to show. What belongs where:
+//!
+//! - `harness`: starting the binary, servers and fakes; a plain HTTP client; goldens; skips that are counted.
+//! - `cli`: flags, `--help`, exit codes, signals, logs.
+//! - `real`: probes of a real iperf3 server, in every mode, and failures that the real one can show.
+//! - `replaced`: the README examples of the three exporters that this one replaces.
+//! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
+//! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
+//! - `hostile`: query strings, methods, paths and iperf3 binaries of ill will.
+//! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
+//! - `prometheus`: a real Prometheus scrapes with the README's configuration.
+//! - `soak`: a thousand probes, and nothing grows.
+//! - `tidy`: what this repository promises about itself.
+
+mod harness;
