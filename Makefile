@@ -1,0 +1,83 @@
+# What one does with this project, in one place. Bare `make` lists it. GNU make 3.81 is enough.
+.DEFAULT_GOAL := help
+
+CARGO   ?= cargo
+# Where the binary goes, and where it comes from: BIN names a static one as well (`make static` prints its path).
+PREFIX  ?= /usr/local
+BIN     ?= $(or $(CARGO_TARGET_DIR),target)/release/iperf3-exporter
+# systemd looks here for PREFIX=/usr/local and /usr; for another PREFIX, name a place that it looks into.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+# A place that a package is made from; goes in front of each installed path.
+DESTDIR ?=
+# For `make static`, and for `make bench`.
+TARGET  ?= x86_64-unknown-linux-musl
+BENCH_ARGS ?=
+
+SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh)
+UNIT    = iperf3-exporter.service
+
+.PHONY: help build demo test check lint tools bench static install uninstall clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## build the release binary
+	$(CARGO) build --release
+
+demo: ## build it, probe a local iperf3 server once, print the metrics, stop all again
+	@sh tests/scripts/demo.sh
+
+# The tests say themselves which of them they skipped, and why. Nothing comes after cargo's closing lines.
+test: tools ## install what the tests need, run them
+	$(CARGO) test
+
+# In steps of a recipe, so that `make -j` cannot mix them, and with the tests last: their closing lines are what
+# one looks for.
+check: tools ## all that CI checks: format, lints, scripts, unit, then `make test`
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory test
+
+lint:
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then echo "$(CARGO) fmt --check"; $(CARGO) fmt --check; \
+	else echo "SKIPPED: the format was not checked: no rustfmt here (rustup component add rustfmt)"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
+	    echo "$(CARGO) clippy --all-targets -- -D warnings"; $(CARGO) clippy --all-targets -- -D warnings; \
+	else echo "SKIPPED: the lints were not run: no clippy here (rustup component add clippy)"; fi
+	@if command -v shellcheck >/dev/null 2>&1; then echo "shellcheck $(SCRIPTS)"; shellcheck $(SCRIPTS); \
+	else echo "SKIPPED: the scripts were not checked: no shellcheck here"; fi
+	@sh tests/scripts/unit.sh
+
+# A test that needs one of these and does not find it fails: a run without them would read as more than it is.
+tools:
+	@sh tests/scripts/need.sh iperf3 prometheus promtool
+
+bench: ## run the benchmarks (BENCH_ARGS=...)
+	$(CARGO) bench --bench bench -- $(BENCH_ARGS)
+
+static: ## build a binary without shared libraries (TARGET=x86_64-unknown-linux-musl)
+	@sh tests/scripts/static.sh "$(TARGET)"
+
+# Never builds: as root, cargo would leave files of root's in target/, and often there is none on root's PATH.
+install: ## install BIN and the systemd unit (PREFIX=/usr/local, DESTDIR=); `make build` first
+	@test -f "$(BIN)" || { echo "make install: there is no $(BIN): run 'make build' first, or set BIN=" >&2; exit 1; }
+	@case "$(PREFIX)" in /*) ;; *) echo "make install: PREFIX=$(PREFIX) must begin with /" >&2; exit 1 ;; esac
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)"
+	install -m 755 "$(BIN)" "$(DESTDIR)$(PREFIX)/bin/iperf3-exporter"
+	sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/iperf3-exporter|' $(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	chmod 644 "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	@if [ -z "$(DESTDIR)" ]; then echo "Start it: systemctl daemon-reload && systemctl enable --now iperf3-exporter"; fi
+
+# Directories go as well when they are left empty: all of them below DESTDIR, and of the system's own only those
+# of the unit, as /usr/local/bin is there on a new system too, and is empty.
+uninstall: ## remove what `make install` installed
+	rm -f "$(DESTDIR)$(PREFIX)/bin/iperf3-exporter" "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	@if [ -n "$(DESTDIR)" ]; then \
+	    cd "$(DESTDIR)" 2>/dev/null || exit 0; \
+	    for dir in "$(PREFIX)/bin" "$(UNITDIR)"; do rmdir -p "$${dir#/}" 2>/dev/null || true; done; \
+	else \
+	    rmdir "$(UNITDIR)" 2>/dev/null && rmdir "$$(dirname "$(UNITDIR)")" 2>/dev/null || true; \
+	    echo "If it runs: systemctl disable --now iperf3-exporter; systemctl daemon-reload"; \
+	fi
+
+clean: ## remove what cargo built
+	$(CARGO) clean
