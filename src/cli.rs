@@ -102,7 +102,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "The iperf3 binary, looked up on PATH when it has no slash.",
         allowed: "a file name or path",
         set: |config, text| {
-            (!text.is_empty() && !text.contains('\0')).then(|| config.iperf3_path = text.to_owned())
+            let fits = !text.is_empty() && !text.contains('\0');
+            fits.then(|| text.clone_into(&mut config.iperf3_path))
         },
     },
     Flag {

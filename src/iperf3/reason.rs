@@ -1,7 +1,7 @@
 //! Why a test failed, in the fixed words of the contract.
 //!
 //! Knows iperf3's error messages over its versions; must not know where a reason is shown. The messages are
-//! those of `tests/fixtures` and of iperf_error.c; iperf3 puts the system's text (`strerror`, `gai_strerror`)
+//! those of `tests/fixtures` and of `iperf_error.c`; iperf3 puts the system's text (`strerror`, `gai_strerror`)
 //! behind its own, of glibc or of musl.
 
 /// Why a test failed.

@@ -266,12 +266,13 @@ impl<'a> Test<'a> {
         if self.mode != Mode::Bidirectional {
             return plain;
         }
-        let reverse = at(self.root, &["end", &format!("{name}_bidir_reverse")]);
-        match (way, reverse) {
-            (Way::Up, Some(_)) => plain,
+        match (
+            way,
+            at(self.root, &["end", &format!("{name}_bidir_reverse")]),
+        ) {
+            (Way::Up, Some(_)) | (Way::Down, None) => plain,
             (Way::Up, None) => None,
-            (Way::Down, Some(_)) => reverse,
-            (Way::Down, None) => plain,
+            (Way::Down, reverse) => reverse,
         }
     }
 

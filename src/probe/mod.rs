@@ -18,6 +18,7 @@ pub(crate) mod deadline;
 pub(crate) mod lock;
 pub(crate) mod params;
 pub(crate) mod target;
+mod values;
 
 /// A probe whose test was run.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::target::{self, Host};
+use super::values::{self, BOOLEAN_ALLOWED};
 use crate::duration;
 
 /// iperf3's own default port (iperf3(1), `-p`).
@@ -125,7 +126,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "5s",
         help: "How long to transmit; rounded up to whole seconds.",
         input: Input::Text,
-        set: |draft, text| Some(draft.period_seconds = Some(period_seconds(text)?)),
+        set: |draft, text| Some(draft.period_seconds = Some(values::period_seconds(text)?)),
         shown: |params| {
             (params.period_seconds != DEFAULT_PERIOD_SECONDS)
                 .then(|| duration::format(Duration::from_secs(params.period_seconds)))
@@ -138,7 +139,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "false",
         help: "The server sends and the client receives.",
         input: Input::Tick,
-        set: |draft, text| Some(draft.reverse = boolean(text)?),
+        set: |draft, text| Some(draft.reverse = values::boolean(text)?),
         shown: |params| tick(params.mode == Mode::Reverse),
     },
     Parameter {
@@ -148,7 +149,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "false",
         help: "Both ways at once; not together with reverse_mode.",
         input: Input::Tick,
-        set: |draft, text| Some(draft.bidirectional = boolean(text)?),
+        set: |draft, text| Some(draft.bidirectional = values::boolean(text)?),
         shown: |params| tick(params.mode == Mode::Bidirectional),
     },
     Parameter {
@@ -158,7 +159,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "false",
         help: "UDP instead of TCP.",
         input: Input::Tick,
-        set: |draft, text| Some(draft.udp = boolean(text)?),
+        set: |draft, text| Some(draft.udp = values::boolean(text)?),
         shown: |params| tick(params.udp),
     },
     Parameter {
@@ -169,7 +170,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "unlimited for TCP, 1M for UDP",
         help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
         input: Input::Text,
-        set: |draft, text| Some(draft.bitrate = Some(bitrate(text)?)),
+        set: |draft, text| Some(draft.bitrate = Some(values::bitrate(text)?)),
         shown: |params| params.bitrate.clone(),
     },
     Parameter {
@@ -180,7 +181,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Streams at a time, each way.",
         input: Input::Number(1, 128),
         set: |draft, text| {
-            let count = whole(text).filter(|count| (1..=128).contains(count))?;
+            let count = values::whole(text).filter(|count| (1..=128).contains(count))?;
             Some(draft.parallel = Some(count))
         },
         shown: |params| (params.parallel != 1).then(|| params.parallel.to_string()),
@@ -192,13 +193,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "the system's choice",
         help: "Local address to send from, with several uplinks.",
         input: Input::Text,
-        set: |draft, text| Some(draft.bind = Some(bind(text)?)),
+        set: |draft, text| Some(draft.bind = Some(values::bind(text)?)),
         shown: |params| params.bind.clone(),
     },
 ];
-
-/// Go's `strconv.ParseBool`.
-const BOOLEAN_ALLOWED: &str = "1, t, T, TRUE, true, True, 0, f, F, FALSE, false or False";
 
 /// Why a query was refused; prints as one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -299,8 +297,8 @@ impl Params {
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let encoding = || Refusal::Encoding(part.to_owned());
-            let name = decode(name).ok_or_else(encoding)?;
-            let value = decode(value).ok_or_else(encoding)?;
+            let name = values::decode(name).ok_or_else(encoding)?;
+            let value = values::decode(value).ok_or_else(encoding)?;
             let Some(row) = PARAMETERS
                 .iter()
                 .find(|row| row.names.contains(&name.as_str()))
@@ -369,24 +367,6 @@ impl Draft {
     }
 }
 
-/// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = char::from(rest.next()?).to_digit(16)?;
-                let low = char::from(rest.next()?).to_digit(16)?;
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// A refused value as it may be shown: quoted, escaped, and not endless.
 fn quoted(value: &str) -> String {
     match value.char_indices().nth(SHOWN_LIMIT_CHARS) {
@@ -395,67 +375,8 @@ fn quoted(value: &str) -> String {
     }
 }
 
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 fn tick(value: bool) -> Option<String> {
     value.then(|| "true".to_owned())
-}
-
-/// A whole number in digits only: `+5` and `5.0` are none.
-fn whole(text: &str) -> Option<u8> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
-}
-
-fn period_seconds(text: &str) -> Option<u64> {
-    let period = duration::parse(text)?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    let round_up = u64::from(period.subsec_nanos() > 0);
-    allowed
-        .contains(&period)
-        .then(|| period.as_secs() + round_up)
-}
-
-/// `#[.#][KMG][/#]`. The upper limits are iperf3's for the burst (`MAX_BURST` in iperf_api.h) and, for the rate,
-/// more than any link has; a rate between 0 and 1 would reach iperf3 as 0, which means unlimited.
-fn bitrate(text: &str) -> Option<String> {
-    let (rate, burst) = match text.split_once('/') {
-        Some((rate, burst)) => (rate, Some(burst)),
-        None => (text, None),
-    };
-    let (number, factor) = match rate.bytes().last()? {
-        b'K' => (rate.strip_suffix('K')?, 1e3),
-        b'M' => (rate.strip_suffix('M')?, 1e6),
-        b'G' => (rate.strip_suffix('G')?, 1e9),
-        _ => (rate, 1.0),
-    };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let is_number = match number.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction),
-        None => digits(number),
-    };
-    let bits = number.parse::<f64>().ok().filter(|_| is_number)? * factor;
-    let burst_fits = burst.is_none_or(|burst| {
-        let count = burst.parse::<u16>().ok().filter(|_| digits(burst));
-        count.is_some_and(|count| (1..=1000).contains(&count))
-    });
-    let rate_fits = bits == 0.0 || (1.0..=1e12).contains(&bits);
-    (rate_fits && burst_fits && text.len() <= 32).then(|| text.to_owned())
-}
-
-/// An address, a host name, or either with `%device` behind it (iperf3(1), `-B host[%dev]`).
-fn bind(text: &str) -> Option<String> {
-    let fits = match text.split_once('%') {
-        Some((host, device)) => Host::parse(host).is_some() && target::is_interface(device),
-        None => Host::parse(text).is_some(),
-    };
-    fits.then(|| text.to_owned())
 }
 
 #[cfg(test)]
