@@ -86,6 +86,8 @@ pub(crate) struct Parameter {
     pub(crate) allowed: &'static str,
     /// What holds without it.
     pub(crate) default: &'static str,
+    /// What a person calls it.
+    pub(crate) label: &'static str,
     /// What it does.
     pub(crate) help: &'static str,
     /// Its field in the form.
@@ -103,6 +105,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-c",
         allowed: "a host name, an IPv4 address or an IPv6 address, each also with a port: host:5201, [::1]:5201",
         default: "required",
+        label: "Target",
         help: "The iperf3 server.",
         input: Input::Text,
         set: |draft, text| Some(draft.target = Some(target::parse_target(text)?)),
@@ -114,6 +117,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-p",
         allowed: "a whole number from 1 to 65535",
         default: "5201",
+        label: "Port",
         help: "The server's port; wins over the target's.",
         input: Input::Number(1, 65_535),
         set: |draft, text| Some(draft.port = Some(target::parse_port(text)?)),
@@ -124,6 +128,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-t",
         allowed: "a duration from 1s to 24h, such as 10s, 1m30s or 10",
         default: "5s",
+        label: "Period",
         help: "How long to transmit; rounded up to whole seconds.",
         input: Input::Text,
         set: |draft, text| Some(draft.period_seconds = Some(values::period_seconds(text)?)),
@@ -137,6 +142,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-R",
         allowed: BOOLEAN_ALLOWED,
         default: "false",
+        label: "Download (reverse)",
         help: "The server sends and the client receives.",
         input: Input::Tick,
         set: |draft, text| Some(draft.reverse = values::boolean(text)?),
@@ -147,6 +153,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "--bidir",
         allowed: BOOLEAN_ALLOWED,
         default: "false",
+        label: "Both ways",
         help: "Both ways at once; not together with reverse_mode.",
         input: Input::Tick,
         set: |draft, text| Some(draft.bidirectional = values::boolean(text)?),
@@ -157,6 +164,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-u",
         allowed: BOOLEAN_ALLOWED,
         default: "false",
+        label: "UDP",
         help: "UDP instead of TCP.",
         input: Input::Tick,
         set: |draft, text| Some(draft.udp = values::boolean(text)?),
@@ -168,6 +176,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "#[.#][KMG][/#] in bits a second, such as 100M, 1.5G or 10M/32: 0 for unlimited or 1 to 1000G, \
              and a burst of 1 to 1000 packets",
         default: "unlimited for TCP, 1M for UDP",
+        label: "Bitrate",
         help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
         input: Input::Text,
         set: |draft, text| Some(draft.bitrate = Some(values::bitrate(text)?)),
@@ -178,6 +187,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-P",
         allowed: "a whole number from 1 to 128",
         default: "1",
+        label: "Parallel streams",
         help: "Streams at a time, each way.",
         input: Input::Number(1, 128),
         set: |draft, text| {
@@ -191,6 +201,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-B",
         allowed: "an address or host name of this machine, or address%device",
         default: "the system's choice",
+        label: "Local address",
         help: "Local address to send from, with several uplinks.",
         input: Input::Text,
         set: |draft, text| Some(draft.bind = Some(values::bind(text)?)),

@@ -29,13 +29,21 @@ a { color: var(--link); }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
 form { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .75rem 1.25rem; align-items: end; }
 label { display: block; }
-label.tick { display: flex; gap: .5rem; align-items: center; min-height: 2.5rem; }
+.ticks { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; grid-column: 1 / -1; }
 input:not([type=checkbox]) { display: block; width: 100%; font: inherit; padding: .4rem .5rem; }
 button { font: inherit; padding: .5rem 1rem; }
+code { white-space: nowrap; }
+pre code { white-space: pre; }
 pre, .scroll { overflow-x: auto; }
 pre { background: var(--soft); padding: .75rem 1rem; border: 1px solid var(--line); }
 table { border-collapse: collapse; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line); }
+@media (max-width: 40rem) {
+  thead { position: absolute; left: -9999px; }
+  tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  th, td { display: inline-block; padding: 0 .75rem 0 0; border: 0; }
+  td:last-child { display: block; }
+}
 ";
 
 /// The page at `/`.
@@ -58,9 +66,17 @@ pub(crate) fn home(state: &State) -> String {
         "</ul></nav>\n</header>\n<main>\n<h2>Probe now</h2>\n\
          <form action=\"{probe_path}\" method=\"get\">\n"
     );
-    for parameter in PARAMETERS {
+    let (ticks, fields): (Vec<&Parameter>, Vec<&Parameter>) = PARAMETERS
+        .iter()
+        .partition(|parameter| parameter.input == Input::Tick);
+    for parameter in fields {
         push_field(&mut page, parameter);
     }
+    page.push_str("<div class=\"ticks\">\n");
+    for parameter in ticks {
+        push_field(&mut page, parameter);
+    }
+    page.push_str("</div>\n");
     page.push_str(
         "<div><button type=\"submit\">Run the test</button></div>\n</form>\n\
          <p>The answer comes when the test is over, and only then.</p>\n\
@@ -76,12 +92,12 @@ pub(crate) fn home(state: &State) -> String {
             .collect();
         let _ = writeln!(
             page,
-            "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td><td>{} {}.</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td><td>{} Allowed: {}.</td></tr>",
             names.join(", "),
             escaped(parameter.option),
             escaped(parameter.default),
             escaped(parameter.help),
-            escaped(&capitalized(parameter.allowed)),
+            escaped(parameter.allowed),
         );
     }
     let _ = write!(
@@ -105,11 +121,11 @@ fn links(state: &State) -> [(String, &'static str); 4] {
 
 fn push_field(page: &mut String, parameter: &Parameter) {
     let name = parameter.id();
-    let label = escaped(parameter.help.trim_end_matches('.'));
+    let label = escaped(parameter.label);
     let _ = match parameter.input {
         Input::Tick => writeln!(
             page,
-            "<label class=\"tick\"><input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}</label>"
+            "<label><input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}</label>"
         ),
         Input::Number(least, most) => writeln!(
             page,
@@ -162,14 +178,6 @@ pub(crate) fn prometheus_configuration(state: &State) -> String {
 ",
         state.probe_path, state.telemetry_path
     )
-}
-
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).collect(),
-        None => String::new(),
-    }
 }
 
 /// Text inside an element or a quoted attribute.
