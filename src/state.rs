@@ -47,7 +47,7 @@ impl State {
             log: Log::new(config.log_level, config.log_format),
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path),
-            own: Own::default(),
+            own: Own::new(),
             work: Arc::default(),
             shutdown: Cancel::default(),
             allow: config.allow,

@@ -116,9 +116,11 @@ pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
 }
 
 /// What the exporter counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Own {
     counts: Mutex<Counts>,
+    /// When this process started, in seconds since 1970.
+    started: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -164,6 +166,14 @@ pub(crate) struct Now {
 }
 
 impl Own {
+    /// Nothing counted yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            counts: Mutex::default(),
+            started: process::start_time_seconds(),
+        }
+    }
+
     /// A probe that was run.
     pub(crate) fn probe_ran(&self, outcome: &Outcome, duration: Duration, waited: Duration) {
         let mut counts = sync::lock(&self.counts);
@@ -258,7 +268,7 @@ impl Own {
                 kind: *kind,
                 samples,
             });
-        own.chain(process::families()).collect()
+        own.chain(process::families(self.started)).collect()
     }
 }
 

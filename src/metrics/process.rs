@@ -1,9 +1,10 @@
 //! The `process_*` families, named and defined as Prometheus' client libraries have them
 //! (Prometheus' documentation, "Writing client libraries", "Process metrics").
 //!
-//! Read from `/proc` (proc(5)); on a system without it the families are left out.
+//! Read from `/proc` (proc(5)) and getrlimit(2); on a system without `/proc` the families are left out.
 
 use std::fs;
+use std::io::Read as _;
 
 use super::text::{Family, Kind, Sample};
 use crate::sys;
@@ -45,7 +46,7 @@ pub(crate) const ROWS: &[Row] = &[
         "process_max_fds",
         "Maximum number of open file descriptors.",
         Kind::Gauge,
-        |proc| proc.limit("Max open files"),
+        |_| Some(limit(sys::descriptor_limit())),
     ),
     (
         "process_virtual_memory_bytes",
@@ -57,7 +58,7 @@ pub(crate) const ROWS: &[Row] = &[
         "process_virtual_memory_max_bytes",
         "Maximum amount of virtual memory available in bytes.",
         Kind::Gauge,
-        |proc| proc.limit("Max address space"),
+        |_| Some(limit(sys::address_space_limit_bytes())),
     ),
     (
         "process_resident_memory_bytes",
@@ -69,16 +70,13 @@ pub(crate) const ROWS: &[Row] = &[
         "process_start_time_seconds",
         "Start time of the process since unix epoch in seconds.",
         Kind::Gauge,
-        |proc| {
-            let since_boot = proc.stat(stat::STARTTIME)? / sys::clock_ticks_per_second() as f64;
-            Some(boot_time_seconds()? + since_boot)
-        },
+        |proc| proc.started,
     ),
 ];
 
-/// All families that this system has.
-pub(crate) fn families() -> Vec<Family> {
-    let Some(proc) = Proc::read() else {
+/// All families that this system has; `started` comes from [`start_time_seconds`].
+pub(crate) fn families(started: Option<f64>) -> Vec<Family> {
+    let Some(proc) = Proc::read(started) else {
         return Vec::new();
     };
     ROWS.iter()
@@ -94,49 +92,55 @@ pub(crate) fn families() -> Vec<Family> {
         .collect()
 }
 
-/// What is read once for all rows.
+/// What is read once a scrape for all rows.
 pub(crate) struct Proc {
     stat: Vec<f64>,
-    limits: String,
+    started: Option<f64>,
 }
 
 impl Proc {
-    fn read() -> Option<Self> {
-        let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The command's name stands in brackets and may hold any character, brackets too.
-        let (_, fields) = stat.rsplit_once(") ")?;
+    fn read(started: Option<f64>) -> Option<Self> {
         Some(Self {
-            // The one field that is no number, the state, is not asked for.
-            stat: fields
-                .split_ascii_whitespace()
-                .map(|field| field.parse().unwrap_or(f64::NAN))
-                .collect(),
-            limits: fs::read_to_string("/proc/self/limits").ok()?,
+            stat: own_stat()?,
+            started,
         })
     }
 
     fn stat(&self, index: usize) -> Option<f64> {
         self.stat.get(index).copied()
     }
-
-    /// The soft limit. `unlimited` is the largest number there is, as the Go client has it.
-    fn limit(&self, name: &str) -> Option<f64> {
-        let line = self
-            .limits
-            .lines()
-            .find_map(|line| line.strip_prefix(name))?;
-        match line.split_ascii_whitespace().next()? {
-            "unlimited" => Some(u64::MAX as f64),
-            number => number.parse().ok(),
-        }
-    }
 }
 
-/// Seconds from 1970 to the boot of this machine.
-fn boot_time_seconds() -> Option<f64> {
+/// A limit as a number; none is the largest there is, as the Go client has it.
+fn limit(limit: Option<u64>) -> f64 {
+    limit.unwrap_or(u64::MAX) as f64
+}
+
+/// Seconds from 1970 to the start of this process. It never changes, and `/proc/stat` is long to read: to be asked
+/// for once.
+pub(crate) fn start_time_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines()
+    let boot: f64 = stat
+        .lines()
         .find_map(|line| line.strip_prefix("btime "))?
         .parse()
-        .ok()
+        .ok()?;
+    let since_boot = own_stat()?.get(stat::STARTTIME)? / sys::clock_ticks_per_second() as f64;
+    Some(boot + since_boot)
+}
+
+/// The numbers of `/proc/self/stat` behind the command's name.
+fn own_stat() -> Option<Vec<f64>> {
+    /// The line is some 300 bytes; a buffer that takes it whole saves half of the reads.
+    const CAPACITY_BYTES: usize = 1024;
+    let mut line = String::with_capacity(CAPACITY_BYTES);
+    let mut file = fs::File::open("/proc/self/stat").ok()?;
+    file.read_to_string(&mut line).ok()?;
+    // The command's name stands in brackets and may hold any character, brackets too.
+    let (_, fields) = line.rsplit_once(") ")?;
+    let numbers = fields
+        .split_ascii_whitespace()
+        // The one field that is no number, the state, is not asked for.
+        .map(|field| field.parse().unwrap_or(f64::NAN));
+    Some(numbers.collect())
 }

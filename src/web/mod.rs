@@ -9,3 +9,4 @@ mod pages;
 pub(crate) mod routes;
 pub(crate) mod server;
 pub(crate) mod work;
+mod workers;

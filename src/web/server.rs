@@ -8,20 +8,17 @@ use std::fmt::Display;
 use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tiny_http::{Header, Response, Server, StatusCode};
 
 use super::routes::{self, Reply, Request};
+use super::work::InWork;
+use super::workers::Workers;
 use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
 use crate::state::State;
-use crate::sync;
-
-/// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a
-/// fifth of this in a debug build.
-const WORKER_STACK_BYTES: usize = 512 * 1024;
+use crate::sys;
 
 /// Serves requests of `listener` until it cannot any more.
 ///
@@ -29,41 +26,40 @@ const WORKER_STACK_BYTES: usize = 512 * 1024;
 /// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
 /// rather than living on deaf.
 pub(crate) fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<Infallible> {
+    sys::set_nodelay(&listener)?;
     let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+    let job_state = Arc::clone(state);
+    let workers = Workers::new(move |job: Job| {
+        work(job.request, &job_state, job.arrival);
+        drop(job.in_work);
+    });
     loop {
         let request = server.recv()?;
-        hand_over(request, state);
+        let arrival = Instant::now();
+        let Some(in_work) = state.work.begin() else {
+            refuse(
+                request,
+                state,
+                &"as many requests are in work as there may be",
+            );
+            continue;
+        };
+        let job = Job {
+            request,
+            arrival,
+            in_work,
+        };
+        if let Err((job, error)) = workers.give(job) {
+            refuse(job.request, state, &error);
+        }
     }
 }
 
-/// Gives the request to a worker; the loop itself never waits for one.
-fn hand_over(request: tiny_http::Request, state: &Arc<State>) {
-    let arrival = Instant::now();
-    let Some(in_work) = state.work.begin() else {
-        return refuse(
-            request,
-            state,
-            &"as many requests are in work as there may be",
-        );
-    };
-    // In a slot, so that it can be had back when there is no thread for it.
-    let slot = Arc::new(Mutex::new(Some(request)));
-    let (worker_slot, worker_state) = (Arc::clone(&slot), Arc::clone(state));
-    let spawned = thread::Builder::new()
-        .name("worker".to_owned())
-        .stack_size(WORKER_STACK_BYTES)
-        .spawn(move || {
-            let request = sync::lock(&worker_slot).take();
-            if let Some(request) = request {
-                work(request, &worker_state, arrival);
-            }
-            drop(in_work);
-        });
-    if let Err(error) = spawned
-        && let Some(request) = sync::lock(&slot).take()
-    {
-        refuse(request, state, &error);
-    }
+/// A request on its way to a worker.
+struct Job {
+    request: tiny_http::Request,
+    arrival: Instant,
+    in_work: InWork,
 }
 
 /// Answers in the loop's own thread; the reply is small enough for any socket's buffer.

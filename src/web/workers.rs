@@ -1,0 +1,123 @@
+//! Worker threads: one request each at a time, and a few that wait for the next one.
+//!
+//! Must not know what a job is. A thread for every request and none kept would be simpler, and cost each scrape
+//! of `/metrics` a third of its time, measured.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sync;
+
+/// Most threads that wait for the next job instead of ending: enough for a burst of scrapes over as many connections.
+const KEPT: usize = 16;
+/// How long they wait: a burst is over by then, and an idle exporter has no worker at all.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+/// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a
+/// fifth of this in a debug build.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// The workers of one kind of job.
+pub(crate) struct Workers<J> {
+    pool: Mutex<Pool<J>>,
+    more: Condvar,
+    handle: Box<dyn Fn(J) + Send + Sync>,
+}
+
+struct Pool<J> {
+    /// Never more than the threads that are on their way to it.
+    jobs: VecDeque<J>,
+    /// Threads that wait.
+    waiting: usize,
+}
+
+impl<J: Send + 'static> Workers<J> {
+    /// Workers that do `handle` with each job.
+    pub(crate) fn new(handle: impl Fn(J) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            pool: Mutex::new(Pool {
+                jobs: VecDeque::new(),
+                waiting: 0,
+            }),
+            more: Condvar::new(),
+            handle: Box::new(handle),
+        })
+    }
+
+    /// Gives a job to a waiting worker, or to a new one.
+    ///
+    /// # Errors
+    /// The job back, with the system's reason, when there is no thread for it.
+    pub(crate) fn give(self: &Arc<Self>, job: J) -> Result<(), (J, io::Error)> {
+        let mut pool = sync::lock(&self.pool);
+        pool.jobs.push_back(job);
+        if pool.jobs.len() <= pool.waiting {
+            drop(pool);
+            self.more.notify_one();
+            return Ok(());
+        }
+        let workers = Arc::clone(self);
+        let spawned = thread::Builder::new()
+            .name("worker".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || workers.work());
+        // The lock was held all the while, so the last job is still this one.
+        match spawned {
+            Ok(_) => Ok(()),
+            Err(error) => pool.jobs.pop_back().map_or(Ok(()), |job| Err((job, error))),
+        }
+    }
+
+    /// A worker's life.
+    fn work(&self) {
+        let mut pool = sync::lock(&self.pool);
+        loop {
+            if let Some(job) = pool.jobs.pop_front() {
+                drop(pool);
+                (self.handle)(job);
+                pool = sync::lock(&self.pool);
+            } else if pool.waiting < KEPT {
+                let until = Instant::now() + KEPT_FOR;
+                pool.waiting += 1;
+                while pool.jobs.is_empty() && Instant::now() < until {
+                    pool = sync::wait_until(&self.more, pool, until);
+                }
+                pool.waiting -= 1;
+                if pool.jobs.is_empty() {
+                    return;
+                }
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT, Workers};
+    use std::sync::mpsc;
+    use std::sync::{Arc, Barrier};
+
+    #[test]
+    fn jobs_given_at_one_moment_all_run_side_by_side() {
+        const JOBS: usize = 4 * KEPT;
+        // Each waits for all the others: with a thread too few none would end.
+        let barrier = Arc::new(Barrier::new(JOBS));
+        let (sender, receiver) = mpsc::channel();
+        let workers = Workers::new(move |number: usize| {
+            barrier.wait();
+            sender.send(number).unwrap();
+        });
+        for round in 0..20 {
+            for number in 0..JOBS {
+                workers.give(number).map_err(|(_, error)| error).unwrap();
+            }
+            let mut done: Vec<usize> = receiver.iter().take(JOBS).collect();
+            done.sort_unstable();
+            assert_eq!(done, (0..JOBS).collect::<Vec<_>>(), "round {round}");
+        }
+    }
+}
