@@ -171,7 +171,17 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("name has no usable address", Reason::UnknownHost),
     ("no address associated", Reason::UnknownHost),
     ("nodename nor servname", Reason::UnknownHost),
+    // A resolver that does not answer, by musl and by glibc; 3.16 and later have a hint before the system's text.
     ("to server: try again", Reason::UnknownHost),
+    ("etc.: try again", Reason::UnknownHost),
+    (
+        "to server: resource temporarily unavailable",
+        Reason::UnknownHost,
+    ),
+    (
+        "etc.: resource temporarily unavailable",
+        Reason::UnknownHost,
+    ),
     ("operation now in progress", Reason::ConnectTimeout),
     ("operation in progress", Reason::ConnectTimeout),
     // A UDP stream's first datagram had no answer for 30 seconds.
