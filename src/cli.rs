@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::duration;
 use crate::log::{Format, Level};
 use crate::probe::allow::Rule;
-use crate::web::listen::Address;
+use crate::web::listen::{self, Address};
 use crate::web::routes;
 
 /// What the command line asks for.
@@ -152,7 +152,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         help: "Short for --web.listen-address=:PORT.",
         allowed: "a port from 0 (any free one) to 65535",
-        set: |config, text| Some(config.listen.push(Address::any(text.parse().ok()?))),
+        set: |config, text| Some(config.listen.push(Address::any(listen::parse_port(text)?))),
     },
     Flag {
         names: &["log.level"],
@@ -186,6 +186,8 @@ pub(crate) enum Refusal {
     Twice(&'static str),
     /// The last word, and a value was to follow.
     NoValue(String),
+    /// A value where there is none to give.
+    ValueNotWanted(String),
     /// A value out of its range.
     Value {
         /// The flag, without dashes.
@@ -207,6 +209,7 @@ impl fmt::Display for Refusal {
             Self::Unknown(word) => write!(f, "unknown flag or argument {word:?}"),
             Self::Twice(flag) => write!(f, "flag --{flag} is given more than once"),
             Self::NoValue(flag) => write!(f, "flag {flag} needs a value"),
+            Self::ValueNotWanted(flag) => write!(f, "flag --{flag} takes no value"),
             Self::Value {
                 flag,
                 value,
@@ -251,10 +254,16 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             // A value for a flag that takes none: `--help=yes`, `-hx`.
             Err(error) => return Err(Refusal::Unknown(error.to_string())),
         };
-        match name.as_str() {
-            "help" => return Ok(Command::Print(help())),
-            "version" => return Ok(Command::Print(version())),
-            _ => {}
+        let text: Option<fn() -> String> = match name.as_str() {
+            "help" => Some(help),
+            "version" => Some(version),
+            _ => None,
+        };
+        if let Some(text) = text {
+            return match parser.optional_value() {
+                None => Ok(Command::Print(text())),
+                Some(_) => Err(Refusal::ValueNotWanted(name)),
+            };
         }
         let flag = FLAGS
             .iter()

@@ -21,8 +21,9 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // The C1 controls are legal in JSON, but some terminals obey them.
-            c if c.is_control() => {
+            // The C1 controls are legal in JSON, but some terminals obey them; the two separators end a line for
+            // readers that follow Unicode (UAX 14).
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),

@@ -23,8 +23,7 @@ impl Address {
     /// Reads `:port`, `host:port` or `[v6]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let plain = port.bytes().all(|b| b.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| plain)?;
+        let port = parse_port(port)?;
         if host.is_empty() {
             return Some(Self::any(port));
         }
@@ -52,6 +51,12 @@ impl Address {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         Ok(vec![TcpListener::bind(addresses.as_slice())?])
     }
+}
+
+/// A port in digits only, 0 for any free one.
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {
