@@ -27,7 +27,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How often the child's end and a cancellation are looked for while the pipes say nothing.
 const TICK: Duration = Duration::from_millis(100);
 /// The first such look after the pipes' end, when the child is all but gone; each further one doubles up to `TICK`.
-const FIRST_TICK_AFTER_OUTPUT: Duration = Duration::from_millis(1);
+/// The pipes end a moment before the child can be reaped: with a first look at 1 ms an instant child cost 0.7 ms
+/// more than its bare run, with this one 0.2 ms, measured.
+const FIRST_TICK_AFTER_OUTPUT: Duration = Duration::from_micros(50);
 /// How long a killed child may take to be reaped before a thread of its own waits for it: one that hangs in the
 /// kernel does not die of SIGKILL at once.
 const REAP: Duration = Duration::from_secs(1);

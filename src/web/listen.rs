@@ -60,9 +60,12 @@ pub(crate) fn parse_port(text: &str) -> Option<u16> {
 }
 
 fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {
-    let Ok(v6) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) else {
-        // IPv6 is off on this host, or the port is taken; the error that counts is then IPv4's.
-        return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]);
+    let v6 = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Ok(v6) => v6,
+        // Somebody else has it: half of it is not what was asked for.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+        // IPv6 is off on this host.
+        Err(_) => return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]),
     };
     let port = v6.local_addr()?.port();
     // Where `net.ipv6.bindv6only` is set the first socket does not hold IPv4, and only then a second one can.

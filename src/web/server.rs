@@ -5,13 +5,13 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tiny_http::{Header, Response, Server, StatusCode};
+use tiny_http::{Header, Method, Response, Server, StatusCode};
 
 use super::routes::{self, Reply, Request};
 use super::work::InWork;
@@ -19,6 +19,9 @@ use super::workers::Workers;
 use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
 use crate::state::State;
 use crate::sys;
+
+/// Room for status line and headers: the longest, the page's, take 430 bytes.
+const HEAD_CAPACITY_BYTES: usize = 512;
 
 /// Serves requests of `listener` until it cannot any more.
 ///
@@ -95,6 +98,7 @@ fn header<'a>(request: &'a tiny_http::Request, name: &str) -> Option<&'a str> {
         .next()
 }
 
+/// Sends the answer in one piece: two would be two segments, and would wake the client twice.
 fn send(request: tiny_http::Request, reply: &Reply, state: &State) {
     let headers = std::iter::once(("Content-Type", reply.content_type))
         .chain(reply.headers.iter().copied())
@@ -110,7 +114,15 @@ fn send(request: tiny_http::Request, reply: &Reply, state: &State) {
     )
     // A length and not chunks, whatever the size: the body is all there.
     .with_chunked_threshold(usize::MAX);
-    if let Err(error) = request.respond(response) {
+    let mut bytes = Vec::with_capacity(HEAD_CAPACITY_BYTES + body.len());
+    let is_head = *request.method() == Method::Head;
+    let version = request.http_version().clone();
+    let written = response.raw_print(&mut bytes, version, request.headers(), is_head, None);
+    let mut writer = request.into_writer();
+    let sent = written
+        .and_then(|()| writer.write_all(&bytes))
+        .and_then(|()| writer.flush());
+    if let Err(error) = sent {
         state
             .log
             .debug("client gone before its answer", &[("error", &error)]);

@@ -218,6 +218,14 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
+        // Politely first: an exporter that is killed outright leaves its iperf3 behind.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal("TERM");
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -433,4 +441,104 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text.into_owned())
+}
+
+/// The standard output of a recorded run that succeeded: TCP, upload, one stream.
+pub fn good_report() -> PathBuf {
+    top().join("tests/fixtures/3.12/tcp.json")
+}
+
+/// A kept-alive connection.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Longer than the longest probe of a test.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends a GET and does not wait for its answer.
+    pub fn send(&mut self, path: &str, headers: &[(&str, &str)]) {
+        let mut text = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads one answer, as long as its `Content-Length` says.
+    pub fn reply(&mut self) -> Reply {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let length = self.0.read_line(&mut head).unwrap();
+            assert!(length > 0, "the connection ended within a head: {head:?}");
+        }
+        let mut reply = parse_reply(head.as_bytes()).unwrap();
+        let length = reply.header("Content-Length").unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        reply.body = String::from_utf8(body).unwrap();
+        reply
+    }
+
+    pub fn get(&mut self, path: &str) -> Reply {
+        self.send(path, &[]);
+        self.reply()
+    }
+}
+
+/// `/lock-status` as a JSON document, over a connection that is open already: of two that are opened at the same
+/// moment, `tiny_http` may leave one without an answer.
+pub fn lock_status(connection: &mut Connection) -> serde_json::Value {
+    serde_json::from_str(&connection.get("/lock-status").body).unwrap()
+}
+
+/// The processes whose parent is `pid`, each as number and state; zombies (`Z`) too.
+pub fn children(pid: u32) -> Vec<(u32, char)> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| {
+            let child: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // The name stands in brackets and may hold anything.
+            let (_, fields) = stat.rsplit_once(") ")?;
+            let mut fields = fields.split(' ');
+            let state = fields.next()?.chars().next()?;
+            (fields.next()? == pid.to_string()).then_some((child, state))
+        })
+        .collect()
+}
+
+/// Whether a process of this number lives; one that is dead and not reaped does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, fields)| !fields.starts_with('Z'))
+}
+
+/// Whether `program` is on PATH; says that `test` is skipped where not, and fails in CI, where nobody reads that.
+pub fn has(program: &str, test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_there {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{program} is needed in CI: make test installs it"
+        );
+        skipped(test, &format!("{program} is not here"));
+    }
+    is_there
+}
+
+/// Prints one line past the test harness' capture, so that it is seen when everything passes.
+pub fn say(line: &str) {
+    let _ = fs::OpenOptions::new()
+        .append(true)
+        .open("/dev/stderr")
+        .and_then(|mut stderr| stderr.write_all(format!("{line}\n").as_bytes()));
 }

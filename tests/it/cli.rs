@@ -1,0 +1,659 @@
+//! Flags, `--help`, exit codes, signals, logs: what one sees of the exporter without a browser.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Connection, Exporter, Fake, TempDir, assert_golden, free_port, good_report, is_alive,
+    lock_status, request, skipped, top, wait_for,
+};
+
+/// A run of the binary that ends by itself.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Kills its child when a test fails before the child's end.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run_to_its_end<S: AsRef<OsStr>>(words: &[S]) -> Ended {
+    let dir = TempDir::new();
+    let (stdout, stderr) = (dir.path().join("stdout"), dir.path().join("stderr"));
+    let child = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&stdout).unwrap())
+        .stderr(fs::File::create(&stderr).unwrap())
+        .spawn()
+        .unwrap();
+    let mut guard = Guard(child);
+    let mut status = None;
+    wait_for("the exporter to end by itself", || {
+        status = guard.0.try_wait().unwrap();
+        status.is_some()
+    });
+    Ended {
+        code: status.unwrap().code(),
+        stdout: fs::read_to_string(stdout).unwrap(),
+        stderr: fs::read_to_string(stderr).unwrap(),
+    }
+}
+
+/// An exporter whose log may have any form and level: it is known to listen when its port takes a connection.
+struct Logged {
+    _child: Guard,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Logged {
+    fn start(flags: &[&str]) -> Self {
+        let dir = TempDir::new();
+        // The port may be taken between its choice and its use: then the exporter ends, and another one is tried.
+        for _ in 0..20 {
+            let port = free_port();
+            let child = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+                .args(flags)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(fs::File::create(dir.path().join("log")).unwrap())
+                .spawn()
+                .unwrap();
+            let mut guard = Guard(child);
+            let mut has_ended = false;
+            wait_for("the exporter to listen or to end", || {
+                has_ended = guard.0.try_wait().unwrap().is_some();
+                has_ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+            if !has_ended {
+                return Self {
+                    _child: guard,
+                    dir,
+                    port,
+                };
+            }
+        }
+        panic!(
+            "the exporter did not start: {}",
+            fs::read_to_string(dir.path().join("log")).unwrap()
+        );
+    }
+
+    fn get(&self, path: &str) -> u16 {
+        request(self.port, "GET", path, &[]).code
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+}
+
+/// Succeeds, or fails in iperf3's manner for the port 1.
+fn good_or_refused() -> Fake {
+    Fake::new(&format!(
+        "if [ \"$5\" = 1 ]; then echo '{{\"error\":\"unable to connect to server: Connection refused\"}}'; exit 1; fi\n\
+         exec cat '{}'",
+        good_report().display()
+    ))
+}
+
+#[test]
+fn help_is_the_golden_text_under_both_names_and_before_any_error() {
+    for words in [
+        &["--help"][..],
+        &["-h"],
+        &["--log.level=debug", "--help", "--nonsense"],
+    ] {
+        let ended = run_to_its_end(words);
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{words:?}"
+        );
+        assert_golden(&top().join("tests/golden/help.txt"), &ended.stdout);
+    }
+}
+
+#[test]
+fn version_is_one_line_with_the_package_version() {
+    let ended = run_to_its_end(&["--version"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let start = format!("iperf3-exporter {} (revision ", env!("CARGO_PKG_VERSION"));
+    assert!(ended.stdout.starts_with(&start), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(")\n"), "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().count(), 1);
+}
+
+#[test]
+fn help_survives_a_reader_that_is_gone() {
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .arg("--help")
+        .stdout(OwnedFd::from(writer))
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+/// What every refused command line looks like: status 1, nothing on standard output, one line on standard error.
+fn assert_refused(words: &[OsString], piece: &str) {
+    let ended = run_to_its_end(words);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(1), ""),
+        "{words:?}"
+    );
+    let line = ended
+        .stderr
+        .strip_suffix('\n')
+        .unwrap_or_else(|| panic!("{words:?}: no line: {:?}", ended.stderr));
+    assert!(!line.contains(char::is_control), "{words:?}: {line:?}");
+    assert!(
+        line.starts_with("iperf3-exporter: error: ") && line.ends_with(", try --help"),
+        "{words:?}: {line}"
+    );
+    assert!(line.contains(piece), "{words:?}: {line}");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
+    for (words, piece) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["--nonsense=1"], "--nonsense"),
+        (&["--log.levels=debug"], "--log.levels"),
+        (&["-x"], "-x"),
+        (&["-port=1"], "-p"),
+        (&["word"], "word"),
+        (&["--", "word"], "word"),
+        (&["-"], "-"),
+        (&[""], "\"\""),
+        (&["--help=yes"], "help"),
+        // Twice, also under its other name and with the same value.
+        (&["--log.level=info", "--log.level=info"], "--log.level"),
+        (
+            &["--lock.timeout=1s", "--lock.timeout=2s"],
+            "--lock.timeout",
+        ),
+        (&["--iperf3.path=a", "--iperf3-path=a"], "--iperf3.path"),
+        // No value.
+        (&["--port"], "--port"),
+        (
+            &["--log.level=debug", "--web.listen-address"],
+            "--web.listen-address",
+        ),
+        (&["--iperf3.timeout="], "--iperf3.timeout"),
+        // Values out of range.
+        (&["--web.listen-address=9579"], "\"9579\""),
+        (&["--web.listen-address=:65536"], "\":65536\""),
+        (&["--web.listen-address=::1:80"], "\"::1:80\""),
+        (&["--web.telemetry-path=metrics"], "--web.telemetry-path"),
+        (&["--web.telemetry-path=/"], "--web.telemetry-path"),
+        (&["--web.telemetry-path=/a b"], "--web.telemetry-path"),
+        (&["--web.probe-path=/health"], "--web.probe-path"),
+        (&["--web.probe-path=/metrics"], "/metrics"),
+        (&["--web.probe-path=/a?b"], "--web.probe-path"),
+        (&["--iperf3.path="], "--iperf3.path"),
+        (&["--iperf3.timeout=0"], "--iperf3.timeout"),
+        (&["--iperf3.timeout=-1s"], "\"-1s\""),
+        (&["--iperf3.timeout=26h"], "\"26h\""),
+        (&["--lock.timeout=soon"], "\"soon\""),
+        (&["--lock.timeout=25h"], "\"25h\""),
+        (&["--probe.timeout-offset=2h"], "--probe.timeout-offset"),
+        (&["--probe.allow-target=a b"], "--probe.allow-target"),
+        (&["--probe.allow-target=10.0.0.0/33"], "10.0.0.0/33"),
+        (&["--port=0x50"], "--port"),
+        (&["--port=65536"], "--port"),
+        (&["--port=-1"], "--port"),
+        (&["--port=+80"], "--port"),
+        (&["--log.level=trace"], "\"trace\""),
+        (&["--log.level=INFO"], "\"INFO\""),
+        (&["--log.format=xml"], "\"xml\""),
+        // Nothing of it can break the line.
+        (&["--log.level=a\nb"], "\\n"),
+        (&["--log\r.level=a"], "\\r"),
+        (&["\u{1b}[31mred"], "[31mred"),
+        (&["a\u{2028}b"], "a"),
+    ] {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        assert_refused(&words, piece);
+    }
+    for bytes in [&b"--log.level=\xff"[..], b"--\xff", b"\xff"] {
+        assert_refused(&[OsStr::from_bytes(bytes).to_owned()], "");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_had_ends_the_start_with_one_line_and_status_1() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let in_use = format!("--web.listen-address=127.0.0.1:{port}");
+    let any_in_use = format!("--port={port}");
+    // 192.0.2.0/24 is for documentation and on no interface.
+    let foreign = "--web.listen-address=192.0.2.1:0";
+    let free = "--web.listen-address=127.0.0.1:0";
+    for (words, address) in [
+        (&[in_use.as_str()][..], format!("127.0.0.1:{port}")),
+        (&[any_in_use.as_str()], format!(":{port}")),
+        (&[free, in_use.as_str()], format!("127.0.0.1:{port}")),
+        (&[foreign], "192.0.2.1:0".to_owned()),
+    ] {
+        let ended = run_to_its_end(words);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(1), ""),
+            "{words:?}"
+        );
+        let start = format!("iperf3-exporter: error: cannot listen on `{address}`: ");
+        assert!(
+            ended.stderr.starts_with(&start),
+            "{words:?}: {}",
+            ended.stderr
+        );
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
+    for signal in ["TERM", "INT"] {
+        let fake = good_or_refused();
+        let mut exporter = Exporter::start(&[fake.flag()]);
+        // A client that keeps its connection does not hold the exporter.
+        let mut idle = Connection::open(exporter.port());
+        assert_eq!(idle.get("/ready").code, 200);
+        exporter.signal(signal);
+        assert_eq!(exporter.wait().code(), Some(0), "{signal}");
+        assert!(exporter.log().contains("msg=\"shutting down\""), "{signal}");
+    }
+}
+
+/// The contract of a shutdown's length, and as much again for a machine that does other things as well. The tests
+/// that use it have an iperf3 that would run for ten minutes and waiters that would wait for 80 seconds.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2 + 2);
+
+#[test]
+fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
+    for signal in ["TERM", "INT"] {
+        // The sleep is in the shell's process group, and has no pipe of it.
+        let fake = Fake::new(
+            "trap 'echo told >\"$DIR/told\"; exit 0' TERM\n\
+             sleep 600 >/dev/null 2>&1 &\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nwait",
+        );
+        let mut exporter = Exporter::start(&[fake.flag()]);
+        let port = exporter.port();
+        let mut watch = Connection::open(port);
+        assert_eq!(watch.get("/ready").code, 200);
+        let mut running = Connection::open(port);
+        running.send("/probe?target=127.0.0.1", &[]);
+        wait_for("the fake to run", || fake.dir().join("pid").exists());
+        let mut waiting = Vec::new();
+        for size in 1..=3 {
+            let mut connection = Connection::open(port);
+            connection.send("/probe?target=127.0.0.1", &[]);
+            wait_for("the probe to wait", || {
+                lock_status(&mut watch)["queue_size"] == size
+            });
+            waiting.push(connection);
+        }
+        let begin = Instant::now();
+        exporter.signal(signal);
+        let status = exporter.wait();
+        let taken = begin.elapsed();
+        assert_eq!(status.code(), Some(0));
+        assert!(taken < SHUTDOWN_LIMIT, "{signal}: {taken:?}");
+        assert!(fake.dir().join("told").exists(), "iperf3 got no SIGTERM");
+        let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
+        assert!(!is_alive(pid.trim().parse().unwrap()));
+        for connection in waiting.iter_mut().chain([&mut running]) {
+            let reply = connection.reply();
+            assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+            assert!(reply.header("Retry-After").is_some());
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_even_a_test_that_ignores_sigterm_and_ready_says_503_until_then() {
+    let fake = Fake::new(
+        "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
+    );
+    let mut exporter = Exporter::start(&[fake.flag()]);
+    let mut running = Connection::open(exporter.port());
+    running.send("/probe?target=127.0.0.1", &[]);
+    wait_for("the fake to run", || fake.dir().join("pid").exists());
+    let mut other = Connection::open(exporter.port());
+    assert_eq!(other.get("/ready").code, 200);
+    let begin = Instant::now();
+    exporter.signal("TERM");
+    exporter.log_line("shutting down");
+    // iperf3 has its 500 ms before the kill: the exporter answers for so long.
+    let mut reply = other.get("/ready");
+    while reply.code == 200 {
+        reply = other.get("/ready");
+    }
+    assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+    assert_eq!(running.reply().code, 503);
+    assert_eq!(exporter.wait().code(), Some(0));
+    let taken = begin.elapsed();
+    assert!(taken < SHUTDOWN_LIMIT, "{taken:?}");
+    let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
+    assert!(!is_alive(pid.trim().parse().unwrap()));
+}
+
+#[test]
+fn a_second_signal_does_not_change_the_status() {
+    let fake = Fake::new("trap '' TERM\ntouch \"$DIR/runs\"\nexec sleep 600");
+    let mut exporter = Exporter::start(&[fake.flag()]);
+    let mut running = Connection::open(exporter.port());
+    running.send("/probe?target=127.0.0.1", &[]);
+    wait_for("the fake to run", || fake.dir().join("runs").exists());
+    exporter.signal("INT");
+    exporter.log_line("shutting down");
+    exporter.signal("TERM");
+    assert_eq!(exporter.wait().code(), Some(0));
+}
+
+/// One probe that succeeds, one that fails, and requests that are refused.
+fn make_every_kind_of_line(exporter: &Logged) {
+    let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32";
+    assert_eq!(exporter.get(good), 200);
+    assert_eq!(exporter.get("/probe?target=127.0.0.1:1"), 200);
+    assert_eq!(exporter.get("/probe?target=-c"), 400);
+    assert_eq!(exporter.get("/probe?target=elsewhere.example"), 403);
+    assert_eq!(exporter.get("/nowhere"), 404);
+}
+
+fn fields(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
+    let fake = good_or_refused();
+    let exporter = Logged::start(&[
+        &fake.flag(),
+        "--log.format=json",
+        "--log.level=debug",
+        "--probe.allow-target=127.0.0.1",
+    ]);
+    make_every_kind_of_line(&exporter);
+    wait_for("both probes' lines", || {
+        exporter.log().matches("\"msg\":\"probe\"").count() == 2
+    });
+    let log = exporter.log();
+    let lines: Vec<Value> = log.lines().map(fields).collect();
+    for line in &lines {
+        let time = line["time"].as_str().unwrap();
+        assert!(
+            time.len() == 24 && time.starts_with("20") && time.ends_with('Z'),
+            "{time}"
+        );
+        assert!(["debug", "info", "warn", "error"].contains(&line["level"].as_str().unwrap()));
+        assert!(line["msg"].is_string());
+    }
+    let with = |message: &str| {
+        let found: Vec<&Value> = lines.iter().filter(|line| line["msg"] == message).collect();
+        found
+    };
+    let probes = with("probe");
+    let good = probes[0];
+    for (key, value) in [
+        ("level", "info"),
+        ("target", "127.0.0.1"),
+        ("port", "5301"),
+        ("period", "2s"),
+        ("parallel", "2"),
+        ("bitrate", "10M/32"),
+        ("outcome", "success"),
+    ] {
+        assert_eq!(good[key].as_str(), Some(value), "{key}: {good}");
+    }
+    for key in ["reason", "reverse_mode", "udp_mode", "bind_address"] {
+        assert!(good.get(key).is_none(), "{key} is at its default: {good}");
+    }
+    let seconds: f64 = good["seconds"].as_str().unwrap().parse().unwrap();
+    assert!((0.0..60.0).contains(&seconds), "{good}");
+    // What the recorded run's receiver got: `sum_received` of the report.
+    let report: Value = fields(&fs::read_to_string(good_report()).unwrap());
+    let received = &report["end"]["sum_received"];
+    let expected =
+        received["bytes"].as_f64().unwrap() * 8.0 / received["seconds"].as_f64().unwrap();
+    let rate: f64 = good["upload_bits_per_second"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((rate - expected).abs() <= 1.0, "{rate} {expected}");
+
+    let failed = probes[1];
+    assert_eq!(failed["outcome"], "failure");
+    assert_eq!(failed["reason"], "refused");
+    assert_eq!(failed["port"], "1");
+    assert!(failed.get("upload_bits_per_second").is_none(), "{failed}");
+
+    let words = with("iperf3 failed");
+    assert_eq!(words.len(), 1);
+    assert_eq!(words[0]["level"], "warn");
+    assert_eq!(words[0]["target"], "127.0.0.1");
+    assert_eq!(
+        words[0]["error"],
+        "unable to connect to server: Connection refused"
+    );
+    // Refused requests are there for who looks for them, and only then.
+    let refused = with("probe refused");
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|line| line["level"] == "debug"));
+}
+
+#[test]
+fn a_probe_line_of_logfmt_tells_the_probe() {
+    let fake = good_or_refused();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let path = "/probe?target=127.0.0.1&port=5301&bind=127.0.0.1&reverse_mode=0";
+    assert_eq!(exporter.get(path).code, 200);
+    let line = exporter.log_line("msg=\"probe\"");
+    for piece in [
+        " level=info msg=\"probe\" target=127.0.0.1 port=5301 bind_address=127.0.0.1 outcome=success seconds=",
+        " upload_bits_per_second=",
+    ] {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
+    assert!(!line.contains("reverse_mode"), "{line}");
+    assert_eq!(exporter.get("/probe?target=127.0.0.1:1").code, 200);
+    let line = exporter.log_line("outcome=failure");
+    assert!(line.contains(" reason=refused "), "{line}");
+    let line = exporter.log_line("msg=\"iperf3 failed\"");
+    assert!(line.contains(" level=warn "), "{line}");
+    assert!(
+        line.contains("error=\"unable to connect to server: Connection refused\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_level_drops_what_is_below_it() {
+    const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
+    let fake = good_or_refused();
+    for (rank, level) in LEVELS.iter().enumerate() {
+        let exporter = Logged::start(&[
+            &fake.flag(),
+            &format!("--log.level={level}"),
+            "--probe.allow-target=127.0.0.1",
+        ]);
+        make_every_kind_of_line(&exporter);
+        // Nothing of this makes a line at error.
+        let made = ["debug", "info", "warn"];
+        let mut seen = Vec::new();
+        // A probe is logged before it is answered, so all lines are there.
+        for line in exporter.log().lines() {
+            let word = line
+                .split_once(" level=")
+                .unwrap()
+                .1
+                .split(' ')
+                .next()
+                .unwrap();
+            if !seen.iter().any(|known: &String| known == word) {
+                seen.push(word.to_owned());
+            }
+        }
+        seen.sort_unstable();
+        let expected: Vec<&str> = made.iter().skip(rank).copied().collect();
+        assert_eq!(seen, expected, "{level}");
+    }
+}
+
+/// Characters that end a line somewhere, or that a terminal obeys.
+fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{85}')
+}
+
+#[test]
+fn no_request_breaks_a_line_of_the_log_or_adds_one() {
+    let fake = good_or_refused();
+    for (format, start) in [("logfmt", "time="), ("json", "{\"time\":\"")] {
+        let exporter = Logged::start(&[
+            &fake.flag(),
+            "--log.level=debug",
+            &format!("--log.format={format}"),
+            "--probe.allow-target=127.0.0.1",
+        ]);
+        wait_for("the last line of the start", || {
+            exporter.log().contains("iperf3 found")
+        });
+        let before = exporter.log().lines().count();
+        let hostile = [
+            "/probe?target=a%0Atime=0%20level=error%20msg=forged",
+            "/probe?target=a%0D%0Alevel=error",
+            "/probe?target=%22%20level=error%20msg=%22forged",
+            "/probe?target=a%22,%22level%22:%22error",
+            "/probe?target=%1B%5B31mred",
+            "/probe?target=%C2%85next",
+            "/probe?target=%E2%80%A8next",
+            "/probe?target=127.0.0.1&%0Aname%1B=1",
+            "/probe?target=127.0.0.1&period=%0Aforged",
+        ];
+        for path in hostile {
+            assert_eq!(exporter.get(path), 400, "{path}");
+        }
+        let log = exporter.log();
+        assert_eq!(log.lines().count(), before + hostile.len(), "{log}");
+        for line in log.lines() {
+            assert!(line.starts_with(start), "{line:?}");
+            assert!(!line.contains(breaks_a_line), "{line:?}");
+            if format == "json" {
+                assert_ne!(fields(line)["level"], "error", "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_iperf3_says_stays_on_one_line_of_bounded_length() {
+    let endless = "x".repeat(100_000);
+    let said =
+        format!("first\\n\\u001b[31mlevel=error msg=forged\\r\\u0000\\u0085\\u2028\\\"{endless}");
+    let json = TempDir::new();
+    let text = json.write("said", &format!("{{\"error\":\"{said}\"}}"));
+    let lines = format!("iperf3: error - \u{1b}[31m\0\r{endless}\nlevel=error\n");
+    let stderr = json.write("stderr", &lines);
+    let fake = Fake::new(&format!(
+        "if [ \"$5\" = 1 ]; then cat '{}'; else cat '{}' >&2; fi; exit 1",
+        text.display(),
+        stderr.display()
+    ));
+    for (format, start) in [("logfmt", "time="), ("json", "{\"time\":\"")] {
+        let exporter = Logged::start(&[&fake.flag(), &format!("--log.format={format}")]);
+        for port in [1, 2] {
+            assert_eq!(
+                exporter.get(&format!("/probe?target=127.0.0.1:{port}")),
+                200
+            );
+        }
+        let log = exporter.log();
+        assert_eq!(log.matches("iperf3 failed").count(), 2, "{log}");
+        for line in log.lines() {
+            assert!(line.starts_with(start), "{line:?}");
+            assert!(!line.contains(breaks_a_line), "{line:?}");
+            assert!(line.len() < 4096, "{} bytes", line.len());
+        }
+    }
+}
+
+#[test]
+fn refused_requests_do_not_flood_the_log() {
+    let fake = good_or_refused();
+    let exporter = Exporter::start(&[fake.flag(), "--probe.allow-target=127.0.0.1".to_owned()]);
+    exporter.log_line("iperf3 found");
+    let before = exporter.log();
+    let mut connection = Connection::open(exporter.port());
+    for _ in 0..50 {
+        assert_eq!(connection.get("/probe?target=a%20b").code, 400);
+        assert_eq!(connection.get("/probe?target=other.example").code, 403);
+        assert_eq!(connection.get("/nowhere").code, 404);
+        assert_eq!(connection.get("/metrics").code, 200);
+    }
+    assert_eq!(exporter.log(), before);
+}
+
+#[test]
+fn every_listen_address_answers() {
+    let fake = good_or_refused();
+    let exporter = Exporter::start(&[
+        fake.flag().as_str(),
+        "--web.listen-address=localhost:0",
+        "--web.listen-address",
+        "127.0.0.1:0",
+    ]);
+    let mut ports = Vec::new();
+    wait_for("three listeners", || {
+        let log = exporter.log();
+        let lines = log.lines().filter_map(|line| line.split_once(" address="));
+        ports = lines
+            .map(|(_, address)| address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap())
+            .collect();
+        ports.len() == 3
+    });
+    for port in ports {
+        assert_eq!(request(port, "GET", "/ready", &[]).body, "OK\n");
+    }
+}
+
+#[test]
+fn port_listens_on_every_address_of_both_families() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
+    command.arg("--port=0");
+    let exporter = Exporter::spawn(command);
+    assert_eq!(exporter.get("/ready").code, 200);
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skipped(
+            "port_listens_on_every_address_of_both_families",
+            "this machine has no IPv6, its half was left out",
+        );
+    }
+    TcpStream::connect(("::1", exporter.port())).unwrap();
+    assert!(
+        exporter.log().contains(" address=[::]:"),
+        "{}",
+        exporter.log()
+    );
+}

@@ -1,0 +1,709 @@
+//! Probes of a real `iperf3 -s` in every mode, and each failure reason: as the real iperf3 shows it where it can be
+//! made to, and with a scripted one.
+//!
+//! Nothing but the loopback is contacted: what needs no network at all runs in an empty network namespace.
+
+// Counts and copies of what iperf3 printed: equal means equal.
+#![allow(clippy::float_cmp)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv6Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir};
+
+/// The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
+struct Observed {
+    fake: Fake,
+    exporter: Exporter,
+}
+
+impl Observed {
+    fn new() -> Self {
+        let fake = Fake::new(
+            "printf '%s\\n' \"$@\" > \"$DIR/words\"\n\
+             iperf3 \"$@\" > \"$DIR/json\"\n\
+             status=$?\n\
+             cat \"$DIR/json\"\n\
+             exit $status",
+        );
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    /// A probe that must succeed, with iperf3's own report of the same run.
+    fn probe(&self, query: &str) -> (Reply, Value) {
+        let reply = self.exporter.get(&format!("/probe?{query}"));
+        let text = fs::read_to_string(self.fake.dir().join("json")).unwrap();
+        assert_eq!(reply.code, 200, "{query}: {}", reply.body);
+        assert_eq!(
+            reply.family("iperf3_up"),
+            Some(1.0),
+            "{query}: {}\n{text}\n{}",
+            reply.body,
+            self.exporter.log()
+        );
+        assert_eq!(reply.reason(), None, "{query}");
+        (reply, serde_json::from_str(&text).unwrap())
+    }
+
+    fn words(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.fake.dir().join("words")).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    let value = report.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
+}
+
+/// The families of a TCP test against iperf3's own report.
+fn assert_tcp(reply: &Reply, report: &Value) {
+    for (family, pointer) in [
+        ("iperf3_sent_bytes", "/end/sum_sent/bytes"),
+        ("iperf3_sent_seconds", "/end/sum_sent/seconds"),
+        ("iperf3_received_bytes", "/end/sum_received/bytes"),
+        ("iperf3_received_seconds", "/end/sum_received/seconds"),
+        ("iperf3_retransmits", "/end/sum_sent/retransmits"),
+    ] {
+        let expected = number(report, pointer);
+        assert_eq!(reply.family(family), Some(expected), "{family}");
+    }
+    assert!(reply.family("iperf3_received_bytes") > Some(0.0));
+    assert_eq!(reply.family("iperf3_received_packets"), None);
+    assert_eq!(reply.family("iperf3_lost_packets"), None);
+}
+
+/// The families of a UDP test against iperf3's own report and against each other.
+fn assert_udp(reply: &Reply, report: &Value) {
+    let value = |family: &str| {
+        reply
+            .family(family)
+            .unwrap_or_else(|| panic!("no {family}"))
+    };
+    let block = number(report, "/start/test_start/blksize");
+    assert_eq!(
+        value("iperf3_sent_bytes"),
+        number(report, "/end/sum_sent/bytes")
+    );
+    assert_eq!(
+        value("iperf3_received_bytes"),
+        number(report, "/end/sum_received/bytes")
+    );
+    assert_eq!(
+        value("iperf3_sent_packets") * block,
+        value("iperf3_sent_bytes")
+    );
+    assert_eq!(
+        value("iperf3_received_packets") * block,
+        value("iperf3_received_bytes")
+    );
+    assert!(value("iperf3_received_packets") > 0.0);
+    let known = value("iperf3_received_packets") + value("iperf3_lost_packets");
+    assert!(known <= value("iperf3_sent_packets"), "{}", reply.body);
+    assert_eq!(
+        value("iperf3_lost_percent"),
+        100.0 * value("iperf3_lost_packets") / value("iperf3_sent_packets")
+    );
+    assert!(value("iperf3_sent_jitter_ms") > 0.0);
+    assert_eq!(
+        value("iperf3_sent_jitter_ms"),
+        value("iperf3_received_jitter_ms")
+    );
+    assert_eq!(reply.family("iperf3_retransmits"), None);
+}
+
+#[test]
+fn tcp_is_measured_in_each_direction() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let (reply, report) = observed.probe(&format!("target={}&period=1", server.target()));
+    assert_tcp(&reply, &report);
+    let name = format!("iperf3_up{{target=\"127.0.0.1\",port=\"{}\"}}", server.port);
+    assert_eq!(reply.sample(&name), Some(1.0), "{}", reply.body);
+    let query = format!("target={}&period=1&reverse_mode=true", server.target());
+    let (reply, report) = observed.probe(&query);
+    assert_tcp(&reply, &report);
+    assert_eq!(number(&report, "/start/test_start/reverse"), 1.0);
+}
+
+#[test]
+fn a_bidirectional_test_exports_the_upload() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let target = server.target();
+    // The two ways differ in bytes even at one rate: each side paces its own stream.
+    let (reply, report) = observed.probe(&format!(
+        "target={target}&period=1&bidirectional=true&parallel=2"
+    ));
+    let ways = report.pointer("/end/streams").unwrap().as_array().unwrap();
+    assert_eq!(ways.len(), 4);
+    let upload: f64 = ways
+        .iter()
+        .filter(|stream| stream.pointer("/sender/sender") == Some(&Value::Bool(true)))
+        .map(|stream| number(stream, "/sender/bytes"))
+        .sum();
+    assert_eq!(reply.family("iperf3_sent_bytes"), Some(upload));
+    assert!(reply.family("iperf3_received_bytes") > Some(0.0));
+}
+
+#[test]
+fn udp_is_measured_in_each_direction() {
+    let (server, observed) = (Server::start(), Observed::new());
+    for mode in ["", "&reverse_mode=1", "&bidirectional=1"] {
+        let query = format!(
+            "target={}&period=1&udp_mode=true&bitrate=10M{mode}",
+            server.target()
+        );
+        let (reply, report) = observed.probe(&query);
+        assert_udp(&reply, &report);
+    }
+}
+
+#[test]
+fn four_parallel_streams_are_added_up() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let query = format!("target={}&period=1&parallel=4", server.target());
+    let (reply, report) = observed.probe(&query);
+    assert_tcp(&reply, &report);
+    let streams = report.pointer("/end/streams").unwrap().as_array().unwrap();
+    assert_eq!(streams.len(), 4);
+    let sum = |side: &str| -> f64 { streams.iter().map(|stream| number(stream, side)).sum() };
+    assert_eq!(
+        reply.family("iperf3_sent_bytes"),
+        Some(sum("/sender/bytes"))
+    );
+    assert_eq!(
+        reply.family("iperf3_received_bytes"),
+        Some(sum("/receiver/bytes"))
+    );
+}
+
+#[test]
+fn iperf3_sends_from_the_address_that_it_is_bound_to() {
+    let (server, observed) = (Server::start(), Observed::new());
+    for (parameter, address) in [("bind_address", "127.0.0.1"), ("bind", "127.0.0.2")] {
+        let query = format!(
+            "target={}&period=1&bitrate=1M&{parameter}={address}",
+            server.target()
+        );
+        let (_, report) = observed.probe(&query);
+        // iperf3 asks its connected socket, getsockname(2).
+        let local = report.pointer("/start/connected/0/local_host").unwrap();
+        assert_eq!(local, address);
+    }
+}
+
+#[test]
+fn ipv6_is_measured_with_and_without_brackets() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        harness::skipped("ipv6_is_measured", "this machine has no ::1");
+        return;
+    }
+    let (server, observed) = (Server::start(), Observed::new());
+    let port = server.port;
+    for target in [
+        format!("target=[::1]:{port}"),
+        format!("target=::1&port={port}"),
+    ] {
+        let (reply, report) = observed.probe(&format!("{target}&period=1&bitrate=1M"));
+        let remote = report.pointer("/start/connected/0/remote_host").unwrap();
+        assert_eq!(remote, "::1");
+        let name = format!("iperf3_up{{target=\"::1\",port=\"{port}\"}}");
+        assert_eq!(reply.sample(&name), Some(1.0), "{}", reply.body);
+    }
+}
+
+#[test]
+fn the_bitrate_is_kept() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let query = format!("target={}&period=1&bitrate=10M", server.target());
+    let (reply, report) = observed.probe(&query);
+    let block = number(&report, "/start/test_start/blksize");
+    let sent = reply.family("iperf3_sent_bytes").unwrap();
+    // Whole blocks only, so iperf3 is a block ahead of the rate at most; behind it by the block that it was about to
+    // send, and by one more when its pacing timer fired late at the end.
+    let due = 10_000_000.0 / 8.0 * reply.family("iperf3_sent_seconds").unwrap();
+    assert!(
+        (due - 2.0 * block..=due + block).contains(&sent),
+        "{sent} bytes were sent, {due} were due, in blocks of {block}"
+    );
+}
+
+#[test]
+fn a_period_is_rounded_up_to_whole_seconds() {
+    let fake = Fake::new("printf '%s ' \"$@\" > \"$DIR/words\"; exit 1");
+    let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=25h".to_owned()]);
+    for (period, seconds) in [
+        ("1s", "1"),
+        ("1", "1"),
+        ("1.000000001s", "2"),
+        ("1500ms", "2"),
+        ("1.2", "2"),
+        ("1m30s", "90"),
+        ("24h", "86400"),
+    ] {
+        exporter.get(&format!("/probe?target=127.0.0.1&period={period}"));
+        let words = fs::read_to_string(fake.dir().join("words")).unwrap();
+        assert!(
+            words.contains(&format!(" -t {seconds} ")),
+            "{period}: {words}"
+        );
+    }
+    let (server, observed) = (Server::start(), Observed::new());
+    let query = format!("target={}&period=1.2s&bitrate=1M", server.target());
+    let (_, report) = observed.probe(&query);
+    assert_eq!(number(&report, "/start/test_start/duration"), 2.0);
+    assert!(observed.words().contains(&"2".to_owned()));
+}
+
+/// A probe of the iperf3 of PATH that must fail, and its reason.
+fn reason(exporter: &Exporter, query: &str) -> String {
+    reason_of(&exporter.get(&format!("/probe?{query}")))
+}
+
+/// The reason of a failed probe, after what every failed probe must say was looked at.
+fn reason_of(reply: &Reply) -> String {
+    assert_eq!(reply.code, 200, "{}", reply.body);
+    assert_eq!(reply.family("iperf3_up"), Some(0.0), "{}", reply.body);
+    for family in [
+        "iperf3_sent_bytes",
+        "iperf3_sent_seconds",
+        "iperf3_received_bytes",
+        "iperf3_received_seconds",
+    ] {
+        assert_eq!(reply.family(family), Some(0.0), "{family}");
+    }
+    reply.reason().expect("a reason").to_owned()
+}
+
+/// The exporter with the iperf3 of PATH.
+fn plain() -> Exporter {
+    Exporter::start::<&str>(&[])
+}
+
+/// Sends a signal by its name.
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// The client that the exporter runs now, once it does.
+fn client_of(exporter: &Exporter) -> u32 {
+    let mut client = None;
+    harness::wait_for("a client", || {
+        client = harness::children(exporter.pid())
+            .into_iter()
+            .map(|(child, _)| child)
+            .find(|child| {
+                let words = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                // Not yet before its exec, and not the question for its version.
+                words.split(|byte| *byte == 0).any(|word| word == b"-c")
+            });
+        client.is_some()
+    });
+    client.unwrap()
+}
+
+/// How many sockets a process has.
+fn sockets(pid: u32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return 0;
+    };
+    files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+/// An iperf3 client that holds a server; ends with the value.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_refused() {
+    let query = format!("target=127.0.0.1:{}&period=1", harness::free_port());
+    assert_eq!(reason(&plain(), &query), "refused");
+}
+
+#[test]
+fn a_server_that_serves_another_client_is_busy() {
+    let server = Server::start();
+    let idle = sockets(server.pid());
+    let port = server.port.to_string();
+    let _holder = Holder(
+        Command::new("iperf3")
+            .args(["-c", "127.0.0.1", "-p", &port, "-t", "60", "-b", "1M"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    // The control connection and the stream.
+    harness::wait_for("the other client's test", || {
+        sockets(server.pid()) >= idle + 2
+    });
+    let query = format!("target={}&period=1", server.target());
+    assert_eq!(reason(&plain(), &query), "busy");
+}
+
+#[test]
+fn an_address_that_is_not_this_machines_is_a_local_failure() {
+    let server = Server::start();
+    let query = format!("target={}&period=1&bind=198.51.100.1", server.target());
+    assert_eq!(reason(&plain(), &query), "local");
+}
+
+#[test]
+fn a_web_server_is_no_iperf3() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let web = thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        // iperf3's cookie.
+        let _ = client.read(&mut [0; 64]);
+        client
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let query = format!("target=127.0.0.1:{port}&period=1");
+    assert_eq!(reason(&plain(), &query), "other");
+    web.join().unwrap();
+}
+
+#[test]
+fn a_server_that_is_killed_within_the_test_interrupts_it() {
+    let (server, exporter) = (Server::start(), plain());
+    let idle = sockets(server.pid());
+    let query = format!("target={}&period=20&bitrate=1M", server.target());
+    thread::scope(|scope| {
+        let probe = scope.spawn(|| reason(&exporter, &query));
+        harness::wait_for("the test", || sockets(server.pid()) >= idle + 2);
+        signal(server.pid(), "KILL");
+        assert_eq!(probe.join().unwrap(), "interrupted");
+    });
+}
+
+#[test]
+fn a_client_that_is_killed_from_elsewhere_was_killed() {
+    let (server, exporter) = (Server::start(), plain());
+    let query = format!("target={}&period=20&bitrate=1M", server.target());
+    thread::scope(|scope| {
+        let probe = scope.spawn(|| reason(&exporter, &query));
+        signal(client_of(&exporter), "KILL");
+        assert_eq!(probe.join().unwrap(), "killed");
+    });
+}
+
+#[test]
+fn a_frozen_server_costs_no_more_than_the_scrape() {
+    let (server, exporter) = (Server::start(), plain());
+    let path = format!("/probe?target={}&period=1", server.target());
+    signal(server.pid(), "STOP");
+    let reply = exporter.scrape(&path, "3");
+    assert_eq!(reason_of(&reply), "timeout");
+    assert_eq!(harness::children(exporter.pid()), [], "a child is left");
+    let lock: Value = serde_json::from_str(&exporter.get("/lock-status").body).unwrap();
+    assert_eq!(lock["is_locked"], false);
+    signal(server.pid(), "CONT");
+    // It first finds that the client of before is gone.
+    harness::wait_for("the thawed server", || {
+        exporter.get(&path).family("iperf3_up") == Some(1.0)
+    });
+}
+
+#[test]
+fn a_listener_that_never_answers_is_a_timeout() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let exporter = Exporter::start(&["--iperf3.timeout=300ms"]);
+    let query = format!("target=127.0.0.1:{port}&period=1");
+    assert_eq!(reason(&exporter, &query), "timeout");
+    assert_eq!(harness::children(exporter.pid()), [], "a child is left");
+}
+
+#[test]
+fn a_server_that_wants_a_password_says_auth() {
+    let (_, version) = harness::run("iperf3", &["--version"], "");
+    if !version.contains("authentication") {
+        harness::skipped("a_server_that_wants_a_password", "iperf3 lacks it");
+        return;
+    }
+    if !harness::has("openssl", "a_server_that_wants_a_password") {
+        return;
+    }
+    let dir = TempDir::new();
+    let key = dir.path().join("key.pem").to_str().unwrap().to_owned();
+    let (made, words) = harness::run("openssl", &["genrsa", "-out", &key, "2048"], "");
+    assert!(made, "{words}");
+    // User "bob", of whom nobody knows the password.
+    let users = dir.write("users.csv", "bob,0000\n");
+    let users = users.to_str().unwrap();
+    let server = Server::with(&[
+        "--rsa-private-key-path",
+        &key,
+        "--authorized-users-path",
+        users,
+    ]);
+    let query = format!("target={}&period=1", server.target());
+    let minor = version.split_once("iperf 3.").unwrap().1;
+    let minor = minor.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    // Later servers hang up instead of saying why.
+    let expected = if minor.parse::<u32>().unwrap() < 19 {
+        "auth"
+    } else {
+        "interrupted"
+    };
+    assert_eq!(reason(&plain(), &query), expected);
+}
+
+#[test]
+fn without_a_network_names_are_unknown_and_addresses_unreachable() {
+    let test = "without_a_network";
+    let alone = ["-rn", "iperf3", "--version"];
+    if !harness::has("unshare", test) || !harness::run("unshare", &alone, "").0 {
+        harness::skipped(test, "no network namespace can be had here");
+        return;
+    }
+    // In there not even the loopback is up, so the resolver asks nobody.
+    let fake = Fake::new("exec unshare -rn iperf3 \"$@\"");
+    let exporter = Exporter::start(&[fake.flag()]);
+    for (target, expected) in [
+        ("nosuch.invalid", "unknown_host"),
+        ("192.0.2.1", "unreachable"),
+    ] {
+        let query = format!("target={target}&period=1");
+        assert_eq!(reason(&exporter, &query), expected, "{}", exporter.log());
+    }
+}
+
+/// A script that fails as iperf3 does from 3.11 on, with exit status 0 as some versions have it.
+fn failing(error: &str) -> String {
+    format!(
+        "echo '{{\"start\":{{\"connected\":[]}},\"intervals\":[],\"end\":{{}},\"error\":\"{error}\"}}'; exit 0"
+    )
+}
+
+#[test]
+fn every_reason_can_be_had_and_is_counted() {
+    let connect = "unable to connect to server:";
+    let rows = [
+        ("refused", failing(&format!("{connect} Connection refused"))),
+        (
+            "unreachable",
+            failing(&format!("{connect} No route to host")),
+        ),
+        (
+            "unknown_host",
+            failing(&format!("{connect} Name or service not known")),
+        ),
+        (
+            "connect_timeout",
+            failing(&format!("{connect} Connection timed out")),
+        ),
+        (
+            "busy",
+            failing("error - the server is busy running a test. try again later"),
+        ),
+        ("auth", failing("test authorization failed")),
+        (
+            "unsupported",
+            "echo \"iperf3: unrecognized option '--bidir'\" >&2; exit 1".to_owned(),
+        ),
+        (
+            "interrupted",
+            failing("control socket has closed unexpectedly"),
+        ),
+        ("timeout", "exec sleep 600".to_owned()),
+        ("killed", "kill -9 $$".to_owned()),
+        (
+            "local",
+            failing(&format!("{connect} Cannot assign requested address")),
+        ),
+        ("bad_output", "echo hello".to_owned()),
+        ("not_found", "rm \"$DIR/iperf3\"; exit 127".to_owned()),
+        ("other", failing("something that nobody has seen yet")),
+    ];
+    assert_eq!(rows.len(), 14, "the reasons of the contract");
+    for (expected, script) in rows {
+        let fake = Fake::new(&script);
+        let timeout = if expected == "timeout" {
+            "300ms"
+        } else {
+            "60s"
+        };
+        let exporter = Exporter::start(&[fake.flag(), format!("--iperf3.timeout={timeout}")]);
+        let outcome = format!("iperf3_exporter_probes_total{{outcome=\"{expected}\"}}");
+        assert_eq!(exporter.metric(&outcome), 0.0, "{expected}: from the start");
+        if expected == "not_found" {
+            // The first probe removes it.
+            reason(&exporter, "target=127.0.0.1&period=1");
+        }
+        let got = reason(&exporter, "target=127.0.0.1&period=1");
+        assert_eq!(got, expected, "{script}\n{}", exporter.log());
+        assert_eq!(exporter.metric(&outcome), 1.0, "{expected}");
+        let line = exporter.log_line("msg=\"iperf3 failed\"");
+        // iperf3's own words, without the prefix of some versions.
+        assert!(
+            expected != "busy" || line.contains("error=\"the server is busy"),
+            "{line}"
+        );
+        assert!(
+            expected == "not_found" || line.contains(&format!("reason={expected}")),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_is_an_unknown_host() {
+    // glibc's EAI_AGAIN (no resolver, one that refuses, is silent or says SERVFAIL) leaves EAGAIN in errno, and
+    // iperf3 prints that instead of the resolver's words.
+    for error in [
+        "unable to connect to server: Resource temporarily unavailable",
+        "unable to connect to server - server may have stopped running or use a different port, firewall issue, \
+         etc.: Resource temporarily unavailable",
+        "unable to connect to server: Temporary failure in name resolution",
+        "unable to connect to server: Try again",
+    ] {
+        let fake = Fake::new(&failing(error));
+        let exporter = Exporter::start(&[fake.flag()]);
+        let got = reason(&exporter, "target=foo.server&period=1");
+        assert_eq!(got, "unknown_host", "{error}");
+    }
+}
+
+#[test]
+fn a_failed_udp_test_has_the_zeros_of_udp() {
+    let fake = Fake::new("exit 1");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.get("/probe?target=127.0.0.1&udp_mode=1");
+    assert_eq!(reason_of(&reply), "bad_output");
+    assert_eq!(reply.family("iperf3_retransmits"), None);
+    for family in [
+        "iperf3_sent_packets",
+        "iperf3_lost_packets",
+        "iperf3_received_lost_percent",
+    ] {
+        assert_eq!(reply.family(family), Some(0.0), "{family}");
+    }
+}
+
+#[test]
+fn what_is_no_report_is_bad_output() {
+    let report = harness::top().join("tests/fixtures/3.12/tcp.json");
+    let length = fs::metadata(&report).unwrap().len();
+    let report = report.display();
+    let bracket = "head -c 100000 /dev/zero | tr '\\0' '['";
+    let mut scripts: Vec<String> = [
+        "exit 0",
+        "exit 1",
+        "echo",
+        "echo null",
+        "echo 42",
+        "echo '[]'",
+        "echo '{}'",
+        "echo '\"iperf3\"'",
+        "echo 'Usage: iperf3 [-s|-c host] [options]'; exit 1",
+        "head -c 300000 /dev/urandom; exit 0",
+        "printf '\\377\\376{\\000}'",
+        "echo '{\"start\":{\"connected\":[{}]},\"end\":{\"streams\":[]}}'",
+        "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":7,\"sum_received\":null}}'",
+        "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":{\"bytes\":1e999,\"seconds\":1},\"sum_received\":{\"bytes\":1,\"seconds\":1}}}'",
+        "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":{\"bytes\":-1,\"seconds\":1},\"sum_received\":{\"bytes\":1,\"seconds\":1}}}'",
+        // 9 MiB, over the limit of 8.
+        "exec head -c 9437184 /dev/zero",
+        "exec head -c 9437184 /dev/zero >&2",
+        "exec cat /dev/zero",
+    ]
+    .map(str::to_owned)
+    .into();
+    scripts.push(bracket.to_owned());
+    scripts.push(format!("printf '{{\"end\":'; {bracket}"));
+    for cut in [1, 2, 100, length / 2, length - 4] {
+        scripts.push(format!("head -c {cut} '{report}'"));
+    }
+    // A good report, and then so much more that it is over the limit.
+    scripts.push(format!("cat '{report}'; exec head -c 9437184 /dev/zero"));
+    let fake = Fake::new(". \"$DIR/case\"");
+    let exporter = Exporter::start(&[fake.flag()]);
+    for script in scripts {
+        fs::write(fake.dir().join("case"), &script).unwrap();
+        let got = reason(&exporter, "target=127.0.0.1&period=1");
+        assert_eq!(got, "bad_output", "{script}");
+    }
+    // The same fake can succeed, so it is not the fake that fails; text behind a report is normal.
+    let good = format!("cat '{report}'; echo 'iperf Done.'");
+    fs::write(fake.dir().join("case"), good).unwrap();
+    let reply = exporter.get("/probe?target=127.0.0.1&period=1");
+    assert_eq!(reply.family("iperf3_received_bytes"), Some(2_896_691_200.0));
+    // Not the sums of what was asked for.
+    for query in ["bidirectional=1", "udp_mode=1"] {
+        let got = reason(&exporter, &format!("target=127.0.0.1&period=1&{query}"));
+        assert_eq!(got, "bad_output", "{query}");
+    }
+}
+
+#[test]
+fn a_whole_report_with_a_bad_status_is_not_up() {
+    let report = harness::top().join("tests/fixtures/3.12/tcp.json");
+    let fake = Fake::new(&format!("cat '{}'; exit 1", report.display()));
+    let exporter = Exporter::start(&[fake.flag()]);
+    assert_eq!(reason(&exporter, "target=127.0.0.1&period=1"), "other");
+}
+
+#[test]
+fn iperf3_may_appear_and_vanish_while_the_exporter_runs() {
+    let dir = TempDir::new();
+    let path = dir.path().join("iperf3");
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    exporter.log_line("level=warn");
+    let query = "target=127.0.0.1&period=1";
+    assert_eq!(reason(&exporter, query), "not_found");
+    assert_eq!(exporter.get("/health").code, 503);
+    let fake = Fake::replay(
+        &harness::top().join("tests/fixtures/3.12/tcp.json"),
+        &harness::top().join("tests/fixtures/3.12/tcp.stderr"),
+        "exit 0",
+    );
+    std::os::unix::fs::symlink(fake.dir().join("iperf3"), &path).unwrap();
+    let reply = exporter.get(&format!("/probe?{query}"));
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert_eq!(exporter.get("/health").code, 200);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(reason(&exporter, query), "not_found");
+    assert_eq!(exporter.get("/health").code, 503);
+}
+
+#[test]
+fn an_iperf3_that_cannot_be_executed_is_a_local_failure() {
+    let dir = TempDir::new();
+    let plain_file = dir.write("plain", "#!/bin/sh\nexit 0\n");
+    let no_program = dir.write("no-program", "\x01\x02 neither script nor program\n");
+    fs::set_permissions(&no_program, fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    for path in [plain_file, no_program, folder] {
+        let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+        let got = reason(&exporter, "target=127.0.0.1&period=1");
+        assert_eq!(got, "local", "{}", path.display());
+    }
+}
+
+#[test]
+fn an_iperf3_that_is_not_on_path_is_not_found() {
+    let exporter = Exporter::start(&["--iperf3.path=iperf3-of-another-name"]);
+    assert_eq!(reason(&exporter, "target=127.0.0.1&period=1"), "not_found");
+}
