@@ -109,7 +109,10 @@ fn table(start: usize, entry_bytes: usize, entries: usize) -> impl Iterator<Item
 
 fn number(file: &[u8], offset: usize, bytes: usize) -> Option<usize> {
     let digits = file.get(offset..offset.checked_add(bytes)?)?;
-    Some(digits.iter().rev().fold(0, |sum, digit| {
-        sum.wrapping_shl(8) | usize::from(*digit)
-    }))
+    Some(
+        digits
+            .iter()
+            .rev()
+            .fold(0, |sum, digit| sum.wrapping_shl(8) | usize::from(*digit)),
+    )
 }

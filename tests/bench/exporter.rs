@@ -7,6 +7,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -225,7 +226,9 @@ impl Iperf3Server {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
                 .spawn()
-                .map_err(|error| format!("cannot start `iperf3` (make test installs it): {error}"))?;
+                .map_err(|error| {
+                    format!("cannot start `iperf3` (make test installs it): {error}")
+                })?;
             let mut lines = BufReader::new(child.stdout.take().ok_or("iperf3 has no output")?);
             let server = Self { child, port };
             let mut line = String::new();
@@ -255,7 +258,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn over(stream: TcpStream) -> Result<Self, String> {
+    pub(crate) fn over(stream: TcpStream) -> Result<Self, String> {
         let prepared = stream
             .set_nodelay(true)
             .and_then(|()| stream.set_read_timeout(Some(ANSWER_LIMIT)));
@@ -269,19 +272,30 @@ impl Client {
 
     /// GET; the body of the answer, which must be a `200`.
     pub(crate) fn get(&mut self, path: &str) -> Result<&str, String> {
+        self.send(path)?;
+        self.receive()
+    }
+
+    /// Asks, and does not wait for the answer.
+    pub(crate) fn send(&mut self, path: &str) -> Result<(), String> {
         self.request.clear();
         let _ = write!(
             self.request,
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         );
-        let body = self
-            .stream
+        self.stream
             .write_all(&self.request)
-            .and_then(|()| self.read_answer())
-            .map_err(|error| format!("no answer to GET {path}: {error}"))?;
+            .map_err(|error| format!("cannot ask for {path}: {error}"))
+    }
+
+    /// Waits for the answer to what was sent.
+    pub(crate) fn receive(&mut self) -> Result<&str, String> {
+        let body = self
+            .read_answer()
+            .map_err(|error| format!("no answer: {error}"))?;
         let answer = std::str::from_utf8(&self.answer).map_err(|error| error.to_string())?;
         if !answer.starts_with("HTTP/1.1 200 ") {
-            return Err(format!("GET {path} was answered with\n{answer}"));
+            return Err(format!("no 200 but\n{answer}"));
         }
         Ok(answer.get(body..).unwrap_or_default())
     }
@@ -306,6 +320,12 @@ impl Client {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -1,1 +1,141 @@
-fn main() {}
+//! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
+//!
+//! Measures the real binary from outside, over loopback only, in about three minutes; `BENCH_ARGS=--quick` takes
+//! half a minute, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
+//! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
+//! or answers wrongly, never because of a number.
+//!
+//! - `figures`: the list of figures, and how two things are compared.
+//! - `probes`, `service`: how each figure is measured, with the Go exporter's and the aim.
+//! - `exporter`: the programs that are measured, `/proc`, an HTTP client.
+//! - `elf`: what kind of binary it is.
+//! - `table`: how it is printed.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use self::elf::Binary;
+use self::exporter::TempDir;
+use self::figures::{Counts, FIGURES, FULL, QUICK, Setting};
+
+mod elf;
+mod exporter;
+mod figures;
+mod probes;
+mod service;
+mod table;
+
+/// Names the binary to measure.
+const BINARY_VARIABLE: &str = "BENCH_BINARY";
+
+fn main() -> ExitCode {
+    if exporter::acted_as_stub() {
+        return ExitCode::SUCCESS;
+    }
+    let result = Options::read().and_then(bench);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "bench: error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The command line.
+struct Options {
+    counts: Counts,
+    /// A word of the figures that are wanted; the empty one is in all of them.
+    only: String,
+}
+
+impl Options {
+    fn read() -> Result<Self, String> {
+        let mut options = Self {
+            counts: FULL,
+            only: String::new(),
+        };
+        for word in env::args().skip(1) {
+            match word.split_once('=').unwrap_or((&word, "")) {
+                // What cargo says to every bench.
+                ("--bench", "") => {}
+                ("--quick", "") => options.counts = QUICK,
+                ("--only", only) => only.clone_into(&mut options.only),
+                _ => {
+                    return Err(format!(
+                        "unknown argument `{word}`; there are `--quick` and `--only=WORD`"
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn bench(options: Options) -> Result<(), String> {
+    let begin = Instant::now();
+    let (binary, chosen_by) = match env::var_os(BINARY_VARIABLE) {
+        Some(path) => (PathBuf::from(path), BINARY_VARIABLE),
+        None => (
+            PathBuf::from(env!("CARGO_BIN_EXE_iperf3-exporter")),
+            "cargo",
+        ),
+    };
+    // A path with a slash is not looked for on PATH.
+    let binary = binary
+        .canonicalize()
+        .map_err(|error| format!("cannot find `{}`: {error}", binary.display()))?;
+    let kind = Binary::read(&binary)?;
+    say(&format!("binary: {kind}; named by {chosen_by}"))?;
+    say(&load("before"))?;
+    let folder = TempDir::new()?;
+    let stub = exporter::make_stub(&folder)?;
+    let setting = Setting {
+        binary: &binary,
+        folder: &folder,
+        stub: &stub,
+        counts: options.counts,
+    };
+    let mut rows = Vec::new();
+    let wanted = FIGURES
+        .iter()
+        .filter(|(what, _)| what.contains(&options.only));
+    for (what, figure) in wanted {
+        say(&format!("measuring {what} ..."))?;
+        rows.extend(figure(&setting)?);
+    }
+    if rows.is_empty() {
+        return Err(format!("no figure is about `{}`", options.only));
+    }
+    let mut text = Vec::new();
+    table::write(&mut text, &rows).map_err(|error| error.to_string())?;
+    say("")?;
+    say(&String::from_utf8_lossy(&text))?;
+    say(&load("after"))?;
+    say(&format!(
+        "Go's numbers were measured on another machine with 2 processors, and are constants here; this one has {}. \
+         What was measured here is medians of one run of {:.0} s: its ratios can be compared, its times only \
+         within this run.",
+        processors(),
+        begin.elapsed().as_secs_f64(),
+    ))
+}
+
+/// How busy the machine is: before, with other things; after, with the bench too.
+fn load(when: &str) -> String {
+    let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let minute = averages.split(' ').next().unwrap_or_default();
+    format!("load average of a minute {when}: {minute}")
+}
+
+fn processors() -> String {
+    std::thread::available_parallelism().map_or("an unknown number".to_owned(), |n| n.to_string())
+}
+
+fn say(line: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{line}").map_err(|error| format!("cannot print: {error}"))
+}

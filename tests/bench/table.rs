@@ -118,7 +118,7 @@ pub(crate) fn write(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
 
 /// Samples of one quantity.
 #[derive(Default)]
-pub(crate) struct Samples(Vec<f64>);
+pub(crate) struct Samples(pub(crate) Vec<f64>);
 
 impl Samples {
     pub(crate) fn add(&mut self, value: f64) {
@@ -128,10 +128,6 @@ impl Samples {
     /// In milliseconds.
     pub(crate) fn add_time(&mut self, time: Duration) {
         self.add(time.as_secs_f64() * 1e3);
-    }
-
-    pub(crate) fn append(&mut self, other: Self) {
-        self.0.extend(other.0);
     }
 
     pub(crate) fn len(&self) -> usize {

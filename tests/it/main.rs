@@ -14,4 +14,30 @@
 //! - `soak`: a thousand probes, and nothing grows.
 //! - `tidy`: what this repository promises about itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    // Counts are whole numbers, which are exact.
+    clippy::float_cmp,
+    // Speed is no matter here.
+    clippy::format_push_string,
+    // The harness' functions are for the modules beside it.
+    unreachable_pub
+)]
+
+mod cli;
+mod fixtures;
 mod harness;
+mod hostile;
+mod limits;
+mod pages;
+mod prometheus;
+mod real;
+mod replaced;
+mod soak;
+mod tidy;

@@ -1,0 +1,88 @@
+//! The list of figures, how often each thing is done, and how two things are compared.
+//!
+//! What is compared is measured in turns, each side first every other time, so that a slow moment of the machine
+//! is both sides'; medians are taken of that. Every loop is bounded in count, and where it counts requests a
+//! second, in time too.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::exporter::TempDir;
+use crate::table::Row;
+use crate::{probes, service};
+
+/// How often each thing is done.
+pub(crate) struct Counts {
+    pub(crate) stub_probes: u32,
+    pub(crate) cpu_probes: u32,
+    pub(crate) short_tests: u32,
+    pub(crate) rate_pairs: u32,
+    pub(crate) rate_seconds: u32,
+    pub(crate) load_runs: u32,
+    pub(crate) load_time: Duration,
+    pub(crate) starts: u32,
+}
+
+pub(crate) const FULL: Counts = Counts {
+    stub_probes: 300,
+    cpu_probes: 2000,
+    short_tests: 20,
+    rate_pairs: 12,
+    rate_seconds: 1,
+    load_runs: 5,
+    load_time: Duration::from_secs(2),
+    starts: 20,
+};
+
+pub(crate) const QUICK: Counts = Counts {
+    stub_probes: 100,
+    cpu_probes: 500,
+    short_tests: 3,
+    rate_pairs: 4,
+    rate_seconds: 1,
+    load_runs: 3,
+    load_time: Duration::from_millis(500),
+    starts: 10,
+};
+
+/// What the probes of a figure are made with.
+pub(crate) struct Setting<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) folder: &'a TempDir,
+    pub(crate) stub: &'a Path,
+    pub(crate) counts: Counts,
+}
+
+/// A figure's measurement.
+pub(crate) type Figure = fn(&Setting<'_>) -> Result<Vec<Row>, String>;
+
+/// All figures, in the order of the table, each with what is said while it is measured.
+pub(crate) const FIGURES: &[(&str, Figure)] = &[
+    ("probes of a stub", probes::stub_probe),
+    ("processor time of probes", probes::cpu_of_probes),
+    ("one-second tests", probes::short_test),
+    ("/metrics, 1 connection", service::one_connection),
+    ("/metrics, 16 connections", service::many_connections),
+    ("starts", service::start),
+    ("memory", service::memory),
+    ("size", service::size),
+    ("iperf3's rate", probes::rate),
+];
+
+/// Does two things in turns; the one that is first changes each time.
+pub(crate) fn alternate(
+    times: u32,
+    mut one: impl FnMut() -> Result<(), String>,
+    mut other: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
+    for round in 0..times {
+        if round % 2 == 0 {
+            one()?;
+            other()?;
+        } else {
+            other()?;
+            one()?;
+        }
+    }
+    Ok(())
+}

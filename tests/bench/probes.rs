@@ -1,0 +1,238 @@
+//! The figures of probes: what a probe adds to iperf3, in time, processor time and rate.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::exporter::{Client, Exporter, Iperf3Server};
+use crate::figures::{Setting, alternate};
+use crate::table::{Aim, Row, Samples, Unit};
+
+/// A probe that the stub answers: it looks like a test of a second, and takes none.
+pub(crate) const STUB_PROBE: &str = "/probe?target=127.0.0.1&period=1s";
+
+pub(crate) fn stub_probe(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
+    /// The Go exporter's probe and the bare spawn of its stub.
+    const GO_PROBE_MS: f64 = 1.4;
+    const GO_SPAWN_MS: f64 = 0.6;
+    const GO_ADDED_MS: f64 = GO_PROBE_MS - GO_SPAWN_MS;
+    let exporter = Exporter::start(setting.binary, setting.stub, setting.folder)?;
+    let mut client = exporter.client()?;
+    let words = ["-J", "-c", "127.0.0.1", "-p", "5201", "-t", "1"];
+    let (mut probes, mut spawns) = (Samples::default(), Samples::default());
+    alternate(
+        setting.counts.stub_probes,
+        || {
+            probes.add_time(probe(&mut client, STUB_PROBE)?);
+            Ok(())
+        },
+        || {
+            spawns.add_time(bare(setting.stub, &words)?.0);
+            Ok(())
+        },
+    )?;
+    let (probe_ms, spawn_ms) = (probes.median(), spawns.median());
+    let added_ms = probe_ms - spawn_ms;
+    let note = format!(
+        "{} each in turns; median probe {probe_ms:.3} ms, median bare spawn of the stub {spawn_ms:.3} ms \
+         (Go's: {GO_PROBE_MS} and {GO_SPAWN_MS} ms); {}",
+        probes.len(),
+        quartiles(&probes, &spawns),
+    );
+    Ok(vec![
+        Row {
+            figure: "a probe of a stub adds to its bare spawn",
+            unit: Unit::Milliseconds,
+            measured: added_ms,
+            go: Some(GO_ADDED_MS),
+            aim: Aim::AtMost(GO_ADDED_MS / 2.0),
+            note,
+        },
+        Row {
+            figure: "the same, in bare spawns",
+            unit: Unit::Ratio,
+            measured: added_ms / spawn_ms,
+            go: Some(GO_ADDED_MS / GO_SPAWN_MS),
+            aim: Aim::AtMost(GO_ADDED_MS / GO_SPAWN_MS / 2.0),
+            note: String::new(),
+        },
+    ])
+}
+
+pub(crate) fn cpu_of_probes(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
+    /// Several times what the probes take; the clock of the processor time ticks a hundred times a second.
+    const LONGEST: Duration = Duration::from_secs(20);
+    let exporter = Exporter::start(setting.binary, setting.stub, setting.folder)?;
+    let mut client = exporter.client()?;
+    let before = exporter.cpu_time()?;
+    let end = Instant::now() + LONGEST;
+    let mut probes = 0_u32;
+    while probes < setting.counts.cpu_probes && Instant::now() < end {
+        probe(&mut client, STUB_PROBE)?;
+        probes += 1;
+    }
+    let spent = exporter.cpu_time()?.saturating_sub(before);
+    Ok(vec![Row {
+        figure: "the exporter's own CPU, a probe",
+        unit: Unit::Milliseconds,
+        measured: spent.as_secs_f64() * 1e3 / f64::from(probes),
+        go: Some(0.85),
+        aim: Aim::AtMost(0.3),
+        note: format!("{probes} probes of the stub; its children's time is not in it"),
+    }])
+}
+
+/// What iperf3 -s may take from the end of a test until it takes the next.
+const BETWEEN_TESTS: Duration = Duration::from_millis(50);
+
+pub(crate) fn short_test(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
+    let server = Iperf3Server::start()?;
+    let exporter = Exporter::start(setting.binary, Path::new("iperf3"), setting.folder)?;
+    let mut client = exporter.client()?;
+    let port = server.port.to_string();
+    // A low rate: what the test itself does to the processors is no part of the figure.
+    let path = format!("/probe?target=127.0.0.1&port={port}&period=1s&bitrate=1M");
+    let mut words = vec!["-J", "-c", "127.0.0.1", "-p", &port];
+    words.extend(["-t", "1", "-b", "1M"]);
+    let (mut probes, mut bares) = (Samples::default(), Samples::default());
+    alternate(
+        setting.counts.short_tests,
+        || {
+            thread::sleep(BETWEEN_TESTS);
+            probes.add_time(probe(&mut client, &path)?);
+            Ok(())
+        },
+        || {
+            thread::sleep(BETWEEN_TESTS);
+            bares.add_time(bare(Path::new("iperf3"), &words)?.0);
+            Ok(())
+        },
+    )?;
+    Ok(vec![Row {
+        figure: "a probe adds to a bare one-second iperf3 -J",
+        unit: Unit::Milliseconds,
+        measured: probes.median() - bares.median(),
+        // Recorded as 0.1 to 0.4 ms.
+        go: Some(0.4),
+        aim: Aim::AtMost(0.4),
+        note: format!(
+            "{} each in turns; probes {} ms, bare {} ms; {}; Go's was 0.1 to 0.4 ms",
+            probes.len(),
+            probes.range(),
+            bares.range(),
+            quartiles(&probes, &bares),
+        ),
+    }])
+}
+
+pub(crate) fn rate(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
+    let server = Iperf3Server::start()?;
+    let exporter = Exporter::start(setting.binary, Path::new("iperf3"), setting.folder)?;
+    let mut client = exporter.client()?;
+    let (port, seconds) = (
+        server.port.to_string(),
+        setting.counts.rate_seconds.to_string(),
+    );
+    let path = format!("/probe?target=127.0.0.1&port={port}&period={seconds}s");
+    let words = ["-J", "-c", "127.0.0.1", "-p", &port, "-t", &seconds];
+    let (mut probed, mut bares) = (Vec::new(), Vec::new());
+    alternate(
+        setting.counts.rate_pairs,
+        || {
+            thread::sleep(BETWEEN_TESTS);
+            let metrics = client.get(&path)?;
+            is_up(metrics)?;
+            probed.push(rate_of_probe(metrics).ok_or("a probe without a rate")?);
+            Ok(())
+        },
+        || {
+            thread::sleep(BETWEEN_TESTS);
+            let (_, report) = bare(Path::new("iperf3"), &words)?;
+            bares.push(rate_of_report(&report).ok_or("a report without a rate")?);
+            Ok(())
+        },
+    )?;
+    let mut ratios = Samples::default();
+    for (probed, bare) in probed.iter().zip(&bares) {
+        ratios.add(probed / bare);
+    }
+    let (probed, bare) = (Samples(probed).median(), Samples(bares).median());
+    Ok(vec![Row {
+        figure: "iperf3's rate under the exporter, of its bare rate",
+        unit: Unit::Ratio,
+        measured: probed / bare,
+        go: None,
+        aim: Aim::AtLeast(0.99),
+        note: format!(
+            "medians {:.2} and {:.2} Gbit/s; the {} pairs' own ratios {}",
+            probed / 1e9,
+            bare / 1e9,
+            ratios.len(),
+            ratios.range(),
+        ),
+    }])
+}
+
+/// Differences beside that of the medians: where they lie far apart, the machine was too busy for the figure.
+fn quartiles(probes: &Samples, bares: &Samples) -> String {
+    let added = |part| probes.quantile(part) - bares.quantile(part);
+    format!(
+        "the lower quartiles differ by {:.3} ms, the upper by {:.3} ms",
+        added(0.25),
+        added(0.75)
+    )
+}
+
+fn is_up(metrics: &str) -> Result<(), String> {
+    let is_up = metrics.lines().any(|line| {
+        line.strip_prefix("iperf3_up")
+            .is_some_and(|rest| rest.ends_with(" 1"))
+    });
+    is_up
+        .then_some(())
+        .ok_or_else(|| format!("a probe failed:\n{metrics}"))
+}
+
+/// The time of one probe.
+pub(crate) fn probe(client: &mut Client, path: &str) -> Result<Duration, String> {
+    let begin = Instant::now();
+    let metrics = client.get(path)?;
+    let took = begin.elapsed();
+    is_up(metrics)?;
+    Ok(took)
+}
+
+/// Runs a program as the exporter does, to its end and with its output read; how long it took, and the output.
+fn bare(program: &Path, arguments: &[&str]) -> Result<(Duration, Vec<u8>), String> {
+    let begin = Instant::now();
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let took = begin.elapsed();
+    let output = output.map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+    if output.status.success() {
+        Ok((took, output.stdout))
+    } else {
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        Err(format!("`{}` failed: {words}", program.display()))
+    }
+}
+
+/// Bits a second that arrived.
+fn rate_of_probe(metrics: &str) -> Option<f64> {
+    let value = |family: &str| -> Option<f64> {
+        let line = metrics.lines().find(|line| line.starts_with(family))?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    };
+    let bytes = value("iperf3_received_bytes{")?;
+    Some(bytes * 8.0 / value("iperf3_received_seconds{")?)
+}
+
+fn rate_of_report(report: &[u8]) -> Option<f64> {
+    let report: serde_json::Value = serde_json::from_slice(report).ok()?;
+    report
+        .pointer("/end/sum_received/bits_per_second")?
+        .as_f64()
+}

@@ -1,0 +1,705 @@
+//! Query strings, methods, paths and iperf3 binaries of ill will.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::harness::{
+    Connection, Exporter, Fake, Reply, TempDir, children, good_report, raw_request, wait_for,
+};
+
+/// A fake that succeeds at once and adds each word of its command line to `$DIR/argv` as a line, with an empty line
+/// behind the last.
+fn logging() -> Fake {
+    Fake::new(&format!(
+        "{{ printf '%s\\n' \"$@\"; echo; }} >>\"$DIR/argv\"\nexec cat '{}'",
+        good_report().display()
+    ))
+}
+
+/// The command lines so far.
+fn command_lines(fake: &Fake) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(fake.dir().join("argv")).unwrap_or_default();
+    let lines = text.split("\n\n").filter(|line| !line.is_empty());
+    lines
+        .map(|line| line.lines().map(str::to_owned).collect())
+        .collect()
+}
+
+/// Holds a command line against the only form there is: known options in their order, and values that are none.
+fn assert_is_harmless(words: &[String]) {
+    let mut words = words.iter().map(String::as_str).peekable();
+    for (option, takes_value, is_required) in [
+        ("-J", false, true),
+        ("-c", true, true),
+        ("-p", true, true),
+        ("-t", true, true),
+        ("-i", true, false),
+        ("-R", false, false),
+        ("--bidir", false, false),
+        ("-u", false, false),
+        ("-b", true, false),
+        ("-P", true, false),
+        ("-B", true, false),
+    ] {
+        if words.next_if_eq(&option).is_none() {
+            assert!(!is_required, "no {option} before {:?}", words.peek());
+            continue;
+        }
+        if takes_value {
+            let value = words
+                .next()
+                .unwrap_or_else(|| panic!("{option} has no value"));
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:%/".contains(&b);
+            assert!(
+                !value.is_empty() && !value.starts_with('-') && value.bytes().all(plain),
+                "{option} {value:?}"
+            );
+        }
+    }
+    assert_eq!(words.next(), None, "one word too many");
+}
+
+/// What every refusal looks like.
+fn assert_is_refusal(reply: &Reply, code: u16, what: &str) {
+    assert_eq!(reply.code, code, "{what}: {}", reply.body);
+    assert_eq!(
+        reply.header("Content-Type"),
+        Some("text/plain; charset=utf-8"),
+        "{what}"
+    );
+    let line = reply
+        .body
+        .strip_suffix('\n')
+        .unwrap_or_else(|| panic!("{what}: {:?}", reply.body));
+    assert!(!line.is_empty() && line.len() < 1024, "{what}: {line}");
+    assert!(!line.contains(char::is_control), "{what}: {line:?}");
+}
+
+/// What stands behind `/probe?`, and what the refusal must name.
+const REFUSED: &[(&str, &str)] = &[
+    // No target.
+    ("", "target"),
+    ("target", "target"),
+    ("target=", "target"),
+    ("&&&=&", "unknown parameter"),
+    ("TARGET=a", "unknown parameter \\\"TARGET\\\""),
+    // A shell's characters.
+    ("target=a;touch$IFS/canary", "\"target\""),
+    ("target=$(touch%20CANARY)", "\"target\""),
+    ("target=`touch%20CANARY`", "\"target\""),
+    ("target=a%7Ctouch%20CANARY", "\"target\""),
+    ("target=a%26touch%20CANARY", "\"target\""),
+    ("target=a%0Atouch%20CANARY", "\"target\""),
+    ("target=a%3Btouch+CANARY", "\"target\""),
+    ("target=a>CANARY", "\"target\""),
+    ("target=a*", "\"target\""),
+    ("target=~root", "\"target\""),
+    ("target='a'", "\"target\""),
+    ("target=%22a%22", "\"target\""),
+    ("target=a\\b", "\"target\""),
+    ("target=a&bitrate=1M;touch%20CANARY", "\"bitrate\""),
+    ("target=a&bind=a$(touch%20CANARY)", "\"bind_address\""),
+    // Options.
+    ("target=-c", "\"target\""),
+    ("target=--help", "\"target\""),
+    ("target=--logfile=/tmp/x", "\"target\""),
+    ("target=%2D-version", "\"target\""),
+    ("target=-", "\"target\""),
+    ("target=a.-b", "\"target\""),
+    ("target=a%20-F%20/etc/passwd", "\"target\""),
+    ("target=+-c", "\"target\""),
+    ("target=a&bind=-x", "\"bind_address\""),
+    ("target=a&bind_address=--help", "\"bind_address\""),
+    ("target=a&bind=a%25-x", "\"bind_address\""),
+    ("target=a&bitrate=-R", "\"bitrate\""),
+    ("target=a&port=-5201", "\"port\""),
+    ("target=a&period=-5s", "\"period\""),
+    ("target=a&parallel=-1", "\"parallel\""),
+    // What ends a word or a line somewhere.
+    ("target=a%00", "\"target\""),
+    ("target=a%00b", "\"target\""),
+    ("target=a%0D%0AX-Injected:%201", "\"target\""),
+    ("target=a%0A", "\"target\""),
+    ("target=%0Aa", "\"target\""),
+    ("target=a%09b", "\"target\""),
+    ("target=a+b", "\"target\""),
+    ("target=%20a", "\"target\""),
+    ("target=a%1B%5B2J", "\"target\""),
+    ("target=a%7F", "\"target\""),
+    ("target=a&%0D%0A=1", "unknown parameter"),
+    ("target=a&port=1%0D%0A", "\"port\""),
+    // No percent-encoding, no UTF-8.
+    ("target=%", "percent-encoded"),
+    ("target=%4", "percent-encoded"),
+    ("target=%zz", "percent-encoded"),
+    ("target=%+1", "percent-encoded"),
+    ("target=%ff", "percent-encoded"),
+    ("target=%C3", "percent-encoded"),
+    ("target=%C0%AF", "percent-encoded"),
+    ("target=%ED%A0%80", "percent-encoded"),
+    ("%=1&target=a", "percent-encoded"),
+    // Not ASCII.
+    ("target=%C3%A9.example", "\"target\""),
+    ("target=%E2%80%AEevil", "\"target\""),
+    ("target=%EF%BC%91", "\"target\""),
+    ("target=a&port=%D9%A1", "\"port\""),
+    ("target=a&period=5%CE%BCx", "\"period\""),
+    // Numbers.
+    ("target=a&port=0", "\"port\""),
+    ("target=a&port=65536", "\"port\""),
+    ("target=a&port=99999999999999999999999", "\"port\""),
+    ("target=a&port=1e3", "\"port\""),
+    ("target=a&port=0x1451", "\"port\""),
+    ("target=a&port=%2B80", "\"port\""),
+    ("target=a&port=80.0", "\"port\""),
+    ("target=a&port=+80", "\"port\""),
+    ("target=a:0", "\"target\""),
+    ("target=a:65536", "\"target\""),
+    ("target=a:", "\"target\""),
+    ("target=a:1:2", "\"target\""),
+    ("target=a&parallel=0", "\"parallel\""),
+    ("target=a&parallel=129", "\"parallel\""),
+    ("target=a&parallel=256", "\"parallel\""),
+    ("target=a&parallel=1.5", "\"parallel\""),
+    ("target=a&period=0", "\"period\""),
+    ("target=a&period=0.4", "\"period\""),
+    ("target=a&period=25h", "\"period\""),
+    ("target=a&period=1e9", "\"period\""),
+    ("target=a&period=1e-9", "\"period\""),
+    ("target=a&period=inf", "\"period\""),
+    ("target=a&period=NaN", "\"period\""),
+    ("target=a&period=99999999999999999999h", "\"period\""),
+    ("target=a&bitrate=1e9", "\"bitrate\""),
+    ("target=a&bitrate=0.1", "\"bitrate\""),
+    ("target=a&bitrate=99999G", "\"bitrate\""),
+    ("target=a&bitrate=10M/0", "\"bitrate\""),
+    ("target=a&bitrate=10M//1", "\"bitrate\""),
+    ("target=a&udp_mode=yes", "\"udp_mode\""),
+    ("target=a&reverse_mode=2", "\"reverse_mode\""),
+    // Twice, unknown, together.
+    ("target=a&target=a", "more than once"),
+    ("target=a&t%61rget=b", "more than once"),
+    ("target=a&port=1&port=", "more than once"),
+    ("target=a&bind=b&bind_address=b", "together"),
+    ("target=a&reverse_mode=1&bidirectional=1", "together"),
+    ("target=a&debugger=1", "unknown parameter"),
+    ("target=a&=1", "unknown parameter"),
+    ("target=a&target[]=b", "unknown parameter"),
+    ("target=a&logfile=/tmp/x", "unknown parameter"),
+    // A semicolon separates nothing.
+    ("target=a;port=1", "\"target\""),
+    // Addresses that are none.
+    ("target=[::1", "\"target\""),
+    ("target=[::1]x", "\"target\""),
+    ("target=[127.0.0.1]", "\"target\""),
+    ("target=::1%25", "\"target\""),
+    ("target=fe80::1%25a%20b", "\"target\""),
+    ("target=http://a", "\"target\""),
+    ("target=a/b", "\"target\""),
+    ("target=user@a", "\"target\""),
+    ("target=..", "\"target\""),
+    ("target=../../etc/passwd", "\"target\""),
+    ("target=a?target=b", "\"target\""),
+    ("target=a%23b", "\"target\""),
+    ("target=a#b", "\"target\""),
+];
+
+#[test]
+fn hostile_queries_are_refused_with_one_line_and_run_nothing() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let canary = fake.dir().join("canary");
+    let mut connection = Connection::open(exporter.port());
+    for (query, piece) in REFUSED {
+        let encoded = canary.display().to_string().replace('/', "%2F");
+        let query = query.replace("CANARY", &encoded);
+        let reply = connection.get(&format!("/probe?{query}"));
+        assert_is_refusal(&reply, 400, &query);
+        let piece = piece.replace('\\', "");
+        assert!(reply.body.contains(&piece), "{query}: {}", reply.body);
+        // Nothing of a request becomes a header.
+        assert_eq!(reply.header("X-Injected"), None, "{query}");
+    }
+    assert!(!canary.exists());
+    assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
+    let count = exporter.metric("iperf3_exporter_probes_total{outcome=\"bad_request\"}");
+    assert_eq!(count, REFUSED.len() as f64);
+}
+
+#[test]
+fn an_overlong_query_is_refused_and_not_shown_whole() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for query in [
+        format!("target={}", "a".repeat(254)),
+        format!("target={}", "a.".repeat(2000)),
+        format!("target=a&{}=1", "n".repeat(4000)),
+        format!("target=a&bitrate={}M", "9".repeat(4000)),
+        format!("target=a&period={}s", "0".repeat(4000)),
+        format!("target=a{}", "&".repeat(9000)),
+        format!("target={}", "%41".repeat(4000)),
+        "target=a&".repeat(2000),
+        "a".repeat(60_000),
+    ] {
+        let reply = exporter.get(&format!("/probe?{query}"));
+        assert_is_refusal(&reply, 400, &query[..40]);
+    }
+    assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
+    // As long as may be: 63 bytes a label, 253 a name.
+    let label = "a".repeat(63);
+    let name = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+    assert_eq!(exporter.get(&format!("/probe?target={name}")).code, 200);
+}
+
+#[test]
+fn values_at_their_limits_reach_iperf3_as_they_are() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let path = "/probe?t%61rget=%5B%3A%3A1%5D%3A65535&period=23h59m59.5s&bitrate=1000G%2F1000&parallel=128&udp_mode=T\
+                &bidirectional=TRUE&bind_address=fe80::1%25eth0&reverse_mode=F&";
+    // A day needs a scrape that lets it: without a header it would be cut.
+    assert_eq!(exporter.scrape(path, "90000").code, 200);
+    let words = "-J -c ::1 -p 65535 -t 86400 -i 0 --bidir -u -b 1000G/1000 -P 128 -B fe80::1%eth0";
+    let expected: Vec<Vec<String>> = vec![words.split(' ').map(str::to_owned).collect()];
+    assert_eq!(command_lines(&fake), expected);
+    for words in command_lines(&fake) {
+        assert_is_harmless(&words);
+    }
+}
+
+/// Marsaglia's xorshift, 64 bits: the same numbers in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len())]
+    }
+
+    /// A query: mostly of known names with good or bad values, some of any characters.
+    fn query(&mut self) -> String {
+        const NAMES: [&str; 16] = [
+            "target",
+            "target",
+            "target",
+            "target",
+            "port",
+            "period",
+            "reverse_mode",
+            "bidirectional",
+            "udp_mode",
+            "bitrate",
+            "parallel",
+            "bind_address",
+            "bind",
+            "omit",
+            "%74arget",
+            "",
+        ];
+        const HOSTS: [&str; 12] = [
+            "127.0.0.1",
+            "127.0.0.1:5201",
+            "[::1]",
+            "[::1]:5201",
+            "foo.example",
+            "a.foo.example",
+            "0x7f000001",
+            "-c",
+            "--version",
+            "::1%25lo",
+            "%2Dx",
+            "localhost",
+        ];
+        const VALUES: [&str; 22] = [
+            "1",
+            "0",
+            "5201",
+            "65536",
+            "5s",
+            "1m30s",
+            "1h",
+            "-1",
+            "true",
+            "F",
+            "10M",
+            "1.5G/32",
+            "-R",
+            "128",
+            "%00",
+            "%0d%0a",
+            "$(id)",
+            ";id",
+            "127.0.0.1",
+            "::1%25lo",
+            "",
+            "9999999999999999999",
+        ];
+        let mut query = String::new();
+        if self.below(4) > 0 {
+            query.push_str("target=");
+            query.push_str(self.one_of(&HOSTS));
+        }
+        for _ in 0..self.below(4) {
+            query.push_str(if self.below(12) == 0 { ";" } else { "&" });
+            query.push_str(self.one_of(&NAMES));
+            query.push('=');
+            query.push_str(self.one_of(&VALUES));
+        }
+        for _ in 0..self.below(20).saturating_sub(15) {
+            let at = self.below(query.len() + 1);
+            if self.below(2) == 0 {
+                query.insert_str(at, &format!("%{:02x}", self.below(256)));
+            } else {
+                // Printable ASCII less the space, which would end the URL.
+                let byte = u8::try_from(0x21 + self.below(0x7f - 0x21)).unwrap();
+                query.insert(at, char::from(byte));
+            }
+        }
+        query
+    }
+}
+
+#[test]
+fn three_thousand_generated_queries_are_answered_and_only_known_words_reach_iperf3() {
+    const COUNT: usize = 3000;
+    let fake = logging();
+    let own_flag = fake.flag();
+    let exporter = Exporter::start(&[
+        own_flag.as_str(),
+        "--probe.allow-target=127.0.0.1",
+        "--probe.allow-target=::1",
+        "--probe.allow-target=*.foo.example",
+    ]);
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut connection = Connection::open(exporter.port());
+    let (mut ran, mut refused, mut forbidden) = (0, 0, 0);
+    for _ in 0..COUNT {
+        let query = random.query();
+        let reply = connection.get(&format!("/probe?{query}"));
+        match reply.code {
+            200 => {
+                // The report that the fake gives does not fit to every mode.
+                assert!(reply.family("iperf3_up").is_some(), "{query}");
+                ran += 1;
+            }
+            400 => {
+                assert_is_refusal(&reply, 400, &query);
+                refused += 1;
+            }
+            403 => {
+                assert_is_refusal(&reply, 403, &query);
+                forbidden += 1;
+            }
+            code => panic!("{code} for {query}: {}", reply.body),
+        }
+    }
+    // The generator is of use only when it makes each kind.
+    assert!(
+        ran > 200 && refused > 200 && forbidden > 50,
+        "{ran} {refused} {forbidden}"
+    );
+    let lines = command_lines(&fake);
+    assert_eq!(lines.len(), ran);
+    for words in &lines {
+        assert_is_harmless(words);
+        let host = &words[2];
+        assert!(
+            ["127.0.0.1", "::1", "::1%lo", "a.foo.example"].contains(&host.as_str()),
+            "{host} is not allowed"
+        );
+    }
+    assert_eq!(connection.get("/ready").code, 200);
+    assert_eq!(exporter.metric("iperf3_exporter_panics_total"), 0.0);
+}
+
+#[test]
+fn only_the_methods_of_a_path_are_allowed_and_no_other_starts_a_test() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for method in [
+        "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "get",
+    ] {
+        let reply = exporter.request(method, "/probe?target=127.0.0.1", &[]);
+        assert_eq!(reply.code, 405, "{method}");
+        assert_eq!(reply.header("Allow"), Some("GET"), "{method}");
+        if method != "HEAD" {
+            assert_is_refusal(&reply, 405, method);
+        }
+    }
+    assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
+    let pages = [
+        "/",
+        "/metrics",
+        "/health",
+        "/-/healthy",
+        "/ready",
+        "/-/ready",
+        "/lock-status",
+    ];
+    for path in pages {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
+            let reply = exporter.request(method, path, &[("Content-Length", "0")]);
+            assert_is_refusal(&reply, 405, &format!("{method} {path}"));
+            assert_eq!(reply.header("Allow"), Some("GET, HEAD"), "{method} {path}");
+        }
+        let (get, head) = (exporter.get(path), exporter.request("HEAD", path, &[]));
+        assert_eq!((get.code, head.code), (200, 200), "{path}");
+        assert_eq!(head.body, "", "{path}");
+        assert_eq!(head.header("Content-Type"), get.header("Content-Type"));
+    }
+    // What a browser's form with method=post would send.
+    let body = "POST /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 16\r\n\r\ntarget=127.0.0.1";
+    assert_eq!(
+        raw_request(exporter.port(), body.as_bytes()).unwrap().code,
+        405
+    );
+    assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
+    assert_eq!(
+        exporter.metric("iperf3_exporter_http_requests_total{path=\"/probe\",code=\"405\"}"),
+        10.0
+    );
+}
+
+#[test]
+fn unknown_paths_are_404_and_are_not_counted() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for path in [
+        "/probe/?target=127.0.0.1",
+        "//probe?target=127.0.0.1",
+        "/./probe?target=127.0.0.1",
+        "/PROBE?target=127.0.0.1",
+        "/%70robe?target=127.0.0.1",
+        "/probe%3Ftarget=127.0.0.1",
+        "/probe;x?target=127.0.0.1",
+        "/probe#?target=127.0.0.1",
+        "/metrics/",
+        "/health%00",
+        "/../metrics",
+        "/index.html",
+        "/favicon.ico",
+        "/.git/config",
+        "/%0d%0aX-Injected:1",
+        "*",
+        "probe?target=127.0.0.1",
+        "/\"><script>alert(1)</script>",
+    ] {
+        let reply = exporter.get(path);
+        assert_is_refusal(&reply, 404, path);
+        assert!(!reply.body.contains("script"), "{}", reply.body);
+    }
+    assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
+    assert_eq!(exporter.get("/ready").code, 200);
+    let metrics = exporter.get("/metrics").body;
+    let counted: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("iperf3_exporter_http_requests_total"))
+        .collect();
+    assert_eq!(
+        counted,
+        ["iperf3_exporter_http_requests_total{path=\"/ready\",code=\"200\"} 1"]
+    );
+}
+
+#[test]
+fn a_query_behind_another_page_is_of_no_matter() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for path in ["/ready?x=%zz", "/metrics?name[]=a", "/?a", "/lock-status??"] {
+        assert_eq!(exporter.get(path).code, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_proxys_absolute_url_is_taken_for_its_path() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for (url, code) in [
+        ("http://exporter.example:9579/probe?target=127.0.0.1", 200),
+        ("http://exporter.example/ready", 200),
+        ("http://exporter.example/", 200),
+        ("http://exporter.example", 200),
+        ("http://exporter.example/nowhere", 404),
+        ("http:///probe?target=a%20b", 400),
+        ("ftp://exporter.example/probe?target=127.0.0.1", 404),
+    ] {
+        assert_eq!(exporter.get(url).code, code, "{url}");
+    }
+    assert_eq!(command_lines(&fake).len(), 1);
+}
+
+#[test]
+fn only_allowed_targets_are_probed_however_they_are_written() {
+    let fake = logging();
+    let own_flag = fake.flag();
+    let exporter = Exporter::start(&[
+        own_flag.as_str(),
+        "--probe.allow-target=127.0.0.1",
+        "--probe.allow-target",
+        "192.0.2.0/24",
+        "--probe.allow-target=2001:db8::/32",
+        "--probe.allow-target=Foo.example",
+        "--probe.allow-target=*.lan.example",
+    ]);
+    let allowed = [
+        "127.0.0.1",
+        "127.0.0.1:22",
+        "%31%32%37.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "192.0.2.0",
+        "192.0.2.255:1",
+        "2001:DB8::1",
+        "[2001:db8:ffff::]:1",
+        "foo.example",
+        "FOO.EXAMPLE.",
+        "foo.example:65535",
+        "a.lan.example",
+        "b.a.LAN.example",
+    ];
+    for target in allowed {
+        let reply = exporter.get(&format!("/probe?target={target}"));
+        assert_eq!(reply.code, 200, "{target}: {}", reply.body);
+    }
+    assert_eq!(command_lines(&fake).len(), allowed.len());
+    let forbidden = [
+        "127.0.0.2",
+        "localhost",
+        "127.1",
+        "0x7f000001",
+        "0177.0.0.1",
+        "2130706433",
+        "127.0.0.1.",
+        "::1",
+        "::127.0.0.1",
+        "192.0.3.0",
+        "192.0.2.1.nip.example",
+        "2001:db9::1",
+        "foo.example.evil",
+        "xfoo.example",
+        "a.foo.example",
+        "lan.example",
+        "xlan.example",
+        "lan.example.evil",
+    ];
+    for target in forbidden {
+        let reply = exporter.get(&format!("/probe?target={target}"));
+        assert_is_refusal(&reply, 403, target);
+        assert!(
+            reply.body.contains("--probe.allow-target"),
+            "{}",
+            reply.body
+        );
+    }
+    assert_eq!(command_lines(&fake).len(), allowed.len());
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"not_allowed\"}"),
+        forbidden.len() as f64
+    );
+}
+
+#[test]
+fn a_request_that_is_no_http_harms_nothing() {
+    let fake = logging();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for bytes in [
+        &b"\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET /probe?target=\xc3\xa9 HTTP/1.1\r\n\r\n",
+        b"GET /probe?target=a b HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\0\0\0\0\r\n\r\n",
+    ] {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", exporter.port())).unwrap();
+        std::io::Write::write_all(&mut stream, bytes).unwrap();
+        // The end of the request; what the answer is, or whether there is one, is tiny_http's.
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+        assert!(
+            !answer.starts_with(b"HTTP/1.1 200 OK\r\n") || bytes.starts_with(b"GET / "),
+            "{bytes:?}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert_eq!(exporter.get("/ready").code, 200, "{bytes:?}");
+    }
+    assert_eq!(exporter.metric("iperf3_exporter_panics_total"), 0.0);
+}
+
+#[test]
+fn an_iperf3_of_ill_will_costs_its_own_probe_and_nothing_else() {
+    let dir = TempDir::new();
+    let nested = dir.write("nested", &"[".repeat(1_000_000));
+    let wide = dir.write(
+        "wide",
+        &format!("{{\"error\":[{}1]}}", "1,".repeat(500_000)),
+    );
+    let huge = dir.write(
+        "huge",
+        "{\"start\":{\"connected\":[{}]},\"end\":{\"sum_sent\":{\"bytes\":1e999,\"seconds\":-1},\
+         \"sum_received\":{\"bytes\":-1,\"seconds\":1e-999}}}",
+    );
+    let cat = |path: &Path| format!("exec cat '{}'", path.display());
+    for (script, reason) in [
+        ("exec yes", "bad_output"),
+        ("exec yes >&2", "bad_output"),
+        ("exec cat /dev/zero", "bad_output"),
+        ("exit 0", "bad_output"),
+        ("printf '\\377\\376\\000{}'", "bad_output"),
+        ("echo '{}'", "bad_output"),
+        ("echo '[]'", "bad_output"),
+        ("echo null", "bad_output"),
+        (
+            "echo '{\"end\":{\"sum_sent\":[],\"sum_received\":\"x\"}}'",
+            "bad_output",
+        ),
+        (&cat(&nested), "bad_output"),
+        (&cat(&wide), "other"),
+        (&cat(&huge), "bad_output"),
+        ("kill -KILL $$", "killed"),
+        ("kill -SEGV $$", "killed"),
+        // Its standard streams closed, it goes on until its deadline.
+        ("exec >&- 2>&-; exec sleep 600", "timeout"),
+    ] {
+        let fake = Fake::new(script);
+        let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=2s"]);
+        let reply = exporter.get("/probe?target=127.0.0.1&period=1s");
+        assert_eq!(reply.code, 200, "{script}");
+        assert_eq!(reply.family("iperf3_up"), Some(0.0), "{script}");
+        assert_eq!(reply.reason(), Some(reason), "{script}: {}", exporter.log());
+        wait_for("the child to be reaped", || {
+            children(exporter.pid()).is_empty()
+        });
+        assert_eq!(
+            exporter.metric("iperf3_exporter_panics_total"),
+            0.0,
+            "{script}"
+        );
+        assert_eq!(
+            exporter.metric("iperf3_exporter_lock_held"),
+            0.0,
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_program_is_not_given_to_a_shell() {
+    let dir = TempDir::new();
+    let canary = dir.path().join("canary");
+    let path = dir.write("iperf3", &format!("touch '{}'\n", canary.display()));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!((reply.code, reply.reason()), (200, Some("local")));
+    assert!(!canary.exists());
+}

@@ -1,0 +1,541 @@
+//! Deadlines, periods that are cut, the lock's order and give-ups, and how much is taken on at a time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use crate::harness::{
+    Connection, Exporter, Fake, Reply, children, good_report, is_alive, lock_status, run, wait_for,
+};
+
+/// A fake that succeeds at once and leaves its words in `$DIR/argv`.
+fn instant() -> Fake {
+    Fake::new(&format!(
+        "echo \"$*\" >\"$DIR/argv\"\nexec cat '{}'",
+        good_report().display()
+    ))
+}
+
+/// A fake that runs far longer than any test waits, and leaves its number in `$DIR/pid` and its words in `$DIR/argv`.
+fn endless() -> Fake {
+    Fake::new(
+        "echo \"$*\" >\"$DIR/argv\"\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
+    )
+}
+
+/// A fake that waits for `$DIR/go` before it succeeds; it ends with its folder as well, should the test fail.
+fn until_go() -> Fake {
+    Fake::new(&format!(
+        "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
+         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
+        good_report().display()
+    ))
+}
+
+fn argv(fake: &Fake) -> String {
+    fs::read_to_string(fake.dir().join("argv")).unwrap()
+}
+
+/// The value of an option in the last run's words.
+fn option(fake: &Fake, name: &str) -> String {
+    let words = argv(fake);
+    let mut words = words.split_whitespace();
+    words.find(|word| *word == name);
+    words.next().unwrap_or_default().to_owned()
+}
+
+fn pid(fake: &Fake) -> u32 {
+    let text = fs::read_to_string(fake.dir().join("pid")).unwrap();
+    text.trim().parse().unwrap()
+}
+
+fn runs(fake: &Fake) {
+    wait_for("the fake to run", || fake.dir().join("pid").exists());
+}
+
+/// Starts a probe on a connection of its own, and returns when it stands in the queue at place `size`.
+fn queue(exporter: &Exporter, watch: &mut Connection, path: &str, size: usize) -> Connection {
+    let mut connection = Connection::open(exporter.port());
+    connection.send(path, &[]);
+    wait_for("the probe to wait for the lock", || {
+        lock_status(watch)["queue_size"] == size
+    });
+    connection
+}
+
+/// Far below the 600 s of the fakes and the 30 s that are the default, far above what these runs may take.
+const SOON_SECONDS: f64 = 15.0;
+
+fn assert_timed_out(reply: &Reply, at_least_seconds: f64) {
+    assert_eq!(reply.code, 200);
+    assert_eq!(reply.family("iperf3_up"), Some(0.0));
+    assert_eq!(reply.reason(), Some("timeout"));
+    let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
+    assert!(
+        (at_least_seconds..SOON_SECONDS).contains(&seconds),
+        "{seconds}"
+    );
+}
+
+#[test]
+fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
+    let fake = endless();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=5s", "2");
+    // 2 s less the offset of 0.5 s; of these 1.5 s, 90 % in whole seconds is 1.
+    assert_timed_out(&reply, 1.5);
+    assert_eq!(option(&fake, "-t"), "1");
+    let line = exporter.log_line("period cut");
+    for piece in [
+        " level=warn ",
+        " target=127.0.0.1 ",
+        " wanted_seconds=5 ",
+        " period_seconds=1",
+    ] {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
+    assert!(!is_alive(pid(&fake)));
+    assert_eq!(children(exporter.pid()), []);
+}
+
+#[test]
+fn the_iperf3_timeout_ends_a_run_when_it_is_the_earlier_limit() {
+    let fake = endless();
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1s"]);
+    assert_timed_out(&exporter.get("/probe?target=127.0.0.1"), 1.0);
+    assert_timed_out(&exporter.scrape("/probe?target=127.0.0.1", "60"), 1.0);
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=60s"]);
+    assert_timed_out(&exporter.scrape("/probe?target=127.0.0.1", "2"), 1.5);
+}
+
+#[test]
+fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
+    let fake = instant();
+    for (flags, header, wanted, expected) in [
+        // Neither header nor flag: 30 s.
+        (&[][..], None, "29s", "29"),
+        (&[], None, "60s", "27"),
+        (&[], Some("10"), "9s", "9"),
+        (&[], Some("10"), "10s", "8"),
+        (&[], Some("10.0"), "24h", "8"),
+        (&[], Some("120"), "100s", "100"),
+        (&[], Some("2.5"), "5s", "1"),
+        (&["--iperf3.timeout=20s"], Some("120"), "60s", "18"),
+        (&["--iperf3.timeout=20s"], Some("10"), "60s", "8"),
+        (&["--iperf3.timeout=60s"], None, "59s", "59"),
+        (&["--iperf3.timeout=60s"], None, "60s", "54"),
+        (&["--probe.timeout-offset=0"], Some("10"), "10s", "9"),
+        (&["--probe.timeout-offset=4s"], Some("10"), "10s", "5"),
+        // The offset never takes more than half.
+        (&["--probe.timeout-offset=8s"], Some("10"), "10s", "4"),
+        (&["--probe.timeout-offset=1h"], Some("10"), "4s", "4"),
+    ] {
+        let own_flag = fake.flag();
+        let flags: Vec<&str> = flags.iter().copied().chain([own_flag.as_str()]).collect();
+        let exporter = Exporter::start(&flags);
+        let path = format!("/probe?target=127.0.0.1&period={wanted}");
+        let reply = match header {
+            Some(seconds) => exporter.scrape(&path, seconds),
+            None => exporter.get(&path),
+        };
+        let case = format!("{flags:?} {header:?} {wanted}");
+        assert_eq!(reply.code, 200, "{case}: {}", reply.body);
+        assert_eq!(option(&fake, "-t"), expected, "{case}");
+        let is_cut = wanted != format!("{expected}s");
+        assert_eq!(exporter.log().contains("period cut"), is_cut, "{case}");
+    }
+}
+
+#[test]
+fn a_scrape_header_that_is_no_positive_number_is_refused() {
+    let fake = instant();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut bad = 0;
+    for text in [
+        "", "0", "-1", "0.0", "ten", "10s", "1,5", "NaN", "inf", "0x10", "1 2",
+    ] {
+        let reply = exporter.scrape("/probe?target=127.0.0.1", text);
+        assert_eq!(reply.code, 400, "{text:?}: {}", reply.body);
+        assert!(
+            reply
+                .body
+                .starts_with("header X-Prometheus-Scrape-Timeout-Seconds: "),
+            "{}",
+            reply.body
+        );
+        assert_eq!(reply.body.lines().count(), 1);
+        bad += 1;
+    }
+    assert!(!fake.dir().join("argv").exists(), "a test was run");
+    let count = exporter.metric("iperf3_exporter_probes_total{outcome=\"bad_request\"}");
+    assert_eq!(count, f64::from(bad));
+    for text in ["10", "9.5", " 10 ", "1e3", "30.000000"] {
+        let reply = exporter.scrape("/probe?target=127.0.0.1", text);
+        assert_eq!(reply.code, 200, "{text:?}: {}", reply.body);
+    }
+    // Its name has no case (RFC 9110 section 5.1), and no other page reads it.
+    let name = "x-prometheus-scrape-timeout-seconds";
+    let path = "/probe?target=127.0.0.1";
+    assert_eq!(exporter.request("GET", path, &[(name, "0")]).code, 400);
+    assert_eq!(exporter.scrape("/metrics", "-1").code, 200);
+    assert_eq!(exporter.get(path).code, 200);
+}
+
+#[test]
+fn sigterm_comes_before_sigkill_and_the_lock_is_free_afterwards() {
+    let fake = Fake::new(&format!(
+        "[ ! -e \"$DIR/told\" ] || exec cat '{}'\n\
+         echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
+         trap 'echo told >\"$DIR/told\"' TERM\n\
+         while :; do sleep 600 >/dev/null 2>&1; done",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1s"]);
+    // 1 s, and the half second between the signals.
+    assert_timed_out(&exporter.get("/probe?target=127.0.0.1"), 1.5);
+    assert!(fake.dir().join("told").exists(), "no SIGTERM came");
+    assert!(!is_alive(pid(&fake)));
+    wait_for("the children to be reaped", || {
+        children(exporter.pid()).is_empty()
+    });
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 0.0);
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_pipes_open_delays_nothing() {
+    let fake = Fake::new(&format!(
+        "sleep 600 &\necho $! >\"$DIR/pid\"\nexec cat '{}'",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
+    assert!(seconds < SOON_SECONDS, "{seconds}");
+    // Nobody's child any more, so nobody else will end it.
+    assert!(run("kill", &[&pid(&fake).to_string()], "").0);
+}
+
+#[test]
+fn the_time_spent_waiting_counts_against_the_scrape() {
+    // The first probe waits for `go`, the second one runs until it is ended.
+    let fake = Fake::new(&format!(
+        "if [ \"$5\" = 1 ]; then\n\
+         echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
+         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; exec cat '{}'; fi\n\
+         exec sleep 600",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut first = Connection::open(exporter.port());
+    first.send("/probe?target=127.0.0.1:1", &[]);
+    runs(&fake);
+    let mut second = Connection::open(exporter.port());
+    let header = [("X-Prometheus-Scrape-Timeout-Seconds", "5")];
+    let begin = Instant::now();
+    second.send("/probe?target=127.0.0.1:2&period=1s", &header);
+    // Here time is the matter: it waits for 3 s of its 4.5 s, the last second of which it needs for its test.
+    wait_for("three seconds to pass", || begin.elapsed().as_secs() >= 3);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
+    let reply = second.reply();
+    assert_timed_out(&reply, 4.5);
+    // Counted from the start of its run, its end would come at 7.5 s.
+    let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
+    assert!(seconds < 7.0, "{seconds}");
+    let waited = reply.family("iperf3_lock_wait_seconds").unwrap();
+    assert!((2.5..4.5).contains(&waited), "{waited}");
+}
+
+#[test]
+fn a_probe_that_gives_up_waiting_says_why_at_once() {
+    let fake = until_go();
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--lock.timeout=1s"]);
+    let mut first = Connection::open(exporter.port());
+    first.send("/probe?target=127.0.0.1", &[]);
+    runs(&fake);
+    let path = "/probe?target=127.0.0.1&period=1s";
+    for (header, cause, outcome) in [
+        (None, "--lock.timeout", "lock_timeout"),
+        (Some("60"), "--lock.timeout", "lock_timeout"),
+        // 1.5 s less the test's second: no more than half a second to wait.
+        (Some("2"), "scrape timeout", "no_time_left"),
+    ] {
+        let sample = format!("iperf3_exporter_probes_total{{outcome=\"{outcome}\"}}");
+        let before = exporter.metric(&sample);
+        let reply = match header {
+            Some(seconds) => exporter.scrape(path, seconds),
+            None => exporter.get(path),
+        };
+        assert_eq!(reply.code, 503, "{header:?}: {}", reply.body);
+        let seconds: u32 = reply.header("Retry-After").unwrap().parse().unwrap();
+        assert!(seconds > 0);
+        assert_eq!(
+            reply.header("Content-Type"),
+            Some("text/plain; charset=utf-8")
+        );
+        assert!(reply.body.contains(cause), "{header:?}: {}", reply.body);
+        assert_eq!(reply.body.lines().count(), 1);
+        assert_eq!(exporter.metric(&sample), before + 1.0);
+        let line = exporter.log_line("probe not run");
+        assert!(line.contains(" level=warn "), "{line}");
+    }
+    assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
+}
+
+#[test]
+fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
+    let fake = until_go();
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--lock.timeout=0"]);
+    let mut first = Connection::open(exporter.port());
+    first.send("/probe?target=127.0.0.1", &[]);
+    runs(&fake);
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.code, 503, "{}", reply.body);
+    assert!(reply.body.contains("--lock.timeout"), "{}", reply.body);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+}
+
+#[test]
+fn lock_status_shows_who_holds_the_lock_and_who_waits() {
+    let fake = until_go();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.get("/lock-status");
+    assert_eq!(
+        reply.header("Content-Type"),
+        Some("application/json; charset=utf-8")
+    );
+    assert_eq!(
+        reply.body,
+        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[]}\n"
+    );
+    let mut watch = Connection::open(exporter.port());
+    let begin = watch.get("/lock-status");
+    assert_eq!(begin.code, 200);
+    let mut first = Connection::open(exporter.port());
+    first.send("/probe?target=127.0.0.1:5301", &[]);
+    runs(&fake);
+    let waiting = ["[::1]:5302", "127.0.0.2:5303", "localhost:5304"];
+    let mut waiters: Vec<Connection> = waiting
+        .iter()
+        .enumerate()
+        .map(|(index, server)| {
+            let path = format!("/probe?target={server}");
+            queue(&exporter, &mut watch, &path, index + 1)
+        })
+        .collect();
+    let status = lock_status(&mut watch);
+    assert_eq!(status["is_locked"], true);
+    assert_eq!(status["locked_by"], "127.0.0.1:5301");
+    assert_rfc3339(status["locked_at"].as_str().unwrap());
+    assert_go_duration(status["lock_duration"].as_str().unwrap());
+    assert_eq!(status["queue_size"], 3);
+    let queue = status["queue"].as_array().unwrap();
+    let names: Vec<&str> = queue
+        .iter()
+        .map(|w| w["requester"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, waiting);
+    for waiter in queue {
+        assert_go_duration(waiter["waiting"].as_str().unwrap());
+    }
+    assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 1.0);
+    assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 3.0);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    for connection in waiters.iter_mut().chain([&mut first]) {
+        assert_eq!(connection.reply().code, 200);
+    }
+    assert_eq!(lock_status(&mut watch)["is_locked"], false);
+}
+
+/// `2026-11-21T20:52:04.007Z`, in this hour.
+fn assert_rfc3339(text: &str) {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{text}");
+    let (date_ok, now) = run("date", &["-u", "-d", text, "+%s"], "");
+    assert!(date_ok, "{text}: {now}");
+    let then: u64 = now.trim().parse().unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert!((now - 3600..=now).contains(&then), "{text}");
+}
+
+/// Go's `time.Duration.String`: numbers, each with its unit.
+fn assert_go_duration(text: &str) {
+    let mut rest = text;
+    assert!(!rest.is_empty());
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        assert_ne!(number.len(), rest.len(), "{text}");
+        let unit = ["ns", "µs", "ms", "s", "m", "h"]
+            .iter()
+            .find_map(|unit| number.strip_prefix(unit));
+        rest = unit.unwrap_or_else(|| panic!("{text}"));
+    }
+}
+
+/// What the runs of [`fifty_waiters_run_in_their_order_and_one_at_a_time`] left, by port in order of their start.
+fn order(dir: &Path) -> Vec<u16> {
+    let log = fs::read_to_string(dir.join("order")).unwrap_or_default();
+    log.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+#[test]
+fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
+    const FIRST_PORT: u16 = 2000;
+    const COUNT: u16 = 50;
+    // The first one holds the lock until `go`; each later one takes some time, so that an overlap would show.
+    let fake = Fake::new(&format!(
+        "mkdir \"$DIR/running\" || echo overlap >>\"$DIR/overlaps\"\n\
+         if [ \"$5\" = 1 ]; then\n\
+         touch \"$DIR/pid\"; while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\n\
+         else echo \"$5\" >>\"$DIR/order\"; sleep 0.03; fi\n\
+         rmdir \"$DIR/running\"\nexec cat '{}'",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut watch = Connection::open(exporter.port());
+    assert_eq!(lock_status(&mut watch)["is_locked"], false);
+    let mut holder = Connection::open(exporter.port());
+    holder.send("/probe?target=127.0.0.1:1", &[]);
+    runs(&fake);
+
+    // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on.
+    let timeout = |port: u16| match port % 5 {
+        0 => Some("3".to_owned()),
+        1 => Some(format!("{:.2}", 4.0 + f64::from(port - FIRST_PORT) / 50.0)),
+        _ => None,
+    };
+    let mut threads = BTreeMap::new();
+    for port in FIRST_PORT..FIRST_PORT + COUNT {
+        let mut connection = Connection::open(exporter.port());
+        let timeout = timeout(port);
+        let thread = thread::spawn(move || {
+            let path = format!("/probe?target=127.0.0.1:{port}&period=1s");
+            let header = timeout
+                .iter()
+                .map(|seconds| ("X-Prometheus-Scrape-Timeout-Seconds", seconds.as_str()))
+                .collect::<Vec<_>>();
+            connection.send(&path, &header);
+            connection.reply()
+        });
+        let name = format!("127.0.0.1:{port}");
+        wait_for("the probe to wait, or to have given up", || {
+            let status = lock_status(&mut watch);
+            let queue = status["queue"].as_array().unwrap();
+            thread.is_finished() || queue.iter().any(|waiter| waiter["requester"] == name)
+        });
+        threads.insert(port, thread);
+    }
+
+    let mut replies: BTreeMap<u16, Reply> = BTreeMap::new();
+    for port in (FIRST_PORT..FIRST_PORT + COUNT).filter(|port| port % 5 == 0) {
+        let reply = threads.remove(&port).unwrap().join().unwrap();
+        assert_eq!(reply.code, 503, "{port}: {}", reply.body);
+        assert!(reply.body.contains("scrape timeout"), "{}", reply.body);
+        replies.insert(port, reply);
+    }
+    // Those who left took nobody with them, and nobody ran meanwhile.
+    assert_eq!(order(fake.dir()), Vec::<u16>::new());
+    let status = lock_status(&mut watch);
+    let queue: Vec<&str> = status["queue"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|waiter| waiter["requester"].as_str().unwrap())
+        .collect();
+    assert!(queue.is_sorted(), "{queue:?}");
+    for port in (FIRST_PORT..FIRST_PORT + COUNT).filter(|port| port % 5 > 1) {
+        assert!(
+            queue.contains(&format!("127.0.0.1:{port}").as_str()),
+            "{port}"
+        );
+    }
+
+    fs::write(fake.dir().join("go"), "").unwrap();
+    for (port, thread) in threads {
+        replies.insert(port, thread.join().unwrap());
+    }
+    assert_eq!(holder.reply().family("iperf3_up"), Some(1.0));
+    let ran = order(fake.dir());
+    let answered: Vec<u16> = replies
+        .iter()
+        .filter(|(_, reply)| reply.family("iperf3_up") == Some(1.0))
+        .map(|(port, _)| *port)
+        .collect();
+    // In the order of their coming, each once, and those who were answered with a result.
+    assert_eq!(ran, answered);
+    for (port, reply) in &replies {
+        let may_give_up = port % 5 < 2;
+        assert!(
+            reply.code == 200 || (reply.code == 503 && may_give_up),
+            "{port}: {} {}",
+            reply.code,
+            reply.body
+        );
+    }
+    assert!(!fake.dir().join("overlaps").exists(), "two tests at a time");
+    let status = lock_status(&mut watch);
+    assert_eq!(
+        (&status["is_locked"], &status["queue_size"]),
+        (&false.into(), &0.into())
+    );
+}
+
+/// The requests in work, by their threads: asking over HTTP would be one more of them.
+fn workers(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name == "worker\n").count()
+}
+
+#[test]
+fn the_257th_request_in_work_is_refused_until_there_is_a_place_again() {
+    const LIMIT: usize = 256;
+    let fake = until_go();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut probes = Vec::new();
+    for number in 1..=LIMIT {
+        let mut connection = Connection::open(exporter.port());
+        connection.send("/probe?target=127.0.0.1", &[]);
+        wait_for("the request to be in work", || {
+            workers(exporter.pid()) == number
+        });
+        probes.push(connection);
+    }
+    for path in ["/probe?target=127.0.0.1", "/ready", "/"] {
+        let reply = exporter.get(path);
+        assert_eq!(reply.code, 503, "{path}");
+        assert_eq!(reply.body, "too many requests in work, try again later\n");
+        assert!(reply.header("Retry-After").is_some());
+    }
+    assert!(
+        exporter
+            .log_line("request refused")
+            .contains(" level=warn ")
+    );
+    fs::write(fake.dir().join("go"), "").unwrap();
+    for probe in &mut probes {
+        assert_eq!(probe.reply().family("iperf3_up"), Some(1.0));
+    }
+    // The last one's place comes back just after its answer.
+    wait_for("a place", || exporter.get("/ready").code == 200);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"success\"}"),
+        256.0
+    );
+}

@@ -1,0 +1,625 @@
+//! The page for people, the own metrics, health, readiness, paths of one's own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::harness::{
+    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, run, top, wait_for,
+};
+
+/// Succeeds, but is refused by the port 1; its words are in `$DIR/argv`.
+fn fake() -> Fake {
+    Fake::new(&format!(
+        "echo \"$*\" >\"$DIR/argv\"\n\
+         if [ \"$5\" = 1 ]; then echo '{{\"error\":\"unable to connect to server: Connection refused\"}}'; exit 1; fi\n\
+         exec cat '{}'",
+        good_report().display()
+    ))
+}
+
+/// Every parameter of the contract, with iperf3's option.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("target", "-c"),
+    ("port", "-p"),
+    ("period", "-t"),
+    ("reverse_mode", "-R"),
+    ("bidirectional", "--bidir"),
+    ("udp_mode", "-u"),
+    ("bitrate", "-b"),
+    ("parallel", "-P"),
+    ("bind_address", "-B"),
+];
+
+#[test]
+fn the_page_is_the_golden_one_and_tells_every_parameter() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let page = exporter.get("/");
+    assert_eq!(page.code, 200);
+    assert_eq!(
+        page.header("Content-Type"),
+        Some("text/html; charset=utf-8")
+    );
+    let body = page.body.replace(
+        &format!("Version {}.", env!("CARGO_PKG_VERSION")),
+        "Version VERSION.",
+    );
+    assert_golden(&top().join("tests/golden/home.html"), &body);
+    for (name, option) in PARAMETERS {
+        assert!(body.contains(&format!("<code>{name}</code>")), "{name}");
+        assert!(
+            body.contains(&format!("<td><code>{option}</code></td>")),
+            "{name}"
+        );
+        assert!(body.contains(&format!(" name=\"{name}\"")), "{name}");
+    }
+    assert!(body.contains("<code>bind</code>"));
+    for path in ["/metrics", "/lock-status", "/health", "/ready"] {
+        assert!(body.contains(&format!("<a href=\"{path}\">")), "{path}");
+        assert_eq!(exporter.get(path).code, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself_and_says_so_to_the_browser() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let page = exporter.get("/");
+    let policy = page.header("Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert!(!policy.contains("script"), "{policy}");
+    for piece in [
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(piece), "{piece}: {policy}");
+    }
+    assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
+    let body = page.body.to_ascii_lowercase();
+    for outside in [
+        "<script",
+        "src=",
+        "<link",
+        "@import",
+        "url(",
+        "://",
+        "href=\"//",
+        " on",
+        "style=\"",
+    ] {
+        let found = tags(&body).iter().any(|tag| tag.contains(outside));
+        assert!(!found, "{outside} in a tag");
+    }
+    let style = between(&body, "<style>", "</style>");
+    for outside in ["@import", "url(", "://"] {
+        assert!(!style.contains(outside), "{outside} in the style");
+    }
+    assert!(style.contains("color-scheme: light dark"), "dark and light");
+    assert!(
+        body.contains("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")
+    );
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    text.split_once(start).unwrap().1.split_once(end).unwrap().0
+}
+
+/// Everything between `<` and `>`, what the style holds left out.
+fn tags(page: &str) -> Vec<&str> {
+    let (head, rest) = page.split_once("<style>").unwrap();
+    let (_, rest) = rest.split_once("</style>").unwrap();
+    let pieces = head.split('<').skip(1).chain(rest.split('<').skip(1));
+    pieces
+        .map(|piece| piece.split_once('>').unwrap_or_else(|| panic!("{piece}")).0)
+        .collect()
+}
+
+#[test]
+fn the_page_is_well_formed() {
+    /// Elements that have no end.
+    const VOID: &[&str] = &["meta", "input", "br", "hr", "link", "img"];
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let page = exporter.get("/").body;
+    assert!(
+        page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")
+    );
+    let mut open: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for tag in tags(&page).into_iter().skip(1) {
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "closed in its place");
+            continue;
+        }
+        let (name, mut attributes) = tag.split_once(' ').unwrap_or((tag, ""));
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+            "{tag}"
+        );
+        seen.insert(name);
+        // Attributes: words, or names with a quoted value.
+        let mut names = BTreeSet::new();
+        while !attributes.is_empty() {
+            let end = attributes.find([' ', '=']).unwrap_or(attributes.len());
+            let (attribute, rest) = attributes.split_at(end);
+            assert!(names.insert(attribute), "{attribute} twice in {tag}");
+            let rest = match rest.strip_prefix("=\"") {
+                Some(value) => value.split_once('"').unwrap_or_else(|| panic!("{tag}")).1,
+                None => rest,
+            };
+            attributes = rest.strip_prefix(' ').unwrap_or(rest);
+        }
+        // An input is within its label, which then needs no name of it.
+        if name == "input" {
+            assert_eq!(open.last(), Some(&"label"), "{tag}");
+        }
+        if !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+    for name in ["title", "h1", "main", "form", "button", "table", "pre"] {
+        assert!(seen.contains(name), "{name}");
+    }
+    // Each `&` begins a character that has a name or a number.
+    for rest in page.split('&').skip(1) {
+        let name = rest.split_once(';').map_or("", |(name, _)| name);
+        assert!(
+            ["amp", "lt", "gt", "quot", "#39"].contains(&name),
+            "&{rest:.20}"
+        );
+    }
+}
+
+#[test]
+fn the_form_works_as_a_browser_sends_it() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let page = exporter.get("/").body;
+    assert!(page.contains("<form action=\"/probe\" method=\"get\">"));
+    let form = between(&page, "<form ", "</form>");
+    let inputs = form.split("<input ").skip(1).map(|input| {
+        let attribute = |name: &str| {
+            let value = input.split_once(&format!("{name}=\""))?.1;
+            Some(value.split('"').next().unwrap())
+        };
+        (attribute("name").unwrap(), attribute("type").unwrap())
+    });
+    let inputs: Vec<(&str, &str)> = inputs.collect();
+    let mut names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+    let mut expected: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    // Only the target is filled in: blank fields are sent empty, and a box that is not ticked is not sent.
+    let blank: Vec<String> = inputs
+        .iter()
+        .filter(|(_, kind)| *kind != "checkbox")
+        .map(|(name, _)| match *name {
+            "target" => "target=%5B%3A%3A1%5D%3A5301".to_owned(),
+            name => format!("{name}="),
+        })
+        .collect();
+    let reply = exporter.get(&format!("/probe?{}", blank.join("&")));
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap();
+    assert_eq!(argv(), "-J -c ::1 -p 5301 -t 5\n");
+    // All that fits together.
+    let full = "target=127.0.0.1&port=5302&period=1m+30s&reverse_mode=true";
+    assert_eq!(
+        exporter.get(&format!("/probe?{full}")).code,
+        400,
+        "a blank is no period"
+    );
+    let full = "target=127.0.0.1&port=5302&period=7&bidirectional=true&udp_mode=true&bitrate=10M%2F8&parallel=4\
+                &bind_address=127.0.0.1%25lo";
+    assert_eq!(exporter.get(&format!("/probe?{full}")).code, 200);
+    assert_eq!(
+        argv(),
+        "-J -c 127.0.0.1 -p 5302 -t 7 --bidir -u -b 10M/8 -P 4 -B 127.0.0.1%lo\n"
+    );
+}
+
+/// The families of the contract, each with its type.
+const FAMILIES: &[(&str, &str)] = &[
+    ("iperf3_exporter_duration_seconds", "summary"),
+    ("iperf3_exporter_errors_total", "counter"),
+    ("iperf3_exporter_build_info", "gauge"),
+    ("iperf3_exporter_iperf3_info", "gauge"),
+    ("iperf3_exporter_probes_total", "counter"),
+    ("iperf3_exporter_lock_held", "gauge"),
+    ("iperf3_exporter_lock_waiters", "gauge"),
+    ("iperf3_exporter_lock_wait_seconds", "histogram"),
+    ("iperf3_exporter_test_bytes_total", "counter"),
+    ("iperf3_exporter_http_requests_total", "counter"),
+    ("process_cpu_seconds_total", "counter"),
+    ("process_open_fds", "gauge"),
+    ("process_max_fds", "gauge"),
+    ("process_virtual_memory_bytes", "gauge"),
+    ("process_virtual_memory_max_bytes", "gauge"),
+    ("process_resident_memory_bytes", "gauge"),
+    ("process_start_time_seconds", "gauge"),
+];
+
+/// Every outcome of the contract: success, the failure reasons, and why no test was run.
+const OUTCOMES: &[&str] = &[
+    "success",
+    "refused",
+    "unreachable",
+    "unknown_host",
+    "connect_timeout",
+    "busy",
+    "auth",
+    "unsupported",
+    "interrupted",
+    "timeout",
+    "killed",
+    "local",
+    "bad_output",
+    "not_found",
+    "other",
+    "lock_timeout",
+    "no_time_left",
+    "cancelled",
+    "bad_request",
+    "not_allowed",
+];
+
+fn outcome(exporter: &Exporter, label: &str) -> f64 {
+    exporter.metric(&format!(
+        "iperf3_exporter_probes_total{{outcome=\"{label}\"}}"
+    ))
+}
+
+#[test]
+fn every_own_family_and_every_outcome_is_there_from_the_start() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    // A request has to be answered before it can be counted.
+    assert_eq!(exporter.get("/ready").code, 200);
+    let reply = exporter.get("/metrics");
+    assert_eq!(
+        reply.header("Content-Type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    for (name, kind) in FAMILIES {
+        let lines = format!("\n# TYPE {name} {kind}\n{name}");
+        let text = format!("\n{}", reply.body);
+        assert!(text.contains(&lines), "{name}: {}", reply.body);
+        assert!(text.contains(&format!("\n# HELP {name} ")), "{name}");
+    }
+    let start = "iperf3_exporter_probes_total{outcome=\"";
+    let outcomes: BTreeSet<&str> = reply
+        .body
+        .lines()
+        .filter_map(|line| line.strip_prefix(start)?.strip_suffix("\"} 0"))
+        .collect();
+    assert_eq!(outcomes, OUTCOMES.iter().copied().collect());
+    for sample in [
+        "iperf3_exporter_duration_seconds_sum",
+        "iperf3_exporter_duration_seconds_count",
+        "iperf3_exporter_errors_total",
+        "iperf3_exporter_lock_held",
+        "iperf3_exporter_lock_waiters",
+        "iperf3_exporter_lock_wait_seconds_bucket{le=\"+Inf\"}",
+        "iperf3_exporter_lock_wait_seconds_count",
+        "iperf3_exporter_test_bytes_total{direction=\"upload\"}",
+        "iperf3_exporter_test_bytes_total{direction=\"download\"}",
+    ] {
+        assert_eq!(reply.sample(sample), Some(0.0), "{sample}");
+    }
+    assert_eq!(
+        reply.sample("iperf3_exporter_iperf3_info{version=\"3.99\"}"),
+        Some(1.0)
+    );
+    let build = format!(
+        "iperf3_exporter_build_info{{version=\"{}\",revision=\"",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(reply.body.contains(&build), "{}", reply.body);
+    assert_eq!(reply.family("iperf3_exporter_build_info"), Some(1.0));
+}
+
+#[test]
+fn promtool_has_no_complaint_about_the_own_metrics() {
+    if !has(
+        "promtool",
+        "promtool_has_no_complaint_about_the_own_metrics",
+    ) {
+        return;
+    }
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag(), "--probe.allow-target=127.0.0.1".to_owned()]);
+    for path in [
+        "/probe?target=127.0.0.1",
+        "/probe?target=127.0.0.1:1",
+        "/probe",
+        "/probe?target=a",
+    ] {
+        exporter.get(path);
+    }
+    let metrics = exporter.get("/metrics").body;
+    let (passed, said) = run("promtool", &["check", "metrics"], &metrics);
+    assert!(passed && said.is_empty(), "{said}\n{metrics}");
+}
+
+#[test]
+fn the_counters_count_each_kind_of_probe_once() {
+    let fake = fake();
+    let own_flag = fake.flag();
+    let exporter = Exporter::start(&[own_flag.as_str(), "--probe.allow-target=127.0.0.1"]);
+    for (path, count) in [
+        ("/probe?target=127.0.0.1", 3),
+        ("/probe?target=127.0.0.1:1", 2),
+        ("/probe?target=127.0.0.1&port=x", 4),
+        ("/probe?target=127.0.0.2", 5),
+    ] {
+        for _ in 0..count {
+            exporter.get(path);
+        }
+    }
+    let metrics = exporter.get("/metrics");
+    let of = |label: &str| {
+        let sample = format!("iperf3_exporter_probes_total{{outcome=\"{label}\"}}");
+        metrics.sample(&sample).unwrap()
+    };
+    for label in OUTCOMES {
+        let expected = match *label {
+            "success" => 3.0,
+            "refused" => 2.0,
+            "bad_request" => 4.0,
+            "not_allowed" => 5.0,
+            _ => 0.0,
+        };
+        assert_eq!(of(label), expected, "{label}");
+    }
+    let value = |sample: &str| metrics.sample(sample).unwrap_or_else(|| panic!("{sample}"));
+    assert_eq!(value("iperf3_exporter_errors_total"), 11.0);
+    assert_eq!(value("iperf3_exporter_duration_seconds_count"), 5.0);
+    assert!(value("iperf3_exporter_duration_seconds_sum") > 0.0);
+    assert_eq!(value("iperf3_exporter_lock_wait_seconds_count"), 5.0);
+    assert_eq!(
+        value("iperf3_exporter_lock_wait_seconds_bucket{le=\"+Inf\"}"),
+        5.0
+    );
+    assert_eq!(value("iperf3_exporter_lock_held"), 0.0);
+    let path = |code: u16| {
+        format!("iperf3_exporter_http_requests_total{{path=\"/probe\",code=\"{code}\"}}")
+    };
+    assert_eq!(
+        (value(&path(200)), value(&path(400)), value(&path(403))),
+        (5.0, 4.0, 5.0)
+    );
+    // What the recorded run sent, three times.
+    let report: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(good_report()).unwrap()).unwrap();
+    let bytes = report["end"]["sum_sent"]["bytes"].as_f64().unwrap();
+    assert_eq!(
+        value("iperf3_exporter_test_bytes_total{direction=\"upload\"}"),
+        3.0 * bytes
+    );
+    assert_eq!(
+        value("iperf3_exporter_test_bytes_total{direction=\"download\"}"),
+        0.0
+    );
+}
+
+#[test]
+fn a_lock_timeout_is_counted_with_its_wait() {
+    // It ends with its folder: nobody else ends it when the exporter is killed.
+    let fake = Fake::new("touch \"$DIR/runs\"\nwhile [ -d \"$DIR\" ]; do sleep 0.02; done");
+    let own_flag = fake.flag();
+    let exporter = Exporter::start(&[own_flag.as_str(), "--lock.timeout=200ms"]);
+    let mut holder = Connection::open(exporter.port());
+    holder.send("/probe?target=127.0.0.1", &[]);
+    wait_for("the fake to run", || fake.dir().join("runs").exists());
+    assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 503);
+    assert_eq!(outcome(&exporter, "lock_timeout"), 1.0);
+    assert_eq!(exporter.metric("iperf3_exporter_errors_total"), 1.0);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_lock_wait_seconds_count"),
+        1.0
+    );
+    assert!(exporter.metric("iperf3_exporter_lock_wait_seconds_sum") >= 0.2);
+    let below = "iperf3_exporter_lock_wait_seconds_bucket{le=\"0.1\"}";
+    assert_eq!(exporter.metric(below), 0.0);
+    assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 1.0);
+    // It was not run, so it has no duration.
+    assert_eq!(
+        exporter.metric("iperf3_exporter_duration_seconds_count"),
+        0.0
+    );
+    let sample = "iperf3_exporter_http_requests_total{path=\"/probe\",code=\"503\"}";
+    assert_eq!(exporter.metric(sample), 1.0);
+}
+
+#[test]
+fn the_process_families_are_what_proc_says() {
+    let begin = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    exporter.log_line("iperf3 found");
+    let mut connection = Connection::open(exporter.port());
+    connection.get("/metrics");
+    let metrics = connection.get("/metrics");
+    let value = |name: &str| metrics.family(name).unwrap();
+    let proc = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", exporter.pid())).unwrap();
+    let start = value("process_start_time_seconds");
+    // The boot time is known in whole seconds; the rest is a machine that does other things as well.
+    assert!(
+        (begin - 2.0..begin + 30.0).contains(&start),
+        "{start} {begin}"
+    );
+    let cpu = value("process_cpu_seconds_total");
+    assert!((0.0..30.0).contains(&cpu), "{cpu}");
+    let fds = fs::read_dir(format!("/proc/{}/fd", exporter.pid()))
+        .unwrap()
+        .count() as f64;
+    assert_eq!(value("process_open_fds"), fds);
+    let limits = proc("limits");
+    let soft = |name: &str| {
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        let word = line.split_whitespace().next().unwrap();
+        word.parse().unwrap_or(u64::MAX as f64)
+    };
+    assert_eq!(value("process_max_fds"), soft("Max open files"));
+    assert_eq!(
+        value("process_virtual_memory_max_bytes"),
+        soft("Max address space")
+    );
+    let status = proc("status");
+    let kib = |name: &str| -> f64 {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // Read at another moment, with another number of threads: within half of each other.
+    for (name, kernel) in [
+        ("process_resident_memory_bytes", kib("VmRSS:") * 1024.0),
+        ("process_virtual_memory_bytes", kib("VmSize:") * 1024.0),
+    ] {
+        let ratio = value(name) / kernel;
+        assert!((0.5..2.0).contains(&ratio), "{name} {ratio}");
+    }
+}
+
+#[test]
+fn health_follows_an_iperf3_that_comes_and_goes() {
+    let dir = TempDir::new();
+    let path = dir.path().join("iperf3");
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    let line = exporter.log_line("no usable iperf3");
+    assert!(
+        line.contains(" level=warn ") && line.contains("no such file"),
+        "{line}"
+    );
+    let expected = format!("cannot find iperf3 `{}`: no such file\n", path.display());
+    for health in ["/health", "/-/healthy"] {
+        let reply = exporter.get(health);
+        assert_eq!((reply.code, reply.body.as_str()), (503, expected.as_str()));
+    }
+    assert_eq!(exporter.get("/ready").code, 200);
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!((reply.code, reply.reason()), (200, Some("not_found")));
+    assert_eq!(
+        exporter
+            .get("/metrics")
+            .family("iperf3_exporter_iperf3_info"),
+        None
+    );
+
+    // It comes, but cannot be run.
+    fs::write(&path, "#!/bin/sh\n").unwrap();
+    let reply = exporter.get("/health");
+    assert_eq!(reply.code, 503);
+    assert!(
+        reply.body.contains("not an executable file"),
+        "{}",
+        reply.body
+    );
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!((reply.code, reply.reason()), (200, Some("local")));
+
+    let fake = fake();
+    fs::rename(fake.dir().join("iperf3"), &path).unwrap();
+    let reply = exporter.get("/health");
+    assert_eq!((reply.code, reply.body.as_str()), (200, "OK\n"));
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    let info = "iperf3_exporter_iperf3_info{version=\"3.99\"}";
+    assert_eq!(exporter.metric(info), 1.0);
+
+    fs::remove_file(&path).unwrap();
+    assert_eq!(exporter.get("/health").code, 503);
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.reason(), Some("not_found"));
+}
+
+#[test]
+fn health_says_so_when_iperf3_does_not_tell_its_version() {
+    let dir = TempDir::new();
+    let broken = "echo 'iperf3: error while loading shared libraries: libiperf.so.0' >&2; exit 127";
+    for (text, cause) in [
+        ("this is no program\n", "Exec format error"),
+        ("#!/nowhere/sh\n", "No such file"),
+        (&format!("#!/bin/sh\n{broken}\n"), "libiperf.so.0"),
+        ("#!/bin/sh\necho 'fping: Version 5.1'\n", "version"),
+        ("#!/bin/sh\nexit 0\n", "version"),
+    ] {
+        let path = dir.write("iperf3", text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+        let line = exporter.log_line("no usable iperf3");
+        assert!(
+            line.contains(" level=warn ") && line.contains(cause),
+            "{line}"
+        );
+        let reply = exporter.get("/health");
+        assert_eq!(reply.code, 503, "{text}");
+        assert!(reply.body.contains(cause), "{text}: {}", reply.body);
+        assert_eq!(reply.body.lines().count(), 1, "{}", reply.body);
+        assert_eq!(
+            exporter
+                .get("/metrics")
+                .family("iperf3_exporter_iperf3_info"),
+            None
+        );
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn health_and_readiness_answer_under_both_names() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    for path in ["/health", "/-/healthy", "/ready", "/-/ready"] {
+        let reply = exporter.get(path);
+        assert_eq!((reply.code, reply.body.as_str()), (200, "OK\n"), "{path}");
+        assert_eq!(
+            reply.header("Content-Type"),
+            Some("text/plain; charset=utf-8")
+        );
+    }
+}
+
+#[test]
+fn paths_of_ones_own_replace_the_usual_ones() {
+    let fake = fake();
+    let own_flag = fake.flag();
+    let exporter = Exporter::start(&[
+        own_flag.as_str(),
+        "--web.telemetry-path=/own/metrics",
+        "--web.probe-path",
+        "/iperf3",
+    ]);
+    let reply = exporter.get("/iperf3?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    let metrics = exporter.get("/own/metrics");
+    let sample = "iperf3_exporter_http_requests_total{path=\"/iperf3\",code=\"200\"}";
+    assert_eq!(metrics.sample(sample), Some(1.0));
+    for path in ["/probe?target=127.0.0.1", "/metrics"] {
+        assert_eq!(exporter.get(path).code, 404, "{path}");
+    }
+    let page = exporter.get("/").body;
+    for piece in [
+        "<form action=\"/iperf3\"",
+        "<a href=\"/own/metrics\">",
+        "metrics_path: /iperf3\n",
+        "metrics_path: /own/metrics\n",
+    ] {
+        assert!(page.contains(piece), "{piece}");
+    }
+}

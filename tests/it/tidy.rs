@@ -1,0 +1,358 @@
+//! What this repository promises about itself, held by reading its files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{run, skipped, top};
+
+/// A file under src: its path from the top, its whole text, and its text as far as it is product.
+struct Source {
+    path: String,
+    text: String,
+    product: String,
+}
+
+fn sources() -> Vec<Source> {
+    let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
+    let mut sources = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![top().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                let name = path.file_stem().and_then(|name| name.to_str()).unwrap();
+                let is_test = main.contains(&format!("#[cfg(test)]\nmod {name};"));
+                let path = path.strip_prefix(top()).unwrap().display().to_string();
+                let product = if is_test {
+                    String::new()
+                } else {
+                    product(&text, &path)
+                };
+                sources.push(Source {
+                    path,
+                    text,
+                    product,
+                });
+            }
+        }
+    }
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(sources.len() > 20, "src was not found");
+    sources
+}
+
+/// A file's code without its tests, which stand last, and without comments.
+fn product(text: &str, path: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    let mut all = text.lines().peekable();
+    while let Some(line) = all.next() {
+        if line == "#[cfg(test)]"
+            && all
+                .peek()
+                .is_some_and(|next| next.starts_with("mod tests {"))
+        {
+            let rest: Vec<&str> = all.collect();
+            let end = rest.iter().position(|line| *line == "}");
+            assert_eq!(end, Some(rest.len() - 1), "{path}: the tests stand last");
+            break;
+        }
+        let code = line.split("//").next().unwrap_or_default();
+        // `http://` within a text is no comment.
+        lines.push(if code.ends_with(':') { line } else { code });
+    }
+    lines.join("\n")
+}
+
+/// Whether `word` stands in `text` with no letter, digit or underscore at either end.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))
+}
+
+#[test]
+fn each_crate_is_named_in_one_file_of_its_own() {
+    let sources = sources();
+    let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    let dependencies = manifest.split_once("[dependencies]\n").unwrap().1;
+    let dependencies = dependencies.split_once("\n[").unwrap().0;
+    let mut crates: Vec<String> = dependencies
+        .lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")))
+        .collect();
+    crates.sort_unstable();
+    let home = |name: &str| match name {
+        "tiny_http" => "src/web/server.rs",
+        "serde_json" => "src/iperf3/report.rs",
+        "lexopt" => "src/cli.rs",
+        "signal_hook" => "src/signals.rs",
+        "rustix" => "src/sys.rs",
+        other => panic!("the crate {other} has no file of its own in this test"),
+    };
+    assert!(crates.len() >= 5, "{crates:?}");
+    for name in &crates {
+        let users: Vec<&str> = sources
+            .iter()
+            .filter(|source| has_word(&source.product, name))
+            .map(|source| source.path.as_str())
+            .collect();
+        assert_eq!(users, [home(name)], "{name}");
+    }
+}
+
+#[test]
+fn only_one_file_starts_processes() {
+    for source in sources() {
+        // The build script asks git and rustc, and is no part of the exporter.
+        let may = ["src/iperf3/process.rs", "src/build.rs"].contains(&source.path.as_str());
+        let imports = source.product.split(';').any(|item| {
+            item.contains("std::process") && has_word(item, "Command") && item.contains("use ")
+        });
+        let starts = source.product.contains("Command::new")
+            || imports
+            || source.product.contains("process::Command");
+        assert_eq!(starts, may, "{}", source.path);
+    }
+}
+
+#[test]
+fn each_file_says_first_what_it_owns_and_none_is_long() {
+    const LIMIT_LINES: usize = 500;
+    for source in sources() {
+        let doc = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .count();
+        assert!(doc > 0, "{} does not begin with //!", source.path);
+        // Tests are tables of cases, in which nobody has to find a way.
+        let lines = source.product.lines().count();
+        assert!(
+            lines <= LIMIT_LINES,
+            "{}: {lines} lines without its tests",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn no_product_code_panics_on_purpose_or_is_unsafe() {
+    for source in sources() {
+        for piece in [
+            ".unwrap()",
+            ".expect(",
+            ".unwrap_err()",
+            ".expect_err(",
+            "panic!",
+            "unreachable!",
+            "todo!",
+            "unimplemented!",
+            "dbg!",
+            "eprintln!",
+        ] {
+            assert!(!source.product.contains(piece), "{}: {piece}", source.path);
+        }
+        // The build script speaks to cargo by printing.
+        let prints = source.product.contains("println!");
+        assert_eq!(prints, source.path == "src/build.rs", "{}", source.path);
+        for word in ["unsafe", "static", "transmute"] {
+            let found = source.product.lines().find(|line| {
+                has_word(
+                    &line.replace("'static", "").replace("'unsafe-inline'", ""),
+                    word,
+                )
+            });
+            assert_eq!(found, None, "{}: {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_lints_that_hold_this_are_on() {
+    let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    for line in [
+        "unsafe_code = \"forbid\"",
+        "unreachable_pub = \"warn\"",
+        "pedantic = { level = \"warn\", priority = -1 }",
+        "unwrap_used = \"warn\"",
+        "expect_used = \"warn\"",
+        "indexing_slicing = \"warn\"",
+        "string_slice = \"warn\"",
+        "panic = \"warn\"",
+        "print_stdout = \"warn\"",
+        "print_stderr = \"warn\"",
+    ] {
+        assert!(manifest.lines().any(|own| own == line), "{line}");
+    }
+    // Nothing is allowed again without its reason.
+    for source in sources() {
+        for (number, line) in source.text.lines().enumerate() {
+            let allows = line.trim_start().starts_with("#[allow(") || line.starts_with("#![allow(");
+            assert!(
+                !allows || line.contains("reason = "),
+                "{}:{}",
+                source.path,
+                number + 1
+            );
+        }
+    }
+}
+
+/// The files that git tracks or would, from the top; none where there is no git or no checkout.
+fn tracked() -> Option<Vec<String>> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(top())
+        // Of a hook that runs the tests, and of another checkout.
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_INDEX_FILE")
+        .env_remove("GIT_WORK_TREE")
+        .output()
+        .ok()?;
+    let names = String::from_utf8(output.stdout).ok()?;
+    let files: Vec<String> = names
+        .split('\0')
+        .filter(|name| top().join(name).is_file())
+        .map(str::to_owned)
+        .collect();
+    (output.status.success() && !files.is_empty()).then_some(files)
+}
+
+#[test]
+fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
+    let Some(files) = tracked() else {
+        return skipped(
+            "no_file_has_a_path_of_a_build_machine_or_an_open_end",
+            "this is no git checkout",
+        );
+    };
+    // Put together, so that this file is not among what it finds.
+    let mut paths: Vec<String> = ["work", "farm", "root", "Users", "builds"]
+        .map(|folder| format!("/{folder}/"))
+        .to_vec();
+    let here = top().display().to_string();
+    // A checkout directly under / may have the name of anything.
+    if here.matches('/').count() > 2 {
+        paths.push(here);
+    }
+    let marks: Vec<String> = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"]]
+        .map(|halves| halves.concat())
+        .to_vec();
+    for name in files {
+        let bytes = fs::read(top().join(&name)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for path in &paths {
+            let found = text.match_indices(path.as_str()).find(|(at, _)| {
+                // The end of a longer path or of a URL is not the root of a machine.
+                !text[..*at].ends_with(|c: char| c.is_alphanumeric() || "._-~}$".contains(c))
+            });
+            assert!(found.is_none(), "{name} has {path}");
+        }
+        // Home folders are those of somebody; systemd's unit speaks of /home itself.
+        assert!(
+            !text.match_indices("/home/").any(|(at, home)| {
+                text[at + home.len()..].starts_with(|c: char| c.is_ascii_lowercase())
+            }),
+            "{name} has a home folder"
+        );
+        for mark in &marks {
+            assert!(!has_word(&text, mark), "{name} has {mark}");
+        }
+    }
+}
+
+#[test]
+fn the_top_folder_has_only_what_belongs_there() {
+    const ALLOWED: &[&str] = &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "tests",
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "iperf3-exporter.service",
+        "contrib",
+        "target",
+    ];
+    const REQUIRED: &[&str] = &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "tests",
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "iperf3-exporter.service",
+        ".gitignore",
+        ".ci",
+    ];
+    // Without git whatever lies there; with it, what would be committed.
+    let names: BTreeSet<String> = match tracked() {
+        Some(files) => files
+            .iter()
+            .map(|file| file.split('/').next().unwrap().to_owned())
+            .collect(),
+        None => fs::read_dir(top())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect(),
+    };
+    for name in &names {
+        let allowed = name.starts_with('.') || ALLOWED.contains(&name.as_str());
+        assert!(allowed, "{name} does not belong there");
+    }
+    for name in REQUIRED {
+        assert!(names.contains(*name), "{name} is missing");
+    }
+}
+
+#[test]
+fn the_systemd_unit_is_valid_and_hardened() {
+    let script = top().join("tests/scripts/unit.sh");
+    let (passed, said) = run("sh", &[&script.display().to_string()], "");
+    assert!(passed, "{said}");
+    match said.trim().strip_prefix("SKIPPED: ") {
+        Some(why) => skipped("the_systemd_unit_is_valid_and_hardened", why),
+        None => assert!(said.contains("verified, exposure "), "{said}"),
+    }
+}
+
+#[test]
+fn every_test_module_is_one_that_the_map_explains() {
+    let main = fs::read_to_string(top().join("tests/it/main.rs")).unwrap();
+    let files = fs::read_dir(top().join("tests/it")).unwrap().flatten();
+    for entry in files {
+        let path = entry.path();
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap()
+            .to_owned();
+        if name == "main" || path.extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        assert!(
+            main.contains(&format!("//! - `{name}`: ")),
+            "{name} is not explained"
+        );
+        assert!(
+            main.contains(&format!("\nmod {name};")),
+            "{name} is not compiled"
+        );
+    }
+}
