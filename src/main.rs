@@ -3,7 +3,7 @@
 //! # The way of a request
 //!
 //! ```text
-//! socket → tiny_http → routes → parameters + deadline → test lock → iperf3 process → report → families → text
+//! socket → gate → tiny_http → routes → parameters + deadline → test lock → iperf3 process → report → families → text
 //! ```
 //!
 //! # The rooms
@@ -13,12 +13,13 @@
 //! | `main` | flags → listeners → run; exit codes | HTTP, iperf3 |
 //! | `cli` | the table of flags: parser, `--help`, defaults | what a value is used for |
 //! | `web/listen` | listen addresses and their sockets | HTTP |
+//! | `web/gate` | accepted connections: count, deadlines, where a head ends, relay to `tiny_http`, who hung up | paths, parameters, iperf3 |
 //! | `web/server` | the `tiny_http` loop, one worker thread a request, replies | iperf3's JSON |
 //! | `web/routes` | the table of paths, status codes | `tiny_http`, how a value was measured |
 //! | `web/pages` | HTML | how a value was measured |
-//! | `web/work` | how many requests are in work | what a request is |
+//! | `web/work`, `web/workers` | how many requests are in work, and on which threads | what a request is |
 //! | `probe` | one probe: its stages in order, its outcome | text formats |
-//! | `probe/params`, `target`, `allow` | query string → typed, bounded values; refusals | status codes, processes |
+//! | `probe/params`, `values`, `target`, `allow` | query string → typed, bounded values; refusals | status codes, processes |
 //! | `probe/deadline` | scrape header, offset, limits → instants | everything else |
 //! | `probe/lock` | the FIFO test lock | what it protects |
 //! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints |
@@ -107,17 +108,30 @@ fn run(config: Config) -> ExitCode {
             Err(error) => return complain(&format!("cannot listen on `{address}`: {error}")),
         }
     }
-    let state = Arc::new(State::new(config));
+    let state = Arc::new(State::new(config, sys::raise_descriptor_limit()));
     let (sender, ends) = mpsc::channel();
+    let server = match web::server::bind() {
+        Ok(server) => server,
+        Err(error) => return complain(&format!("cannot listen on the loopback address: {error}")),
+    };
+    let gate = Arc::new(web::gate::Gate::new(Arc::clone(&state), server.address));
+    let server_state = Arc::clone(&state);
+    let spawned = spawn("server", &sender, move || {
+        let Err(error) = server.serve(&server_state);
+        End::LoopStopped(error)
+    });
+    if let Err(error) = spawned {
+        return complain(&format!("cannot start a thread: {error}"));
+    }
+    if let Err(error) = gate.try_way() {
+        return complain(&format!("cannot reach the loopback address: {error}"));
+    }
     for listener in listeners {
         if let Ok(address) = listener.local_addr() {
             state.log.info("listening", &[("address", &address)]);
         }
-        let (state, sender) = (Arc::clone(&state), sender.clone());
-        let spawned = spawn("server", &sender, move || {
-            let Err(error) = web::server::serve(listener, &state);
-            End::LoopStopped(error)
-        });
+        let gate = Arc::clone(&gate);
+        let spawned = spawn("accept", &sender, move || gate.accept(&listener));
         if let Err(error) = spawned {
             return complain(&format!("cannot start a thread: {error}"));
         }

@@ -9,6 +9,8 @@ use crate::log::Log;
 use crate::metrics::own::Own;
 use crate::probe::allow::Rule;
 use crate::probe::lock::{Cancel, TestLock};
+use crate::web::gate::admission::Admission;
+use crate::web::gate::visits::Visits;
 use crate::web::work::Work;
 
 /// What every request may use.
@@ -24,6 +26,10 @@ pub(crate) struct State {
     pub(crate) own: Own,
     /// The requests in work.
     pub(crate) work: Arc<Work>,
+    /// The open connections.
+    pub(crate) admission: Arc<Admission>,
+    /// The requests that the gate passed on.
+    pub(crate) visits: Arc<Visits>,
     /// Set once the exporter is to end.
     pub(crate) shutdown: Cancel,
     /// Which targets may be probed.
@@ -41,14 +47,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state at the start.
-    pub(crate) fn new(config: Config) -> Self {
+    /// The state at the start of a process that may have so many open descriptors.
+    pub(crate) fn new(config: Config, descriptors: Option<u64>) -> Self {
         Self {
             log: Log::new(config.log_level, config.log_format),
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path),
             own: Own::new(),
             work: Arc::default(),
+            admission: Arc::new(Admission::new(descriptors)),
+            visits: Arc::default(),
             shutdown: Cancel::default(),
             allow: config.allow,
             lock_timeout: config.lock_timeout,
@@ -62,6 +70,7 @@ impl State {
     /// Ends what waits and what runs, and waits until every request is answered or `until` has come.
     pub(crate) fn shut_down(&self, until: Instant) {
         self.shutdown.set();
+        self.visits.cancel_all();
         self.lock.look_again();
         self.work.wait_for_none(until);
     }

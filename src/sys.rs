@@ -9,7 +9,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Resource, Signal, getrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// Which of `fds` can be read (or were closed by the other side) within `timeout`; none when it passed.
 /// An interrupted wait counts as one that passed: every caller looks again by itself.
@@ -27,6 +27,59 @@ pub(crate) fn readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<
         Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What ended a wait for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// There is something to read of it.
+    Answer,
+    /// The client has closed its connection.
+    HangUp,
+}
+
+/// Blocks until `answer` can be read or the peer of `client` has closed, whatever that peer has sent before. No
+/// timeout: an idle wait costs nothing.
+pub(crate) fn wait_for_answer(
+    answer: BorrowedFd<'_>,
+    client: BorrowedFd<'_>,
+) -> io::Result<Awaited> {
+    let mut polled = [
+        PollFd::from_borrowed_fd(answer, PollFlags::IN),
+        PollFd::from_borrowed_fd(client, CLOSED_BY_PEER),
+    ];
+    loop {
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [answer, client] = &polled;
+        if !answer.revents().is_empty() {
+            return Ok(Awaited::Answer);
+        }
+        if !client.revents().is_empty() {
+            return Ok(Awaited::HangUp);
+        }
+    }
+}
+
+/// What poll(2) says of a socket whose peer has closed at least its sending half; unread data do not hide it.
+#[cfg(target_os = "linux")]
+const CLOSED_BY_PEER: PollFlags = PollFlags::RDHUP;
+/// Elsewhere only a connection that is gone both ways is seen.
+#[cfg(not(target_os = "linux"))]
+const CLOSED_BY_PEER: PollFlags = PollFlags::HUP;
+
+/// Raises the soft limit of open descriptors to the hard one; the limit that holds then, if there is one.
+pub(crate) fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Refused only where the limit is beyond what the kernel allows by now: then the soft one stays.
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current
 }
 
 /// Switches Nagle's algorithm off on a listener; on Linux, tcp(7), accepted connections inherit it.

@@ -14,6 +14,7 @@ use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Report;
 use crate::probe::lock::GaveUp;
 use crate::sync;
+use crate::web::gate::Closed;
 
 /// Upper bounds of `iperf3_exporter_lock_wait_seconds`: from "at once" to twice the default `--lock.timeout`, with
 /// the usual lengths of a test between.
@@ -23,7 +24,7 @@ const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80
 const SUCCESS: &str = "success";
 
 /// Name, help and type of each family, in the order in which they are written.
-pub(crate) const ROWS: [(&str, &str, Kind); 12] = [
+pub(crate) const ROWS: [(&str, &str, Kind); 14] = [
     (
         "iperf3_exporter_duration_seconds",
         "Duration of probes, waiting for the test lock included.",
@@ -72,6 +73,16 @@ pub(crate) const ROWS: [(&str, &str, Kind); 12] = [
     (
         "iperf3_exporter_http_requests_total",
         "Answered requests by path and status code.",
+        Kind::Counter,
+    ),
+    (
+        "iperf3_exporter_connections",
+        "Open connections.",
+        Kind::Gauge,
+    ),
+    (
+        "iperf3_exporter_connections_closed_total",
+        "Connections that ended, by cause.",
         Kind::Counter,
     ),
     (
@@ -133,6 +144,7 @@ struct Counts {
     bytes_up: f64,
     bytes_down: f64,
     requests: BTreeMap<(String, u16), u64>,
+    closed: BTreeMap<&'static str, u64>,
     panics: u64,
 }
 
@@ -161,6 +173,8 @@ pub(crate) struct Now {
     pub(crate) lock_held: bool,
     /// Probes in the queue.
     pub(crate) lock_waiters: usize,
+    /// Open connections.
+    pub(crate) connections: usize,
     /// Requests in work.
     pub(crate) requests_in_work: usize,
 }
@@ -214,6 +228,11 @@ impl Own {
         *counts.requests.entry((path.to_owned(), code)).or_default() += 1;
     }
 
+    /// A connection that ended.
+    pub(crate) fn connection_closed(&self, cause: &'static str) {
+        *sync::lock(&self.counts).closed.entry(cause).or_default() += 1;
+    }
+
     /// A worker that panicked.
     pub(crate) fn panicked(&self) {
         sync::lock(&self.counts).panics += 1;
@@ -231,12 +250,7 @@ impl Own {
                 .iter()
                 .map(|version| Sample::new(vec![("version", version.clone())], 1.0))
                 .collect(),
-            outcomes()
-                .map(|label| {
-                    let count = counts.probes.get(label).copied().unwrap_or_default();
-                    Sample::new(vec![("outcome", label.to_owned())], count as f64)
-                })
-                .collect(),
+            labelled("outcome", outcomes(), &counts.probes),
             plain(f64::from(u8::from(now.lock_held))),
             plain(now.lock_waiters as f64),
             waits(&counts),
@@ -255,6 +269,12 @@ impl Own {
                     Sample::new(labels, *count as f64)
                 })
                 .collect(),
+            plain(now.connections as f64),
+            labelled(
+                "cause",
+                Closed::ALL.iter().map(|(_, label)| *label),
+                &counts.closed,
+            ),
             plain(now.requests_in_work as f64),
             plain(counts.panics as f64),
         ];
@@ -285,6 +305,19 @@ fn build_labels() -> Vec<Label> {
         ("revision", env!("EXPORTER_REVISION").to_owned()),
         ("rustc", env!("EXPORTER_RUSTC").to_owned()),
     ]
+}
+
+/// A sample for each value of a label, those that were never counted too.
+fn labelled(
+    name: &'static str,
+    values: impl Iterator<Item = &'static str>,
+    counts: &BTreeMap<&'static str, u64>,
+) -> Vec<Sample> {
+    let sample = |value: &'static str| {
+        let count = counts.get(value).copied().unwrap_or_default();
+        Sample::new(vec![(name, value.to_owned())], count as f64)
+    };
+    values.map(sample).collect()
 }
 
 fn sum_and_count((sum, count): (f64, u64)) -> Vec<Sample> {

@@ -3,6 +3,7 @@
 //! Must not know text formats or HTTP status codes. Each stage ends the probe or hands its result to the next:
 //! fit the test into its time, wait for the lock, run iperf3, count and log.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::deadline::Limits;
@@ -31,7 +32,18 @@ pub(crate) struct Probed {
     pub(crate) lock_wait: Duration,
 }
 
-/// Runs the probe of a request that came at `arrival`.
+/// Who wants a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    /// Where the request came from.
+    pub(crate) client: SocketAddr,
+    /// When it came.
+    pub(crate) arrival: Instant,
+    /// Set when nobody wants the result any more.
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Runs one probe.
 ///
 /// # Errors
 /// When no test was run: the lock was not had in time, or nobody wants the result any more.
@@ -39,9 +51,13 @@ pub(crate) fn probe(
     state: &State,
     params: &Params,
     limits: &Limits,
-    arrival: Instant,
-    cancel: &Cancel,
+    caller: Caller<'_>,
 ) -> Result<Probed, GaveUp> {
+    let Caller {
+        client,
+        arrival,
+        cancel,
+    } = caller;
     let period_seconds = limits.fit(params.period_seconds, arrival);
     if period_seconds < params.period_seconds {
         state.log.warn(
@@ -60,14 +76,14 @@ pub(crate) fn probe(
     };
     let held = state.lock.acquire(params.server(), patience, cancel);
     let lock_wait = arrival.elapsed();
-    let held = held.inspect_err(|why| report_gave_up(state, params, *why, lock_wait))?;
+    let held = held.inspect_err(|why| report_gave_up(state, params, client, *why, lock_wait))?;
     let lock_wait = held.waited;
     let end = limits.end_of_run(Instant::now());
     let outcome = iperf3::run_test(&state.binary, params, period_seconds, end, cancel);
     drop(held);
     let duration = arrival.elapsed();
     let Some(outcome) = outcome else {
-        report_gave_up(state, params, GaveUp::Cancelled, lock_wait);
+        report_gave_up(state, params, client, GaveUp::Cancelled, lock_wait);
         return Err(GaveUp::Cancelled);
     };
     let probed = Probed {
@@ -76,12 +92,12 @@ pub(crate) fn probe(
         lock_wait,
     };
     state.own.probe_ran(&probed.outcome, duration, lock_wait);
-    report(state, params, &probed);
+    report(state, params, client, &probed);
     Ok(probed)
 }
 
 /// The one line that a probe has in the log, and iperf3's own words when it failed.
-fn report(state: &State, params: &Params, probed: &Probed) {
+fn report(state: &State, params: &Params, client: SocketAddr, probed: &Probed) {
     let shown = params.shown();
     let seconds = format!("{:.3}", probed.duration.as_secs_f64());
     let waited = format!("{:.3}", probed.lock_wait.as_secs_f64());
@@ -122,6 +138,7 @@ fn report(state: &State, params: &Params, probed: &Probed) {
     if let Some(reason) = &reason {
         fields.push(("reason", reason));
     }
+    fields.push(("client", &client));
     fields.push(("seconds", &seconds));
     fields.push(("lock_wait_seconds", &waited));
     if let Some(up) = &up {
@@ -133,13 +150,20 @@ fn report(state: &State, params: &Params, probed: &Probed) {
     state.log.info("probe", &fields);
 }
 
-fn report_gave_up(state: &State, params: &Params, why: GaveUp, waited: Duration) {
+fn report_gave_up(
+    state: &State,
+    params: &Params,
+    client: SocketAddr,
+    why: GaveUp,
+    waited: Duration,
+) {
     state.own.probe_gave_up(why, waited);
     state.log.warn(
         "probe not run",
         &[
             ("target", &params.host),
             ("port", &params.port),
+            ("client", &client),
             ("cause", &why),
             ("waited", &duration::format(waited)),
         ],

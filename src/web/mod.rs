@@ -1,9 +1,10 @@
 //! HTTP: listeners, the server loop, the table of paths, and the page for people.
 //!
-//! Must not know iperf3's JSON. The way of a request: `server` takes it from `tiny_http`, `routes` finds its
-//! page and answers, `server` sends the answer. A gate that accepts the connections itself will stand between
-//! `listen` and `server`.
+//! Must not know iperf3's JSON. The way of a request: `gate` accepts the connection, reads one head and passes it
+//! on; `server` takes it from `tiny_http`, `routes` finds its page and answers, `server` sends the answer, and the
+//! gate brings it to the client.
 
+pub(crate) mod gate;
 pub(crate) mod listen;
 mod pages;
 pub(crate) mod routes;

@@ -4,15 +4,16 @@
 
 use std::time::Instant;
 
+use super::gate::visits::Visit;
 use super::pages;
 use crate::duration;
 use crate::json;
 use crate::metrics::own::{NotRun, Now};
 use crate::metrics::{probe as probe_metrics, text};
-use crate::probe::allow;
 use crate::probe::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::lock::{GaveUp, Place};
 use crate::probe::params::Params;
+use crate::probe::{Caller, allow};
 use crate::state::State;
 use crate::time_text;
 
@@ -33,6 +34,8 @@ pub(crate) struct Request<'a> {
     pub(crate) scrape_timeout: Option<&'a str>,
     /// When it came.
     pub(crate) arrival: Instant,
+    /// Who sent it, and whether they still wait.
+    pub(crate) visit: &'a Visit,
 }
 
 /// An answer.
@@ -72,6 +75,11 @@ impl Reply {
     /// There is no room for a request.
     pub(crate) fn overloaded() -> Self {
         Self::unavailable("too many requests in work, try again later")
+    }
+
+    /// The answer to the gate's greeting.
+    pub(crate) fn greeting() -> Self {
+        Self::new(204, TEXT, String::new())
     }
 
     /// A worker panicked.
@@ -180,6 +188,7 @@ fn metrics(state: &State) -> Reply {
         iperf3_version: state.binary.version().ok(),
         lock_held: lock.holder.is_some(),
         lock_waiters: lock.queue.len(),
+        connections: state.admission.count(),
         requests_in_work: state.work.count(),
     };
     let families = state.own.families(&now);
@@ -194,6 +203,9 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
         state.log.debug("probe refused", &[("cause", &line)]);
         Reply::line(code, &line)
     };
+    if state.shutdown.is_set() {
+        return Reply::unavailable("shutting down");
+    }
     let params = match Params::parse(query) {
         Ok(params) => params,
         Err(refusal) => return refused(400, NotRun::BadRequest, refusal.to_string()),
@@ -224,12 +236,17 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
         state.timeout_offset,
         state.iperf3_timeout,
     );
-    match crate::probe::probe(state, &params, &limits, request.arrival, &state.shutdown) {
+    let caller = Caller {
+        client: request.visit.peer,
+        arrival: request.arrival,
+        cancel: &request.visit.cancel,
+    };
+    match crate::probe::probe(state, &params, &limits, caller) {
         Ok(probed) => {
             let families = probe_metrics::families(&params, &probed);
             Reply::new(200, text::CONTENT_TYPE, text::write(&families))
         }
-        Err(GaveUp::Cancelled) => Reply::unavailable("shutting down"),
+        Err(GaveUp::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
         Err(why) => Reply::unavailable(&format!("no test was run: {why}")),
     }
 }

@@ -6,13 +6,14 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tiny_http::{Header, Method, Response, Server, StatusCode};
 
+use super::gate::visits::{Carried, Visit};
 use super::routes::{self, Reply, Request};
 use super::work::InWork;
 use super::workers::Workers;
@@ -23,37 +24,43 @@ use crate::sys;
 /// Room for status line and headers: the longest, the page's, take 430 bytes.
 const HEAD_CAPACITY_BYTES: usize = 512;
 
-/// Serves requests of `listener` until it cannot any more.
-///
-/// # Errors
-/// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
-/// rather than living on deaf.
-pub(crate) fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<Infallible> {
+/// The server and where it listens: a port of the loopback address, of the kernel's choice.
+pub(crate) struct Bound {
+    server: Server,
+    /// Its address.
+    pub(crate) address: SocketAddr,
+}
+
+/// Opens the port behind the gate.
+pub(crate) fn bind() -> io::Result<Bound> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     sys::set_nodelay(&listener)?;
+    let address = listener.local_addr()?;
     let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
-    let job_state = Arc::clone(state);
-    let workers = Workers::new(move |job: Job| {
-        work(job.request, &job_state, job.arrival);
-        drop(job.in_work);
-    });
-    loop {
-        let request = server.recv()?;
-        let arrival = Instant::now();
-        let Some(in_work) = state.work.begin() else {
-            refuse(
-                request,
-                state,
-                &"as many requests are in work as there may be",
-            );
-            continue;
-        };
-        let job = Job {
-            request,
-            arrival,
-            in_work,
-        };
-        if let Err((job, error)) = workers.give(job) {
-            refuse(job.request, state, &error);
+    Ok(Bound { server, address })
+}
+
+impl Bound {
+    /// Serves requests until it cannot any more.
+    ///
+    /// # Errors
+    /// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
+    /// rather than living on deaf.
+    pub(crate) fn serve(&self, state: &Arc<State>) -> io::Result<Infallible> {
+        let job_state = Arc::clone(state);
+        let workers = Workers::new(move |job: Job| {
+            work(job.request, &job.visit, &job_state, job.arrival);
+            drop(job.in_work);
+        });
+        loop {
+            let request = self.server.recv()?;
+            let carried = request.remote_addr().and_then(|end| state.visits.of(*end));
+            match carried {
+                Some(Carried::Visit(visit)) => hand_over(request, visit, state, &workers),
+                Some(Carried::Greeting) => send(request, &Reply::greeting(), state),
+                // A connection to the server's own port that is not the gate's: it ends with this.
+                None => drop(request.into_writer()),
+            }
         }
     }
 }
@@ -61,8 +68,32 @@ pub(crate) fn serve(listener: TcpListener, state: &Arc<State>) -> io::Result<Inf
 /// A request on its way to a worker.
 struct Job {
     request: tiny_http::Request,
+    visit: Visit,
     arrival: Instant,
     in_work: InWork,
+}
+
+/// Gives the request to a worker; the loop itself never waits for one.
+fn hand_over(
+    request: tiny_http::Request,
+    visit: Visit,
+    state: &Arc<State>,
+    workers: &Arc<Workers<Job>>,
+) {
+    let arrival = Instant::now();
+    let Some(in_work) = state.work.begin() else {
+        let cause = "as many requests are in work as there may be";
+        return refuse(request, state, &cause);
+    };
+    let job = Job {
+        request,
+        visit,
+        arrival,
+        in_work,
+    };
+    if let Err((job, error)) = workers.give(job) {
+        refuse(job.request, state, &error);
+    }
 }
 
 /// Answers in the loop's own thread; the reply is small enough for any socket's buffer.
@@ -72,13 +103,22 @@ fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
 }
 
 /// A worker: one request.
-fn work(request: tiny_http::Request, state: &State, arrival: Instant) {
+fn work(request: tiny_http::Request, visit: &Visit, state: &State, arrival: Instant) {
     let asked = Request {
         method: request.method().as_str(),
         url: request.url(),
         scrape_timeout: header(&request, SCRAPE_TIMEOUT_HEADER),
         arrival,
+        visit,
     };
+    state.log.debug(
+        "request",
+        &[
+            ("client", &visit.peer),
+            ("method", &asked.method),
+            ("url", &asked.url),
+        ],
+    );
     // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
     // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
     let answer = catch_unwind(AssertUnwindSafe(|| routes::answer(state, &asked)));

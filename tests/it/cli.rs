@@ -472,7 +472,9 @@ fn a_probe_line_of_logfmt_tells_the_probe() {
     assert_eq!(exporter.get(path).code, 200);
     let line = exporter.log_line("msg=\"probe\"");
     for piece in [
-        " level=info msg=\"probe\" target=127.0.0.1 port=5301 bind_address=127.0.0.1 outcome=success seconds=",
+        " level=info msg=\"probe\" target=127.0.0.1 port=5301 bind_address=127.0.0.1 outcome=success \
+         client=127.0.0.1:",
+        " seconds=",
         " upload_bits_per_second=",
     ] {
         assert!(line.contains(piece), "{piece}: {line}");
@@ -556,7 +558,8 @@ fn no_request_breaks_a_line_of_the_log_or_adds_one() {
             assert_eq!(exporter.get(path), 400, "{path}");
         }
         let log = exporter.log();
-        assert_eq!(log.lines().count(), before + hostile.len(), "{log}");
+        // One for the request, and one for its refusal.
+        assert_eq!(log.lines().count(), before + 2 * hostile.len(), "{log}");
         for line in log.lines() {
             assert!(line.starts_with(start), "{line:?}");
             assert!(!line.contains(breaks_a_line), "{line:?}");

@@ -520,12 +520,12 @@ fn the_257th_request_in_work_is_refused_until_there_is_a_place_again() {
     for path in ["/probe?target=127.0.0.1", "/ready", "/"] {
         let reply = exporter.get(path);
         assert_eq!(reply.code, 503, "{path}");
-        assert_eq!(reply.body, "too many requests in work, try again later\n");
+        assert_eq!(reply.body, "too many connections, try again later\n");
         assert!(reply.header("Retry-After").is_some());
     }
     assert!(
         exporter
-            .log_line("request refused")
+            .log_line("connection refused")
             .contains(" level=warn ")
     );
     fs::write(fake.dir().join("go"), "").unwrap();

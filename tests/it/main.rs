@@ -8,6 +8,7 @@
 //! - `replaced`: the README examples of the three exporters that this one replaces.
 //! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
+//! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `hostile`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration.
@@ -32,6 +33,7 @@
 
 mod cli;
 mod fixtures;
+mod gate;
 mod harness;
 mod hostile;
 mod limits;

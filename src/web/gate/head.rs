@@ -1,0 +1,274 @@
+//! Where a request head ends, and what of it goes on.
+//!
+//! A strict reader: what it lets through is written anew from its parts, so that nothing that two readers could
+//! take differently ever reaches the second one. Owns RFC 9112's grammar of a head; must not know paths or
+//! parameters. A request with a body is refused: no page here takes one.
+
+use std::fmt::Write as _;
+
+/// Largest head, request line and headers together: Prometheus sends some 500 bytes, a browser 2 KiB.
+pub(super) const LIMIT_BYTES: usize = 16 * 1024;
+/// Most header lines, as Apache has it.
+const HEADERS_LIMIT: usize = 100;
+/// Longest method; the longest registered one has 17 characters.
+const METHOD_LIMIT_BYTES: usize = 32;
+
+/// Headers that the server behind the gate reads; all others end here.
+const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not HTTP, or HTTP that could be read in two ways.
+    Malformed,
+    /// More than `LIMIT_BYTES`, or more than `HEADERS_LIMIT` lines.
+    TooLarge,
+    /// It announces a body.
+    HasBody,
+    /// HTTP/2 or something else that is not 1.0 or 1.1.
+    Version,
+}
+
+impl Refusal {
+    /// Status code and line of the answer.
+    pub(super) fn answer(self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed => (400, "malformed request"),
+            Self::TooLarge => (431, "request head larger than 16 KiB or 100 lines"),
+            Self::HasBody => (413, "no request body is accepted"),
+            Self::Version => (505, "HTTP version not supported, want 1.1 or 1.0"),
+        }
+    }
+}
+
+/// A head that may go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The head as the server behind the gate gets it.
+    pub(super) rewritten: Vec<u8>,
+    /// The client wants, or its version implies, that the connection ends with the answer.
+    pub(super) closes: bool,
+    /// HEAD: the answer has no body, whatever its length says.
+    pub(super) has_no_answer_body: bool,
+}
+
+/// The length of the first head in `bytes`, its blank line included; none while it is not complete. The first
+/// `searched` bytes were looked at before: a head that comes byte by byte is not read over and over.
+pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+    let from = searched.saturating_sub(3);
+    let tail = bytes.get(from..)?;
+    let at = tail.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(from + at + 4)
+}
+
+/// Whether what has come so far cannot become a request: it saves waiting for its end.
+pub(super) fn is_hopeless(bytes: &[u8]) -> bool {
+    // The first byte of every method is a letter; a TLS record begins with 0x16.
+    bytes
+        .first()
+        .is_some_and(|byte| !byte.is_ascii_alphabetic())
+}
+
+/// Reads one complete head.
+pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed)?;
+    // A bare CR or LF is a line end to some readers and not to others.
+    let lines = text.strip_suffix("\r\n\r\n").ok_or(Refusal::Malformed)?;
+    if lines.replace("\r\n", "").contains(['\r', '\n', '\0']) {
+        return Err(Refusal::Malformed);
+    }
+    let mut lines = lines.split("\r\n");
+    let (method, target, minor) = request_line(lines.next().unwrap_or_default())?;
+    let mut rewritten = format!("{method} {target} HTTP/1.1\r\nHost: gate\r\n");
+    let mut closes = minor == 0;
+    let (mut hosts, mut count) = (0, 0);
+    for line in lines {
+        count += 1;
+        if count > HEADERS_LIMIT {
+            return Err(Refusal::TooLarge);
+        }
+        let (name, value) = header(line)?;
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "host" => hosts += 1,
+            "connection" => closes |= has_token(value, "close"),
+            "content-length" if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) => {
+                return Err(Refusal::Malformed);
+            }
+            "content-length" if value.bytes().all(|b| b == b'0') => {}
+            "content-length" | "transfer-encoding" => return Err(Refusal::HasBody),
+            known if PASSED_ON.contains(&known) => {
+                let _ = write!(rewritten, "{name}: {value}\r\n");
+            }
+            _ => {}
+        }
+    }
+    // RFC 9112 section 3.2: exactly one in 1.1.
+    if hosts > 1 || (minor == 1 && hosts == 0) {
+        return Err(Refusal::Malformed);
+    }
+    rewritten.push_str("\r\n");
+    Ok(Head {
+        rewritten: rewritten.into_bytes(),
+        closes,
+        has_no_answer_body: method == "HEAD",
+    })
+}
+
+/// Method, target and the version's second number.
+fn request_line(line: &str) -> Result<(&str, &str, u8), Refusal> {
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Refusal::Malformed);
+    };
+    let is_method = method.len() <= METHOD_LIMIT_BYTES && is_token(method);
+    let is_target = !target.is_empty() && target.bytes().all(|b| b.is_ascii_graphic());
+    let minor = match version {
+        "HTTP/1.1" => 1,
+        "HTTP/1.0" => 0,
+        other if other.starts_with("HTTP/") => return Err(Refusal::Version),
+        _ => return Err(Refusal::Malformed),
+    };
+    if is_method && is_target {
+        Ok((method, target, minor))
+    } else {
+        Err(Refusal::Malformed)
+    }
+}
+
+/// Name and value; no white space before the colon, no folded lines (RFC 9112 section 5).
+fn header(line: &str) -> Result<(&str, &str), Refusal> {
+    let (name, value) = line.split_once(':').ok_or(Refusal::Malformed)?;
+    let value = value.trim_matches([' ', '\t']);
+    let is_value = value.chars().all(|c| c == '\t' || !c.is_control());
+    if is_token(name) && is_value {
+        Ok((name, value))
+    } else {
+        Err(Refusal::Malformed)
+    }
+}
+
+/// A token of RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_mark = |b: u8| b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || is_mark(b))
+}
+
+fn has_token(value: &str, token: &str) -> bool {
+    value
+        .split(',')
+        .any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Refusal, end, parse};
+
+    fn rewritten(text: &str) -> Result<String, Refusal> {
+        parse(text.as_bytes()).map(|head| String::from_utf8(head.rewritten).unwrap())
+    }
+
+    #[test]
+    fn a_head_ends_at_its_blank_line() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET";
+        for searched in 0..27 {
+            assert_eq!(end(text, searched), Some(27), "{searched}");
+        }
+        assert_eq!(end(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0), None);
+    }
+
+    #[test]
+    fn only_what_the_server_reads_goes_on() {
+        assert_eq!(
+            rewritten(
+                "GET /probe?target=a HTTP/1.1\r\nHost: x:9579\r\nX-Prometheus-Scrape-Timeout-Seconds:\t10 \r\n\
+                 Accept: */*\r\nCookie: c\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
+            )
+            .unwrap(),
+            "GET /probe?target=a HTTP/1.1\r\nHost: gate\r\nx-prometheus-scrape-timeout-seconds: 10\r\n\
+             authorization: Basic eDp5\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_connection_ends_where_the_client_says_so() {
+        for (text, closes) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Close\r\n\r\n",
+                true,
+            ),
+            ("GET / HTTP/1.0\r\n\r\n", true),
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap().closes, closes, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for (text, refusal) in [
+            ("GET / HTTP/1.1\r\n\r\n", Refusal::Malformed),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Refusal::Malformed),
+            (
+                "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Refusal::Malformed),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+                Refusal::Malformed,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+                Refusal::HasBody,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
+                Refusal::HasBody,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Refusal::HasBody,
+            ),
+            ("PRI * HTTP/2.0\r\n\r\n", Refusal::Version),
+            ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refusal::Version),
+            ("GET / FTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
+            ("GET é HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
+            ("\r\n\r\n", Refusal::Malformed),
+        ] {
+            assert_eq!(rewritten(text), Err(refusal), "{text:?}");
+        }
+        let many = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "A: b\r\n".repeat(100)
+        );
+        assert_eq!(rewritten(&many), Err(Refusal::TooLarge));
+    }
+}

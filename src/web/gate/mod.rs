@@ -1,0 +1,129 @@
+//! The gate: accepts connections, and passes whole requests on to the `tiny_http` server behind it.
+//!
+//! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths,
+//! parameters or iperf3. Why it stands there: `tiny_http` 0.12 has no limit on connections, threads or a head's
+//! size and no read timeout, ends its accept loop for ever at the first error, hands pipelined requests out all at
+//! once, and loses connections that come at one moment. Behind the gate it sees a handful of connections that are
+//! handed over one by one, and clean heads, one at a time on each.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::backend::Backend;
+pub(crate) use self::connection::Closed;
+use self::wire::Plain;
+use crate::state::State;
+use crate::sync;
+
+pub(crate) mod admission;
+mod backend;
+mod connection;
+mod head;
+pub(crate) mod visits;
+mod wire;
+
+/// A connection's thread: a head, an answer's head, no recursion.
+const CONNECTION_STACK_BYTES: usize = 128 * 1024;
+/// Least time between two log lines about connections; the counters have them all.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The gate.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: Arc<State>,
+    backend: Backend,
+    /// When the log was last told of something that may go on for long.
+    complained: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    /// A gate before the server at `server`.
+    pub(crate) fn new(state: Arc<State>, server: SocketAddr) -> Self {
+        Self {
+            backend: Backend::new(server, Arc::clone(&state.visits)),
+            state,
+            complained: Mutex::default(),
+        }
+    }
+
+    /// Shows that the server behind the gate can be reached.
+    pub(crate) fn try_way(&self) -> io::Result<()> {
+        self.backend.try_way()
+    }
+
+    /// Accepts connections for ever: an accept error is logged and waited out.
+    pub(crate) fn accept(self: &Arc<Self>, listener: &TcpListener) -> ! {
+        loop {
+            match listener.accept() {
+                Ok((socket, peer)) => self.take(socket, peer),
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    self.complain("cannot accept a connection", &error);
+                    thread::sleep(ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn take(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+        let _ = socket.set_nodelay(true);
+        let socket = Arc::new(socket);
+        let Some(place) = self.state.admission.enter(&socket) else {
+            self.turn_away(&socket, peer, &"every connection has a request in progress");
+            return;
+        };
+        let (gate, own) = (Arc::clone(self), Arc::clone(&socket));
+        let spawned = thread::Builder::new()
+            .name("connection".to_owned())
+            .stack_size(CONNECTION_STACK_BYTES)
+            .spawn(move || {
+                let mut wire = Plain(own);
+                let closed = connection::serve(&gate, &mut wire, peer, &place);
+                gate.count(closed);
+            });
+        if let Err(error) = spawned {
+            self.turn_away(&socket, peer, &error);
+        }
+    }
+
+    /// Says no without waiting: the line fits into any socket's buffer.
+    fn turn_away(&self, socket: &Arc<TcpStream>, peer: SocketAddr, cause: &dyn Display) {
+        self.state
+            .log
+            .warn("connection refused", &[("client", &peer), ("cause", cause)]);
+        let _ = socket.set_nonblocking(true);
+        let _ = io::Write::write_all(&mut &**socket, connection::NO_ROOM);
+        self.count(Closed::NoRoom);
+    }
+
+    /// A line for what an attacker could repeat without end: the first one, and then one in a while.
+    fn complain(&self, message: &str, cause: &dyn Display) {
+        let mut complained = sync::lock(&self.complained);
+        let now = Instant::now();
+        if complained.is_none_or(|last| now - last >= COMPLAINT_PAUSE) {
+            *complained = Some(now);
+            drop(complained);
+            self.state.log.warn(message, &[("cause", cause)]);
+        }
+    }
+
+    fn count(&self, closed: Closed) {
+        self.state.own.connection_closed(closed.label());
+    }
+}
+
+/// Errors of a connection that was gone before it was taken (accept(2)): nothing to wait for.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
