@@ -7,7 +7,7 @@ use std::process::Command;
 fn main() {
     let revision = std::env::var("IPERF3_EXPORTER_REVISION")
         .ok()
-        .or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]))
+        .or_else(own_revision)
         .unwrap_or_else(|| "unknown".to_owned());
     let rustc = std::env::var("RUSTC")
         .ok()
@@ -20,6 +20,14 @@ fn main() {
     // `logs/HEAD` changes at each commit, `HEAD` only at a change of branch.
     println!("cargo::rerun-if-changed=.git/logs/HEAD");
     println!("cargo::rerun-if-changed=src/build.rs");
+}
+
+/// The commit of this checkout; none in an archive, be it unpacked inside another project's checkout.
+fn own_revision() -> Option<String> {
+    let top = output("git", &["rev-parse", "--show-toplevel"])?;
+    let here = std::env::var("CARGO_MANIFEST_DIR").ok()?;
+    let is_own = std::fs::canonicalize(top).ok()? == std::fs::canonicalize(here).ok()?;
+    is_own.then(|| output("git", &["rev-parse", "--short=12", "HEAD"]))?
 }
 
 /// The first line that `program` prints, when it succeeds and prints one.

@@ -11,6 +11,12 @@ pub(crate) fn string(text: &str) -> String {
     out
 }
 
+/// Whether a character must not stand in a line as it is. The C1 controls are legal in JSON, but some terminals obey
+/// them; the two separators end a line for readers that follow Unicode (UAX 14).
+pub(crate) fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Appends `text` as a JSON string, quotes included.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
@@ -21,9 +27,7 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // The C1 controls are legal in JSON, but some terminals obey them; the two separators end a line for
-            // readers that follow Unicode (UAX 14).
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+            c if is_unprintable(c) => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),

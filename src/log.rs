@@ -5,9 +5,13 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::time::SystemTime;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::{json, time_text};
+use crate::{json, sync, time_text};
+
+/// Least time between two lines of what a client could repeat without end.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// How much a line matters, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,12 +67,18 @@ pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
 pub(crate) struct Log {
     level: Level,
     format: Format,
+    /// When [`Log::warn_seldom`] last wrote a line.
+    last_seldom: Mutex<Option<Instant>>,
 }
 
 impl Log {
     /// A log that drops lines below `level`.
     pub(crate) fn new(level: Level, format: Format) -> Self {
-        Self { level, format }
+        Self {
+            level,
+            format,
+            last_seldom: Mutex::default(),
+        }
     }
 
     /// For what only a search for a fault needs.
@@ -84,6 +94,17 @@ impl Log {
     /// For what an operator should look at.
     pub(crate) fn warn(&self, message: &str, fields: &[Field<'_>]) {
         self.line(Level::Warn, message, fields);
+    }
+
+    /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
+    pub(crate) fn warn_seldom(&self, message: &str, fields: &[Field<'_>]) {
+        let mut last = sync::lock(&self.last_seldom);
+        let now = Instant::now();
+        if last.is_none_or(|last| now - last >= SELDOM) {
+            *last = Some(now);
+            drop(last);
+            self.warn(message, fields);
+        }
     }
 
     /// For what stops the exporter from doing its work.
@@ -143,7 +164,7 @@ fn push_logfmt(line: &mut String, key: &str, value: &str) {
         && key != "msg"
         && value
             .chars()
-            .all(|c| !c.is_control() && !matches!(c, ' ' | '=' | '"' | '\\'));
+            .all(|c| !json::is_unprintable(c) && !matches!(c, ' ' | '=' | '"' | '\\'));
     if bare {
         line.push_str(value);
     } else {

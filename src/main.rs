@@ -23,7 +23,7 @@
 //! | `probe/deadline` | scrape header, offset, limits → instants | everything else |
 //! | `probe/lock` | the FIFO test lock | what it protects |
 //! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints |
-//! | `iperf3/report`, `reason` | JSON → `Report`; why a test failed | Prometheus |
+//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed | Prometheus |
 //! | `metrics/probe`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
 //! | `log`, `json`, `duration`, `time_text` | how things are written | what is written |
@@ -67,6 +67,9 @@ mod web;
 
 #[cfg(test)]
 mod docs;
+
+/// A stack for threads that only wait and pass on.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// How long the end may take: iperf3 has its half second after SIGTERM, and the answers are short.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
@@ -143,7 +146,13 @@ fn run(config: Config) -> ExitCode {
     if let Err(error) = spawned {
         return complain(&format!("cannot start a thread: {error}"));
     }
-    report_iperf3(&state);
+    let reporting = Arc::clone(&state);
+    // On a thread of its own: a binary that hangs does not keep a signal waiting. Without the thread the log lacks
+    // a line, and nothing else.
+    let _ = thread::Builder::new()
+        .name("iperf3".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || report_iperf3(&reporting));
     wait_for_end(&ends, &state)
 }
 
@@ -153,8 +162,6 @@ fn spawn(
     sender: &Sender<End>,
     body: impl FnOnce() -> End + Send + 'static,
 ) -> std::io::Result<()> {
-    /// These threads only wait and pass on.
-    const STACK_BYTES: usize = 256 * 1024;
     let sender = sender.clone();
     thread::Builder::new()
         .name(name.to_owned())

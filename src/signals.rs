@@ -1,21 +1,23 @@
-//! SIGTERM and SIGINT as something that can be waited for.
+//! The signals that ask for an end, as something that can be waited for: SIGTERM, SIGINT, and those of a terminal
+//! that goes away, which would otherwise leave a running iperf3 behind.
 //!
 //! Owns the crate `signal-hook`; knows nothing of what is done about a signal.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// The end that was asked for: readable once SIGTERM or SIGINT has come.
+/// The end that was asked for: readable once one of the signals has come.
 pub(crate) struct EndSignals(UnixStream);
 
 impl EndSignals {
-    /// Takes over both signals from now on. The handler only writes a byte, which is all that a handler may do.
+    /// Takes over the signals from now on. The handler only writes a byte, which is all that a handler may do.
     pub(crate) fn register() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
-        signal_hook::low_level::pipe::register(SIGTERM, writer.try_clone()?)?;
-        signal_hook::low_level::pipe::register(SIGINT, writer)?;
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
         Ok(Self(reader))
     }
 

@@ -1,4 +1,6 @@
 //! The exporter's state: one value, built in `main` and passed down. There are no statics.
+//!
+//! Owns what outlives a request; everything else is local to one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,15 +51,16 @@ pub(crate) struct State {
 impl State {
     /// The state at the start of a process that may have so many open descriptors.
     pub(crate) fn new(config: Config, descriptors: Option<u64>) -> Self {
+        let shutdown = Cancel::default();
         Self {
             log: Log::new(config.log_level, config.log_format),
             lock: TestLock::default(),
-            binary: Binary::new(config.iperf3_path),
+            binary: Binary::new(config.iperf3_path, shutdown.clone()),
             own: Own::new(),
             work: Arc::default(),
             admission: Arc::new(Admission::new(descriptors)),
             visits: Arc::default(),
-            shutdown: Cancel::default(),
+            shutdown,
             allow: config.allow,
             lock_timeout: config.lock_timeout,
             timeout_offset: config.timeout_offset,
@@ -72,6 +75,7 @@ impl State {
         self.shutdown.set();
         self.visits.cancel_all();
         self.lock.look_again();
-        self.work.wait_for_none(until);
+        self.admission.wait_for_no_request(until);
+        self.binary.wait_for_nobody_asking(until);
     }
 }

@@ -1,15 +1,18 @@
-//! The system calls that the standard library lacks: poll, signals to a child, two constants of `/proc`.
+//! The system calls that the standard library lacks: poll, signals to a child, limits, socket options.
 //!
 //! Owns the crate `rustix`; knows nothing of iperf3 or of metrics.
 
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
+};
 
 /// Which of `fds` can be read (or were closed by the other side) within `timeout`; none when it passed.
 /// An interrupted wait counts as one that passed: every caller looks again by itself.
@@ -109,6 +112,25 @@ pub(crate) fn signal_group(child: &Child, end: End) {
     };
     // The one error there can be, ESRCH, means that the group has ended by itself.
     let _ = rustix::process::kill_process_group(Pid::from_child(child), signal);
+}
+
+/// Whether `child` has ended; it is not reaped by the question, so its group's number stays its own.
+pub(crate) fn has_ended(child: &Child) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(
+        waitid(WaitId::Pid(Pid::from_child(child)), look),
+        Ok(Some(_))
+    )
+}
+
+/// Whether this process may execute the file (access(2)).
+pub(crate) fn may_execute(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// Whether an IPv6 listener leaves IPv4 to others (ipv6(7), `IPV6_V6ONLY`).
+pub(crate) fn is_v6_only(listener: &TcpListener) -> io::Result<bool> {
+    rustix::net::sockopt::ipv6_v6only(listener).map_err(io::Error::from)
 }
 
 /// Ticks a second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).

@@ -9,14 +9,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::process::{self, Ended};
 use crate::probe::lock::Cancel;
-use crate::sync;
+use crate::{sync, sys};
 
 /// What `iperf3 --version` may take: it prints and ends; a slow flash disk is the worst to expect.
-const VERSION_LIMIT: Duration = Duration::from_secs(5);
+const VERSION_LIMIT: Duration = Duration::from_secs(2);
+/// How long it is taken as given that iperf3 could not be run.
+const FAILURE_KEPT: Duration = Duration::from_secs(10);
+/// Where to look when there is no PATH: what login shells and systemd start with.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why iperf3 cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +57,12 @@ impl fmt::Display for Unusable {
 #[derive(Debug)]
 pub(crate) struct Binary {
     name: String,
+    /// Set when the exporter ends: a version that is being asked for is given up.
+    shutdown: Cancel,
+    /// Never held while a process runs.
     known: Mutex<Option<Known>>,
+    /// Held by who asks for the version, so that a crowd of requests asks once.
+    asking: Mutex<()>,
 }
 
 /// What is known of one file.
@@ -60,6 +70,7 @@ pub(crate) struct Binary {
 struct Known {
     identity: Identity,
     version: Result<String, Unusable>,
+    asked: Instant,
 }
 
 /// Another file, or the same one written anew.
@@ -74,10 +85,12 @@ struct Identity {
 
 impl Binary {
     /// `name` is a path when it has a slash, else looked up on PATH.
-    pub(crate) fn new(name: String) -> Self {
+    pub(crate) fn new(name: String, shutdown: Cancel) -> Self {
         Self {
             name,
+            shutdown,
             known: Mutex::new(None),
+            asking: Mutex::new(()),
         }
     }
 
@@ -86,40 +99,80 @@ impl Binary {
         self.identify().map(|identity| identity.path)
     }
 
-    /// Whether it can be run, as far as is known without running it now.
+    /// Whether it can be run, as far as is known: asks nobody, and never waits.
     pub(crate) fn check(&self) -> Result<(), Unusable> {
         let identity = self.identify()?;
-        match sync::lock(&self.known).clone() {
-            Some(known) if known.identity == identity => known.version.map(|_| ()),
-            _ => Ok(()),
+        match self.recall(&identity) {
+            Some(version) => version.map(|_| ()),
+            None => Ok(()),
         }
     }
 
-    /// Its version, such as `3.12`; runs it when the file is a new one.
+    /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.
     pub(crate) fn version(&self) -> Result<String, Unusable> {
         let identity = self.identify()?;
-        // Held while it runs, so that a crowd of requests asks once.
-        let mut known = sync::lock(&self.known);
-        if let Some(known) = known.as_ref()
-            && known.identity == identity
-        {
-            return known.version.clone();
+        if let Some(version) = self.recall(&identity) {
+            return version;
         }
-        let version = ask_version(&identity.path);
-        *known = Some(Known {
-            identity,
-            version: version.clone(),
-        });
+        let _asking = sync::lock(&self.asking);
+        if let Some(version) = self.recall(&identity) {
+            return version;
+        }
+        let version = ask_version(&identity.path, &self.shutdown);
+        self.learn(identity, version.clone());
         version
+    }
+
+    /// Blocks until nobody asks for the version, or `until` has come: for the end, which cancels who asks.
+    pub(crate) fn wait_for_nobody_asking(&self, until: Instant) {
+        /// A cancelled run ends within some 100 ms.
+        const LOOK: Duration = Duration::from_millis(5);
+        while self.asking.try_lock().is_err() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// A probe has run it, or could not: so that what is known of it stays true without asking.
+    pub(crate) fn note_run(&self, result: Result<(), &io::Error>) {
+        let Ok(identity) = self.identify() else {
+            return;
+        };
+        if let Err(error) = result {
+            let unusable = Unusable::Broken(identity.path.clone(), error.to_string());
+            return self.learn(identity, Err(unusable));
+        }
+        let mut known = sync::lock(&self.known);
+        if known.as_ref().is_some_and(|known| known.version.is_err()) {
+            *known = None;
+        }
+    }
+
+    /// What is known of this very file. That it could not be run is forgotten after a while: a library or a
+    /// wrapper's real binary may have come since, and no file that is looked at here tells.
+    fn recall(&self, identity: &Identity) -> Option<Result<String, Unusable>> {
+        let known = sync::lock(&self.known);
+        let known = known.as_ref().filter(|known| known.identity == *identity)?;
+        let is_stale = known.version.is_err() && known.asked.elapsed() >= FAILURE_KEPT;
+        (!is_stale).then(|| known.version.clone())
+    }
+
+    fn learn(&self, identity: Identity, version: Result<String, Unusable>) {
+        *sync::lock(&self.known) = Some(Known {
+            identity,
+            version,
+            asked: Instant::now(),
+        });
     }
 
     fn identify(&self) -> Result<Identity, Unusable> {
         if self.name.contains('/') {
             return identify(Path::new(&self.name), &self.name);
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
+        let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
         let mut refused = Unusable::NotFound(self.name.clone());
-        for folder in std::env::split_paths(&path) {
+        // A relative folder would make the binary depend on where the exporter was started.
+        for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
             match identify(&folder.join(&self.name), &self.name) {
                 Ok(identity) => return Ok(identity),
                 Err(unusable @ Unusable::NotExecutable(_)) => refused = unusable,
@@ -131,12 +184,10 @@ impl Binary {
 }
 
 fn identify(path: &Path, name: &str) -> Result<Identity, Unusable> {
-    /// Any of the three execute bits.
-    const EXECUTE: u32 = 0o111;
     let Ok(file) = fs::metadata(path) else {
         return Err(Unusable::NotFound(name.to_owned()));
     };
-    if !file.is_file() || file.mode() & EXECUTE == 0 {
+    if !file.is_file() || !sys::may_execute(path) {
         return Err(Unusable::NotExecutable(path.to_owned()));
     }
     Ok(Identity {
@@ -148,16 +199,11 @@ fn identify(path: &Path, name: &str) -> Result<Identity, Unusable> {
     })
 }
 
-fn ask_version(path: &Path) -> Result<String, Unusable> {
+fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
     let broken = |cause: String| Unusable::Broken(path.to_owned(), cause);
     let deadline = Instant::now() + VERSION_LIMIT;
-    let run = process::run(
-        path,
-        &["--version".to_owned()],
-        deadline,
-        &Cancel::default(),
-    )
-    .map_err(|error: io::Error| broken(error.to_string()))?;
+    let run = process::run(path, &["--version".to_owned()], deadline, shutdown)
+        .map_err(|error: io::Error| broken(error.to_string()))?;
     // The first line is `iperf 3.12 (cJSON 1.7.15)`.
     let text = String::from_utf8_lossy(&run.stdout);
     let mut words = text.split_whitespace();

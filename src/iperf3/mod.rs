@@ -12,9 +12,11 @@ use self::reason::Reason;
 use self::report::{Fault, Report};
 use crate::probe::lock::Cancel;
 use crate::probe::params::Params;
+use crate::probe::target::Host;
 
 pub(crate) mod binary;
 mod command;
+mod lookup;
 mod process;
 pub(crate) mod reason;
 pub(crate) mod report;
@@ -54,7 +56,9 @@ pub(crate) fn run_test(
         }
     };
     let arguments = command::arguments(params, period_seconds);
-    match process::run(&path, &arguments, deadline, cancel) {
+    let run = process::run(&path, &arguments, deadline, cancel);
+    binary.note_run(run.as_ref().map(|_| ()));
+    match run {
         Ok(finished) if finished.ended == Ended::Cancelled => None,
         Ok(finished) => Some(judge(&finished, params)),
         Err(error) => Some(Err(Failure {
@@ -65,6 +69,27 @@ pub(crate) fn run_test(
             words: format!("cannot run `{}`: {error}", path.display()),
         })),
     }
+}
+
+/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
+/// lock is released, since it may look the name up; `end` is when the probe has to be over.
+pub(crate) fn put_right(outcome: Outcome, params: &Params, end: Instant) -> Outcome {
+    outcome.map_err(|failure| {
+        let Host::Name(name) = &params.host else {
+            return failure;
+        };
+        // Whatever else the words say: a name that was not found leads to no connection that could be refused.
+        let may_be_unknown = reason::is_of_connecting(&failure.words)
+            && !matches!(failure.reason, Reason::Refused | Reason::UnknownHost);
+        let time_left = end.saturating_duration_since(Instant::now());
+        if may_be_unknown && lookup::has_no_address(name, time_left) {
+            return Failure {
+                reason: Reason::UnknownHost,
+                ..failure
+            };
+        }
+        failure
+    })
 }
 
 fn judge(finished: &Finished, params: &Params) -> Outcome {

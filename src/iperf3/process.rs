@@ -158,6 +158,11 @@ fn watch(
             tick = (tick * 2).min(TICK);
         }
         let has_news = output.wait(pause);
+        // A child that ends on SIGTERM may leave others of its group at work: as long as they hold the pipes they have
+        // the rest of the grace, and then SIGKILL, for which the child must not be reaped yet.
+        if ending.is_some_and(|end| !end.killed) && !output.is_over() && sys::has_ended(child) {
+            continue;
+        }
         // While bytes flow the child lives, and asking would cost a system call for each piece.
         if (!has_news || output.is_over())
             && let Ok(Some(status)) = child.try_wait()
@@ -355,6 +360,17 @@ mod tests {
         );
         assert_eq!(run.ended, Ended::DeadlinePassed);
         // Told at the same moment as the wrapper; init reaps it.
+        while !is_gone(&run.stdout) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_wrappers_own_child_that_ignores_sigterm_is_killed_too() {
+        let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.01; done'";
+        let run = shell(script, Duration::from_millis(100), &Cancel::default());
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        // Killed before the wrapper is reaped; init reaps it.
         while !is_gone(&run.stdout) {
             thread::yield_now();
         }

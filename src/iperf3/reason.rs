@@ -124,6 +124,8 @@ impl Reason {
 
 /// Pieces of lower-case messages and what they mean; the first match counts, so what is more special stands first.
 const MESSAGES: &[(&str, Reason)] = &[
+    // Its system text is left over from some earlier call.
+    ("unable to create thread", Reason::Local),
     // iperf3's own refusals.
     ("server is busy", Reason::Busy),
     ("authorization failed", Reason::Auth),
@@ -133,6 +135,8 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("unknown option", Reason::Unsupported),
     ("parameter error", Reason::Unsupported),
     ("tcp_congestion", Reason::Unsupported),
+    // An address of the other family, or a family that this kernel does not have.
+    ("address family", Reason::Local),
     ("not supported", Reason::Unsupported),
     ("unsupported", Reason::Unsupported),
     ("larger than server limit", Reason::Unsupported),
@@ -146,7 +150,22 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("address already in use", Reason::Local),
     ("address in use", Reason::Local),
     ("no such device", Reason::Local),
+    // An ICMPv6 "administratively prohibited" on the way reads like this (RFC 4443 section 3.1, Linux: EACCES).
+    (
+        "unable to connect to server: permission denied",
+        Reason::Unreachable,
+    ),
+    (
+        "firewall issue, etc.: permission denied",
+        Reason::Unreachable,
+    ),
     ("permission denied", Reason::Local),
+    // A link-local address without a zone, or with one that is not there.
+    (
+        "unable to connect to server: invalid argument",
+        Reason::Local,
+    ),
+    ("firewall issue, etc.: invalid argument", Reason::Local),
     ("operation not permitted", Reason::Local),
     ("too many open files", Reason::Local),
     ("no file descriptors available", Reason::Local),
@@ -157,6 +176,7 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("read-only file system", Reason::Local),
     ("unable to create a new stream", Reason::Local),
     ("unable to bind", Reason::Local),
+    ("unable to initialize stream", Reason::Local),
     // The way to the server.
     ("connection refused", Reason::Refused),
     ("network is unreachable", Reason::Unreachable),
@@ -173,13 +193,13 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("nodename nor servname", Reason::UnknownHost),
     // A resolver that does not answer, by musl and by glibc; 3.16 and later have a hint before the system's text.
     ("to server: try again", Reason::UnknownHost),
-    ("etc.: try again", Reason::UnknownHost),
+    ("firewall issue, etc.: try again", Reason::UnknownHost),
     (
         "to server: resource temporarily unavailable",
         Reason::UnknownHost,
     ),
     (
-        "etc.: resource temporarily unavailable",
+        "firewall issue, etc.: resource temporarily unavailable",
         Reason::UnknownHost,
     ),
     ("operation now in progress", Reason::ConnectTimeout),
@@ -205,13 +225,23 @@ const BREAKS: &[&str] = &[
     "unable to send results",
     "unable to read from stream",
     "unable to write to stream",
+    "stream socket has closed",
+    "control socket",
+    "idle timeout",
+    "test duration expired",
 ];
 
 /// The reason behind iperf3's words; `started` says that its streams were connected.
 pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     let text = message.to_ascii_lowercase();
-    if let Some((_, reason)) = MESSAGES.iter().find(|(piece, _)| text.contains(piece)) {
-        return *reason;
+    let known = MESSAGES.iter().find(|(piece, _)| text.contains(piece));
+    if let Some((_, reason)) = known {
+        // What the server lacks is not this machine's fault.
+        let is_of_the_server = text.starts_with("server error");
+        return match reason {
+            Reason::Local if is_of_the_server => Reason::Other,
+            reason => *reason,
+        };
     }
     let timed_out = text.contains("timed out");
     if timed_out && text.contains("unable to connect") {
@@ -229,6 +259,13 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
         return Reason::Interrupted;
     }
     Reason::Other
+}
+
+/// Whether the words are of a connection that could not be made, which includes a name that was not found.
+pub(crate) fn is_of_connecting(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    // The second is what iperf3 before 3.11 makes of it.
+    text.contains("unable to connect to server") || text.contains("bad file descriptor")
 }
 
 #[cfg(test)]
@@ -278,6 +315,48 @@ mod tests {
             ),
             ("the server has terminated", Reason::Interrupted),
             ("something new", Reason::Other),
+            // What real runs and iperf_error.c have beyond the fixtures.
+            (
+                "unable to connect to server: Permission denied",
+                Reason::Unreachable,
+            ),
+            (
+                "unable to create temp file: Permission denied",
+                Reason::Local,
+            ),
+            (
+                "unable to connect to server: Address family not supported by protocol",
+                Reason::Local,
+            ),
+            (
+                "unable to connect to server: Invalid argument",
+                Reason::Local,
+            ),
+            (
+                "unable to create thread: Operation now in progress",
+                Reason::Local,
+            ),
+            (
+                "SERVER ERROR - unable to create a new stream: Too many open files",
+                Reason::Other,
+            ),
+            (
+                "unable to receive control message - port may not be available, the other side may have stopped \
+                 running, etc.: Resource temporarily unavailable",
+                Reason::Interrupted,
+            ),
+            (
+                "unable to connect to server - server may have stopped running or use a different port, firewall \
+                 issue, etc.: Resource temporarily unavailable",
+                Reason::UnknownHost,
+            ),
+            ("idle timeout for receiving data", Reason::Interrupted),
+            ("server test duration expired", Reason::Interrupted),
+            (
+                "unable to read from the control socket",
+                Reason::Interrupted,
+            ),
+            ("unable to initialize stream: ", Reason::Local),
         ] {
             assert_eq!(of_message(message, false), reason, "{message}");
         }

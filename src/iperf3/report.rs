@@ -105,15 +105,31 @@ pub(crate) fn read(stdout: &[u8], mode: Mode, udp: bool) -> Result<Report, Fault
         let message = error
             .as_str()
             .map_or_else(|| error.to_string(), str::to_owned);
+        let message = error_of_the_server(stdout).unwrap_or(message);
         let message = message
             .strip_prefix("error - ")
             .unwrap_or(&message)
             .to_owned();
         return Err(Fault::Error { message, started });
     }
-    let test = Test { root: &root, mode };
-    let report = if udp { test.udp() } else { test.tcp() };
-    report.ok_or(Fault::Incomplete { started })
+    let test = Test {
+        root: &root,
+        mode,
+        udp,
+    };
+    test.report().ok_or(Fault::Incomplete { started })
+}
+
+/// The server's own error. It comes first of two members `error`, and a map keeps the second, the client's.
+fn error_of_the_server(stdout: &[u8]) -> Option<String> {
+    const START: &[u8] = b"\"SERVER ERROR - ";
+    let at = stdout
+        .windows(START.len())
+        .position(|window| window == START)?;
+    let text = serde_json::Deserializer::from_slice(stdout.get(at..)?)
+        .into_iter::<String>()
+        .next();
+    text?.ok()
 }
 
 /// One of the two ways that data goes.
@@ -134,24 +150,33 @@ impl Way {
 struct Test<'a> {
     root: &'a Value,
     mode: Mode,
+    udp: bool,
 }
 
 impl<'a> Test<'a> {
-    fn tcp(&self) -> Option<Report> {
-        self.both(|way| self.tcp_way(way))
-    }
-
-    fn udp(&self) -> Option<Report> {
-        self.both(|way| self.udp_way(way))
-    }
-
-    /// The directions that ran; none when one of them is not there, or no stream is.
-    fn both(&self, direction: impl Fn(Way) -> Option<Direction>) -> Option<Report> {
-        self.streams().next()?;
+    /// The directions that ran; none when the document is not of such a test, or lacks a sum of it.
+    fn report(&self) -> Option<Report> {
+        let ran = |way| self.streams().any(|stream| is_of(side(stream), way));
+        let is_bidirectional = ran(Way::Up) && ran(Way::Down);
+        let is_of_protocol = self
+            .streams()
+            .all(|stream| stream.get("udp").is_some() == self.udp);
+        let is_this_test = is_bidirectional == (self.mode == Mode::Bidirectional);
+        if self.streams().next().is_none() || !is_of_protocol || !is_this_test {
+            return None;
+        }
+        // Of one direction the report itself says which; where it does not, it is the one that was asked for.
         let runs = |way| match self.mode {
-            Mode::Upload => way == Way::Up,
-            Mode::Reverse => way == Way::Down,
             Mode::Bidirectional => true,
+            Mode::Upload => ran(way) || (way == Way::Up && !ran(Way::Down)),
+            Mode::Reverse => ran(way) || (way == Way::Down && !ran(Way::Up)),
+        };
+        let direction = |way| {
+            if self.udp {
+                self.udp_way(way)
+            } else {
+                self.tcp_way(way)
+            }
         };
         let one = |way| match runs(way).then(|| direction(way)) {
             None => Some(None),
@@ -396,6 +421,14 @@ fn number(value: &Value, key: &str) -> Option<f64> {
 
 fn flag(value: &Value, key: &str) -> bool {
     value.get(key).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// The part of a stream that has its `sender`: TCP streams have two sides that agree on it.
+fn side(stream: &Value) -> &Value {
+    stream
+        .get("udp")
+        .or_else(|| stream.get("sender"))
+        .unwrap_or(stream)
 }
 
 /// Whether `side`, a stream or a side of one, belongs to this way.

@@ -37,7 +37,16 @@ impl Rule {
             let network: IpAddr = network.parse().ok()?;
             let digits = bits.bytes().all(|b| b.is_ascii_digit());
             let bits: u8 = bits.parse().ok().filter(|_| digits)?;
-            return (bits <= width(network)).then_some(Self::Block { network, bits });
+            if bits > width(network) {
+                return None;
+            }
+            // A block of mapped addresses is one of IPv4.
+            let canonical = network.to_canonical();
+            let mapped_bits = width(network) - width(canonical);
+            return Some(Self::Block {
+                network: canonical,
+                bits: bits.checked_sub(mapped_bits)?,
+            });
         }
         match Host::parse(text)? {
             Host::Name(name) => Some(Self::Name(folded(&name))),
@@ -55,8 +64,8 @@ impl Rule {
             (Self::Name(name), Host::Name(given)) => *name == folded(given),
             (Self::Suffix(suffix), Host::Name(given)) => folded(given).ends_with(suffix),
             (Self::Block { network, bits }, Host::Address { ip, .. }) => {
-                // ::ffff:192.0.2.1 goes to 192.0.2.1, so it is held against both families' rules.
-                shares(*network, *ip, *bits) || shares(*network, ip.to_canonical(), *bits)
+                // ::ffff:192.0.2.1 goes to 192.0.2.1, so it is held against IPv4's rules, and only those.
+                shares(*network, ip.to_canonical(), *bits)
             }
             _ => false,
         }
@@ -124,6 +133,9 @@ mod tests {
             ("fe80::/10", "fe80::1%eth0", true),
             ("192.0.2.0/24", "::ffff:192.0.2.1", true),
             ("10.0.0.0/8", "::ffff:192.0.2.1", false),
+            ("::/0", "::ffff:192.0.2.1", false),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.3.9", false),
             // What a name resolves to is not looked at, nor are the other spellings of an address.
             ("127.0.0.0/8", "localhost", false),
             ("127.0.0.0/8", "127.1", false),
@@ -151,6 +163,7 @@ mod tests {
             "a/8",
             "fe80::1%eth0",
             "1.2.3.4/+8",
+            "::ffff:192.0.2.0/80",
         ] {
             assert_eq!(Rule::parse(text), None, "{text}");
         }

@@ -45,7 +45,7 @@ impl fmt::Display for GaveUp {
         f.write_str(match self {
             Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
             Self::NoTimeLeft => "what remains of the scrape timeout cannot hold the test any more",
-            Self::Cancelled => "the request was given up",
+            Self::Cancelled => "the client has gone, or the exporter ends",
         })
     }
 }
@@ -88,8 +88,8 @@ pub(crate) struct TestLock {
 #[derive(Debug, Default)]
 struct State {
     holder: Option<Place>,
+    /// In the order of their tickets.
     queue: VecDeque<Waiter>,
-    next_ticket: u64,
 }
 
 #[derive(Debug)]
@@ -131,9 +131,11 @@ impl Drop for Held<'_> {
 }
 
 impl TestLock {
-    /// Takes the lock, after everyone who asked before.
+    /// Takes the lock, after everyone whose ticket has a lower number. Tickets are given out where requests come
+    /// in: the threads that bring them here may overtake each other.
     pub(crate) fn acquire(
         &self,
+        ticket: u64,
         name: String,
         patience: Patience,
         cancel: &Cancel,
@@ -141,9 +143,7 @@ impl TestLock {
         let since = Instant::now();
         let look = Arc::new(Condvar::new());
         let mut state = sync::lock(&self.state);
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        state.queue.push_back(Waiter {
+        let waiter = Waiter {
             ticket,
             place: Place {
                 name,
@@ -151,7 +151,9 @@ impl TestLock {
                 since_clock: SystemTime::now(),
             },
             look: Arc::clone(&look),
-        });
+        };
+        let place = state.queue.partition_point(|other| other.ticket <= ticket);
+        state.queue.insert(place, waiter);
         loop {
             let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
             if cancel.is_set() {
@@ -240,18 +242,18 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire("first".into(), patient(), &Cancel::default())
+            .acquire(0, "first".into(), patient(), &Cancel::default())
             .unwrap();
-        let waiters: Vec<_> = (0..50)
+        let waiters: Vec<_> = (0..50_u64)
             .map(|number| {
                 let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
                 let thread = thread::spawn(move || {
                     let _held = own_lock
-                        .acquire(number.to_string(), patient(), &Cancel::default())
+                        .acquire(number, number.to_string(), patient(), &Cancel::default())
                         .unwrap();
                     order.lock().unwrap().push(number);
                 });
-                queue_of(&lock, number + 1);
+                queue_of(&lock, usize::try_from(number).unwrap() + 1);
                 thread
             })
             .collect();
@@ -271,15 +273,76 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_counts_and_not_the_moment_it_is_shown() {
+        let lock = Arc::new(TestLock::default());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let held = lock
+            .acquire(0, "holder".into(), patient(), &Cancel::default())
+            .unwrap();
+        let waiters: Vec<_> = [3, 1, 4, 2]
+            .into_iter()
+            .enumerate()
+            .map(|(shown, ticket)| {
+                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
+                let thread = thread::spawn(move || {
+                    let name = ticket.to_string();
+                    let _held = own_lock
+                        .acquire(ticket, name, patient(), &Cancel::default())
+                        .unwrap();
+                    order.lock().unwrap().push(ticket);
+                });
+                queue_of(&lock, shown + 1);
+                thread
+            })
+            .collect();
+        drop(held);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
+    }
+
+    /// The one that leaves may be the one that the release has just told to look.
+    #[test]
+    fn a_waiter_that_leaves_passes_its_look_on() {
+        for _ in 0..200 {
+            let lock = Arc::new(TestLock::default());
+            let cancel = Cancel::default();
+            let held = lock
+                .acquire(0, "holder".into(), patient(), &Cancel::default())
+                .unwrap();
+            let (own, first_cancel) = (Arc::clone(&lock), cancel.clone());
+            let first = thread::spawn(move || {
+                own.acquire(1, "first".into(), patient(), &first_cancel)
+                    .map(drop)
+            });
+            queue_of(&lock, 1);
+            let own = Arc::clone(&lock);
+            let second = thread::spawn(move || {
+                own.acquire(2, "second".into(), patient(), &Cancel::default())
+                    .map(drop)
+            });
+            queue_of(&lock, 2);
+            // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
+            cancel.set();
+            drop(held);
+            let _ = first.join().unwrap();
+            assert_eq!(second.join().unwrap(), Ok(()));
+        }
+    }
+
+    #[test]
     fn a_waiter_says_why_it_gave_up() {
         let lock = TestLock::default();
         let cancelled = Cancel::default();
         cancelled.set();
         let held = lock
-            .acquire("holder".into(), patient(), &Cancel::default())
+            .acquire(0, "holder".into(), patient(), &Cancel::default())
             .unwrap();
-        let refused =
-            |patience, cancel: &Cancel| lock.acquire("late".into(), patience, cancel).unwrap_err();
+        let refused = |patience, cancel: &Cancel| {
+            lock.acquire(1, "late".into(), patience, cancel)
+                .unwrap_err()
+        };
         assert_eq!(
             refused(within(Duration::from_millis(20)), &Cancel::default()),
             GaveUp::WaitedTooLong
@@ -301,7 +364,10 @@ mod tests {
             longest: Instant::now(),
             latest_start: Some(Instant::now()),
         };
-        assert!(lock.acquire("now".into(), none, &Cancel::default()).is_ok());
+        assert!(
+            lock.acquire(0, "now".into(), none, &Cancel::default())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -309,19 +375,19 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let cancel = Cancel::default();
         let held = lock
-            .acquire("holder".into(), patient(), &Cancel::default())
+            .acquire(0, "holder".into(), patient(), &Cancel::default())
             .unwrap();
         let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
         let first = thread::spawn(move || {
             first_lock
-                .acquire("first".into(), patient(), &first_cancel)
+                .acquire(0, "first".into(), patient(), &first_cancel)
                 .map(drop)
         });
         queue_of(&lock, 1);
         let second_lock = Arc::clone(&lock);
         let second = thread::spawn(move || {
             second_lock
-                .acquire("second".into(), patient(), &Cancel::default())
+                .acquire(2, "second".into(), patient(), &Cancel::default())
                 .map(drop)
         });
         queue_of(&lock, 2);
@@ -339,13 +405,13 @@ mod tests {
         let own = Arc::clone(&lock);
         let panicked = thread::spawn(move || {
             let _held = own
-                .acquire("doomed".into(), patient(), &Cancel::default())
+                .acquire(0, "doomed".into(), patient(), &Cancel::default())
                 .unwrap();
             panic!("on purpose");
         });
         assert!(panicked.join().is_err());
         assert!(
-            lock.acquire("next".into(), within(Duration::ZERO), &Cancel::default())
+            lock.acquire(1, "next".into(), within(Duration::ZERO), &Cancel::default())
                 .is_ok()
         );
     }
@@ -357,6 +423,7 @@ mod tests {
         const THREADS: u64 = 24;
         const ROUNDS: u64 = 60;
         let lock = Arc::new(TestLock::default());
+        let tickets = Arc::new(AtomicU64::new(0));
         let holders = Arc::new(AtomicU64::new(0));
         let served = Arc::new(AtomicU64::new(0));
         let gave_up = Arc::new(AtomicU64::new(0));
@@ -364,6 +431,7 @@ mod tests {
             .map(|seed| {
                 let (lock, holders) = (Arc::clone(&lock), Arc::clone(&holders));
                 let (served, gave_up) = (Arc::clone(&served), Arc::clone(&gave_up));
+                let tickets = Arc::clone(&tickets);
                 thread::spawn(move || {
                     // xorshift64: the same numbers at each run, other ones in each thread.
                     let mut random = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -381,7 +449,8 @@ mod tests {
                         } else {
                             within(Duration::from_micros(next(3_000)))
                         };
-                        match lock.acquire(seed.to_string(), patience, &Cancel::default()) {
+                        let ticket = tickets.fetch_add(1, Ordering::SeqCst);
+                        match lock.acquire(ticket, seed.to_string(), patience, &Cancel::default()) {
                             Ok(_held) => {
                                 assert_eq!(
                                     holders.fetch_add(1, Ordering::SeqCst),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use self::deadline::Limits;
 use self::lock::{Cancel, GaveUp, Patience};
 use self::params::Params;
-use crate::duration;
 use crate::iperf3::{self, Outcome};
 use crate::log::Field;
 use crate::state::State;
@@ -39,6 +38,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) client: SocketAddr,
     /// When it came.
     pub(crate) arrival: Instant,
+    /// Its place in the order in which requests came.
+    pub(crate) number: u64,
     /// Set when nobody wants the result any more.
     pub(crate) cancel: &'a Cancel,
 }
@@ -56,6 +57,7 @@ pub(crate) fn probe(
     let Caller {
         client,
         arrival,
+        number,
         cancel,
     } = caller;
     let period_seconds = limits.fit(params.period_seconds, arrival);
@@ -74,18 +76,21 @@ pub(crate) fn probe(
         longest: arrival + state.lock_timeout,
         latest_start: limits.latest_start(period_seconds),
     };
-    let held = state.lock.acquire(params.server(), patience, cancel);
+    let held = state
+        .lock
+        .acquire(number, params.server(), patience, cancel);
     let lock_wait = arrival.elapsed();
     let held = held.inspect_err(|why| report_gave_up(state, params, client, *why, lock_wait))?;
     let lock_wait = held.waited;
     let end = limits.end_of_run(Instant::now());
     let outcome = iperf3::run_test(&state.binary, params, period_seconds, end, cancel);
     drop(held);
-    let duration = arrival.elapsed();
     let Some(outcome) = outcome else {
         report_gave_up(state, params, client, GaveUp::Cancelled, lock_wait);
         return Err(GaveUp::Cancelled);
     };
+    let outcome = iperf3::put_right(outcome, params, end);
+    let duration = arrival.elapsed();
     let probed = Probed {
         outcome,
         duration,
@@ -165,7 +170,7 @@ fn report_gave_up(
             ("port", &params.port),
             ("client", &client),
             ("cause", &why),
-            ("waited", &duration::format(waited)),
+            ("lock_wait_seconds", &format!("{:.3}", waited.as_secs_f64())),
         ],
     );
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+use crate::sys;
+
 /// Where to listen, as a flag gives it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -68,9 +70,11 @@ fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {
         Err(_) => return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]),
     };
     let port = v6.local_addr()?.port();
-    // Where `net.ipv6.bindv6only` is set the first socket does not hold IPv4, and only then a second one can.
-    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok();
-    Ok(std::iter::once(v6).chain(v4).collect())
+    // Where `net.ipv6.bindv6only` is set the socket does not hold IPv4.
+    if sys::is_v6_only(&v6)? {
+        return Ok(vec![v6, TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]);
+    }
+    Ok(vec![v6])
 }
 
 impl fmt::Debug for Address {

@@ -239,6 +239,7 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
     let caller = Caller {
         client: request.visit.peer,
         arrival: request.arrival,
+        number: request.visit.number,
         cancel: &request.visit.cancel,
     };
     match crate::probe::probe(state, &params, &limits, caller) {

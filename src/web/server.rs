@@ -98,16 +98,19 @@ fn hand_over(
 
 /// Answers in the loop's own thread; the reply is small enough for any socket's buffer.
 fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
-    state.log.warn("request refused", &[("cause", cause)]);
+    state
+        .log
+        .warn_seldom("request refused", &[("cause", cause)]);
     send(request, &Reply::overloaded(), state);
 }
 
 /// A worker: one request.
 fn work(request: tiny_http::Request, visit: &Visit, state: &State, arrival: Instant) {
+    let scrape_timeout = header(&request, SCRAPE_TIMEOUT_HEADER);
     let asked = Request {
         method: request.method().as_str(),
         url: request.url(),
-        scrape_timeout: header(&request, SCRAPE_TIMEOUT_HEADER),
+        scrape_timeout: scrape_timeout.as_deref(),
         arrival,
         visit,
     };
@@ -130,12 +133,16 @@ fn work(request: tiny_http::Request, visit: &Visit, state: &State, arrival: Inst
     send(request, &reply, state);
 }
 
-fn header<'a>(request: &'a tiny_http::Request, name: &str) -> Option<&'a str> {
-    let headers = request.headers().iter();
-    headers
+/// The value of a header; of one that came twice both, with a comma between (RFC 9110 section 5.3), which no number
+/// has.
+fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
+    let values: Vec<&str> = request
+        .headers()
+        .iter()
         .filter(|header| header.field.as_str().as_str().eq_ignore_ascii_case(name))
         .map(|header| header.value.as_str())
-        .next()
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// Sends the answer in one piece: two would be two segments, and would wake the client twice.

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::{
-    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, run, top, wait_for,
+    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, run, top,
+    wait_for,
 };
 
 /// Succeeds, but is refused by the port 1; its words are in `$DIR/argv`.
@@ -579,6 +580,62 @@ fn health_says_so_when_iperf3_does_not_tell_its_version() {
         );
         fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
+    let dir = TempDir::new();
+    let broken = dir.write("broken", "");
+    let script = format!(
+        "#!/bin/sh\nif [ -e '{}' ]; then echo 'no library' >&2; exit 127; fi\n\
+         case $1 in --version) echo 'iperf 3.99';; *) exec cat '{}';; esac\n",
+        broken.display(),
+        good_report().display()
+    );
+    let path = dir.write("iperf3", &script);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    exporter.log_line("no usable iperf3");
+    assert_eq!(exporter.get("/health").code, 503);
+    fs::remove_file(broken).unwrap();
+    // A probe that could run it is enough.
+    let reply = exporter.get("/probe?target=127.0.0.1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(exporter.get("/health").code, 200);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_iperf3_info{version=\"3.99\"}"),
+        1.0
+    );
+    // And one that could not run it any more tells as well.
+    fs::write(dir.path().join("draft"), "garbage").unwrap();
+    fs::set_permissions(dir.path().join("draft"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(dir.path().join("draft"), &path).unwrap();
+    assert_eq!(
+        exporter.get("/probe?target=127.0.0.1").reason(),
+        Some("local")
+    );
+    assert_eq!(exporter.get("/health").code, 503);
+}
+
+#[test]
+fn a_version_that_hangs_holds_neither_health_nor_the_end() {
+    let dir = TempDir::new();
+    let script = "#!/bin/sh\necho $$ >\"${0%/*}/draft-pid\"; mv \"${0%/*}/draft-pid\" \"${0%/*}/pid\"; exec sleep 600\n";
+    let path = dir.write("iperf3", script);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    wait_for("its version to be asked for", || {
+        dir.path().join("pid").exists()
+    });
+    let pid = fs::read_to_string(dir.path().join("pid"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(exporter.get("/health").code, 200);
+    exporter.signal("TERM");
+    assert_eq!(exporter.wait().code(), Some(0));
+    wait_for("the child to be gone", || !is_alive(pid));
 }
 
 #[test]

@@ -489,6 +489,40 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
     }
 }
 
+#[test]
+fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind() {
+    let test = "a_name_that_does_not_resolve";
+    if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
+        harness::skipped(test, "no network namespace can be had here");
+        return;
+    }
+    // The exporter itself looks the name up, so it is the one without a network, and is asked from within.
+    let fake = Fake::new(
+        "case \"$*\" in\n\
+         *3.9*) echo 'iperf3: error - unable to send control message: Bad file descriptor' >&2; echo '{}'; exit 1;;\n\
+         *) echo '{\"error\":\"unable to connect to server: Invalid argument\"}'; exit 0;;\nesac",
+    );
+    let script = format!(
+        "ip link set lo up; '{}' --web.listen-address=127.0.0.1:9579 '{}' 2>/dev/null & \
+         for i in $(seq 100); do curl -sf http://127.0.0.1:9579/ready >/dev/null && break; sleep 0.1; done; \
+         for t in nosuch.invalid 3.9.invalid localhost 127.0.0.1; do \
+         curl -s \"http://127.0.0.1:9579/probe?target=$t\" | grep failure_info{{; done; kill $!; wait",
+        env!("CARGO_BIN_EXE_iperf3-exporter"),
+        fake.flag()
+    );
+    let (_, answers) = harness::run("unshare", &["-rn", "sh", "-c", &script], "");
+    let reasons: Vec<&str> = answers
+        .lines()
+        .filter_map(|line| line.split_once("reason=\"")?.1.split('"').next())
+        .collect();
+    // What has an address keeps the reason of iperf3's words.
+    assert_eq!(
+        reasons,
+        ["unknown_host", "unknown_host", "local", "local"],
+        "{answers}"
+    );
+}
+
 /// A script that fails as iperf3 does from 3.11 on, with exit status 0 as some versions have it.
 fn failing(error: &str) -> String {
     format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::connection::Closed;
@@ -22,6 +22,8 @@ const RESERVED_DESCRIPTORS: u64 = 32;
 pub(crate) struct Admission {
     most: usize,
     open: Mutex<Open>,
+    /// Told when a request in progress is over.
+    over: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -56,12 +58,22 @@ impl Admission {
         Self {
             most: enough_for.clamp(1, CONNECTIONS_LIMIT),
             open: Mutex::default(),
+            over: Condvar::new(),
         }
     }
 
     /// How many connections there are.
     pub(crate) fn count(&self) -> usize {
         sync::lock(&self.open).connections.len()
+    }
+
+    /// Blocks until no connection has a request in progress, its answer included, or `until` has come.
+    pub(crate) fn wait_for_no_request(&self, until: Instant) {
+        let is_busy = |open: &Open| open.connections.values().any(|c| c.idle_since.is_none());
+        let mut open = sync::lock(&self.open);
+        while is_busy(&open) && Instant::now() < until {
+            open = sync::wait_until(&self.over, open, until);
+        }
     }
 
     /// Gives the connection a place: the one of who has waited longest without a request, when all are taken. None
@@ -101,6 +113,7 @@ impl Admission {
     fn set_idle(&self, number: u64, idle_since: Option<Instant>) {
         if let Some(entry) = sync::lock(&self.open).connections.get_mut(&number) {
             entry.idle_since = idle_since;
+            self.over.notify_all();
         }
     }
 }
@@ -131,5 +144,6 @@ impl Drop for Place {
         sync::lock(&self.admission.open)
             .connections
             .remove(&self.number);
+        self.admission.over.notify_all();
     }
 }

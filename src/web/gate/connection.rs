@@ -173,6 +173,7 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<Vec<u8>>
 fn relay(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, head: &Head) -> Result<bool, Closed> {
     let visit = Visit {
         peer,
+        number: gate.next_number(),
         cancel: Cancel::default(),
     };
     let mut carrier = match gate.backend.pass_on(&head.rewritten, &visit) {

@@ -11,7 +11,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::backend::Backend;
 pub(crate) use self::connection::Closed;
@@ -28,8 +28,6 @@ mod wire;
 
 /// A connection's thread: a head, an answer's head, no recursion.
 const CONNECTION_STACK_BYTES: usize = 128 * 1024;
-/// Least time between two log lines about connections; the counters have them all.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,8 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Gate {
     state: Arc<State>,
     backend: Backend,
-    /// When the log was last told of something that may go on for long.
-    complained: Mutex<Option<Instant>>,
+    /// The number of the next request.
+    next_number: Mutex<u64>,
 }
 
 impl Gate {
@@ -48,7 +46,7 @@ impl Gate {
         Self {
             backend: Backend::new(server, Arc::clone(&state.visits)),
             state,
-            complained: Mutex::default(),
+            next_number: Mutex::default(),
         }
     }
 
@@ -64,7 +62,9 @@ impl Gate {
                 Ok((socket, peer)) => self.take(socket, peer),
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    self.complain("cannot accept a connection", &error);
+                    self.state
+                        .log
+                        .warn_seldom("cannot accept a connection", &[("error", &error)]);
                     thread::sleep(ACCEPT_PAUSE);
                 }
             }
@@ -102,15 +102,11 @@ impl Gate {
         self.count(Closed::NoRoom);
     }
 
-    /// A line for what an attacker could repeat without end: the first one, and then one in a while.
-    fn complain(&self, message: &str, cause: &dyn Display) {
-        let mut complained = sync::lock(&self.complained);
-        let now = Instant::now();
-        if complained.is_none_or(|last| now - last >= COMPLAINT_PAUSE) {
-            *complained = Some(now);
-            drop(complained);
-            self.state.log.warn(message, &[("cause", cause)]);
-        }
+    /// The number of a request whose head is complete.
+    fn next_number(&self) -> u64 {
+        let mut next = sync::lock(&self.next_number);
+        *next += 1;
+        *next
     }
 
     fn count(&self, closed: Closed) {

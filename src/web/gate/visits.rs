@@ -16,6 +16,8 @@ use crate::sync;
 pub(crate) struct Visit {
     /// The client.
     pub(crate) peer: SocketAddr,
+    /// Its place in the order in which requests came, whatever thread takes it further first.
+    pub(crate) number: u64,
     /// Set when the client has gone, or the exporter ends.
     pub(crate) cancel: Cancel,
 }
