@@ -23,7 +23,7 @@
 //! | `probe/deadline` | scrape header, offset, limits → instants | everything else |
 //! | `probe/lock` | the FIFO test lock | what it protects |
 //! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints |
-//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed | Prometheus |
+//! | `iperf3/report`, `udp`, `reason`, `lookup` | JSON → `Report`; which counts can be true; why a test failed | Prometheus |
 //! | `metrics/probe`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
 //! | `log`, `json`, `duration`, `time_text` | how things are written | what is written |

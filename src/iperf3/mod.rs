@@ -20,6 +20,7 @@ mod lookup;
 mod process;
 pub(crate) mod reason;
 pub(crate) mod report;
+pub(crate) mod udp;
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;

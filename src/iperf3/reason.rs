@@ -176,6 +176,13 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("read-only file system", Reason::Local),
     ("unable to create a new stream", Reason::Local),
     ("unable to bind", Reason::Local),
+    // The control connection stands and UDP is refused on the way.
+    ("stream socket: connection refused", Reason::ConnectTimeout),
+    // A server before 3.7 does not know `--bidir`.
+    (
+        "unable to initialize stream: transport endpoint",
+        Reason::Unsupported,
+    ),
     ("unable to initialize stream", Reason::Local),
     // The way to the server.
     ("connection refused", Reason::Refused),
@@ -234,6 +241,10 @@ const BREAKS: &[&str] = &[
 /// The reason behind iperf3's words; `started` says that its streams were connected.
 pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     let text = message.to_ascii_lowercase();
+    // The server sent an error that this client is too old to have words for.
+    if text.trim().is_empty() {
+        return Reason::Unsupported;
+    }
     let known = MESSAGES.iter().find(|(piece, _)| text.contains(piece));
     if let Some((_, reason)) = known {
         // What the server lacks is not this machine's fault.
@@ -349,6 +360,15 @@ mod tests {
                 "unable to connect to server - server may have stopped running or use a different port, firewall \
                  issue, etc.: Resource temporarily unavailable",
                 Reason::UnknownHost,
+            ),
+            ("", Reason::Unsupported),
+            (
+                "unable to read from stream socket: Connection refused",
+                Reason::ConnectTimeout,
+            ),
+            (
+                "unable to initialize stream: Transport endpoint is not connected",
+                Reason::Unsupported,
             ),
             ("idle timeout for receiving data", Reason::Interrupted),
             ("server test duration expired", Reason::Interrupted),

@@ -10,6 +10,7 @@
 
 use serde_json::Value;
 
+use super::udp::{Udp, UdpCounts};
 use crate::probe::params::Mode;
 
 /// What a test measured.
@@ -48,27 +49,6 @@ impl Transfer {
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
         let seconds = self.seconds.filter(|seconds| *seconds > 0.0)?;
         Some(self.bytes? * 8.0 / seconds)
-    }
-}
-
-/// What only UDP has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Udp {
-    /// Datagrams that were sent.
-    pub(crate) sent_packets: Option<f64>,
-    /// Datagrams that arrived.
-    pub(crate) received_packets: Option<f64>,
-    /// Datagrams that the receiver missed.
-    pub(crate) lost_packets: Option<f64>,
-    /// The receiver's jitter in milliseconds (RFC 1889 section 6.3.1), the mean over the streams.
-    pub(crate) jitter_ms: Option<f64>,
-}
-
-impl Udp {
-    /// Lost datagrams in percent of those sent, which is iperf3's own definition.
-    pub(crate) fn lost_percent(&self) -> Option<f64> {
-        let sent = self.sent_packets.filter(|sent| *sent > 0.0)?;
-        Some(100.0 * self.lost_packets? / sent)
     }
 }
 
@@ -246,6 +226,8 @@ impl<'a> Test<'a> {
                 None => None,
             },
         };
+        let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
+            streams.iter().partition(|stream| saw_nothing(stream));
         let counts = UdpCounts {
             datagram_bytes: at(self.root, &["start", "test_start"])
                 .and_then(|test| number(test, "blksize")),
@@ -260,10 +242,16 @@ impl<'a> Test<'a> {
                 Some(sum) => number(sum, "lost_packets"),
                 None => total(&streams, "lost_packets"),
             },
-            reported_jitter_ms: match sum {
+            reported_jitter_ms: match sum.filter(|_| blind.is_empty()) {
                 Some(sum) => number(sum, "jitter_ms"),
-                None => total(&streams, "jitter_ms").map(|sum| sum / streams.len() as f64),
+                None => mean_jitter_ms(&seeing),
             },
+            blind_packets: if blind.is_empty() || seeing.is_empty() {
+                Some(0.0)
+            } else {
+                total(&blind, "packets")
+            },
+            seconds: sent.seconds,
             omits_from_upload: way == Way::Up && self.seconds_omitted() > 0.0,
             is_upload: way == Way::Up,
         };
@@ -308,101 +296,23 @@ impl<'a> Test<'a> {
     fn bytes_of_receiving_intervals(&self) -> Option<f64> {
         let mut streams = items(self.root.get("intervals"))
             .flat_map(|interval| items(interval.get("streams")))
-            .filter(|stream| is_of(stream, Way::Down) && !flag(stream, "omitted"))
+            .filter(|stream| {
+                // Before 3.7 there is no `sender`, and no bidirectional test either.
+                (self.mode == Mode::Reverse || is_of(stream, Way::Down)) && !flag(stream, "omitted")
+            })
             .peekable();
         streams.peek()?;
         streams.map(|stream| number(stream, "bytes")).sum()
     }
 }
 
-/// What a report says of the datagrams of one way.
-struct UdpCounts {
-    datagram_bytes: Option<f64>,
-    sent_bytes: f64,
-    received_bytes: Option<f64>,
-    reported_packets: Option<f64>,
-    /// `sum_received.packets`: the highest sequence number that arrived, less the omitted ones.
-    highest_number: Option<f64>,
-    reported_lost: Option<f64>,
-    reported_jitter_ms: Option<f64>,
-    /// `-O` in upload: up to 3.13 the losses of the omitted seconds are counted too.
-    omits_from_upload: bool,
-    is_upload: bool,
+/// A stream whose receiver never saw two datagrams: no loss and a jitter of exactly 0.
+fn saw_nothing(stream: &Value) -> bool {
+    number(stream, "lost_packets") == Some(0.0) && number(stream, "jitter_ms") == Some(0.0)
 }
 
-impl UdpCounts {
-    fn judge(&self) -> Udp {
-        let sent_packets = self
-            .datagrams(self.sent_bytes)
-            .or_else(|| self.reported_packets.filter(|packets| *packets > 0.0));
-        let received_packets = self.received_bytes.and_then(|bytes| self.datagrams(bytes));
-        let nothing_arrived = received_packets == Some(0.0) && sent_packets.is_some();
-        let lost_packets = if nothing_arrived {
-            // Reads as no loss everywhere: the receiver never saw a number to miss another one before it.
-            sent_packets
-        } else {
-            self.lost(received_packets)
-                .filter(|lost| self.can_be(*lost, sent_packets, received_packets))
-        };
-        let is_blind = nothing_arrived || self.may_have_seen_nothing();
-        Udp {
-            sent_packets,
-            received_packets,
-            lost_packets: lost_packets.filter(|_| nothing_arrived || !is_blind),
-            jitter_ms: self.reported_jitter_ms.filter(|_| !is_blind),
-        }
-    }
-
-    /// Whether so many can be lost. Where the report has the highest number, losses and arrivals are held against
-    /// that already, and may exceed what was sent by what was on its way at the end of omitted seconds.
-    fn can_be(&self, lost: f64, sent: Option<f64>, received: Option<f64>) -> bool {
-        let arrived = match self.highest_number {
-            Some(_) => 0.0,
-            None => received.unwrap_or(0.0),
-        };
-        sent.is_none_or(|sent| lost + arrived <= sent)
-    }
-
-    fn lost(&self, received_packets: Option<f64>) -> Option<f64> {
-        let reported = self.reported_lost;
-        let (Some(highest), Some(received)) = (self.highest_number, received_packets) else {
-            return reported.filter(|_| !self.omits_from_upload);
-        };
-        // The receiver counts a gap in the numbers as lost and takes a late datagram off again, so its count is
-        // the highest number less what arrived. It cannot be less than none: then something was doubled.
-        let counted = highest - received;
-        if counted < 0.0 {
-            return None;
-        }
-        match reported {
-            Some(lost) if same(lost, counted) => Some(counted),
-            // A client of 3.14 or later reads 0 from a server of 3.13 or earlier. With omitted seconds the difference
-            // is off by what was on its way at their end, so it is not the loss.
-            Some(0.0) | None if !self.omits_from_upload => Some(counted),
-            _ => None,
-        }
-    }
-
-    /// Up to 3.10 a report of an upload says nothing of what arrived, and "none lost, no jitter" is what it reads
-    /// when nothing did: a jitter of exactly 0 is not seen on any clock once two datagrams arrive.
-    fn may_have_seen_nothing(&self) -> bool {
-        self.is_upload
-            && self.received_bytes.is_none()
-            && self.reported_lost == Some(0.0)
-            && self.reported_jitter_ms == Some(0.0)
-    }
-
-    /// Each datagram carries exactly a block, so bytes are datagrams.
-    fn datagrams(&self, bytes: f64) -> Option<f64> {
-        let size = self.datagram_bytes.filter(|size| *size > 0.0)?;
-        let count = bytes / size;
-        same(count, count.round()).then_some(count)
-    }
-}
-
-/// Equal, for counts that came as JSON numbers.
-fn same(a: f64, b: f64) -> bool {
-    (a - b).abs() < 1e-6
+fn mean_jitter_ms(streams: &[&Value]) -> Option<f64> {
+    total(streams, "jitter_ms").map(|sum| sum / streams.len() as f64)
 }
 
 fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
@@ -463,4 +373,88 @@ fn longest(values: &[&Value], key: &str) -> Option<f64> {
         .iter()
         .filter_map(|value| number(value, key))
         .reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Report, Udp, read};
+    use crate::probe::params::Mode;
+
+    /// Reads a file of `tests/recorded`, whose README says where each comes from.
+    fn recorded(name: &str, mode: Mode) -> Report {
+        let path = format!("{}/tests/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        read(&std::fs::read(path).unwrap(), mode, true).unwrap()
+    }
+
+    fn datagrams(report: &Report) -> (Option<f64>, Option<f64>, Option<f64>) {
+        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        let Udp {
+            sent_packets,
+            received_packets,
+            lost_packets,
+            ..
+        } = way.udp.unwrap();
+        (sent_packets, received_packets, lost_packets)
+    }
+
+    fn jitter_ms(report: &Report) -> Option<f64> {
+        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        way.udp.unwrap().jitter_ms
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_arrived_is_lost_and_has_no_jitter() {
+        let report = recorded("udp-P4-one-path-dead", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(692.0), Some(519.0), Some(173.0)));
+        let mean =
+            (0.038_430_617_091_844_78 + 0.048_878_723_731_427_37 + 0.052_637_897_070_541_6) / 3.0;
+        assert!((jitter_ms(&report).unwrap() - mean).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_loss_that_contradicts_what_was_sent_and_what_arrived_is_unknown() {
+        let report = recorded("udp-dark-after-1s", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(1296.0), Some(436.0), None));
+        assert!(jitter_ms(&report).is_some());
+    }
+
+    #[test]
+    fn a_jitter_longer_than_the_test_is_none() {
+        let report = recorded("udp-other-clock-server-3.7", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(91.0), Some(91.0), Some(0.0)));
+        assert_eq!(jitter_ms(&report), None);
+    }
+
+    #[test]
+    fn intervals_without_a_sender_count_what_arrived() {
+        let report = recorded("udp-R-3.6", Mode::Reverse);
+        assert_eq!(datagrams(&report), (Some(900.0), Some(900.0), Some(0.0)));
+        let report = recorded("udp-R-3.6-loss100", Mode::Reverse);
+        assert_eq!(datagrams(&report), (Some(446.0), Some(0.0), Some(446.0)));
+        assert_eq!(jitter_ms(&report), None);
+    }
+
+    #[test]
+    fn the_servers_error_comes_before_the_clients() {
+        let text =
+            br#"{"start":{},"error":"SERVER ERROR - unable to \"x\"","error":"control socket"}"#;
+        let message = "SERVER ERROR - unable to \"x\"".to_owned();
+        let fault = Fault::Error {
+            message,
+            started: false,
+        };
+        assert_eq!(read(text, Mode::Upload, false), Err(fault));
+    }
+
+    #[test]
+    fn another_protocols_or_one_ways_report_is_not_a_result() {
+        let path = format!(
+            "{}/tests/recorded/udp-R-3.6.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = std::fs::read(path).unwrap();
+        let incomplete = Err(Fault::Incomplete { started: true });
+        assert_eq!(read(&text, Mode::Reverse, false), incomplete);
+        assert_eq!(read(&text, Mode::Bidirectional, true), incomplete);
+    }
 }

@@ -4,7 +4,8 @@
 //! it: the sender's for what was sent, the receiver's for what arrived, its jitter and its loss.
 
 use super::text::{Family, Kind, Label, Sample};
-use crate::iperf3::report::{Direction, Report, Udp};
+use crate::iperf3::report::{Direction, Report};
+use crate::iperf3::udp::Udp;
 use crate::iperf3::{Failure, Outcome};
 use crate::probe::Probed;
 use crate::probe::params::Params;
