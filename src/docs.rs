@@ -87,7 +87,8 @@ fn probe_metrics() -> String {
 
 fn own_metrics() -> String {
     let mut text = String::from("| family | type | value |\n|---|---|---|\n");
-    for (name, help, kind) in own::ROWS.into_iter().chain(own::process_rows()) {
+    let rows = own::ROWS.iter().map(|row| (row.name, row.help, row.kind));
+    for (name, help, kind) in rows.chain(own::process_rows()) {
         let kind = format!("{kind:?}").to_lowercase();
         let _ = writeln!(text, "| `{name}` | {kind} | {help} |");
     }

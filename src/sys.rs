@@ -3,6 +3,7 @@
 //! Owns the crate `rustix`; knows nothing of iperf3 or of metrics.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -131,6 +132,19 @@ pub(crate) fn may_execute(path: &Path) -> bool {
 /// Whether an IPv6 listener leaves IPv4 to others (ipv6(7), `IPV6_V6ONLY`).
 pub(crate) fn is_v6_only(listener: &TcpListener) -> io::Result<bool> {
     rustix::net::sockopt::ipv6_v6only(listener).map_err(io::Error::from)
+}
+
+/// How many entries a folder has, `.` and `..` left out. Without an allocation for each, which `std::fs::read_dir` makes.
+pub(crate) fn count_entries(folder: &str) -> io::Result<usize> {
+    let folder = std::fs::File::open(folder)?;
+    let mut buffer = [const { MaybeUninit::uninit() }; 4096];
+    let mut entries = rustix::fs::RawDir::new(folder, &mut buffer);
+    let mut count = 0;
+    while let Some(entry) = entries.next() {
+        let name = entry?;
+        count += usize::from(!matches!(name.file_name().to_bytes(), b"." | b".."));
+    }
+    Ok(count)
 }
 
 /// Ticks a second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).

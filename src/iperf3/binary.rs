@@ -96,7 +96,15 @@ impl Binary {
 
     /// Where it is now.
     pub(crate) fn find(&self) -> Result<PathBuf, Unusable> {
-        self.identify().map(|identity| identity.path)
+        let identity = self.identify()?;
+        let mut known = sync::lock(&self.known);
+        if known
+            .as_ref()
+            .is_some_and(|known| known.identity != identity)
+        {
+            *known = None;
+        }
+        Ok(identity.path)
     }
 
     /// Whether it can be run, as far as is known: asks nobody, and never waits.
@@ -110,10 +118,10 @@ impl Binary {
 
     /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.
     pub(crate) fn version(&self) -> Result<String, Unusable> {
-        let identity = self.identify()?;
-        if let Some(version) = self.recall(&identity) {
-            return version;
+        if let Some(version) = self.unchanged() {
+            return Ok(version);
         }
+        let identity = self.identify()?;
         let _asking = sync::lock(&self.asking);
         if let Some(version) = self.recall(&identity) {
             return version;
@@ -145,6 +153,19 @@ impl Binary {
         if known.as_ref().is_some_and(|known| known.version.is_err()) {
             *known = None;
         }
+    }
+
+    /// The version, when the file of which it is known is still the same: one look instead of one for each folder
+    /// of PATH, at every scrape of `/metrics`. A binary that has come to an earlier folder since is seen by
+    /// [`Binary::find`].
+    fn unchanged(&self) -> Option<String> {
+        let known = sync::lock(&self.known);
+        let Known {
+            identity, version, ..
+        } = known.as_ref()?;
+        let version = version.as_ref().ok()?;
+        let now = identify(&identity.path, &self.name).ok()?;
+        (now == *identity).then(|| version.clone())
     }
 
     /// What is known of this very file. That it could not be run is forgotten after a while: a library or a

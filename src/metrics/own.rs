@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::process;
-use super::text::{Family, Kind, Label, Sample};
+use super::text::{Kind, Text};
 use crate::iperf3::Outcome;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Report;
@@ -23,78 +23,132 @@ const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80
 /// The outcome label of a test that succeeded.
 const SUCCESS: &str = "success";
 
-/// Name, help and type of each family, in the order in which they are written.
-pub(crate) const ROWS: [(&str, &str, Kind); 14] = [
-    (
-        "iperf3_exporter_duration_seconds",
-        "Duration of probes, waiting for the test lock included.",
-        Kind::Summary,
-    ),
-    (
-        "iperf3_exporter_errors_total",
-        "Probes that failed or were refused.",
-        Kind::Counter,
-    ),
-    (
-        "iperf3_exporter_build_info",
-        "The exporter's version, the revision it was built from and the compiler; the value is 1.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_iperf3_info",
-        "The version of the iperf3 binary; the value is 1.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_probes_total",
-        "Probes by outcome: success, a failure reason, or why no test was run.",
-        Kind::Counter,
-    ),
-    (
-        "iperf3_exporter_lock_held",
-        "Whether a test holds the test lock.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_lock_waiters",
-        "Probes that wait for the test lock.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_lock_wait_seconds",
-        "Time that probes waited for the test lock until they had it or gave up.",
-        Kind::Histogram,
-    ),
-    (
-        "iperf3_exporter_test_bytes_total",
-        "Payload of successful tests, by direction: what was sent up, and what arrived down.",
-        Kind::Counter,
-    ),
-    (
-        "iperf3_exporter_http_requests_total",
-        "Answered requests by path and status code.",
-        Kind::Counter,
-    ),
-    (
-        "iperf3_exporter_connections",
-        "Open connections.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_connections_closed_total",
-        "Connections that ended, by cause.",
-        Kind::Counter,
-    ),
-    (
-        "iperf3_exporter_requests_in_work",
-        "Requests that are being worked on.",
-        Kind::Gauge,
-    ),
-    (
-        "iperf3_exporter_panics_total",
-        "Workers that panicked; each cost its own request.",
-        Kind::Counter,
-    ),
+/// One family.
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its help.
+    pub(crate) help: &'static str,
+    /// Its type.
+    pub(crate) kind: Kind,
+    /// Writes its samples.
+    write: fn(&mut Text, &Scene<'_>),
+}
+
+/// What the rows write from.
+struct Scene<'a> {
+    counts: &'a Counts,
+    now: &'a Now,
+}
+
+/// All families, in the order in which they are written.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "iperf3_exporter_duration_seconds",
+        help: "Duration of probes, waiting for the test lock included.",
+        kind: Kind::Summary,
+        write: |text, scene| sum_and_count(text, scene.counts.durations),
+    },
+    Row {
+        name: "iperf3_exporter_errors_total",
+        help: "Probes that failed or were refused.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.errors as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_build_info",
+        help: "The exporter's version, the revision it was built from and the compiler; the value is 1.",
+        kind: Kind::Gauge,
+        write: |text, _| {
+            let labels = [
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("revision", env!("EXPORTER_REVISION")),
+                ("rustc", env!("EXPORTER_RUSTC")),
+            ];
+            text.sample("", &labels, 1.0);
+        },
+    },
+    Row {
+        name: "iperf3_exporter_iperf3_info",
+        help: "The version of the iperf3 binary; the value is 1.",
+        kind: Kind::Gauge,
+        write: |text, scene| {
+            if let Some(version) = &scene.now.iperf3_version {
+                text.sample("", &[("version", version)], 1.0);
+            }
+        },
+    },
+    Row {
+        name: "iperf3_exporter_probes_total",
+        help: "Probes by outcome: success, a failure reason, or why no test was run.",
+        kind: Kind::Counter,
+        write: |text, scene| labelled(text, "outcome", outcomes(), &scene.counts.probes),
+    },
+    Row {
+        name: "iperf3_exporter_lock_held",
+        help: "Whether a test holds the test lock.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(f64::from(u8::from(scene.now.lock_held)))),
+    },
+    Row {
+        name: "iperf3_exporter_lock_waiters",
+        help: "Probes that wait for the test lock.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.lock_waiters as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_lock_wait_seconds",
+        help: "Time that probes waited for the test lock until they had it or gave up.",
+        kind: Kind::Histogram,
+        write: |text, scene| waits(text, scene.counts),
+    },
+    Row {
+        name: "iperf3_exporter_test_bytes_total",
+        help: "Payload of successful tests, by direction: what was sent up, and what arrived down.",
+        kind: Kind::Counter,
+        write: |text, scene| {
+            text.sample("", &[("direction", "upload")], scene.counts.bytes_up);
+            text.sample("", &[("direction", "download")], scene.counts.bytes_down);
+        },
+    },
+    Row {
+        name: "iperf3_exporter_http_requests_total",
+        help: "Answered requests by path and status code.",
+        kind: Kind::Counter,
+        write: |text, scene| {
+            for ((path, code), count) in &scene.counts.requests {
+                let labels = [("path", path.as_str()), ("code", &code.to_string())];
+                text.sample("", &labels, *count as f64);
+            }
+        },
+    },
+    Row {
+        name: "iperf3_exporter_connections",
+        help: "Open connections.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.connections as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_connections_closed_total",
+        help: "Connections that ended, by cause.",
+        kind: Kind::Counter,
+        write: |text, scene| {
+            let causes = Closed::ALL.iter().map(|(_, label)| *label);
+            labelled(text, "cause", causes, &scene.counts.closed);
+        },
+    },
+    Row {
+        name: "iperf3_exporter_requests_in_work",
+        help: "Requests that are being worked on.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.requests_in_work as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_panics_total",
+        help: "Workers that panicked; each cost its own request.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.panics as f64)),
+    },
 ];
 
 /// Why a probe was not run.
@@ -238,57 +292,21 @@ impl Own {
         sync::lock(&self.counts).panics += 1;
     }
 
-    /// All of the exporter's own families, those of the process included.
-    pub(crate) fn families(&self, now: &Now) -> Vec<Family> {
+    /// The text of all own families, those of the process included.
+    pub(crate) fn text(&self, now: &Now) -> String {
+        let mut text = Text::new();
         let counts = sync::lock(&self.counts);
-        let plain = |value: f64| vec![Sample::new(Vec::new(), value)];
-        let samples: [Vec<Sample>; ROWS.len()] = [
-            sum_and_count(counts.durations),
-            plain(counts.errors as f64),
-            vec![Sample::new(build_labels(), 1.0)],
-            now.iperf3_version
-                .iter()
-                .map(|version| Sample::new(vec![("version", version.clone())], 1.0))
-                .collect(),
-            labelled("outcome", outcomes(), &counts.probes),
-            plain(f64::from(u8::from(now.lock_held))),
-            plain(now.lock_waiters as f64),
-            waits(&counts),
-            vec![
-                Sample::new(vec![("direction", "upload".to_owned())], counts.bytes_up),
-                Sample::new(
-                    vec![("direction", "download".to_owned())],
-                    counts.bytes_down,
-                ),
-            ],
-            counts
-                .requests
-                .iter()
-                .map(|((path, code), count)| {
-                    let labels = vec![("path", path.clone()), ("code", code.to_string())];
-                    Sample::new(labels, *count as f64)
-                })
-                .collect(),
-            plain(now.connections as f64),
-            labelled(
-                "cause",
-                Closed::ALL.iter().map(|(_, label)| *label),
-                &counts.closed,
-            ),
-            plain(now.requests_in_work as f64),
-            plain(counts.panics as f64),
-        ];
+        let scene = Scene {
+            counts: &counts,
+            now,
+        };
+        for row in ROWS {
+            text.family(row.name, row.help, row.kind);
+            (row.write)(&mut text, &scene);
+        }
         drop(counts);
-        let own = ROWS
-            .iter()
-            .zip(samples)
-            .map(|((name, help, kind), samples)| Family {
-                name,
-                help,
-                kind: *kind,
-                samples,
-            });
-        own.chain(process::families(self.started)).collect()
+        process::write(&mut text, self.started);
+        text.into_string()
     }
 }
 
@@ -299,48 +317,30 @@ fn payload(report: &Report) -> (f64, f64) {
     (up.unwrap_or(0.0), down.unwrap_or(0.0))
 }
 
-fn build_labels() -> Vec<Label> {
-    vec![
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("revision", env!("EXPORTER_REVISION").to_owned()),
-        ("rustc", env!("EXPORTER_RUSTC").to_owned()),
-    ]
-}
-
 /// A sample for each value of a label, those that were never counted too.
 fn labelled(
-    name: &'static str,
+    text: &mut Text,
+    name: &str,
     values: impl Iterator<Item = &'static str>,
     counts: &BTreeMap<&'static str, u64>,
-) -> Vec<Sample> {
-    let sample = |value: &'static str| {
+) {
+    for value in values {
         let count = counts.get(value).copied().unwrap_or_default();
-        Sample::new(vec![(name, value.to_owned())], count as f64)
-    };
-    values.map(sample).collect()
+        text.sample("", &[(name, value)], count as f64);
+    }
 }
 
-fn sum_and_count((sum, count): (f64, u64)) -> Vec<Sample> {
-    let sample = |suffix, value| Sample {
-        suffix,
-        labels: Vec::new(),
-        value,
-    };
-    vec![sample("_sum", sum), sample("_count", count as f64)]
+fn sum_and_count(text: &mut Text, (sum, count): (f64, u64)) {
+    text.sample("_sum", &[], sum);
+    text.sample("_count", &[], count as f64);
 }
 
-fn waits(counts: &Counts) -> Vec<Sample> {
-    let bucket = |bound: String, count: u64| Sample {
-        suffix: "_bucket",
-        labels: vec![("le", bound)],
-        value: count as f64,
-    };
-    let below = WAIT_BOUNDS_SECONDS.iter().zip(counts.waits_below);
-    below
-        .map(|(bound, count)| bucket(bound.to_string(), count))
-        .chain([bucket("+Inf".to_owned(), counts.waits.1)])
-        .chain(sum_and_count(counts.waits))
-        .collect()
+fn waits(text: &mut Text, counts: &Counts) {
+    for (bound, below) in WAIT_BOUNDS_SECONDS.iter().zip(counts.waits_below) {
+        text.sample("_bucket", &[("le", &bound.to_string())], below as f64);
+    }
+    text.sample("_bucket", &[("le", "+Inf")], counts.waits.1 as f64);
+    sum_and_count(text, counts.waits);
 }
 
 /// The families of the process, for the documentation.

@@ -3,7 +3,7 @@
 //! Names and meaning are those of edgard's exporter and its fork; what each carries is the side's that knows
 //! it: the sender's for what was sent, the receiver's for what arrived, its jitter and its loss.
 
-use super::text::{Family, Kind, Label, Sample};
+use super::text::{Kind, Text};
 use crate::iperf3::report::{Direction, Report};
 use crate::iperf3::udp::Udp;
 use crate::iperf3::{Failure, Outcome};
@@ -164,45 +164,33 @@ fn main_direction(report: &Report) -> Option<&Direction> {
     report.upload.as_ref().or(report.download.as_ref())
 }
 
-/// All families of a probe, in the order in which they are written.
-pub(crate) fn families(params: &Params, probed: &Probed) -> Vec<Family> {
-    let labels: Vec<Label> = vec![
-        ("target", params.host.to_string()),
-        ("port", params.port.to_string()),
-    ];
-    let one = |name, help, value: Option<f64>| Family {
-        name,
-        help,
-        kind: Kind::Gauge,
-        samples: value
-            .map(|value| Sample::new(labels.clone(), value))
-            .into_iter()
-            .collect(),
+/// The text of a probe.
+pub(crate) fn text(params: &Params, probed: &Probed) -> String {
+    let port = params.port.to_string();
+    let labels = [("target", params.host.as_str()), ("port", port.as_str())];
+    let mut text = Text::new();
+    let mut one = |name, help, value: Option<f64>| {
+        text.family(name, help, Kind::Gauge);
+        if let Some(value) = value {
+            text.sample("", &labels, value);
+        }
     };
     let [up, failure, duration, lock_wait] = FRAME;
     let is_up = f64::from(u8::from(probed.outcome.is_ok()));
-    let mut families = vec![one(up.0, up.1, Some(is_up))];
+    one(up.0, up.1, Some(is_up));
     for row in ROWS.iter().filter(|row| row.applies(params)) {
-        families.push(one(row.name, row.help, row.value(&probed.outcome)));
+        one(row.name, row.help, row.value(&probed.outcome));
     }
     if let Err(Failure { reason, .. }) = &probed.outcome {
-        let mut family = one(failure.0, failure.1, Some(1.0));
-        for sample in &mut family.samples {
-            sample.labels.push(("reason", reason.label().to_owned()));
-        }
-        families.push(family);
+        let [target, port] = labels;
+        text.family(failure.0, failure.1, Kind::Gauge);
+        text.sample("", &[target, port, ("reason", reason.label())], 1.0);
     }
-    families.push(one(
-        duration.0,
-        duration.1,
-        Some(probed.duration.as_secs_f64()),
-    ));
-    families.push(one(
-        lock_wait.0,
-        lock_wait.1,
-        Some(probed.lock_wait.as_secs_f64()),
-    ));
-    families
+    for ((name, help, _), time) in [(duration, probed.duration), (lock_wait, probed.lock_wait)] {
+        text.family(name, help, Kind::Gauge);
+        text.sample("", &labels, time.as_secs_f64());
+    }
+    text.into_string()
 }
 
 impl Row {

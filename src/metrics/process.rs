@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Read as _;
 
-use super::text::{Family, Kind, Sample};
+use super::text::{Kind, Text};
 use crate::sys;
 
 /// Fields of `/proc/self/stat`, counted from the one behind the command's name, which is the third of proc(5).
@@ -36,11 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
         "process_open_fds",
         "Number of open file descriptors.",
         Kind::Gauge,
-        |_| {
-            // The folder's own descriptor is open while it is read.
-            let count = fs::read_dir("/proc/self/fd").ok()?.count();
-            Some(count.saturating_sub(1) as f64)
-        },
+        |_| open_descriptors(),
     ),
     (
         "process_max_fds",
@@ -74,22 +70,15 @@ pub(crate) const ROWS: &[Row] = &[
     ),
 ];
 
-/// All families that this system has; `started` comes from [`start_time_seconds`].
-pub(crate) fn families(started: Option<f64>) -> Vec<Family> {
+/// Writes all families that this system has; `started` comes from [`start_time_seconds`].
+pub(crate) fn write(text: &mut Text, started: Option<f64>) {
     let Some(proc) = Proc::read(started) else {
-        return Vec::new();
+        return;
     };
-    ROWS.iter()
-        .map(|(name, help, kind, value)| Family {
-            name,
-            help,
-            kind: *kind,
-            samples: value(&proc)
-                .map(|value| Sample::new(Vec::new(), value))
-                .into_iter()
-                .collect(),
-        })
-        .collect()
+    for (name, help, kind, value) in ROWS {
+        text.family(name, help, *kind);
+        text.plain(value(&proc));
+    }
 }
 
 /// What is read once a scrape for all rows.
@@ -109,6 +98,14 @@ impl Proc {
     fn stat(&self, index: usize) -> Option<f64> {
         self.stat.get(index).copied()
     }
+}
+
+/// How many descriptors are open. Counted, though the folder's size says a number since Linux 6.2: that one has the
+/// places that threads blocked in accept(2) hold for a connection to come.
+fn open_descriptors() -> Option<f64> {
+    // The folder's own descriptor is open while it is read.
+    let counted = sys::count_entries("/proc/self/fd").ok()?;
+    Some(counted.saturating_sub(1) as f64)
 }
 
 /// A limit as a number; none is the largest there is, as the Go client has it.

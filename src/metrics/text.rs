@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-/// The content type of what [`write`] returns.
+/// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The type of a family.
@@ -32,71 +32,84 @@ impl Kind {
     }
 }
 
-/// A label's name and value.
-pub(crate) type Label = (&'static str, String);
+/// Room for the exporter's own metrics, which are the longest page.
+const CAPACITY_BYTES: usize = 8 * 1024;
 
-/// One line of a family.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sample {
-    /// What stands behind the family's name, such as `_sum`.
-    pub(crate) suffix: &'static str,
-    /// In the order in which they are written.
-    pub(crate) labels: Vec<Label>,
-    /// The value.
-    pub(crate) value: f64,
+/// A page of metrics as it is written. Nothing is collected first: a scrape of many samples would be as many small
+/// allocations, and a lock on the allocator for each (musl has one for all threads).
+pub(crate) struct Text {
+    out: String,
+    family: Family,
+    /// The family has a line already.
+    is_begun: bool,
 }
 
-impl Sample {
-    /// A sample of the family's own name.
-    pub(crate) fn new(labels: Vec<Label>, value: f64) -> Self {
+/// Name, help and type of the samples that follow.
+#[derive(Clone, Copy)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+}
+
+impl Text {
+    /// An empty page.
+    pub(crate) fn new() -> Self {
         Self {
-            suffix: "",
-            labels,
-            value,
+            out: String::with_capacity(CAPACITY_BYTES),
+            family: Family {
+                name: "",
+                help: "",
+                kind: Kind::Gauge,
+            },
+            is_begun: false,
         }
     }
-}
 
-/// Samples of one name.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Family {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// One sentence.
-    pub(crate) help: &'static str,
-    /// Its type.
-    pub(crate) kind: Kind,
-    /// A family without samples is left out.
-    pub(crate) samples: Vec<Sample>,
-}
+    /// The samples that follow are of this family; one without samples leaves no line.
+    pub(crate) fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) {
+        self.family = Family { name, help, kind };
+        self.is_begun = false;
+    }
 
-/// Writes the families in their order.
-pub(crate) fn write(families: &[Family]) -> String {
-    let mut text = String::with_capacity(8 * 1024);
-    for family in families.iter().filter(|family| !family.samples.is_empty()) {
-        let name = family.name;
-        let _ = write!(text, "# HELP {name} ");
-        push_escaped(&mut text, family.help, false);
-        let _ = writeln!(text, "\n# TYPE {name} {}", family.kind.word());
-        for sample in &family.samples {
-            text.push_str(name);
-            text.push_str(sample.suffix);
-            for (index, (label, value)) in sample.labels.iter().enumerate() {
-                text.push(if index == 0 { '{' } else { ',' });
-                text.push_str(label);
-                text.push_str("=\"");
-                push_escaped(&mut text, value, true);
-                text.push('"');
-            }
-            if !sample.labels.is_empty() {
-                text.push('}');
-            }
-            text.push(' ');
-            push_number(&mut text, sample.value);
-            text.push('\n');
+    /// A sample of the family, with what stands behind its name, such as `_sum`.
+    pub(crate) fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
+        let Family { name, help, kind } = self.family;
+        let out = &mut self.out;
+        if !self.is_begun {
+            self.is_begun = true;
+            let _ = write!(out, "# HELP {name} ");
+            push_escaped(out, help, false);
+            let _ = writeln!(out, "\n# TYPE {name} {}", kind.word());
+        }
+        out.push_str(name);
+        out.push_str(suffix);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            out.push(if index == 0 { '{' } else { ',' });
+            out.push_str(label);
+            out.push_str("=\"");
+            push_escaped(out, value, true);
+            out.push('"');
+        }
+        if !labels.is_empty() {
+            out.push('}');
+        }
+        out.push(' ');
+        push_number(out, value);
+        out.push('\n');
+    }
+
+    /// A sample without labels, where there is a value.
+    pub(crate) fn plain(&mut self, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sample("", &[], value);
         }
     }
-    text
+
+    /// The page.
+    pub(crate) fn into_string(self) -> String {
+        self.out
+    }
 }
 
 /// Backslash and line feed are escaped in both, the quote in label values only.
@@ -128,33 +141,18 @@ fn push_number(text: &mut String, value: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Family, Kind, Sample, write};
+    use super::{Kind, Text};
 
     #[test]
     fn names_labels_and_values_are_written_as_the_format_has_them() {
-        let families = [
-            Family {
-                name: "a_total",
-                help: "Back\\slash and\nline.",
-                kind: Kind::Counter,
-                samples: vec![
-                    Sample::new(vec![("x", "q\"b\\n\nz".into()), ("y", "é".into())], 12.0),
-                    Sample {
-                        suffix: "_sum",
-                        labels: vec![],
-                        value: 0.1,
-                    },
-                ],
-            },
-            Family {
-                name: "left_out",
-                help: "No samples.",
-                kind: Kind::Gauge,
-                samples: vec![],
-            },
-        ];
+        let mut text = Text::new();
+        text.family("a_total", "Back\\slash and\nline.", Kind::Counter);
+        text.sample("", &[("x", "q\"b\\n\nz"), ("y", "é")], 12.0);
+        text.sample("_sum", &[], 0.1);
+        text.family("left_out", "No samples.", Kind::Gauge);
+        text.plain(None);
         assert_eq!(
-            write(&families),
+            text.into_string(),
             "# HELP a_total Back\\\\slash and\\nline.\n# TYPE a_total counter\n\
              a_total{x=\"q\\\"b\\\\n\\nz\",y=\"é\"} 12\na_total_sum 0.1\n"
         );

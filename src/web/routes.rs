@@ -191,8 +191,7 @@ fn metrics(state: &State) -> Reply {
         connections: state.admission.count(),
         requests_in_work: state.work.count(),
     };
-    let families = state.own.families(&now);
-    Reply::new(200, text::CONTENT_TYPE, text::write(&families))
+    Reply::new(200, text::CONTENT_TYPE, state.own.text(&now))
 }
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
@@ -244,8 +243,8 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
     };
     match crate::probe::probe(state, &params, &limits, caller) {
         Ok(probed) => {
-            let families = probe_metrics::families(&params, &probed);
-            Reply::new(200, text::CONTENT_TYPE, text::write(&families))
+            let page = probe_metrics::text(&params, &probed);
+            Reply::new(200, text::CONTENT_TYPE, page)
         }
         Err(GaveUp::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
         Err(why) => Reply::unavailable(&format!("no test was run: {why}")),

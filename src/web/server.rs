@@ -48,16 +48,17 @@ impl Bound {
     /// rather than living on deaf.
     pub(crate) fn serve(&self, state: &Arc<State>) -> io::Result<Infallible> {
         let job_state = Arc::clone(state);
-        let workers = Workers::new(move |job: Job| {
-            work(job.request, &job.visit, &job_state, job.arrival);
-            drop(job.in_work);
+        let workers = Workers::new(move |job: Job, buffer: &mut Vec<u8>| {
+            work(job, &job_state, buffer);
         });
         loop {
             let request = self.server.recv()?;
             let carried = request.remote_addr().and_then(|end| state.visits.of(*end));
             match carried {
                 Some(Carried::Visit(visit)) => hand_over(request, visit, state, &workers),
-                Some(Carried::Greeting) => send(request, &Reply::greeting(), state),
+                Some(Carried::Greeting) => {
+                    send(request, &Reply::greeting(), state, &mut Vec::new());
+                }
                 // A connection to the server's own port that is not the gate's: it ends with this.
                 None => drop(request.into_writer()),
             }
@@ -101,18 +102,24 @@ fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
     state
         .log
         .warn_seldom("request refused", &[("cause", cause)]);
-    send(request, &Reply::overloaded(), state);
+    send(request, &Reply::overloaded(), state, &mut Vec::new());
 }
 
 /// A worker: one request.
-fn work(request: tiny_http::Request, visit: &Visit, state: &State, arrival: Instant) {
+fn work(job: Job, state: &State, buffer: &mut Vec<u8>) {
+    let Job {
+        request,
+        visit,
+        arrival,
+        in_work,
+    } = job;
     let scrape_timeout = header(&request, SCRAPE_TIMEOUT_HEADER);
     let asked = Request {
         method: request.method().as_str(),
         url: request.url(),
         scrape_timeout: scrape_timeout.as_deref(),
         arrival,
-        visit,
+        visit: &visit,
     };
     state.log.debug(
         "request",
@@ -130,7 +137,8 @@ fn work(request: tiny_http::Request, visit: &Visit, state: &State, arrival: Inst
         state.log.error("a worker panicked", &[("url", &asked.url)]);
         Reply::broken()
     });
-    send(request, &reply, state);
+    send(request, &reply, state, buffer);
+    drop(in_work);
 }
 
 /// The value of a header; of one that came twice both, with a comma between (RFC 9110 section 5.3), which no number
@@ -146,7 +154,7 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
 }
 
 /// Sends the answer in one piece: two would be two segments, and would wake the client twice.
-fn send(request: tiny_http::Request, reply: &Reply, state: &State) {
+fn send(request: tiny_http::Request, reply: &Reply, state: &State, bytes: &mut Vec<u8>) {
     let headers = std::iter::once(("Content-Type", reply.content_type))
         .chain(reply.headers.iter().copied())
         .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
@@ -161,13 +169,14 @@ fn send(request: tiny_http::Request, reply: &Reply, state: &State) {
     )
     // A length and not chunks, whatever the size: the body is all there.
     .with_chunked_threshold(usize::MAX);
-    let mut bytes = Vec::with_capacity(HEAD_CAPACITY_BYTES + body.len());
+    bytes.clear();
+    bytes.reserve(HEAD_CAPACITY_BYTES + body.len());
     let is_head = *request.method() == Method::Head;
     let version = request.http_version().clone();
-    let written = response.raw_print(&mut bytes, version, request.headers(), is_head, None);
+    let written = response.raw_print(&mut *bytes, version, request.headers(), is_head, None);
     let mut writer = request.into_writer();
     let sent = written
-        .and_then(|()| writer.write_all(&bytes))
+        .and_then(|()| writer.write_all(bytes))
         .and_then(|()| writer.flush());
     if let Err(error) = sent {
         state

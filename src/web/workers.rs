@@ -23,8 +23,11 @@ const STACK_BYTES: usize = 512 * 1024;
 pub(crate) struct Workers<J> {
     pool: Mutex<Pool<J>>,
     more: Condvar,
-    handle: Box<dyn Fn(J) + Send + Sync>,
+    handle: Handle<J>,
 }
+
+/// What is done with a job, and the buffer that its thread keeps.
+type Handle<J> = Box<dyn Fn(J, &mut Vec<u8>) + Send + Sync>;
 
 struct Pool<J> {
     /// Never more than the threads that are on their way to it.
@@ -34,8 +37,8 @@ struct Pool<J> {
 }
 
 impl<J: Send + 'static> Workers<J> {
-    /// Workers that do `handle` with each job.
-    pub(crate) fn new(handle: impl Fn(J) + Send + Sync + 'static) -> Arc<Self> {
+    /// Workers that do `handle` with each job, and with a buffer that the thread keeps from one job to the next.
+    pub(crate) fn new(handle: impl Fn(J, &mut Vec<u8>) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             pool: Mutex::new(Pool {
                 jobs: VecDeque::new(),
@@ -72,11 +75,12 @@ impl<J: Send + 'static> Workers<J> {
 
     /// A worker's life.
     fn work(&self) {
+        let mut buffer = Vec::new();
         let mut pool = sync::lock(&self.pool);
         loop {
             if let Some(job) = pool.jobs.pop_front() {
                 drop(pool);
-                (self.handle)(job);
+                (self.handle)(job, &mut buffer);
                 pool = sync::lock(&self.pool);
             } else if pool.waiting < KEPT {
                 let until = Instant::now() + KEPT_FOR;
@@ -107,7 +111,7 @@ mod tests {
         // Each waits for all the others: with a thread too few none would end.
         let barrier = Arc::new(Barrier::new(JOBS));
         let (sender, receiver) = mpsc::channel();
-        let workers = Workers::new(move |number: usize| {
+        let workers = Workers::new(move |number: usize, _| {
             barrier.wait();
             sender.send(number).unwrap();
         });

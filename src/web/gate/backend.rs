@@ -16,8 +16,8 @@ use crate::sync;
 const KEPT: usize = 8;
 /// What the greeting may take on a machine that is busy with a test: the server loop answers it by itself.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
-/// Largest head of an answer; the server's own is some 300 bytes.
-const ANSWER_HEAD_LIMIT_BYTES: usize = 16 * 1024;
+/// Bytes read of an answer at a time; its head, some 300 bytes, has to fit.
+const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
 /// The server behind the gate.
 #[derive(Debug)]
@@ -35,17 +35,6 @@ pub(super) struct Carrier<'a> {
     end: SocketAddr,
     /// There until [`Carrier::done`] takes it.
     stream: Option<TcpStream>,
-}
-
-/// An answer's head.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct AnswerHead {
-    /// Status line and headers, without those that concern this connection only, and without the blank line.
-    pub(super) text: String,
-    /// Bytes of the body.
-    pub(super) length: usize,
-    /// Bytes of the body that came with the head.
-    pub(super) begun: Vec<u8>,
 }
 
 impl Backend {
@@ -92,19 +81,13 @@ impl Backend {
         self.visits.set(end, Carried::Greeting);
         let greeted = stream
             .write_all(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n")
-            .and_then(|()| read_answer_head(&mut stream));
-        match greeted {
-            Ok(answer) if answer.length == 0 => {
-                stream.set_read_timeout(None)?;
-                Ok(stream)
-            }
-            other => {
-                self.visits.forget(end);
-                Err(other
-                    .err()
-                    .unwrap_or_else(|| io::Error::other("unexpected greeting")))
-            }
+            .and_then(|()| read_answer(&mut stream, &mut Vec::new(), true, || false));
+        if let Err(error) = greeted {
+            self.visits.forget(end);
+            return Err(error);
         }
+        stream.set_read_timeout(None)?;
+        Ok(stream)
     }
 }
 
@@ -136,41 +119,68 @@ impl Drop for Carrier<'_> {
     }
 }
 
-/// Reads up to an answer's blank line.
-pub(super) fn read_answer_head(stream: &mut TcpStream) -> io::Result<AnswerHead> {
-    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut bytes = Vec::with_capacity(1024);
-    let mut chunk = [0; 4096];
+/// Reads an answer into `out`, its body too unless the request was HEAD, as the client is to get it: without the
+/// headers that concern the connection to the server, and with `Connection: close` when `closes` says so.
+pub(super) fn read_answer(
+    stream: &mut TcpStream,
+    out: &mut Vec<u8>,
+    has_body: bool,
+    closes: impl FnOnce() -> bool,
+) -> io::Result<()> {
+    out.clear();
+    let mut chunk = [0; ANSWER_CHUNK_BYTES];
+    let mut filled = 0;
     let end = loop {
-        let length = stream.read(&mut chunk)?;
+        let room = chunk.get_mut(filled..).unwrap_or_default();
+        let length = stream.read(room)?;
         if length == 0 {
+            // The connection ended, or the head is larger than any of the server's.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let searched = bytes.len();
-        bytes.extend(chunk.iter().take(length));
-        match super::head::end(&bytes, searched) {
-            Some(end) => break end,
-            None if bytes.len() > ANSWER_HEAD_LIMIT_BYTES => return Err(malformed()),
-            None => {}
+        let searched = filled;
+        filled += length;
+        let bytes = chunk.get(..filled).unwrap_or_default();
+        if let Some(end) = super::head::end(bytes, searched) {
+            break end;
         }
     };
-    let begun = bytes.split_off(end);
-    let text = String::from_utf8(bytes).map_err(|_| malformed())?;
-    let mut kept = String::with_capacity(text.len());
-    let mut length = 0;
-    for line in text.split("\r\n").filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().map_err(|_| malformed())?,
-            "connection" | "server" => continue,
-            _ => {}
-        }
-        kept.push_str(line);
-        kept.push_str("\r\n");
+    let (head, begun) = chunk
+        .get(..filled)
+        .and_then(|bytes| bytes.split_at_checked(end))
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let length = copy_head(head, out)?;
+    if closes() {
+        out.extend_from_slice(b"Connection: close\r\n");
     }
-    Ok(AnswerHead {
-        text: kept,
-        length,
-        begun,
-    })
+    out.extend_from_slice(b"\r\n");
+    if has_body {
+        out.reserve(length);
+        out.extend(begun.iter().take(length));
+        let missing = length.saturating_sub(begun.len());
+        if stream.take(missing as u64).read_to_end(out)? < missing {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// Appends status line and headers, less those that concern the server's connection and the blank line; the length
+/// of the body.
+fn copy_head(head: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let head = std::str::from_utf8(head).map_err(|_| malformed())?;
+    let mut length = 0;
+    for line in head.split("\r\n").filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().map_err(|_| malformed())?;
+        }
+        let is_of_the_connection =
+            name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("server");
+        if !is_of_the_connection {
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    Ok(length)
 }

@@ -3,14 +3,14 @@
 //! Must not know paths or parameters. The next head is looked at only when the last one is answered, so what a
 //! client sends ahead waits in its own socket.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::Gate;
 use super::admission::Place;
-use super::backend::{AnswerHead, Carrier, read_answer_head};
+use super::backend::{Carrier, read_answer};
 use super::head::{self, Head, Refusal};
 use super::visits::Visit;
 use super::wire::Wire;
@@ -81,6 +81,8 @@ impl Closed {
 /// Serves one connection to its end.
 pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &Place) -> Closed {
     let mut ahead: Vec<u8> = Vec::new();
+    // Kept for the connection's life: its size is that of the largest page.
+    let mut answer: Vec<u8> = Vec::new();
     loop {
         let bytes = match next_head(wire, &mut ahead) {
             Ok(Some(bytes)) => bytes,
@@ -105,7 +107,7 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
             }
         };
         place.busy();
-        let closes = match relay(gate, wire, peer, &head) {
+        let closes = match relay(gate, wire, peer, &head, &mut answer) {
             Ok(closes) => closes,
             Err(closed) => return closed,
         };
@@ -170,7 +172,13 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<Vec<u8>>
 }
 
 /// Passes the request on and the answer back; whether the connection ends with it.
-fn relay(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, head: &Head) -> Result<bool, Closed> {
+fn relay(
+    gate: &Gate,
+    wire: &mut dyn Wire,
+    peer: SocketAddr,
+    head: &Head,
+    answer: &mut Vec<u8>,
+) -> Result<bool, Closed> {
     let visit = Visit {
         peer,
         number: gate.next_number(),
@@ -187,31 +195,17 @@ fn relay(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, head: &Head) -> Res
             return Err(Closed::Failed);
         }
     };
-    let (answer, hung_up) = await_answer(gate, wire, &mut carrier, &visit)?;
-    let closes = head.closes || hung_up || gate.state.shutdown.is_set();
-    let text = if closes {
-        "Connection: close\r\n\r\n"
-    } else {
-        "\r\n"
-    };
-    let mut bytes = Vec::with_capacity(answer.text.len() + answer.length + text.len());
-    bytes.extend_from_slice(answer.text.as_bytes());
-    bytes.extend_from_slice(text.as_bytes());
-    let length = if head.has_no_answer_body {
-        0
-    } else {
-        answer.length
-    };
-    let missing = length.saturating_sub(answer.begun.len());
-    bytes.extend(answer.begun.iter().take(length));
-    let body = carrier
-        .stream()
-        .and_then(|stream| stream.take(missing as u64).read_to_end(&mut bytes));
-    if !body.is_ok_and(|read| read == missing) {
-        return Err(Closed::Failed);
-    }
+    let hung_up = await_answer(gate, wire, &mut carrier, &visit)?;
+    let mut closes = false;
+    let read = carrier.stream().and_then(|stream| {
+        read_answer(stream, answer, !head.has_no_answer_body, || {
+            closes = head.closes || hung_up || gate.state.shutdown.is_set();
+            closes
+        })
+    });
+    read.map_err(|_| Closed::Failed)?;
     carrier.done();
-    match wire.write_all(&bytes, Instant::now() + ANSWER_LIMIT) {
+    match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
@@ -219,14 +213,14 @@ fn relay(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, head: &Head) -> Res
     }
 }
 
-/// Waits for the answer's head, and for the client's end meanwhile; the second value says whether that came first.
-/// There is no limit of its own here: a probe has its deadline, and every other page answers at once.
+/// Waits for the answer's begin, and for the client's end meanwhile; whether that came first. There is no limit of its
+/// own here: a probe has its deadline, and every other page answers at once.
 fn await_answer(
     gate: &Gate,
     wire: &dyn Wire,
     carrier: &mut Carrier<'_>,
     visit: &Visit,
-) -> Result<(AnswerHead, bool), Closed> {
+) -> Result<bool, Closed> {
     let stream = carrier.stream().map_err(|_| Closed::Failed)?;
     let awaited = sys::wait_for_answer(stream.as_fd(), wire.socket().as_fd());
     let hung_up = awaited.map_err(|_| Closed::Failed)? == sys::Awaited::HangUp;
@@ -236,8 +230,7 @@ fn await_answer(
         visit.cancel.set();
         gate.state.lock.look_again();
     }
-    let answer = read_answer_head(stream).map_err(|_| Closed::Failed)?;
-    Ok((answer, hung_up))
+    Ok(hung_up)
 }
 
 /// Answers for the gate itself, and ends the connection.
