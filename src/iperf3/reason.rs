@@ -78,7 +78,7 @@ impl Reason {
         (
             Self::Interrupted,
             "interrupted",
-            "The server or the control connection went away during the test; iperf3 3.19 and later also close it \
+            "The server or the control connection went away during the test; servers of iperf3 3.21 also close it \
              when they refuse a password.",
         ),
         (

@@ -8,8 +8,9 @@
 #      the project's root, and leaves the binary where cargo would. For machines on which the others cannot work.
 #   2. cargo alone, for the musl target of this machine's own architecture: rustc brings musl and all else that
 #      linking takes. Crates that contain C need musl-gcc besides (Debian: musl-tools).
-#   3. cargo zigbuild, for each other target: zig is a C compiler and linker for all of them.
-# For 2 and 3 the target's standard library is fetched with rustup when it is not there.
+#   3. cargo with Rust's own linker, rust-lld, for each other target, as long as nothing contains C.
+#   4. cargo zigbuild, when something does: zig is a C compiler and linker for all of them.
+# For 2 to 4 the target's standard library is fetched with rustup when it is not there.
 set -eu
 
 readonly name=iperf3-exporter
@@ -46,6 +47,13 @@ build() {
         cargo build --release --target "$target" || give_up "cargo build failed for $target"
         return
     fi
+    if ! has_c; then
+        # Nothing to compile but Rust: the toolchain's own linker links for every target.
+        word=$(echo "$target" | tr 'a-z-' 'A-Z_')
+        env "CARGO_TARGET_${word}_LINKER=rust-lld" cargo build --release --target "$target" ||
+            give_up "cargo build failed for $target"
+        return
+    fi
     cargo zigbuild --version >/dev/null 2>&1 ||
         give_up "cargo-zigbuild and zig are needed for $target: cargo install cargo-zigbuild; pip install ziglang"
     cargo zigbuild --release --target "$target" || give_up "cargo zigbuild failed for $target"
@@ -69,10 +77,14 @@ cargo_suffices() {
         "$host_arch"-*-linux-musl*) ;;
         *) return 1 ;;
     esac
-    # The crate `cc` is what compiles C in a build, and it looks for musl-gcc for such a target.
-    if [ -f Cargo.lock ] && grep -q '^name = "cc"$' Cargo.lock; then
+    if has_c; then
         command -v musl-gcc >/dev/null 2>&1 || command -v "$host_arch-linux-musl-gcc" >/dev/null 2>&1
     fi
+}
+
+# Whether something is written in C: the crate `cc` compiles it, and looks for musl-gcc for such a target.
+has_c() {
+    [ -f Cargo.lock ] && grep -q '^name = "cc"$' Cargo.lock
 }
 
 # Says that $binary is static, ends the script when it is not. A static program names no interpreter, which
