@@ -240,20 +240,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
     };
     let mut given: Vec<&'static str> = Vec::new();
     let mut parser = lexopt::Parser::from_args(words);
-    loop {
-        let name = match parser.next() {
-            Ok(None) => break,
-            Ok(Some(lexopt::Arg::Long(name))) => name.to_owned(),
-            Ok(Some(lexopt::Arg::Short('h'))) => return Ok(Command::Print(help())),
-            Ok(Some(lexopt::Arg::Short(letter))) => {
-                return Err(Refusal::Unknown(format!("-{letter}")));
-            }
-            Ok(Some(lexopt::Arg::Value(word))) => {
-                return Err(Refusal::Unknown(word.to_string_lossy().into_owned()));
-            }
-            // A value for a flag that takes none: `--help=yes`, `-hx`.
-            Err(error) => return Err(Refusal::Unknown(error.to_string())),
-        };
+    while let Some(name) = next_name(&mut parser)? {
         let text: Option<fn() -> String> = match name.as_str() {
             "help" => Some(help),
             "version" => Some(version),
@@ -282,19 +269,41 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             .map_err(|word| Refusal::NotText(word.to_string_lossy().into_owned()))?;
         flag.put(&mut config, value)?;
     }
+    put_defaults(&mut config, &given)?;
+    if config.telemetry_path == config.probe_path {
+        return Err(Refusal::SamePath(config.probe_path));
+    }
+    Ok(Command::Run(Box::new(config)))
+}
+
+/// The name of the next flag, without dashes; none at the end.
+fn next_name(parser: &mut lexopt::Parser) -> Result<Option<String>, Refusal> {
+    match parser.next() {
+        Ok(None) => Ok(None),
+        Ok(Some(lexopt::Arg::Long(name))) => Ok(Some(name.to_owned())),
+        Ok(Some(lexopt::Arg::Short('h'))) => Ok(Some("help".to_owned())),
+        Ok(Some(lexopt::Arg::Short(letter))) => Err(Refusal::Unknown(format!("-{letter}"))),
+        Ok(Some(lexopt::Arg::Value(word))) => {
+            Err(Refusal::Unknown(word.to_string_lossy().into_owned()))
+        }
+        // A value for a flag that took none.
+        Err(error) => Err(Refusal::Unknown(error.to_string())),
+    }
+}
+
+/// Sets what was not given to its default, which the rows' own parsers read.
+fn put_defaults(config: &mut Config, given: &[&'static str]) -> Result<(), Refusal> {
     for flag in FLAGS {
+        // The short form takes the place of the default address.
         let listens = flag.id() == "web.listen-address" && given.contains(&"port");
         if let Some(default) = flag.default
             && !given.contains(&flag.id())
             && !listens
         {
-            flag.put(&mut config, default.to_owned())?;
+            flag.put(config, default.to_owned())?;
         }
     }
-    if config.telemetry_path == config.probe_path {
-        return Err(Refusal::SamePath(config.probe_path));
-    }
-    Ok(Command::Run(Box::new(config)))
+    Ok(())
 }
 
 impl Flag {

@@ -4,8 +4,7 @@
 //! - Threads that read the pipes: a grandchild that keeps a pipe open would keep the thread, and joining it
 //!   would hang the probe. Here poll(2) waits for both pipes with a timeout.
 //! - `Child::wait_with_output`: no deadline, no limit on the output.
-//! - A pidfd to learn of the child's end: Linux 5.3 and later only. The pipes' end tells in every usual case, and
-//!   a tick covers a grandchild that outlives the child and keeps them open.
+//! - A pidfd to learn of the child's end: Linux 5.3 and later only; the pipes' end tells, or else a tick.
 //! - Keeping the last bytes of too much output: a report that was cut is not a report.
 
 use std::io::{self, Read};

@@ -1,9 +1,8 @@
 //! iperf3's JSON becomes a [`Report`]: what was measured, in each direction, at the side that knows.
 //!
 //! Owns the crate `serde_json` and all that is odd in iperf3's output over its versions; must not know
-//! Prometheus. The oddities were measured on the runs in `tests/fixtures`; its README tells each. The rule for
-//! all of them: a number that iperf3 did not measure, or that cannot be true, is `None`; one that is wrong while
-//! the same report determines the right one exactly is put right; nothing is estimated.
+//! Prometheus. The oddities are in the README of `tests/fixtures`; the rule for all: a number that iperf3 did not
+//! measure, or that cannot be true, is `None`; a wrong one that the same report determines exactly is put right.
 //!
 //! A map and not derived structures: iperf3 repeats keys (`--bidir` up to 3.10, several streams up to 3.13), which
 //! a derived structure refuses and a map answers with the last one.

@@ -1,4 +1,6 @@
 //! Who may be connected: how many at a time, and who makes room.
+//!
+//! Must not know what a connection carries, beyond whether a request is in progress on it.
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,6 @@
 //! A client's bytes under a deadline, whatever carries them.
+//!
+//! Must not know HTTP.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
