@@ -117,7 +117,12 @@ fn run(config: Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => return complain(&format!("cannot listen on the loopback address: {error}")),
     };
-    let gate = Arc::new(web::gate::Gate::new(Arc::clone(&state), server.address));
+    let gone = sender.clone();
+    let gate = web::gate::Gate::new(Arc::clone(&state), server.address, move |error| {
+        // Fails only when `main` has ended already.
+        let _ = gone.send(End::LoopStopped(error));
+    });
+    let gate = Arc::new(gate);
     let server_state = Arc::clone(&state);
     let spawned = spawn("server", &sender, move || {
         let Err(error) = server.serve(&server_state);

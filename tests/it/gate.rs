@@ -36,6 +36,27 @@ fn with_descriptors(limit: u32, flags: &[&str]) -> Exporter {
     Exporter::spawn(command)
 }
 
+/// The port of the server behind the gate: it is in the kernel's table of listeners, for whoever looks.
+fn behind(exporter: &Exporter) -> u16 {
+    let (_, table) = crate::harness::run("ss", &["-Hltnp"], "");
+    let pid = format!("pid={},", exporter.pid());
+    let ports: Vec<u16> = table
+        .lines()
+        .filter(|line| line.contains(&pid))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .nth(3)?
+                .rsplit(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .filter(|port| *port != exporter.port())
+        .collect();
+    assert_eq!(ports.len(), 1, "{table}");
+    ports[0]
+}
+
 /// Reads until the answers in `stream` hold `count` status lines.
 fn read_answers(stream: &mut TcpStream, count: usize) -> String {
     let mut text = String::new();
@@ -402,24 +423,7 @@ fn few_descriptors_lower_the_number_of_connections_and_never_the_service() {
 fn nobody_reaches_the_server_behind_the_gate() {
     let exporter = Exporter::start::<&str>(&[]);
     assert_eq!(exporter.get("/health").code, 200);
-    // Its port is in the kernel's table of listeners, for whoever looks.
-    let (_, table) = crate::harness::run("ss", &["-Hltnp"], "");
-    let pid = format!("pid={},", exporter.pid());
-    let behind: Vec<u16> = table
-        .lines()
-        .filter(|line| line.contains(&pid))
-        .filter_map(|line| {
-            line.split_whitespace()
-                .nth(3)?
-                .rsplit(':')
-                .next()?
-                .parse()
-                .ok()
-        })
-        .filter(|port| *port != exporter.port())
-        .collect();
-    assert_eq!(behind.len(), 1, "{table}");
-    let mut stream = TcpStream::connect(("127.0.0.1", behind[0])).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", behind(&exporter))).unwrap();
     stream
         .write_all(
             b"GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n",
@@ -432,4 +436,69 @@ fn nobody_reaches_the_server_behind_the_gate() {
         exporter.metric("iperf3_exporter_duration_seconds_count"),
         0.0
     );
+}
+
+#[test]
+fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_deaf() {
+    let mut exporter = with_descriptors(64, &[]);
+    let port = behind(&exporter);
+    // What only a user of this machine can do: take every descriptor there, until tiny_http gives up.
+    let mut held = Vec::new();
+    wait_for("the server to be gone", || {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => {
+                held.push(stream);
+                false
+            }
+            Err(_) => true,
+        }
+    });
+    drop(held);
+    let status = loop {
+        // Two requests at a time: one of them needs a new connection to the server.
+        let clients: Vec<_> = (0..4)
+            .filter_map(|_| {
+                let mut stream = TcpStream::connect(("127.0.0.1", exporter.port())).ok()?;
+                stream
+                    .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+                    .ok()?;
+                Some(stream)
+            })
+            .collect();
+        if clients.is_empty() {
+            break exporter.wait();
+        }
+    };
+    assert_eq!(status.code(), Some(1), "{}", exporter.log());
+    assert!(
+        exporter.log().contains("msg=\"the server stopped\""),
+        "{}",
+        exporter.log()
+    );
+}
+
+#[test]
+fn a_burst_over_the_limit_gets_an_answer_each() {
+    let fake = endless();
+    let exporter = Exporter::start(&[fake.flag(), "--lock.timeout=1s".to_owned()]);
+    let mut streams: Vec<TcpStream> = (0..300)
+        .map(|number| {
+            let mut stream = connect(&exporter);
+            let request = format!(
+                "GET /probe?target=127.0.0.1:{} HTTP/1.1\r\nHost: a\r\nX-Prometheus-Scrape-Timeout-Seconds: 8\r\n\r\n",
+                number + 1
+            );
+            let _ = stream.write_all(request.as_bytes());
+            stream
+        })
+        .collect();
+    for stream in &mut streams {
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).expect("an answer");
+        let first = String::from_utf8_lossy(&first).into_owned();
+        assert!(
+            first == "HTTP/1.1 200" || first == "HTTP/1.1 503",
+            "{first}"
+        );
+    }
 }

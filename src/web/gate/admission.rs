@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Closed;
-use crate::sync;
+use crate::{sync, sys};
 
 /// Most connections at a time: Prometheus keeps one or two for each of its jobs. Each has a thread of its own.
 const CONNECTIONS_LIMIT: usize = 256;
@@ -19,12 +19,19 @@ const DESCRIPTORS_A_CONNECTION: u64 = 4;
 /// Listeners, standard streams, a child's pipes, `/proc`, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
+/// How long a new connection waits for the one that makes room: its thread only has to wake up.
+const MAKING_ROOM: Duration = Duration::from_secs(1);
+
+/// A connection without a request is left alone this long: a client that has just connected, or just read an answer,
+/// has its next request on its way.
+const REQUEST_ON_ITS_WAY: Duration = Duration::from_millis(100);
+
 /// The open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
     open: Mutex<Open>,
-    /// Told when a request in progress is over.
+    /// Told when a request in progress is over, and when a connection has ended.
     over: Condvar,
 }
 
@@ -39,7 +46,19 @@ struct Entry {
     socket: Arc<TcpStream>,
     /// Since when there is no request in progress; none while there is one.
     idle_since: Option<Instant>,
-    evicted: Arc<AtomicBool>,
+    /// It has made room, and its thread is on its way out.
+    is_evicted: bool,
+}
+
+impl Entry {
+    /// Whether it can make room: it has no request in progress, and none that lies unread in its socket.
+    fn can_go(&self) -> bool {
+        let unread = || {
+            sys::readable(&[self.socket.as_fd()], Duration::ZERO)
+                .is_ok_and(|ready| ready.contains(&true))
+        };
+        self.idle_since.is_some() && !self.is_evicted && !unread()
+    }
 }
 
 /// A connection's place, until it is dropped.
@@ -47,7 +66,6 @@ struct Entry {
 pub(super) struct Place {
     admission: Arc<Admission>,
     number: u64,
-    evicted: Arc<AtomicBool>,
 }
 
 impl Admission {
@@ -78,52 +96,70 @@ impl Admission {
         }
     }
 
-    /// Gives the connection a place: the one of who has waited longest without a request, when all are taken. None
-    /// when every connection has one in progress.
+    /// Gives the connection a place: that of the one that has waited longest without a request, when all are taken.
+    /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
+    /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
+        let until = Instant::now() + MAKING_ROOM;
         let mut open = sync::lock(&self.open);
-        if open.connections.len() >= self.most {
-            let (_, number) = open
-                .connections
-                .iter()
-                .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
-                .min()?;
-            let entry = open.connections.remove(&number)?;
-            entry.evicted.store(true, Ordering::Release);
-            // Its thread wakes and ends; its descriptor goes with it.
-            let _ = entry.socket.shutdown(Shutdown::Both);
+        while open.connections.len() >= self.most {
+            let mut look_at = until;
+            if !open.connections.values().any(|entry| entry.is_evicted) {
+                let (idle_since, goes) = open
+                    .connections
+                    .values_mut()
+                    .filter(|entry| entry.can_go())
+                    .filter_map(|entry| Some((entry.idle_since?, entry)))
+                    .min_by_key(|(idle_since, _)| *idle_since)?;
+                let old_enough = idle_since + REQUEST_ON_ITS_WAY;
+                if Instant::now() >= old_enough {
+                    goes.is_evicted = true;
+                    // Its thread wakes and ends; one that has just read a request can still say no.
+                    let _ = goes.socket.shutdown(Shutdown::Read);
+                } else {
+                    look_at = old_enough.min(until);
+                }
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            open = sync::wait_until(&self.over, open, look_at);
         }
         let number = open.next;
         open.next += 1;
-        let evicted = Arc::new(AtomicBool::new(false));
         open.connections.insert(
             number,
             Entry {
                 socket: Arc::clone(socket),
                 idle_since: Some(Instant::now()),
-                evicted: Arc::clone(&evicted),
+                is_evicted: false,
             },
         );
         drop(open);
         Some(Place {
             admission: Arc::clone(self),
             number,
-            evicted,
         })
     }
 
-    fn set_idle(&self, number: u64, idle_since: Option<Instant>) {
-        if let Some(entry) = sync::lock(&self.open).connections.get_mut(&number) {
-            entry.idle_since = idle_since;
-            self.over.notify_all();
-        }
+    /// Changes a connection's entry, unless it has made room; whether it has not.
+    fn set_idle(&self, number: u64, idle_since: Option<Instant>) -> bool {
+        let mut open = sync::lock(&self.open);
+        let entry = open.connections.get_mut(&number);
+        let Some(entry) = entry.filter(|entry| !entry.is_evicted) else {
+            return false;
+        };
+        entry.idle_since = idle_since;
+        drop(open);
+        self.over.notify_all();
+        true
     }
 }
 
 impl Place {
-    /// A request is in progress: this connection does not make room.
-    pub(super) fn busy(&self) {
-        self.admission.set_idle(self.number, None);
+    /// A request is in progress: this connection does not make room. False when it already has.
+    pub(super) fn busy(&self) -> bool {
+        self.admission.set_idle(self.number, None)
     }
 
     /// The request is answered.
@@ -133,10 +169,10 @@ impl Place {
 
     /// Why the connection ended, if it was the gate that ended it.
     pub(super) fn reason_or(&self, otherwise: Closed) -> Closed {
-        if self.evicted.load(Ordering::Acquire) {
-            Closed::MadeRoom
-        } else {
-            otherwise
+        let open = sync::lock(&self.admission.open);
+        match open.connections.get(&self.number) {
+            Some(entry) if entry.is_evicted => Closed::MadeRoom,
+            _ => otherwise,
         }
     }
 }

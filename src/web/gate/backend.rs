@@ -20,16 +20,16 @@ const GREETING_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
 /// The server behind the gate.
-#[derive(Debug)]
 pub(super) struct Backend {
     server: SocketAddr,
     visits: Arc<Visits>,
     kept: Mutex<Vec<TcpStream>>,
     handing_over: Mutex<()>,
+    /// Called when the server's port is gone: `tiny_http` does not open it again.
+    on_gone: Box<dyn Fn(io::Error) + Send + Sync>,
 }
 
 /// One connection, for one request. Dropped before its answer was read to the end, it is closed.
-#[derive(Debug)]
 pub(super) struct Carrier<'a> {
     backend: &'a Backend,
     end: SocketAddr,
@@ -38,12 +38,17 @@ pub(super) struct Carrier<'a> {
 }
 
 impl Backend {
-    pub(super) fn new(server: SocketAddr, visits: Arc<Visits>) -> Self {
+    pub(super) fn new(
+        server: SocketAddr,
+        visits: Arc<Visits>,
+        on_gone: impl Fn(io::Error) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             server,
             visits,
             kept: Mutex::default(),
             handing_over: Mutex::default(),
+            on_gone: Box::new(on_gone),
         }
     }
 
@@ -74,7 +79,11 @@ impl Backend {
 
     fn connect(&self) -> io::Result<TcpStream> {
         let _alone = sync::lock(&self.handing_over);
-        let mut stream = TcpStream::connect(self.server)?;
+        let mut stream = TcpStream::connect(self.server).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                (self.on_gone)(io::ErrorKind::ConnectionRefused.into());
+            }
+        })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(GREETING_LIMIT))?;
         let end = stream.local_addr()?;

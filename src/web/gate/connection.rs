@@ -106,7 +106,10 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
                 return Closed::Refused;
             }
         };
-        place.busy();
+        if !place.busy() {
+            refuse(wire, 503, "too many connections, try again later");
+            return Closed::MadeRoom;
+        }
         let closes = match relay(gate, wire, peer, &head, &mut answer) {
             Ok(closes) => closes,
             Err(closed) => return closed,
@@ -186,14 +189,7 @@ fn relay(
     };
     let mut carrier = match gate.backend.pass_on(&head.rewritten, &visit) {
         Ok(carrier) => carrier,
-        Err(error) => {
-            gate.state.log.error(
-                "the server behind the gate does not answer",
-                &[("error", &error)],
-            );
-            refuse(wire, 503, "overloaded, try again later");
-            return Err(Closed::Failed);
-        }
+        Err(error) => return Err(fail(gate, wire, &error)),
     };
     let hung_up = await_answer(gate, wire, &mut carrier, &visit)?;
     let mut closes = false;
@@ -203,7 +199,9 @@ fn relay(
             closes
         })
     });
-    read.map_err(|_| Closed::Failed)?;
+    if let Err(error) = read {
+        return Err(fail(gate, wire, &error));
+    }
     carrier.done();
     match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
         Ok(()) if hung_up => Err(Closed::HungUp),
@@ -211,6 +209,16 @@ fn relay(
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
         Err(_) => Err(Closed::HungUp),
     }
+}
+
+/// The server behind the gate did not answer: says so to the client and, seldom, to the log.
+fn fail(gate: &Gate, wire: &mut dyn Wire, error: &io::Error) -> Closed {
+    gate.state.log.warn_seldom(
+        "the server behind the gate does not answer",
+        &[("error", error)],
+    );
+    refuse(wire, 503, "overloaded, try again later");
+    Closed::Failed
 }
 
 /// Waits for the answer's begin, and for the client's end meanwhile; whether that came first. There is no limit of its

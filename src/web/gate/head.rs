@@ -97,6 +97,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
             }
             "content-length" if value.bytes().all(|b| b == b'0') => {}
             "content-length" | "transfer-encoding" => return Err(Refusal::HasBody),
+            // The server behind the gate ends a connection without a word at a header that is not ASCII.
+            known if PASSED_ON.contains(&known) && !value.is_ascii() => {
+                return Err(Refusal::Malformed);
+            }
             known if PASSED_ON.contains(&known) => {
                 let _ = write!(rewritten, "{name}: {value}\r\n");
             }
@@ -262,6 +266,10 @@ mod tests {
             ("GET / FTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
             ("GET é HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
             ("\r\n\r\n", Refusal::Malformed),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic é\r\n\r\n",
+                Refusal::Malformed,
+            ),
         ] {
             assert_eq!(rewritten(text), Err(refusal), "{text:?}");
         }

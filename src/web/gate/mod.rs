@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -32,7 +32,6 @@ const CONNECTION_STACK_BYTES: usize = 128 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gate.
-#[derive(Debug)]
 pub(crate) struct Gate {
     state: Arc<State>,
     backend: Backend,
@@ -41,10 +40,14 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate before the server at `server`.
-    pub(crate) fn new(state: Arc<State>, server: SocketAddr) -> Self {
+    /// A gate before the server at `server`; `on_gone` is called when that can be reached no more.
+    pub(crate) fn new(
+        state: Arc<State>,
+        server: SocketAddr,
+        on_gone: impl Fn(io::Error) + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            backend: Backend::new(server, Arc::clone(&state.visits)),
+            backend: Backend::new(server, Arc::clone(&state.visits), on_gone),
             state,
             next_number: Mutex::default(),
         }
@@ -99,6 +102,9 @@ impl Gate {
             .warn("connection refused", &[("client", &peer), ("cause", cause)]);
         let _ = socket.set_nonblocking(true);
         let _ = io::Write::write_all(&mut &**socket, connection::NO_ROOM);
+        // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.
+        let _ = socket.shutdown(Shutdown::Write);
+        let _ = io::Read::read(&mut &**socket, &mut [0; head::LIMIT_BYTES]);
         self.count(Closed::NoRoom);
     }
 
