@@ -142,12 +142,12 @@ impl Binary {
 
     /// A probe has run it, or could not: so that what is known of it stays true without asking.
     pub(crate) fn note_run(&self, result: Result<(), &io::Error>) {
-        let Ok(identity) = self.identify() else {
-            return;
-        };
         if let Err(error) = result {
-            let unusable = Unusable::Broken(identity.path.clone(), error.to_string());
-            return self.learn(identity, Err(unusable));
+            if let Ok(identity) = self.identify() {
+                let unusable = Unusable::Broken(identity.path.clone(), error.to_string());
+                self.learn(identity, Err(unusable));
+            }
+            return;
         }
         let mut known = sync::lock(&self.known);
         if known.as_ref().is_some_and(|known| known.version.is_err()) {

@@ -53,10 +53,7 @@ struct Entry {
 impl Entry {
     /// Whether it can make room: it has no request in progress, and none that lies unread in its socket.
     fn can_go(&self) -> bool {
-        let unread = || {
-            sys::readable(&[self.socket.as_fd()], Duration::ZERO)
-                .is_ok_and(|ready| ready.contains(&true))
-        };
+        let unread = || sys::is_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false);
         self.idle_since.is_some() && !self.is_evicted && !unread()
     }
 }

@@ -23,7 +23,8 @@ const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 pub(super) struct Backend {
     server: SocketAddr,
     visits: Arc<Visits>,
-    kept: Mutex<Vec<TcpStream>>,
+    /// Each with its address at the gate's end.
+    kept: Mutex<Vec<(TcpStream, SocketAddr)>>,
     handing_over: Mutex<()>,
     /// Called when the server's port is gone: `tiny_http` does not open it again.
     on_gone: Box<dyn Fn(io::Error) + Send + Sync>,
@@ -55,11 +56,10 @@ impl Backend {
     /// Passes a request on; the answer is to be read from the carrier.
     pub(super) fn pass_on(&self, head: &[u8], visit: &Visit) -> io::Result<Carrier<'_>> {
         let kept = sync::lock(&self.kept).pop();
-        let stream = match kept {
-            Some(stream) => stream,
+        let (stream, end) = match kept {
+            Some(kept) => kept,
             None => self.connect()?,
         };
-        let end = stream.local_addr()?;
         self.visits.set(end, Carried::Visit(visit.clone()));
         let mut carrier = Carrier {
             backend: self,
@@ -72,12 +72,12 @@ impl Backend {
 
     /// Makes a first connection and keeps it: shows at the start that the server can be reached.
     pub(super) fn try_way(&self) -> io::Result<()> {
-        let stream = self.connect()?;
-        sync::lock(&self.kept).push(stream);
+        let kept = self.connect()?;
+        sync::lock(&self.kept).push(kept);
         Ok(())
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let _alone = sync::lock(&self.handing_over);
         let mut stream = TcpStream::connect(self.server).inspect_err(|error| {
             if error.kind() == io::ErrorKind::ConnectionRefused {
@@ -96,7 +96,7 @@ impl Backend {
             return Err(error);
         }
         stream.set_read_timeout(None)?;
-        Ok(stream)
+        Ok((stream, end))
     }
 }
 
@@ -115,7 +115,7 @@ impl Carrier<'_> {
             && let Some(stream) = self.stream.take()
         {
             self.backend.visits.set(self.end, Carried::Greeting);
-            kept.push(stream);
+            kept.push((stream, self.end));
         }
     }
 }

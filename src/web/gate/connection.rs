@@ -84,8 +84,8 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
     // Kept for the connection's life: its size is that of the largest page.
     let mut answer: Vec<u8> = Vec::new();
     loop {
-        let bytes = match next_head(wire, &mut ahead) {
-            Ok(Some(bytes)) => bytes,
+        let end = match next_head(wire, &mut ahead) {
+            Ok(Some(end)) => end,
             Ok(None) | Err(Stop::Gone) => return place.reason_or(Closed::Done),
             Err(Stop::Idle) => return Closed::Idle,
             Err(Stop::SlowHead) => {
@@ -98,7 +98,9 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
                 return Closed::Refused;
             }
         };
-        let head = match head::parse(&bytes) {
+        let parsed = head::parse(ahead.get(..end).unwrap_or_default());
+        ahead.drain(..end);
+        let head = match parsed {
             Ok(head) => head,
             Err(refusal) => {
                 let (code, line) = refusal.answer();
@@ -129,9 +131,9 @@ enum Stop {
     Gone,
 }
 
-/// The next complete head; none when the client closed the connection between two requests. `ahead` has what came
-/// behind the last one.
-fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Stop> {
+/// The length of the next complete head in `ahead`, which has what came behind the last one; none when the client
+/// closed the connection between two requests.
+fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
     let mut chunk = [0; 2048];
     let limit = if ahead.is_empty() {
         IDLE_LIMIT
@@ -150,8 +152,7 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<Vec<u8>>
             return Err(Stop::Refused(Refusal::TooLarge));
         }
         if let Some(end) = end {
-            let rest = ahead.split_off(end);
-            return Ok(Some(std::mem::replace(ahead, rest)));
+            return Ok(Some(end));
         }
         match wire.read(&mut chunk, until) {
             Ok(0) if ahead.is_empty() => return Ok(None),

@@ -62,7 +62,7 @@ impl Wire for Plain {
 pub(super) fn wait_readable(socket: &TcpStream, until: Instant) -> io::Result<()> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        if sys::readable(&[socket.as_fd()], left)?.contains(&true) {
+        if sys::is_readable(socket.as_fd(), left)? {
             return Ok(());
         }
         if left.is_zero() {
