@@ -268,7 +268,9 @@ impl Output {
 fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
     let Some(open) = pipe else { return };
     match open.read(chunk) {
-        Ok(length) if length > 0 => text.extend(chunk.iter().take(length)),
+        Ok(length) if length > 0 => {
+            text.extend_from_slice(chunk.get(..length).unwrap_or_default());
+        }
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
         Ok(_) | Err(_) => *pipe = None,
     }

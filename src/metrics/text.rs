@@ -114,6 +114,10 @@ impl Text {
 
 /// Backslash and line feed are escaped in both, the quote in label values only.
 fn push_escaped(text: &mut String, value: &str, is_label: bool) {
+    let is_special = |c: char| matches!(c, '\\' | '\n') || (is_label && c == '"');
+    if !value.contains(is_special) {
+        return text.push_str(value);
+    }
     for c in value.chars() {
         match c {
             '\\' => text.push_str("\\\\"),

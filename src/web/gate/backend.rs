@@ -164,7 +164,7 @@ pub(super) fn read_answer(
     out.extend_from_slice(b"\r\n");
     if has_body {
         out.reserve(length);
-        out.extend(begun.iter().take(length));
+        out.extend_from_slice(begun.get(..length).unwrap_or(begun));
         let missing = length.saturating_sub(begun.len());
         if stream.take(missing as u64).read_to_end(out)? < missing {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -161,7 +161,7 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, 
                 if ahead.is_empty() {
                     until = Instant::now() + HEAD_LIMIT;
                 }
-                ahead.extend(chunk.iter().take(length));
+                ahead.extend_from_slice(chunk.get(..length).unwrap_or_default());
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(if ahead.is_empty() {
