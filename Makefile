@@ -49,7 +49,7 @@ lint:
 
 # A test that needs one of these and does not find it fails: a run without them would read as more than it is.
 tools:
-	@sh tests/scripts/need.sh iperf3 prometheus promtool
+	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip openssl ss unshare
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)

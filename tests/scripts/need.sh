@@ -86,6 +86,11 @@ package_of() {
         zypper:iperf3) echo iperf ;;
         dnf:shellcheck | zypper:shellcheck) echo ShellCheck ;;
         *:systemd-analyze) echo systemd ;;
+        dnf:ss | dnf:ip) echo iproute ;;
+        opkg:ip) echo ip-full ;;
+        opkg:ss) echo ss ;;
+        *:ss | *:ip) echo iproute2 ;;
+        *:unshare) echo util-linux ;;
         *) echo "$1" ;;
     esac
 }
