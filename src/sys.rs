@@ -102,8 +102,8 @@ pub(crate) fn raise_descriptor_limit() -> Option<u64> {
 
 /// Switches Nagle's algorithm off on a listener; on Linux, tcp(7), accepted connections inherit it.
 ///
-/// An answer leaves `tiny_http` in several pieces, and with Nagle's algorithm each would wait for the other end's
-/// delayed acknowledgement of the one before: 40 ms an answer, measured.
+/// Where an answer leaves in more than one piece, as `tiny_http`'s own refusals do, each would wait with Nagle's
+/// algorithm for the other end's delayed acknowledgement of the one before: 40 ms an answer, measured.
 pub(crate) fn set_nodelay(listener: &TcpListener) -> io::Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(listener, true).map_err(io::Error::from)
 }
