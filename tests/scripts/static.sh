@@ -6,10 +6,13 @@
 # Takes the first of these ways that it can:
 #   1. STATIC_BUILD, when set: a command, split at blanks, that is called with TARGET as its last argument, in
 #      the project's root, and leaves the binary where cargo would. For machines on which the others cannot work.
-#   2. cargo alone, for the musl target of this machine's own architecture: rustc brings musl and all else that
-#      linking takes. Crates that contain C need musl-gcc besides (Debian: musl-tools).
-#   3. cargo with Rust's own linker, rust-lld, for each other target, as long as nothing contains C.
-#   4. cargo zigbuild, when something does: zig is a C compiler and linker for all of them.
+#   2. cargo with Rust's own linker, rust-lld, for every target: rustc brings musl and all else that linking takes,
+#      and lld makes a file that is 90 kB smaller. The C in the crate ring, which TLS needs, is compiled by musl-gcc
+#      (Debian: musl-tools) for this machine's own architecture, or by clang: ring's C takes no headers of the
+#      target's, so that one clang is enough for all of them. Without C, not even clang is needed.
+#   3. cargo alone, for this machine's own architecture, when there is no rust-lld, as in some distributions.
+#   4. cargo zigbuild, when there is no clang: zig is a C compiler and linker for all of them.
+# CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves TLS out, and all C with it.
 # For 2 to 4 the target's standard library is fetched with rustup when it is not there.
 set -eu
 
@@ -43,20 +46,31 @@ give_up() {
 build() {
     command -v rustc >/dev/null 2>&1 || give_up "no rustc here: see https://rustup.rs"
     need_standard_library
-    if cargo_suffices; then
-        cargo build --release --target "$target" || give_up "cargo build failed for $target"
-        return
+    subcommand=build
+    if has_c && ! has_compiler; then
+        if command -v clang >/dev/null 2>&1; then
+            # Under the name by which the crate `cc` looks for the compiler of one target.
+            export "CC_$(echo "$target" | tr - _)=clang"
+        else
+            cargo zigbuild --version >/dev/null 2>&1 || give_up "a C compiler for $target is needed: clang, \
+or cargo-zigbuild and zig (cargo install cargo-zigbuild; pip install ziglang)"
+            subcommand=zigbuild
+        fi
     fi
-    if ! has_c; then
-        # Nothing to compile but Rust: the toolchain's own linker links for every target.
+    if [ "$subcommand" = build ] && { has_lld || ! is_own; }; then
         word=$(echo "$target" | tr 'a-z-' 'A-Z_')
-        env "CARGO_TARGET_${word}_LINKER=rust-lld" cargo build --release --target "$target" ||
-            give_up "cargo build failed for $target"
-        return
+        export "CARGO_TARGET_${word}_LINKER=rust-lld"
+        # One copy of functions that are alike.
+        flags="-Clink-arg=--icf=all"
+        # Relocations in a few bytes: musl's start code reads them since 1.2.4, and Rust 1.93 brings 1.2.5.
+        if [ "$(rustc -V | sed 's/^rustc 1\.\([0-9]*\).*/\1/')" -ge 93 ]; then
+            flags="$flags -Clink-arg=--pack-dyn-relocs=relr"
+        fi
+        export "CARGO_TARGET_${word}_RUSTFLAGS=$flags"
     fi
-    cargo zigbuild --version >/dev/null 2>&1 ||
-        give_up "cargo-zigbuild and zig are needed for $target: cargo install cargo-zigbuild; pip install ziglang"
-    cargo zigbuild --release --target "$target" || give_up "cargo zigbuild failed for $target"
+    # shellcheck disable=SC2086 # several words
+    cargo "$subcommand" --release --target "$target" ${CARGO_FLAGS:-} ||
+        give_up "cargo $subcommand failed for $target"
 }
 
 need_standard_library() {
@@ -70,21 +84,33 @@ install your distribution's package of it, or rustup (https://rustup.rs)"
 above); STATIC_BUILD=command takes another way to build it"
 }
 
-# Whether cargo and rustc link $target here without help.
-cargo_suffices() {
+# Whether $target is the musl target of this machine's architecture: cargo and rustc link that without help.
+is_own() {
     host_arch=$(rustc -vV | sed -n 's/^host: \([^-]*\)-.*-linux-.*/\1/p')
     case $target in
         "$host_arch"-*-linux-musl*) ;;
         *) return 1 ;;
     esac
-    if has_c; then
-        command -v musl-gcc >/dev/null 2>&1 || command -v "$host_arch-linux-musl-gcc" >/dev/null 2>&1
-    fi
 }
 
-# Whether something is written in C: the crate `cc` compiles it, and looks for musl-gcc for such a target.
+# Whether the toolchain has a linker of its own.
+has_lld() {
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    [ -x "$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-lld" ]
+}
+
+# Whether something is written in C, which the crate `cc` compiles then.
 has_c() {
-    [ -f Cargo.lock ] && grep -q '^name = "cc"$' Cargo.lock
+    # shellcheck disable=SC2086 # several words
+    cargo tree --quiet --target "$target" --edges normal,build --prefix none ${CARGO_FLAGS:-} | grep -q '^cc v'
+}
+
+# Whether the crate `cc` finds a C compiler for $target by itself: one that was set, or musl's for this machine.
+has_compiler() {
+    eval "set_compiler=\${CC_$(echo "$target" | tr - _):-}"
+    [ -z "$set_compiler" ] || return 0
+    is_own || return 1
+    command -v musl-gcc >/dev/null 2>&1 || command -v "$host_arch-linux-musl-gcc" >/dev/null 2>&1
 }
 
 # Says that $binary is static, ends the script when it is not. A static program names no interpreter, which
