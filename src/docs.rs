@@ -28,11 +28,16 @@ fn flags() -> String {
         let names: Vec<String> = flag
             .names
             .iter()
-            .map(|name| format!("`--{name}`"))
+            .map(|name| match flag.value {
+                Some(_) => format!("`--{name}`"),
+                None => format!("`--[no-]{name}`"),
+            })
             .collect();
-        let default = flag
-            .default
-            .map_or(String::new(), |value| format!("`{value}`"));
+        let default = match (flag.value, flag.default) {
+            (None, Some(_)) => "off".to_owned(),
+            (Some(_), Some(value)) => format!("`{value}`"),
+            (_, None) => String::new(),
+        };
         let repeat = if flag.repeatable {
             " May be repeated."
         } else {

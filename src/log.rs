@@ -1,17 +1,24 @@
 //! The log: one line an event on standard error, as logfmt or JSON.
 //!
 //! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
-//! good: a line that cannot be written is lost, since there is nowhere left to say so.
+//! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::{json, sync, time_text};
+use crate::{json, sync, sys, time_text};
 
-/// Least time between two lines of what a client could repeat without end.
+/// Least time between two lines with one message of what a client could repeat without end.
 const SELDOM: Duration = Duration::from_secs(10);
+/// How long a line waits for room, unless the line before it was lost: a reader that is only slow gets everything,
+/// and one that has stopped costs the exporter this time once.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// What the first line after lost ones is preceded by.
+const LOST: &str = "log lines were lost, standard error had no room for them";
 
 /// How much a line matters, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,8 +74,19 @@ pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
 pub(crate) struct Log {
     level: Level,
     format: Format,
-    /// When [`Log::warn_seldom`] last wrote a line.
-    last_seldom: Mutex<Option<Instant>>,
+    /// When [`Log::warn_seldom`] last wrote each of its messages, of which there are as many as places that call it.
+    last_seldom: Mutex<BTreeMap<&'static str, Instant>>,
+    /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
+    output: Mutex<Output>,
+}
+
+/// What a line has to know of those before it.
+#[derive(Debug, Default)]
+struct Output {
+    /// Lines that were lost, wholly or in part, since it was last told.
+    lost: u64,
+    /// The last line ends somewhere in its middle.
+    is_cut: bool,
 }
 
 impl Log {
@@ -78,6 +96,7 @@ impl Log {
             level,
             format,
             last_seldom: Mutex::default(),
+            output: Mutex::default(),
         }
     }
 
@@ -97,11 +116,12 @@ impl Log {
     }
 
     /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
-    pub(crate) fn warn_seldom(&self, message: &str, fields: &[Field<'_>]) {
+    pub(crate) fn warn_seldom(&self, message: &'static str, fields: &[Field<'_>]) {
         let mut last = sync::lock(&self.last_seldom);
         let now = Instant::now();
-        if last.is_none_or(|last| now - last >= SELDOM) {
-            *last = Some(now);
+        let is_due = last.get(message).is_none_or(|last| now - *last >= SELDOM);
+        if is_due {
+            last.insert(message, now);
             drop(last);
             self.warn(message, fields);
         }
@@ -116,9 +136,51 @@ impl Log {
         if level < self.level {
             return;
         }
-        let line = render(self.format, SystemTime::now(), level, message, fields);
-        // One write a line: lines of several threads do not mix.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        let now = SystemTime::now();
+        let line = render(self.format, now, level, message, fields);
+        let lost = |count: u64| {
+            // Of a level that is not dropped.
+            let level = Level::Warn.max(self.level);
+            render(self.format, now, level, LOST, &[("lines", &count)])
+        };
+        // Not through the lock of `std::io::Stderr`, whose holders may block.
+        sync::lock(&self.output).put(std::io::stderr().as_fd(), &line, lost);
+    }
+}
+
+impl Output {
+    /// Writes `line` as far as `fd` takes it without blocking, with what `lost` says before it when lines were lost.
+    /// In one write, unless it is longer than a pipe takes in one piece, or goes to a terminal.
+    fn put(&mut self, fd: BorrowedFd<'_>, line: &str, lost: impl Fn(u64) -> String) {
+        let mut told = 0;
+        let mut until = Instant::now() + PATIENCE;
+        let mut text = Cow::Borrowed(line);
+        if self.lost > 0 {
+            until -= PATIENCE;
+            let end = if self.is_cut { "\n" } else { "" };
+            let before = format!("{end}{}", lost(self.lost));
+            told = before.len();
+            text = Cow::Owned(before + line);
+        }
+        let mut left = text.as_bytes();
+        while !left.is_empty() {
+            // An error is no reason to give up on the next line: a disk may have room again.
+            let patience = until.saturating_duration_since(Instant::now());
+            match sys::write_what_fits(fd, left, patience) {
+                Ok(written) if written > 0 => left = left.get(written..).unwrap_or_default(),
+                _ => break,
+            }
+        }
+        let written = text.len() - left.len();
+        if written > 0 {
+            self.is_cut = written != told && !left.is_empty();
+        }
+        if written >= told {
+            self.lost = 0;
+        }
+        if !left.is_empty() {
+            self.lost = self.lost.saturating_add(1);
+        }
     }
 }
 
@@ -174,7 +236,9 @@ fn push_logfmt(line: &mut String, key: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Level, render};
+    use super::{Format, Level, Output, render};
+    use std::io::{PipeReader, Read as _};
+    use std::os::fd::AsFd as _;
     use std::time::{Duration, SystemTime};
 
     fn rendered(format: Format) -> String {
@@ -205,5 +269,86 @@ mod tests {
              \"target\":\"foo.server\",\"seconds\":\"1.5\",\
              \"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
         );
+    }
+
+    fn told(count: u64) -> String {
+        format!("lost {count}\n")
+    }
+
+    /// What is in the pipe now; its other end has to be written to no more.
+    fn rest(mut reader: PipeReader) -> String {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Lines until one is lost; how many there were before it.
+    fn fill(output: &mut Output, writer: &std::io::PipeWriter, line: &str) -> usize {
+        let mut count = 0;
+        while output.lost == 0 {
+            output.put(writer.as_fd(), line, told);
+            count += 1;
+        }
+        count - 1
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_lost_and_counted_and_told_before_the_next_one() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut output = Output::default();
+        let line = format!("{:0>99}\n", "");
+        let count = fill(&mut output, &writer, &line);
+        for _ in 0..4 {
+            output.put(writer.as_fd(), &line, told);
+        }
+        assert_eq!(output.lost, 5);
+        let mut before = vec![0; count * line.len()];
+        reader.read_exact(&mut before).unwrap();
+        assert_eq!(String::from_utf8(before).unwrap(), line.repeat(count));
+        output.put(writer.as_fd(), "again\n", told);
+        output.put(writer.as_fd(), "and again\n", told);
+        drop(writer);
+        assert_eq!(rest(reader), "lost 5\nagain\nand again\n");
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_the_room_is_cut_and_ended_before_the_next_one() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut output = Output::default();
+        // More than any pipe has.
+        let line = format!("{}\n", "x".repeat(4 << 20));
+        assert_eq!(fill(&mut output, &writer, &line), 0);
+        assert!(output.is_cut);
+        output.put(writer.as_fd(), "lost\n", told);
+        assert_eq!(output.lost, 2);
+        // A reader that takes all there is leaves room.
+        let mut all = vec![0; 4 << 20];
+        let length = reader.read(&mut all).unwrap();
+        assert!(all.iter().take(length).all(|byte| *byte == b'x'));
+        output.put(writer.as_fd(), "again\n", told);
+        drop(writer);
+        assert_eq!(rest(reader), "\nlost 2\nagain\n");
+    }
+
+    #[test]
+    fn a_long_line_that_fits_is_whole() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut output = Output::default();
+        let line = format!("{}\n", "x".repeat(20_000));
+        output.put(writer.as_fd(), &line, told);
+        drop(writer);
+        assert_eq!(output.lost, 0);
+        assert_eq!(rest(reader), line);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_costs_its_lines_only() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut output = Output::default();
+        for _ in 0..3 {
+            output.put(writer.as_fd(), "line\n", told);
+        }
+        assert_eq!((output.lost, output.is_cut), (3, false));
     }
 }

@@ -1,28 +1,40 @@
-//! The signals that ask for an end, as something that can be waited for: SIGTERM, SIGINT, and those of a terminal
-//! that goes away, which would otherwise leave a running iperf3 behind.
+//! Signals, as something that can be waited for: SIGTERM, SIGINT and SIGQUIT ask for an end, SIGHUP asks that the
+//! web configuration is read again.
 //!
 //! Owns the crate `signal-hook`; knows nothing of what is done about a signal.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals as Taken;
 
-/// The end that was asked for: readable once one of the signals has come.
-pub(crate) struct EndSignals(UnixStream);
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// An end in order.
+    End,
+    /// Files are to be read again.
+    Reread,
+}
 
-impl EndSignals {
-    /// Takes over the signals from now on. The handler only writes a byte, which is all that a handler may do.
+/// The signals, taken over.
+pub(crate) struct Signals(Taken);
+
+impl Signals {
+    /// Takes over the signals from now on.
     pub(crate) fn register() -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-        }
-        Ok(Self(reader))
+        Taken::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP]).map(Self)
     }
 
     /// Blocks until one of the signals has come.
-    pub(crate) fn wait(mut self) -> io::Result<()> {
-        self.0.read_exact(&mut [0])
+    pub(crate) fn wait(&mut self) -> Asked {
+        loop {
+            // In the order of their numbers when several came: an end that was asked for as well comes next.
+            match self.0.forever().next() {
+                Some(SIGHUP) => return Asked::Reread,
+                Some(_) => return Asked::End,
+                None => {}
+            }
+        }
     }
 }

@@ -11,9 +11,11 @@ use crate::log::Log;
 use crate::metrics::own::Own;
 use crate::probe::allow::Rule;
 use crate::probe::lock::{Cancel, TestLock};
+use crate::web::auth::Auth;
+use crate::web::config::live::Live;
 use crate::web::gate::admission::Admission;
 use crate::web::gate::visits::Visits;
-use crate::web::work::Work;
+use crate::web::work::{self, Work};
 
 /// What every request may use.
 #[derive(Debug)]
@@ -26,8 +28,14 @@ pub(crate) struct State {
     pub(crate) binary: Binary,
     /// The exporter's own counts.
     pub(crate) own: Own,
+    /// The web configuration.
+    pub(crate) front: Live,
+    /// The verdicts about credentials.
+    pub(crate) auth: Auth,
     /// The requests in work.
     pub(crate) work: Arc<Work>,
+    /// Those of them that are probes.
+    pub(crate) probes: Arc<Work>,
     /// The open connections.
     pub(crate) admission: Arc<Admission>,
     /// The requests that the gate passed on.
@@ -49,16 +57,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state at the start of a process that may have so many open descriptors.
-    pub(crate) fn new(config: Config, descriptors: Option<u64>) -> Self {
+    /// The state at the start.
+    pub(crate) fn new(config: Config, log: Log, front: Live, admission: Admission) -> Self {
         let shutdown = Cancel::default();
         Self {
-            log: Log::new(config.log_level, config.log_format),
+            probes: Arc::new(Work::new(work::probes_limit(admission.most()))),
+            log,
+            front,
+            auth: Auth::with_places(admission.most()),
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path, shutdown.clone()),
             own: Own::new(),
-            work: Arc::default(),
-            admission: Arc::new(Admission::new(descriptors)),
+            work: Arc::new(Work::new(work::LIMIT)),
+            admission: Arc::new(admission),
             visits: Arc::default(),
             shutdown,
             allow: config.allow,
@@ -75,6 +86,7 @@ impl State {
         self.shutdown.set();
         self.visits.cancel_all();
         self.lock.look_again();
+        self.auth.end();
         self.admission.wait_for_no_request(until);
         self.binary.wait_for_nobody_asking(until);
     }

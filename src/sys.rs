@@ -2,15 +2,16 @@
 //!
 //! Owns the crate `rustix`; knows nothing of iperf3 or of metrics.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::Mode;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
 };
@@ -143,9 +144,61 @@ pub(crate) fn may_execute(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
+/// Sets how many connections may wait to be accepted (listen(2), which may be called again); the kernel allows no more
+/// than `net.core.somaxconn`.
+pub(crate) fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
+    rustix::net::listen(listener, connections).map_err(io::Error::from)
+}
+
 /// Whether an IPv6 listener leaves IPv4 to others (ipv6(7), `IPV6_V6ONLY`).
 pub(crate) fn is_v6_only(listener: &TcpListener) -> io::Result<bool> {
     rustix::net::sockopt::ipv6_v6only(listener).map_err(io::Error::from)
+}
+
+/// A folder's place: it can be looked into by name, whatever its path leads to later (open(2), `O_PATH`). No symbolic
+/// link is followed.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_folder_place(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The place of what has this name in a folder: enough to find a socket by, which open(2) does not open.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_place_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+}
+
+/// Elsewhere there is no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_folder_place(_: &Path) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Elsewhere there is no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_place_in(_: BorrowedFd<'_>, _: &str) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Removes a file's name from a folder.
+pub(crate) fn unlink_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(
+        folder,
+        name,
+        rustix::fs::AtFlags::empty(),
+    )?)
+}
+
+/// Whether what is open belongs to this process' user, and nobody else has any right to it.
+pub(crate) fn is_of_this_user_alone(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(fd)?;
+    let others = Mode::RWXG | Mode::RWXO;
+    let is_private = !Mode::from_raw_mode(stat.st_mode).intersects(others);
+    Ok(is_private && stat.st_uid == rustix::process::geteuid().as_raw())
 }
 
 /// How many entries a folder has, `.` and `..` left out. Without an allocation for each, which `std::fs::read_dir` makes.
@@ -179,4 +232,50 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
 /// The soft limit of the address space in bytes; none when there is none.
 pub(crate) fn address_space_limit_bytes() -> Option<u64> {
     getrlimit(Resource::As).current
+}
+
+/// Whether a socket listens (socket(7), `SO_ACCEPTCONN`): a connection is a `TcpListener` by its type only.
+pub(crate) fn is_listening(socket: &TcpListener) -> io::Result<bool> {
+    rustix::net::sockopt::socket_acceptconn(socket).map_err(io::Error::from)
+}
+
+/// The monotonic clock as other processes read it (`clock_gettime(2)`, `CLOCK_MONOTONIC`); an `Instant` does not
+/// tell its number.
+pub(crate) fn monotonic_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Since the system's start: never negative.
+    Duration::new(
+        now.tv_sec.try_into().unwrap_or(0),
+        now.tv_nsec.try_into().unwrap_or(0),
+    )
+}
+
+/// Most bytes that poll(2) vouches for when it says that a pipe can be written to: a page on Linux (pipe(7)), and
+/// elsewhere what POSIX asks for at least (`_POSIX_PIPE_BUF`).
+const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
+/// Writes the beginning of `bytes`, as much as surely does not block, once there is room within `timeout`; how much
+/// that was. For a descriptor that other processes share, for whom `O_NONBLOCK` would change it too; where they fill
+/// it between the question and the write, the write waits. A file always has room.
+///
+/// # Errors
+/// `WouldBlock` when there was no room.
+pub(crate) fn write_what_fits(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    timeout: Duration,
+) -> io::Result<usize> {
+    let timeout = Timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&timeout)))?;
+    if ready == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // Of a terminal poll(2) says no more than that there is room at all.
+    let room = if fd.is_terminal() { 1 } else { PIPE_ROOM };
+    let piece = bytes.get(..room).unwrap_or(bytes);
+    Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, piece))?)
 }

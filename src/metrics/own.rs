@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::process;
+use super::process::Proc;
 use super::text::{Kind, Text};
 use crate::iperf3::Outcome;
 use crate::iperf3::reason::Reason;
@@ -129,6 +129,12 @@ pub(crate) const ROWS: &[Row] = &[
         write: |text, scene| text.plain(Some(scene.now.connections as f64)),
     },
     Row {
+        name: "iperf3_exporter_connections_limit",
+        help: "Most connections at a time: --web.max-connections, or what the descriptors allow when that is less.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.connections_limit as f64)),
+    },
+    Row {
         name: "iperf3_exporter_connections_closed_total",
         help: "Connections that ended, by cause.",
         kind: Kind::Counter,
@@ -136,6 +142,24 @@ pub(crate) const ROWS: &[Row] = &[
             let causes = Closed::ALL.iter().map(|(_, label)| *label);
             labelled(text, "cause", causes, &scene.counts.closed);
         },
+    },
+    Row {
+        name: "iperf3_exporter_handshakes_failed_total",
+        help: "TLS handshakes that failed; connections that were closed before they said anything do not count.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.handshakes_failed as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_auth_failures_total",
+        help: "Requests with a wrong user or password.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.auth_failures as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_rate_limited_total",
+        help: "Requests that the rate limit refused.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.rate_limited as f64)),
     },
     Row {
         name: "iperf3_exporter_requests_in_work",
@@ -184,8 +208,7 @@ pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(crate) struct Own {
     counts: Mutex<Counts>,
-    /// When this process started, in seconds since 1970.
-    started: Option<f64>,
+    proc: Proc,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +222,9 @@ struct Counts {
     bytes_down: f64,
     requests: BTreeMap<(String, u16), u64>,
     closed: BTreeMap<&'static str, u64>,
+    handshakes_failed: u64,
+    auth_failures: u64,
+    rate_limited: u64,
     panics: u64,
 }
 
@@ -229,6 +255,8 @@ pub(crate) struct Now {
     pub(crate) lock_waiters: usize,
     /// Open connections.
     pub(crate) connections: usize,
+    /// Most connections.
+    pub(crate) connections_limit: usize,
     /// Requests in work.
     pub(crate) requests_in_work: usize,
 }
@@ -238,7 +266,7 @@ impl Own {
     pub(crate) fn new() -> Self {
         Self {
             counts: Mutex::default(),
-            started: process::start_time_seconds(),
+            proc: Proc::open(),
         }
     }
 
@@ -287,6 +315,21 @@ impl Own {
         *sync::lock(&self.counts).closed.entry(cause).or_default() += 1;
     }
 
+    /// A TLS handshake that failed.
+    pub(crate) fn handshake_failed(&self) {
+        sync::lock(&self.counts).handshakes_failed += 1;
+    }
+
+    /// A wrong user or password.
+    pub(crate) fn auth_failed(&self) {
+        sync::lock(&self.counts).auth_failures += 1;
+    }
+
+    /// A request beyond the rate limit.
+    pub(crate) fn rate_limited(&self) {
+        sync::lock(&self.counts).rate_limited += 1;
+    }
+
     /// A worker that panicked.
     pub(crate) fn panicked(&self) {
         sync::lock(&self.counts).panics += 1;
@@ -305,7 +348,7 @@ impl Own {
             (row.write)(&mut text, &scene);
         }
         drop(counts);
-        process::write(&mut text, self.started);
+        self.proc.write(&mut text);
         text.into_string()
     }
 }
@@ -346,7 +389,7 @@ fn waits(text: &mut Text, counts: &Counts) {
 /// The families of the process, for the documentation.
 #[cfg(test)]
 pub(crate) fn process_rows() -> impl Iterator<Item = (&'static str, &'static str, Kind)> {
-    process::ROWS
+    super::process::ROWS
         .iter()
         .map(|(name, help, kind, _)| (*name, *help, *kind))
 }

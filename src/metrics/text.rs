@@ -114,8 +114,9 @@ impl Text {
 
 /// Backslash and line feed are escaped in both, the quote in label values only.
 fn push_escaped(text: &mut String, value: &str, is_label: bool) {
-    let is_special = |c: char| matches!(c, '\\' | '\n') || (is_label && c == '"');
-    if !value.contains(is_special) {
+    // All three are ASCII, so bytes tell, and need not be put together to characters first.
+    let is_special = |b: u8| matches!(b, b'\\' | b'\n') || (is_label && b == b'"');
+    if !value.bytes().any(is_special) {
         return text.push_str(value);
     }
     for c in value.chars() {
@@ -137,7 +138,7 @@ fn push_number(text: &mut String, value: f64) {
     } else if value.is_infinite() {
         text.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
     } else if value.fract() == 0.0 && value.abs() < PLAIN_BELOW {
-        let _ = write!(text, "{value:.0}");
+        let _ = write!(text, "{value}");
     } else {
         let _ = write!(text, "{value:?}");
     }

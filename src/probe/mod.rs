@@ -20,6 +20,9 @@ pub(crate) mod params;
 pub(crate) mod target;
 mod values;
 
+#[cfg(test)]
+mod fuzz;
+
 /// A probe whose test was run.
 #[derive(Debug)]
 pub(crate) struct Probed {

@@ -153,11 +153,25 @@ fn push_field(page: &mut String, parameter: &Parameter) {
 
 /// A scrape configuration that works as it stands once its two names are put in.
 pub(crate) fn prometheus_configuration(state: &State) -> String {
+    let front = state.front.front(&state.log).unwrap_or_default();
+    let mut access = String::new();
+    if front.tls.is_some() {
+        access += "    scheme: https
+    tls_config:
+      ca_file: /etc/prometheus/ca.pem   # who signed the exporter's certificate
+";
+    }
+    if !front.users.is_empty() {
+        access += "    basic_auth:
+      username: prometheus              # a user of the web configuration
+      password_file: /etc/prometheus/password
+";
+    }
     format!(
         "scrape_configs:
   - job_name: iperf3
     metrics_path: {}
-    scrape_interval: 5m
+{access}    scrape_interval: 5m
     scrape_timeout: 30s
     params:
       period: ['10s']
@@ -173,7 +187,7 @@ pub(crate) fn prometheus_configuration(state: &State) -> String {
         replacement: 127.0.0.1:9579   # where this exporter listens
   - job_name: iperf3-exporter
     metrics_path: {}
-    static_configs:
+{access}    static_configs:
       - targets: ['127.0.0.1:9579']
 ",
         state.probe_path, state.telemetry_path

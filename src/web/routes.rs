@@ -32,6 +32,8 @@ pub(crate) struct Request<'a> {
     pub(crate) url: &'a str,
     /// The header with Prometheus' timeout.
     pub(crate) scrape_timeout: Option<&'a str>,
+    /// The header with user and password.
+    pub(crate) authorization: Option<&'a str>,
     /// When it came.
     pub(crate) arrival: Instant,
     /// Who sent it, and whether they still wait.
@@ -65,7 +67,21 @@ impl Reply {
         Self::new(code, TEXT, format!("{line}\n"))
     }
 
-    fn unavailable(line: &str) -> Self {
+    /// A refusal in upstream's words.
+    pub(crate) fn status(code: u16, words: &str) -> Self {
+        Self::line(code, words)
+    }
+
+    /// User and password are asked for, as upstream does: without a realm.
+    pub(crate) fn unauthorized() -> Self {
+        Self {
+            headers: &[("WWW-Authenticate", "Basic")],
+            ..Self::line(401, "Unauthorized")
+        }
+    }
+
+    /// It cannot be done now.
+    pub(crate) fn unavailable(line: &str) -> Self {
         Self {
             headers: &[("Retry-After", RETRY_AFTER_SECONDS)],
             ..Self::line(503, line)
@@ -131,6 +147,14 @@ pub(crate) fn answer(state: &State, request: &Request<'_>) -> Reply {
     reply
 }
 
+/// Counts a request that was answered before it came to its page.
+pub(crate) fn count(state: &State, request: &Request<'_>, code: u16) {
+    let (path, _) = split_url(request.url);
+    if find(state, path).is_some() {
+        state.own.request(path, code);
+    }
+}
+
 fn find(state: &State, path: &str) -> Option<Page> {
     if path == state.probe_path {
         return Some(Page::Probe);
@@ -144,7 +168,10 @@ fn find(state: &State, path: &str) -> Option<Page> {
 
 /// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
 fn split_url(url: &str) -> (&str, &str) {
-    let local = match url.strip_prefix("http://") {
+    let absolute = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let local = match absolute {
         Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
         None => url,
     };
@@ -189,6 +216,7 @@ fn metrics(state: &State) -> Reply {
         lock_held: lock.holder.is_some(),
         lock_waiters: lock.queue.len(),
         connections: state.admission.count(),
+        connections_limit: state.admission.most(),
         requests_in_work: state.work.count(),
     };
     Reply::new(200, text::CONTENT_TYPE, state.own.text(&now))
@@ -205,6 +233,13 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
     if state.shutdown.is_set() {
         return Reply::unavailable("shutting down");
     }
+    let Some(_in_work) = state.probes.begin() else {
+        state.log.warn_seldom(
+            "probe refused",
+            &[("cause", &"as many probes wait as there may be")],
+        );
+        return Reply::unavailable("too many probes wait, try again later");
+    };
     let params = match Params::parse(query) {
         Ok(params) => params,
         Err(refusal) => return refused(400, NotRun::BadRequest, refusal.to_string()),

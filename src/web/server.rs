@@ -6,38 +6,46 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tiny_http::{Header, Method, Response, Server, StatusCode};
 
-use super::gate::visits::{Carried, Visit};
-use super::routes::{self, Reply, Request};
-use super::work::InWork;
+use super::door::{self, Answer};
+use super::gate::visits::{Carried, KEY_HEADER, Visit};
+use super::routes::{Reply, Request};
+use super::way::{self, Listener};
+use super::work::{InWork, LIMIT};
 use super::workers::Workers;
 use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
 use crate::state::State;
-use crate::sys;
 
 /// Room for status line and headers: the longest, the page's, take 430 bytes.
 const HEAD_CAPACITY_BYTES: usize = 512;
 
-/// The server and where it listens: a port of the loopback address, of the kernel's choice.
+/// The server and where it listens.
 pub(crate) struct Bound {
     server: Server,
-    /// Its address.
-    pub(crate) address: SocketAddr,
+    /// Where the gate connects to.
+    pub(crate) address: way::Address,
+    /// Why that is a port, which other users of this machine can connect to.
+    why_port: Option<io::Error>,
 }
 
-/// Opens the port behind the gate.
+/// Opens the way behind the gate.
 pub(crate) fn bind() -> io::Result<Bound> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    sys::set_nodelay(&listener)?;
-    let address = listener.local_addr()?;
+    let (listener, address, why_port) = way::open()?;
+    let listener: tiny_http::Listener = match listener {
+        Listener::Unix(listener) => listener.into(),
+        Listener::Tcp(listener) => listener.into(),
+    };
     let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok(Bound { server, address })
+    Ok(Bound {
+        server,
+        address,
+        why_port,
+    })
 }
 
 impl Bound {
@@ -47,19 +55,25 @@ impl Bound {
     /// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
     /// rather than living on deaf.
     pub(crate) fn serve(&self, state: &Arc<State>) -> io::Result<Infallible> {
+        if let Some(error) = &self.why_port {
+            state.log.warn(
+                "no private socket behind the gate: users of this machine can reach its loopback port, and keep it busy",
+                &[("error", error)],
+            );
+        }
         let job_state = Arc::clone(state);
-        let workers = Workers::new(move |job: Job, buffer: &mut Vec<u8>| {
+        let workers = Workers::new(LIMIT, move |job: Job, buffer: &mut Vec<u8>| {
             work(job, &job_state, buffer);
         });
         loop {
             let request = self.server.recv()?;
-            let carried = request.remote_addr().and_then(|end| state.visits.of(*end));
+            let carried = header(&request, KEY_HEADER).and_then(|key| state.visits.of(&key));
             match carried {
                 Some(Carried::Visit(visit)) => hand_over(request, visit, state, &workers),
                 Some(Carried::Greeting) => {
-                    send(request, &Reply::greeting(), state, &mut Vec::new());
+                    send(request, &Reply::greeting().into(), state, &mut Vec::new());
                 }
-                // A connection to the server's own port that is not the gate's: it ends with this.
+                // A request that is not the gate's: it gets no answer.
                 None => drop(request.into_writer()),
             }
         }
@@ -102,7 +116,7 @@ fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
     state
         .log
         .warn_seldom("request refused", &[("cause", cause)]);
-    send(request, &Reply::overloaded(), state, &mut Vec::new());
+    send(request, &Reply::overloaded().into(), state, &mut Vec::new());
 }
 
 /// A worker: one request.
@@ -114,10 +128,12 @@ fn work(job: Job, state: &State, buffer: &mut Vec<u8>) {
         in_work,
     } = job;
     let scrape_timeout = header(&request, SCRAPE_TIMEOUT_HEADER);
+    let authorization = header(&request, "authorization");
     let asked = Request {
         method: request.method().as_str(),
         url: request.url(),
         scrape_timeout: scrape_timeout.as_deref(),
+        authorization: authorization.as_deref(),
         arrival,
         visit: &visit,
     };
@@ -131,13 +147,16 @@ fn work(job: Job, state: &State, buffer: &mut Vec<u8>) {
     );
     // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
     // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
-    let answer = catch_unwind(AssertUnwindSafe(|| routes::answer(state, &asked)));
-    let reply = answer.unwrap_or_else(|_| {
+    let answer = catch_unwind(AssertUnwindSafe(|| door::answer(state, &asked)));
+    let answer = answer.unwrap_or_else(|_| {
         state.own.panicked();
         state.log.error("a worker panicked", &[("url", &asked.url)]);
-        Reply::broken()
+        Answer {
+            reply: Reply::broken(),
+            front: None,
+        }
     });
-    send(request, &reply, state, buffer);
+    send(request, &answer, state, buffer);
     drop(in_work);
 }
 
@@ -154,9 +173,10 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
 }
 
 /// Sends the answer in one piece: two would be two segments, and would wake the client twice.
-fn send(request: tiny_http::Request, reply: &Reply, state: &State, bytes: &mut Vec<u8>) {
+fn send(request: tiny_http::Request, answer: &Answer, state: &State, bytes: &mut Vec<u8>) {
+    let reply = &answer.reply;
     let headers = std::iter::once(("Content-Type", reply.content_type))
-        .chain(reply.headers.iter().copied())
+        .chain(answer.headers())
         .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
         .collect();
     let body = reply.body.as_bytes();

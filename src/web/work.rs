@@ -6,13 +6,23 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync;
 
-/// Most requests in work at a time, each on a thread of its own. As many probes can wait for the lock; with a test of
-/// a few seconds each, the last of 256 would wait far longer than any scrape timeout.
-const LIMIT: usize = 256;
+/// Most requests in work at a time, each on a thread of its own: as many as there are connections by default, and some
+/// whose answers are out already when the next request comes.
+pub(crate) const LIMIT: usize = 256 + 16;
+
+/// How many of so many connections may have a probe, which can wait long for the lock: some are left for those who ask
+/// how the exporter is. With a test of a few seconds each, the last of them would wait far longer than any scrape
+/// timeout anyway.
+pub(crate) fn probes_limit(connections: usize) -> usize {
+    let connections = connections.min(LIMIT - 16);
+    let for_others = (connections / 16).max(8).min(connections / 2);
+    connections - for_others
+}
 
 /// The requests in work.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Work {
+    limit: usize,
     count: Mutex<usize>,
 }
 
@@ -21,10 +31,18 @@ pub(crate) struct Work {
 pub(crate) struct InWork(Arc<Work>);
 
 impl Work {
+    /// None yet, and at most `limit`.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            count: Mutex::default(),
+        }
+    }
+
     /// Counts one more; none when there are as many as there may be.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<InWork> {
         let mut count = sync::lock(&self.count);
-        (*count < LIMIT).then(|| {
+        (*count < self.limit).then(|| {
             *count += 1;
             InWork(Arc::clone(self))
         })
@@ -44,15 +62,30 @@ impl Drop for InWork {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIMIT, Work};
+    use super::{LIMIT, Work, probes_limit};
     use std::sync::Arc;
 
     #[test]
     fn the_limit_holds_and_places_come_back() {
-        let work = Arc::new(Work::default());
+        let work = Arc::new(Work::new(LIMIT));
         let mut places: Vec<_> = std::iter::from_fn(|| work.begin()).collect();
         assert_eq!((places.len(), work.count()), (LIMIT, LIMIT));
         places.pop();
         assert!(work.begin().is_some());
+    }
+
+    #[test]
+    fn probes_leave_connections_for_others() {
+        for (connections, probes) in [
+            (1, 1),
+            (2, 1),
+            (8, 4),
+            (16, 8),
+            (64, 56),
+            (256, 240),
+            (10_000, 240),
+        ] {
+            assert_eq!(probes_limit(connections), probes, "{connections}");
+        }
     }
 }

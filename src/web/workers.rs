@@ -11,16 +11,22 @@ use std::time::{Duration, Instant};
 
 use crate::sync;
 
-/// Most threads that wait for the next job instead of ending: enough for a burst of scrapes over as many connections.
+/// So many threads wait long for the next job: enough for a burst of scrapes over as many connections.
 const KEPT: usize = 16;
-/// How long they wait: a burst is over by then, and an idle exporter has no worker at all.
+/// How long those wait: a burst is over by then, and an idle exporter has no worker at all.
 const KEPT_FOR: Duration = Duration::from_secs(10);
+/// And the others. None ends at once: where jobs come without a pause, threads would be made faster than the kernel
+/// takes the ended ones away, and be thousands.
+const SPARE_FOR: Duration = Duration::from_secs(1);
 /// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a
 /// fifth of this in a debug build.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// The workers of one kind of job.
 pub(crate) struct Workers<J> {
+    /// Most threads. A thread that has done its work and has not come back yet is one of them, so that jobs which
+    /// come faster than that make no more.
+    most: usize,
     pool: Mutex<Pool<J>>,
     more: Condvar,
     handle: Handle<J>,
@@ -30,18 +36,26 @@ pub(crate) struct Workers<J> {
 type Handle<J> = Box<dyn Fn(J, &mut Vec<u8>) + Send + Sync>;
 
 struct Pool<J> {
-    /// Never more than the threads that are on their way to it.
+    /// Those that no thread has taken yet.
     jobs: VecDeque<J>,
+    /// Threads that there are.
+    threads: usize,
     /// Threads that wait.
     waiting: usize,
 }
 
 impl<J: Send + 'static> Workers<J> {
-    /// Workers that do `handle` with each job, and with a buffer that the thread keeps from one job to the next.
-    pub(crate) fn new(handle: impl Fn(J, &mut Vec<u8>) + Send + Sync + 'static) -> Arc<Self> {
+    /// Workers that do `handle` with each job, and with a buffer that the thread keeps from one job to the next. Of
+    /// jobs that may last, no more than `most` must be given at a time: a further one waits for a thread.
+    pub(crate) fn new(
+        most: usize,
+        handle: impl Fn(J, &mut Vec<u8>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            most: most + KEPT,
             pool: Mutex::new(Pool {
                 jobs: VecDeque::new(),
+                threads: 0,
                 waiting: 0,
             }),
             more: Condvar::new(),
@@ -61,6 +75,10 @@ impl<J: Send + 'static> Workers<J> {
             self.more.notify_one();
             return Ok(());
         }
+        if pool.threads >= self.most {
+            // At most `most` are at work: another one is on its way back, and takes it.
+            return Ok(());
+        }
         let workers = Arc::clone(self);
         let spawned = thread::Builder::new()
             .name("worker".to_owned())
@@ -68,13 +86,18 @@ impl<J: Send + 'static> Workers<J> {
             .spawn(move || workers.work());
         // The lock was held all the while, so the last job is still this one.
         match spawned {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                pool.threads += 1;
+                Ok(())
+            }
             Err(error) => pool.jobs.pop_back().map_or(Ok(()), |job| Err((job, error))),
         }
     }
 
     /// A worker's life.
     fn work(&self) {
+        // However it ends, it is one fewer.
+        let _ended = Ended(&self.pool);
         let mut buffer = Vec::new();
         let mut pool = sync::lock(&self.pool);
         loop {
@@ -82,20 +105,28 @@ impl<J: Send + 'static> Workers<J> {
                 drop(pool);
                 (self.handle)(job, &mut buffer);
                 pool = sync::lock(&self.pool);
-            } else if pool.waiting < KEPT {
-                let until = Instant::now() + KEPT_FOR;
+            } else {
+                let is_kept = pool.waiting < KEPT;
+                let until = Instant::now() + if is_kept { KEPT_FOR } else { SPARE_FOR };
                 pool.waiting += 1;
                 while pool.jobs.is_empty() && Instant::now() < until {
                     pool = sync::wait_until(&self.more, pool, until);
                 }
                 pool.waiting -= 1;
                 if pool.jobs.is_empty() {
-                    return;
+                    break;
                 }
-            } else {
-                return;
             }
         }
+    }
+}
+
+/// A worker's end.
+struct Ended<'a, J>(&'a Mutex<Pool<J>>);
+
+impl<J> Drop for Ended<'_, J> {
+    fn drop(&mut self) {
+        sync::lock(self.0).threads -= 1;
     }
 }
 
@@ -111,7 +142,7 @@ mod tests {
         // Each waits for all the others: with a thread too few none would end.
         let barrier = Arc::new(Barrier::new(JOBS));
         let (sender, receiver) = mpsc::channel();
-        let workers = Workers::new(move |number: usize, _| {
+        let workers = Workers::new(JOBS, move |number: usize, _| {
             barrier.wait();
             sender.send(number).unwrap();
         });
@@ -123,5 +154,23 @@ mod tests {
             done.sort_unstable();
             assert_eq!(done, (0..JOBS).collect::<Vec<_>>(), "round {round}");
         }
+        assert!(super::sync::lock(&workers.pool).threads <= JOBS + KEPT);
+    }
+
+    #[test]
+    fn jobs_without_end_make_no_more_threads_than_there_may_be() {
+        const MOST: usize = 4;
+        let (sender, receiver) = mpsc::channel();
+        let workers = Workers::new(MOST, move |number: usize, _| {
+            sender.send(number).unwrap();
+        });
+        for number in 0..20_000 {
+            workers.give(number).map_err(|(_, error)| error).unwrap();
+            let threads = super::sync::lock(&workers.pool).threads;
+            assert!(threads <= MOST + KEPT, "{threads} after {number}");
+        }
+        let mut done: Vec<usize> = receiver.iter().take(20_000).collect();
+        done.sort_unstable();
+        assert!(done.into_iter().eq(0..20_000), "none is lost");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{PipeReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -616,6 +617,73 @@ fn refused_requests_do_not_flood_the_log() {
         assert_eq!(connection.get("/metrics").code, 200);
     }
     assert_eq!(exporter.log(), before);
+}
+
+/// All that is in a pipe, or else the next that comes; fails at the pipe's end.
+fn read_some(reader: &mut PipeReader) -> String {
+    let mut bytes = vec![0; 1 << 20];
+    let length = reader.read(&mut bytes).unwrap();
+    assert_ne!(length, 0, "the exporter has ended");
+    String::from_utf8(bytes[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up_and_tells_later_what_was_lost() {
+    // A pipe has 64 KiB.
+    const REQUESTS: usize = 100;
+    let fake = good_or_refused();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut child = Guard(
+        Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+            .args(["--web.listen-address=127.0.0.1:0", "--log.level=debug"])
+            .arg(fake.flag())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap(),
+    );
+    let mut log = String::new();
+    while !(log.contains("listening") && log.contains("iperf3 found")) {
+        log += &read_some(&mut reader);
+    }
+    let address = log.split_once("msg=\"listening\" address=").unwrap().1;
+    let address = address.lines().next().unwrap();
+    let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
+
+    let path = format!("/health?{}end", "x".repeat(3000));
+    let ask = || assert_eq!(request(port, "GET", &path, &[]).code, 200);
+    (0..REQUESTS).for_each(|_| ask());
+    let mut log = read_some(&mut reader);
+    // Logged before it is answered.
+    ask();
+    log += &read_some(&mut reader);
+    let lost = log
+        .split_once(
+            "level=warn msg=\"log lines were lost, standard error had no room for them\" lines=",
+        )
+        .unwrap_or_else(|| panic!("nothing is told: {log}"))
+        .1;
+    let (lost, after) = lost.split_once('\n').unwrap();
+    let lost: usize = lost.parse().unwrap();
+    let is_whole = |line: &&str| {
+        line.starts_with("time=") && line.contains(" url=/health") && line.ends_with("end")
+    };
+    assert_eq!(after.lines().filter(is_whole).count(), 1, "{after}");
+    let whole = log.lines().filter(is_whole).count();
+    assert!(whole > 1 && lost > 0);
+    assert_eq!(whole + lost, REQUESTS + 1);
+
+    (0..REQUESTS).for_each(|_| ask());
+    let pid = child.0.id().to_string();
+    let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
+    assert!(status.unwrap().success());
+    let mut ended = None;
+    wait_for("the exporter to end", || {
+        ended = child.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(0));
 }
 
 #[test]

@@ -310,7 +310,8 @@ pub fn raw_request(port: u16, bytes: &[u8]) -> Option<Reply> {
     parse_reply(&answer)
 }
 
-fn parse_reply(answer: &[u8]) -> Option<Reply> {
+/// An answer's head and body, as they came.
+pub fn parse_reply(answer: &[u8]) -> Option<Reply> {
     let text = String::from_utf8_lossy(answer).into_owned();
     let (head, body) = text.split_once("\r\n\r\n")?;
     let code = head.split(' ').nth(1)?.parse().ok()?;

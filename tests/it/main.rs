@@ -9,10 +9,17 @@
 //! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
 //! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
+//! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
+//! - `pki`: certificates of the tests' own, and `curl` with them.
+//! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
+//! - `fuzz`: random bytes and requests over real connections.
+//! - `random`: random input; the unit tests' own file.
 //! - `hostile`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
-//! - `prometheus`: a real Prometheus scrapes with the README's configuration.
+//! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
+//!   configuration is checked.
 //! - `soak`: a thousand probes, and nothing grows.
+//! - `systemd`: what the service manager is told, and the sockets that it passes.
 //! - `tidy`: what this repository promises about itself.
 
 #![allow(
@@ -31,15 +38,22 @@
     unreachable_pub
 )]
 
+mod attacks;
 mod cli;
 mod fixtures;
+mod front;
+mod fuzz;
 mod gate;
 mod harness;
 mod hostile;
 mod limits;
 mod pages;
+mod pki;
 mod prometheus;
+#[path = "../../src/fuzz.rs"]
+mod random;
 mod real;
 mod replaced;
 mod soak;
+mod systemd;
 mod tidy;

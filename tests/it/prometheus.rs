@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes with the README's configuration, and promtool reads every configuration that is shown.
+//! A real Prometheus scrapes with the README's configuration, also over TLS; and every configuration that is shown
+//! or shipped is read by the program that it is for.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -6,6 +7,10 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{Exporter, Server, TempDir, free_port, has, raw_request, run, top, wait_for};
+use crate::pki::{FOR_CLIENTS, Pki, SERVER};
+
+/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
+const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
 
 /// A Prometheus on a free port of 127.0.0.1 until it is dropped.
 struct Prometheus {
@@ -98,7 +103,12 @@ impl Drop for Prometheus {
 
 fn check_configuration(text: &str, what: &str) {
     let dir = TempDir::new();
-    let file = dir.write("prometheus.yml", text);
+    // promtool looks whether the files are there that a configuration names.
+    for name in ["ca.pem", "client.pem", "client.key", "password"] {
+        dir.write(name, "");
+    }
+    let text = text.replace("/etc/prometheus/", &format!("{}/", dir.path().display()));
+    let file = dir.write("prometheus.yml", &text);
     let (passed, said) = run(
         "promtool",
         &["check", "config", &file.display().to_string()],
@@ -177,8 +187,8 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     assert_eq!(failures, 0.0, "{}", exporter.log());
 }
 
-/// The configurations in a Markdown text: fences of YAML that have scrape configurations.
-fn configurations(text: &str) -> Vec<String> {
+/// The fences of YAML in a Markdown text that have `piece`.
+fn configurations(text: &str, piece: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -189,7 +199,7 @@ fn configurations(text: &str) -> Vec<String> {
                 .map(|line| line.get(indent..).unwrap_or_default())
                 .collect();
             let block = block.join("\n") + "\n";
-            if block.contains("scrape_configs") {
+            if block.contains(piece) {
                 found.push(block);
             }
         }
@@ -220,12 +230,321 @@ fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
         .replace("&amp;", "&");
     check_configuration(&shown, "the page's");
     let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    let found = configurations(&readme);
-    assert!(
-        !found.is_empty(),
-        "the README shows no Prometheus configuration"
-    );
+    let found = configurations(&readme, "scrape_configs");
+    for piece in ["__param_target", "basic_auth:"] {
+        assert!(
+            found.iter().any(|text| text.contains(piece)),
+            "the README shows no Prometheus configuration with {piece}"
+        );
+    }
     for (index, text) in found.iter().enumerate() {
         check_configuration(text, &format!("the README's, number {}", index + 1));
+    }
+}
+
+/// Whether the exporter takes this web configuration, in the folder of these certificates.
+fn check_web_configuration(pki: &Pki, text: &str) {
+    let program = env!("CARGO_BIN_EXE_iperf3-exporter");
+    let (passed, said) = run(program, &[&pki.web(text), "--config.check"], "");
+    assert!(passed, "{said}\n{text}");
+    assert!(!said.contains("level=warn"), "{said}\n{text}");
+}
+
+#[test]
+fn the_readmes_way_to_tls_and_a_user_works() {
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let chapter = readme.split_once("\n## Web configuration\n").unwrap().1;
+    let chapter = chapter.split_once("\n## ").unwrap().0;
+    let pki = Pki::new();
+    // The certificate as its command makes it.
+    let shell = chapter.split_once("```sh\n").unwrap().1;
+    let shell = shell.split_once("\n```").unwrap().0.replace("\\\n", " ");
+    let mut commands = shell.lines().filter(|line| line.starts_with("openssl "));
+    let command = commands.next().expect("no openssl command");
+    let script = format!("cd '{}' && rm -f server.* && {command}", pki.path(""));
+    let (made, said) = run("sh", &["-c", &script], "");
+    assert!(made, "{command}: {said}");
+    let found = configurations(chapter, "tls_server_config:");
+    assert!(!found.is_empty(), "the README shows no web configuration");
+    for text in &found {
+        // A hash that is shown in full would be used as it stands.
+        assert!(text.contains("$2y$10$…"), "{text}");
+        check_web_configuration(&pki, &text.replace("$2y$10$…", HASH));
+    }
+}
+
+/// `contrib/web.yml` with every setting switched on that is off there, and a hash where one belongs.
+fn example_with_everything() -> String {
+    let example = fs::read_to_string(top().join("contrib/web.yml")).unwrap();
+    let mut text = String::new();
+    for line in example.lines() {
+        let (indent, comment) = line.split_at(line.len() - line.trim_start().len());
+        // A setting, or the rest of one; a sentence begins with one blank.
+        let is_setting = comment.strip_prefix('#').is_some_and(|rest| {
+            rest.starts_with("  ") || !rest.is_empty() && !rest.starts_with(' ')
+        });
+        let setting = if is_setting { &comment[1..] } else { comment };
+        text += &format!("{indent}{setting}\n");
+    }
+    assert!(text.contains("(hash)"), "{text}");
+    text.replace("(hash)", HASH)
+}
+
+/// The same with texts instead of files.
+fn example_with_texts(pki: &Pki) -> String {
+    let example = example_with_everything();
+    let mut text = String::new();
+    let mut lines = example.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line.contains("_file:") {
+            continue;
+        }
+        text += &format!("{line}\n");
+        let Some(key) = line.strip_suffix(": |") else {
+            continue;
+        };
+        while lines.next_if(|line| line.starts_with("    ")).is_some() {}
+        let file = match key.trim() {
+            "cert" => "server.pem",
+            "key" => "server.key",
+            "client_ca" => "ca.pem",
+            other => panic!("{other} is a text"),
+        };
+        for line in fs::read_to_string(pki.path(file)).unwrap().lines() {
+            text += &format!("    {line}\n");
+        }
+    }
+    text
+}
+
+#[test]
+fn the_example_web_configuration_is_in_order_with_every_key() {
+    let pki = Pki::new();
+    let example = fs::read_to_string(top().join("contrib/web.yml")).unwrap();
+    check_web_configuration(&pki, &example);
+    let all = example_with_everything();
+    for keys in [
+        &[
+            "tls_server_config",
+            "http_server_config",
+            "basic_auth_users",
+            "rate_limit",
+        ][..],
+        &[
+            "cert",
+            "key",
+            "client_ca",
+            "cert_file",
+            "key_file",
+            "client_ca_file",
+        ],
+        &[
+            "client_auth_type",
+            "client_allowed_sans",
+            "min_version",
+            "max_version",
+        ],
+        &[
+            "cipher_suites",
+            "prefer_server_cipher_suites",
+            "curve_preferences",
+        ],
+        &["http2", "headers", "interval", "burst"],
+        &[
+            "Content-Security-Policy",
+            "X-Frame-Options",
+            "X-Content-Type-Options",
+        ],
+        &["X-XSS-Protection", "Strict-Transport-Security"],
+    ] {
+        for key in keys {
+            let is_there = all
+                .lines()
+                .any(|line| line.trim_start().starts_with(&format!("{key}:")));
+            assert!(is_there, "{key} is missing\n{all}");
+        }
+    }
+    check_web_configuration(&pki, &all);
+    let texts = example_with_texts(&pki);
+    assert!(
+        !texts.contains("_file:") && !texts.contains("(base64)"),
+        "{texts}"
+    );
+    check_web_configuration(&pki, &texts);
+
+    // And it lets in whom it says.
+    pki.issue(
+        "client",
+        &[FOR_CLIENTS, "subjectAltName=DNS:prometheus.example.net"],
+    );
+    for text in [all, texts] {
+        let exporter = Exporter::start(&[pki.web(&text)]);
+        let url = format!("https://localhost:{}/ready", exporter.port());
+        let (cert, key) = (pki.path("client.pem"), pki.path("client.key"));
+        let certificate = ["--cert", &cert, "--key", &key, &url];
+        let user = ["--user", "prometheus:secret"];
+        assert_eq!(pki.curl(&[&url]).code, 0);
+        assert_eq!(pki.curl(&certificate).code, 401);
+        let got = pki.curl(&[&certificate[..], &user, &["--include"]].concat());
+        assert_eq!(got.code, 200, "{got:?}");
+        assert!(got.body.contains("X-Frame-Options: deny"), "{got:?}");
+    }
+}
+
+/// A Prometheus' own count of the connections that it opened for a job's scrapes.
+fn connections_opened(prometheus: &Prometheus, job: &str) -> f64 {
+    let sample = format!("net_conntrack_dialer_conn_established_total{{dialer_name=\"{job}\"}} ");
+    let (_, page) = prometheus.get("/metrics").unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(&sample));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+/// As in the README, but for the times, and with the client's certificate and key in one file, so that both are
+/// renewed in one step.
+fn tls_configuration(pki: &Pki, target: &str, port: u16) -> String {
+    let way = format!(
+        "    scheme: https
+    tls_config:
+      ca_file: {}
+      cert_file: {both}
+      key_file: {both}
+      server_name: localhost
+    basic_auth:
+      username: prometheus
+      password_file: {}
+",
+        pki.path("ca.pem"),
+        pki.path("password"),
+        both = pki.path("both.pem"),
+    );
+    format!(
+        "scrape_configs:
+  - job_name: iperf3
+    metrics_path: /probe
+    scrape_interval: 3s
+    scrape_timeout: 3s
+{way}    params:
+      period: ['1s']
+      bitrate: ['10M']
+    static_configs:
+      - targets: ['{target}']
+    relabel_configs:
+      - source_labels: [__address__]
+        target_label: __param_target
+      - source_labels: [__param_target]
+        target_label: instance
+      - target_label: __address__
+        replacement: 127.0.0.1:{port}
+  - job_name: iperf3-exporter
+    scrape_interval: 1s
+    scrape_timeout: 1s
+{way}    static_configs:
+      - targets: ['127.0.0.1:{port}']
+"
+    )
+}
+
+const JOBS: [&str; 2] = ["iperf3", "iperf3-exporter"];
+
+#[test]
+fn prometheus_scrapes_over_tls_through_renewals_and_not_with_a_wrong_password() {
+    let test = "prometheus_scrapes_over_tls_through_renewals_and_not_with_a_wrong_password";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let pki = Pki::new();
+    for name in ["client", "client-2"] {
+        pki.issue(
+            name,
+            &[FOR_CLIENTS, "subjectAltName=DNS:prometheus.example.net"],
+        );
+        let read = |file: String| fs::read_to_string(pki.path(&file)).unwrap();
+        let both = read(format!("{name}.pem")) + &read(format!("{name}.key"));
+        pki.write(&format!("{name}.both"), &both);
+    }
+    pki.issue(
+        "server-2",
+        &["subjectAltName=DNS:localhost,DNS:renewed.example.net"],
+    );
+    pki.replace("both.pem", "client.both");
+    pki.write("password", "secret\n");
+    let exporter = Exporter::start(&[pki.web(&format!(
+        "{SERVER}  client_auth_type: RequireAndVerifyClientCert
+  client_ca_file: ca.pem
+  client_allowed_sans: [prometheus.example.net]
+basic_auth_users:
+  prometheus: {HASH}
+"
+    ))]);
+    let server = Server::start();
+    let configuration = tls_configuration(&pki, &server.target(), exporter.port());
+    check_configuration(&configuration, "this test's");
+    let prometheus = Prometheus::start(&configuration);
+    let has_been_up = || {
+        for job in JOBS {
+            let up = format!("up{{job=\"{job}\"}}");
+            let scrapes = format!("count_over_time({up}[1h])");
+            let (before, _) = prometheus.until(&scrapes, |_| true);
+            prometheus.until(&scrapes, |scrapes| scrapes >= before + 2.0);
+            let (least, _) = prometheus.until(&format!("min_over_time({up}[1h])"), |_| true);
+            assert_eq!(least, 1.0, "{job}\n{}", exporter.log());
+        }
+    };
+
+    prometheus.until("iperf3_up", |up| up == 1.0);
+    let (bytes, _) = prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
+    assert!((500_000.0..5_000_000.0).contains(&bytes), "{bytes}");
+    has_been_up();
+
+    // The server's files one after the other, the client's in one step; all of the same authority.
+    let opened = JOBS.map(|job| connections_opened(&prometheus, job));
+    pki.replace("server.pem", "server-2.pem");
+    pki.replace("server.key", "server-2.key");
+    pki.replace("both.pem", "client-2.both");
+    let host = "renewed.example.net";
+    let (url, address) = (
+        format!("https://{host}:{}/metrics", exporter.port()),
+        format!("{host}:{}:127.0.0.1", exporter.port()),
+    );
+    let client = pki.path("both.pem");
+    let page = |url: &str, address: &str| {
+        let way = ["--resolve", address, "--cert", &client, "--key", &client];
+        pki.curl(&[&way[..], &["--user", "prometheus:secret", url]].concat())
+    };
+    let got = page(&url, &address);
+    assert_eq!(
+        got.code, 200,
+        "only the new certificate has this name: {got:?}"
+    );
+    // Prometheus throws its connections away when its own files change.
+    for (job, opened) in JOBS.iter().zip(opened) {
+        wait_for("a connection with the new certificates", || {
+            connections_opened(&prometheus, job) > opened
+        });
+    }
+    has_been_up();
+    let failures = "sum(iperf3_exporter_probes_total{outcome!=\"success\"})";
+    assert_eq!(prometheus.until(failures, |_| true).0, 0.0);
+    let refused = "iperf3_exporter_auth_failures_total";
+    assert_eq!(prometheus.until(refused, |_| true).0, 0.0);
+
+    pki.write("password", "wrong\n");
+    for job in JOBS {
+        prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 0.0);
+    }
+    // Prometheus cannot see this now.
+    let sample = format!("\n{refused} ");
+    let metrics = page(&url, &address).body;
+    let count = metrics
+        .split_once(&sample)
+        .unwrap()
+        .1
+        .lines()
+        .next()
+        .unwrap();
+    assert!(count.parse::<f64>().unwrap() >= 2.0, "{count}");
+    pki.write("password", "secret\n");
+    for job in JOBS {
+        prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 1.0);
     }
 }

@@ -90,3 +90,35 @@ fn a_thousand_probes_in_a_row_leave_nothing_behind() {
         f64::from(COUNT / 4)
     );
 }
+
+/// How often the process' threads went to sleep so far, each thread with its count.
+fn sleeps(pid: u32) -> Vec<(String, String)> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    threads
+        .map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            let count = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            (
+                thread.file_name().to_string_lossy().into_owned(),
+                count.unwrap_or_default().trim().to_owned(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn an_idle_exporter_sleeps() {
+    let exporter = Exporter::start::<&str>(&[]);
+    let mut kept = Connection::open(exporter.port());
+    assert_eq!(kept.get("/metrics").code, 200);
+    let look = std::time::Duration::from_secs(3);
+    // Workers and spare threads end within ten seconds; from then on no thread wakes.
+    wait_for("three seconds in which no thread wakes up", || {
+        let before = sleeps(exporter.pid());
+        std::thread::sleep(look);
+        sleeps(exporter.pid()) == before
+    });
+    assert_eq!(kept.get("/metrics").code, 200);
+}

@@ -89,9 +89,16 @@ fn each_crate_is_named_in_one_file_of_its_own() {
     let home = |name: &str| match name {
         "tiny_http" => "src/web/server.rs",
         "serde_json" => "src/iperf3/report.rs",
-        "lexopt" => "src/cli.rs",
+        "lexopt" => "src/cli/mod.rs",
         "signal_hook" => "src/signals.rs",
         "rustix" => "src/sys.rs",
+        "saphyr_parser" => "src/web/config/yaml.rs",
+        "bcrypt" => "src/web/auth/hash.rs",
+        "base64" => "src/web/auth/basic.rs",
+        "listenfd" => "src/systemd/sockets.rs",
+        "x509_cert" => "src/web/tls/certificate.rs",
+        // A folder: settings, client certificates and connections are three things.
+        "rustls" => "src/web/tls/",
         other => panic!("the crate {other} has no file of its own in this test"),
     };
     assert!(crates.len() >= 5, "{crates:?}");
@@ -101,7 +108,14 @@ fn each_crate_is_named_in_one_file_of_its_own() {
             .filter(|source| has_word(&source.product, name))
             .map(|source| source.path.as_str())
             .collect();
-        assert_eq!(users, [home(name)], "{name}");
+        let is_home = |path: &&str| match home(name) {
+            folder if folder.ends_with('/') => path.starts_with(folder),
+            file => *path == file,
+        };
+        assert!(
+            !users.is_empty() && users.iter().all(is_home),
+            "{name}: {users:?}"
+        );
     }
 }
 

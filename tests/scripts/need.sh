@@ -85,7 +85,7 @@ package_of() {
         *:promtool) echo prometheus ;;
         zypper:iperf3) echo iperf ;;
         dnf:shellcheck | zypper:shellcheck) echo ShellCheck ;;
-        *:systemd-analyze) echo systemd ;;
+        *:systemd-analyze | *:systemd-socket-activate) echo systemd ;;
         dnf:ss | dnf:ip) echo iproute ;;
         opkg:ip) echo ip-full ;;
         opkg:ss) echo ss ;;

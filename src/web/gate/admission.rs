@@ -5,18 +5,16 @@
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::connection::Closed;
 use crate::{sync, sys};
 
-/// Most connections at a time: Prometheus keeps one or two for each of its jobs. Each has a thread of its own.
-const CONNECTIONS_LIMIT: usize = 256;
 /// A client's socket, and three on the way to the server behind the gate: both ends, and a second descriptor that
 /// `tiny_http` makes of its own.
 const DESCRIPTORS_A_CONNECTION: u64 = 4;
-/// Listeners, standard streams, a child's pipes, `/proc`, and connections that are just being closed.
+/// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
 /// How long a new connection waits for the one that makes room: its thread only has to wake up.
@@ -25,6 +23,15 @@ const MAKING_ROOM: Duration = Duration::from_secs(1);
 /// A connection without a request is left alone this long: a client that has just connected, or just read an answer,
 /// has its next request on its way.
 const REQUEST_ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// How often a place can change hands in a second, by that.
+const TURNS_IN_A_SECOND: usize = 10;
+
+/// When every connection has a request in work, a new one waits this long for one of them to be answered: all but
+/// probes are answered in some milliseconds.
+const ANSWER_ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// Who waited for that in vain speaks for all who come within this: a tenth of the time is enough to wait in.
+const IN_VAIN: Duration = Duration::from_secs(1);
 
 /// The open connections.
 #[derive(Debug)]
@@ -39,22 +46,75 @@ pub(crate) struct Admission {
 struct Open {
     next: u64,
     connections: BTreeMap<u64, Entry>,
+    /// Threads that wait to be told: telling nobody is a system call all the same, twice a request.
+    waiting: usize,
+    /// Somebody waits for a request to be answered: the connection of the next one ends with its answer, or clients
+    /// that send one request behind the other would keep their places for ever.
+    is_wanted: bool,
+    /// When that was last waited for in vain.
+    in_vain: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     socket: Arc<TcpStream>,
-    /// Since when there is no request in progress; none while there is one.
+    /// Since when there is no request in work; none while there is one.
     idle_since: Option<Instant>,
+    /// Its answer is on its way. A socket's buffer takes one at once: whoever makes it wait does not read.
+    is_answering: bool,
     /// It has made room, and its thread is on its way out.
     is_evicted: bool,
 }
 
+impl Open {
+    /// The connection that can make room and has waited longest, with the time since when.
+    fn oldest(&self) -> Option<(Instant, u64)> {
+        let mut idle: Vec<(Instant, u64)> = self
+            .connections
+            .iter()
+            .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
+            .collect();
+        idle.sort_unstable();
+        // In this order, since looking at a socket is a system call.
+        idle.into_iter().find(|(_, number)| {
+            let entry = self.connections.get(number);
+            entry.is_some_and(Entry::can_go)
+        })
+    }
+
+    /// Whether one who has come then may wait for a request to be answered; says that it does.
+    fn hopes_for_an_answer(&mut self, come: Instant) -> bool {
+        let now = Instant::now();
+        let was_in_vain = self.in_vain.is_some_and(|at| now < at + IN_VAIN);
+        let is_too_late = now >= come + ANSWER_ON_ITS_WAY;
+        if is_too_late && !was_in_vain {
+            self.in_vain = Some(now);
+        }
+        self.is_wanted = !was_in_vain && !is_too_late;
+        self.is_wanted
+    }
+}
+
 impl Entry {
-    /// Whether it can make room: it has no request in progress, and none that lies unread in its socket.
+    /// Whether it can make room: it has no request in work, and none that lies unread in its socket, unless that is
+    /// because its client does not read either.
     fn can_go(&self) -> bool {
-        let unread = || sys::is_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false);
-        self.idle_since.is_some() && !self.is_evicted && !unread()
+        self.idle_since.is_some() && !self.is_evicted && (self.is_answering || !self.has_unread())
+    }
+
+    fn has_unread(&self) -> bool {
+        sys::is_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false)
+    }
+
+    /// Wakes its thread, which ends then; one that has just read a request can still say no.
+    fn evict(&mut self) {
+        self.is_evicted = true;
+        let how = if self.is_answering {
+            Shutdown::Both
+        } else {
+            Shutdown::Read
+        };
+        let _ = self.socket.shutdown(how);
     }
 }
 
@@ -66,17 +126,34 @@ pub(super) struct Place {
 }
 
 impl Admission {
-    /// For a process that may have so many open descriptors; none means as many as it likes.
-    pub(crate) fn new(descriptors: Option<u64>) -> Self {
+    /// At most `most`, and no more than fit a process that may have so many open descriptors, some of them for its
+    /// listeners; none means as many as it likes.
+    pub(crate) fn new(most: usize, descriptors: Option<u64>, listeners: usize) -> Self {
+        let reserved = RESERVED_DESCRIPTORS + u64::try_from(listeners).unwrap_or(u64::MAX);
         let enough_for = descriptors.map_or(u64::MAX, |limit| {
-            limit.saturating_sub(RESERVED_DESCRIPTORS) / DESCRIPTORS_A_CONNECTION
+            limit.saturating_sub(reserved) / DESCRIPTORS_A_CONNECTION
         });
         let enough_for = usize::try_from(enough_for).unwrap_or(usize::MAX);
         Self {
-            most: enough_for.clamp(1, CONNECTIONS_LIMIT),
+            most: most.min(enough_for).max(1),
             open: Mutex::default(),
             over: Condvar::new(),
         }
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many connections may wait to be accepted (listen(2)): as many as get a place within a second where each is
+    /// silent. Of more the kernel drops the first packet, which is sent again after a second; of fewer than the
+    /// standard library's 128 it would do so in a small burst.
+    pub(super) fn backlog(&self) -> i32 {
+        let in_a_second = self.most.saturating_mul(TURNS_IN_A_SECOND);
+        i32::try_from(in_a_second)
+            .unwrap_or(i32::MAX)
+            .clamp(128, 4096)
     }
 
     /// How many connections there are.
@@ -86,10 +163,34 @@ impl Admission {
 
     /// Blocks until no connection has a request in progress, its answer included, or `until` has come.
     pub(crate) fn wait_for_no_request(&self, until: Instant) {
-        let is_busy = |open: &Open| open.connections.values().any(|c| c.idle_since.is_none());
+        let is_busy = |open: &Open| {
+            let mut all = open.connections.values();
+            // One whose request has come and is not read yet is answered as well.
+            all.any(|entry| entry.idle_since.is_none() || entry.is_answering || entry.has_unread())
+        };
         let mut open = sync::lock(&self.open);
         while is_busy(&open) && Instant::now() < until {
-            open = sync::wait_until(&self.over, open, until);
+            open = self.wait_until(open, until);
+        }
+    }
+
+    fn wait_until<'a>(
+        &self,
+        mut open: MutexGuard<'a, Open>,
+        until: Instant,
+    ) -> MutexGuard<'a, Open> {
+        open.waiting += 1;
+        open = sync::wait_until(&self.over, open, until);
+        open.waiting -= 1;
+        open
+    }
+
+    /// Lets `open` go, and tells those who wait.
+    fn tell(&self, open: MutexGuard<'_, Open>) {
+        let is_awaited = open.waiting > 0;
+        drop(open);
+        if is_awaited {
+            self.over.notify_all();
         }
     }
 
@@ -97,31 +198,32 @@ impl Admission {
     /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
     /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
-        let until = Instant::now() + MAKING_ROOM;
+        let come = Instant::now();
+        let until = come + MAKING_ROOM;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.most {
-            let mut look_at = until;
-            if !open.connections.values().any(|entry| entry.is_evicted) {
-                let (idle_since, goes) = open
-                    .connections
-                    .values_mut()
-                    .filter(|entry| entry.can_go())
-                    .filter_map(|entry| Some((entry.idle_since?, entry)))
-                    .min_by_key(|(idle_since, _)| *idle_since)?;
-                let old_enough = idle_since + REQUEST_ON_ITS_WAY;
-                if Instant::now() >= old_enough {
-                    goes.is_evicted = true;
-                    // Its thread wakes and ends; one that has just read a request can still say no.
-                    let _ = goes.socket.shutdown(Shutdown::Read);
-                } else {
-                    look_at = old_enough.min(until);
-                }
-            }
             if Instant::now() >= until {
                 return None;
             }
-            open = sync::wait_until(&self.over, open, look_at);
+            let mut look_at = until;
+            if !open.connections.values().any(|entry| entry.is_evicted) {
+                if let Some((idle_since, number)) = open.oldest() {
+                    let old_enough = idle_since + REQUEST_ON_ITS_WAY;
+                    if Instant::now() < old_enough {
+                        look_at = old_enough.min(until);
+                    } else if let Some(goes) = open.connections.get_mut(&number) {
+                        goes.evict();
+                    }
+                } else {
+                    if !open.hopes_for_an_answer(come) {
+                        return None;
+                    }
+                    look_at = come + ANSWER_ON_ITS_WAY;
+                }
+            }
+            open = self.wait_until(open, look_at);
         }
+        open.is_wanted = false;
         let number = open.next;
         open.next += 1;
         open.connections.insert(
@@ -129,6 +231,7 @@ impl Admission {
             Entry {
                 socket: Arc::clone(socket),
                 idle_since: Some(Instant::now()),
+                is_answering: false,
                 is_evicted: false,
             },
         );
@@ -140,15 +243,17 @@ impl Admission {
     }
 
     /// Changes a connection's entry, unless it has made room; whether it has not.
-    fn set_idle(&self, number: u64, idle_since: Option<Instant>) -> bool {
+    fn set_idle(&self, number: u64, idle_since: Option<Instant>, is_answering: bool) -> bool {
         let mut open = sync::lock(&self.open);
         let entry = open.connections.get_mut(&number);
         let Some(entry) = entry.filter(|entry| !entry.is_evicted) else {
             return false;
         };
         entry.idle_since = idle_since;
-        drop(open);
-        self.over.notify_all();
+        entry.is_answering = is_answering;
+        if idle_since.is_some() {
+            self.tell(open);
+        }
         true
     }
 }
@@ -156,12 +261,21 @@ impl Admission {
 impl Place {
     /// A request is in progress: this connection does not make room. False when it already has.
     pub(super) fn busy(&self) -> bool {
-        self.admission.set_idle(self.number, None)
+        self.admission.set_idle(self.number, None, false)
+    }
+
+    /// The answer is there, and goes out: who does not read it makes room. True when the connection is to end with it,
+    /// as somebody waits for a place.
+    pub(super) fn answering(&self) -> bool {
+        self.admission
+            .set_idle(self.number, Some(Instant::now()), true);
+        std::mem::take(&mut sync::lock(&self.admission.open).is_wanted)
     }
 
     /// The request is answered.
     pub(super) fn idle(&self) {
-        self.admission.set_idle(self.number, Some(Instant::now()));
+        self.admission
+            .set_idle(self.number, Some(Instant::now()), false);
     }
 
     /// Why the connection ended, if it was the gate that ended it.
@@ -176,9 +290,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        sync::lock(&self.admission.open)
-            .connections
-            .remove(&self.number);
-        self.admission.over.notify_all();
+        let mut open = sync::lock(&self.admission.open);
+        open.connections.remove(&self.number);
+        self.admission.tell(open);
     }
 }

@@ -5,14 +5,16 @@
 //! that come at one moment some would wait for a thread until another connection ends.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::visits::{Carried, Visit, Visits};
+use super::visits::{Carried, KEY_HEADER, Visit, Visits};
 use crate::sync;
+use crate::web::way::{Address, Stream};
 
-/// Most connections that are kept while they have nothing to carry; each holds a thread of the server's.
+/// So many connections are kept while they have nothing to carry, and as many as there are clients' connections if
+/// that is more; each holds a thread of the server's. Making one anew for a request costs more than the request does,
+/// and threads that the server ends as fast as it makes them would be many at a time.
 const KEPT: usize = 8;
 /// What the greeting may take on a machine that is busy with a test: the server loop answers it by itself.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
@@ -21,26 +23,25 @@ const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
 /// The server behind the gate.
 pub(super) struct Backend {
-    server: SocketAddr,
+    server: Address,
     visits: Arc<Visits>,
-    /// Each with its address at the gate's end.
-    kept: Mutex<Vec<(TcpStream, SocketAddr)>>,
+    kept: Mutex<Vec<Stream>>,
     handing_over: Mutex<()>,
-    /// Called when the server's port is gone: `tiny_http` does not open it again.
+    /// Called when nobody listens there any more: `tiny_http` does not open it again.
     on_gone: Box<dyn Fn(io::Error) + Send + Sync>,
 }
 
 /// One connection, for one request. Dropped before its answer was read to the end, it is closed.
 pub(super) struct Carrier<'a> {
     backend: &'a Backend,
-    end: SocketAddr,
+    key: u64,
     /// There until [`Carrier::done`] takes it.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
 }
 
 impl Backend {
     pub(super) fn new(
-        server: SocketAddr,
+        server: Address,
         visits: Arc<Visits>,
         on_gone: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> Self {
@@ -53,85 +54,92 @@ impl Backend {
         }
     }
 
-    /// Passes a request on; the answer is to be read from the carrier.
-    pub(super) fn pass_on(&self, head: &[u8], visit: &Visit) -> io::Result<Carrier<'_>> {
+    /// Passes a request on, `head` being all of it but the blank line; the answer is to be read from the carrier.
+    pub(super) fn pass_on(&self, head: &mut Vec<u8>, visit: &Visit) -> io::Result<Carrier<'_>> {
         let kept = sync::lock(&self.kept).pop();
-        let (stream, end) = match kept {
+        let stream = match kept {
             Some(kept) => kept,
             None => self.connect()?,
         };
-        self.visits.set(end, Carried::Visit(visit.clone()));
         let mut carrier = Carrier {
             backend: self,
-            end,
+            key: self.visits.begin(Carried::Visit(visit.clone())),
             stream: Some(stream),
         };
+        write!(head, "{KEY_HEADER}: {}\r\n\r\n", carrier.key)?;
         carrier.stream()?.write_all(head)?;
         Ok(carrier)
     }
 
-    /// Makes a first connection and keeps it: shows at the start that the server can be reached.
+    /// Makes a connection and keeps it if there is room: shows that the server accepts and answers.
     pub(super) fn try_way(&self) -> io::Result<()> {
-        let kept = self.connect()?;
-        sync::lock(&self.kept).push(kept);
+        let stream = self.connect()?;
+        let mut kept = sync::lock(&self.kept);
+        if kept.len() < KEPT {
+            kept.push(stream);
+        }
         Ok(())
     }
 
-    fn connect(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    /// Closes connections that are more than so many clients need.
+    pub(super) fn shed(&self, clients: usize) {
+        let mut kept = sync::lock(&self.kept);
+        let from = kept.len().min(clients.max(KEPT));
+        let shed = kept.split_off(from);
+        drop(kept);
+        // Closed without the lock.
+        drop(shed);
+    }
+
+    fn connect(&self) -> io::Result<Stream> {
         let _alone = sync::lock(&self.handing_over);
-        let mut stream = TcpStream::connect(self.server).inspect_err(|error| {
+        let mut stream = self.server.connect().inspect_err(|error| {
             if error.kind() == io::ErrorKind::ConnectionRefused {
                 (self.on_gone)(io::ErrorKind::ConnectionRefused.into());
             }
         })?;
-        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(GREETING_LIMIT))?;
-        let end = stream.local_addr()?;
-        self.visits.set(end, Carried::Greeting);
+        let key = self.visits.begin(Carried::Greeting);
+        let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
         let greeted = stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n")
+            .write_all(head.as_bytes())
             .and_then(|()| read_answer(&mut stream, &mut Vec::new(), true, || false));
-        if let Err(error) = greeted {
-            self.visits.forget(end);
-            return Err(error);
-        }
+        self.visits.end(key);
+        greeted?;
         stream.set_read_timeout(None)?;
-        Ok((stream, end))
+        Ok(stream)
     }
 }
 
 impl Carrier<'_> {
     /// The connection.
-    pub(super) fn stream(&mut self) -> io::Result<&mut TcpStream> {
+    pub(super) fn stream(&mut self) -> io::Result<&mut Stream> {
         self.stream
             .as_mut()
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// The answer was read to its end: the connection can carry another request.
-    pub(super) fn done(mut self) {
+    /// The answer was read to its end: the connection can carry another request of so many clients.
+    pub(super) fn done(mut self, clients: impl FnOnce() -> usize) {
         let mut kept = sync::lock(&self.backend.kept);
-        if kept.len() < KEPT
+        if (kept.len() < KEPT || kept.len() < clients())
             && let Some(stream) = self.stream.take()
         {
-            self.backend.visits.set(self.end, Carried::Greeting);
-            kept.push((stream, self.end));
+            kept.push(stream);
         }
     }
 }
 
 impl Drop for Carrier<'_> {
     fn drop(&mut self) {
-        if self.stream.is_some() {
-            self.backend.visits.forget(self.end);
-        }
+        self.backend.visits.end(self.key);
     }
 }
 
 /// Reads an answer into `out`, its body too unless the request was HEAD, as the client is to get it: without the
 /// headers that concern the connection to the server, and with `Connection: close` when `closes` says so.
 pub(super) fn read_answer(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     out: &mut Vec<u8>,
     has_body: bool,
     closes: impl FnOnce() -> bool,

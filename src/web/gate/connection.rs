@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Gate;
 use super::admission::Place;
 use super::backend::{Carrier, read_answer};
+use super::entrance::Opened;
 use super::head::{self, Head, Refusal};
 use super::visits::Visit;
 use super::wire::Wire;
@@ -45,6 +46,8 @@ pub(crate) enum Closed {
     SlowReader,
     /// Its request was refused.
     Refused,
+    /// Its TLS handshake failed.
+    Handshake,
     /// It was closed while its request was being worked on.
     HungUp,
     /// Another one needed its place.
@@ -57,12 +60,13 @@ pub(crate) enum Closed {
 
 impl Closed {
     /// Each with its label value, in the order of the documentation.
-    pub(crate) const ALL: [(Self, &'static str); 9] = [
+    pub(crate) const ALL: [(Self, &'static str); 10] = [
         (Self::Done, "done"),
         (Self::Idle, "idle"),
         (Self::SlowHead, "slow_head"),
         (Self::SlowReader, "slow_reader"),
         (Self::Refused, "bad_request"),
+        (Self::Handshake, "handshake"),
         (Self::HungUp, "hung_up"),
         (Self::MadeRoom, "made_room"),
         (Self::NoRoom, "no_room"),
@@ -79,7 +83,8 @@ impl Closed {
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &Place) -> Closed {
+pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &Place) -> Closed {
+    let wire = &mut *opened.wire;
     let mut ahead: Vec<u8> = Vec::new();
     // Kept for the connection's life: its size is that of the largest page.
     let mut answer: Vec<u8> = Vec::new();
@@ -92,6 +97,9 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
                 refuse(wire, 408, "request head not complete in time");
                 return Closed::SlowHead;
             }
+            Err(Stop::Refused(_)) if gate.pulse.is(&ahead) => {
+                return gate.answer_pulse(wire.socket());
+            }
             Err(Stop::Refused(refusal)) => {
                 let (code, line) = refusal.answer();
                 refuse(wire, code, line);
@@ -100,7 +108,7 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
         };
         let parsed = head::parse(ahead.get(..end).unwrap_or_default());
         ahead.drain(..end);
-        let head = match parsed {
+        let mut head = match parsed {
             Ok(head) => head,
             Err(refusal) => {
                 let (code, line) = refusal.answer();
@@ -112,9 +120,16 @@ pub(super) fn serve(gate: &Gate, wire: &mut dyn Wire, peer: SocketAddr, place: &
             refuse(wire, 503, "too many connections, try again later");
             return Closed::MadeRoom;
         }
-        let closes = match relay(gate, wire, peer, &head, &mut answer) {
+        let visit = Visit {
+            peer,
+            let_in: opened.let_in.clone(),
+            is_last: Cancel::default(),
+            number: gate.next_number(),
+            cancel: Cancel::default(),
+        };
+        let closes = match relay(gate, wire, &visit, &mut head, &mut answer, place) {
             Ok(closes) => closes,
-            Err(closed) => return closed,
+            Err(closed) => return place.reason_or(closed),
         };
         if closes {
             return Closed::Done;
@@ -179,31 +194,33 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, 
 fn relay(
     gate: &Gate,
     wire: &mut dyn Wire,
-    peer: SocketAddr,
-    head: &Head,
+    visit: &Visit,
+    head: &mut Head,
     answer: &mut Vec<u8>,
+    place: &Place,
 ) -> Result<bool, Closed> {
-    let visit = Visit {
-        peer,
-        number: gate.next_number(),
-        cancel: Cancel::default(),
-    };
-    let mut carrier = match gate.backend.pass_on(&head.rewritten, &visit) {
+    let mut carrier = match gate.backend.pass_on(&mut head.rewritten, visit) {
         Ok(carrier) => carrier,
         Err(error) => return Err(fail(gate, wire, &error)),
     };
-    let hung_up = await_answer(gate, wire, &mut carrier, &visit)?;
+    let hung_up = await_answer(gate, wire, &mut carrier, visit)?;
     let mut closes = false;
     let read = carrier.stream().and_then(|stream| {
         read_answer(stream, answer, !head.has_no_answer_body, || {
-            closes = head.closes || hung_up || gate.state.shutdown.is_set();
+            // The answer is there: from now on only its client can hold it up.
+            let gives_way = place.answering();
+            closes = head.closes
+                || hung_up
+                || gives_way
+                || visit.is_last.is_set()
+                || gate.state.shutdown.is_set();
             closes
         })
     });
     if let Err(error) = read {
         return Err(fail(gate, wire, &error));
     }
-    carrier.done();
+    carrier.done(|| gate.state.admission.count());
     match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),

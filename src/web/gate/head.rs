@@ -44,7 +44,7 @@ impl Refusal {
 /// A head that may go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The head as the server behind the gate gets it.
+    /// The head as the server behind the gate gets it, without the blank line: a header of the gate's own follows.
     pub(super) rewritten: Vec<u8>,
     /// The client wants, or its version implies, that the connection ends with the answer.
     pub(super) closes: bool,
@@ -111,7 +111,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     if hosts > 1 || (minor == 1 && hosts == 0) {
         return Err(Refusal::Malformed);
     }
-    rewritten.push_str("\r\n");
     Ok(Head {
         rewritten: rewritten.into_bytes(),
         closes,
@@ -191,11 +190,11 @@ mod tests {
         assert_eq!(
             rewritten(
                 "GET /probe?target=a HTTP/1.1\r\nHost: x:9579\r\nX-Prometheus-Scrape-Timeout-Seconds:\t10 \r\n\
-                 Accept: */*\r\nCookie: c\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
+                 Accept: */*\r\nCookie: c\r\nX-Visit: 1\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
             )
             .unwrap(),
             "GET /probe?target=a HTTP/1.1\r\nHost: gate\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\
-             AUTHORIZATION: Basic eDp5\r\n\r\n"
+             AUTHORIZATION: Basic eDp5\r\n"
         );
     }
 

@@ -9,25 +9,36 @@
 use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use self::backend::Backend;
 pub(crate) use self::connection::Closed;
-use self::wire::Plain;
+pub(crate) use self::entrance::PLAIN_ON_TLS;
+use self::pulse::Pulse;
 use crate::state::State;
-use crate::sync;
+use crate::web::way::Address;
+use crate::{sync, sys};
 
 pub(crate) mod admission;
 mod backend;
 mod connection;
+mod entrance;
 mod head;
+pub(crate) mod pulse;
 pub(crate) mod visits;
-mod wire;
+pub(crate) mod wire;
 
-/// A connection's thread: a head, an answer's head, no recursion.
+#[cfg(test)]
+mod fuzz;
+
+/// A connection's thread: a head, an answer's head, a TLS handshake, no recursion.
 const CONNECTION_STACK_BYTES: usize = 128 * 1024;
+/// How long no poll(2) on a listener lasts for ever: it is asked again at once.
+const NO_END: Duration = Duration::from_secs(u32::MAX as u64);
 /// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,20 +48,36 @@ pub(crate) struct Gate {
     backend: Backend,
     /// The number of the next request.
     next_number: Mutex<u64>,
+    /// The watchdog's question.
+    pulse: Pulse,
+    /// Readable once the gate is closed; the other end closes it.
+    closing: (UnixStream, UnixStream),
 }
 
 impl Gate {
     /// A gate before the server at `server`; `on_gone` is called when that can be reached no more.
     pub(crate) fn new(
         state: Arc<State>,
-        server: SocketAddr,
+        server: Address,
         on_gone: impl Fn(io::Error) + Send + Sync + 'static,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
             backend: Backend::new(server, Arc::clone(&state.visits), on_gone),
             state,
             next_number: Mutex::default(),
-        }
+            pulse: Pulse::new(),
+            closing: UnixStream::pair()?,
+        })
+    }
+
+    /// The watchdog's question, to be asked at each listener.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Ends every [`Gate::accept`].
+    pub(crate) fn close(&self) {
+        let _ = self.closing.1.shutdown(Shutdown::Both);
     }
 
     /// Shows that the server behind the gate can be reached.
@@ -58,9 +85,18 @@ impl Gate {
         self.backend.try_way()
     }
 
-    /// Accepts connections for ever: an accept error is logged and waited out.
-    pub(crate) fn accept(self: &Arc<Self>, listener: &TcpListener) -> ! {
+    /// Accepts connections until the gate is closed: an accept error is logged and waited out. The listener is closed
+    /// with it, unless systemd holds it as well: who comes then waits for the next exporter.
+    pub(crate) fn accept(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
+        // A connection that is gone before it is taken must not make this thread wait for the next one.
+        listener.set_nonblocking(true)?;
+        // Where it is refused the queue is as long as it was.
+        let _ = sys::set_backlog(listener, self.state.admission.backlog());
         loop {
+            let ready = sys::readable(&[self.closing.0.as_fd(), listener.as_fd()], NO_END)?;
+            if ready.first().is_some_and(|closed| *closed) {
+                return Ok(());
+            }
             match listener.accept() {
                 Ok((socket, peer)) => self.take(socket, peer),
                 Err(error) if is_of_the_client(&error) => {}
@@ -86,9 +122,17 @@ impl Gate {
             .name("connection".to_owned())
             .stack_size(CONNECTION_STACK_BYTES)
             .spawn(move || {
-                let mut wire = Plain(own);
-                let closed = connection::serve(&gate, &mut wire, peer, &place);
+                let closed = match entrance::open(&gate, &own, peer) {
+                    Ok(mut opened) => {
+                        let closed = connection::serve(&gate, &mut opened, peer, &place);
+                        opened.wire.close();
+                        closed
+                    }
+                    Err(closed) => place.reason_or(closed),
+                };
                 gate.count(closed);
+                drop(place);
+                gate.backend.shed(gate.state.admission.count());
             });
         if let Err(error) = spawned {
             self.turn_away(&socket, peer, &error);
@@ -99,13 +143,25 @@ impl Gate {
     fn turn_away(&self, socket: &Arc<TcpStream>, peer: SocketAddr, cause: &dyn Display) {
         self.state
             .log
-            .warn("connection refused", &[("client", &peer), ("cause", cause)]);
+            .warn_seldom("connection refused", &[("client", &peer), ("cause", cause)]);
         let _ = socket.set_nonblocking(true);
         let _ = io::Write::write_all(&mut &**socket, connection::NO_ROOM);
         // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.
         let _ = socket.shutdown(Shutdown::Write);
         let _ = io::Read::read(&mut &**socket, &mut [0; head::LIMIT_BYTES]);
         self.count(Closed::NoRoom);
+    }
+
+    /// Answers the watchdog, by way of the server behind the gate.
+    fn answer_pulse(&self, socket: &TcpStream) -> Closed {
+        match self.backend.try_way() {
+            Ok(()) => {
+                // Six bytes fit into any socket's buffer.
+                let _ = io::Write::write_all(&mut &*socket, pulse::ANSWER);
+                Closed::Done
+            }
+            Err(_) => Closed::Failed,
+        }
     }
 
     /// The number of a request whose head is complete.
@@ -127,5 +183,6 @@ fn is_of_the_client(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
     )
 }

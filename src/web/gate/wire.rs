@@ -6,12 +6,12 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::sys;
 
 /// A connection to a client.
-pub(super) trait Wire {
+pub(crate) trait Wire {
     /// Reads what comes before `until`; 0 at the connection's end, `TimedOut` when nothing came.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize>;
     /// Writes all of it before `until`, or fails with `TimedOut`.
@@ -23,29 +23,69 @@ pub(super) trait Wire {
 }
 
 /// TCP as it is.
-pub(super) struct Plain(pub(super) Arc<TcpStream>);
+pub(crate) struct Plain {
+    socket: Arc<TcpStream>,
+    /// The timeouts that the socket has, in whole seconds: they are set only when they change, and a wait needs no
+    /// poll(2) before it. So a deadline is kept to the second.
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+impl Plain {
+    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
+        Self {
+            socket,
+            read_timeout: None,
+            write_timeout: None,
+        }
+    }
+}
+
+/// The whole seconds in which `until` comes.
+fn seconds_until(until: Instant) -> io::Result<Option<Duration>> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let begun = u64::from(left.subsec_nanos() > 0);
+    Ok(Some(Duration::from_secs(left.as_secs() + begun)))
+}
+
+/// Whether a read or write is to be tried again with the time that is left: its timeout passed, or a signal came.
+fn is_to_try_again(result: &io::Result<usize>) -> bool {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(result, Err(error) if matches!(error.kind(), Interrupted | WouldBlock))
+}
 
 impl Wire for Plain {
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
-        wait_readable(&self.0, until)?;
-        (&*self.0).read(buffer)
+        loop {
+            let timeout = seconds_until(until)?;
+            if timeout != self.read_timeout {
+                self.socket.set_read_timeout(timeout)?;
+                self.read_timeout = timeout;
+            }
+            let result = (&*self.socket).read(buffer);
+            if !is_to_try_again(&result) {
+                return result;
+            }
+        }
     }
 
     fn write_all(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
+            let timeout = seconds_until(until)?;
+            if timeout != self.write_timeout {
+                self.socket.set_write_timeout(timeout)?;
+                self.write_timeout = timeout;
             }
-            self.0.set_write_timeout(Some(left))?;
-            match (&*self.0).write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
+            let result = (&*self.socket).write(bytes);
+            if is_to_try_again(&result) {
+                continue;
+            }
+            match result? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                length => bytes = bytes.get(length..).unwrap_or_default(),
             }
         }
         Ok(())
@@ -54,12 +94,12 @@ impl Wire for Plain {
     fn close(&mut self) {}
 
     fn socket(&self) -> &TcpStream {
-        &self.0
+        &self.socket
     }
 }
 
 /// Blocks until the socket has something to read, or its end.
-pub(super) fn wait_readable(socket: &TcpStream, until: Instant) -> io::Result<()> {
+pub(crate) fn wait_readable(socket: &TcpStream, until: Instant) -> io::Result<()> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if sys::is_readable(socket.as_fd(), left)? {

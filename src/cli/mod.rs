@@ -1,17 +1,17 @@
-//! The command line: one table of flags, from which parser, defaults and `--help` come, and the README's table.
+//! The command line: words become settings, by one table of flags, from which defaults and `--help` come as well, and
+//! the README's table.
 //!
-//! Owns flags and their words; must not know what a value is used for. To add a flag is to add a row and a
-//! field of [`Config`].
+//! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use crate::duration;
 use crate::log::{Format, Level};
-use crate::probe::allow::Rule;
-use crate::web::listen::{self, Address};
-use crate::web::routes;
+
+pub(crate) use self::flags::{Config, FLAGS, Flag};
+
+mod flags;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -21,161 +21,6 @@ pub(crate) enum Command {
     /// Print this text to standard output and end.
     Print(String),
 }
-
-/// Every setting, typed and within its limits.
-#[derive(Debug)]
-pub(crate) struct Config {
-    /// Where to listen; never empty.
-    pub(crate) listen: Vec<Address>,
-    /// Path of the exporter's own metrics.
-    pub(crate) telemetry_path: String,
-    /// Path of probes.
-    pub(crate) probe_path: String,
-    /// The iperf3 binary, a path or a name to look up on PATH.
-    pub(crate) iperf3_path: String,
-    /// Upper limit of one run of iperf3.
-    pub(crate) iperf3_timeout: Option<Duration>,
-    /// Longest wait for the test lock.
-    pub(crate) lock_timeout: Duration,
-    /// Taken off the scrape timeout.
-    pub(crate) timeout_offset: Duration,
-    /// Which targets may be probed; empty means all.
-    pub(crate) allow: Vec<Rule>,
-    /// Lines below this level are dropped.
-    pub(crate) log_level: Level,
-    /// How log lines look.
-    pub(crate) log_format: Format,
-}
-
-/// One flag.
-pub(crate) struct Flag {
-    /// Its name and its other names, without dashes.
-    pub(crate) names: &'static [&'static str],
-    /// What stands for the value in `--help`.
-    pub(crate) value: &'static str,
-    /// The value when the flag is not given; the parser reads it like any other.
-    pub(crate) default: Option<&'static str>,
-    /// May be given more than once.
-    pub(crate) repeatable: bool,
-    /// What it does, as one sentence.
-    pub(crate) help: &'static str,
-    /// What a value has to look like, as the end of "want …".
-    allowed: &'static str,
-    /// Puts a value into the configuration; `None` when it is not allowed.
-    set: fn(&mut Config, &str) -> Option<()>,
-}
-
-/// All flags that take a value, in the order of `--help`.
-pub(crate) const FLAGS: &[Flag] = &[
-    Flag {
-        names: &["web.listen-address"],
-        value: "ADDRESS",
-        default: Some(":9579"),
-        repeatable: true,
-        help: "Address to listen on: :PORT (IPv6 and IPv4), HOST:PORT or [IPV6]:PORT.",
-        allowed: ":PORT, HOST:PORT or [IPV6]:PORT with a port from 0 (any free one) to 65535",
-        set: |config, text| Some(config.listen.push(Address::parse(text)?)),
-    },
-    Flag {
-        names: &["web.telemetry-path"],
-        value: "PATH",
-        default: Some("/metrics"),
-        repeatable: false,
-        help: "Path of the exporter's own metrics.",
-        allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.telemetry_path = path(text)?),
-    },
-    Flag {
-        names: &["web.probe-path"],
-        value: "PATH",
-        default: Some("/probe"),
-        repeatable: false,
-        help: "Path of probes.",
-        allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.probe_path = path(text)?),
-    },
-    Flag {
-        names: &["iperf3.path", "iperf3-path"],
-        value: "FILE",
-        default: Some("iperf3"),
-        repeatable: false,
-        help: "The iperf3 binary, looked up on PATH when it has no slash.",
-        allowed: "a file name or path",
-        set: |config, text| {
-            let fits = !text.is_empty() && !text.contains('\0');
-            fits.then(|| text.clone_into(&mut config.iperf3_path))
-        },
-    },
-    Flag {
-        names: &["iperf3.timeout"],
-        value: "DURATION",
-        default: None,
-        repeatable: false,
-        help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, or else 30s.",
-        allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
-        set: |config, text| {
-            let limit = bounded(text, 25)?;
-            (!limit.is_zero()).then(|| config.iperf3_timeout = Some(limit))
-        },
-    },
-    Flag {
-        names: &["lock.timeout"],
-        value: "DURATION",
-        default: Some("80s"),
-        repeatable: false,
-        help: "Longest wait for the test lock: one test runs at a time, the others queue.",
-        allowed: "a duration from 0 to 24h, such as 80s or 1m30s",
-        set: |config, text| Some(config.lock_timeout = bounded(text, 24)?),
-    },
-    Flag {
-        names: &["probe.timeout-offset"],
-        value: "DURATION",
-        default: Some("500ms"),
-        repeatable: false,
-        help: "Taken off the scrape timeout, so that the answer is there before Prometheus gives up.",
-        allowed: "a duration from 0 to 1h, such as 500ms",
-        set: |config, text| Some(config.timeout_offset = bounded(text, 1)?),
-    },
-    Flag {
-        names: &["probe.allow-target"],
-        value: "RULE",
-        default: None,
-        repeatable: true,
-        help: "Allow this target only: a host name, *.SUFFIX, an address or a CIDR block; without it every target is allowed.",
-        allowed: "a host name, *.SUFFIX, an IP address or a CIDR block such as 192.0.2.0/24",
-        set: |config, text| Some(config.allow.push(Rule::parse(text)?)),
-    },
-    Flag {
-        names: &["port"],
-        value: "PORT",
-        default: None,
-        repeatable: true,
-        help: "Short for --web.listen-address=:PORT.",
-        allowed: "a port from 0 (any free one) to 65535",
-        set: |config, text| Some(config.listen.push(Address::any(listen::parse_port(text)?))),
-    },
-    Flag {
-        names: &["log.level"],
-        value: "LEVEL",
-        default: Some("info"),
-        repeatable: false,
-        help: "Log lines of this level and above: debug, info, warn or error.",
-        allowed: "debug, info, warn or error",
-        set: |config, text| Some(config.log_level = word(Level::ALL, text)?),
-    },
-    Flag {
-        names: &["log.format"],
-        value: "FORMAT",
-        default: Some("logfmt"),
-        repeatable: false,
-        help: "Write log lines as logfmt or json.",
-        allowed: "logfmt or json",
-        set: |config, text| Some(config.log_format = word(Format::ALL, text)?),
-    },
-];
-
-const PATH_ALLOWED: &str = "a path that begins with / and has letters, digits and -._~/ only, at most 200 characters, \
-     and is not the path of another page";
 
 /// Why a command line was refused; prints as the one line that `main` writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -237,6 +82,11 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         allow: Vec::new(),
         log_level: Level::Info,
         log_format: Format::Logfmt,
+        web_file: None,
+        systemd_socket: false,
+        max_connections: 0,
+        check: false,
+        listen_given: false,
     };
     let mut given: Vec<&'static str> = Vec::new();
     let mut parser = lexopt::Parser::from_args(words);
@@ -252,15 +102,19 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
                 Some(_) => Err(Refusal::ValueNotWanted(name)),
             };
         }
-        let flag = FLAGS
-            .iter()
-            .find(|flag| flag.names.contains(&name.as_str()))
-            .ok_or_else(|| Refusal::Unknown(format!("--{name}")))?;
+        let (flag, is_on) = find(&name).ok_or_else(|| Refusal::Unknown(format!("--{name}")))?;
         let id = flag.id();
         if given.contains(&id) && !flag.repeatable {
             return Err(Refusal::Twice(id));
         }
         given.push(id);
+        if flag.value.is_none() {
+            if parser.optional_value().is_some() {
+                return Err(Refusal::ValueNotWanted(name));
+            }
+            flag.put(&mut config, is_on.to_string())?;
+            continue;
+        }
         let value = parser
             .value()
             .map_err(|_| Refusal::NoValue(format!("--{name}")))?;
@@ -269,11 +123,25 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             .map_err(|word| Refusal::NotText(word.to_string_lossy().into_owned()))?;
         flag.put(&mut config, value)?;
     }
+    config.listen_given = !config.listen.is_empty();
     put_defaults(&mut config, &given)?;
     if config.telemetry_path == config.probe_path {
         return Err(Refusal::SamePath(config.probe_path));
     }
     Ok(Command::Run(Box::new(config)))
+}
+
+/// The flag of a name, and whether that name switches it on: `--no-NAME` switches a switch off.
+fn find(name: &str) -> Option<(&'static Flag, bool)> {
+    let has = |flag: &&Flag, name: &str| flag.names.contains(&name);
+    let plain = FLAGS.iter().find(|flag| has(flag, name));
+    plain.map(|flag| (flag, true)).or_else(|| {
+        let name = name.strip_prefix("no-")?;
+        let off = FLAGS
+            .iter()
+            .find(|flag| flag.value.is_none() && has(flag, name));
+        off.map(|flag| (flag, false))
+    })
 }
 
 /// The name of the next flag, without dashes; none at the end.
@@ -338,7 +206,10 @@ pub(crate) fn help() -> String {
         let names: Vec<String> = flag
             .names
             .iter()
-            .map(|name| format!("--{name}={}", flag.default.unwrap_or(flag.value)))
+            .map(|name| match flag.value {
+                Some(value) => format!("--{name}={}", flag.default.unwrap_or(value)),
+                None => format!("--[no-]{name}"),
+            })
             .collect();
         let repeat = if flag.repeatable {
             " May be repeated."
@@ -349,7 +220,8 @@ pub(crate) fn help() -> String {
     }
     text.push_str(
         "\nA flag is given as --flag=value or --flag value. Durations are Go's (5s, 1m30s, 500ms) or a\n\
-         number of seconds. SIGTERM and SIGINT end the exporter with status 0.\n",
+         number of seconds. SIGTERM, SIGINT and SIGQUIT end the exporter with status 0; SIGHUP makes\n\
+         it read the web configuration file again.\n",
     );
     text
 }
@@ -362,27 +234,6 @@ pub(crate) fn version() -> String {
         env!("EXPORTER_REVISION"),
         env!("EXPORTER_RUSTC"),
     )
-}
-
-/// A duration of at most `hours`.
-fn bounded(text: &str, hours: u64) -> Option<Duration> {
-    duration::parse(text).filter(|value| *value <= Duration::from_secs(hours * 3600))
-}
-
-fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
-    words
-        .iter()
-        .find_map(|(name, value)| (*name == text).then_some(*value))
-}
-
-/// A path that can stand in a URL as it is, so that a request's path is compared byte for byte.
-fn path(text: &str) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    let allowed = text.len() <= 200
-        && text.starts_with('/')
-        && text.bytes().all(plain)
-        && !routes::fixed_paths().any(|fixed| fixed == text);
-    allowed.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -425,6 +276,8 @@ mod tests {
         assert_eq!(config.lock_timeout, Duration::from_secs(80));
         assert_eq!(config.timeout_offset, Duration::from_millis(500));
         assert!(config.allow.is_empty());
+        assert_eq!(config.max_connections, 256);
+        assert_eq!(config.web_file, None);
     }
 
     #[test]
@@ -476,6 +329,9 @@ mod tests {
             "--probe.allow-target=",
             "--probe.allow-target=10.0.0.0/33",
             "--port=65536",
+            "--web.max-connections=0",
+            "--web.max-connections=10001",
+            "--web.max-connections=+1",
             "--log.format=xml",
         ] {
             assert!(refusal(&[bad]).contains("is not allowed, want "), "{bad}");
@@ -483,14 +339,30 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_later_versions_are_not_accepted_yet() {
-        for flag in [
-            "web.config.file",
-            "web.systemd-socket",
-            "web.max-connections",
-            "config.check",
-        ] {
-            assert!(refusal(&[&format!("--{flag}=1")]).starts_with("unknown flag"));
-        }
+    fn a_switch_is_on_by_its_name_and_off_by_no() {
+        assert!(config(&["--web.systemd-socket"]).systemd_socket);
+        assert!(!config(&["--no-web.systemd-socket"]).systemd_socket);
+        assert!(!config(&[]).systemd_socket && !config(&[]).check);
+        assert!(config(&["--config.check"]).check);
+        assert_eq!(
+            refusal(&["--web.systemd-socket=true"]),
+            "flag --web.systemd-socket takes no value"
+        );
+        assert_eq!(
+            refusal(&["--config.check", "--no-config.check"]),
+            "flag --config.check is given more than once"
+        );
+        // What takes a value is no switch.
+        assert_eq!(
+            refusal(&["--no-port"]),
+            "unknown flag or argument \"--no-port\""
+        );
+    }
+
+    #[test]
+    fn an_empty_web_fileuration_file_is_none() {
+        assert_eq!(config(&["--web.config.file="]).web_file, None);
+        let path = config(&["--web.config.file=/etc/web.yml"]).web_file;
+        assert_eq!(path.as_deref(), Some(std::path::Path::new("/etc/web.yml")));
     }
 }

@@ -1,0 +1,252 @@
+//! The table of flags, and what it fills: the settings.
+//!
+//! Owns flags and their words; must not know what a value is used for, or how a command line is cut into words. To
+//! add a flag is to add a row and a field of [`Config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::duration;
+use crate::log::{Format, Level};
+use crate::probe::allow::Rule;
+use crate::web::listen::{self, Address};
+use crate::web::routes;
+
+/// Every setting, typed and within its limits.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where to listen; never empty.
+    pub(crate) listen: Vec<Address>,
+    /// Path of the exporter's own metrics.
+    pub(crate) telemetry_path: String,
+    /// Path of probes.
+    pub(crate) probe_path: String,
+    /// The iperf3 binary, a path or a name to look up on PATH.
+    pub(crate) iperf3_path: String,
+    /// Upper limit of one run of iperf3.
+    pub(crate) iperf3_timeout: Option<Duration>,
+    /// Longest wait for the test lock.
+    pub(crate) lock_timeout: Duration,
+    /// Taken off the scrape timeout.
+    pub(crate) timeout_offset: Duration,
+    /// Which targets may be probed; empty means all.
+    pub(crate) allow: Vec<Rule>,
+    /// Lines below this level are dropped.
+    pub(crate) log_level: Level,
+    /// How log lines look.
+    pub(crate) log_format: Format,
+    /// The web configuration file of the exporter-toolkit.
+    pub(crate) web_file: Option<PathBuf>,
+    /// Take the listeners from systemd instead of opening them.
+    pub(crate) systemd_socket: bool,
+    /// Most connections at a time.
+    pub(crate) max_connections: usize,
+    /// Check flags and web configuration, and end.
+    pub(crate) check: bool,
+    /// Whether an address to listen on was given.
+    pub(crate) listen_given: bool,
+}
+
+/// One flag.
+pub(crate) struct Flag {
+    /// Its name and its other names, without dashes.
+    pub(crate) names: &'static [&'static str],
+    /// What stands for the value in `--help`; none for a switch, whose row gets `true` or `false` (`--no-…`).
+    pub(crate) value: Option<&'static str>,
+    /// The value when the flag is not given; the parser reads it like any other.
+    pub(crate) default: Option<&'static str>,
+    /// May be given more than once.
+    pub(crate) repeatable: bool,
+    /// What it does, as one sentence.
+    pub(crate) help: &'static str,
+    /// What a value has to look like, as the end of "want …".
+    pub(super) allowed: &'static str,
+    /// Puts a value into the configuration; `None` when it is not allowed.
+    pub(super) set: fn(&mut Config, &str) -> Option<()>,
+}
+
+/// All flags that take a value, in the order of `--help`.
+pub(crate) const FLAGS: &[Flag] = &[
+    Flag {
+        names: &["web.listen-address"],
+        value: Some("ADDRESS"),
+        default: Some(":9579"),
+        repeatable: true,
+        help: "Address to listen on: :PORT (IPv6 and IPv4), HOST:PORT or [IPV6]:PORT.",
+        allowed: ":PORT, HOST:PORT or [IPV6]:PORT with a port from 0 (any free one) to 65535",
+        set: |config, text| Some(config.listen.push(Address::parse(text)?)),
+    },
+    Flag {
+        names: &["web.telemetry-path"],
+        value: Some("PATH"),
+        default: Some("/metrics"),
+        repeatable: false,
+        help: "Path of the exporter's own metrics.",
+        allowed: PATH_ALLOWED,
+        set: |config, text| Some(config.telemetry_path = path(text)?),
+    },
+    Flag {
+        names: &["web.probe-path"],
+        value: Some("PATH"),
+        default: Some("/probe"),
+        repeatable: false,
+        help: "Path of probes.",
+        allowed: PATH_ALLOWED,
+        set: |config, text| Some(config.probe_path = path(text)?),
+    },
+    Flag {
+        names: &["web.config.file"],
+        value: Some("FILE"),
+        default: None,
+        repeatable: false,
+        help: "Web configuration file of the exporter-toolkit: TLS, users, headers, rate limit. Read again when it \
+               changes. HTTP/1.1 is spoken only, whatever it says of http2.",
+        allowed: "the path of a file",
+        set: |config, text| {
+            // Empty is upstream's default, and means none.
+            Some(config.web_file = (!text.is_empty()).then(|| PathBuf::from(text)))
+        },
+    },
+    Flag {
+        names: &["web.systemd-socket"],
+        value: None,
+        default: Some("false"),
+        repeatable: false,
+        help: "Take the listeners that systemd passes, instead of --web.listen-address.",
+        allowed: SWITCH_ALLOWED,
+        set: |config, text| Some(config.systemd_socket = text.parse().ok()?),
+    },
+    Flag {
+        names: &["web.max-connections"],
+        value: Some("COUNT"),
+        default: Some("256"),
+        repeatable: false,
+        help: "Most connections at a time; over that the one that is idle longest makes room.",
+        allowed: "a whole number from 1 to 10000",
+        set: |config, text| {
+            let count = count(text)?;
+            (1..=10_000)
+                .contains(&count)
+                .then(|| config.max_connections = count)
+        },
+    },
+    Flag {
+        names: &["iperf3.path", "iperf3-path"],
+        value: Some("FILE"),
+        default: Some("iperf3"),
+        repeatable: false,
+        help: "The iperf3 binary, looked up on PATH when it has no slash.",
+        allowed: "a file name or path",
+        set: |config, text| {
+            let fits = !text.is_empty() && !text.contains('\0');
+            fits.then(|| text.clone_into(&mut config.iperf3_path))
+        },
+    },
+    Flag {
+        names: &["iperf3.timeout"],
+        value: Some("DURATION"),
+        default: None,
+        repeatable: false,
+        help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, or else 30s.",
+        allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
+        set: |config, text| {
+            let limit = bounded(text, 25)?;
+            (!limit.is_zero()).then(|| config.iperf3_timeout = Some(limit))
+        },
+    },
+    Flag {
+        names: &["lock.timeout"],
+        value: Some("DURATION"),
+        default: Some("80s"),
+        repeatable: false,
+        help: "Longest wait for the test lock: one test runs at a time, the others queue.",
+        allowed: "a duration from 0 to 24h, such as 80s or 1m30s",
+        set: |config, text| Some(config.lock_timeout = bounded(text, 24)?),
+    },
+    Flag {
+        names: &["probe.timeout-offset"],
+        value: Some("DURATION"),
+        default: Some("500ms"),
+        repeatable: false,
+        help: "Taken off the scrape timeout, so that the answer is there before Prometheus gives up.",
+        allowed: "a duration from 0 to 1h, such as 500ms",
+        set: |config, text| Some(config.timeout_offset = bounded(text, 1)?),
+    },
+    Flag {
+        names: &["probe.allow-target"],
+        value: Some("RULE"),
+        default: None,
+        repeatable: true,
+        help: "Allow this target only: a host name, *.SUFFIX, an address or a CIDR block; without it every target is allowed.",
+        allowed: "a host name, *.SUFFIX, an IP address or a CIDR block such as 192.0.2.0/24",
+        set: |config, text| Some(config.allow.push(Rule::parse(text)?)),
+    },
+    Flag {
+        names: &["port"],
+        value: Some("PORT"),
+        default: None,
+        repeatable: true,
+        help: "Short for --web.listen-address=:PORT.",
+        allowed: "a port from 0 (any free one) to 65535",
+        set: |config, text| Some(config.listen.push(Address::any(listen::parse_port(text)?))),
+    },
+    Flag {
+        names: &["log.level"],
+        value: Some("LEVEL"),
+        default: Some("info"),
+        repeatable: false,
+        help: "Log lines of this level and above: debug, info, warn or error.",
+        allowed: "debug, info, warn or error",
+        set: |config, text| Some(config.log_level = word(Level::ALL, text)?),
+    },
+    Flag {
+        names: &["log.format"],
+        value: Some("FORMAT"),
+        default: Some("logfmt"),
+        repeatable: false,
+        help: "Write log lines as logfmt or json.",
+        allowed: "logfmt or json",
+        set: |config, text| Some(config.log_format = word(Format::ALL, text)?),
+    },
+    Flag {
+        names: &["config.check"],
+        value: None,
+        default: Some("false"),
+        repeatable: false,
+        help: "Check the flags and the web configuration file, and exit: 0 when they are in order.",
+        allowed: SWITCH_ALLOWED,
+        set: |config, text| Some(config.check = text.parse().ok()?),
+    },
+];
+
+const SWITCH_ALLOWED: &str = "no value";
+
+const PATH_ALLOWED: &str = "a path that begins with / and has letters, digits and -._~/ only, at most 200 characters, \
+     and is not the path of another page";
+
+/// A duration of at most `hours`.
+fn bounded(text: &str, hours: u64) -> Option<Duration> {
+    duration::parse(text).filter(|value| *value <= Duration::from_secs(hours * 3600))
+}
+
+/// A count in digits only.
+fn count(text: &str) -> Option<usize> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
+    words
+        .iter()
+        .find_map(|(name, value)| (*name == text).then_some(*value))
+}
+
+/// A path that can stand in a URL as it is, so that a request's path is compared byte for byte.
+fn path(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let allowed = text.len() <= 200
+        && text.starts_with('/')
+        && text.bytes().all(plain)
+        && !routes::fixed_paths().any(|fixed| fixed == text);
+    allowed.then(|| text.to_owned())
+}

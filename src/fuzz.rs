@@ -1,0 +1,89 @@
+//! Random input for tests, the same again for the same seed.
+//!
+//! `FUZZ_SEED=N` begins with the case of that number, as a failure prints it; `FUZZ_CASES=N` makes each test try so
+//! many cases instead of its own number. Must not know what is tested: the binary's unit tests and the integration
+//! tests both use this file.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+
+/// A generator (splitmix64, <https://prng.di.unimi.it/splitmix64.c>): enough for tests, and for nothing else.
+pub(crate) struct Random(u64);
+
+/// Calls `case` many times, each with a generator of its own; says at a failure how to see it again.
+pub(crate) fn cases(count: u64, mut case: impl FnMut(&mut Random)) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("FUZZ_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    for offset in 0..number("FUZZ_CASES").unwrap_or(count) {
+        let seed = first.wrapping_add(offset);
+        let told = Told(seed);
+        case(&mut Random(seed));
+        drop(told);
+    }
+}
+
+/// Prints the seed when its case fails.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("FUZZ_SEED={} shows this case first", self.0);
+        }
+    }
+}
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of a range that is not empty.
+    pub(crate) fn within(&mut self, range: Range<usize>) -> usize {
+        let width = range.end - range.start;
+        range.start + usize::try_from(self.next() % width as u64).unwrap()
+    }
+
+    /// True once in so many times.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.within(0..times) == 0
+    }
+
+    /// One of a list that is not empty.
+    pub(crate) fn one_of<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.within(0..list.len())]
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    /// Changes a few bytes: other ones, some more, some less, a piece twice. Often changes nothing.
+    pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        // What means something to somebody.
+        const MARKS: &[u8] = b"\0\t\n\r -+%&=;:[]/?.,\"'#@\\\x7f\x80\xc3\xff09azAZ";
+        for _ in 0..self.within(0..5) / 2 {
+            let at = self.within(0..bytes.len() + 1);
+            let byte = if self.once_in(3) {
+                self.byte()
+            } else {
+                MARKS[self.within(0..MARKS.len())]
+            };
+            match self.within(0..5) {
+                0 => bytes.insert(at, byte),
+                1 if at < bytes.len() => bytes[at] = byte,
+                2 if at < bytes.len() => drop(bytes.remove(at)),
+                3 => bytes.truncate(at),
+                _ => {
+                    let end = (at + self.within(0..20)).min(bytes.len());
+                    let piece = bytes[at..end].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+            }
+        }
+    }
+}

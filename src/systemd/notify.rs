@@ -1,0 +1,247 @@
+//! What the service manager is told (`sd_notify(3)`): ready, reloading, stopping, a status line, alive.
+//!
+//! Nothing here ever blocks. Without a manager that wants to hear it every call does nothing. Knows nothing of when
+//! the exporter is ready or alive: who calls has to know.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use crate::sys;
+
+/// Most characters of a status line, of at most 4 bytes each: the manager drops a message of more than 4096 bytes,
+/// and with it the READY=1 in front of the line.
+const STATUS_LIMIT_CHARS: usize = 512;
+
+/// The way to the service manager, where there is one.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    way: Option<Way>,
+    watchdog_interval: Option<Duration>,
+}
+
+/// A socket of this process, and the manager's address.
+#[derive(Debug)]
+struct Way {
+    socket: UnixDatagram,
+    manager: SocketAddr,
+}
+
+impl Notifier {
+    /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
+    pub(crate) fn from_environment() -> Self {
+        let way = env::var_os("NOTIFY_SOCKET").and_then(|text| Way::to(&text));
+        let text = |name| Some(env::var_os(name)?.to_string_lossy().into_owned());
+        let interval = watchdog_interval(
+            text("WATCHDOG_USEC").as_deref(),
+            text("WATCHDOG_PID").as_deref(),
+            std::process::id(),
+        );
+        Self {
+            watchdog_interval: interval.filter(|_| way.is_some()),
+            way,
+        }
+    }
+
+    /// The start is over, or a reload: from now on connections are served.
+    ///
+    /// # Errors
+    /// Here as below: the message could not be left with the manager. Worth a line of the log, and no more.
+    pub(crate) fn ready(&self, status: &str) -> io::Result<()> {
+        self.send(&format!("READY=1\n{}", status_line(status)))
+    }
+
+    /// The configuration is being read anew; `ready` has to follow.
+    pub(crate) fn reloading(&self) -> io::Result<()> {
+        // Type=notify-reload wants to know that this is about the reload it asked for, and not about an older one.
+        let now = sys::monotonic_time().as_micros();
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\n"))
+    }
+
+    /// The end has begun.
+    pub(crate) fn stopping(&self, status: &str) -> io::Result<()> {
+        self.send(&format!("STOPPING=1\n{}", status_line(status)))
+    }
+
+    /// The watchdog's ping: everything that should work does.
+    pub(crate) fn alive(&self) -> io::Result<()> {
+        self.send("WATCHDOG=1\n")
+    }
+
+    /// How often [`Notifier::alive`] is due: half of what the manager allows, as `sd_watchdog_enabled(3)` advises;
+    /// none when nobody waits for it.
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog_interval
+    }
+
+    fn send(&self, message: &str) -> io::Result<()> {
+        match &self.way {
+            Some(way) => way
+                .socket
+                .send_to_addr(message.as_bytes(), &way.manager)
+                .map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Way {
+    /// None for an address of another kind, such as `vsock:2:1234` of a virtual machine's host: that one is for the
+    /// first process of the machine.
+    fn to(address: &OsStr) -> Option<Self> {
+        let manager = match address.as_encoded_bytes() {
+            [b'/', ..] => SocketAddr::from_pathname(address).ok()?,
+            [b'@', name @ ..] if !name.is_empty() => abstract_address(name)?,
+            _ => return None,
+        };
+        let socket = UnixDatagram::unbound().ok()?;
+        // A manager that does not read must not hold up a measurement: a message too many is lost.
+        socket.set_nonblocking(true).ok()?;
+        Some(Self { socket, manager })
+    }
+}
+
+/// A name in Linux' abstract namespace (unix(7)), which no file stands for.
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> Option<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt as _;
+    SocketAddr::from_abstract_name(name).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &[u8]) -> Option<SocketAddr> {
+    None
+}
+
+/// One field: a control character in the text would be the end of it, and what follows a field of its own.
+fn status_line(status: &str) -> String {
+    let blanked = |c: char| if c.is_control() { ' ' } else { c };
+    let text: String = status
+        .chars()
+        .take(STATUS_LIMIT_CHARS)
+        .map(blanked)
+        .collect();
+    format!("STATUS={text}\n")
+}
+
+/// Half of `WATCHDOG_USEC` (microseconds, from `WatchdogSec=`), if it is for the process `own_pid`.
+fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
+        return None;
+    }
+    // The greatest number means no limit, the least no watchdog.
+    let limit = usec?
+        .parse()
+        .ok()
+        .filter(|limit| (1..u64::MAX).contains(limit))?;
+    Some(Duration::from_micros(limit) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Notifier, STATUS_LIMIT_CHARS, Way, status_line, watchdog_interval};
+    use std::ffi::OsStr;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::time::Duration;
+
+    /// A manager, bound to an abstract name of its own, and the way to it.
+    fn manager(name: &str) -> (UnixDatagram, Notifier) {
+        let name = format!("iperf3-exporter-unit-{}-{name}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        let way = Way::to(OsStr::new(&format!("@{name}")));
+        assert!(way.is_some());
+        let notifier = Notifier {
+            way,
+            watchdog_interval: None,
+        };
+        (socket, notifier)
+    }
+
+    fn received(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 8192];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_message_is_what_the_protocol_says() {
+        let (socket, notifier) = manager("messages");
+        notifier.ready("listening on :9579").unwrap();
+        assert_eq!(received(&socket), "READY=1\nSTATUS=listening on :9579\n");
+        notifier.stopping("SIGTERM").unwrap();
+        assert_eq!(received(&socket), "STOPPING=1\nSTATUS=SIGTERM\n");
+        notifier.alive().unwrap();
+        assert_eq!(received(&socket), "WATCHDOG=1\n");
+        let mut last = 0;
+        for _ in 0..2 {
+            notifier.reloading().unwrap();
+            let message = received(&socket);
+            let time = message
+                .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+                .unwrap();
+            let time: u64 = time.strip_suffix('\n').unwrap().parse().unwrap();
+            assert!(time > last, "{time} after {last}");
+            last = time;
+        }
+    }
+
+    #[test]
+    fn a_manager_that_does_not_read_holds_up_nobody() {
+        let (socket, notifier) = manager("deaf");
+        // The queue of a datagram socket is short (unix(7), max_dgram_qlen).
+        let refused = (0..1_000_000).find_map(|_| notifier.alive().err());
+        assert_eq!(
+            refused.map(|error| error.kind()),
+            Some(std::io::ErrorKind::WouldBlock)
+        );
+        drop(socket);
+        assert!(notifier.alive().is_err(), "the manager is gone");
+    }
+
+    #[test]
+    fn a_status_can_neither_add_a_field_nor_lose_the_message() {
+        assert_eq!(
+            status_line("a\nREADY=1\r\0\u{85}é"),
+            "STATUS=a READY=1   é\n"
+        );
+        let long = "\u{1f600}".repeat(2 * STATUS_LIMIT_CHARS);
+        assert!("READY=1\n".len() + status_line(&long).len() < 4096);
+    }
+
+    #[test]
+    fn an_address_of_another_kind_is_no_manager() {
+        let too_long = format!("/{}", "x".repeat(200));
+        for text in ["", "@", "notify", "vsock:2:1234", &too_long] {
+            assert!(Way::to(OsStr::new(text)).is_none(), "{text}");
+        }
+        let notifier = Notifier {
+            way: None,
+            watchdog_interval: None,
+        };
+        notifier.ready("nobody hears it").unwrap();
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_twice_in_its_time() {
+        let half = Some(Duration::from_secs(1));
+        assert_eq!(watchdog_interval(Some("2000000"), None, 17), half);
+        assert_eq!(watchdog_interval(Some("2000000"), Some("17"), 17), half);
+        for (usec, pid) in [
+            (None, None),
+            (None, Some("17")),
+            (Some("2000000"), Some("18")),
+            (Some("2000000"), Some("x")),
+            (Some("0"), None),
+            (Some(""), None),
+            (Some("2s"), None),
+            (Some("-1"), None),
+            (Some("18446744073709551615"), None),
+        ] {
+            assert_eq!(watchdog_interval(usec, pid, 17), None, "{usec:?} {pid:?}");
+        }
+    }
+}

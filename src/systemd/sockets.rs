@@ -1,0 +1,224 @@
+//! The listeners that systemd opened for this process (socket activation, `sd_listen_fds(3)`).
+//!
+//! Owns the crate `listenfd`; knows nothing of what the sockets are for.
+
+use std::env;
+use std::net::TcpListener;
+use std::os::fd::IntoRawFd;
+
+use listenfd::ListenFd;
+
+use crate::sys;
+
+/// The number of the first descriptor that is passed (`SD_LISTEN_FDS_START`).
+const FIRST_DESCRIPTOR: usize = 3;
+/// Most sockets that are taken. Each has a thread that accepts; a unit lists one or two. It also keeps a count such
+/// as 4294967295 from being tried out.
+const MOST_SOCKETS: usize = 64;
+
+/// Which sockets are there, as the environment has it.
+#[derive(Debug, Default)]
+struct Passed {
+    /// How many (`LISTEN_FDS`).
+    count: Option<String>,
+    /// Whose they are (`LISTEN_PID`).
+    pid: Option<String>,
+    /// What the unit calls them, with colons between (`LISTEN_FDNAMES`, from `FileDescriptorName=`).
+    names: String,
+}
+
+impl Passed {
+    fn from_environment() -> Self {
+        let text = |name| Some(env::var_os(name)?.to_string_lossy().into_owned());
+        Self {
+            count: text("LISTEN_FDS"),
+            pid: text("LISTEN_PID"),
+            names: text("LISTEN_FDNAMES").unwrap_or_default(),
+        }
+    }
+
+    /// How many sockets are meant for the process `own_pid`; else why there are none.
+    fn count(&self, own_pid: u32) -> Result<usize, String> {
+        let Some(count) = &self.count else {
+            return Err("LISTEN_FDS is not set".to_owned());
+        };
+        // A variable that a parent process was given and passed on by chance: its numbers mean nothing here.
+        match &self.pid {
+            None => return Err("LISTEN_PID is not set".to_owned()),
+            Some(pid) if pid.parse() != Ok(own_pid) => {
+                return Err(format!(
+                    "LISTEN_PID is `{pid}`, and this process is {own_pid}"
+                ));
+            }
+            Some(_) => {}
+        }
+        let is_allowed = |count: &usize| (1..=MOST_SOCKETS).contains(count);
+        count.parse().ok().filter(is_allowed).ok_or_else(|| {
+            format!("LISTEN_FDS is `{count}`, not a number from 1 to {MOST_SOCKETS}")
+        })
+    }
+
+    /// `descriptor 3`, with the name that the unit gives it where it has one.
+    fn describe(&self, index: usize) -> String {
+        let number = FIRST_DESCRIPTOR + index;
+        match self.names.split(':').nth(index) {
+            Some(name) if !name.is_empty() => format!("descriptor {number} (`{name}`)"),
+            _ => format!("descriptor {number}"),
+        }
+    }
+}
+
+/// How many sockets systemd passed to this process, taken or not: a unit that gets them without
+/// `--web.systemd-socket` is a mistake worth a word. Zero once [`listeners`] has run.
+pub(crate) fn passed() -> usize {
+    Passed::from_environment()
+        .count(std::process::id())
+        .unwrap_or(0)
+}
+
+/// The listeners that systemd passed: every one a listening TCP socket, blocking, close-on-exec, without Nagle's
+/// algorithm.
+///
+/// To be called once, before any other thread runs: it takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+///
+/// # Errors
+/// One line: that there is no socket, and why; or which socket is none that can be listened on. A socket that
+/// cannot be used is never left out: a unit that names it wants it served.
+pub(crate) fn listeners() -> Result<Vec<TcpListener>, String> {
+    let passed = Passed::from_environment();
+    let count = passed
+        .count(std::process::id())
+        .map_err(|why| format!("--web.systemd-socket: systemd passed no sockets: {why}"))?;
+    // The crate would look elsewhere for the descriptors; systemd never does.
+    if env::var_os("LISTEN_FDS_FIRST_FD").is_some() {
+        return Err(format!(
+            "--web.systemd-socket: LISTEN_FDS_FIRST_FD is set; descriptors are taken from {FIRST_DESCRIPTOR} on only"
+        ));
+    }
+    let mut descriptors = ListenFd::from_env();
+    (0..count)
+        .map(|index| {
+            take(&mut descriptors, index).map_err(|why| {
+                let which = passed.describe(index);
+                format!("--web.systemd-socket: {which} {why}")
+            })
+        })
+        .collect()
+}
+
+/// Takes one descriptor over; else what is wrong with it.
+fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, String> {
+    // Close-on-exec is set by this: systemd passes descriptors that a child would inherit.
+    let listener = match descriptors.take_tcp_listener(index) {
+        Ok(Some(listener)) => listener,
+        Ok(None) => return Err("was not passed".to_owned()),
+        Err(_) => {
+            let kind = kind(descriptors, index);
+            return Err(format!("is {kind}, not a listening TCP socket"));
+        }
+    };
+    match sys::is_listening(&listener) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(
+                "is a TCP socket that does not listen (a connection? Accept=yes is not supported)"
+                    .to_owned(),
+            );
+        }
+        Err(error) => return Err(format!("cannot be asked whether it listens: {error}")),
+    }
+    listener
+        .set_nonblocking(false)
+        .map_err(|error| format!("cannot be made blocking: {error}"))?;
+    // The own listeners have it; a unit may lack NoDelay=yes.
+    sys::set_nodelay(&listener).map_err(|error| format!("cannot be set to NoDelay: {error}"))?;
+    Ok(listener)
+}
+
+/// What a descriptor is that is no TCP socket. What it finds stays open: the descriptor may be none of ours to close,
+/// and the start ends here anyway.
+fn kind(descriptors: &mut ListenFd, index: usize) -> &'static str {
+    if let Ok(Some(socket)) = descriptors.take_udp_socket(index) {
+        let _ = socket.into_raw_fd();
+        "a UDP socket"
+    } else if let Ok(Some(socket)) = descriptors.take_unix_listener(index) {
+        let _ = socket.into_raw_fd();
+        "a Unix stream socket"
+    } else if let Ok(Some(socket)) = descriptors.take_unix_datagram(index) {
+        let _ = socket.into_raw_fd();
+        "a Unix datagram socket"
+    } else {
+        "no socket of a known kind"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Passed;
+
+    fn passed(count: Option<&str>, pid: Option<&str>) -> Result<usize, String> {
+        let passed = Passed {
+            count: count.map(str::to_owned),
+            pid: pid.map(str::to_owned),
+            names: String::new(),
+        };
+        passed.count(17)
+    }
+
+    #[test]
+    fn only_what_was_passed_to_this_process_counts() {
+        assert_eq!(passed(Some("1"), Some("17")), Ok(1));
+        assert_eq!(passed(Some("64"), Some("17")), Ok(64));
+        for (count, pid, error) in [
+            (None, None, "LISTEN_FDS is not set"),
+            (None, Some("17"), "LISTEN_FDS is not set"),
+            (Some("1"), None, "LISTEN_PID is not set"),
+            (
+                Some("1"),
+                Some("18"),
+                "LISTEN_PID is `18`, and this process is 17",
+            ),
+            (
+                Some("1"),
+                Some(""),
+                "LISTEN_PID is ``, and this process is 17",
+            ),
+        ] {
+            assert_eq!(passed(count, pid), Err(error.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_none_is_refused() {
+        for count in [
+            "",
+            "0",
+            "-1",
+            "65",
+            "4294967295",
+            "99999999999999999999",
+            "x",
+        ] {
+            let error = format!("LISTEN_FDS is `{count}`, not a number from 1 to 64");
+            assert_eq!(passed(Some(count), Some("17")), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_told_by_number_and_name() {
+        let passed = Passed {
+            names: "web::more".to_owned(),
+            ..Passed::default()
+        };
+        let told: Vec<String> = (0..4).map(|index| passed.describe(index)).collect();
+        assert_eq!(
+            told,
+            [
+                "descriptor 3 (`web`)",
+                "descriptor 4",
+                "descriptor 5 (`more`)",
+                "descriptor 6"
+            ]
+        );
+    }
+}

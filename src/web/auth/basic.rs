@@ -1,0 +1,164 @@
+//! The header `Authorization: Basic` (RFC 7617): which user and password it carries.
+//!
+//! Owns the crate `base64`; must not know who the users are. It reads what Go's `Request.BasicAuth` reads, since
+//! that is what upstream asks.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// The scheme, in any case, and the one space after it.
+const SCHEME: &[u8] = b"basic ";
+
+/// As Go's `base64.StdEncoding`: padding has to be there, and what the last character says beyond the last byte
+/// does not matter.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// What a client says of itself, in bytes: a header tells no charset. It has no `Debug`, so that no log can have it.
+pub(super) struct Credentials {
+    /// Up to the first colon; may be empty.
+    pub(super) user: Vec<u8>,
+    /// All that follows; may be empty, and may have colons and NUL bytes.
+    pub(super) password: Vec<u8>,
+}
+
+/// Reads the value of an `Authorization` header, without the blanks around it; none when it is not `Basic`, not
+/// base64, or has no colon. Two headers that were joined by a comma are not base64.
+pub(super) fn parse(header: &str) -> Option<Credentials> {
+    let (scheme, encoded) = header.as_bytes().split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    let decoded = BASE64.decode(encoded).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (user, rest) = decoded.split_at_checked(colon)?;
+    let (_, password) = rest.split_first()?;
+    Some(Credentials {
+        user: user.to_vec(),
+        password: password.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BASE64, parse};
+    use base64::Engine as _;
+
+    fn parts(header: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+        parse(header).map(|found| (found.user, found.password))
+    }
+
+    fn found(user: &[u8], password: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        (user.to_vec(), password.to_vec())
+    }
+
+    #[test]
+    fn what_go_reads_is_read() {
+        let aladdin = Some(found(b"Aladdin", b"open sesame"));
+        // The example of RFC 7617.
+        assert_eq!(parts("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), aladdin);
+        assert_eq!(parts("bAsIC QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), aladdin);
+        // Bits beyond the last byte: Go's decoder is not the strict one.
+        assert_eq!(parts("Basic QWxhZGRpbjpvcGVuIHNlc2FtZR=="), aladdin);
+        assert_eq!(parts("Basic Og=="), Some(found(b"", b"")));
+        assert_eq!(parts("Basic YTpiOmM="), Some(found(b"a", b"b:c")));
+        assert_eq!(parts("Basic Ojo="), Some(found(b"", b":")));
+        assert_eq!(parts("Basic YTr/AA=="), Some(found(b"a", b"\xff\0")));
+        assert_eq!(parts("Basic /zph"), Some(found(b"\xff", b"a")));
+    }
+
+    #[test]
+    fn what_go_does_not_read_is_not_read() {
+        for header in [
+            "",
+            "Basic",
+            "Basic ",
+            "Basic\tYTpi",
+            "Basic  YTpi",
+            " Basic YTpi",
+            "BasicYTpi",
+            "Basi YTpi",
+            "Bearer YTpi",
+            "Digest username=\"a\"",
+            // No colon.
+            "Basic YWJj",
+            // Padding is missing, too much, or in the middle.
+            "Basic YTpiOmM",
+            "Basic YTpiOmM==",
+            "Basic YTpi=",
+            "Basic YTpi====",
+            "Basic Og==Og==",
+            "Basic =",
+            // The alphabet for URLs, blanks, and what is no base64 at all.
+            "Basic YTr_AA==",
+            "Basic YTpi ",
+            "Basic YT pi",
+            "Basic YTpi\u{e9}",
+            "B\u{e4}sic YTpi",
+            "a:b",
+        ] {
+            assert!(parse(header).is_none(), "{header}");
+        }
+    }
+
+    #[test]
+    fn two_headers_in_one_never_authenticate() {
+        let two = ["Basic YTpi", "Basic Og==", "Bearer x", "basic YTpiYw==", ""];
+        for first in two {
+            for second in two {
+                let joined = format!("{first}, {second}");
+                assert!(parse(&joined).is_none(), "{joined}");
+                let joined = format!("{first},{second}");
+                assert!(parse(&joined).is_none(), "{joined}");
+            }
+        }
+    }
+
+    /// Random headers of pieces that matter: what is read is what was written, and nothing panics.
+    #[test]
+    fn random_headers_give_what_they_hold_or_nothing() {
+        // xorshift64: the same numbers at each run.
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below).unwrap()
+        };
+        let pieces = [
+            "Basic ", "basic", " ", "=", "==", "Og==", "YTpi", ", ", "\u{e9}", "+", "/", "-", "\0",
+        ];
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let scheme = ["Basic ", ""][next(2)];
+            let rest: String = (0..next(6)).map(|_| pieces[next(13)]).collect();
+            let header = format!("{scheme}{rest}");
+            if let Some(found) = parse(&header) {
+                read += 1;
+                let encoded = header.split_once(' ').unwrap().1;
+                let mut whole = found.user.clone();
+                whole.push(b':');
+                whole.extend(&found.password);
+                assert!(!found.user.contains(&b':'));
+                assert_eq!(BASE64.decode(encoded).unwrap(), whole);
+            }
+            let bytes: Vec<u8> = (0..next(40))
+                .map(|_| u8::try_from(next(256)).unwrap())
+                .collect();
+            parse(&String::from_utf8_lossy(&bytes));
+            let there_and_back = parse(&format!("Basic {}", BASE64.encode(&bytes)));
+            let colon = bytes.iter().position(|byte| *byte == b':');
+            assert_eq!(
+                there_and_back.map(|found| (found.user, found.password)),
+                colon.map(|at| (bytes[..at].to_vec(), bytes[at + 1..].to_vec()))
+            );
+        }
+        assert!(read > 100, "only {read} could be read");
+    }
+}

@@ -1,0 +1,290 @@
+//! Random request heads against the gate's reader: what it lets through is one request to a second reader too, and
+//! what that one would not read the same way is refused.
+
+use super::head::{self, Head, Refusal};
+use crate::fuzz::{Random, cases};
+
+const LINES: &[&str] = &[
+    "GET / HTTP/1.1",
+    "GET /probe?target=a HTTP/1.1",
+    "HEAD /health HTTP/1.0",
+    "POST / HTTP/1.1",
+    "OPTIONS * HTTP/1.1",
+    "GET http://a/metrics HTTP/1.1",
+    "CONNECT a:1 HTTP/1.1",
+    "PRI * HTTP/2.0",
+    "GET / HTTP/1.2",
+    "get /%00 HTTP/1.1",
+    "GET /a b HTTP/1.1",
+    "GET /\t HTTP/1.1",
+    "GET / HTTP/1.1 ",
+    "GET  / HTTP/1.1",
+    "GET /",
+];
+
+const HEADERS: &[&str] = &[
+    "Host: a",
+    "Host: a",
+    "Host: a",
+    "Host: a:9579",
+    "host:b",
+    "Host : a",
+    "Host:",
+    "Connection: close",
+    "Connection: keep-alive, CLOSE",
+    "Connection: x-prometheus-scrape-timeout-seconds",
+    "Content-Length: 0",
+    "Content-Length: 5",
+    "Content-Length: 0, 0",
+    "Content-Length: +0",
+    "Content-Length: 0x0",
+    "Content-Length:",
+    "Transfer-Encoding: chunked",
+    "transfer-encoding:identity",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding\u{b}: chunked",
+    "X-Prometheus-Scrape-Timeout-Seconds: 10",
+    "x-prometheus-scrape-timeout-seconds:\t1 ",
+    "Authorization: Basic eDp5",
+    "AUTHORIZATION: Basic é",
+    "x-visit: 127.0.0.1:1",
+    "X-Forwarded-For: 192.0.2.7",
+    " folded",
+    "\tfolded: too",
+    "nocolon",
+    ": empty",
+    "Expect: 100-continue",
+    "Upgrade: h2c",
+    "User-Agent: curl/8",
+    "X: a\rb",
+    "X: a\nHost: b",
+    "X: a\0b",
+    "X: \u{85}",
+    "X: \u{2028}é",
+    "TE: trailers",
+    "Trailer: Host",
+];
+
+/// A head that is nearly one, or is one.
+fn head_bytes(random: &mut Random) -> Vec<u8> {
+    // Often what is right, or hardly any head would be let through.
+    let end = |random: &mut Random| match random.within(0..60) {
+        0 => "\n",
+        1 => "\r",
+        2 => "\r\r\n",
+        _ => "\r\n",
+    };
+    let mut bytes = random.one_of(LINES).as_bytes().to_vec();
+    bytes.extend(end(random).bytes());
+    if !random.once_in(3) {
+        bytes.extend(b"Host: a\r\n");
+    }
+    for _ in 0..random.within(0..4) {
+        bytes.extend(random.one_of(HEADERS).bytes());
+        bytes.extend(end(random).bytes());
+    }
+    if random.once_in(50) {
+        let count = random.within(90..110);
+        bytes.extend(b"A: b\r\n".repeat(count));
+    }
+    if random.once_in(3) {
+        random.mutate(&mut bytes);
+    }
+    bytes.extend(b"\r\n");
+    bytes
+}
+
+/// A request as the second reader sees it.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
+    method: Vec<u8>,
+    target: Vec<u8>,
+    minor: u8,
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The second reader: byte by byte, in the words of RFC 9112's grammar, and of nothing the first one is made of. It
+/// takes exactly one head without a byte behind it.
+fn read(bytes: &[u8]) -> Option<Read> {
+    let is_tchar = |b: u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&b);
+    let mut reader = Reader { bytes, at: 0 };
+    let method = reader.some(is_tchar)?;
+    reader.expect(b" ")?;
+    let target = reader.some(|b| (0x21..=0x7e).contains(&b))?;
+    reader.expect(b" HTTP/1.")?;
+    let minor = reader.some(|b| b == b'0' || b == b'1')?;
+    let &[minor] = minor.as_slice() else {
+        return None;
+    };
+    reader.expect(b"\r\n")?;
+    let mut headers = Vec::new();
+    while reader.expect(b"\r\n").is_none() {
+        let name = reader.some(is_tchar)?;
+        reader.expect(b":")?;
+        let value = reader.any(|b| b == b'\t' || (b >= 0x20 && b != 0x7f));
+        reader.expect(b"\r\n")?;
+        let is_space = |b: &u8| *b == b' ' || *b == b'\t';
+        let from = value.iter().take_while(|b| is_space(b)).count();
+        let behind = value[from..]
+            .iter()
+            .rev()
+            .take_while(|b| is_space(b))
+            .count();
+        headers.push((name, value[from..value.len() - behind].to_vec()));
+    }
+    (reader.at == bytes.len()).then_some(Read {
+        method,
+        target,
+        minor: minor - b'0',
+        headers,
+    })
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn any(&mut self, is: impl Fn(u8) -> bool) -> Vec<u8> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().take_while(|byte| is(**byte)).count();
+        self.at += length;
+        rest[..length].to_vec()
+    }
+
+    fn some(&mut self, is: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+        Some(self.any(is)).filter(|bytes| !bytes.is_empty())
+    }
+
+    fn expect(&mut self, wanted: &[u8]) -> Option<()> {
+        self.bytes[self.at..]
+            .starts_with(wanted)
+            .then(|| self.at += wanted.len())
+    }
+}
+
+impl Read {
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let is =
+            move |(other, _): &&(Vec<u8>, Vec<u8>)| other.eq_ignore_ascii_case(name.as_bytes());
+        self.headers
+            .iter()
+            .filter(is)
+            .map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Whether the head is one that the gate serves, by the second reader's account.
+fn is_served(bytes: &[u8], read: &Read) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let hosts = read.values("host").count();
+    let passed = PASSED_ON.iter().flat_map(|name| read.values(name));
+    // No registered method begins with anything else, and what does so is not waited for.
+    read.method.first().is_some_and(u8::is_ascii_alphabetic)
+        && read.method.len() <= 32
+        && read.headers.len() <= 100
+        && (hosts == 1 || (hosts == 0 && read.minor == 0))
+        && read.values("transfer-encoding").next().is_none()
+        && read
+            .values("content-length")
+            .all(|value| !value.is_empty() && value.iter().all(|b| *b == b'0'))
+        && passed.into_iter().all(<[u8]>::is_ascii)
+        // Control characters beyond ASCII are nobody's.
+        && !text.contains(|c| ('\u{80}'..'\u{a0}').contains(&c))
+}
+
+/// What the connection's loop makes of it.
+fn first(bytes: &[u8]) -> Result<Head, Refusal> {
+    if head::is_hopeless(bytes) {
+        return Err(Refusal::Malformed);
+    }
+    head::parse(bytes)
+}
+
+const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
+
+#[test]
+fn a_second_reader_agrees_on_every_head() {
+    let (mut accepted, mut refused) = (0_u32, 0_u32);
+    cases(60_000, |random| {
+        let bytes = head_bytes(random);
+        let Some(end) = head::end(&bytes, 0) else {
+            return;
+        };
+        let bytes = &bytes[..end];
+        let shown = String::from_utf8_lossy(bytes);
+        let read_first = read(bytes).filter(|read| is_served(bytes, read));
+        let (head, original) = match (first(bytes), read_first) {
+            (Err(_), None) => return refused += 1,
+            (Ok(head), Some(original)) => (head, original),
+            (parsed, read) => panic!("{shown:?}: {parsed:?}, and the second reader says {read:?}"),
+        };
+        accepted += 1;
+        // What goes on is one head, with the same method and target, and no header but those that are passed on.
+        let expected = Read {
+            method: original.method.clone(),
+            target: original.target.clone(),
+            minor: 1,
+            headers: std::iter::once((b"Host".to_vec(), b"gate".to_vec()))
+                .chain(
+                    original
+                        .headers
+                        .iter()
+                        .filter(|(name, _)| {
+                            PASSED_ON
+                                .iter()
+                                .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                        })
+                        .cloned(),
+                )
+                .collect(),
+        };
+        // The gate's own header comes in between.
+        let rewritten = [&head.rewritten[..], b"\r\n"].concat();
+        assert_eq!(read(&rewritten), Some(expected), "{shown:?}");
+        assert_eq!(head::end(&rewritten, 0), Some(rewritten.len()), "{shown:?}");
+        let says_close = original.values("connection").any(|value| {
+            String::from_utf8_lossy(value)
+                .split(',')
+                .any(|word| word.trim_matches([' ', '\t']).eq_ignore_ascii_case("close"))
+        });
+        assert_eq!(head.closes, original.minor == 0 || says_close, "{shown:?}");
+        assert_eq!(
+            head.has_no_answer_body,
+            original.method == b"HEAD",
+            "{shown:?}"
+        );
+    });
+    assert!(
+        accepted > 1000 && refused > 1000 || std::env::var_os("FUZZ_CASES").is_some(),
+        "{accepted} {refused}"
+    );
+}
+
+#[test]
+fn a_head_ends_at_the_same_byte_in_whatever_pieces_it_comes() {
+    cases(30_000, |random| {
+        let mut bytes = head_bytes(random);
+        for _ in 0..random.within(0..3) {
+            bytes.extend(head_bytes(random));
+        }
+        // As the connection's loop does it.
+        let (mut come, mut searched) = (0, 0);
+        let found = loop {
+            let end = head::end(&bytes[..come], searched);
+            searched = come;
+            if end.is_some() || come == bytes.len() {
+                break end;
+            }
+            come = (come + random.within(1..40)).min(bytes.len());
+        };
+        let whole = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .map(|at| at + 4);
+        assert_eq!(found, whole, "{:?}", String::from_utf8_lossy(&bytes));
+    });
+}

@@ -1,0 +1,153 @@
+//! Random bytes and requests with random mistakes over real connections: every answer is HTTP, no test is started that
+//! nobody asked for, and `/health` is fine in the end.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Exporter, Fake, good_report};
+use crate::random::{Random, cases};
+
+const REQUESTS: &[&str] = &[
+    "GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nUser-Agent: x\r\n\r\n",
+    "HEAD / HTTP/1.0\r\n\r\n",
+    "GET /probe?target=127.0.0.1&period=1s HTTP/1.1\r\nHost: a\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\r\n",
+    "GET /probe?target=[::1]:5202&udp_mode=1&bitrate=1M%2F8&parallel=2&bind=127.0.0.1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "POST /probe HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+    "GET http://a/lock-status HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "!0123456789abcdef0123456789abcdef\n",
+    "\u{16}\u{3}\u{1}\u{0}\u{5}\u{1}\u{0}\u{0}\u{1}\u{3}",
+];
+
+/// Some requests behind each other, most of them with mistakes, or bytes as they come.
+fn bytes(random: &mut Random) -> Vec<u8> {
+    if random.once_in(8) {
+        return (0..random.within(0..600)).map(|_| random.byte()).collect();
+    }
+    let mut bytes = Vec::new();
+    for _ in 0..random.within(1..5) {
+        let mut request = random.one_of(REQUESTS).as_bytes().to_vec();
+        if random.once_in(2) {
+            random.mutate(&mut request);
+        }
+        bytes.extend(request);
+    }
+    bytes
+}
+
+/// Sends the bytes in random pieces, says that no more come, and has all that is answered.
+fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(random.within(1..200).min(rest.len()));
+        // The exporter may have had enough.
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+        rest = behind;
+    }
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answers = Vec::new();
+    // A reset behind the answers does not take them back; a connection that is never closed does.
+    if let Err(error) = stream.read_to_end(&mut answers) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    }
+    answers
+}
+
+/// What a strict client needs to understand the answers one by one, to the last byte.
+fn assert_are_http(mut answers: &[u8]) {
+    while !answers.is_empty() {
+        let end = answers
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .expect("a head has an end");
+        let (head, rest) = (
+            std::str::from_utf8(&answers[..end]).unwrap(),
+            &answers[end + 4..],
+        );
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap();
+        let (code, reason) = status
+            .strip_prefix("HTTP/1.1 ")
+            .unwrap()
+            .split_once(' ')
+            .unwrap();
+        assert!(
+            code.len() == 3 && (200..600).contains(&code.parse::<u16>().unwrap()),
+            "{status}"
+        );
+        assert!(!reason.is_empty(), "{status}");
+        let mut length = None;
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?}"));
+            let is_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+            assert!(!name.is_empty() && name.bytes().all(is_name), "{line:?}");
+            assert!(!value.contains(char::is_control), "{line:?}");
+            assert!(!name.eq_ignore_ascii_case("transfer-encoding"), "{line:?}");
+            if name.eq_ignore_ascii_case("content-length") {
+                assert_eq!(
+                    length.replace(value.parse::<usize>().unwrap()),
+                    None,
+                    "{head}"
+                );
+            }
+        }
+        let length = length.expect("a Content-Length");
+        // The answer to HEAD has a length and no body: the next answer begins at once, or there is none.
+        let has_no_body = rest.is_empty() || rest.starts_with(b"HTTP/1.1 ");
+        answers = if has_no_body { rest } else { &rest[length..] };
+    }
+}
+
+#[test]
+fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
+    let fake = Fake::new(&format!(
+        "{{ printf '%s\\n' \"$@\"; echo; }} >>\"$DIR/argv\"\nexec cat '{}'",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let port = exporter.port();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                cases(1000, |random| {
+                    let sent = bytes(random);
+                    let answers = exchange(random, port, &sent);
+                    let shown = Shown(&sent, &answers);
+                    assert_are_http(&answers);
+                    drop(shown);
+                });
+            });
+        }
+    });
+    assert_eq!(exporter.get("/health").code, 200);
+    assert_eq!(exporter.metric("iperf3_exporter_panics_total"), 0.0);
+    // Of all that was mistaken nothing came to iperf3 but what is a target.
+    let lines = std::fs::read_to_string(fake.dir().join("argv")).unwrap();
+    for line in lines.lines() {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:%/".contains(&b);
+        assert!(line.bytes().all(is_plain), "{line:?}");
+    }
+}
+
+/// Prints what was sent and answered when its case fails.
+struct Shown<'a>(&'a [u8], &'a [u8]);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            eprintln!("sent {:?}\nanswered {:?}", text(self.0), text(self.1));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Certificates of the tests' own, made by `openssl`, and clients that use them.
+
+use std::process::Command;
+
+use crate::harness::{TempDir, run};
+
+/// An authority, a server's certificate for `localhost` and 127.0.0.1, and what a test adds, in a folder.
+pub struct Pki {
+    dir: TempDir,
+}
+
+/// What a certificate for a client says of its use.
+pub const FOR_CLIENTS: &str = "extendedKeyUsage=clientAuth";
+
+impl Pki {
+    pub fn new() -> Self {
+        let pki = Self {
+            dir: TempDir::new(),
+        };
+        // Without openssl's own configuration, which adds extensions of its own.
+        pki.dir.write(
+            "openssl.cnf",
+            "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n",
+        );
+        pki.make(
+            "ca",
+            None,
+            &[
+                "basicConstraints=critical,CA:TRUE",
+                "keyUsage=critical,keyCertSign,cRLSign",
+            ],
+        );
+        pki.issue(
+            "server",
+            &[
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "extendedKeyUsage=serverAuth",
+            ],
+        );
+        pki
+    }
+
+    /// `NAME.pem` and `NAME.key`, signed by the authority.
+    pub fn issue(&self, name: &str, extensions: &[&str]) {
+        self.make(name, Some("ca"), extensions);
+    }
+
+    /// `NAME.pem` and `NAME.key`, signed by itself.
+    pub fn self_signed(&self, name: &str, extensions: &[&str]) {
+        self.make(name, None, extensions);
+    }
+
+    fn make(&self, name: &str, signer: Option<&str>, extensions: &[&str]) {
+        let (key, pem) = (
+            self.path(&format!("{name}.key")),
+            self.path(&format!("{name}.pem")),
+        );
+        let (config, subject) = (self.path("openssl.cnf"), format!("/CN={name}"));
+        let mut arguments = vec![
+            "req", "-x509", "-config", &config, "-newkey", "ec", "-pkeyopt",
+        ];
+        arguments.extend([
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            &subject,
+        ]);
+        arguments.extend(["-keyout", &key, "-out", &pem]);
+        let (ca, ca_key);
+        if let Some(signer) = signer {
+            ca = self.path(&format!("{signer}.pem"));
+            ca_key = self.path(&format!("{signer}.key"));
+            arguments.extend(["-CA", &ca, "-CAkey", &ca_key]);
+        }
+        for extension in extensions {
+            arguments.extend(["-addext", extension]);
+        }
+        let (made, said) = run("openssl", &arguments, "");
+        assert!(made, "openssl {arguments:?}: {said}");
+    }
+
+    /// Where a file of the folder is.
+    pub fn path(&self, file: &str) -> String {
+        self.dir.path().join(file).display().to_string()
+    }
+
+    /// Writes a file; its path.
+    pub fn write(&self, file: &str, text: &str) -> String {
+        self.dir.write(file, text).display().to_string()
+    }
+
+    /// Copies one file over another in one step, as certificates are renewed.
+    pub fn replace(&self, file: &str, by: &str) {
+        let draft = self.path("draft");
+        std::fs::copy(self.path(by), &draft).unwrap();
+        std::fs::rename(draft, self.path(file)).unwrap();
+    }
+
+    /// Writes the web configuration; the flag that names it.
+    pub fn web(&self, text: &str) -> String {
+        format!("--web.config.file={}", self.write("web.yml", text))
+    }
+
+    /// `curl` with this authority; what it said of the answer, or why there was none.
+    pub fn curl(&self, arguments: &[&str]) -> Curled {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--noproxy",
+                "*",
+                "--max-time",
+                "30",
+            ])
+            .args([
+                "--cacert",
+                &self.path("ca.pem"),
+                "--write-out",
+                "\n%{http_code}",
+            ])
+            .args(arguments)
+            .output()
+            .expect("curl is needed: make test installs it");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, code) = text.rsplit_once('\n').unwrap_or(("", &text));
+        Curled {
+            code: code.parse().unwrap_or(0),
+            body: body.to_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// What `curl` got.
+#[derive(Debug)]
+pub struct Curled {
+    /// The status code; 0 when there was no answer.
+    pub code: u16,
+    pub body: String,
+    /// `curl`'s own words.
+    pub error: String,
+}
+
+/// A section with the server's certificate.
+pub const SERVER: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";

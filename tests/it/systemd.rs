@@ -1,0 +1,543 @@
+//! systemd: what the service manager is told, and the sockets that it passes.
+//!
+//! The manager is a datagram socket of the test's own. Sockets are passed by `systemd-socket-activate`, which is
+//! systemd's own way, or by a shell, where a socket must be one that systemd would not pass.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Connection, Exporter, Fake, PATIENCE, TempDir, free_port, good_report, has, lock_status,
+    request, wait_for,
+};
+
+/// A service manager that hears notifications.
+struct Manager {
+    socket: UnixDatagram,
+    /// What `NOTIFY_SOCKET` is set to.
+    address: String,
+    _dir: TempDir,
+}
+
+impl Manager {
+    fn at_a_path() -> Self {
+        let dir = TempDir::new();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        Self::new(socket, path.display().to_string(), dir)
+    }
+
+    fn at_an_abstract_name() -> Self {
+        let dir = TempDir::new();
+        // The folder's name is nobody else's.
+        let name = dir.path().join("abstract").display().to_string();
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        Self::new(socket, format!("@{name}"), dir)
+    }
+
+    fn new(socket: UnixDatagram, address: String, dir: TempDir) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            socket,
+            address,
+            _dir: dir,
+        }
+    }
+
+    /// The exporter's command with this manager.
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
+        command.arg("--web.listen-address=127.0.0.1:0").args(flags);
+        command.env("NOTIFY_SOCKET", &self.address);
+        command
+    }
+
+    /// The next message; none when there is none.
+    fn next(&self) -> Option<String> {
+        let mut buffer = [0; 8192];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    }
+
+    /// The next message with this field; the others before it are added to `passed`.
+    fn until(&self, field: &str, passed: &mut Vec<String>) -> String {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let Some(message) = self.next() else { break };
+            if message.lines().any(|line| line == field) {
+                return message;
+            }
+            passed.push(message);
+        }
+        panic!("no message with {field}, but: {passed:?}");
+    }
+
+    /// What was said and not yet read.
+    fn rest(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// The value of a message's field.
+fn field<'a>(message: &'a str, name: &str) -> &'a str {
+    message
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .unwrap_or_else(|| panic!("no {name} in {message:?}"))
+}
+
+fn good() -> Fake {
+    Fake::new(&format!("cat '{}'", good_report().display()))
+}
+
+/// The shell that gives a variable the number of the process that the exporter will be.
+const AS_OWN_PID: &str = r#"exec "$0" "$@""#;
+
+/// A run whose sockets were passed to it; its log is in a file.
+struct Run {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Run {
+    fn start(mut command: Command) -> Self {
+        let dir = TempDir::new();
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, dir }
+    }
+
+    /// The exporter with `descriptor` as its number 3; `variables` is shell, with `$$` for the exporter's number.
+    fn passing(descriptor: impl Into<OwnedFd>, variables: &str, flags: &[&str]) -> Self {
+        let script = format!("exec 3<&0 0</dev/null; export {variables}; {AS_OWN_PID}");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_iperf3-exporter")])
+            .args(flags)
+            .stdin(descriptor.into());
+        Self::start(command)
+    }
+
+    /// The exporter behind `systemd-socket-activate`, which starts it at the first connection; two of its ports.
+    fn activated(flags: &[&str]) -> (Self, [u16; 2]) {
+        // A port may be taken between its choice and its use: then the program ends, and others are tried.
+        for _ in 0..20 {
+            let ports = [free_port(), free_port()];
+            let mut command = Command::new("systemd-socket-activate");
+            for port in ports {
+                command.arg(format!("--listen=127.0.0.1:{port}"));
+            }
+            command
+                .args(["--fdname=one:two", env!("CARGO_BIN_EXE_iperf3-exporter")])
+                .args(flags)
+                .stdin(Stdio::null());
+            let mut run = Self::start(command);
+            let mut is_over = false;
+            wait_for("systemd-socket-activate to listen", || {
+                is_over = run.child.try_wait().unwrap().is_some();
+                is_over || run.log().matches("Listening on").count() == ports.len()
+            });
+            if !is_over {
+                return (run, ports);
+            }
+        }
+        panic!("systemd-socket-activate did not start");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// The first whole line of the log that contains every piece, once there is one.
+    fn log_line(&self, pieces: &[&str]) -> String {
+        let mut found = None;
+        wait_for(&format!("a log line with {pieces:?}"), || {
+            found = self
+                .log()
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'))
+                .find(|line| pieces.iter().all(|piece| line.contains(piece)))
+                .map(str::to_owned);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Waits for its end; its status.
+    fn end(&mut self) -> Option<i32> {
+        let mut status = None;
+        wait_for("the exporter to end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Politely first: an exporter that is killed outright leaves its iperf3 behind.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal("TERM");
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the run's log:\n{}", self.log());
+        }
+    }
+}
+
+/// A listener of the test's own and its port.
+fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// A connection with a request on it.
+fn asked(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    stream
+}
+
+/// The answer to [`asked`], which has to be a good one.
+fn assert_answered(mut stream: TcpStream) {
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+}
+
+#[test]
+fn the_manager_hears_of_the_start_of_each_reload_and_of_the_end() {
+    for manager in [Manager::at_a_path(), Manager::at_an_abstract_name()] {
+        let fake = good();
+        let configuration = fake.dir().join("web.yml");
+        fs::write(&configuration, "http_server_config:\n  http2: false\n").unwrap();
+        let file = format!("--web.config.file={}", configuration.display());
+        let mut exporter = Exporter::spawn(manager.command(&[&fake.flag(), &file]));
+        let mut passed = Vec::new();
+        let ready = manager.until("READY=1", &mut passed);
+        assert_eq!(exporter.get("/ready").code, 200);
+        let status = field(&ready, "STATUS");
+        let port = exporter.port().to_string();
+        assert!(
+            status.contains(&port),
+            "{status:?} does not tell port {port}"
+        );
+        let mut last = 0;
+        for _ in 0..2 {
+            exporter.signal("HUP");
+            let reloading = manager.until("RELOADING=1", &mut passed);
+            let time: u64 = field(&reloading, "MONOTONIC_USEC").parse().unwrap();
+            assert!(time > last, "{time} after {last}");
+            last = time;
+            manager.until("READY=1", &mut passed);
+            assert_eq!(exporter.get("/ready").code, 200);
+        }
+        exporter.signal("TERM");
+        manager.until("STOPPING=1", &mut passed);
+        assert_eq!(exporter.wait().code(), Some(0));
+        passed.extend(manager.rest());
+        let is_right = |message: &String| message.starts_with("STATUS=");
+        assert!(passed.iter().all(is_right), "{passed:?}");
+    }
+}
+
+#[test]
+fn a_reload_that_fails_ends_as_a_reload_does() {
+    let manager = Manager::at_a_path();
+    let fake = good();
+    let configuration = fake.dir().join("web.yml");
+    fs::write(&configuration, "http_server_config:\n  http2: false\n").unwrap();
+    let file = format!("--web.config.file={}", configuration.display());
+    let exporter = Exporter::spawn(manager.command(&[&fake.flag(), &file]));
+    let mut passed = Vec::new();
+    manager.until("READY=1", &mut passed);
+    fs::write(&configuration, "no_such_key: 1\n").unwrap();
+    exporter.signal("HUP");
+    manager.until("RELOADING=1", &mut passed);
+    // Otherwise the manager takes it for reloading for ever.
+    manager.until("READY=1", &mut passed);
+    exporter.log_line("no_such_key");
+}
+
+#[test]
+fn the_watchdog_is_fed_also_while_a_test_runs() {
+    let manager = Manager::at_a_path();
+    let fake = Fake::new("exec sleep 600");
+    let mut command = manager.command(&[&fake.flag()]);
+    command.env("WATCHDOG_USEC", "2000000");
+    let exporter = Exporter::spawn(command);
+    let mut passed = Vec::new();
+    manager.until("READY=1", &mut passed);
+    manager.until("WATCHDOG=1", &mut passed);
+    let mut running = Connection::open(exporter.port());
+    running.send("/probe?target=192.0.2.1", &[]);
+    let mut asking = Connection::open(exporter.port());
+    wait_for("the test to run", || {
+        lock_status(&mut asking)["is_locked"] == true
+    });
+    manager.rest();
+    manager.socket.set_nonblocking(false).unwrap();
+    manager.until("WATCHDOG=1", &mut passed);
+    manager.until("WATCHDOG=1", &mut passed);
+    assert!(lock_status(&mut asking)["is_locked"] == true);
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_not_fed() {
+    let fed = |pid: &str| {
+        let manager = Manager::at_a_path();
+        let fake = good();
+        let script = format!("export WATCHDOG_USEC=2000 WATCHDOG_PID={pid}; {AS_OWN_PID}");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_iperf3-exporter")])
+            .args(["--web.listen-address=127.0.0.1:0", &fake.flag()])
+            .env("NOTIFY_SOCKET", &manager.address);
+        let mut exporter = Exporter::spawn(command);
+        let mut passed = Vec::new();
+        manager.until("READY=1", &mut passed);
+        if pid == "$$" {
+            manager.until("WATCHDOG=1", &mut passed);
+            return true;
+        }
+        // Time for a ping a millisecond, if there were any.
+        for _ in 0..50 {
+            assert_eq!(exporter.get("/ready").code, 200);
+        }
+        exporter.signal("TERM");
+        assert_eq!(exporter.wait().code(), Some(0));
+        passed.extend(manager.rest());
+        passed.iter().any(|message| message.contains("WATCHDOG=1"))
+    };
+    assert!(fed("$$"));
+    assert!(!fed("1"));
+}
+
+#[test]
+fn a_manager_that_is_gone_or_deaf_holds_up_nothing() {
+    let fake = good();
+    let deaf = Manager::at_a_path();
+    for address in [
+        deaf.address.as_str(),
+        "/nonexistent/notify",
+        "@no/such/manager",
+        "vsock:2:1234",
+        "",
+    ] {
+        let mut command = deaf.command(&[&fake.flag()]);
+        // A ping a millisecond: the deaf one's queue is full at once.
+        command
+            .env("NOTIFY_SOCKET", address)
+            .env("WATCHDOG_USEC", "2000");
+        let mut exporter = Exporter::spawn(command);
+        for _ in 0..20 {
+            assert_eq!(exporter.get("/ready").code, 200, "{address}");
+        }
+        exporter.signal("TERM");
+        assert_eq!(exporter.wait().code(), Some(0), "{address}");
+    }
+}
+
+#[test]
+fn every_socket_that_systemd_passes_is_served() {
+    let name = "every_socket_that_systemd_passes_is_served";
+    if !has("systemd-socket-activate", name) {
+        return;
+    }
+    let fake = good();
+    let (mut run, ports) = Run::activated(&["--web.systemd-socket", &fake.flag()]);
+    // The second port's come first: any of the sockets starts it.
+    let waiting: Vec<TcpStream> = [ports[1], ports[0], ports[1], ports[0]]
+        .into_iter()
+        .map(asked)
+        .collect();
+    waiting.into_iter().for_each(assert_answered);
+    for port in ports {
+        run.log_line(&["msg=\"listening\"", &format!("127.0.0.1:{port}")]);
+        let reply = request(port, "GET", "/probe?target=192.0.2.1", &[]);
+        assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    }
+    if has("curl", name) {
+        let url = format!("http://127.0.0.1:{}/health", ports[0]);
+        let curl = Command::new("curl")
+            .args(["--silent", "--fail", "--max-time", "60", &url])
+            .output();
+        assert!(curl.unwrap().status.success());
+    }
+    assert_eq!(run.log().matches("msg=\"listening\"").count(), 2);
+    run.signal("TERM");
+    assert_eq!(run.end(), Some(0));
+}
+
+#[test]
+fn connections_that_came_before_the_exporter_are_answered() {
+    let (listener, port) = listener();
+    let waiting: Vec<TcpStream> = (0..8).map(|_| asked(port)).collect();
+    // As a service that was restarted left it, or NonBlocking=yes: to be put right by who accepts.
+    listener.set_nonblocking(true).unwrap();
+    let fake = good();
+    let _run = Run::passing(
+        listener,
+        "LISTEN_FDS=1 LISTEN_PID=$$",
+        &["--web.systemd-socket", &fake.flag()],
+    );
+    waiting.into_iter().for_each(assert_answered);
+}
+
+#[test]
+fn a_restart_loses_no_connection() {
+    let (listener, port) = listener();
+    let fake = good();
+    let start = || {
+        Run::passing(
+            listener.try_clone().unwrap(),
+            "LISTEN_FDS=1 LISTEN_PID=$$",
+            &["--web.systemd-socket", &fake.flag()],
+        )
+    };
+    let mut first = start();
+    assert_answered(asked(port));
+    first.signal("TERM");
+    assert_eq!(first.end(), Some(0));
+    let waiting = asked(port);
+    let _second = start();
+    assert_answered(waiting);
+}
+
+/// A start that has to fail, with one line that has every piece.
+fn assert_refused(descriptor: impl Into<OwnedFd>, variables: &str, pieces: &[&str]) {
+    let mut run = Run::passing(descriptor, variables, &["--web.systemd-socket"]);
+    assert_eq!(run.end(), Some(1), "{variables}");
+    let log = run.log();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(
+        log.starts_with("iperf3-exporter: error: --web.systemd-socket: "),
+        "{log}"
+    );
+    for piece in pieces {
+        assert!(log.contains(piece), "no {piece:?} in {log}");
+    }
+}
+
+#[test]
+fn a_start_without_sockets_for_this_process_is_refused() {
+    for (variables, piece) in [
+        ("NONE=1", "LISTEN_FDS is not set"),
+        ("LISTEN_PID=$$", "LISTEN_FDS is not set"),
+        ("LISTEN_FDS=1", "LISTEN_PID is not set"),
+        ("LISTEN_FDS=1 LISTEN_PID=1", "LISTEN_PID is `1`"),
+        ("LISTEN_FDS=0 LISTEN_PID=$$", "LISTEN_FDS is `0`"),
+        (
+            "LISTEN_FDS=2147483647 LISTEN_PID=$$",
+            "LISTEN_FDS is `2147483647`",
+        ),
+        ("LISTEN_FDS=x LISTEN_PID=$$", "LISTEN_FDS is `x`"),
+    ] {
+        let (listener, _) = listener();
+        assert_refused(listener, variables, &["passed no sockets", piece]);
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_listened_on_is_refused_by_number_and_name() {
+    let one = "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web";
+    let web = "descriptor 3 (`web`)";
+    let dir = TempDir::new();
+    let unix = UnixListener::bind(dir.path().join("stream")).unwrap();
+    assert_refused(unix, one, &[web, "a Unix stream socket"]);
+    let datagrams = UnixDatagram::bind(dir.path().join("datagrams")).unwrap();
+    assert_refused(datagrams, one, &[web, "a Unix datagram socket"]);
+    let udp = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    assert_refused(udp, one, &[web, "a UDP socket"]);
+    let (listener, port) = listener();
+    let connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert_refused(connection, one, &[web, "does not listen"]);
+    let file = fs::File::open("/dev/null").unwrap();
+    assert_refused(file, one, &[web, "not a listening TCP socket"]);
+    // Fewer than promised: nothing is served by halves.
+    let two = "LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES=web:more";
+    assert_refused(listener, two, &["descriptor 4 (`more`)"]);
+}
+
+#[test]
+fn listen_addresses_are_not_used_beside_passed_sockets_and_that_is_told() {
+    let (listener, port) = listener();
+    let unused = free_port();
+    let fake = good();
+    let address = format!("--web.listen-address=127.0.0.1:{unused}");
+    let run = Run::passing(
+        listener,
+        "LISTEN_FDS=1 LISTEN_PID=$$",
+        &["--web.systemd-socket", &address, &fake.flag()],
+    );
+    assert_answered(asked(port));
+    run.log_line(&["level=warn", "--web.listen-address"]);
+    let log = run.log();
+    assert_eq!(log.matches("msg=\"listening\"").count(), 1, "{log}");
+    run.log_line(&["msg=\"listening\"", &format!("127.0.0.1:{port}")]);
+}
+
+#[test]
+fn iperf3_gets_neither_the_sockets_nor_the_variables() {
+    let manager = Manager::at_a_path();
+    let (listener, port) = listener();
+    // All that `sh` has open is told by what it names: `socket:[1234]` for a socket.
+    let fake = Fake::new(&format!(
+        "env >\"$DIR/env\"\n\
+         for fd in /proc/$$/fd/*; do readlink \"$fd\"; done >\"$DIR/descriptors\"\n\
+         cat '{}'",
+        good_report().display()
+    ));
+    let variables = format!(
+        "LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=web NOTIFY_SOCKET='{}' WATCHDOG_USEC=60000000 WATCHDOG_PID=$$",
+        manager.address
+    );
+    let _run = Run::passing(
+        listener,
+        &variables,
+        &["--web.systemd-socket", &fake.flag()],
+    );
+    let reply = request(port, "GET", "/probe?target=192.0.2.1", &[]);
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    let environment = read(fake.dir(), "env");
+    assert!(environment.contains("LC_ALL=C"), "{environment}");
+    for name in ["LISTEN_", "NOTIFY_", "WATCHDOG_"] {
+        assert!(!environment.contains(name), "{environment}");
+    }
+    let descriptors = read(fake.dir(), "descriptors");
+    assert!(descriptors.contains("pipe:["), "{descriptors}");
+    assert!(!descriptors.contains("socket:["), "{descriptors}");
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join(name)).unwrap()
+}
