@@ -1,64 +1,112 @@
 #!/bin/sh
-# unit.sh: checks the systemd unit without a running systemd: `systemd-analyze verify`, and that the exposure
-# `systemd-analyze security` computes is not above the limit. Prints one line with that number, or one line
-# that begins with SKIPPED: where the tool is not there. Runs from anywhere.
+# unit.sh: checks the systemd units without a running systemd: `systemd-analyze verify` of the service, of the
+# socket, and of both with the drop-ins that their comments recommend; and that the exposure which `systemd-analyze
+# security` computes for the service is not above the limit (it computes one for a socket too, but that one starts
+# no process). Prints one line with that number, or one line that begins with SKIPPED: where the tool is not there.
+# Runs from anywhere.
 set -eu
 
-readonly unit=iperf3-exporter.service
+readonly service=iperf3-exporter.service
+readonly socket=iperf3-exporter.socket
 readonly max_exposure=2.0 # of 10, where 10 is a service with no hardening at all
 
-cd "$(dirname "$0")/../.."
-if ! command -v systemd-analyze >/dev/null 2>&1; then
-    echo "SKIPPED: $unit was not verified: no systemd-analyze here"
-    exit 0
-fi
-# --offline came with systemd 250.
-help=$(systemd-analyze --help 2>/dev/null || true)
-case $help in
-    *--offline*) ;;
-    *)
-        echo "SKIPPED: $unit was not verified: this systemd-analyze is older than 250"
+main() {
+    cd "$(dirname "$0")/../.."
+    if ! command -v systemd-analyze >/dev/null 2>&1; then
+        echo "SKIPPED: $service was not verified: no systemd-analyze here"
         exit 0
-        ;;
-esac
+    fi
+    # --offline came with systemd 250.
+    help=$(systemd-analyze --help 2>/dev/null || true)
+    case $help in
+        *--offline*) ;;
+        *)
+            echo "SKIPPED: $service was not verified: this systemd-analyze is older than 250"
+            exit 0
+            ;;
+    esac
 
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+    dir=$(mktemp -d)
+    trap 'rm -rf "$dir"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
 
-# verify wants the binary to be there, and it is not installed: a copy of the unit points at a stand-in.
-printf '#!/bin/sh\n' >"$dir/iperf3-exporter"
-chmod 755 "$dir/iperf3-exporter"
-sed "s|^ExecStart=[^ ]*|ExecStart=$dir/iperf3-exporter|" "$unit" >"$dir/$unit"
+    # verify wants the binary to be there, and it is not installed: the copies point at a stand-in.
+    printf '#!/bin/sh\n' >"$dir/iperf3-exporter"
+    chmod 755 "$dir/iperf3-exporter"
+    copy "$service"
+    copy "contrib/$socket"
+    verify "$service"
+    verify "$socket"
+    exposure=$(exposure_of "$service")
+    if awk "BEGIN { exit !($exposure > $max_exposure) }"; then
+        complain "the exposure of $service is $exposure, and the limit is $max_exposure"
+    fi
+
+    # The drop-ins, each by itself, as the comments have them.
+    drop_in "$service" 1 '^SupplementaryGroups='
+    verify "$service"
+    drop_in "$service" 2 '^LoadCredential='
+    verify "$service"
+    drop_in "contrib/$socket" 1 "^Requires=$socket"
+    verify "$service"
+
+    echo "$service: verified, exposure $exposure (limit $max_exposure); $socket: verified"
+}
+
+complain() {
+    echo "unit.sh: $1" >&2
+    exit 1
+}
+
+# Copies the unit $1.
+copy() {
+    sed "s|^ExecStart=[^ ]*|ExecStart=$dir/iperf3-exporter|" "$1" >"$dir/${1##*/}"
+}
+
+# Makes the drop-in number $2 of the comments of $1, which has to have a line $3, the only one of the service. A
+# drop-in is what stands indented from a comment's line with a section's name alone up to the first line that is
+# indented less.
+drop_in() {
+    mkdir -p "$dir/$service.d"
+    dropped=$dir/$service.d/check.conf
+    awk -v wanted="$2" '
+        match($0, /^# +\[(Unit|Service)\]$/) {
+            depth = index($0, "[") - 1
+            number++
+            inside = 1
+        }
+        inside && (substr($0, 1, 1) != "#" || substr($0, 2, depth - 1) !~ /^ +$/ || length($0) <= depth) { inside = 0 }
+        inside && number == wanted { print substr($0, depth + 1) }
+    ' "$1" | sed "s|^ExecStart=/[^ ]*|ExecStart=$dir/iperf3-exporter|" >"$dropped"
+    grep -q "$3" "$dropped" || complain "drop-in $2 of the comments of $1 has no line $3"
+}
 
 # Without --recursive-errors=no, what is wrong with other units of this machine would count as well.
-# verify exits 0 after mere warnings, and an unknown setting is one: a line about this unit fails the check.
-status=0
-said=$(systemd-analyze verify --man=no --recursive-errors=no "$dir/$unit" 2>&1) || status=$?
-case $status:$said in
-    0:*"$unit"* | [!0]*)
-        printf '%s\n' "$said" >&2
-        echo "unit.sh: systemd-analyze verify does not pass $unit (exit status $status)" >&2
-        exit 1
-        ;;
-esac
+# verify exits 0 after mere warnings, and an unknown setting is one: a line about these units fails the check.
+verify() {
+    status=0
+    said=$(systemd-analyze verify --man=no --recursive-errors=no "$dir/$1" 2>&1) || status=$?
+    case $status:$said in
+        0:*iperf3-exporter* | [!0]*)
+            printf '%s\n' "$said" >&2
+            complain "systemd-analyze verify does not pass $1 (exit status $status)"
+            ;;
+    esac
+}
 
-if ! said=$(LC_ALL=C systemd-analyze security --no-pager --offline=yes "$dir/$unit" 2>&1); then
-    printf '%s\n' "$said" >&2
-    echo "unit.sh: systemd-analyze security does not read $unit" >&2
-    exit 1
-fi
-exposure=$(printf '%s\n' "$said" | sed -n 's/.*Overall exposure level for [^ ]*: \([0-9.]*\).*/\1/p')
-if [ -z "$exposure" ]; then
-    printf '%s\n' "$said" >&2
-    echo "unit.sh: systemd-analyze security printed no exposure for $unit" >&2
-    exit 1
-fi
-if awk "BEGIN { exit !($exposure > $max_exposure) }"; then
-    printf '%s\n' "$said" >&2
-    echo "unit.sh: the exposure of $unit is $exposure, and the limit is $max_exposure" >&2
-    exit 1
-fi
-echo "$unit: verified, exposure $exposure (limit $max_exposure)"
+exposure_of() {
+    if ! said=$(LC_ALL=C systemd-analyze security --no-pager --offline=yes "$dir/$1" 2>&1); then
+        printf '%s\n' "$said" >&2
+        complain "systemd-analyze security does not read $1"
+    fi
+    number=$(printf '%s\n' "$said" | sed -n 's/.*Overall exposure level for [^ ]*: \([0-9.]*\).*/\1/p')
+    if [ -z "$number" ]; then
+        printf '%s\n' "$said" >&2
+        complain "systemd-analyze security printed no exposure for $1"
+    fi
+    echo "$number"
+}
+
+main
