@@ -1,23 +1,23 @@
-//! The programs that are measured: the exporter, a stub in iperf3's place, a real iperf3 server; what `/proc`
-//! says of them; and a plain HTTP client.
+//! The programs that are measured: the exporter, a stub in iperf3's place, a real iperf3 server; and what `/proc`
+//! says of them.
 //!
 //! Every wait has a limit, and whatever is started is ended with its value.
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::client::Client;
+use crate::tls::Tls;
+
 /// The limit of every wait for a program to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The limit of a wait for an answer: longer than the longest test here.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How often a file is looked at again while something is waited for.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -34,6 +34,17 @@ impl TempDir {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// A path in it that nothing has yet.
+    fn unused(&self, name: &str) -> PathBuf {
+        let mut path = self.0.join(name);
+        let mut number = 1_u32;
+        while path.exists() {
+            number += 1;
+            path = self.0.join(format!("{name}-{number}"));
+        }
+        path
     }
 }
 
@@ -100,19 +111,35 @@ fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> Result<T, 
 pub(crate) struct Exporter {
     child: Child,
     port: u16,
+    /// What its clients speak; none means plain HTTP.
+    tls: Option<Tls>,
 }
 
 impl Exporter {
+    /// Starts it without a web configuration.
+    pub(crate) fn start(binary: &Path, iperf3: &Path, folder: &TempDir) -> Result<Self, String> {
+        Self::start_with(binary, iperf3, folder, None)
+    }
+
     /// Starts it on a port of the kernel's choice and reads that out of its log.
     ///
     /// The log goes to a file: a thread here that reads a pipe would be woken by each probe, on one of the
     /// processors that are measured.
-    pub(crate) fn start(binary: &Path, iperf3: &Path, folder: &TempDir) -> Result<Self, String> {
-        let log = folder.path().join("log");
+    pub(crate) fn start_with(
+        binary: &Path,
+        iperf3: &Path,
+        folder: &TempDir,
+        tls: Option<&Tls>,
+    ) -> Result<Self, String> {
+        let log = folder.unused("log");
         let stderr = File::create(&log)
             .map_err(|error| format!("cannot create `{}`: {error}", log.display()))?;
-        let child = spawn(binary, 0, iperf3, stderr.into())?;
-        let mut exporter = Self { child, port: 0 };
+        let child = spawn(binary, 0, iperf3, tls, stderr.into())?;
+        let mut exporter = Self {
+            child,
+            port: 0,
+            tls: tls.cloned(),
+        };
         exporter.port = wait_for("the exporter's line `listening`", || {
             fs::read_to_string(&log)
                 .ok()?
@@ -130,11 +157,15 @@ impl Exporter {
     /// Starts it on `port` and polls until it answers; how long that took.
     pub(crate) fn time_start(binary: &Path, iperf3: &Path, port: u16) -> Result<Duration, String> {
         let begin = Instant::now();
-        let child = spawn(binary, port, iperf3, Stdio::null())?;
-        let exporter = Self { child, port };
+        let child = spawn(binary, port, iperf3, None, Stdio::null())?;
+        let exporter = Self {
+            child,
+            port,
+            tls: None,
+        };
         loop {
             let mut client = match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
-                Ok(stream) => Client::over(stream)?,
+                Ok(stream) => Client::plain(stream)?,
                 Err(_) if begin.elapsed() < PATIENCE => continue,
                 Err(error) => return Err(format!("the exporter does not listen: {error}")),
             };
@@ -146,9 +177,11 @@ impl Exporter {
     }
 
     pub(crate) fn client(&self) -> Result<Client, String> {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-            .map_err(|error| format!("cannot connect to the exporter: {error}"))
-            .and_then(Client::over)
+        Client::connect(self.port, self.tls.as_ref())
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its own processor time so far, without its children's.
@@ -187,10 +220,17 @@ impl Drop for Exporter {
     }
 }
 
-fn spawn(binary: &Path, port: u16, iperf3: &Path, stderr: Stdio) -> Result<Child, String> {
+fn spawn(
+    binary: &Path,
+    port: u16,
+    iperf3: &Path,
+    tls: Option<&Tls>,
+    stderr: Stdio,
+) -> Result<Child, String> {
     Command::new(binary)
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!("--iperf3.path={}", iperf3.display()))
+        .args(tls.map(Tls::flag))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
@@ -248,95 +288,4 @@ impl Drop for Iperf3Server {
     fn drop(&mut self) {
         end(&mut self.child);
     }
-}
-
-/// An HTTP connection that is kept alive.
-pub(crate) struct Client {
-    stream: TcpStream,
-    request: Vec<u8>,
-    answer: Vec<u8>,
-}
-
-impl Client {
-    pub(crate) fn over(stream: TcpStream) -> Result<Self, String> {
-        let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_read_timeout(Some(ANSWER_LIMIT)));
-        prepared.map_err(|error| format!("cannot set up a connection: {error}"))?;
-        Ok(Self {
-            stream,
-            request: Vec::new(),
-            answer: Vec::new(),
-        })
-    }
-
-    /// GET; the body of the answer, which must be a `200`.
-    pub(crate) fn get(&mut self, path: &str) -> Result<&str, String> {
-        self.send(path)?;
-        self.receive()
-    }
-
-    /// Asks, and does not wait for the answer.
-    pub(crate) fn send(&mut self, path: &str) -> Result<(), String> {
-        self.request.clear();
-        let _ = write!(
-            self.request,
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-        );
-        self.stream
-            .write_all(&self.request)
-            .map_err(|error| format!("cannot ask for {path}: {error}"))
-    }
-
-    /// Waits for the answer to what was sent.
-    pub(crate) fn receive(&mut self) -> Result<&str, String> {
-        let body = self
-            .read_answer()
-            .map_err(|error| format!("no answer: {error}"))?;
-        let answer = std::str::from_utf8(&self.answer).map_err(|error| error.to_string())?;
-        if !answer.starts_with("HTTP/1.1 200 ") {
-            return Err(format!("no 200 but\n{answer}"));
-        }
-        Ok(answer.get(body..).unwrap_or_default())
-    }
-
-    /// Reads one answer; where its body begins.
-    fn read_answer(&mut self) -> io::Result<usize> {
-        /// More than any page here, so that an answer usually comes with one call.
-        const CHUNK_BYTES: usize = 32 * 1024;
-        let mut filled = 0;
-        loop {
-            self.answer.resize(filled + CHUNK_BYTES, 0);
-            let free = self.answer.get_mut(filled..).unwrap_or_default();
-            let length = self.stream.read(free)?;
-            filled += length;
-            self.answer.truncate(filled);
-            if let Some((body, body_bytes)) = parse_head(&self.answer)
-                && filled >= body + body_bytes
-            {
-                return Ok(body);
-            }
-            if length == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-    }
-}
-
-impl AsFd for Client {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
-
-/// Where the body begins and how long it is, once the head is complete.
-fn parse_head(answer: &[u8]) -> Option<(usize, usize)> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse().ok())?
-    });
-    Some((end + 4, length?))
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::exporter::TempDir;
 use crate::table::Row;
-use crate::{probes, service};
+use crate::tls::Tls;
+use crate::{gate, probes, service};
 
 /// How often each thing is done.
 pub(crate) struct Counts {
@@ -21,6 +22,7 @@ pub(crate) struct Counts {
     pub(crate) load_runs: u32,
     pub(crate) load_time: Duration,
     pub(crate) starts: u32,
+    pub(crate) handshakes: u32,
 }
 
 pub(crate) const FULL: Counts = Counts {
@@ -32,6 +34,7 @@ pub(crate) const FULL: Counts = Counts {
     load_runs: 5,
     load_time: Duration::from_secs(2),
     starts: 20,
+    handshakes: 500,
 };
 
 pub(crate) const QUICK: Counts = Counts {
@@ -43,6 +46,7 @@ pub(crate) const QUICK: Counts = Counts {
     load_runs: 3,
     load_time: Duration::from_millis(500),
     starts: 10,
+    handshakes: 100,
 };
 
 /// What the probes of a figure are made with.
@@ -50,6 +54,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) folder: &'a TempDir,
     pub(crate) stub: &'a Path,
+    /// None when the binary was built without it.
+    pub(crate) tls: Option<&'a Tls>,
     pub(crate) counts: Counts,
 }
 
@@ -63,8 +69,19 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ("one-second tests", probes::short_test),
     ("/metrics, 1 connection", service::one_connection),
     ("/metrics, 16 connections", service::many_connections),
+    ("/health, 1 connection, plain and TLS", gate::one_connection),
+    (
+        "/health, 16 connections, plain and TLS",
+        gate::many_connections,
+    ),
+    ("TLS handshakes", gate::handshakes),
     ("starts", service::start),
     ("memory", service::memory),
+    ("memory with TLS", gate::memory),
+    (
+        "memory with 256 idle connections, plain and TLS",
+        gate::idle_connections,
+    ),
     ("size", service::size),
     ("iperf3's rate", probes::rate),
 ];

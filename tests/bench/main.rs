@@ -1,13 +1,15 @@
 //! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
 //!
 //! Measures the real binary from outside, over loopback only, in about three minutes; `BENCH_ARGS=--quick` takes
-//! half a minute, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
+//! a minute, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
 //! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
 //! or answers wrongly, never because of a number.
 //!
 //! - `figures`: the list of figures, and how two things are compared.
-//! - `probes`, `service`: how each figure is measured, with the Go exporter's and the aim.
-//! - `exporter`: the programs that are measured, `/proc`, an HTTP client.
+//! - `probes`, `service`, `gate`: how each figure is measured, with the Go exporter's and the aim.
+//! - `exporter`: the programs that are measured, `/proc`.
+//! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests, and bare servers beside which the
+//!   exporter's figures stand; certificates.
 //! - `elf`: what kind of binary it is.
 //! - `table`: how it is printed.
 
@@ -21,13 +23,18 @@ use std::time::Instant;
 use self::elf::Binary;
 use self::exporter::TempDir;
 use self::figures::{Counts, FIGURES, FULL, QUICK, Setting};
+use self::tls::Tls;
 
+mod client;
 mod elf;
 mod exporter;
 mod figures;
+mod gate;
+mod load;
 mod probes;
 mod service;
 mod table;
+mod tls;
 
 /// Names the binary to measure.
 const BINARY_VARIABLE: &str = "BENCH_BINARY";
@@ -94,22 +101,31 @@ fn bench(options: Options) -> Result<(), String> {
     say(&load("before"))?;
     let folder = TempDir::new()?;
     let stub = exporter::make_stub(&folder)?;
+    let tls = match Tls::of(&binary, &folder)? {
+        Ok(tls) => Some(tls),
+        Err(refusal) => {
+            say(&format!("no figures of TLS: {refusal}"))?;
+            None
+        }
+    };
     let setting = Setting {
         binary: &binary,
         folder: &folder,
         stub: &stub,
+        tls: tls.as_ref(),
         counts: options.counts,
     };
-    let mut rows = Vec::new();
-    let wanted = FIGURES
+    let wanted: Vec<_> = FIGURES
         .iter()
-        .filter(|(what, _)| what.contains(&options.only));
+        .filter(|(what, _)| what.contains(&options.only))
+        .collect();
+    if wanted.is_empty() {
+        return Err(format!("no figure is about `{}`", options.only));
+    }
+    let mut rows = Vec::new();
     for (what, figure) in wanted {
         say(&format!("measuring {what} ..."))?;
         rows.extend(figure(&setting)?);
-    }
-    if rows.is_empty() {
-        return Err(format!("no figure is about `{}`", options.only));
     }
     let mut text = Vec::new();
     table::write(&mut text, &rows).map_err(|error| error.to_string())?;

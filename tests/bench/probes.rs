@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::exporter::{Client, Exporter, Iperf3Server};
+use crate::client::Client;
+use crate::exporter::{Exporter, Iperf3Server};
 use crate::figures::{Setting, alternate};
 use crate::table::{Aim, Row, Samples, Unit};
 

@@ -22,6 +22,8 @@ pub(crate) enum Unit {
 pub(crate) enum Aim {
     AtMost(f64),
     AtLeast(f64),
+    /// None is set: the figure is there to be known.
+    Open,
 }
 
 /// One figure.
@@ -37,18 +39,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn meets(&self) -> bool {
-        match self.aim {
-            Aim::AtMost(most) => self.measured <= most,
-            Aim::AtLeast(least) => self.measured >= least,
-        }
-    }
-
     fn cells(&self) -> [String; 6] {
         let in_unit = |value| Number(value, self.unit).to_string();
-        let aim = match self.aim {
-            Aim::AtMost(most) => format!("<= {}", in_unit(most)),
-            Aim::AtLeast(least) => format!(">= {}", in_unit(least)),
+        let (aim, meets) = match self.aim {
+            Aim::AtMost(most) => (format!("<= {}", in_unit(most)), Some(self.measured <= most)),
+            Aim::AtLeast(least) => (
+                format!(">= {}", in_unit(least)),
+                Some(self.measured >= least),
+            ),
+            Aim::Open => ("-".to_owned(), None),
         };
         [
             self.figure.to_owned(),
@@ -57,7 +56,12 @@ impl Row {
             aim,
             self.go
                 .map_or("-".to_owned(), |go| format!("{:.2}", self.measured / go)),
-            if self.meets() { "yes" } else { "NO" }.to_owned(),
+            match meets {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "-",
+            }
+            .to_owned(),
         ]
     }
 }

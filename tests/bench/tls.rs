@@ -1,0 +1,158 @@
+//! Certificates for the bench, made by `openssl`, and both ends of TLS: the client's, and that of a bare server.
+//!
+//! The client resumes nothing, so that each of its handshakes is a full one.
+
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::NoServerSessionStorage;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
+
+use crate::exporter::TempDir;
+
+/// The web configuration that the exporter gets, and what its client and a bare server need.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    web_config: PathBuf,
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// For a binary that takes a configuration with TLS; its own words when it does not.
+    pub(crate) fn of(binary: &Path, folder: &TempDir) -> Result<Result<Self, String>, String> {
+        make_certificates(folder.path())?;
+        let web_config = folder.path().join("web.yml");
+        let text =
+            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n".to_owned();
+        fs::write(&web_config, text)
+            .map_err(|error| format!("cannot write `{}`: {error}", web_config.display()))?;
+        let checked = Command::new(binary)
+            .arg(flag(&web_config))
+            .arg("--config.check")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot start `{}`: {error}", binary.display()))?;
+        if !checked.status.success() {
+            let words = String::from_utf8_lossy(&checked.stderr).trim().to_owned();
+            return Ok(Err(words));
+        }
+        let (client, server) = configurations(folder.path())?;
+        Ok(Ok(Self {
+            web_config,
+            client,
+            server,
+        }))
+    }
+
+    /// The exporter's flag.
+    pub(crate) fn flag(&self) -> String {
+        flag(&self.web_config)
+    }
+
+    /// The client's side of a handshake.
+    pub(crate) fn shake_hands(
+        &self,
+        mut stream: TcpStream,
+    ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let mut connection =
+            ClientConnection::new(Arc::clone(&self.client), name).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(connection, stream))
+    }
+
+    /// The server's side.
+    pub(crate) fn answer_hands(
+        &self,
+        mut stream: TcpStream,
+    ) -> io::Result<StreamOwned<ServerConnection, TcpStream>> {
+        let mut connection =
+            ServerConnection::new(Arc::clone(&self.server)).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        Ok(StreamOwned::new(connection, stream))
+    }
+}
+
+fn flag(web_config: &Path) -> String {
+    format!("--web.config.file={}", web_config.display())
+}
+
+/// An authority, and a certificate for `localhost`; ECDSA with P-256, as most certificates of servers have it.
+fn make_certificates(folder: &Path) -> Result<(), String> {
+    // Without openssl's own configuration, which adds extensions of its own.
+    fs::write(
+        folder.join("openssl.cnf"),
+        "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n",
+    )
+    .map_err(|error| format!("cannot write into `{}`: {error}", folder.display()))?;
+    let kind =
+        "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    for rest in [
+        "-subj /CN=ca -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE",
+        "-subj /CN=server -keyout server.key -out server.pem -CA ca.pem -CAkey ca.key \
+         -addext subjectAltName=DNS:localhost",
+    ] {
+        let made = Command::new("openssl")
+            .args(kind.split(' '))
+            .args(rest.split_whitespace())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot start `openssl` (make test installs it): {error}"))?;
+        if !made.status.success() {
+            let words = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+            return Err(format!("openssl made no certificate: {words}"));
+        }
+    }
+    Ok(())
+}
+
+fn configurations(folder: &Path) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {
+    let certificate = |name: &str| {
+        CertificateDer::from_pem_file(folder.join(name)).map_err(|error| cannot(&error))
+    };
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(certificate("ca.pem")?)
+        .map_err(|error| cannot(&error))?;
+    let mut client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| cannot(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key"));
+    let mut server = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| cannot(&error))?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate("server.pem")?],
+            key.map_err(|error| cannot(&error))?,
+        )
+        .map_err(|error| cannot(&error))?;
+    // As the exporter: it has nothing that could be resumed.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok((Arc::new(client), Arc::new(server)))
+}
+
+fn cannot(error: &dyn Display) -> String {
+    format!("cannot set up TLS: {error}")
+}
