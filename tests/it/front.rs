@@ -151,6 +151,11 @@ fn the_rate_limit_lets_a_burst_through_and_no_more() {
     );
     assert_eq!(reply.header("X-Frame-Options"), None, "as upstream");
 
+    // Without a burst nobody comes in, as upstream; the log says so.
+    let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1ms\n")]);
+    assert_eq!(exporter.get("/health").code, 429);
+    exporter.log_line("rate_limit.burst: with 0");
+
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 0\n  burst: 0\n")]);
     assert!((0..20).all(|_| exporter.get("/health").code == 200));
     assert_eq!(exporter.metric("iperf3_exporter_rate_limited_total"), 0.0);

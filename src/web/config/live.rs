@@ -398,7 +398,7 @@ fn read_into<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Read
         check_hash: hash::check,
     };
     let config = schema::web_config(text, folder, &mut outside)?;
-    let (tls, warnings) = match &config.tls {
+    let (tls, mut warnings) = match &config.tls {
         None => (None, Vec::new()),
         Some(settings) => {
             let (tls, warnings) = make(settings).map_err(|reason| Fault {
@@ -409,6 +409,11 @@ fn read_into<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Read
             (Some(tls), warnings)
         }
     };
+    if config.rate.is_some_and(|limit| limit.burst == 0) {
+        warnings.push(
+            "rate_limit.burst: with 0, which is the default, every request is refused".to_owned(),
+        );
+    }
     Ok((tls, config, warnings))
 }
 
