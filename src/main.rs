@@ -40,7 +40,7 @@
 //! - No shell, no request value in an option's place: `iperf3/command` builds words from typed values.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
-//! - Each third-party crate is named in one file; only `iperf3/process` starts a process.
+//! - Each third-party crate is named in one file, rustls in the folder `web/tls`; only `iperf3/process` starts a process.
 //! - Past the router time travels as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 

@@ -3,8 +3,8 @@
 //! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths,
 //! parameters or iperf3. Why it stands there: `tiny_http` 0.12 has no limit on connections, threads or a head's
 //! size and no read timeout, ends its accept loop for ever at the first error, hands pipelined requests out all at
-//! once, and loses connections that come at one moment. Behind the gate it sees a handful of connections that are
-//! handed over one by one, and clean heads, one at a time on each.
+//! once, and loses connections that come at one moment. Behind the gate it sees no more connections than there are
+//! clients, handed over one by one, and clean heads, one at a time on each.
 
 use std::fmt::Display;
 use std::io;
