@@ -4,7 +4,7 @@
 //! there: a change of a file takes no protection away (a file half written looks just like that), and while a new
 //! certificate does not fit its key yet, the old pair stays. Must not know what a request is.
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::Files;
+use super::outcome::{Outcome, Problem, Summary, warn};
 use super::protection::Protection;
 use super::schema::{self, Outside};
-use super::{Fault, RateLimit, TlsSettings, WebConfig};
+use super::{Fault, TlsSettings, WebConfig};
 use crate::log::Log;
+use crate::sync;
 use crate::web::auth::{Users, hash};
 use crate::web::rate::Bucket;
 use crate::web::tls::{self, Acceptor};
-use crate::{duration, sync};
 
 /// How long a file that takes protection away has to stay the same: whoever was writing it has gone on by then.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -49,10 +50,6 @@ enum State<T> {
     Plain(Arc<Front<T>>),
     Watched(Mutex<Watch<T>>),
 }
-
-/// Why the configuration cannot be used, as one line that names file, key and value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem(pub(crate) String);
 
 /// Makes what speaks TLS, and says what of the settings was left out.
 type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), String>;
@@ -147,12 +144,6 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
-impl Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Who wants a reading.
 #[derive(Clone, Copy)]
 enum By<'a> {
@@ -160,86 +151,6 @@ enum By<'a> {
     Change,
     /// The operator, who means the files as they were seen then.
     Operator(&'a Files),
-}
-
-/// What a reading came to.
-#[derive(Debug)]
-enum Outcome {
-    /// What the files say is in force now.
-    Taken {
-        summary: Summary,
-        warnings: Vec<String>,
-        /// Nobody came in before.
-        mended: bool,
-    },
-    /// Certificate and key do not fit; those before stay.
-    Kept(Problem),
-    /// Nobody comes in.
-    Closed(Problem),
-}
-
-impl Outcome {
-    fn log(&self, log: &Log) {
-        match self {
-            Self::Taken {
-                summary,
-                warnings,
-                mended,
-            } => {
-                warn(warnings, log);
-                summary.log(
-                    if *mended {
-                        "web configuration is in order again"
-                    } else {
-                        "web configuration read again"
-                    },
-                    log,
-                );
-            }
-            Self::Kept(problem) => log.warn(
-                "new certificate and key cannot be used, those before stay in use",
-                &[("error", problem)],
-            ),
-            Self::Closed(problem) => log.error(
-                "web configuration cannot be used, nobody comes in",
-                &[("error", problem)],
-            ),
-        }
-    }
-}
-
-fn warn(warnings: &[String], log: &Log) {
-    for warning in warnings {
-        log.warn("web configuration", &[("warning", warning)]);
-    }
-}
-
-/// What is on, for the log.
-#[derive(Clone, Debug)]
-struct Summary {
-    tls: bool,
-    users: usize,
-    limit: Option<RateLimit>,
-}
-
-impl Summary {
-    fn log(&self, message: &str, log: &Log) {
-        let limit = self.limit.map_or_else(
-            || "none".to_owned(),
-            |limit| {
-                let interval = duration::format(limit.interval);
-                format!("one in {interval}, burst {}", limit.burst)
-            },
-        );
-        log.info(
-            message,
-            &[
-                ("tls", &self.tls),
-                ("users", &self.users),
-                ("rate_limit", &limit),
-            ],
-        );
-    }
 }
 
 /// The file, and what came of it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 mod files;
 mod headers;
 pub(crate) mod live;
+mod outcome;
 mod protection;
 mod schema;
 mod values;
