@@ -4,7 +4,6 @@
 //! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Mutex;
@@ -75,7 +74,7 @@ pub(crate) struct Log {
     level: Level,
     format: Format,
     /// When [`Log::warn_seldom`] last wrote each of its messages, of which there are as many as places that call it.
-    last_seldom: Mutex<BTreeMap<&'static str, Instant>>,
+    last_seldom: Mutex<Vec<(&'static str, Instant)>>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
     output: Mutex<Output>,
 }
@@ -119,12 +118,13 @@ impl Log {
     pub(crate) fn warn_seldom(&self, message: &'static str, fields: &[Field<'_>]) {
         let mut last = sync::lock(&self.last_seldom);
         let now = Instant::now();
-        let is_due = last.get(message).is_none_or(|last| now - *last >= SELDOM);
-        if is_due {
-            last.insert(message, now);
-            drop(last);
-            self.warn(message, fields);
+        match last.iter_mut().find(|(known, _)| *known == message) {
+            Some((_, at)) if now - *at < SELDOM => return,
+            Some((_, at)) => *at = now,
+            None => last.push((message, now)),
         }
+        drop(last);
+        self.warn(message, fields);
     }
 
     /// For what stops the exporter from doing its work.

@@ -7,8 +7,9 @@
 
 use std::net::ToSocketAddrs;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
+
+use crate::threads;
 
 /// The lookup's stack: the C library's resolver keeps its buffers there.
 const STACK_BYTES: usize = 256 * 1024;
@@ -19,15 +20,16 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub(super) fn has_no_address(name: &str, time_left: Duration) -> bool {
     let (sender, receiver) = mpsc::channel();
     let name = name.to_owned();
-    // On a thread, since the C library's lookup has no deadline; one that is late ends by itself, unheard.
-    let spawned = thread::Builder::new()
-        .name("lookup".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            let found = (name.as_str(), 0).to_socket_addrs();
-            let _ = sender.send(found.map_or(true, |mut addresses| addresses.next().is_none()));
-        });
-    spawned.is_ok() && receiver.recv_timeout(LIMIT.min(time_left)).unwrap_or(false)
+    // On a thread, since the C library's lookup has no deadline; one that is late ends by itself, unheard. One that
+    // finds an address only closes the channel.
+    let body = move || {
+        let found = (name.as_str(), 0).to_socket_addrs();
+        if found.map_or(true, |mut addresses| addresses.next().is_none()) {
+            let _ = sender.send(());
+        }
+    };
+    let started = threads::start("lookup", STACK_BYTES, Box::new(body));
+    started.is_ok() && receiver.recv_timeout(LIMIT.min(time_left)).is_ok()
 }
 
 #[cfg(test)]

@@ -47,10 +47,11 @@ impl Address {
         let Some(host) = &self.host else {
             return bind_any(self.port);
         };
-        let mut addresses: Vec<SocketAddr> =
-            (host.as_str(), self.port).to_socket_addrs()?.collect();
+        let addresses = (host.as_str(), self.port).to_socket_addrs()?;
         // A name such as localhost has both families: IPv4 is what Go's exporters listen on then.
-        addresses.sort_by_key(SocketAddr::is_ipv6);
+        let (mut addresses, others): (Vec<SocketAddr>, Vec<_>) =
+            addresses.partition(SocketAddr::is_ipv4);
+        addresses.extend(others);
         Ok(vec![TcpListener::bind(addresses.as_slice())?])
     }
 }

@@ -6,10 +6,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sync;
+use crate::{sync, threads};
 
 /// So many threads wait long for the next job: enough for a burst of scrapes over as many connections.
 const KEPT: usize = 16;
@@ -80,13 +79,10 @@ impl<J: Send + 'static> Workers<J> {
             return Ok(());
         }
         let workers = Arc::clone(self);
-        let spawned = thread::Builder::new()
-            .name("worker".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || workers.work());
+        let started = threads::start("worker", STACK_BYTES, Box::new(move || workers.work()));
         // The lock was held all the while, so the last job is still this one.
-        match spawned {
-            Ok(_) => {
+        match started {
+            Ok(()) => {
                 pool.threads += 1;
                 Ok(())
             }

@@ -2,7 +2,8 @@
 //!
 //! Must not know what a connection carries, beyond whether a request is in progress on it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -45,7 +46,7 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    connections: BTreeMap<u64, Entry>,
+    connections: HashMap<u64, Entry>,
     /// Threads that wait to be told: telling nobody is a system call all the same, twice a request.
     waiting: usize,
     /// Somebody waits for a request to be answered: the connection of the next one ends with its answer, or clients
@@ -69,17 +70,18 @@ struct Entry {
 impl Open {
     /// The connection that can make room and has waited longest, with the time since when.
     fn oldest(&self) -> Option<(Instant, u64)> {
-        let mut idle: Vec<(Instant, u64)> = self
+        let mut idle: BinaryHeap<Reverse<(Instant, u64)>> = self
             .connections
             .iter()
-            .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
+            .filter_map(|(number, entry)| Some(Reverse((entry.idle_since?, *number))))
             .collect();
-        idle.sort_unstable();
         // In this order, since looking at a socket is a system call.
-        idle.into_iter().find(|(_, number)| {
-            let entry = self.connections.get(number);
-            entry.is_some_and(Entry::can_go)
-        })
+        while let Some(Reverse((since, number))) = idle.pop() {
+            if self.connections.get(&number).is_some_and(Entry::can_go) {
+                return Some((since, number));
+            }
+        }
+        None
     }
 
     /// Whether one who has come then may wait for a request to be answered; says that it does.

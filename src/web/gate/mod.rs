@@ -21,7 +21,7 @@ pub(crate) use self::entrance::PLAIN_ON_TLS;
 use self::pulse::Pulse;
 use crate::state::State;
 use crate::web::way::Address;
-use crate::{sync, sys};
+use crate::{sync, sys, threads};
 
 pub(crate) mod admission;
 mod backend;
@@ -118,23 +118,21 @@ impl Gate {
             return;
         };
         let (gate, own) = (Arc::clone(self), Arc::clone(&socket));
-        let spawned = thread::Builder::new()
-            .name("connection".to_owned())
-            .stack_size(CONNECTION_STACK_BYTES)
-            .spawn(move || {
-                let closed = match entrance::open(&gate, &own, peer) {
-                    Ok(mut opened) => {
-                        let closed = connection::serve(&gate, &mut opened, peer, &place);
-                        opened.wire.close();
-                        closed
-                    }
-                    Err(closed) => place.reason_or(closed),
-                };
-                gate.count(closed);
-                drop(place);
-                gate.backend.shed(gate.state.admission.count());
-            });
-        if let Err(error) = spawned {
+        let body = move || {
+            let closed = match entrance::open(&gate, &own, peer) {
+                Ok(mut opened) => {
+                    let closed = connection::serve(&gate, &mut opened, peer, &place);
+                    opened.wire.close();
+                    closed
+                }
+                Err(closed) => place.reason_or(closed),
+            };
+            gate.count(closed);
+            drop(place);
+            gate.backend.shed(gate.state.admission.count());
+        };
+        let started = threads::start("connection", CONNECTION_STACK_BYTES, Box::new(body));
+        if let Err(error) = started {
             self.turn_away(&socket, peer, &error);
         }
     }

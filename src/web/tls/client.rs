@@ -3,7 +3,6 @@
 //! Must not know connections. Chains are verified by webpki, as rustls has it; what stands here is what Go's TLS
 //! does besides, since the exporter-toolkit's configuration means that.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,7 +199,7 @@ impl Trusted {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let mut all = RootCertStore::empty();
-        let mut by_length = BTreeMap::<PathLength, Vec<Authority>>::new();
+        let mut by_length = Vec::<(PathLength, Vec<Authority>)>::new();
         for (index, der) in listed.iter().enumerate() {
             let number = index + 1;
             all.add(der.clone()).map_err(|error| {
@@ -212,10 +211,15 @@ impl Trusted {
             if let Some(anchor) = all.roots.last()
                 && let Some(length) = certificate.may_sign()
             {
-                by_length.entry(length).or_default().push(Authority {
+                let authority = Authority {
                     anchor: anchor.clone(),
                     period: certificate.period(),
-                });
+                };
+                let at = by_length.partition_point(|(shorter, _)| *shorter < length);
+                match by_length.get_mut(at) {
+                    Some((known, members)) if *known == length => members.push(authority),
+                    _ => by_length.insert(at, (length, vec![authority])),
+                }
             }
         }
         let authorities: Result<Vec<_>, String> = by_length
