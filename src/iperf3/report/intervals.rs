@@ -1,0 +1,244 @@
+//! iperf3's intervals: how steady a direction was, what arrived in them, and what they cost.
+//!
+//! Owns which intervals count: one that was printed twice counts once, and one that was omitted, is incomplete or
+//! does not fit its own times has no rate. Must not know the sums at the end of a report.
+
+use serde_json::Value;
+
+use super::json::{at, flag, items, number};
+use super::{Way, possible};
+use crate::probe::params::Mode;
+
+/// A last interval that is shorter than this part of the asked length is a remainder: what it carried is often a
+/// single block, and its rate that of a burst.
+const COMPLETE_PART: f64 = 0.9;
+/// How far an interval's own length may be from the distance of its ends. They differ by microseconds, except where
+/// iperf3 set its counters back amid an interval, at the end of the omitted seconds: then its bytes are of a part.
+const SLACK_PART: f64 = 0.01;
+/// Seconds of an interval where the report does not say (before 3.17): iperf3's default, and never set otherwise.
+const DEFAULT_SECONDS: f64 = 1.0;
+
+/// How many quantiles are taken.
+const QUANTILES: usize = 5;
+/// The quantiles that are taken: in percent, in which their ranks are whole numbers, and as the label has them.
+pub(crate) const QUANTILE: [(f64, &str); QUANTILES] = [
+    (0.0, "0"),
+    (10.0, "0.1"),
+    (50.0, "0.5"),
+    (90.0, "0.9"),
+    (100.0, "1"),
+];
+
+/// The rates of a direction's intervals, in bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rates {
+    /// At each of [`QUANTILE`]: the smallest rate that at least this part of the intervals do not exceed.
+    pub(crate) quantiles: [f64; QUANTILES],
+    /// Of all rates.
+    pub(crate) sum: f64,
+    /// How many intervals.
+    pub(crate) count: f64,
+}
+
+impl Rates {
+    fn of(mut rates: Vec<f64>) -> Option<Self> {
+        rates.sort_by(f64::total_cmp);
+        let count = rates.len() as f64;
+        let mut quantiles = [0.0; QUANTILES];
+        for (value, (percent, _)) in quantiles.iter_mut().zip(QUANTILE) {
+            // The nearest rank: a rate that was measured, not one between two.
+            let mut below = rates
+                .iter()
+                .zip(1_u32..)
+                .skip_while(|(_, rank)| 100.0 * f64::from(*rank) < percent * count);
+            *value = *below.next()?.0;
+        }
+        Some(Self {
+            quantiles,
+            sum: rates.iter().sum(),
+            count,
+        })
+    }
+}
+
+/// The intervals of a document, finished or not.
+pub(super) struct Intervals<'a> {
+    list: Vec<&'a Value>,
+    mode: Mode,
+    asked_seconds: f64,
+}
+
+impl<'a> Intervals<'a> {
+    /// Those of this document, for a test of this mode.
+    pub(super) fn of(root: &'a Value, mode: Mode) -> Self {
+        let mut list: Vec<&Value> = items(root.get("intervals")).collect();
+        // A run that lost its server prints its last interval again, to the last digit.
+        list.dedup();
+        Self {
+            list,
+            mode,
+            asked_seconds: at(root, &["start", "test_start"])
+                .and_then(|test| number(test, "interval"))
+                .unwrap_or(DEFAULT_SECONDS),
+        }
+    }
+
+    /// All bytes of one way that this end counted, the omitted ones too.
+    pub(super) fn bytes(&self, way: Way) -> Option<f64> {
+        self.all_bytes(way, |_| true)
+    }
+
+    /// The bytes of one way that this end counted, omitted intervals left out: where this end receives, to the byte
+    /// what `sum_received` says in the versions that have one. None when intervals were switched off.
+    pub(super) fn counted_bytes(&self, way: Way) -> Option<f64> {
+        self.all_bytes(way, is_counted)
+    }
+
+    fn all_bytes(&self, way: Way, counts: fn(&Value) -> bool) -> Option<f64> {
+        let mut streams = self
+            .list
+            .iter()
+            .flat_map(|interval| self.streams(interval, way))
+            .filter(|stream| counts(stream))
+            .peekable();
+        streams.peek()?;
+        let sum: Option<f64> = streams.map(|stream| number(stream, "bytes")).sum();
+        sum.and_then(possible::count)
+    }
+
+    /// How fast one way was, interval by interval; none when no interval counts.
+    pub(super) fn rates(&self, way: Way) -> Option<Rates> {
+        let last = self.list.len().saturating_sub(1);
+        let shortest = self.asked_seconds * COMPLETE_PART;
+        let rates = self
+            .list
+            .iter()
+            .enumerate()
+            .filter_map(|(index, interval)| {
+                // Timers that are late make the interval behind a short one; only the last can be cut off.
+                let shortest = if index == last { shortest } else { 0.0 };
+                let mut streams = self.streams(interval, way).peekable();
+                streams.peek()?;
+                streams
+                    .map(|stream| rate(stream, shortest))
+                    .sum::<Option<f64>>()
+            });
+        Rates::of(rates.collect())
+    }
+
+    /// The streams of one way in each interval that was not omitted, an interval a list.
+    pub(super) fn counted(&self, way: Way) -> impl DoubleEndedIterator<Item = Vec<&'a Value>> {
+        self.list
+            .iter()
+            .map(move |interval| {
+                self.streams(interval, way)
+                    .filter(|stream| is_counted(stream))
+                    .collect()
+            })
+            .filter(|streams: &Vec<&Value>| !streams.is_empty())
+    }
+
+    /// An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
+    /// is that of the moment.
+    fn streams(&self, interval: &'a Value, way: Way) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let mode = self.mode;
+        items(interval.get("streams")).filter(move |stream| way.has(stream, mode))
+    }
+}
+
+fn is_counted(stream: &Value) -> bool {
+    !flag(stream, "omitted")
+}
+
+/// Bytes a second of a stream in one interval, when it counts. `bits_per_second` is not asked: it can be `null`.
+fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
+    let seconds = number(stream, "seconds").filter(|seconds| *seconds > 0.0)?;
+    let apart = number(stream, "end")? - number(stream, "start")?;
+    let is_whole = (apart - seconds).abs() <= SLACK_PART * seconds && seconds >= shortest_seconds;
+    let is_good = is_counted(stream) && is_whole;
+    possible::rate(number(stream, "bytes")?, seconds).filter(|_| is_good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Intervals, Rates};
+    use crate::iperf3::report::Way;
+    use crate::probe::params::Mode;
+
+    /// The rates' quantiles, or none.
+    fn quantiles(rates: Vec<f64>) -> Option<[f64; 5]> {
+        Rates::of(rates).map(|rates| rates.quantiles)
+    }
+
+    #[test]
+    fn quantiles_are_rates_that_were_measured() {
+        assert_eq!(quantiles(vec![7.0, 3.0]), Some([3.0, 3.0, 3.0, 7.0, 7.0]));
+        assert_eq!(quantiles(vec![5.0]), Some([5.0; 5]));
+        assert_eq!(quantiles(Vec::new()), None);
+        for count in 1..500_u32 {
+            let tenths = |part: u32| f64::from((part * count).div_ceil(10).max(1));
+            let expected = [0, 1, 5, 9, 10].map(tenths);
+            let rates = (1..=count).rev().map(f64::from).collect();
+            assert_eq!(quantiles(rates), Some(expected), "{count}");
+        }
+        let rates = Rates::of(vec![2.0, 1.0, 4.0]).unwrap();
+        assert_eq!((rates.sum, rates.count), (7.0, 3.0));
+    }
+
+    /// The rates of an upload's intervals of `(start, end, seconds, bytes, omitted)`.
+    fn rates(asked: Option<f64>, intervals: &[(f64, f64, f64, f64, bool)]) -> Option<Rates> {
+        let streams: Vec<serde_json::Value> = intervals
+            .iter()
+            .map(|(start, end, seconds, bytes, omitted)| {
+                serde_json::json!({ "streams": [{
+                    "start": start, "end": end, "seconds": seconds, "bytes": bytes,
+                    "bits_per_second": null, "omitted": omitted, "sender": true,
+                }] })
+            })
+            .collect();
+        let test = match asked {
+            Some(seconds) => serde_json::json!({ "interval": seconds }),
+            None => serde_json::json!({}),
+        };
+        let root = serde_json::json!({ "start": { "test_start": test }, "intervals": streams });
+        let rates = Intervals::of(&root, Mode::Upload).rates(Way::Up);
+        assert_eq!(Intervals::of(&root, Mode::Upload).rates(Way::Down), None);
+        rates
+    }
+
+    #[test]
+    fn omitted_remaining_doubled_and_broken_intervals_have_no_rate() {
+        let whole = (0.0, 1.0, 1.0, 100.0, false);
+        let half_speed = (1.0, 3.0, 2.0, 100.0, false);
+        let sum = |asked, intervals: &[_]| rates(asked, intervals).map(|rates| rates.sum);
+        // Rates are per second of the interval's own length.
+        assert_eq!(sum(None, &[whole, half_speed]), Some(150.0));
+        assert_eq!(sum(None, &[whole, (0.0, 1.0, 1.0, 9.0, true)]), Some(100.0));
+        assert_eq!(
+            sum(None, &[whole, (1.0, 1.2, 0.2, 9.0, false)]),
+            Some(100.0)
+        );
+        assert_eq!(sum(None, &[whole, whole]), Some(100.0));
+        // Late timers: short, but not the last.
+        let short = (0.0, 0.5, 0.5, 100.0, false);
+        assert_eq!(
+            sum(None, &[short, (0.5, 1.5, 1.0, 100.0, false)]),
+            Some(300.0)
+        );
+        // The counters were set back in the midst of it: 2 seconds long with the bytes of one.
+        assert_eq!(sum(None, &[(1.0, 1.0, 2.0, 100.0, false)]), None);
+        // The asked length is what a remainder is held against.
+        assert_eq!(sum(Some(5.0), &[whole]), None);
+        assert_eq!(sum(Some(5.0), &[(0.0, 5.0, 5.0, 100.0, false)]), Some(20.0));
+        assert_eq!(sum(Some(0.5), &[short]), Some(200.0));
+        assert_eq!(sum(None, &[(0.0, 0.0, 0.0, 100.0, false)]), None);
+        // No clock gives such a time, and no network such a rate.
+        let boundless = (0.0, 1e-300, 1e-300, 1e15, false);
+        assert_eq!(sum(None, &[boundless, whole]), Some(100.0));
+        assert_eq!(
+            sum(None, &[whole, (0.0, 1.0, 1.0, 1e308, false)]),
+            Some(100.0)
+        );
+        assert_eq!(sum(None, &[]), None);
+    }
+}
