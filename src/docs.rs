@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use crate::cli::FLAGS;
 use crate::iperf3::reason::Reason;
-use crate::metrics::own;
 use crate::metrics::probe::{FRAME, ROWS, When};
+use crate::metrics::{measured, own};
 use crate::probe::params::PARAMETERS;
 
 /// Each generated block: its name and its text.
@@ -17,6 +17,7 @@ fn blocks() -> Vec<(&'static str, String)> {
         ("flags", flags()),
         ("parameters", parameters()),
         ("probe-metrics", probe_metrics()),
+        ("measured-metrics", measured_metrics()),
         ("own-metrics", own_metrics()),
         ("reasons", reasons()),
     ]
@@ -61,9 +62,12 @@ fn parameters() -> String {
         let names: Vec<String> = row.names.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(
             text,
-            "| {} | `{}` | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             names.join(", "),
-            row.option,
+            match row.option {
+                "" => String::new(),
+                option => format!("`{option}`"),
+            },
             row.default,
             row.help,
             row.allowed
@@ -74,7 +78,7 @@ fn parameters() -> String {
 
 fn probe_metrics() -> String {
     let mut text = String::from("| family | when | value |\n|---|---|---|\n");
-    let [up, failure, duration, wait] = FRAME;
+    let [up, rest @ ..] = FRAME;
     let _ = writeln!(text, "| `{}` | {} | {} |", up.0, up.2, up.1);
     for row in ROWS {
         let when = match row.when {
@@ -84,8 +88,21 @@ fn probe_metrics() -> String {
         };
         let _ = writeln!(text, "| `{}` | {when} | {} |", row.name, row.help);
     }
-    for (name, help, when) in [failure, duration, wait] {
+    for (name, help, when) in rest {
         let _ = writeln!(text, "| `{name}` | {when} | {help} |");
+    }
+    text
+}
+
+fn measured_metrics() -> String {
+    let mut text = String::from("| family | type, unit | value | absent |\n|---|---|---|---|\n");
+    for row in measured::ROWS {
+        let kind = format!("{:?}", row.samples.kind()).to_lowercase();
+        let _ = writeln!(
+            text,
+            "| `{}` | {kind}, {} | {} | {} |",
+            row.name, row.unit, row.help, row.absent
+        );
     }
     text
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know processes of iperf3 or sockets. To add a metric is to add a row to a table.
 
+pub(crate) mod measured;
 pub(crate) mod own;
 pub(crate) mod probe;
 mod process;

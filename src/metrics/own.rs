@@ -3,16 +3,15 @@
 //! Counts behind one mutex and not in atomics: a scrape shows all of one moment, and the smallest routers have no
 //! 64-bit atomics.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::process::Proc;
 use super::text::{Kind, Text};
-use crate::iperf3::Outcome;
 use crate::iperf3::reason::Reason;
-use crate::iperf3::report::Report;
+use crate::iperf3::{Cost, Outcome};
 use crate::probe::lock::GaveUp;
+use crate::probe::results;
 use crate::sync;
 use crate::web::gate::Closed;
 
@@ -20,6 +19,8 @@ use crate::web::gate::Closed;
 /// the usual lengths of a test between.
 const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0];
 
+/// The outcome label of a probe whose test runs on.
+const RUNNING: &str = "running";
 /// The outcome label of a test that succeeded.
 const SUCCESS: &str = "success";
 
@@ -70,11 +71,14 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "iperf3_exporter_iperf3_info",
-        help: "The version of the iperf3 binary; the value is 1.",
+        help: "The version of the iperf3 binary, and what it has of all that depends on version or build; the value is 1.",
         kind: Kind::Gauge,
         write: |text, scene| {
             if let Some(version) = &scene.now.iperf3_version {
-                text.sample("", &[("version", version)], 1.0);
+                let mut labels = vec![("version", version.as_str())];
+                let features = scene.now.iperf3_features.as_deref();
+                labels.extend(features.map(|features| ("features", features)));
+                text.sample("", &labels, 1.0);
             }
         },
     },
@@ -82,7 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "iperf3_exporter_probes_total",
         help: "Probes by outcome: success, a failure reason, or why no test was run.",
         kind: Kind::Counter,
-        write: |text, scene| labelled(text, "outcome", outcomes(), &scene.counts.probes),
+        write: |text, scene| scene.counts.probes.write(text, "outcome", outcomes()),
     },
     Row {
         name: "iperf3_exporter_lock_held",
@@ -104,7 +108,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "iperf3_exporter_test_bytes_total",
-        help: "Payload of successful tests, by direction: what was sent up, and what arrived down.",
+        help: "Payload of all tests, by direction: what was sent up, and what arrived down, as far as iperf3 said.",
         kind: Kind::Counter,
         write: |text, scene| {
             text.sample("", &[("direction", "upload")], scene.counts.bytes_up);
@@ -112,11 +116,47 @@ pub(crate) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "iperf3_exporter_test_bytes_today",
+        help: "Payload of the tests of this UTC day, both directions together, as far as iperf3 said.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.bytes_today)),
+    },
+    Row {
+        name: "iperf3_exporter_test_bytes_per_day_limit",
+        help: "The budget of --probe.max-bytes-per-day; absent without one.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(scene.now.bytes_per_day.map(|bytes| bytes as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_retries_total",
+        help: "Runs of iperf3 that followed another one of the same test: the server, or a port of it, was busy or closed.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.retries as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_results_reused_total",
+        help: "Probes with max_age that were answered with the result of another one's test.",
+        kind: Kind::Counter,
+        write: |text, scene| text.plain(Some(scene.counts.reused as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_stored_results",
+        help: "Results that are kept for probes with max_age.",
+        kind: Kind::Gauge,
+        write: |text, scene| text.plain(Some(scene.now.stored_results as f64)),
+    },
+    Row {
+        name: "iperf3_exporter_stored_results_limit",
+        help: "Most results that are kept; the one that was not asked for longest makes room.",
+        kind: Kind::Gauge,
+        write: |text, _| text.plain(Some(results::MOST as f64)),
+    },
+    Row {
         name: "iperf3_exporter_http_requests_total",
         help: "Answered requests by path and status code.",
         kind: Kind::Counter,
         write: |text, scene| {
-            for ((path, code), count) in &scene.counts.requests {
+            for (path, code, count) in &scene.counts.requests {
                 let labels = [("path", path.as_str()), ("code", &code.to_string())];
                 text.sample("", &labels, *count as f64);
             }
@@ -140,7 +180,7 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Counter,
         write: |text, scene| {
             let causes = Closed::ALL.iter().map(|(_, label)| *label);
-            labelled(text, "cause", causes, &scene.counts.closed);
+            scene.counts.closed.write(text, "cause", causes);
         },
     },
     Row {
@@ -188,10 +228,13 @@ pub(crate) enum NotRun {
 
 impl NotRun {
     /// Each with its outcome label.
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Waiting(GaveUp::WaitedTooLong), "lock_timeout"),
         (Self::Waiting(GaveUp::NoTimeLeft), "no_time_left"),
         (Self::Waiting(GaveUp::Cancelled), "cancelled"),
+        (Self::Waiting(GaveUp::Running), RUNNING),
+        (Self::Waiting(GaveUp::Full), "full"),
+        (Self::Waiting(GaveUp::Broken), "broken"),
         (Self::BadRequest, "bad_request"),
         (Self::NotAllowed, "not_allowed"),
     ];
@@ -215,17 +258,42 @@ pub(crate) struct Own {
 struct Counts {
     durations: (f64, u64),
     errors: u64,
-    probes: BTreeMap<&'static str, u64>,
+    probes: Labelled,
     waits_below: [u64; WAIT_BOUNDS_SECONDS.len()],
     waits: (f64, u64),
     bytes_up: f64,
     bytes_down: f64,
-    requests: BTreeMap<(String, u16), u64>,
-    closed: BTreeMap<&'static str, u64>,
+    /// In the order of paths and codes.
+    requests: Vec<(String, u16, u64)>,
+    closed: Labelled,
     handshakes_failed: u64,
     auth_failures: u64,
     rate_limited: u64,
     panics: u64,
+    retries: u64,
+    reused: u64,
+}
+
+/// Counts by the value of a label: a few, so that looking through them is no matter.
+#[derive(Debug, Default)]
+struct Labelled(Vec<(&'static str, u64)>);
+
+impl Labelled {
+    fn count(&mut self, value: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((value, 1)),
+        }
+    }
+
+    /// A sample for each of `values`, those that were never counted too.
+    fn write(&self, text: &mut Text, name: &str, values: impl Iterator<Item = &'static str>) {
+        for value in values {
+            let known = self.0.iter().find(|(known, _)| *known == value);
+            let count = known.map_or(0, |(_, count)| *count);
+            text.sample("", &[(name, value)], count as f64);
+        }
+    }
 }
 
 impl Counts {
@@ -239,8 +307,9 @@ impl Counts {
     }
 
     fn outcome(&mut self, label: &'static str) {
-        *self.probes.entry(label).or_default() += 1;
-        self.errors += u64::from(label != SUCCESS);
+        self.probes.count(label);
+        // That a test still runs is no error.
+        self.errors += u64::from(label != SUCCESS && label != RUNNING);
     }
 }
 
@@ -249,6 +318,8 @@ impl Counts {
 pub(crate) struct Now {
     /// iperf3's version, where there is one.
     pub(crate) iperf3_version: Option<String>,
+    /// What it can do, separated by commas, where that is known.
+    pub(crate) iperf3_features: Option<String>,
     /// Whether a test runs.
     pub(crate) lock_held: bool,
     /// Probes in the queue.
@@ -259,6 +330,12 @@ pub(crate) struct Now {
     pub(crate) connections_limit: usize,
     /// Requests in work.
     pub(crate) requests_in_work: usize,
+    /// What the tests of this day cost.
+    pub(crate) bytes_today: f64,
+    /// What they may cost.
+    pub(crate) bytes_per_day: Option<u64>,
+    /// Results that are kept.
+    pub(crate) stored_results: usize,
 }
 
 impl Own {
@@ -277,19 +354,33 @@ impl Own {
         counts.durations.1 += 1;
         counts.wait(waited);
         match outcome {
-            Ok(report) => {
-                counts.outcome(SUCCESS);
-                let (up, down) = payload(report);
-                counts.bytes_up += up;
-                counts.bytes_down += down;
-            }
+            Ok(_) => counts.outcome(SUCCESS),
             Err(failure) => counts.outcome(failure.reason.label()),
         }
     }
 
-    /// A probe that waited and was not run.
-    pub(crate) fn probe_gave_up(&self, why: GaveUp, waited: Duration) {
-        sync::lock(&self.counts).wait(waited);
+    /// A run of iperf3.
+    pub(crate) fn test_ran(&self, cost: Cost) {
+        let mut counts = sync::lock(&self.counts);
+        counts.bytes_up += cost.upload;
+        counts.bytes_down += cost.download;
+    }
+
+    /// An attempt that found the server busy, and is followed by another one.
+    pub(crate) fn retried(&self) {
+        sync::lock(&self.counts).retries += 1;
+    }
+
+    /// A probe that was answered with the result of another one's test.
+    pub(crate) fn result_reused(&self) {
+        sync::lock(&self.counts).reused += 1;
+    }
+
+    /// A probe that was not answered with a result, and how long it stood in line, if it did.
+    pub(crate) fn probe_gave_up(&self, why: GaveUp, waited: Option<Duration>) {
+        if let Some(waited) = waited {
+            sync::lock(&self.counts).wait(waited);
+        }
         self.probe_refused(NotRun::Waiting(why));
     }
 
@@ -307,12 +398,17 @@ impl Own {
     pub(crate) fn request(&self, path: &str, code: u16) {
         let mut counts = sync::lock(&self.counts);
         // The paths are those of the table and the codes our own: the map stays small.
-        *counts.requests.entry((path.to_owned(), code)).or_default() += 1;
+        let requests = &mut counts.requests;
+        let at = requests.partition_point(|(known, own, _)| (known.as_str(), *own) < (path, code));
+        match requests.get_mut(at) {
+            Some((known, own, count)) if known == path && *own == code => *count += 1,
+            _ => requests.insert(at, (path.to_owned(), code, 1)),
+        }
     }
 
     /// A connection that ended.
     pub(crate) fn connection_closed(&self, cause: &'static str) {
-        *sync::lock(&self.counts).closed.entry(cause).or_default() += 1;
+        sync::lock(&self.counts).closed.count(cause);
     }
 
     /// A TLS handshake that failed.
@@ -350,26 +446,6 @@ impl Own {
         drop(counts);
         self.proc.write(&mut text);
         text.into_string()
-    }
-}
-
-/// Bytes that a test sent up, and that came down.
-fn payload(report: &Report) -> (f64, f64) {
-    let up = report.upload.as_ref().and_then(|way| way.sent.bytes);
-    let down = report.download.as_ref().and_then(|way| way.received.bytes);
-    (up.unwrap_or(0.0), down.unwrap_or(0.0))
-}
-
-/// A sample for each value of a label, those that were never counted too.
-fn labelled(
-    text: &mut Text,
-    name: &str,
-    values: impl Iterator<Item = &'static str>,
-    counts: &BTreeMap<&'static str, u64>,
-) {
-    for value in values {
-        let count = counts.get(value).copied().unwrap_or_default();
-        text.sample("", &[(name, value)], count as f64);
     }
 }
 

@@ -3,11 +3,14 @@
 //! Names and meaning are those of edgard's exporter and its fork; what each carries is the side's that knows
 //! it: the sender's for what was sent, the receiver's for what arrived, its jitter and its loss.
 
+use std::time::SystemTime;
+
+use super::measured;
 use super::text::{Kind, Text};
+use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
-use crate::iperf3::udp::Udp;
 use crate::iperf3::{Failure, Outcome};
-use crate::probe::Probed;
+use crate::probe::Answer;
 use crate::probe::params::Params;
 
 /// In which tests a family exists.
@@ -128,7 +131,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// The families around the rows: name, help, when they are there.
-pub(crate) const FRAME: [(&str, &str, &str); 4] = [
+pub(crate) const FRAME: [(&str, &str, &str); 7] = [
     ("iperf3_up", "Whether the test succeeded.", "always"),
     (
         "iperf3_failure_info",
@@ -142,8 +145,23 @@ pub(crate) const FRAME: [(&str, &str, &str); 4] = [
     ),
     (
         "iperf3_lock_wait_seconds",
-        "Seconds that the probe waited for the test lock.",
+        "Seconds that the test waited for the test lock.",
         "always",
+    ),
+    (
+        "iperf3_probe_attempts",
+        "How often iperf3 was run: more than once when the server, or a port of it, was busy or closed.",
+        "always",
+    ),
+    (
+        "iperf3_result_age_seconds",
+        "Seconds since the test ended whose result this is.",
+        "with `max_age`",
+    ),
+    (
+        "iperf3_last_success_timestamp_seconds",
+        "When this very test last succeeded, as a Unix time.",
+        "with `max_age`, once it did",
     ),
 ];
 
@@ -165,17 +183,24 @@ fn main_direction(report: &Report) -> Option<&Direction> {
 }
 
 /// The text of a probe.
-pub(crate) fn text(params: &Params, probed: &Probed) -> String {
-    let port = params.port.to_string();
+pub(crate) fn text(params: &Params, answer: &Answer) -> String {
+    let probed = &*answer.probed;
+    let port = probed.port.to_string();
     let labels = [("target", params.host.as_str()), ("port", port.as_str())];
     let mut text = Text::new();
     let mut one = |name, help, value: Option<f64>| {
         text.family(name, help, Kind::Gauge);
-        if let Some(value) = value {
-            text.sample("", &labels, value);
-        }
+        measured::put(&mut text, "", &labels, value);
     };
-    let [up, failure, duration, lock_wait] = FRAME;
+    let [
+        up,
+        failure,
+        duration,
+        lock_wait,
+        attempts,
+        age,
+        last_success,
+    ] = FRAME;
     let is_up = f64::from(u8::from(probed.outcome.is_ok()));
     one(up.0, up.1, Some(is_up));
     for row in ROWS.iter().filter(|row| row.applies(params)) {
@@ -184,11 +209,28 @@ pub(crate) fn text(params: &Params, probed: &Probed) -> String {
     if let Err(Failure { reason, .. }) = &probed.outcome {
         let [target, port] = labels;
         text.family(failure.0, failure.1, Kind::Gauge);
-        text.sample("", &[target, port, ("reason", reason.label())], 1.0);
+        let labels = [target, port, ("reason", reason.label())];
+        measured::put(&mut text, "", &labels, Some(1.0));
     }
-    for ((name, help, _), time) in [(duration, probed.duration), (lock_wait, probed.lock_wait)] {
+    if let Ok(report) = &probed.outcome {
+        measured::write(&mut text, labels, report);
+    }
+    let freshness = answer.freshness;
+    let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    for ((name, help, _), value) in [
+        (duration, Some(answer.duration.as_secs_f64())),
+        (lock_wait, Some(probed.lock_wait.as_secs_f64())),
+        (attempts, Some(f64::from(probed.count))),
+        (age, freshness.map(|fresh| fresh.age.as_secs_f64())),
+        (
+            last_success,
+            freshness
+                .and_then(|fresh| since_epoch(fresh.last_success?))
+                .map(|since| since.as_secs_f64()),
+        ),
+    ] {
         text.family(name, help, Kind::Gauge);
-        text.sample("", &labels, time.as_secs_f64());
+        measured::put(&mut text, "", &labels, value);
     }
     text.into_string()
 }

@@ -1,8 +1,8 @@
 //! Every recorded iperf3 run, replayed by a fake through the real binary.
 //!
-//! Two judges: the whole text is compared with `tests/golden/VERSION/CASE.txt`, and the numbers and reasons with
-//! `truth`, which was found without the exporter, and with the path's own counters. A golden alone would only say
-//! that nothing changed.
+//! More judges than one: the whole text is compared with `tests/golden/VERSION/CASE.txt`, and the numbers and reasons
+//! with `truth`, which was found without the exporter, with the path's own counters, and with a `second` computation
+//! from the recorded JSON. A golden alone would only say that nothing changed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 use truth::Expected;
 
+mod second;
 mod truth;
 
 /// The labels of every sample of the drop-in families, for the recorded port.
@@ -186,7 +187,13 @@ impl Player {
     fn play(&self, case: &Case) -> Reply {
         fs::write(self.fake.dir().join("case"), case.script()).unwrap();
         let (query, options) = case.query();
-        let reply = self.exporter.get(&format!("/probe?{query}"));
+        // Time for the test and none for a second one: a busy server's is told at once.
+        let period: f64 = query
+            .split('&')
+            .find_map(|part| part.strip_prefix("period="))
+            .map_or(5.0, |period| period.trim_end_matches('s').parse().unwrap());
+        let timeout = format!("{}", period + 0.9);
+        let reply = self.exporter.scrape(&format!("/probe?{query}"), &timeout);
         assert_eq!(reply.code, 200, "{}: {}", case.name, reply.body);
         let words = fs::read_to_string(self.fake.dir().join("words")).unwrap();
         assert_eq!(options_of(&words), options, "{}: {query}", case.name);
@@ -377,6 +384,57 @@ fn numbers_that_cannot_be_true_are_left_out() {
 }
 
 #[test]
+fn what_a_hostile_server_makes_up_is_on_no_page() {
+    const ARRIVED: &str = "2896691200";
+    const CPU: &str = "\"remote_total\":\t";
+    let of_bytes = [
+        "iperf3_received_bytes{",
+        "iperf3_transferred_bytes{",
+        "iperf3_bandwidth_bytes_per_second{",
+    ];
+    for (old, new, absent) in [
+        // This end sent 2901803008 bytes.
+        (ARRIVED, "99999999999999", &of_bytes[..]),
+        // Minus five, through an unsigned type.
+        (ARRIVED, "18446744073709551611", &of_bytes[..]),
+        // The receiver's seconds.
+        (
+            "2.000696",
+            "1e-300",
+            &[
+                "iperf3_received_seconds{",
+                "iperf3_bandwidth_bytes_per_second{",
+            ],
+        ),
+        (
+            CPU,
+            "\"remote_total\":\t1e300,\"was\":\t",
+            &["host=\"remote\""],
+        ),
+    ] {
+        let before = play_changed("3.12/tcp", &[(old, old)]);
+        let after = play_changed("3.12/tcp", &[(old, new)]);
+        assert_eq!(after.family("iperf3_up"), Some(1.0), "{new}");
+        for part in absent {
+            assert!(before.body.contains(part), "{part} is always absent");
+            assert!(!after.body.contains(part), "{new}: {part}");
+        }
+        let others = |reply: &Reply| -> BTreeSet<String> {
+            let lines = reply.body.lines().filter(|line| !line.starts_with('#'));
+            lines
+                .filter(|line| !absent.iter().any(|part| line.contains(part)))
+                .map(|line| line.split(' ').next().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(others(&before), others(&after), "{new}: no more is absent");
+    }
+    let word = "\"receiver_tcp_congestion\":\t\"";
+    let reply = play_changed("3.12/tcp", &[(word, &format!("{word}series17-"))]);
+    let labels = "congestion_sender=\"bbr\",congestion_receiver=\"other\"";
+    assert!(reply.body.contains(labels), "{}", reply.body);
+}
+
+#[test]
 fn rates_that_are_null_change_nothing() {
     for name in ["3.9/tcp-bidir", "3.12/udp-loss5", "3.21/tcp-P4-R"] {
         let golden = harness::top().join(format!("tests/golden/{name}.txt"));
@@ -437,6 +495,7 @@ fn faults(case: &Case, reply: &Reply) -> Vec<String> {
             .faults
             .push("must be in truth::SUCCEEDED or truth::FAILED".to_owned()),
     }
+    judge.own_families(case, succeeded.is_some());
     judge.faults
 }
 
