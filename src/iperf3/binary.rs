@@ -1,25 +1,30 @@
-//! The iperf3 binary: where it is, whether it can be run, and its version.
+//! The iperf3 binary: where it is, whether it can be run, its version and what it can do.
 //!
-//! Looked up again at each use, since it may be installed or updated while the exporter runs; its version is
-//! asked for once, and again when the file is another one.
+//! Looked up again at each use, since it may be installed or updated while the exporter runs; its version and its
+//! usage text are asked for once, and again when the file is another one.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::features::Features;
 use super::process::{self, Ended};
 use crate::probe::lock::Cancel;
 use crate::{sync, sys};
 
 /// What `iperf3 --version` may take: it prints and ends; a slow flash disk is the worst to expect.
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
+/// What `iperf3 --help` may take, for the same reason.
+const HELP_LIMIT: Duration = Duration::from_secs(2);
 /// How long it is taken as given that iperf3 could not be run.
 const FAILURE_KEPT: Duration = Duration::from_secs(10);
+/// How long it is taken as given that its usage text could not be read.
+const HELP_FAILURE_KEPT: Duration = Duration::from_secs(60);
 /// Where to look when there is no PATH: what login shells and systemd start with.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -57,11 +62,11 @@ impl fmt::Display for Unusable {
 #[derive(Debug)]
 pub(crate) struct Binary {
     name: String,
-    /// Set when the exporter ends: a version that is being asked for is given up.
+    /// Set when the exporter ends: what is being asked for is given up.
     shutdown: Cancel,
     /// Never held while a process runs.
     known: Mutex<Option<Known>>,
-    /// Held by who asks for the version, so that a crowd of requests asks once.
+    /// Held by who asks, so that a crowd of requests asks once.
     asking: Mutex<()>,
 }
 
@@ -69,8 +74,22 @@ pub(crate) struct Binary {
 #[derive(Clone, Debug)]
 struct Known {
     identity: Identity,
-    version: Result<String, Unusable>,
+    /// None when it has run since it could not say its version.
+    version: Option<Result<String, Unusable>>,
+    /// None when it has no usage text.
+    features: Option<Arc<Features>>,
     asked: Instant,
+}
+
+/// The binary as a test needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Installed {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its version, as far as it says one.
+    pub(crate) version: Option<String>,
+    /// What it can do, as far as it says that.
+    pub(crate) features: Option<Arc<Features>>,
 }
 
 /// Another file, or the same one written anew.
@@ -94,17 +113,23 @@ impl Binary {
         }
     }
 
-    /// Where it is now.
-    pub(crate) fn find(&self) -> Result<PathBuf, Unusable> {
+    /// Where it is now, and what it can do: a new file is asked, which takes [`VERSION_LIMIT`] and [`HELP_LIMIT`] at
+    /// worst. One that did not say what it can do is asked again after [`HELP_FAILURE_KEPT`], and not before: that
+    /// would make each test slower.
+    pub(crate) fn installed(&self) -> Result<Installed, Unusable> {
         let identity = self.identify()?;
-        let mut known = sync::lock(&self.known);
-        if known
-            .as_ref()
-            .is_some_and(|known| known.identity != identity)
-        {
-            *known = None;
+        let known = |identity| {
+            let known = self.known(identity);
+            known.filter(|known| !known.may_say_more())
+        };
+        if let Some(known) = known(&identity) {
+            return Ok(known.installed());
         }
-        Ok(identity.path)
+        let _asking = sync::lock(&self.asking);
+        if let Some(known) = known(&identity) {
+            return Ok(known.installed());
+        }
+        Ok(self.ask(identity).installed())
     }
 
     /// Whether it can be run, as far as is known: asks nobody, and never waits.
@@ -114,6 +139,13 @@ impl Binary {
             Some(version) => version.map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// What it can do, for people; none when that is not known.
+    pub(crate) fn features_listed(&self) -> Option<String> {
+        let known = sync::lock(&self.known);
+        let features = known.as_ref()?.features.as_ref()?;
+        Some(features.listed())
     }
 
     /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.
@@ -126,12 +158,30 @@ impl Binary {
         if let Some(version) = self.recall(&identity) {
             return version;
         }
-        let version = ask_version(&identity.path, &self.shutdown);
-        self.learn(identity, version.clone());
-        version
+        let known = self.ask(identity);
+        // It was asked just now.
+        known.version.unwrap_or_else(|| Ok(String::new()))
     }
 
-    /// Blocks until nobody asks for the version, or `until` has come: for the end, which cancels who asks.
+    /// Asks for the version, and for the usage text unless it is known; for who holds `asking`.
+    fn ask(&self, identity: Identity) -> Known {
+        let version = ask_version(&identity.path, &self.shutdown);
+        let features = match self.known(&identity).and_then(|known| known.features) {
+            // One that does not even say its version in time would only take as long again.
+            None if version.is_ok() => ask_features(&identity.path, &self.shutdown),
+            features => features,
+        };
+        let known = Known {
+            identity,
+            version: Some(version),
+            features,
+            asked: Instant::now(),
+        };
+        *sync::lock(&self.known) = Some(known.clone());
+        known
+    }
+
+    /// Blocks until nobody asks for anything, or `until` has come: for the end, which cancels who asks.
     pub(crate) fn wait_for_nobody_asking(&self, until: Instant) {
         /// A cancelled run ends within some 100 ms.
         const LOOK: Duration = Duration::from_millis(5);
@@ -142,47 +192,56 @@ impl Binary {
 
     /// A probe has run it, or could not: so that what is known of it stays true without asking.
     pub(crate) fn note_run(&self, result: Result<(), &io::Error>) {
-        if let Err(error) = result {
-            if let Ok(identity) = self.identify() {
-                let unusable = Unusable::Broken(identity.path.clone(), error.to_string());
-                self.learn(identity, Err(unusable));
-            }
-            return;
-        }
+        let unusable = match result {
+            Ok(()) => None,
+            Err(error) => match self.identify() {
+                Ok(identity) => Some((identity, error.to_string())),
+                Err(_) => return,
+            },
+        };
         let mut known = sync::lock(&self.known);
-        if known.as_ref().is_some_and(|known| known.version.is_err()) {
-            *known = None;
+        if let Some((identity, error)) = unusable {
+            let broken = Unusable::Broken(identity.path.clone(), error);
+            let features = known.take().filter(|known| known.identity == identity);
+            *known = Some(Known {
+                identity,
+                version: Some(Err(broken)),
+                features: features.and_then(|known| known.features),
+                asked: Instant::now(),
+            });
+        } else if let Some(known) = known.as_mut()
+            && matches!(known.version, Some(Err(_)))
+        {
+            known.version = None;
         }
     }
 
     /// The version, when the file of which it is known is still the same: one look instead of one for each folder
     /// of PATH, at every scrape of `/metrics`. A binary that has come to an earlier folder since is seen by
-    /// [`Binary::find`].
+    /// [`Binary::installed`].
     fn unchanged(&self) -> Option<String> {
         let known = sync::lock(&self.known);
         let Known {
             identity, version, ..
         } = known.as_ref()?;
-        let version = version.as_ref().ok()?;
+        let version = version.as_ref()?.as_ref().ok()?;
         let now = identify(&identity.path, &self.name).ok()?;
         (now == *identity).then(|| version.clone())
     }
 
-    /// What is known of this very file. That it could not be run is forgotten after a while: a library or a
-    /// wrapper's real binary may have come since, and no file that is looked at here tells.
-    fn recall(&self, identity: &Identity) -> Option<Result<String, Unusable>> {
+    /// All that is known of this very file.
+    fn known(&self, identity: &Identity) -> Option<Known> {
         let known = sync::lock(&self.known);
-        let known = known.as_ref().filter(|known| known.identity == *identity)?;
-        let is_stale = known.version.is_err() && known.asked.elapsed() >= FAILURE_KEPT;
-        (!is_stale).then(|| known.version.clone())
+        known.clone().filter(|known| known.identity == *identity)
     }
 
-    fn learn(&self, identity: Identity, version: Result<String, Unusable>) {
-        *sync::lock(&self.known) = Some(Known {
-            identity,
-            version,
-            asked: Instant::now(),
-        });
+    /// Its version. That it could not be run is forgotten after a while: a library or a wrapper's real binary may have
+    /// come since, and no file that is looked at here tells.
+    fn recall(&self, identity: &Identity) -> Option<Result<String, Unusable>> {
+        let known = self.known(identity)?;
+        let version = known.version?;
+        let is_stale = version.is_err() && known.asked.elapsed() >= FAILURE_KEPT;
+        (!is_stale).then_some(version)
     }
 
     fn identify(&self) -> Result<Identity, Unusable> {
@@ -201,6 +260,22 @@ impl Binary {
             }
         }
         Err(refused)
+    }
+}
+
+impl Known {
+    /// It runs, and did not say what it can do a while ago: a machine that was starting up may have been too slow.
+    fn may_say_more(&self) -> bool {
+        let runs = matches!(self.version, Some(Ok(_)));
+        runs && self.features.is_none() && self.asked.elapsed() >= HELP_FAILURE_KEPT
+    }
+
+    fn installed(self) -> Installed {
+        Installed {
+            path: self.identity.path,
+            version: self.version.and_then(Result::ok),
+            features: self.features,
+        }
     }
 }
 
@@ -223,7 +298,7 @@ fn identify(path: &Path, name: &str) -> Result<Identity, Unusable> {
 fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
     let broken = |cause: String| Unusable::Broken(path.to_owned(), cause);
     let deadline = Instant::now() + VERSION_LIMIT;
-    let run = process::run(path, &["--version".to_owned()], deadline, shutdown)
+    let run = process::run(path, &["--version".to_owned()], None, deadline, shutdown)
         .map_err(|error: io::Error| broken(error.to_string()))?;
     // The first line is `iperf 3.12 (cJSON 1.7.15)`.
     let text = String::from_utf8_lossy(&run.stdout);
@@ -242,4 +317,12 @@ fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
             Err(broken(line.chars().take(200).collect()))
         }
     }
+}
+
+/// What the usage text has, wherever it is printed and whatever the status: both have changed over the versions.
+fn ask_features(path: &Path, shutdown: &Cancel) -> Option<Arc<Features>> {
+    let deadline = Instant::now() + HELP_LIMIT;
+    let run = process::run(path, &["--help".to_owned()], None, deadline, shutdown).ok()?;
+    let features = Features::read(&run.stdout).or_else(|| Features::read(&run.stderr))?;
+    Some(Arc::new(features))
 }

@@ -31,6 +31,8 @@ pub(crate) fn scrape_timeout(text: &str) -> Option<Duration> {
 pub(crate) struct Limits {
     scrape: Option<Instant>,
     run: Option<Duration>,
+    /// The scrape ends the wait for a result, and not the test.
+    is_detached: bool,
 }
 
 impl Limits {
@@ -44,12 +46,33 @@ impl Limits {
     ) -> Self {
         let scrape =
             scrape_timeout.map(|timeout| arrival + timeout.saturating_sub(offset).max(timeout / 2));
-        Self { scrape, run }
+        Self {
+            scrape,
+            run,
+            is_detached: false,
+        }
+    }
+
+    /// The limits of a test of this length that runs on when its scrape's time is up.
+    pub(crate) fn detached(self, length: Duration) -> Self {
+        /// What a test may take beyond its own length when no flag limits it: connecting, and a path that is slow to
+        /// drain.
+        const EXTRA: Duration = Duration::from_secs(15);
+        Self {
+            run: Some(self.run.unwrap_or(length + EXTRA)),
+            is_detached: true,
+            ..self
+        }
+    }
+
+    /// When the answer has to be there; none when the client waits as long as it takes.
+    pub(crate) fn scrape(&self) -> Option<Instant> {
+        self.scrape
     }
 
     /// When a run that starts at `start` must be over.
     pub(crate) fn end_of_run(&self, start: Instant) -> Instant {
-        match (self.scrape, self.run) {
+        match (self.scrape.filter(|_| !self.is_detached), self.run) {
             (Some(scrape), Some(run)) => scrape.min(start + run),
             (Some(scrape), None) => scrape,
             (None, Some(run)) => start + run,
@@ -57,24 +80,37 @@ impl Limits {
         }
     }
 
-    /// The seconds that a test may transmit when `wanted` were asked for and it could start at `start`: a test
-    /// that does not fit is cut to 90 % of the time there is, in whole seconds and at least one.
-    pub(crate) fn fit(&self, wanted: u64, start: Instant) -> u64 {
-        let time = self.end_of_run(start).saturating_duration_since(start);
-        if Duration::from_secs(wanted) < time {
-            wanted
-        } else {
-            (time * 9 / 10).as_secs().clamp(1, wanted)
+    /// When the last of several attempts must be over, of which the first started at `first_start`.
+    pub(crate) fn end_of_attempts(&self, first_start: Instant) -> Instant {
+        let end = self.end_of_run(first_start);
+        match self.scrape {
+            None => end,
+            Some(scrape) if self.is_detached => scrape.max(end),
+            Some(scrape) => scrape,
         }
     }
 
-    /// The last moment at which a test of `period_seconds` can still start and end within its scrape.
-    pub(crate) fn latest_start(&self, period_seconds: u64) -> Option<Instant> {
-        let scrape = self.scrape?;
+    /// The seconds of a test's period when `wanted` were asked for, `omit` of warming up come before them, and it could
+    /// start at `start`: a test that does not fit is cut to 90 % of the time there is, in whole seconds, and its period
+    /// to at least one. What is omitted is not cut: a shorter warming up would measure something else.
+    pub(crate) fn fit(&self, wanted: u64, omit: u64, start: Instant) -> u64 {
+        let time = self.end_of_run(start).saturating_duration_since(start);
+        if Duration::from_secs(omit + wanted) < time {
+            wanted
+        } else {
+            let seconds = (time * 9 / 10).as_secs().saturating_sub(omit);
+            seconds.clamp(1, wanted)
+        }
+    }
+
+    /// The last moment at which a test that takes `seconds`, what is omitted included, can still start and end within
+    /// its scrape.
+    pub(crate) fn latest_start(&self, seconds: u64) -> Option<Instant> {
+        let scrape = self.scrape.filter(|_| !self.is_detached)?;
         // Further back than the clock reaches means that there is no such moment left.
         Some(
             scrape
-                .checked_sub(Duration::from_secs(period_seconds))
+                .checked_sub(Duration::from_secs(seconds))
                 .unwrap_or_else(Instant::now),
         )
     }
@@ -126,18 +162,60 @@ mod tests {
     #[test]
     fn a_test_that_does_not_fit_is_cut_to_nine_tenths() {
         let now = Instant::now();
-        for (run, wanted, expected) in [
-            (9_500, 5, 5),
-            (9_500, 9, 9),
-            (9_500, 10, 8),
-            (5_000, 5, 4),
-            (30_000, 60, 27),
-            (1_000, 5, 1),
-            (500, 5, 1),
-            (500, 1, 1),
+        for (run, wanted, omit, expected) in [
+            (9_500, 5, 0, 5),
+            (9_500, 9, 0, 9),
+            (9_500, 10, 0, 8),
+            (5_000, 5, 0, 4),
+            (30_000, 60, 0, 27),
+            (1_000, 5, 0, 1),
+            (500, 5, 0, 1),
+            (500, 1, 0, 1),
+            // What is omitted counts, and is not cut.
+            (9_500, 5, 4, 5),
+            (9_500, 5, 5, 3),
+            (9_500, 9, 1, 7),
+            (9_500, 5, 60, 1),
+            (30_000, 60, 10, 17),
         ] {
             let limits = Limits::new(now, None, Duration::ZERO, Some(millis(run)));
-            assert_eq!(limits.fit(wanted, now), expected, "{run} {wanted}");
+            assert_eq!(
+                limits.fit(wanted, omit, now),
+                expected,
+                "{run} {wanted} {omit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_detached_test_ends_with_its_own_limit() {
+        let now = Instant::now();
+        for (header, run, end, end_of_attempts) in [
+            (Some(10_000), None, 75_000, 75_000),
+            (Some(10_000), Some(30_000), 30_000, 30_000),
+            (Some(10_000), Some(3_000), 3_000, 9_500),
+            (Some(100_000), None, 75_000, 99_500),
+            (None, None, 75_000, 75_000),
+        ] {
+            let limits = Limits::new(now, header.map(millis), millis(500), run.map(millis));
+            let limits = limits.detached(millis(60_000));
+            assert_eq!(limits.end_of_run(now) - now, millis(end));
+            assert_eq!(limits.end_of_attempts(now) - now, millis(end_of_attempts));
+            assert_eq!(limits.latest_start(60), None);
+        }
+    }
+
+    #[test]
+    fn attempts_end_with_the_scrape_or_with_the_first_run() {
+        let now = Instant::now();
+        for (header, run, expected) in [
+            (Some(60_000), None, 59_500),
+            (Some(60_000), Some(5_000), 59_500),
+            (None, Some(5_000), 5_000),
+            (None, None, 30_000),
+        ] {
+            let limits = Limits::new(now, header.map(millis), millis(500), run.map(millis));
+            assert_eq!(limits.end_of_attempts(now) - now, millis(expected));
         }
     }
 

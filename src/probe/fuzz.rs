@@ -22,6 +22,26 @@ const NAMES: &[&str] = &[
     "parallel",
     "bind_address",
     "bind",
+    "omit",
+    "bytes",
+    "connect_timeout",
+    "family",
+    "bind_dev",
+    "cport",
+    "window",
+    "length",
+    "mss",
+    "congestion",
+    "dscp",
+    "tos",
+    "fq_rate",
+    "no_delay",
+    "zero_copy",
+    "dont_fragment",
+    "mptcp",
+    "sctp",
+    "max_age",
+    "debug",
     "TARGET",
     "debugger",
     "",
@@ -68,6 +88,23 @@ const VALUES: &[&str] = &[
     "true",
     "F",
     "yes",
+    "4",
+    "6",
+    "90",
+    "1400",
+    "9216",
+    "32768",
+    "64K",
+    "1.5M",
+    "512M",
+    "513M",
+    "0x2e",
+    "0377",
+    "ef",
+    "AF31",
+    "bbr",
+    "sixteencharacter",
+    "-bbr",
     "1.5G",
     "10M/32",
     "0/10",
@@ -98,10 +135,48 @@ const VALUES: &[&str] = &[
     "",
 ];
 
+/// What each of the rarer parameters takes.
+const PAIRS: &[&str] = &[
+    "omit=1500ms",
+    "omit=600",
+    "bytes=1.5M",
+    "bytes=1024G",
+    "connect_timeout=1500us",
+    "family=4",
+    "family=6",
+    "bind_dev=eth0.100",
+    "cport=65500",
+    "window=512M",
+    "length=64K",
+    "length=16",
+    "mss=1400",
+    "mss=88",
+    "congestion=bbr",
+    "dscp=AF31",
+    "dscp=0x2e",
+    "tos=0377",
+    "fq_rate=1.5M",
+    "no_delay=T",
+    "zero_copy=1",
+    "dont_fragment=true",
+    "mptcp=t",
+    "sctp=TRUE",
+    "udp_mode=1",
+    "max_age=30m",
+    "debug=1",
+];
+
 /// A query that is nearly one, or is one.
 fn query(random: &mut Random) -> String {
     let mut query = Vec::new();
-    for _ in 0..random.within(1..5) {
+    if random.once_in(2) {
+        query.extend(b"target=a.server&");
+    }
+    for _ in 0..random.within(0..3) {
+        query.extend(random.one_of(PAIRS).bytes());
+        query.push(b'&');
+    }
+    for _ in 0..random.within(0..5) {
         let mut name = random.one_of(NAMES).as_bytes().to_vec();
         let mut value = random.one_of(VALUES).as_bytes().to_vec();
         if random.once_in(6) {
@@ -141,6 +216,34 @@ fn assert_is_harmless(word: &str) {
     );
 }
 
+fn assert_are_in_range(params: &Params) {
+    let more = &params.more;
+    let within = |value: Option<u64>, least: u64, most: u64| {
+        value.is_none_or(|value| (least..=most).contains(&value))
+    };
+    let (udp, sctp) = (params.udp, more.sctp);
+    let (length_least, length_most) = if udp { (16, 65_507) } else { (1, 1 << 20) };
+    assert!(
+        more.omit_seconds <= 600
+            && within(more.bytes, 1, 1 << 40)
+            && within(more.connect_timeout_ms.map(Into::into), 1, 3_600_000)
+            && within(more.cport.map(Into::into), 1, 65_535)
+            && within(more.window.map(Into::into), 1, 512 << 20)
+            && within(more.length.map(Into::into), length_least, length_most)
+            && within(
+                more.mss.map(Into::into),
+                if sctp { 512 } else { 88 },
+                32_767
+            )
+            && within(more.fq_rate, 8, 1_000_000_000_000),
+        "{params:?}"
+    );
+    let length = params.length_seconds(params.period_seconds);
+    let least = params.least_seconds(params.period_seconds);
+    assert!(least > more.omit_seconds && length.is_none_or(|length| length >= least));
+    assert!(more.bytes.is_some() || length == Some(more.omit_seconds + params.period_seconds));
+}
+
 fn assert_is_one_line(line: &str) {
     assert!(!line.is_empty() && line.len() < 1024, "{line:?}");
     assert!(!line.contains(char::is_control), "{line:?}");
@@ -157,15 +260,26 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
         };
         accepted += 1;
         assert!(
-            params.port > 0 && (1..=86_400).contains(&params.period_seconds),
+            params.ports.first > 0
+                && params.ports.first <= params.ports.last
+                && (1..=86_400).contains(&params.period_seconds),
             "{query:?} {params:?}"
         );
         assert!((1..=128).contains(&params.parallel), "{query:?} {params:?}");
         // Texts that iperf3 gets; all else of its command line is a number or an option.
         assert_is_harmless(params.host.as_str());
-        for text in [&params.bitrate, &params.bind].into_iter().flatten() {
+        let more = &params.more;
+        let texts = [
+            &params.bitrate,
+            &params.bind,
+            &more.bind_dev,
+            &more.congestion,
+            &more.dscp,
+        ];
+        for text in texts.into_iter().flatten() {
             assert_is_harmless(text);
         }
+        assert_are_in_range(&params);
         // Each part was one that is known, and given once.
         let mut given: Vec<&str> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {

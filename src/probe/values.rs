@@ -2,8 +2,10 @@
 //!
 //! Hosts and ports are `target`'s. Must not know which parameter a value is of.
 
+use std::str::FromStr;
 use std::time::Duration;
 
+use super::params::Ports;
 use super::target::{self, Host};
 use crate::duration;
 
@@ -39,45 +41,145 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A whole number in digits only: `+5` and `5.0` are none.
-pub(super) fn whole(text: &str) -> Option<u8> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
+pub(super) fn whole<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| is_digits(text))
+}
+
+/// One port, or the first and the last of some in a row.
+pub(super) fn ports(text: &str) -> Option<Ports> {
+    let Some((first, last)) = text.split_once('-') else {
+        return Some(Ports::one(target::parse_port(text)?));
+    };
+    let (first, last) = (target::parse_port(first)?, target::parse_port(last)?);
+    let count = last.checked_sub(first)?;
+    (count < Ports::MOST).then_some(Ports { first, last })
+}
+
+/// A week at most: whatever is older says nothing of the network.
+pub(super) fn max_age(text: &str) -> Option<Duration> {
+    let age = duration::parse(text)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+    allowed.contains(&age).then_some(age)
 }
 
 pub(super) fn period_seconds(text: &str) -> Option<u64> {
     let period = duration::parse(text)?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    let round_up = u64::from(period.subsec_nanos() > 0);
-    allowed
-        .contains(&period)
-        .then(|| period.as_secs() + round_up)
+    allowed.contains(&period).then(|| rounded_up(period))
+}
+
+/// Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
+pub(super) fn omit_seconds(text: &str) -> Option<u64> {
+    let omit = duration::parse(text)?;
+    (omit <= Duration::from_secs(600)).then(|| rounded_up(omit))
+}
+
+/// In milliseconds, as iperf3 has it; 0 would give up at once.
+pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
+    let wait = duration::parse(text)?;
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let round_up = u128::from(!wait.subsec_nanos().is_multiple_of(1_000_000));
+    let millis = wait.as_millis() + round_up;
+    u32::try_from(millis)
+        .ok()
+        .filter(|_| allowed.contains(&wait))
+}
+
+fn rounded_up(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
+pub(super) fn size(text: &str, most: u64) -> Option<u64> {
+    let size = scaled(text, 1024.0)?;
+    let fits = (1.0..=most as f64).contains(&size);
+    fits.then(|| whole_part(size))?
+}
+
+/// Bits a second; iperf3 divides by 8, and 0 would mean no pacing.
+pub(super) fn fq_rate(text: &str) -> Option<u64> {
+    let rate = scaled(text, 1000.0)?;
+    (8.0..=1e12).contains(&rate).then(|| whole_part(rate))?
+}
+
+/// Exact up to 2^53. The standard library's one checked way from a float to a whole number leads through a duration.
+fn whole_part(value: f64) -> Option<u64> {
+    Some(Duration::try_from_secs_f64(value.floor()).ok()?.as_secs())
+}
+
+/// A number from 0 to 255 as C writes it: decimal, `0x…` or octal behind a 0.
+pub(super) fn byte(text: &str) -> Option<u8> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match (hex, text.strip_prefix('0')) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => (octal, 8),
+        _ => (text, 10),
+    };
+    let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    u8::from_str_radix(digits, radix).ok().filter(|_| plain)
+}
+
+/// The code points' names that every iperf3 with `--dscp` knows (`ipqos` in dscp.c), without those of the older type of
+/// service (`lowdelay` …), which are none: `tos` takes their numbers.
+const DSCP_NAMES: &[&str] = &[
+    "af11", "af12", "af13", "af21", "af22", "af23", "af31", "af32", "af33", "af41", "af42", "af43",
+    "cs0", "cs1", "cs2", "cs3", "cs4", "cs5", "cs6", "cs7", "ef",
+];
+
+/// A name, or a number from 0 to 63, then in decimal.
+pub(super) fn dscp(text: &str) -> Option<String> {
+    let name = text.to_ascii_lowercase();
+    if DSCP_NAMES.contains(&name.as_str()) {
+        return Some(name);
+    }
+    byte(text)
+        .filter(|value| *value <= 63)
+        .map(|value| value.to_string())
+}
+
+/// A name as the kernel's congestion control has them (`TCP_CA_NAME_MAX` is 16 with the final zero).
+pub(super) fn algorithm(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let fits = (1..=15).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain);
+    fits.then(|| text.to_owned())
 }
 
 /// `#[.#][KMG][/#]`. The upper limits are iperf3's for the burst (`MAX_BURST` in `iperf_api.h`) and, for the rate,
 /// more than any link has; a rate between 0 and 1 would reach iperf3 as 0, which means unlimited.
 pub(super) fn bitrate(text: &str) -> Option<String> {
-    let (rate, burst) = match text.split_once('/') {
-        Some((rate, burst)) => (rate, Some(burst)),
-        None => (text, None),
-    };
-    let (number, factor) = match rate.bytes().last()? {
-        b'K' => (rate.strip_suffix('K')?, 1e3),
-        b'M' => (rate.strip_suffix('M')?, 1e6),
-        b'G' => (rate.strip_suffix('G')?, 1e9),
-        _ => (rate, 1.0),
-    };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let is_number = match number.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction),
-        None => digits(number),
-    };
-    let bits = number.parse::<f64>().ok().filter(|_| is_number)? * factor;
-    let burst_fits = burst.is_none_or(|burst| {
-        let count = burst.parse::<u16>().ok().filter(|_| digits(burst));
+    let burst_fits = text.split_once('/').is_none_or(|(_, burst)| {
+        let count = burst.parse::<u16>().ok().filter(|_| is_digits(burst));
         count.is_some_and(|count| (1..=1000).contains(&count))
     });
+    let bits = bits_per_second(text)?;
     let rate_fits = bits == 0.0 || (1.0..=1e12).contains(&bits);
     (rate_fits && burst_fits && text.len() <= 32).then(|| text.to_owned())
+}
+
+/// The rate of a `#[.#][KMG][/#]`.
+pub(super) fn bits_per_second(text: &str) -> Option<f64> {
+    let (rate, _) = text.split_once('/').unwrap_or((text, ""));
+    scaled(rate, 1000.0)
+}
+
+/// `#[.#][KMG]`, K being `kilo`.
+fn scaled(text: &str, kilo: f64) -> Option<f64> {
+    let (number, factor) = match text.bytes().last()? {
+        b'K' => (text.strip_suffix('K')?, kilo),
+        b'M' => (text.strip_suffix('M')?, kilo * kilo),
+        b'G' => (text.strip_suffix('G')?, kilo * kilo * kilo),
+        _ => (text, 1.0),
+    };
+    let is_number = text.len() <= 32
+        && match number.split_once('.') {
+            Some((whole, fraction)) => is_digits(whole) && is_digits(fraction),
+            None => is_digits(number),
+        };
+    Some(number.parse::<f64>().ok().filter(|_| is_number)? * factor)
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// An address, a host name, or either with `%device` behind it (iperf3(1), `-B host[%dev]`).

@@ -27,9 +27,11 @@ h1 { margin: 0; line-height: 1.2; }
 h2 { margin: 2rem 0 .5rem; }
 a { color: var(--link); }
 nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
-form { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .75rem 1.25rem; align-items: end; }
+form, .fields { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .75rem 1.25rem; align-items: end; }
 label { display: block; }
-.ticks { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; grid-column: 1 / -1; }
+details > div { margin-top: .75rem; }
+details, .ticks { grid-column: 1 / -1; }
+.ticks { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; }
 input:not([type=checkbox]) { display: block; width: 100%; font: inherit; padding: .4rem .5rem; }
 button { font: inherit; padding: .5rem 1rem; }
 code { white-space: nowrap; }
@@ -66,17 +68,10 @@ pub(crate) fn home(state: &State) -> String {
         "</ul></nav>\n</header>\n<main>\n<h2>Probe now</h2>\n\
          <form action=\"{probe_path}\" method=\"get\">\n"
     );
-    let (ticks, fields): (Vec<&Parameter>, Vec<&Parameter>) = PARAMETERS
-        .iter()
-        .partition(|parameter| parameter.input == Input::Tick);
-    for parameter in fields {
-        push_field(&mut page, parameter);
-    }
-    page.push_str("<div class=\"ticks\">\n");
-    for parameter in ticks {
-        push_field(&mut page, parameter);
-    }
-    page.push_str("</div>\n");
+    push_fields(&mut page, false);
+    page.push_str("<details>\n<summary>More</summary>\n<div class=\"fields\">\n");
+    push_fields(&mut page, true);
+    page.push_str("</div>\n</details>\n");
     page.push_str(
         "<div><button type=\"submit\">Run the test</button></div>\n</form>\n\
          <p>The answer comes when the test is over, and only then.</p>\n\
@@ -90,11 +85,14 @@ pub(crate) fn home(state: &State) -> String {
             .iter()
             .map(|name| format!("<code>{name}</code>"))
             .collect();
+        let option = match escaped(parameter.option) {
+            option if option.is_empty() => option,
+            option => format!("<code>{option}</code>"),
+        };
         let _ = writeln!(
             page,
-            "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td><td>{} Allowed: {}.</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{option}</td><td>{}</td><td>{} Allowed: {}.</td></tr>",
             names.join(", "),
-            escaped(parameter.option),
             escaped(parameter.default),
             escaped(parameter.help),
             escaped(parameter.allowed),
@@ -117,6 +115,22 @@ fn links(state: &State) -> [(String, &'static str); 4] {
         ("/health".to_owned(), "Health"),
         ("/ready".to_owned(), "Readiness"),
     ]
+}
+
+/// The fields of the parameters that are used rarely, or of the others: first what is written, then what is ticked.
+fn push_fields(page: &mut String, are_rare: bool) {
+    let (ticks, fields): (Vec<&Parameter>, Vec<&Parameter>) = PARAMETERS
+        .iter()
+        .filter(|parameter| parameter.is_rare == are_rare)
+        .partition(|parameter| parameter.input == Input::Tick);
+    for parameter in fields {
+        push_field(page, parameter);
+    }
+    page.push_str("<div class=\"ticks\">\n");
+    for parameter in ticks {
+        push_field(page, parameter);
+    }
+    page.push_str("</div>\n");
 }
 
 fn push_field(page: &mut String, parameter: &Parameter) {

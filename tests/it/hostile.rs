@@ -33,7 +33,8 @@ fn assert_is_harmless(words: &[String]) {
         ("-J", false, true),
         ("-c", true, true),
         ("-p", true, true),
-        ("-t", true, true),
+        ("-n", true, false),
+        ("-t", true, false),
         ("-i", true, false),
         ("-R", false, false),
         ("--bidir", false, false),
@@ -41,6 +42,24 @@ fn assert_is_harmless(words: &[String]) {
         ("-b", true, false),
         ("-P", true, false),
         ("-B", true, false),
+        ("-O", true, false),
+        ("--connect-timeout", true, false),
+        ("-4", false, false),
+        ("-6", false, false),
+        ("--bind-dev", true, false),
+        ("--cport", true, false),
+        ("-w", true, false),
+        ("-l", true, false),
+        ("-M", true, false),
+        ("-C", true, false),
+        ("--dscp", true, false),
+        ("-S", true, false),
+        ("--fq-rate", true, false),
+        ("-N", false, false),
+        ("-Z", false, false),
+        ("--dont-fragment", false, false),
+        ("--mptcp", false, false),
+        ("--sctp", false, false),
     ] {
         if words.next_if_eq(&option).is_none() {
             assert!(!is_required, "no {option} before {:?}", words.peek());
@@ -289,7 +308,7 @@ impl Random {
 
     /// A query: mostly of known names with good or bad values, some of any characters.
     fn query(&mut self) -> String {
-        const NAMES: [&str; 16] = [
+        const NAMES: [&str; 28] = [
             "target",
             "target",
             "target",
@@ -304,6 +323,18 @@ impl Random {
             "bind_address",
             "bind",
             "omit",
+            "bytes",
+            "connect_timeout",
+            "family",
+            "bind_dev",
+            "cport",
+            "window",
+            "length",
+            "congestion",
+            "dscp",
+            "tos",
+            "no_delay",
+            "sctp",
             "%74arget",
             "",
         ];

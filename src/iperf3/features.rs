@@ -1,0 +1,132 @@
+//! What the installed iperf3 can do, from the usage text of its `--help`.
+//!
+//! Must not know how it was run, or what an option is for. The options of a build are those of its usage text: in each
+//! version from 3.1.3 to 3.21 the two lists agree for every option that is used here.
+
+/// Longest usage text that is looked at: five times that of 3.21.
+const TEXT_LIMIT_BYTES: usize = 64 * 1024;
+/// Longest option that is kept.
+const OPTION_LIMIT_BYTES: usize = 40;
+/// Most options that are kept: twice those of 3.21.
+const OPTIONS_LIMIT: usize = 200;
+
+/// What depends on version or build, and the option that tells; in the order of the label.
+const OPTIONAL: &[(&str, &str)] = &[
+    ("authentication", "--username"),
+    ("bidirectional", "--bidir"),
+    ("bind_dev", "--bind-dev"),
+    ("congestion", "--congestion"),
+    ("connect_timeout", "--connect-timeout"),
+    ("dont_fragment", "--dont-fragment"),
+    ("dscp", "--dscp"),
+    ("fq_rate", "--fq-rate"),
+    ("mptcp", "--mptcp"),
+    ("pkcs1_padding", "--use-pkcs1-padding"),
+    ("sctp", "--sctp"),
+];
+
+/// The options of one iperf3.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// In the order of the text. So few that looking through them is no matter.
+    options: Vec<String>,
+}
+
+impl Features {
+    /// Reads a usage text; none when it is something else.
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
+        let text = text.get(..TEXT_LIMIT_BYTES).unwrap_or(text);
+        let text = String::from_utf8_lossy(text);
+        // Up to 3.1 it says `iperf`.
+        if !text.contains("Usage: iperf") {
+            return None;
+        }
+        let options = text
+            .lines()
+            .flat_map(|line| line.split_whitespace().map_while(option))
+            .take(OPTIONS_LIMIT)
+            .collect();
+        Some(Self { options })
+    }
+
+    /// Whether there is this option, written as on a command line.
+    pub(super) fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|own| own == option)
+    }
+
+    /// What it has of all that depends on version or build, separated by commas.
+    pub(crate) fn listed(&self) -> String {
+        let names: Vec<&str> = OPTIONAL
+            .iter()
+            .filter(|(_, option)| self.has(option))
+            .map(|(name, _)| *name)
+            .collect();
+        names.join(",")
+    }
+}
+
+/// The option that a word is: `-p,` and `--timestamps<=format>` are `-p` and `--timestamps`.
+fn option(word: &str) -> Option<String> {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let end = word.find(|c| !part(c)).unwrap_or(word.len());
+    let option = word.get(..end)?;
+    let fits = option.starts_with('-') && (2..=OPTION_LIMIT_BYTES).contains(&option.len());
+    fits.then(|| option.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Features, OPTIONAL};
+
+    const USAGE: &str = "Usage: iperf3 [-s|-c host] [options]\n\n\
+        Server or Client:\n  -p, --port      #         server port, not --that\n\
+        \x20 --timestamps<=format>     emit a timestamp\n                            (see --bidir, -q)\n\
+        Client specific:\n  -C, --congestion <algo>   set it\n  --dscp N or --dscp val    set the value\n  -4, --version4\n";
+
+    #[test]
+    fn options_are_those_that_begin_a_line() {
+        let features = Features::read(USAGE.as_bytes()).unwrap();
+        for option in [
+            "-p",
+            "--port",
+            "--timestamps",
+            "-C",
+            "--congestion",
+            "--dscp",
+            "-4",
+        ] {
+            assert!(features.has(option), "{option}");
+        }
+        for option in ["--that", "--bidir", "-q", "-", "--", "#", "--conges", "-Z"] {
+            assert!(!features.has(option), "{option}");
+        }
+        assert_eq!(features.listed(), "congestion,dscp");
+    }
+
+    #[test]
+    fn what_is_no_usage_text_says_nothing() {
+        for text in [
+            "",
+            "iperf 3.12",
+            "  -p, --port\n",
+            "iperf3: unrecognized option '--help'",
+        ] {
+            assert_eq!(Features::read(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_endless_is_kept() {
+        let mut text = b"Usage: iperf3\n".to_vec();
+        for number in 0..100_000 {
+            text.extend(format!("  --option-{number}\n").bytes());
+        }
+        text.extend(format!("--{}\n", "a".repeat(1000)).bytes());
+        assert_eq!(Features::read(&text).unwrap().options.len(), 200);
+    }
+
+    #[test]
+    fn the_label_is_sorted() {
+        assert!(OPTIONAL.is_sorted());
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a query is refused, as one line that names the parameter, the value and what is allowed.
+//!
+//! Must not know HTTP status codes.
+
+use std::fmt;
+
+use super::QUERY_LIMIT_BYTES;
+use super::table::{PARAMETERS, Parameter};
+
+/// How much of a refused value is shown.
+const SHOWN_LIMIT_CHARS: usize = 60;
+
+/// Why a query was refused; prints as one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such parameter.
+    Unknown(String),
+    /// Given more than once.
+    Twice(String),
+    /// Two names of one parameter, or two that exclude each other.
+    Together(&'static str, &'static str),
+    /// Two that iperf3 refuses together, or of which it ignores one; and why.
+    Unfit(&'static str, &'static str, &'static str),
+    /// A required one is not there.
+    Missing(&'static Parameter),
+    /// A value out of its range.
+    Value(&'static Parameter, String),
+    /// Not percent-encoded UTF-8.
+    Encoding(String),
+    /// Longer than any real one.
+    TooLong(usize),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => {
+                let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
+                write!(
+                    f,
+                    "unknown parameter {}, want one of {}",
+                    quoted(name),
+                    known.join(", ")
+                )
+            }
+            Self::Twice(name) => write!(
+                f,
+                "parameter {} is given more than once, want it once",
+                quoted(name)
+            ),
+            Self::Together(one, other) => write!(
+                f,
+                "parameters {one:?} and {other:?} are given together, want one of them"
+            ),
+            Self::Unfit(one, other, why) => write!(
+                f,
+                "parameters {one:?} and {other:?} do not go together: {why}"
+            ),
+            Self::Missing(row) => write!(
+                f,
+                "parameter {:?} is missing, want {}",
+                row.id(),
+                row.allowed
+            ),
+            Self::Value(row, value) => write!(
+                f,
+                "parameter {:?}: {} is not allowed, want {}",
+                row.id(),
+                quoted(value),
+                row.allowed
+            ),
+            Self::Encoding(part) => write!(
+                f,
+                "query part {} is not percent-encoded UTF-8",
+                quoted(part)
+            ),
+            Self::TooLong(length) => write!(
+                f,
+                "query of {length} bytes is not allowed, want at most {QUERY_LIMIT_BYTES}"
+            ),
+        }
+    }
+}
+
+/// A refused value as it may be shown: quoted, escaped, and not endless.
+fn quoted(value: &str) -> String {
+    match value.char_indices().nth(SHOWN_LIMIT_CHARS) {
+        None => format!("{value:?}"),
+        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,637 @@
+//! The rarer parameters through the real iperf3: each option is on its command line, and its effect in its report. And
+//! what the installed iperf3 cannot do, which a scripted one shows.
+
+use std::fs;
+use std::net::{Ipv6Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, good_report};
+
+/// The exporter with the iperf3 of PATH, which tells what it can do, and leaves its words and its JSON.
+struct Observed {
+    fake: Fake,
+    exporter: Exporter,
+}
+
+impl Observed {
+    fn new() -> Self {
+        let fake = Fake::with_help(
+            "printf '%s ' \"$@\" > \"$DIR/words\"\niperf3 \"$@\" > \"$DIR/json\"\nstatus=$?\n\
+             cat \"$DIR/json\"\nexit $status",
+            "exec iperf3 --help",
+        );
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    fn get(&self, query: &str) -> Reply {
+        let reply = self.exporter.get(&format!("/probe?{query}"));
+        assert_eq!(reply.code, 200, "{query}: {}", reply.body);
+        reply
+    }
+
+    /// A probe that must succeed: its reply, iperf3's report of it, and iperf3's words.
+    fn probe(&self, query: &str) -> (Reply, Value, String) {
+        let reply = self.get(query);
+        let up = reply.family("iperf3_up");
+        assert_eq!(up, Some(1.0), "{query}: {}", self.exporter.log());
+        let text = fs::read_to_string(self.fake.dir().join("json")).unwrap();
+        (reply, serde_json::from_str(&text).unwrap(), self.words())
+    }
+
+    fn words(&self) -> String {
+        fs::read_to_string(self.fake.dir().join("words")).unwrap()
+    }
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    let value = report.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
+}
+
+fn text<'a>(report: &'a Value, pointer: &str) -> &'a str {
+    let value = report.pointer(pointer).and_then(Value::as_str);
+    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
+}
+
+/// Whether the iperf3 of PATH has an option; says that `test` is skipped where not.
+fn iperf3_has(option: &str, test: &str) -> bool {
+    let (_, help) = harness::run("iperf3", &["--help"], "");
+    let has = help.contains(option);
+    if !has {
+        harness::skipped(test, &format!("the iperf3 here has no {option}"));
+    }
+    has
+}
+
+#[test]
+fn omitted_seconds_come_before_the_period_and_are_not_counted() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let query = format!("target={}&period=1&omit=1&bitrate=8M", server.target());
+    let (reply, report, words) = observed.probe(&query);
+    assert!(words.contains(" -t 1 "), "{words}");
+    assert!(words.contains(" -O 1 "), "{words}");
+    assert_eq!(number(&report, "/start/test_start/omit"), 1.0);
+    let intervals = report["intervals"].as_array().unwrap();
+    let omitted = |interval: &&Value| interval["sum"]["omitted"] == true;
+    assert!(intervals.iter().any(|interval| omitted(&interval)));
+    assert!(reply.family("iperf3_sent_seconds").unwrap() < 1.9);
+}
+
+#[test]
+fn a_period_is_cut_with_what_is_omitted() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let path = format!(
+        "/probe?target={}&period=60&omit=2&bitrate=1M",
+        server.target()
+    );
+    // 90 % of 5 s less the offset of 0.5 s are 4 whole seconds.
+    let reply = observed.exporter.scrape(&path, "5");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    let words = observed.words();
+    assert!(
+        words.contains(" -t 2 ") && words.contains(" -O 2 "),
+        "{words}"
+    );
+    let line = observed.exporter.log_line("period cut");
+    assert!(
+        line.contains("wanted_seconds=60 period_seconds=2"),
+        "{line}"
+    );
+}
+
+#[test]
+fn bytes_end_a_test_instead_of_the_period() {
+    let (server, observed) = (Server::start(), Observed::new());
+    for mode in [
+        "",
+        "&reverse_mode=1",
+        "&parallel=2",
+        "&udp_mode=1&bitrate=50M",
+    ] {
+        let query = format!("target={}&bytes=1M{mode}", server.target());
+        let (reply, report, words) = observed.probe(&query);
+        assert!(words.contains(" -n 1048576 "), "{words}");
+        assert!(!words.contains(" -t "), "{words}");
+        assert_eq!(number(&report, "/start/test_start/bytes"), 1_048_576.0);
+        assert!(
+            reply.family("iperf3_sent_bytes") >= Some(1_048_576.0),
+            "{mode}"
+        );
+    }
+    // Not cut, however little time there is: the bytes may well fit.
+    assert!(!observed.exporter.log().contains("period cut"));
+}
+
+#[test]
+fn bytes_that_do_not_end_in_time_are_ended() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let path = format!("/probe?target={}&bytes=1G&bitrate=1M", server.target());
+    let reply = observed
+        .exporter
+        .scrape(&path.replace("&bitrate=1M", "&fq_rate=1M"), "2");
+    assert_eq!(reply.reason(), Some("timeout"), "{}", reply.body);
+}
+
+#[test]
+fn sizes_reach_the_sockets() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let target = server.target();
+    let query = format!("target={target}&period=1&bitrate=10M&window=64K&length=1.5K&mss=1000");
+    let (_, report, words) = observed.probe(&query);
+    assert!(words.contains(" -w 65536 -l 1536 -M 1000 "), "{words}");
+    assert_eq!(number(&report, "/start/sock_bufsize"), 65536.0);
+    assert_eq!(number(&report, "/start/test_start/blksize"), 1536.0);
+    assert_eq!(number(&report, "/start/tcp_mss"), 1000.0);
+    let query = format!("target={target}&period=1&udp_mode=1&length=200");
+    let (reply, report, _) = observed.probe(&query);
+    assert_eq!(number(&report, "/start/test_start/blksize"), 200.0);
+    let packets = reply.family("iperf3_sent_packets").unwrap();
+    assert_eq!(reply.family("iperf3_sent_bytes"), Some(packets * 200.0));
+}
+
+#[test]
+fn buffers_that_the_system_does_not_give_are_a_local_failure() {
+    let most = fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap();
+    // The kernel doubles what it gives.
+    if most.trim().parse::<u64>().unwrap() * 2 >= 512 << 20 {
+        return harness::skipped("buffers_that_the_system_does_not_give", "it gives any");
+    }
+    let (server, observed) = (Server::start(), Observed::new());
+    let reply = observed.get(&format!("target={}&period=1&window=512M", server.target()));
+    let log = observed.exporter.log();
+    assert_eq!(reply.reason(), Some("local"), "{log}");
+}
+
+#[test]
+fn the_congestion_control_is_the_one_that_was_asked_for() {
+    let test = "the_congestion_control_is_the_one_that_was_asked_for";
+    if !iperf3_has("--congestion", test) {
+        return;
+    }
+    let (server, observed) = (Server::start(), Observed::new());
+    // Every Linux has it.
+    let query = format!("target={}&period=1&congestion=reno", server.target());
+    let (_, report, words) = observed.probe(&query);
+    assert!(words.contains(" -C reno "), "{words}");
+    assert_eq!(text(&report, "/end/sender_tcp_congestion"), "reno");
+    assert_eq!(text(&report, "/end/receiver_tcp_congestion"), "reno");
+    let query = format!("target={}&period=1&congestion=nosuch", server.target());
+    assert_eq!(observed.get(&query).reason(), Some("unsupported"));
+}
+
+#[test]
+fn the_class_of_the_packets_is_the_one_that_was_asked_for() {
+    let (server, observed) = (Server::start(), Observed::new());
+    for (parameter, option, tos) in [
+        ("dscp=ef", " --dscp ef ", 184.0),
+        ("dscp=AF11", " --dscp af11 ", 40.0),
+        ("dscp=056", " --dscp 46 ", 184.0),
+        ("tos=0x10", " -S 16 ", 16.0),
+    ] {
+        let query = format!("target={}&period=1&bitrate=1M&{parameter}", server.target());
+        let (_, report, words) = observed.probe(&query);
+        assert!(words.contains(option), "{words}");
+        assert_eq!(number(&report, "/start/test_start/tos"), tos, "{parameter}");
+    }
+}
+
+#[test]
+fn the_version_of_ip_decides_what_a_name_means() {
+    let test = "the_version_of_ip_decides_what_a_name_means";
+    let (server, observed) = (Server::start(), Observed::new());
+    let mut versions = vec![("4", "127.0.0.1")];
+    let has_both = harness::run("getent", &["ahosts", "localhost"], "")
+        .1
+        .contains("::1");
+    if has_both && TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        versions.push(("6", "::1"));
+    } else {
+        harness::skipped(test, "localhost has no IPv6 address here");
+    }
+    for (version, address) in versions {
+        let query = format!(
+            "target=localhost:{}&period=1&bitrate=1M&family={version}",
+            server.port
+        );
+        let (_, report, words) = observed.probe(&query);
+        assert!(words.contains(&format!(" -{version} ")), "{words}");
+        assert_eq!(text(&report, "/start/connected/0/remote_host"), address);
+    }
+}
+
+#[test]
+fn a_local_device_and_a_local_port_are_used() {
+    let test = "a_local_device_and_a_local_port_are_used";
+    let (server, observed) = (Server::start(), Observed::new());
+    let port = harness::free_port();
+    let query = format!(
+        "target={}&period=1&bitrate=1M&cport={port}",
+        server.target()
+    );
+    let (_, report, words) = observed.probe(&query);
+    assert!(words.contains(&format!(" --cport {port} ")), "{words}");
+    assert_eq!(
+        number(&report, "/start/connected/0/local_port"),
+        f64::from(port)
+    );
+    if !iperf3_has("--bind-dev", test) {
+        return;
+    }
+    let query = |device: &str| {
+        format!(
+            "target={}&period=1&bitrate=1M&bind_dev={device}",
+            server.target()
+        )
+    };
+    let (_, _, words) = observed.probe(&query("lo"));
+    assert!(words.contains(" --bind-dev lo "), "{words}");
+    assert_eq!(observed.get(&query("nosuch0")).reason(), Some("local"));
+}
+
+#[test]
+fn pacing_by_the_kernel_holds_the_rate() {
+    let test = "pacing_by_the_kernel_holds_the_rate";
+    if !iperf3_has("--fq-rate", test) {
+        return;
+    }
+    let (server, observed) = (Server::start(), Observed::new());
+    let query = format!("target={}&period=2&fq_rate=8M&length=4K", server.target());
+    let (reply, _, words) = observed.probe(&query);
+    assert!(words.contains(" --fq-rate 8000000 "), "{words}");
+    // 1 MB a second; a loopback without it has a thousand times that.
+    let bytes = reply.family("iperf3_received_bytes").unwrap();
+    assert!((100_000.0..20_000_000.0).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn switches_reach_iperf3() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let target = server.target();
+    let query = format!("target={target}&period=1&no_delay=1&zero_copy=true&bitrate=10M");
+    let (_, _, words) = observed.probe(&query);
+    assert!(words.contains(" -N -Z "), "{words}");
+}
+
+#[test]
+fn what_must_not_be_fragmented_does_not_pass_where_it_does_not_fit() {
+    let test = "what_must_not_be_fragmented";
+    if !iperf3_has("--dont-fragment", test) {
+        return;
+    }
+    if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
+        return harness::skipped(test, "no network namespace can be had here");
+    }
+    // Server and client in a network of their own, whose packets are smaller than those of the usual loopback.
+    let fake = Fake::new(
+        "exec unshare -rn sh -c 'ip link set lo up mtu 1500; iperf3 -s -1 >/dev/null 2>&1 & \
+         until ss -ltn | grep -q :5201; do sleep 0.01; done; iperf3 \"$@\"; status=$?; kill $!; exit $status' sh \"$@\"",
+    );
+    let exporter = Exporter::start(&[fake.flag()]);
+    for (more, passes) in [
+        ("&length=1472&dont_fragment=1", true),
+        ("&length=1473", true),
+        ("&length=1473&dont_fragment=1", false),
+    ] {
+        let path = format!("/probe?target=127.0.0.1&period=1&udp_mode=1{more}");
+        let reply = exporter.get(&path);
+        // It fails in 3.12, and in 3.18 it ends well with nothing sent.
+        let bytes = reply.family("iperf3_received_bytes").unwrap();
+        assert_eq!(bytes > 0.0, passes, "{more}: {}", exporter.log());
+        assert!(!passes || reply.family("iperf3_up") == Some(1.0), "{more}");
+    }
+}
+
+#[test]
+fn other_protocols_are_measured_or_named_as_unsupported() {
+    let (server, observed) = (Server::start(), Observed::new());
+    let (_, help) = harness::run("iperf3", &["--help"], "");
+    for protocol in ["mptcp", "sctp"] {
+        let query = format!("target={}&period=1&{protocol}=1", server.target());
+        let reply = observed.get(&query);
+        let option = format!("--{protocol}");
+        if !help.contains(&option) {
+            assert_eq!(reply.reason(), Some("unsupported"), "{protocol}");
+            let line = observed.exporter.log_line(&format!("has no {option}"));
+            let needed = format!("which the parameter {protocol} needs");
+            assert!(line.contains(&needed), "{line}");
+            continue;
+        }
+        assert!(observed.words().contains(&option), "{protocol}");
+        if reply.family("iperf3_up") == Some(1.0) {
+            assert!(reply.family("iperf3_received_bytes") > Some(0.0));
+        } else {
+            // A kernel without it.
+            assert_eq!(
+                reply.reason(),
+                Some("unsupported"),
+                "{}",
+                observed.exporter.log()
+            );
+            harness::skipped(
+                &format!("measuring with {protocol}"),
+                "this kernel has it not",
+            );
+        }
+    }
+}
+
+#[test]
+fn a_dead_target_costs_the_connect_timeout() {
+    let test = "a_dead_target_costs_the_connect_timeout";
+    if !iperf3_has("--connect-timeout", test) {
+        return;
+    }
+    // A queue of one that nobody empties: the kernel drops what comes when it is full.
+    let script = "import socket,sys,time\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen(0)\n\
+                  port=s.getsockname()[1];kept=[]\n\
+                  for _ in range(4):\n c=socket.socket();c.setblocking(False)\n c.connect_ex(('127.0.0.1',port));kept.append(c)\n\
+                  time.sleep(0.2);print(port,flush=True);sys.stdin.read()";
+    if !harness::has("python3", test) {
+        return;
+    }
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut port).unwrap();
+    let observed = Observed::new();
+    let port = port.trim();
+    for (parameter, option, least) in [
+        ("", " --connect-timeout 5000 ", 4900),
+        ("&connect_timeout=300ms", " --connect-timeout 300 ", 290),
+    ] {
+        let start = Instant::now();
+        let query = format!("target=127.0.0.1:{port}&period=1{parameter}");
+        let reply = observed.exporter.scrape(&format!("/probe?{query}"), "100");
+        let log = observed.exporter.log();
+        assert_eq!(reply.reason(), Some("connect_timeout"), "{log}");
+        assert!(
+            start.elapsed() >= Duration::from_millis(least),
+            "{parameter}"
+        );
+        let words = observed.words();
+        assert!(words.contains(option), "{words}");
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
+    let fake = Fake::new("echo \"$*\" >> \"$DIR/ran\"; exit 1");
+    let exporter = Exporter::start(&[fake.flag()]);
+    for (query, line) in [
+        (
+            "omit=11m",
+            "parameter \"omit\": \"11m\" is not allowed, want a duration from 0 to 10m, such as 2s",
+        ),
+        (
+            "bytes=1T",
+            "parameter \"bytes\": \"1T\" is not allowed, want #[.#][KMG] with K = 1024, from 1 to 1024G, such as 10M",
+        ),
+        (
+            "period=1&bytes=1",
+            "parameters \"period\" and \"bytes\" are given together, want one of them",
+        ),
+        (
+            "dscp=ef&tos=1",
+            "parameters \"dscp\" and \"tos\" are given together, want one of them",
+        ),
+        (
+            "sctp=1&udp_mode=1",
+            "parameters \"sctp\" and \"udp_mode\" are given together, want one of them",
+        ),
+        (
+            "family=5",
+            "parameter \"family\": \"5\" is not allowed, want 4 or 6",
+        ),
+        (
+            "family=6",
+            "parameters \"family\" and \"target\" do not go together: the address is of the other version of IP",
+        ),
+        (
+            "congestion=-x",
+            "parameter \"congestion\": \"-x\" is not allowed, want the name of an algorithm such as bbr: letters, digits, \
+             - and _, at most 15 characters",
+        ),
+        (
+            "dont_fragment=1",
+            "parameters \"dont_fragment\" and \"udp_mode\" do not go together: iperf3 ignores it without UDP",
+        ),
+        (
+            "length=65508&udp_mode=1",
+            "parameters \"length\" and \"udp_mode\" do not go together: a datagram has 16 to 65507 bytes",
+        ),
+        (
+            "cport=65535&parallel=2",
+            "parameters \"cport\" and \"parallel\" do not go together: each stream takes a port, and the last would be \
+             above 65535",
+        ),
+        (
+            "file=/etc/passwd",
+            "unknown parameter \"file\", want one of ",
+        ),
+        ("logfile=x", "unknown parameter \"logfile\", want one of "),
+        (
+            "get_server_output=1",
+            "unknown parameter \"get_server_output\", want one of ",
+        ),
+    ] {
+        let reply = exporter.get(&format!("/probe?target=192.0.2.1&{query}"));
+        assert_eq!(reply.code, 400, "{query}");
+        let said = reply.body.strip_suffix('\n').unwrap();
+        assert!(
+            !said.contains('\n') && said.starts_with(line),
+            "{query}: {said}"
+        );
+        assert!(line.ends_with(' ') || said == line, "{query}: {said}");
+    }
+    assert!(!fake.dir().join("ran").exists());
+}
+
+/// The usage text of an iperf3 with these further options.
+fn usage(options: &[&str]) -> String {
+    let mut text = "Usage: iperf3 [-s|-c host] [options]\n  -p, --port #\n  -J, --json\n  -c, --client <host>\n\
+                    \x20 -t, --time #\n  -i, --interval #\n  -u, --udp  use UDP\n"
+        .to_owned();
+    for option in options {
+        text += &format!("  {option} #   does something\n");
+    }
+    text
+}
+
+/// A fake that succeeds, with a usage text in `$DIR/help`; it counts what it is asked.
+fn old(options: &[&str]) -> Fake {
+    let fake = Fake::with_help(
+        &format!(
+            "echo \"$*\" >> \"$DIR/words\"; exec cat '{}'",
+            good_report().display()
+        ),
+        "echo asked >> \"$DIR/asked\"; cat \"$DIR/help\"",
+    );
+    fs::write(fake.dir().join("help"), usage(options)).unwrap();
+    fake
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_an_iperf3_lacks_is_named_and_not_run() {
+    let fake = old(&[]);
+    let exporter = Exporter::start(&[fake.flag()]);
+    let program = fake.dir().join("iperf3");
+    for (query, option, parameter) in [
+        (
+            "udp_mode=1&dont_fragment=1",
+            "--dont-fragment",
+            "dont_fragment",
+        ),
+        ("bidirectional=1", "--bidir", "bidirectional"),
+        ("connect_timeout=5s", "--connect-timeout", "connect_timeout"),
+        ("bind_dev=lo", "--bind-dev", "bind_dev"),
+        ("congestion=bbr", "-C", "congestion"),
+        ("dscp=ef", "--dscp", "dscp"),
+        ("fq_rate=1M", "--fq-rate", "fq_rate"),
+        ("mptcp=1", "--mptcp", "mptcp"),
+        ("sctp=1", "--sctp", "sctp"),
+    ] {
+        let reply = exporter.get(&format!("/probe?target=192.0.2.1&period=1&{query}"));
+        assert_eq!(
+            (reply.code, reply.reason()),
+            (200, Some("unsupported")),
+            "{query}"
+        );
+        assert_eq!(reply.family("iperf3_up"), Some(0.0));
+        let line = exporter.log_line(&format!("the parameter {parameter} needs"));
+        let words = format!(
+            "iperf3 3.99 ({}) has no {option}, which the parameter {parameter} needs",
+            program.display()
+        );
+        assert!(line.contains(&words), "{line}");
+    }
+    assert!(!fake.dir().join("words").exists(), "nothing was run");
+    // What it has is run, without what nobody asked for.
+    let reply = exporter.get("/probe?target=192.0.2.1&period=1");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(
+        lines(&fake.dir().join("words")),
+        ["-J -c 192.0.2.1 -p 5201 -t 1"]
+    );
+}
+
+#[test]
+fn a_changed_iperf3_is_asked_again_and_one_that_is_the_same_is_not() {
+    let fake = old(&["--sctp"]);
+    let exporter = Exporter::start(&[fake.flag()]);
+    exporter.log_line("iperf3 found");
+    let asked = || lines(&fake.dir().join("asked")).len();
+    assert_eq!(asked(), 1);
+    let info = |features: &str| {
+        let labels = format!("version=\"3.99\",features=\"{features}\"");
+        exporter.metric(&format!("iperf3_exporter_iperf3_info{{{labels}}}"))
+    };
+    assert_eq!(info("sctp"), 1.0);
+    // A crowd that comes while nothing is known asks once, and so does nobody later.
+    let query = "/probe?target=192.0.2.1&period=1&bidirectional=1";
+    let crowd = || {
+        std::thread::scope(|scope| {
+            let probes: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| exporter.get(query)))
+                .collect();
+            let replies = probes.into_iter().map(|probe| probe.join().unwrap());
+            replies
+                .map(|reply| reply.reason().map(str::to_owned))
+                .collect::<Vec<_>>()
+        })
+    };
+    assert!(
+        crowd()
+            .iter()
+            .all(|reason| reason.as_deref() == Some("unsupported"))
+    );
+    assert_eq!(asked(), 1);
+    // The update: another file in its place.
+    let text = usage(&["--bidir", "--connect-timeout", "-O, --omit", "--username"]);
+    fs::write(fake.dir().join("help"), text).unwrap();
+    let program = fake.dir().join("iperf3");
+    let draft = fake.dir().join("draft");
+    fs::copy(&program, &draft).unwrap();
+    fs::rename(draft, &program).unwrap();
+    // The report is of one way only, which is no matter here.
+    assert!(
+        crowd()
+            .iter()
+            .all(|reason| reason.as_deref() == Some("bad_output"))
+    );
+    assert_eq!(asked(), 2);
+    let words = lines(&fake.dir().join("words"));
+    assert_eq!(words.len(), 8);
+    let expected = "-J -c 192.0.2.1 -p 5201 -t 1 --bidir --connect-timeout 5000";
+    assert!(words.iter().all(|words| words == expected), "{words:?}");
+    assert_eq!(info("authentication,bidirectional,connect_timeout"), 1.0);
+}
+
+#[test]
+fn without_a_usage_text_iperf3_decides() {
+    let report = good_report();
+    let dir = TempDir::new();
+    for help in [
+        "exit 1",
+        "echo 'no such option' >&2",
+        "exec cat /dev/zero",
+        "exec sleep 600",
+    ] {
+        let script = format!(
+            "echo \"$*\" > \"$DIR/words\"; exec cat '{}'",
+            report.display()
+        );
+        let fake = Fake::with_help(&script, help);
+        let exporter = Exporter::start(&[fake.flag()]);
+        let reply = exporter.get("/probe?target=192.0.2.1&period=1&mss=1400&fq_rate=1M");
+        assert_eq!(
+            reply.family("iperf3_up"),
+            Some(1.0),
+            "{help}: {}",
+            exporter.log()
+        );
+        let words = lines(&fake.dir().join("words"));
+        assert_eq!(
+            words,
+            ["-J -c 192.0.2.1 -p 5201 -t 1 -M 1400 --fq-rate 1000000"],
+            "{help}"
+        );
+        assert_eq!(
+            exporter.metric("iperf3_exporter_iperf3_info{version=\"3.99\"}"),
+            1.0
+        );
+        assert_eq!(exporter.get("/health").code, 200);
+    }
+    // Nor is one that says nothing of itself at all slower for it: it is asked once.
+    let path = dir.write(
+        "iperf3",
+        &format!(
+            "#!/bin/sh\ncase $1 in -J) exec cat '{}';; esac\necho \"$1\" >> \"${{0%/*}}/asked\"; exit 1\n",
+            report.display()
+        ),
+    );
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
+    exporter.log_line("no usable iperf3");
+    for _ in 0..3 {
+        let reply = exporter.get("/probe?target=192.0.2.1&period=1");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    }
+    assert_eq!(lines(&dir.path().join("asked")), ["--version"]);
+}
