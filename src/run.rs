@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Config;
 use crate::iperf3::binary::Unusable;
-use crate::log::Log;
+use crate::log::{Field, Log};
 use crate::signals::{Asked, Signals};
 use crate::state::State;
 use crate::systemd::notify::Notifier;
 use crate::web::config::live::Live;
 use crate::web::gate::Gate;
 use crate::web::gate::admission::Admission;
-use crate::{sys, systemd, web};
+use crate::{sys, systemd, threads, web};
 
 /// A stack for threads that only wait and pass on.
 const STACK_BYTES: usize = 256 * 1024;
@@ -36,10 +36,13 @@ enum End {
     Stopped(std::io::Error),
 }
 
-/// Checks the web configuration, the flags being in order; what to print then.
+/// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
     let log = Log::new(config.log_level, config.log_format);
     Live::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    if let Some(credentials) = &config.credentials {
+        credentials.check()?;
+    }
     Ok("the configuration is in order\n".to_owned())
 }
 
@@ -172,16 +175,13 @@ fn spawn(
     body: impl FnOnce() -> Option<End> + Send + 'static,
 ) -> Result<(), String> {
     let sender = sender.clone();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            if let Some(end) = body() {
-                // Fails only when `run` has ended already.
-                let _ = sender.send(end);
-            }
-        })
-        .map(drop)
+    let body = move || {
+        if let Some(end) = body() {
+            // Fails only when `run` has ended already.
+            let _ = sender.send(end);
+        }
+    };
+    threads::start(name, STACK_BYTES, Box::new(body))
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
@@ -334,14 +334,34 @@ impl Run {
 /// Says what iperf3 there is. After the listeners: the first answer need not wait for it.
 fn report_iperf3(state: &State) {
     match state.binary.version() {
-        Ok(version) => match state.binary.find() {
-            Ok(path) => state.log.info(
-                "iperf3 found",
-                &[("path", &path.display()), ("version", &version)],
-            ),
+        Ok(version) => match state.binary.installed() {
+            Ok(installed) => {
+                let features = state.binary.features_listed();
+                let path = installed.path.display();
+                let mut fields: Vec<Field<'_>> = vec![("path", &path), ("version", &version)];
+                fields.extend(
+                    features
+                        .iter()
+                        .map(|list| -> Field<'_> { ("features", list) }),
+                );
+                state.log.info("iperf3 found", &fields);
+                if features.is_none() {
+                    state.log.warn(
+                        "iperf3 --help says nothing: parameters are passed on unchecked, and none limits connecting",
+                        &[("path", &path)],
+                    );
+                }
+            }
             Err(unusable) => warn_unusable(&state.log, &unusable),
         },
         Err(unusable) => warn_unusable(&state.log, &unusable),
+    }
+    // They may come later, or be put right: no reason not to start.
+    if let Some(credentials) = &state.credentials
+        && let Err(line) = credentials.check()
+    {
+        let what = "iperf3's credentials cannot be read, probes will fail until they can";
+        state.log.warn(what, &[("error", &line)]);
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::duration;
+use crate::iperf3::credentials::{Credentials, Given};
 use crate::log::{Format, Level};
 use crate::probe::allow::Rule;
 use crate::web::listen::{self, Address};
@@ -25,12 +26,18 @@ pub(crate) struct Config {
     pub(crate) iperf3_path: String,
     /// Upper limit of one run of iperf3.
     pub(crate) iperf3_timeout: Option<Duration>,
+    /// What the flags of iperf3's authentication say.
+    pub(super) given: Given,
+    /// What they amount to.
+    pub(crate) credentials: Option<Credentials>,
     /// Longest wait for the test lock.
     pub(crate) lock_timeout: Duration,
     /// Taken off the scrape timeout.
     pub(crate) timeout_offset: Duration,
     /// Which targets may be probed; empty means all.
     pub(crate) allow: Vec<Rule>,
+    /// Most payload bytes of a day's tests.
+    pub(crate) max_bytes_per_day: Option<u64>,
     /// Lines below this level are dropped.
     pub(crate) log_level: Level,
     /// How log lines look.
@@ -147,12 +154,54 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: None,
         repeatable: false,
-        help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, or else 30s.",
+        help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, with max_age its own length and 15s, or else 30s.",
         allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
         set: |config, text| {
             let limit = bounded(text, 25)?;
             (!limit.is_zero()).then(|| config.iperf3_timeout = Some(limit))
         },
+    },
+    Flag {
+        names: &["iperf3.username"],
+        value: Some("NAME"),
+        default: None,
+        repeatable: false,
+        help: "User for servers that ask for one; also needs a public key and a password.",
+        allowed: "1 to 128 characters, no control characters, no dash at the start",
+        set: |config, text| {
+            let fits = !text.is_empty()
+                && text.len() <= 128
+                && !text.starts_with('-')
+                && !text.contains(char::is_control);
+            fits.then(|| config.given.username = Some(text.to_owned()))
+        },
+    },
+    Flag {
+        names: &["iperf3.rsa-public-key-path"],
+        value: Some("FILE"),
+        default: None,
+        repeatable: false,
+        help: "The server's public key in PEM form, with which iperf3 encrypts user and password.",
+        allowed: FILE_ALLOWED,
+        set: |config, text| Some(config.given.key = Some(file(text)?)),
+    },
+    Flag {
+        names: &["iperf3.password-file"],
+        value: Some("FILE"),
+        default: None,
+        repeatable: false,
+        help: "File whose first line is the password, read anew for each test; without it the systemd credential iperf3-password.",
+        allowed: FILE_ALLOWED,
+        set: |config, text| Some(config.given.password_file = Some(file(text)?)),
+    },
+    Flag {
+        names: &["iperf3.use-pkcs1-padding"],
+        value: None,
+        default: Some("false"),
+        repeatable: false,
+        help: "Encrypt for servers of iperf3 before 3.17, which know the old padding only.",
+        allowed: SWITCH_ALLOWED,
+        set: |config, text| Some(config.given.use_pkcs1 = text.parse().ok()?),
     },
     Flag {
         names: &["lock.timeout"],
@@ -180,6 +229,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Allow this target only: a host name, *.SUFFIX, an address or a CIDR block; without it every target is allowed.",
         allowed: "a host name, *.SUFFIX, an IP address or a CIDR block such as 192.0.2.0/24",
         set: |config, text| Some(config.allow.push(Rule::parse(text)?)),
+    },
+    Flag {
+        names: &["probe.max-bytes-per-day"],
+        value: Some("BYTES"),
+        default: None,
+        repeatable: false,
+        help: "Refuse tests once a UTC day's tests have taken so many bytes of payload, both ways together; K, M, G \
+               and T are powers of 1024.",
+        allowed: "a whole number of bytes from 1, such as 500M or 10G",
+        set: |config, text| Some(config.max_bytes_per_day = Some(bytes(text)?)),
     },
     Flag {
         names: &["port"],
@@ -213,7 +272,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: None,
         default: Some("false"),
         repeatable: false,
-        help: "Check the flags and the web configuration file, and exit: 0 when they are in order.",
+        help: "Check the flags and the files that they name, and exit: 0 when they are in order.",
         allowed: SWITCH_ALLOWED,
         set: |config, text| Some(config.check = text.parse().ok()?),
     },
@@ -221,8 +280,16 @@ pub(crate) const FLAGS: &[Flag] = &[
 
 const SWITCH_ALLOWED: &str = "no value";
 
+const FILE_ALLOWED: &str = "the path of a file, no dash at the start";
+
 const PATH_ALLOWED: &str = "a path that begins with / and has letters, digits and -._~/ only, at most 200 characters, \
      and is not the path of another page";
+
+/// A path that cannot be taken for an option.
+fn file(text: &str) -> Option<PathBuf> {
+    let fits = !text.is_empty() && !text.starts_with('-') && !text.contains('\0');
+    fits.then(|| PathBuf::from(text))
+}
 
 /// A duration of at most `hours`.
 fn bounded(text: &str, hours: u64) -> Option<Duration> {
@@ -233,6 +300,20 @@ fn bounded(text: &str, hours: u64) -> Option<Duration> {
 fn count(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
+}
+
+/// A number of bytes with one of iperf3's suffixes (iperf3(1), `-n`); one that is exact as a sample.
+fn bytes(text: &str) -> Option<u64> {
+    const MOST: u64 = 1 << 53;
+    let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let suffix = suffixes.iter().find(|(letter, _)| text.ends_with(*letter));
+    let (digits, shift) = suffix.map_or((text, 0), |(letter, shift)| {
+        (text.strip_suffix(*letter).unwrap_or(text), *shift)
+    });
+    let is_count = digits.bytes().all(|b| b.is_ascii_digit());
+    let count: u64 = digits.parse().ok().filter(|_| is_count)?;
+    let bytes = count.checked_mul(1 << shift)?;
+    (1..=MOST).contains(&bytes).then_some(bytes)
 }
 
 fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {

@@ -5,8 +5,10 @@
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
+use std::mem;
 use std::time::Duration;
 
+use crate::iperf3::credentials::Given;
 use crate::log::{Format, Level};
 
 pub(crate) use self::flags::{Config, FLAGS, Flag};
@@ -42,6 +44,8 @@ pub(crate) enum Refusal {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A part of iperf3's credentials is missing.
+    Credentials(String),
     /// Two paths are the same.
     SamePath(String),
     /// Not UTF-8.
@@ -60,6 +64,7 @@ impl fmt::Display for Refusal {
                 value,
                 allowed,
             } => write!(f, "flag --{flag}: {value:?} is not allowed, want {allowed}"),
+            Self::Credentials(line) => f.write_str(line),
             Self::SamePath(path) => write!(
                 f,
                 "flags --web.telemetry-path and --web.probe-path: {path:?} is given for both, want two paths"
@@ -77,9 +82,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         probe_path: String::new(),
         iperf3_path: String::new(),
         iperf3_timeout: None,
+        given: Given::default(),
+        credentials: None,
         lock_timeout: Duration::ZERO,
         timeout_offset: Duration::ZERO,
         allow: Vec::new(),
+        max_bytes_per_day: None,
         log_level: Level::Info,
         log_format: Format::Logfmt,
         web_file: None,
@@ -125,6 +133,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
     }
     config.listen_given = !config.listen.is_empty();
     put_defaults(&mut config, &given)?;
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+    config.credentials = mem::take(&mut config.given)
+        .settle(folder)
+        .map_err(Refusal::Credentials)?;
     if config.telemetry_path == config.probe_path {
         return Err(Refusal::SamePath(config.probe_path));
     }
@@ -315,6 +327,14 @@ mod tests {
             refusal(&["--web.probe-path=/metrics"]),
             "flags --web.telemetry-path and --web.probe-path: \"/metrics\" is given for both, want two paths"
         );
+        assert_eq!(
+            refusal(&["--iperf3.username=bob", "--iperf3.password-file=p"]),
+            "flag --iperf3.username needs --iperf3.rsa-public-key-path"
+        );
+        assert_eq!(
+            refusal(&["--iperf3.use-pkcs1-padding"]),
+            "flag --iperf3.use-pkcs1-padding needs --iperf3.username"
+        );
         for bad in [
             "--web.listen-address=9579",
             "--web.listen-address=:65536",
@@ -329,6 +349,11 @@ mod tests {
             "--probe.allow-target=",
             "--probe.allow-target=10.0.0.0/33",
             "--port=65536",
+            "--iperf3.username=",
+            "--iperf3.username=-x",
+            "--iperf3.username=a\nb",
+            "--iperf3.rsa-public-key-path=",
+            "--iperf3.password-file=-x",
             "--web.max-connections=0",
             "--web.max-connections=10001",
             "--web.max-connections=+1",
@@ -357,6 +382,22 @@ mod tests {
             refusal(&["--no-port"]),
             "unknown flag or argument \"--no-port\""
         );
+    }
+
+    #[test]
+    fn credentials_are_whole_or_none_and_not_in_debugging_output() {
+        assert!(config(&[]).credentials.is_none());
+        let config = config(&[
+            "--iperf3.username=bobby",
+            "--iperf3.rsa-public-key-path=/the/key",
+            "--iperf3.password-file=/the/secret",
+            "--iperf3.use-pkcs1-padding",
+        ]);
+        assert!(config.credentials.is_some());
+        let shown = format!("{config:?}");
+        for word in ["bobby", "/the/key", "/the/secret"] {
+            assert!(!shown.contains(word), "{shown}");
+        }
     }
 
     #[test]

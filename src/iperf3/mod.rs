@@ -4,26 +4,33 @@
 //! output: a test succeeded when its process ended by itself with status 0, its output is a JSON document
 //! without `error`, and that carries the sums of the test's mode.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use self::binary::Binary;
+use self::binary::{Binary, Installed, Unusable};
+use self::credentials::{Credentials, Secret};
 use self::process::{Ended, Finished};
 use self::reason::Reason;
-use self::report::{Fault, Report};
+use self::report::{Document, Fault, Report};
 use crate::probe::lock::Cancel;
 use crate::probe::params::Params;
 use crate::probe::target::Host;
 
 pub(crate) mod binary;
 mod command;
+pub(crate) mod credentials;
+pub(crate) mod features;
 mod lookup;
 mod process;
 pub(crate) mod reason;
 pub(crate) mod report;
-pub(crate) mod udp;
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;
+/// How much of its standard error is kept for people.
+const STDERR_LIMIT_CHARS: usize = 4096;
+
+/// How a run ended that did not begin.
+const NOT_STARTED: &str = "was not started";
 
 /// How a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,39 +44,214 @@ pub(crate) struct Failure {
 /// What running a test led to.
 pub(crate) type Outcome = Result<Report, Failure>;
 
-/// Runs one test of `period_seconds`, which may be shorter than `params` has it. `None`: it was cancelled.
-pub(crate) fn run_test(
-    binary: &Binary,
-    params: &Params,
-    period_seconds: u64,
-    deadline: Instant,
-    cancel: &Cancel,
-) -> Option<Outcome> {
-    let path = match binary.find() {
-        Ok(path) => path,
-        Err(unusable) => {
-            let reason = match unusable {
-                binary::Unusable::NotFound(_) => Reason::NotFound,
-                _ => Reason::Local,
-            };
-            let words = unusable.to_string();
-            return Some(Err(Failure { reason, words }));
+/// One test to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    /// What was asked for.
+    pub(crate) params: &'a Params,
+    /// Which of its ports to use.
+    pub(crate) port: u16,
+    /// Seconds to transmit, which may be fewer than `params` has.
+    pub(crate) period_seconds: u64,
+    /// When it has to be over.
+    pub(crate) deadline: Instant,
+    /// Who iperf3 says that it is, to servers that ask.
+    pub(crate) credentials: Option<&'a Credentials>,
+}
+
+/// One run of iperf3.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// What it led to; none when it was cancelled.
+    pub(crate) outcome: Option<Outcome>,
+    /// How it went.
+    pub(crate) story: Story,
+    /// What it cost.
+    pub(crate) cost: Cost,
+    /// Whether its streams were connected: else the server had not begun with it.
+    pub(crate) was_connected: bool,
+}
+
+/// How a run went, for people. Nothing in it is secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    /// The port that was used.
+    pub(crate) port: u16,
+    /// The command line, the program's path first; empty when there is no program.
+    pub(crate) words: Vec<String>,
+    /// When it was started.
+    pub(crate) started: SystemTime,
+    /// How long it ran.
+    pub(crate) took: Duration,
+    /// How it ended, as the end of a sentence about iperf3.
+    pub(crate) ended: String,
+    /// Its standard error, not all of it when it is long.
+    pub(crate) stderr: String,
+    /// The part `end` of its report, where that was asked for.
+    pub(crate) end_part: Option<String>,
+}
+
+impl Run {
+    /// A run that there was none of.
+    pub(crate) fn refused(port: u16, failure: Failure) -> Self {
+        Self {
+            outcome: Some(Err(failure)),
+            story: Story::not_started(port),
+            cost: Cost::default(),
+            was_connected: false,
         }
+    }
+
+    /// Whether there was a process.
+    pub(crate) fn was_started(&self) -> bool {
+        self.story.ended != NOT_STARTED
+    }
+}
+
+impl Story {
+    fn not_started(port: u16) -> Self {
+        Self {
+            port,
+            words: Vec::new(),
+            started: SystemTime::now(),
+            took: Duration::ZERO,
+            ended: NOT_STARTED.to_owned(),
+            stderr: String::new(),
+            end_part: None,
+        }
+    }
+}
+
+/// Payload bytes of a run, as far as iperf3 said: a run that failed has a cost too.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Cost {
+    /// Sent to the server.
+    pub(crate) upload: f64,
+    /// Received from the server.
+    pub(crate) download: f64,
+}
+
+/// Runs one test.
+pub(crate) fn run_test(binary: &Binary, order: &Order<'_>, cancel: &Cancel) -> Run {
+    let params = order.params;
+    let started = Instant::now();
+    let mut story = Story::not_started(order.port);
+    let not_run = |story, failure| Run {
+        story,
+        ..Run::refused(order.port, failure)
     };
-    let arguments = command::arguments(params, period_seconds);
-    let run = process::run(&path, &arguments, deadline, cancel);
+    let ready = match prepare(binary, order, &mut story) {
+        Ok(ready) => ready,
+        Err(failure) => return not_run(story, failure),
+    };
+    let path = &ready.installed.path;
+    let variable = ready.secret.as_ref().map(Secret::variable);
+    let arguments = &ready.arguments;
+    let run = process::run(path, arguments, variable, order.deadline, cancel);
     binary.note_run(run.as_ref().map(|_| ()));
+    story.took = started.elapsed();
     match run {
-        Ok(finished) if finished.ended == Ended::Cancelled => None,
-        Ok(finished) => Some(judge(&finished, params)),
-        Err(error) => Some(Err(Failure {
-            reason: match error.kind() {
+        Ok(finished) => {
+            story.ended = finished.ended.to_string();
+            story.stderr = shown_stderr(&finished.stderr);
+            let document = Document::read(&finished.stdout);
+            if params.debug {
+                story.end_part = document.as_ref().and_then(Document::end_part);
+            }
+            let outcome = judge(
+                &finished,
+                document.as_ref(),
+                params,
+                order.credentials.is_some(),
+            );
+            let was_connected = document.as_ref().is_some_and(Document::was_connected);
+            let cost = document.map(|document| document.cost(params.mode, &outcome));
+            Run {
+                was_connected,
+                cost: cost.unwrap_or_default(),
+                outcome: (finished.ended != Ended::Cancelled).then_some(outcome),
+                story,
+            }
+        }
+        Err(error) => {
+            let reason = match error.kind() {
                 std::io::ErrorKind::NotFound => Reason::NotFound,
                 _ => Reason::Local,
-            },
-            words: format!("cannot run `{}`: {error}", path.display()),
-        })),
+            };
+            let words = format!("cannot run `{}`: {error}", path.display());
+            not_run(story, Failure { reason, words })
+        }
     }
+}
+
+/// All that a run takes.
+struct Ready {
+    installed: Installed,
+    arguments: Vec<String>,
+    secret: Option<Secret>,
+}
+
+/// Puts together what to run; fails when that is known to lead to nothing.
+fn prepare(binary: &Binary, order: &Order<'_>, story: &mut Story) -> Result<Ready, Failure> {
+    let installed = binary.installed().map_err(|unusable| Failure {
+        reason: match unusable {
+            Unusable::NotFound(_) => Reason::NotFound,
+            _ => Reason::Local,
+        },
+        words: unusable.to_string(),
+    })?;
+    let arguments = arguments(order, &installed);
+    story.words = std::iter::once(installed.path.display().to_string())
+        .chain(credentials::shown(&arguments))
+        .collect();
+    if let Some(words) = lacking(&arguments, &installed) {
+        let reason = Reason::Unsupported;
+        return Err(Failure { reason, words });
+    }
+    let password = order.credentials.map(Credentials::password).transpose();
+    let secret = password.map_err(|words| Failure {
+        reason: Reason::Local,
+        words,
+    })?;
+    Ok(Ready {
+        installed,
+        arguments,
+        secret,
+    })
+}
+
+/// The words of a test, the program's name left out.
+fn arguments(order: &Order<'_>, installed: &Installed) -> Vec<String> {
+    let features = installed.features.as_deref();
+    let limit = order.deadline.saturating_duration_since(Instant::now());
+    let mut words = command::arguments(
+        order.params,
+        order.port,
+        order.period_seconds,
+        limit.as_secs() + 1,
+        features,
+    );
+    if let Some(credentials) = order.credentials {
+        words.extend(credentials.arguments(features));
+    }
+    words
+}
+
+/// The line about an option that this iperf3 lacks. Without a usage text iperf3 decides.
+fn lacking(words: &[String], installed: &Installed) -> Option<String> {
+    let what = command::lacking(words, installed.features.as_deref()?)?;
+    let version = installed
+        .version
+        .as_deref()
+        .unwrap_or("of no known version");
+    let path = installed.path.display();
+    Some(format!("iperf3 {version} ({path}) has no {what}"))
+}
+
+/// As much of standard error as a person reads.
+fn shown_stderr(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.chars().take(STDERR_LIMIT_CHARS).collect()
 }
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
@@ -93,7 +275,12 @@ pub(crate) fn put_right(outcome: Outcome, params: &Params, end: Instant) -> Outc
     })
 }
 
-fn judge(finished: &Finished, params: &Params) -> Outcome {
+fn judge(
+    finished: &Finished,
+    document: Option<&Document>,
+    params: &Params,
+    has_credentials: bool,
+) -> Outcome {
     let failure = |reason, words: String| Err(Failure { reason, words });
     match finished.ended {
         // Whatever it printed when told to end is not a result.
@@ -123,15 +310,22 @@ fn judge(finished: &Finished, params: &Params) -> Outcome {
         _ => 0,
     };
     let complaint = complaint(&finished.stderr);
-    match report::read(&finished.stdout, params.mode, params.udp) {
+    let Some(document) = document else {
+        return said(complaint, status, false, Reason::BadOutput);
+    };
+    match document.report(params.mode, params.udp) {
         Ok(report) if status == 0 => Ok(report),
         Err(Fault::Error { message, started }) => {
-            failure(reason::of_message(&message, started), shortened(&message))
+            let reason = if has_credentials && !started && reason::is_silent_refusal(&message) {
+                Reason::Auth
+            } else {
+                reason::of_message(&message, started)
+            };
+            failure(reason, shortened(&message))
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
         Ok(_) => said(complaint, status, true, Reason::Other),
         Err(Fault::Incomplete { started }) => said(complaint, status, started, Reason::BadOutput),
-        Err(Fault::NotJson) => said(complaint, status, false, Reason::BadOutput),
     }
 }
 

@@ -7,6 +7,8 @@
 //! - A pidfd to learn of the child's end: Linux 5.3 and later only; the pipes' end tells, or else a tick.
 //! - Keeping the last bytes of too much output: a report that was cut is not a report.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::probe::lock::Cancel;
 use crate::sys::{self, End};
+use crate::threads;
 
 /// Most bytes that are taken from standard output and standard error together. The largest report that
 /// `command` asks for is under 4 MiB.
@@ -56,6 +59,21 @@ pub(crate) enum Ended {
     TooMuchOutput,
 }
 
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exited with status {status}"),
+            Self::Killed(signal) => write!(f, "was ended by signal {signal} from elsewhere"),
+            Self::DeadlinePassed => f.write_str("was ended at its deadline"),
+            Self::Cancelled => f.write_str("was ended because nobody waited any more"),
+            Self::TooMuchOutput => write!(
+                f,
+                "was ended because it printed more than {OUTPUT_LIMIT_BYTES} bytes"
+            ),
+        }
+    }
+}
+
 /// What a run left.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -67,13 +85,15 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped.
+/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped. `variable` is one more
+/// of its environment.
 ///
 /// # Errors
 /// When the program cannot be started, with the system's reason.
 pub(crate) fn run(
     program: &Path,
     arguments: &[String],
+    variable: Option<(&str, &OsString)>,
     deadline: Instant,
     cancel: &Cancel,
 ) -> io::Result<Finished> {
@@ -87,6 +107,7 @@ pub(crate) fn run(
         )
         // iperf3's messages are matched by their English words.
         .env("LC_ALL", "C")
+        .envs(variable)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -98,9 +119,8 @@ pub(crate) fn run(
     if !reaped {
         // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the child
         // stays a zombie until this process ends, which harms nobody.
-        let _ = thread::Builder::new()
-            .stack_size(REAPER_STACK_BYTES)
-            .spawn(move || child.wait());
+        let body = move || drop(child.wait());
+        let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
     }
     Ok(Finished {
         ended,
@@ -292,6 +312,7 @@ mod tests {
         run(
             Path::new("/bin/sh"),
             &arguments,
+            None,
             Instant::now() + limit,
             cancel,
         )
@@ -426,6 +447,7 @@ mod tests {
         let error = run(
             Path::new("/nonexistent/iperf3"),
             &[],
+            None,
             Instant::now() + LONG,
             &Cancel::default(),
         );

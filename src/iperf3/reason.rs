@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     BadOutput,
     /// There is no iperf3 here.
     NotFound,
+    /// The day's budget of bytes does not allow it.
+    Budget,
     /// None of these.
     Other,
 }
@@ -68,18 +70,18 @@ impl Reason {
         (
             Self::Auth,
             "auth",
-            "The server asks for a user and password.",
+            "The server asks for a user and password, or refuses these: see `--iperf3.username`.",
         ),
         (
             Self::Unsupported,
             "unsupported",
-            "The iperf3 at one end is too old for a parameter or refuses it: update it.",
+            "The iperf3 at one end is too old for a parameter, was built without it or refuses it: the log names it.",
         ),
         (
             Self::Interrupted,
             "interrupted",
             "The server or the control connection went away during the test; servers of iperf3 3.21 also close it \
-             when they refuse a password.",
+             when they ask for a password and `--iperf3.username` is not given.",
         ),
         (
             Self::Timeout,
@@ -94,7 +96,8 @@ impl Reason {
         (
             Self::Local,
             "local",
-            "The exporter's own host: the bind address or device is not there, a permission or a resource is missing.",
+            "The exporter's own host: the bind address or device is not there, a permission, a resource or a file is \
+             missing.",
         ),
         (
             Self::BadOutput,
@@ -105,6 +108,11 @@ impl Reason {
             Self::NotFound,
             "not_found",
             "There is no iperf3 on the exporter's host: install it, or set `--iperf3.path`.",
+        ),
+        (
+            Self::Budget,
+            "budget",
+            "The day's budget of bytes is spent, or the test would exceed it: see `--probe.max-bytes-per-day`.",
         ),
         (
             Self::Other,
@@ -129,7 +137,11 @@ const MESSAGES: &[(&str, Reason)] = &[
     // iperf3's own refusals.
     ("server is busy", Reason::Busy),
     ("authorization failed", Reason::Auth),
+    // The key file at this end, and at the other one.
+    ("valid rsa public key", Reason::Local),
     ("authentication", Reason::Auth),
+    // OpenSSL's, of a public key that is none: it may say "unsupported".
+    ("decoder routines", Reason::Local),
     ("unrecognized option", Reason::Unsupported),
     ("invalid option", Reason::Unsupported),
     ("unknown option", Reason::Unsupported),
@@ -174,6 +186,8 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("no buffer space", Reason::Local),
     ("no space left", Reason::Local),
     ("read-only file system", Reason::Local),
+    // More than the system's limit.
+    ("socket buffer size", Reason::Local),
     ("unable to create a new stream", Reason::Local),
     ("unable to bind", Reason::Local),
     // The control connection stands and UDP is refused on the way.
@@ -270,6 +284,11 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
         return Reason::Interrupted;
     }
     Reason::Other
+}
+
+/// Whether a server that closes without a word may have refused a password: from 3.19 on it does not say so.
+pub(crate) fn is_silent_refusal(message: &str) -> bool {
+    message.contains("control socket has closed")
 }
 
 /// Whether the words are of a connection that could not be made, which includes a name that was not found.
@@ -377,6 +396,19 @@ mod tests {
                 Reason::Interrupted,
             ),
             ("unable to initialize stream: ", Reason::Local),
+            (
+                "parameter error - you must specify a username, password, and path to a valid RSA public key",
+                Reason::Local,
+            ),
+            ("socket buffer size not set correctly", Reason::Local),
+            (
+                "parameter error - bogus value for --omit",
+                Reason::Unsupported,
+            ),
+            (
+                "parameter error - socket buffer size too large (maximum = 536870912 bytes)",
+                Reason::Unsupported,
+            ),
         ] {
             assert_eq!(of_message(message, false), reason, "{message}");
         }

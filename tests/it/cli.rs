@@ -216,6 +216,22 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["--iperf3.timeout=0"], "--iperf3.timeout"),
         (&["--iperf3.timeout=-1s"], "\"-1s\""),
         (&["--iperf3.timeout=26h"], "\"26h\""),
+        (&["--iperf3.username="], "--iperf3.username"),
+        (&["--iperf3.username=-x"], "\"-x\""),
+        (&["--iperf3.rsa-public-key-path=-x"], "\"-x\""),
+        // One that needs another.
+        (
+            &["--iperf3.username=bob"],
+            "--iperf3.username needs --iperf3.rsa-public-key-path",
+        ),
+        (
+            &["--iperf3.password-file=/p"],
+            "--iperf3.password-file needs --iperf3.username",
+        ),
+        (
+            &["--iperf3.use-pkcs1-padding"],
+            "--iperf3.use-pkcs1-padding needs --iperf3.username",
+        ),
         (&["--lock.timeout=soon"], "\"soon\""),
         (&["--lock.timeout=25h"], "\"25h\""),
         (&["--probe.timeout-offset=2h"], "--probe.timeout-offset"),
