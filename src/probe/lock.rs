@@ -38,6 +38,12 @@ pub(crate) enum GaveUp {
     NoTimeLeft,
     /// Nobody wants the result any more.
     Cancelled,
+    /// Its test runs on beyond its scrape, and there is no earlier result.
+    Running,
+    /// As many tests wait and run on their own as there may be.
+    Full,
+    /// The thread of its test came to a bad end.
+    Broken,
 }
 
 impl fmt::Display for GaveUp {
@@ -46,8 +52,23 @@ impl fmt::Display for GaveUp {
             Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
             Self::NoTimeLeft => "what remains of the scrape timeout cannot hold the test any more",
             Self::Cancelled => "the client has gone, or the exporter ends",
+            Self::Running => {
+                "a test is running or waits for its turn, a later scrape has its result"
+            }
+            Self::Full => "too many tests wait for their turn",
+            Self::Broken => "internal error, see the exporter's log",
         })
     }
+}
+
+/// Where a waiter stands in line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// In the order of these numbers, which are given out where requests come in: the threads that bring them here
+    /// may overtake each other.
+    Of(u64),
+    /// Behind everyone who has come so far, and before everyone who comes later: for who had its turn already.
+    Behind,
 }
 
 /// How long a waiter waits.
@@ -90,10 +111,17 @@ struct State {
     holder: Option<Place>,
     /// In the order of their tickets.
     queue: VecDeque<Waiter>,
+    /// The highest number that has come so far.
+    latest: u64,
+    /// How many have come.
+    count: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
+    /// Whose turn it is of several.
+    number: u64,
+    /// Which one it is: who comes back may have another one's number.
     ticket: u64,
     place: Place,
     /// Its own, so that a release wakes one thread and not all of them.
@@ -131,11 +159,10 @@ impl Drop for Held<'_> {
 }
 
 impl TestLock {
-    /// Takes the lock, after everyone whose ticket has a lower number. Tickets are given out where requests come
-    /// in: the threads that bring them here may overtake each other.
+    /// Takes the lock, when everyone before it in line has had it.
     pub(crate) fn acquire(
         &self,
-        ticket: u64,
+        turn: Turn,
         name: String,
         patience: Patience,
         cancel: &Cancel,
@@ -143,7 +170,17 @@ impl TestLock {
         let since = Instant::now();
         let look = Arc::new(Condvar::new());
         let mut state = sync::lock(&self.state);
+        if let Turn::Of(number) = turn {
+            state.latest = state.latest.max(number);
+        }
+        let number = match turn {
+            Turn::Of(number) => number,
+            Turn::Behind => state.latest,
+        };
+        state.count += 1;
+        let ticket = state.count;
         let waiter = Waiter {
+            number,
             ticket,
             place: Place {
                 name,
@@ -152,7 +189,7 @@ impl TestLock {
             },
             look: Arc::clone(&look),
         };
-        let place = state.queue.partition_point(|other| other.ticket <= ticket);
+        let place = state.queue.partition_point(|other| other.number <= number);
         state.queue.insert(place, waiter);
         loop {
             let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
@@ -210,7 +247,7 @@ impl TestLock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cancel, GaveUp, Patience, TestLock};
+    use super::{Cancel, GaveUp, Patience, TestLock, Turn};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
     use std::thread;
@@ -242,14 +279,19 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire(0, "first".into(), patient(), &Cancel::default())
+            .acquire(Turn::Of(0), "first".into(), patient(), &Cancel::default())
             .unwrap();
         let waiters: Vec<_> = (0..50_u64)
             .map(|number| {
                 let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
                 let thread = thread::spawn(move || {
                     let _held = own_lock
-                        .acquire(number, number.to_string(), patient(), &Cancel::default())
+                        .acquire(
+                            Turn::Of(number),
+                            number.to_string(),
+                            patient(),
+                            &Cancel::default(),
+                        )
                         .unwrap();
                     order.lock().unwrap().push(number);
                 });
@@ -277,7 +319,7 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire(0, "holder".into(), patient(), &Cancel::default())
+            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
             .unwrap();
         let waiters: Vec<_> = [3, 1, 4, 2]
             .into_iter()
@@ -287,7 +329,7 @@ mod tests {
                 let thread = thread::spawn(move || {
                     let name = ticket.to_string();
                     let _held = own_lock
-                        .acquire(ticket, name, patient(), &Cancel::default())
+                        .acquire(Turn::Of(ticket), name, patient(), &Cancel::default())
                         .unwrap();
                     order.lock().unwrap().push(ticket);
                 });
@@ -302,6 +344,43 @@ mod tests {
         assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
     }
 
+    #[test]
+    fn who_had_its_turn_stands_behind_those_who_came_and_before_those_who_come() {
+        let lock = Arc::new(TestLock::default());
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let held = lock
+            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+            .unwrap();
+        let turns = [
+            Turn::Of(1),
+            Turn::Of(2),
+            Turn::Behind,
+            Turn::Of(3),
+            Turn::Behind,
+        ];
+        let waiters: Vec<_> = turns
+            .into_iter()
+            .enumerate()
+            .map(|(index, turn)| {
+                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
+                let thread = thread::spawn(move || {
+                    let name = index.to_string();
+                    let _held = own_lock
+                        .acquire(turn, name, patient(), &Cancel::default())
+                        .unwrap();
+                    order.lock().unwrap().push(index);
+                });
+                queue_of(&lock, index + 1);
+                thread
+            })
+            .collect();
+        drop(held);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+    }
+
     /// The one that leaves may be the one that the release has just told to look.
     #[test]
     fn a_waiter_that_leaves_passes_its_look_on() {
@@ -309,17 +388,17 @@ mod tests {
             let lock = Arc::new(TestLock::default());
             let cancel = Cancel::default();
             let held = lock
-                .acquire(0, "holder".into(), patient(), &Cancel::default())
+                .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
                 .unwrap();
             let (own, first_cancel) = (Arc::clone(&lock), cancel.clone());
             let first = thread::spawn(move || {
-                own.acquire(1, "first".into(), patient(), &first_cancel)
+                own.acquire(Turn::Of(1), "first".into(), patient(), &first_cancel)
                     .map(drop)
             });
             queue_of(&lock, 1);
             let own = Arc::clone(&lock);
             let second = thread::spawn(move || {
-                own.acquire(2, "second".into(), patient(), &Cancel::default())
+                own.acquire(Turn::Of(2), "second".into(), patient(), &Cancel::default())
                     .map(drop)
             });
             queue_of(&lock, 2);
@@ -337,10 +416,10 @@ mod tests {
         let cancelled = Cancel::default();
         cancelled.set();
         let held = lock
-            .acquire(0, "holder".into(), patient(), &Cancel::default())
+            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
             .unwrap();
         let refused = |patience, cancel: &Cancel| {
-            lock.acquire(1, "late".into(), patience, cancel)
+            lock.acquire(Turn::Of(1), "late".into(), patience, cancel)
                 .unwrap_err()
         };
         assert_eq!(
@@ -365,7 +444,7 @@ mod tests {
             latest_start: Some(Instant::now()),
         };
         assert!(
-            lock.acquire(0, "now".into(), none, &Cancel::default())
+            lock.acquire(Turn::Of(0), "now".into(), none, &Cancel::default())
                 .is_ok()
         );
     }
@@ -375,19 +454,19 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let cancel = Cancel::default();
         let held = lock
-            .acquire(0, "holder".into(), patient(), &Cancel::default())
+            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
             .unwrap();
         let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
         let first = thread::spawn(move || {
             first_lock
-                .acquire(0, "first".into(), patient(), &first_cancel)
+                .acquire(Turn::Of(0), "first".into(), patient(), &first_cancel)
                 .map(drop)
         });
         queue_of(&lock, 1);
         let second_lock = Arc::clone(&lock);
         let second = thread::spawn(move || {
             second_lock
-                .acquire(2, "second".into(), patient(), &Cancel::default())
+                .acquire(Turn::Of(2), "second".into(), patient(), &Cancel::default())
                 .map(drop)
         });
         queue_of(&lock, 2);
@@ -405,14 +484,19 @@ mod tests {
         let own = Arc::clone(&lock);
         let panicked = thread::spawn(move || {
             let _held = own
-                .acquire(0, "doomed".into(), patient(), &Cancel::default())
+                .acquire(Turn::Of(0), "doomed".into(), patient(), &Cancel::default())
                 .unwrap();
             panic!("on purpose");
         });
         assert!(panicked.join().is_err());
         assert!(
-            lock.acquire(1, "next".into(), within(Duration::ZERO), &Cancel::default())
-                .is_ok()
+            lock.acquire(
+                Turn::Of(1),
+                "next".into(),
+                within(Duration::ZERO),
+                &Cancel::default()
+            )
+            .is_ok()
         );
     }
 
@@ -450,7 +534,12 @@ mod tests {
                             within(Duration::from_micros(next(3_000)))
                         };
                         let ticket = tickets.fetch_add(1, Ordering::SeqCst);
-                        match lock.acquire(ticket, seed.to_string(), patience, &Cancel::default()) {
+                        match lock.acquire(
+                            Turn::Of(ticket),
+                            seed.to_string(),
+                            patience,
+                            &Cancel::default(),
+                        ) {
                             Ok(_held) => {
                                 assert_eq!(
                                     holders.fetch_add(1, Ordering::SeqCst),

@@ -226,11 +226,13 @@ fn the_bitrate_is_kept() {
     let block = number(&report, "/start/test_start/blksize");
     let sent = reply.family("iperf3_sent_bytes").unwrap();
     // Whole blocks only, so iperf3 is a block ahead of the rate at most; behind it by the block that it was about to
-    // send, and by one more when its pacing timer fired late at the end.
-    let due = 10_000_000.0 / 8.0 * reply.family("iperf3_sent_seconds").unwrap();
+    // send, and by one more when its pacing timer fired late at the end. A busy machine ends the second late, and then
+    // it is behind what would be due by then.
+    let due = |seconds: f64| 10_000_000.0 / 8.0 * seconds;
+    let (least, most) = (due(1.0), due(reply.family("iperf3_sent_seconds").unwrap()));
     assert!(
-        (due - 2.0 * block..=due + block).contains(&sent),
-        "{sent} bytes were sent, {due} were due, in blocks of {block}"
+        (least - 2.0 * block..=most + block).contains(&sent),
+        "{sent} bytes were sent, {least} to {most} were due, in blocks of {block}"
     );
 }
 

@@ -42,7 +42,7 @@ fn a_thousand_probes_in_a_row_leave_nothing_behind() {
     const WARM_UP: u32 = 200;
     const COUNT: u32 = 1000;
     let fake = Fake::new(&format!(
-        "[ \"$5\" != 1 ] || {{ echo '{{\"error\":\"the server is busy running a test. try again later\"}}'; exit 1; }}\n\
+        "[ \"$5\" != 1 ] || {{ echo '{{\"error\":\"unable to connect to server: Connection refused\"}}'; exit 1; }}\n\
          exec cat '{}'",
         good_report().display()
     ));
@@ -86,7 +86,7 @@ fn a_thousand_probes_in_a_row_leave_nothing_behind() {
         f64::from(COUNT / 4 * 3)
     );
     assert_eq!(
-        exporter.metric("iperf3_exporter_probes_total{outcome=\"busy\"}"),
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"refused\"}"),
         f64::from(COUNT / 4)
     );
 }

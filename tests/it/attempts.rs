@@ -1,0 +1,326 @@
+//! A busy server is tried again, within the probe's time, and on its other ports.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Connection, Exporter, Fake, Reply, Server, children, good_report, lock_status, wait_for,
+};
+
+const BUSY: &str = "{\"error\":\"error - the server is busy running a test. try again later\"}";
+const REFUSED: &str = "{\"error\":\"unable to connect to server: Connection refused\"}";
+
+/// A fake that says what each word of `course` stands for, one a run, and then goes on with the last one.
+fn fake(course: &str) -> Fake {
+    Fake::new(&format!(
+        "n=$(cat \"$DIR/runs\" 2>/dev/null | wc -l)\n\
+         echo \"$5 $(date +%s%N)\" >>\"$DIR/runs\"\n\
+         set -- {course}\n\
+         [ \"$n\" -lt $# ] || n=$(($# - 1))\n\
+         shift \"$n\"\n\
+         case $1 in\n\
+         busy) echo '{BUSY}'; exit 1 ;;\n\
+         refused) echo '{REFUSED}'; exit 1 ;;\n\
+         reset) echo '{{\"error\":\"unable to send cookie to server: Connection reset by peer\"}}'; exit 1 ;;\n\
+         late) echo '{{\"start\":{{\"connected\":[{{}}]}},\"error\":\"unable to receive control message: Connection reset by peer\"}}'; exit 1 ;;\n\
+         timeout) echo '{{\"error\":\"unable to connect to server: Connection timed out\"}}'; exit 1 ;;\n\
+         unknown) echo '{{\"error\":\"unable to connect to server: Name or service not known\"}}'; exit 1 ;;\n\
+         esac\n\
+         exec cat '{}'",
+        good_report().display()
+    ))
+}
+
+/// The ports of the runs so far.
+fn ports(fake: &Fake) -> Vec<String> {
+    let text = fs::read_to_string(fake.dir().join("runs")).unwrap_or_default();
+    let port = |line: &str| line.split(' ').next().unwrap().to_owned();
+    text.lines().map(port).collect()
+}
+
+fn attempts(reply: &Reply) -> Option<f64> {
+    reply.family("iperf3_probe_attempts")
+}
+
+#[test]
+fn a_busy_server_is_tried_again_until_it_is_free() {
+    let fake = fake("busy busy refused busy good");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "60");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert_eq!(attempts(&reply), Some(5.0));
+    assert_eq!(exporter.metric("iperf3_exporter_retries_total"), 4.0);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"success\"}"),
+        1.0
+    );
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"busy\"}"),
+        0.0
+    );
+    assert!(exporter.log_line("msg=\"probe\"").contains("attempts=5"));
+}
+
+#[test]
+fn what_is_not_busy_is_told_at_once() {
+    for (course, reason, runs) in [
+        ("refused good", "refused", 1),
+        ("unknown good", "unknown_host", 1),
+        ("busy unknown good", "unknown_host", 2),
+        // A test that had begun was interrupted, and not turned away.
+        ("busy late good", "interrupted", 2),
+        ("timeout good", "connect_timeout", 1),
+    ] {
+        let fake = fake(course);
+        let exporter = Exporter::start(&[fake.flag()]);
+        let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "60");
+        assert_eq!(reply.reason(), Some(reason), "{course}: {}", reply.body);
+        assert_eq!(attempts(&reply), Some(f64::from(runs)), "{course}");
+        assert_eq!(ports(&fake).len(), usize::try_from(runs).unwrap());
+    }
+}
+
+#[test]
+fn a_closed_port_behind_a_busy_one_may_open_again_but_not_for_ever() {
+    let fake = fake("busy refused refused refused busy refused good");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "60");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert_eq!(attempts(&reply), Some(7.0));
+    // A server that went away is not waited for until the deadline.
+    let fake = self::fake("busy refused");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "100");
+    assert_eq!(reply.reason(), Some("refused"), "{}", reply.body);
+    assert!(reply.family("iperf3_probe_duration_seconds").unwrap() < 60.0);
+}
+
+#[test]
+fn a_server_that_tidies_up_resets_and_is_tried_again() {
+    for course in ["busy reset good", "reset good"] {
+        let fake = fake(course);
+        let exporter = Exporter::start(&[fake.flag()]);
+        let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "60");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    }
+    // What resets every connection is no such server.
+    let fake = fake("reset");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "100");
+    assert_eq!(reply.reason(), Some("interrupted"), "{}", reply.body);
+    assert!(reply.family("iperf3_probe_duration_seconds").unwrap() < 60.0);
+}
+
+#[test]
+fn a_range_with_a_busy_port_is_busy() {
+    let fake = Fake::new(&format!(
+        "[ \"$5\" = 5202 ] && echo '{BUSY}' || echo '{REFUSED}'\nexit 1"
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&port=5201-5203&period=1s", "3");
+    assert_eq!(reply.reason(), Some("busy"), "{}", reply.body);
+    let sample = "iperf3_up{target=\"127.0.0.1\",port=\"5202\"}";
+    assert_eq!(reply.sample(sample), Some(0.0), "{}", reply.body);
+}
+
+#[test]
+fn the_next_port_is_tried_before_others_have_their_turn() {
+    let fake = Fake::new(&format!(
+        "echo \"$5\" >>\"$DIR/runs\"\n\
+         while [ \"$5\" -lt 4 ] && [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\n\
+         case $5 in 1|2) echo '{BUSY}'; exit 1 ;; esac\n\
+         exec cat '{}'",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut range = Connection::open(exporter.port());
+    range.send("/probe?target=127.0.0.1&port=1-3&period=1s", &[]);
+    wait_for("the first", || !ports(&fake).is_empty());
+    let mut others: Vec<Connection> = (0..4).map(|_| Connection::open(exporter.port())).collect();
+    for other in &mut others {
+        other.send("/probe?target=127.0.0.1&port=10&period=1s", &[]);
+    }
+    wait_for("them to wait", || {
+        exporter.metric("iperf3_exporter_lock_waiters") == 4.0
+    });
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(range.reply().family("iperf3_up"), Some(1.0));
+    for other in &mut others {
+        assert_eq!(other.reply().family("iperf3_up"), Some(1.0));
+    }
+    assert_eq!(ports(&fake).join(" "), "1 2 3 10 10 10 10");
+}
+
+#[test]
+fn attempts_end_while_the_deadline_still_holds_the_test() {
+    let fake = fake("busy");
+    let exporter = Exporter::start(&[fake.flag(), "--probe.timeout-offset=0s".to_owned()]);
+    let start = Instant::now();
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=3s", "5");
+    assert_eq!(reply.reason(), Some("busy"), "{}", reply.body);
+    let count = attempts(&reply).unwrap();
+    assert!(count >= 2.0, "{count}");
+    assert_eq!(ports(&fake).len() as f64, count);
+    // The last one had to begin while 3 s were left.
+    let times = fs::read_to_string(fake.dir().join("runs")).unwrap();
+    let at = |line: &str| line.split(' ').nth(1).unwrap().parse::<u128>().unwrap();
+    let (first, last) = (
+        at(times.lines().next().unwrap()),
+        at(times.lines().last().unwrap()),
+    );
+    assert!(last - first < 2_500_000_000, "{times}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    // A test that fills its scrape is not tried again: the deadline could not hold it.
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=4s", "4.4");
+    assert_eq!(
+        (reply.reason(), attempts(&reply)),
+        (Some("busy"), Some(1.0))
+    );
+}
+
+#[test]
+fn the_lock_is_free_between_attempts_and_the_line_is_kept() {
+    // Whose server is busy, and whose is not, is told by the port.
+    let fake = Fake::new(&format!(
+        "echo \"$5\" >>\"$DIR/runs\"\n\
+         if [ \"$5\" = 1 ] && [ ! -e \"$DIR/free\" ]; then echo '{BUSY}'; exit 1; fi\n\
+         exec cat '{}'",
+        good_report().display()
+    ));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut busy = Connection::open(exporter.port());
+    busy.send(
+        "/probe?target=127.0.0.1:1&period=1s",
+        &[("X-Prometheus-Scrape-Timeout-Seconds", "90")],
+    );
+    wait_for("the first attempt", || !ports(&fake).is_empty());
+    // Others have their tests meanwhile.
+    for port in 2..12 {
+        let reply = exporter.get(&format!("/probe?target=127.0.0.1:{port}"));
+        assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    }
+    fs::write(fake.dir().join("free"), "").unwrap();
+    let reply = busy.reply();
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert!(attempts(&reply).unwrap() > 1.0);
+}
+
+#[test]
+fn a_client_that_goes_ends_the_attempts() {
+    let fake = fake("busy");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut client = Connection::open(exporter.port());
+    client.send(
+        "/probe?target=127.0.0.1&period=1s",
+        &[("X-Prometheus-Scrape-Timeout-Seconds", "600")],
+    );
+    wait_for("two attempts", || ports(&fake).len() >= 2);
+    drop(client);
+    wait_for("it to be cancelled", || {
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"cancelled\"}") == 1.0
+    });
+    let runs = ports(&fake).len();
+    let mut other = Connection::open(exporter.port());
+    assert_eq!(lock_status(&mut other)["is_locked"], false);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(ports(&fake).len(), runs, "nobody asks for it any more");
+    assert!(children(exporter.pid()).is_empty());
+}
+
+#[test]
+fn of_several_ports_the_next_one_is_tried_at_once() {
+    for (course, query, expected, up) in [
+        ("busy refused good", "port=5201-5209", "5201 5202 5203", 1.0),
+        // Behind the last one comes the first again, after a pause.
+        (
+            "busy busy busy good",
+            "port=5201-5202",
+            "5201 5202 5201 5202",
+            1.0,
+        ),
+        ("good", "port=5201-5209", "5201", 1.0),
+        // Closed, filtered, or just tidying up: what counts is the one that is free.
+        (
+            "busy timeout reset good",
+            "port=5201-5209",
+            "5201 5202 5203 5204",
+            1.0,
+        ),
+        // Nobody there at all: once around is enough.
+        ("refused", "port=7-10", "7 8 9 10", 0.0),
+    ] {
+        let fake = fake(course);
+        let exporter = Exporter::start(&[fake.flag()]);
+        let reply = exporter.scrape(&format!("/probe?target=127.0.0.1&period=1s&{query}"), "60");
+        assert_eq!(
+            reply.family("iperf3_up"),
+            Some(up),
+            "{course}: {}",
+            reply.body
+        );
+        assert_eq!(ports(&fake).join(" "), expected, "{course}");
+        let last = expected.rsplit(' ').next().unwrap();
+        let sample = format!("iperf3_up{{target=\"127.0.0.1\",port=\"{last}\"}}");
+        assert_eq!(reply.sample(&sample), Some(up), "{}", reply.body);
+    }
+}
+
+/// A real server that runs a real test of somebody else's.
+#[test]
+fn a_real_server_is_waited_for() {
+    let server = Server::start();
+    let exporter = Exporter::start::<&str>(&[]);
+    let mut other = Command::new("iperf3")
+        .args([
+            "--forceflush",
+            "-c",
+            "127.0.0.1",
+            "-p",
+            &server.port.to_string(),
+            "-t",
+            "4",
+            "-b",
+            "1M",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its connection stands once it prints.
+    let mut first = [0];
+    std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let reply = exporter.scrape(
+        &format!("/probe?target={}&period=1s&bitrate=1M", server.target()),
+        "60",
+    );
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert!(attempts(&reply).unwrap() >= 2.0, "{}", reply.body);
+    assert!(
+        other.wait().unwrap().success(),
+        "its test was not disturbed"
+    );
+}
+
+#[test]
+fn probes_of_one_busy_server_all_get_their_turn() {
+    const PROBES: usize = 6;
+    let server = Server::start();
+    // An exporter each, as they know nothing of each other.
+    let threads: Vec<_> = (0..PROBES)
+        .map(|_| {
+            let target = server.target();
+            thread::spawn(move || {
+                let exporter = Exporter::start::<&str>(&[]);
+                let path = format!("/probe?target={target}&period=1s&bitrate=10M");
+                exporter.scrape(&path, "60")
+            })
+        })
+        .collect();
+    let replies: Vec<Reply> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    for reply in &replies {
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    }
+    let sum: f64 = replies.iter().filter_map(attempts).sum();
+    assert!(sum > PROBES as f64, "they never collided: {sum}");
+}
