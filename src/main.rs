@@ -20,19 +20,25 @@
 //! | `web/tls` | certificates, handshakes, bytes through TLS | HTTP, YAML |
 //! | `web/door`, `auth`, `rate` | whether a request may go on: order, users, how often | what stands behind a path |
 //! | `web/routes` | the table of paths, status codes | `tiny_http`, how a value was measured |
+//! | `web/debug` | a probe's story as text | how a value was measured |
 //! | `web/pages` | HTML | how a value was measured |
 //! | `web/work`, `web/workers` | how many requests are in work, and on which threads | what a request is |
 //! | `probe` | one probe: its stages in order, its outcome | text formats |
 //! | `probe/params`, `values`, `target`, `allow` | query string → typed, bounded values; refusals | status codes, processes |
 //! | `probe/deadline` | scrape header, offset, limits → instants | everything else |
 //! | `probe/lock` | the FIFO test lock | what it protects |
-//! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints |
-//! | `iperf3/report`, `udp`, `reason`, `lookup` | JSON → `Report`; which counts can be true; why a test failed | Prometheus |
-//! | `metrics/probe`, `own`, `process` | tables: report and counts → families | processes, sockets |
+//! | `probe/attempts`, `jitter` | a busy server is tried again: when, and on which port | text formats |
+//! | `probe/shared`, `results` | `max_age`: tests that outlive their scrape, results kept for later ones | how a test is run |
+//! | `probe/budget` | what a day's tests cost and may cost | flags, metrics |
+//! | `probe/told` | counts and log lines of a probe | how a test is run |
+//! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints in a test |
+//! | `iperf3/features`, `credentials` | what the installed iperf3 can do; who it says that it is | probes |
+//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
+//! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
 //! | `log`, `json`, `duration`, `time_text` | how things are written | what is written |
 //! | `systemd` | sockets passed, states told, the watchdog's interval | what they are for |
-//! | `signals`, `sys`, `sync` | signals; system calls; mutexes | what they are for |
+//! | `signals`, `sys`, `sync`, `threads` | signals; system calls; mutexes; how threads start | what they are for |
 //!
 //! # Invariants: what is absent
 //!
@@ -40,7 +46,7 @@
 //! - No shell, no request value in an option's place: `iperf3/command` builds words from typed values.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
-//! - Each third-party crate is named in one file, rustls in the folder `web/tls`; only `iperf3/process` starts a process.
+//! - Each third-party crate is named in one file, rustls in the folder `web/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.
 //! - Past the router time travels as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 
@@ -62,6 +68,7 @@ mod state;
 mod sync;
 mod sys;
 mod systemd;
+mod threads;
 mod time_text;
 mod web;
 

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Config;
 use crate::iperf3::binary::Binary;
+use crate::iperf3::credentials::Credentials;
 use crate::log::Log;
 use crate::metrics::own::Own;
 use crate::probe::allow::Rule;
+use crate::probe::budget::Budget;
 use crate::probe::lock::{Cancel, TestLock};
+use crate::probe::results::Results;
 use crate::web::auth::Auth;
 use crate::web::config::live::Live;
 use crate::web::gate::admission::Admission;
@@ -26,6 +29,12 @@ pub(crate) struct State {
     pub(crate) lock: TestLock,
     /// The iperf3 binary.
     pub(crate) binary: Binary,
+    /// Who iperf3 says that it is.
+    pub(crate) credentials: Option<Credentials>,
+    /// What the tests of a day may cost.
+    pub(crate) budget: Budget,
+    /// The results that are kept.
+    pub(crate) results: Results,
     /// The exporter's own counts.
     pub(crate) own: Own,
     /// The web configuration.
@@ -67,6 +76,9 @@ impl State {
             auth: Auth::with_places(admission.most()),
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path, shutdown.clone()),
+            credentials: config.credentials,
+            budget: Budget::new(config.max_bytes_per_day),
+            results: Results::default(),
             own: Own::new(),
             work: Arc::new(Work::new(work::LIMIT)),
             admission: Arc::new(admission),
@@ -81,13 +93,20 @@ impl State {
         }
     }
 
+    /// Makes everyone who waits look whether the own request is cancelled.
+    pub(crate) fn look_again(&self) {
+        self.lock.look_again();
+        self.results.look_again();
+    }
+
     /// Ends what waits and what runs, and waits until every request is answered or `until` has come.
     pub(crate) fn shut_down(&self, until: Instant) {
         self.shutdown.set();
         self.visits.cancel_all();
-        self.lock.look_again();
+        self.look_again();
         self.auth.end();
         self.admission.wait_for_no_request(until);
+        self.results.wait_for_no_flight(until);
         self.binary.wait_for_nobody_asking(until);
     }
 }

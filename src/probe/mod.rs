@@ -1,37 +1,78 @@
 //! One probe: its stages in order, and its outcome.
 //!
-//! Must not know text formats or HTTP status codes. Each stage ends the probe or hands its result to the next:
-//! fit the test into its time, wait for the lock, run iperf3, count and log.
+//! Must not know text formats or HTTP status codes. Each stage ends the probe or hands its result to the next: is there
+//! a result that will do (`shared`), fit the test into its time, wait for the lock and run iperf3, as often as the
+//! server is busy (`attempts`), count and log (`told`).
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use self::attempts::{NotRun, Wanted};
 use self::deadline::Limits;
-use self::lock::{Cancel, GaveUp, Patience};
+use self::lock::{Cancel, GaveUp};
 use self::params::Params;
-use crate::iperf3::{self, Outcome};
-use crate::log::Field;
+use crate::iperf3::{Outcome, Story};
 use crate::state::State;
 
 pub(crate) mod allow;
+mod attempts;
+pub(crate) mod budget;
 pub(crate) mod deadline;
+mod jitter;
 pub(crate) mod lock;
 pub(crate) mod params;
+pub(crate) mod results;
+mod shared;
 pub(crate) mod target;
+mod told;
 mod values;
 
 #[cfg(test)]
 mod fuzz;
 
-/// A probe whose test was run.
-#[derive(Debug)]
+/// A test that was run, in as many attempts as it took.
+#[derive(Clone, Debug)]
 pub(crate) struct Probed {
-    /// What the test measured, or why it failed.
+    /// What it measured, or why its last attempt failed.
     pub(crate) outcome: Outcome,
-    /// From the request to the test's end.
-    pub(crate) duration: Duration,
-    /// Of that, waiting for the lock.
+    /// The port of the last attempt.
+    pub(crate) port: u16,
+    /// How often iperf3 was run.
+    pub(crate) count: u32,
+    /// How the last attempts went, the latest last.
+    pub(crate) attempts: Vec<Attempt>,
+    /// How long all of them waited for the lock.
     pub(crate) lock_wait: Duration,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// How long it waited for the lock; none when the lock was held already, for a port before this one.
+    pub(crate) waited: Option<Duration>,
+    /// How it went.
+    pub(crate) story: Story,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The test.
+    pub(crate) probed: Arc<Probed>,
+    /// From the request to its answer.
+    pub(crate) duration: Duration,
+    /// How old the result is, for requests with `max_age`.
+    pub(crate) freshness: Option<Freshness>,
+}
+
+/// How old a result is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    /// Since the test ended.
+    pub(crate) age: Duration,
+    /// When a test of this kind last succeeded, as far as is known.
+    pub(crate) last_success: Option<SystemTime>,
 }
 
 /// Who wants a probe.
@@ -47,133 +88,49 @@ pub(crate) struct Caller<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// Runs one probe.
+/// Answers one probe, with a new test or with a result that will do.
 ///
 /// # Errors
-/// When no test was run: the lock was not had in time, or nobody wants the result any more.
+/// When there is no result: the lock was not had in time, nobody wants it any more, or it comes too late.
 pub(crate) fn probe(
-    state: &State,
+    state: &Arc<State>,
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
-) -> Result<Probed, GaveUp> {
-    let Caller {
-        client,
-        arrival,
-        number,
-        cancel,
-    } = caller;
-    let period_seconds = limits.fit(params.period_seconds, arrival);
-    if period_seconds < params.period_seconds {
-        state.log.warn(
-            "period cut to fit into its time",
-            &[
-                ("target", &params.host),
-                ("port", &params.port),
-                ("wanted_seconds", &params.period_seconds),
-                ("period_seconds", &period_seconds),
-            ],
-        );
+) -> Result<Answer, GaveUp> {
+    if let Some(max_age) = params.max_age {
+        return shared::answer(state, params, limits, caller, max_age);
     }
-    let patience = Patience {
-        longest: arrival + state.lock_timeout,
-        latest_start: limits.latest_start(period_seconds),
+    let Caller {
+        client, arrival, ..
+    } = caller;
+    let period_seconds = told::fitted(state, params, limits, arrival);
+    let wanted = Wanted {
+        params,
+        period_seconds,
+        limits,
+        arrival,
+        number: caller.number,
+        cancel: caller.cancel,
     };
-    let held = state
-        .lock
-        .acquire(number, params.server(), patience, cancel);
-    let lock_wait = arrival.elapsed();
-    let held = held.inspect_err(|why| report_gave_up(state, params, client, *why, lock_wait))?;
-    let lock_wait = held.waited;
-    let end = limits.end_of_run(Instant::now());
-    let outcome = iperf3::run_test(&state.binary, params, period_seconds, end, cancel);
-    drop(held);
-    let Some(outcome) = outcome else {
-        report_gave_up(state, params, client, GaveUp::Cancelled, lock_wait);
-        return Err(GaveUp::Cancelled);
-    };
-    let outcome = iperf3::put_right(outcome, params, end);
-    let duration = arrival.elapsed();
-    let probed = Probed {
-        outcome,
-        duration,
-        lock_wait,
-    };
-    state.own.probe_ran(&probed.outcome, duration, lock_wait);
-    report(state, params, client, &probed);
-    Ok(probed)
-}
-
-/// The one line that a probe has in the log, and iperf3's own words when it failed.
-fn report(state: &State, params: &Params, client: SocketAddr, probed: &Probed) {
-    let shown = params.shown();
-    let seconds = format!("{:.3}", probed.duration.as_secs_f64());
-    let waited = format!("{:.3}", probed.lock_wait.as_secs_f64());
-    let mut fields: Vec<Field<'_>> = vec![("target", &params.host)];
-    fields.extend(
-        shown
-            .iter()
-            .map(|(name, value)| -> Field<'_> { (name, value) }),
-    );
-    let rate = |way: &Option<iperf3::report::Direction>| {
-        let rate = way.as_ref()?.received.bits_per_second()?;
-        Some(format!("{rate:.0}"))
-    };
-    let (up, down) = match &probed.outcome {
-        Ok(report) => (rate(&report.upload), rate(&report.download)),
-        Err(_) => (None, None),
-    };
-    match &probed.outcome {
-        Ok(_) => fields.push(("outcome", &"success")),
-        Err(failure) => {
-            state.log.warn(
-                "iperf3 failed",
-                &[
-                    ("target", &params.host),
-                    ("port", &params.port),
-                    ("reason", &failure.reason.label()),
-                    ("error", &failure.words),
-                ],
-            );
-            fields.push(("outcome", &"failure"));
+    match attempts::run(state, &wanted) {
+        Ok(probed) => {
+            let duration = arrival.elapsed();
+            told::ran(state, params, client, &probed, duration);
+            let probed = Arc::new(probed);
+            // A test that was cut is not the one that was asked for.
+            if period_seconds == params.period_seconds {
+                shared::keep(state, params, &probed);
+            }
+            Ok(Answer {
+                probed,
+                duration,
+                freshness: None,
+            })
+        }
+        Err(NotRun { why, waited }) => {
+            told::gave_up(state, params, client, why, Some(waited));
+            Err(why)
         }
     }
-    let reason = probed
-        .outcome
-        .as_ref()
-        .err()
-        .map(|failure| failure.reason.label());
-    if let Some(reason) = &reason {
-        fields.push(("reason", reason));
-    }
-    fields.push(("client", &client));
-    fields.push(("seconds", &seconds));
-    fields.push(("lock_wait_seconds", &waited));
-    if let Some(up) = &up {
-        fields.push(("upload_bits_per_second", up));
-    }
-    if let Some(down) = &down {
-        fields.push(("download_bits_per_second", down));
-    }
-    state.log.info("probe", &fields);
-}
-
-fn report_gave_up(
-    state: &State,
-    params: &Params,
-    client: SocketAddr,
-    why: GaveUp,
-    waited: Duration,
-) {
-    state.own.probe_gave_up(why, waited);
-    state.log.warn(
-        "probe not run",
-        &[
-            ("target", &params.host),
-            ("port", &params.port),
-            ("client", &client),
-            ("cause", &why),
-            ("lock_wait_seconds", &format!("{:.3}", waited.as_secs_f64())),
-        ],
-    );
 }

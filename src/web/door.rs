@@ -42,7 +42,7 @@ impl Answer {
 }
 
 /// Answers one request.
-pub(crate) fn answer(state: &State, request: &Request<'_>) -> Answer {
+pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Answer {
     let refuse = |reply: Reply| {
         routes::count(state, request, reply.code);
         reply

@@ -120,7 +120,7 @@ fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
 }
 
 /// A worker: one request.
-fn work(job: Job, state: &State, buffer: &mut Vec<u8>) {
+fn work(job: Job, state: &Arc<State>, buffer: &mut Vec<u8>) {
     let Job {
         request,
         visit,

@@ -254,7 +254,7 @@ fn await_answer(
         // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
         // a client that only closed its sending half.
         visit.cancel.set();
-        gate.state.lock.look_again();
+        gate.state.look_again();
     }
     Ok(hung_up)
 }

@@ -1,0 +1,319 @@
+//! `max_age`: one test for many scrapes, tests that outlive their scrape, and what is kept.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Connection, Exporter, Fake, Reply, Server, children, good_report, wait_for};
+
+/// A fake that counts its runs; each prints a report once `$DIR/go` is there.
+fn gated() -> Fake {
+    Fake::new(&format!(
+        "echo x >>\"$DIR/runs\"\n\
+         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.01; done\n\
+         [ ! -e \"$DIR/fail\" ] || {{ echo '{{\"error\":\"unable to connect to server: No route to host\"}}'; exit 1; }}\n\
+         exec cat '{}'",
+        good_report().display()
+    ))
+}
+
+fn open(fake: &Fake) {
+    fs::write(fake.dir().join("go"), "").unwrap();
+}
+
+fn close(fake: &Fake) {
+    fs::remove_file(fake.dir().join("go")).unwrap();
+}
+
+fn runs(fake: &Fake) -> usize {
+    let text = fs::read_to_string(fake.dir().join("runs")).unwrap_or_default();
+    text.lines().count()
+}
+
+fn age(reply: &Reply) -> Option<f64> {
+    reply.family("iperf3_result_age_seconds")
+}
+
+#[test]
+fn a_young_result_is_answered_without_a_test() {
+    let fake = gated();
+    open(&fake);
+    let exporter = Exporter::start(&[fake.flag()]);
+    let first = exporter.get("/probe?target=127.0.0.1&max_age=30m");
+    assert_eq!(first.family("iperf3_up"), Some(1.0));
+    let born = age(&first).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let second = exporter.get("/probe?target=127.0.0.1&max_age=1m");
+    assert!(age(&second).unwrap() >= born + 0.05, "{}", second.body);
+    assert_eq!(runs(&fake), 1);
+    // The same measurement under the same names, and when it succeeded.
+    let same = |reply: &Reply, name: &str| reply.family(name);
+    for name in [
+        "iperf3_received_bytes",
+        "iperf3_probe_attempts",
+        "iperf3_last_success_timestamp_seconds",
+        "iperf3_lock_wait_seconds",
+    ] {
+        assert!(same(&first, name).is_some(), "{name}");
+        assert_eq!(same(&first, name), same(&second, name), "{name}");
+    }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let success = first
+        .family("iperf3_last_success_timestamp_seconds")
+        .unwrap();
+    assert!((now.as_secs_f64() - success).abs() < 60.0);
+    assert_eq!(exporter.metric("iperf3_exporter_results_reused_total"), 1.0);
+    assert_eq!(exporter.metric("iperf3_exporter_stored_results"), 1.0);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"success\"}"),
+        1.0
+    );
+    // Another test is another test; how old it may be and how it is told does not make one.
+    for query in ["period=6s", "port=5202", "reverse_mode=1", "parallel=2"] {
+        let before = runs(&fake);
+        exporter.get(&format!("/probe?target=127.0.0.1&max_age=30m&{query}"));
+        assert_eq!(runs(&fake), before + 1, "{query}");
+    }
+    let before = runs(&fake);
+    exporter.get("/probe?target=127.0.0.1&max_age=2m&debug=true&period=5&port=5201");
+    assert_eq!(runs(&fake), before);
+    // Without max_age there is a test for each, and its result serves those who ask with it.
+    let plain = exporter.get("/probe?target=127.0.0.1&period=9s");
+    assert_eq!((runs(&fake), age(&plain)), (before + 1, None));
+    let shared = exporter.get("/probe?target=127.0.0.1&period=9s&max_age=1m");
+    assert!(age(&shared).is_some());
+    assert_eq!(runs(&fake), before + 1);
+}
+
+#[test]
+fn an_old_result_makes_a_new_test() {
+    let fake = gated();
+    open(&fake);
+    let exporter = Exporter::start(&[fake.flag()]);
+    let path = "/probe?target=127.0.0.1&max_age=1s";
+    exporter.get(path);
+    thread::sleep(Duration::from_millis(1100));
+    assert!(age(&exporter.get(path)).unwrap() < 1.0);
+    assert_eq!(runs(&fake), 2);
+}
+
+#[test]
+fn who_asks_at_the_same_time_shares_one_test() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut clients: Vec<Connection> = (0..20).map(|_| Connection::open(exporter.port())).collect();
+    for client in &mut clients {
+        client.send("/probe?target=127.0.0.1&max_age=1m", &[]);
+    }
+    wait_for("all to be in work", || {
+        // One of them is this question.
+        exporter.metric("iperf3_exporter_requests_in_work") == 21.0
+    });
+    assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
+    open(&fake);
+    for client in &mut clients {
+        assert_eq!(client.reply().family("iperf3_up"), Some(1.0));
+    }
+    assert_eq!(runs(&fake), 1);
+    assert_eq!(
+        exporter.metric("iperf3_exporter_results_reused_total"),
+        19.0
+    );
+}
+
+#[test]
+fn a_test_runs_on_when_the_scrapes_time_is_up() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag(), "--probe.timeout-offset=0s".to_owned()]);
+    let path = "/probe?target=127.0.0.1&period=1s&max_age=1s";
+    let reply = exporter.scrape(path, "1.5");
+    assert_eq!(reply.code, 503, "{}", reply.body);
+    assert!(reply.body.contains("a test is running"), "{}", reply.body);
+    assert!(reply.header("Retry-After").is_some());
+    // It has not ended with its scrape, and the next one does not begin another.
+    assert_eq!(exporter.scrape(path, "1.5").code, 503);
+    assert_eq!((runs(&fake), children(exporter.pid()).len()), (1, 1));
+    open(&fake);
+    wait_for("the test to end", || children(exporter.pid()).is_empty());
+    let reply = exporter.scrape(path, "1.5");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(runs(&fake), 1);
+    // Once there is a result, a scrape whose time is up has the last one, with its age.
+    close(&fake);
+    thread::sleep(Duration::from_millis(1100));
+    let reply = exporter.scrape(path, "1.5");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert!(age(&reply).unwrap() > 1.0, "{}", reply.body);
+    assert_eq!(runs(&fake), 2);
+    // The second one of the first test's; who begins a test is counted with it.
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"running\"}"),
+        1.0
+    );
+    // Who waited for a test did not wait for the lock.
+    assert!(exporter.metric("iperf3_exporter_lock_wait_seconds_sum") < 1.0);
+    let line = exporter.log_line("msg=\"probe not answered\"");
+    assert!(!line.contains("lock_wait"), "{line}");
+    assert_eq!(exporter.metric("iperf3_exporter_errors_total"), 0.0);
+}
+
+#[test]
+fn a_test_that_the_flag_cuts_is_waited_for() {
+    let fake = gated();
+    open(&fake);
+    let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=3s".to_owned()]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=60s&max_age=5m", "30");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
+    assert!(exporter.log().contains("period cut"));
+}
+
+#[test]
+fn a_failure_is_the_last_result_until_there_is_a_success() {
+    let fake = gated();
+    open(&fake);
+    let exporter = Exporter::start(&[fake.flag(), "--probe.timeout-offset=0s".to_owned()]);
+    let path = "/probe?target=127.0.0.1&period=1s&max_age=1s";
+    assert_eq!(exporter.get(path).family("iperf3_up"), Some(1.0));
+    // Each test now takes longer than its scrape, and fails.
+    fs::write(fake.dir().join("fail"), "").unwrap();
+    thread::sleep(Duration::from_millis(1100));
+    for _ in 0..3 {
+        close(&fake);
+        let before = exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}");
+        let reply = exporter.scrape(path, "1.2");
+        // The first of them still had the success to tell.
+        let up = if before == 0.0 { 1.0 } else { 0.0 };
+        assert_eq!(reply.family("iperf3_up"), Some(up), "{}", reply.body);
+        open(&fake);
+        wait_for("the failure", || {
+            exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}") > before
+        });
+        let reply = exporter.scrape(path, "1.2");
+        assert_eq!(reply.family("iperf3_up"), Some(0.0), "{}", reply.body);
+        let last = "iperf3_last_success_timestamp_seconds";
+        assert!(reply.family(last).is_some(), "{}", reply.body);
+    }
+}
+
+#[test]
+fn a_scrape_that_cannot_hold_the_test_does_not_wait_for_it() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let start = Instant::now();
+    let path = "/probe?target=127.0.0.1&period=10m&max_age=1h";
+    assert_eq!(exporter.scrape(path, "50").code, 503);
+    assert!(
+        start.elapsed() < Duration::from_secs(40),
+        "it waited in vain"
+    );
+    // And is not cut to what its scrape would hold.
+    wait_for("the test", || runs(&fake) == 1);
+    assert!(!exporter.log().contains("period cut"));
+}
+
+#[test]
+fn a_client_that_goes_does_not_end_the_test() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut client = Connection::open(exporter.port());
+    client.send("/probe?target=127.0.0.1&max_age=1m", &[]);
+    wait_for("the test to run", || runs(&fake) == 1);
+    drop(client);
+    wait_for("the request to end", || {
+        // The other one is this question.
+        exporter.metric("iperf3_exporter_requests_in_work") == 1.0
+    });
+    assert_eq!(children(exporter.pid()).len(), 1);
+    open(&fake);
+    let reply = exporter.get("/probe?target=127.0.0.1&max_age=1m");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(runs(&fake), 1);
+}
+
+#[test]
+fn the_test_has_its_own_length_and_fifteen_seconds_or_the_flags_time() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=1s".to_owned()]);
+    let reply = exporter.get("/probe?target=127.0.0.1&period=1s&max_age=1m");
+    assert_eq!(reply.reason(), Some("timeout"), "{}", reply.body);
+    assert!(children(exporter.pid()).is_empty());
+}
+
+#[test]
+fn failures_are_told_and_not_kept() {
+    let fake = gated();
+    open(&fake);
+    fs::write(fake.dir().join("fail"), "").unwrap();
+    let exporter = Exporter::start(&[fake.flag(), "--probe.timeout-offset=0s".to_owned()]);
+    let path = "/probe?target=127.0.0.1&period=1s&max_age=1m";
+    for run in 1..=2 {
+        let reply = exporter.get(path);
+        assert_eq!(reply.reason(), Some("unreachable"), "{}", reply.body);
+        assert_eq!(runs(&fake), run);
+        assert!(
+            reply
+                .family("iperf3_last_success_timestamp_seconds")
+                .is_none()
+        );
+    }
+    assert_eq!(exporter.metric("iperf3_exporter_stored_results"), 0.0);
+    // One that nobody waited for is told to the next who asks, once.
+    close(&fake);
+    let reply = exporter.scrape(path, "1.2");
+    // The last result, which is the failure before.
+    assert_eq!(reply.reason(), Some("unreachable"), "{}", reply.body);
+    assert_eq!(runs(&fake), 3);
+    open(&fake);
+    wait_for("it to end", || {
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}") == 3.0
+    });
+    fs::remove_file(fake.dir().join("fail")).unwrap();
+    assert_eq!(exporter.get(path).reason(), Some("unreachable"));
+    assert_eq!(runs(&fake), 3);
+    let reply = exporter.get(path);
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    assert_eq!(runs(&fake), 4);
+}
+
+#[test]
+fn the_exporters_end_ends_tests_that_nobody_waits_for() {
+    let fake = gated();
+    let mut exporter = Exporter::start(&[fake.flag()]);
+    let path = "/probe?target=127.0.0.1&period=10m&max_age=1h";
+    assert_eq!(exporter.scrape(path, "5").code, 503);
+    wait_for("the test to run", || runs(&fake) == 1);
+    let [(child, _)] = children(exporter.pid())[..] else {
+        panic!("not one child")
+    };
+    exporter.signal("TERM");
+    assert_eq!(exporter.wait().code(), Some(0));
+    assert!(!crate::harness::is_alive(child), "iperf3 is left behind");
+}
+
+#[test]
+fn two_prometheus_servers_cost_one_real_test() {
+    let server = Server::start();
+    let exporter = Exporter::start::<&str>(&[]);
+    let path = format!(
+        "/probe?target={}&period=2s&bitrate=1M&max_age=1m",
+        server.target()
+    );
+    let port = exporter.port();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let path = path.clone();
+            thread::spawn(move || {
+                let headers = [("X-Prometheus-Scrape-Timeout-Seconds", "30")];
+                crate::harness::request(port, "GET", &path, &headers)
+            })
+        })
+        .collect();
+    let replies: Vec<Reply> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    let bytes = |reply: &Reply| reply.family("iperf3_received_bytes").unwrap();
+    assert!(bytes(&replies[0]) > 0.0);
+    assert_eq!(bytes(&replies[0]), bytes(&replies[1]));
+    let sent = exporter.metric("iperf3_exporter_test_bytes_total{direction=\"upload\"}");
+    assert_eq!(sent, replies[0].family("iperf3_sent_bytes").unwrap());
+}
