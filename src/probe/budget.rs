@@ -1,0 +1,207 @@
+//! The day's budget of bytes, for metered links: what the tests of a UTC day cost, and which test may still run.
+//!
+//! In memory only: a restart forgets what was spent. Must not know flags or metrics.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::params::{Mode, Params};
+use super::values;
+use crate::iperf3::Cost;
+use crate::sync;
+
+/// What iperf3 sends by UDP when no bitrate is given, in bits a second (`UDP_RATE` in iperf.h).
+const UDP_DEFAULT_BITS_PER_SECOND: f64 = 1_048_576.0;
+/// Seconds of a day.
+const DAY_SECONDS: u64 = 86_400;
+
+/// The budget of an exporter.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Most payload bytes of a day, both ways together.
+    limit: Option<u64>,
+    spent: Mutex<Spent>,
+}
+
+/// What one day's tests cost.
+#[derive(Debug, Default)]
+struct Spent {
+    /// Counted from 1970-01-01.
+    day: u64,
+    bytes: f64,
+}
+
+impl Budget {
+    /// Nothing spent yet. Without a limit it only counts.
+    pub(crate) fn new(limit: Option<u64>) -> Self {
+        Self {
+            limit,
+            spent: Mutex::default(),
+        }
+    }
+
+    /// Most bytes of a day.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// Bytes spent on the day of `now`.
+    pub(crate) fn today(&self, now: SystemTime) -> f64 {
+        let mut spent = sync::lock(&self.spent);
+        spent.turn_to(now);
+        spent.bytes
+    }
+
+    /// Counts what a run cost.
+    pub(crate) fn spend(&self, cost: Cost, now: SystemTime) {
+        let mut spent = sync::lock(&self.spent);
+        spent.turn_to(now);
+        spent.bytes += cost.upload + cost.download;
+    }
+
+    /// Whether a test may run.
+    ///
+    /// # Errors
+    /// Why it may not, as a line.
+    pub(crate) fn check(
+        &self,
+        params: &Params,
+        seconds: Duration,
+        now: SystemTime,
+    ) -> Result<(), String> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        let spent = self.today(now);
+        let left = limit as f64 - spent;
+        if left <= 0.0 {
+            return Err(format!(
+                "the day's budget is spent: {spent:.0} of {limit} bytes, the next day begins at 00:00 UTC"
+            ));
+        }
+        match size(params, seconds) {
+            Some(size) if size > left => Err(format!(
+                "the test would take {size:.0} bytes, and {left:.0} of the day's {limit} are left"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Spent {
+    /// Begins anew on another day. A clock that was set back begins anew as well: without one that can be relied on,
+    /// a router that booted in the wrong year would refuse until that year.
+    fn turn_to(&mut self, now: SystemTime) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let day = since.unwrap_or_default().as_secs() / DAY_SECONDS;
+        if day != self.day {
+            *self = Self { day, bytes: 0.0 };
+        }
+    }
+}
+
+/// Payload bytes of a test, both ways together, where what was asked for tells.
+fn size(params: &Params, seconds: Duration) -> Option<f64> {
+    let ways = if params.mode == Mode::Bidirectional {
+        2.0
+    } else {
+        1.0
+    };
+    let rate = match params.bitrate.as_deref() {
+        Some(bitrate) => values::bits_per_second(bitrate)?,
+        None if params.udp => UDP_DEFAULT_BITS_PER_SECOND,
+        // As an unlimited one is written.
+        None => 0.0,
+    };
+    let bytes_per_second = rate / 8.0 * f64::from(params.parallel) * ways;
+    if let Some(bytes) = params.more.bytes {
+        // What is omitted comes on top: at the rate, and never more than the bytes, which iperf3 then counts anew.
+        let bytes = bytes as f64 * ways;
+        let omit_seconds = params.more.omit_seconds as f64;
+        let omitted = match rate {
+            _ if omit_seconds == 0.0 => 0.0,
+            0.0 => bytes,
+            _ => (bytes_per_second * omit_seconds).min(bytes),
+        };
+        return Some(bytes + omitted);
+    }
+    (rate > 0.0).then_some(bytes_per_second * seconds.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Budget;
+    use crate::iperf3::Cost;
+    use crate::probe::params::Params;
+    use std::time::{Duration, SystemTime};
+
+    fn check(budget: &Budget, query: &str, now: SystemTime) -> Result<(), String> {
+        let params = Params::parse(query).unwrap();
+        let seconds = Duration::from_secs(params.least_seconds(params.period_seconds));
+        budget.check(&params, seconds, now)
+    }
+
+    fn cost(upload: f64, download: f64) -> Cost {
+        Cost { upload, download }
+    }
+
+    #[test]
+    fn a_spent_budget_refuses_until_the_next_day() {
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + 43_200);
+        let budget = Budget::new(Some(1000));
+        assert_eq!(check(&budget, "target=a", noon), Ok(()));
+        budget.spend(cost(600.0, 300.0), noon);
+        assert_eq!(check(&budget, "target=a", noon), Ok(()));
+        budget.spend(cost(0.0, 200.0), noon);
+        assert_eq!(
+            check(&budget, "target=a", noon),
+            Err(
+                "the day's budget is spent: 1100 of 1000 bytes, the next day begins at 00:00 UTC"
+                    .to_owned()
+            )
+        );
+        let midnight = noon + Duration::from_secs(43_200);
+        assert!(check(&budget, "target=a", midnight - Duration::from_secs(1)).is_err());
+        assert_eq!(check(&budget, "target=a", midnight), Ok(()));
+        assert!(budget.today(midnight).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_test_of_a_known_size_has_to_fit() {
+        let now = SystemTime::now();
+        let budget = Budget::new(Some(10_000_000));
+        for (query, fits) in [
+            ("target=a&bitrate=16M&period=5s", true),
+            ("target=a&bitrate=16M&period=6s", false),
+            ("target=a&bitrate=16M&period=5s&bidirectional=1", false),
+            ("target=a&bitrate=4M&period=5s&parallel=4", true),
+            ("target=a&bitrate=4M&period=5s&parallel=5", false),
+            ("target=a&udp_mode=1&period=76s", true),
+            ("target=a&udp_mode=1&period=77s", false),
+            ("target=a&bytes=9.5M", true),
+            ("target=a&bytes=9.6M", false),
+            ("target=a&bytes=5M&bidirectional=1", false),
+            ("target=a&bytes=5M&bitrate=16M&omit=2", true),
+            // Two seconds of it are 4 MB; what is omitted is never more than the bytes.
+            ("target=a&bytes=4M&bitrate=1G&omit=2", true),
+            ("target=a&bytes=5M&bitrate=1G&omit=2", false),
+            ("target=a&bytes=4M&omit=1", true),
+            ("target=a&bytes=5M&omit=1", false),
+            ("target=a&bitrate=16M&period=4s&omit=1", true),
+            ("target=a&bitrate=16M&period=5s&omit=1", false),
+            ("target=a&bitrate=0&period=1h", true),
+            ("target=a&period=1h", true),
+        ] {
+            assert_eq!(check(&budget, query, now).is_ok(), fits, "{query}");
+        }
+    }
+
+    #[test]
+    fn without_a_limit_all_is_counted_and_nothing_refused() {
+        let now = SystemTime::now();
+        let budget = Budget::new(None);
+        budget.spend(cost(1e15, 1.0), now);
+        assert!((budget.today(now) - 1e15 - 1.0).abs() < 1e-9);
+        assert_eq!(check(&budget, "target=a", now), Ok(()));
+    }
+}
