@@ -6,6 +6,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod config;
+mod debug;
 mod door;
 pub(crate) mod gate;
 pub(crate) mod listen;

@@ -2,10 +2,11 @@
 //!
 //! Knows status codes and content types; must not know `tiny_http`, or how a value was measured.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use super::gate::visits::Visit;
-use super::pages;
+use super::{debug, pages};
 use crate::duration;
 use crate::json;
 use crate::metrics::own::{NotRun, Now};
@@ -131,7 +132,7 @@ pub(crate) fn fixed_paths() -> impl Iterator<Item = &'static str> {
 }
 
 /// Answers one request, in the time that it takes: a probe's test included.
-pub(crate) fn answer(state: &State, request: &Request<'_>) -> Reply {
+pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Reply {
     let (path, query) = split_url(request.url);
     let Some(page) = find(state, path) else {
         return Reply::line(404, "no such page, see /");
@@ -213,18 +214,22 @@ fn metrics(state: &State) -> Reply {
     let lock = state.lock.status();
     let now = Now {
         iperf3_version: state.binary.version().ok(),
+        iperf3_features: state.binary.features_listed(),
         lock_held: lock.holder.is_some(),
         lock_waiters: lock.queue.len(),
         connections: state.admission.count(),
         connections_limit: state.admission.most(),
         requests_in_work: state.work.count(),
+        bytes_today: state.budget.today(SystemTime::now()),
+        bytes_per_day: state.budget.limit(),
+        stored_results: state.results.count(),
     };
     Reply::new(200, text::CONTENT_TYPE, state.own.text(&now))
 }
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
-fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
+fn probe(state: &Arc<State>, request: &Request<'_>, query: &str) -> Reply {
     let refused = |code: u16, why: NotRun, line: String| {
         state.own.probe_refused(why);
         state.log.debug("probe refused", &[("cause", &line)]);
@@ -276,12 +281,19 @@ fn probe(state: &State, request: &Request<'_>, query: &str) -> Reply {
         number: request.visit.number,
         cancel: &request.visit.cancel,
     };
+    // A binary that is not known yet is asked now, and not under the test lock.
+    let _ = state.binary.installed();
     match crate::probe::probe(state, &params, &limits, caller) {
-        Ok(probed) => {
-            let page = probe_metrics::text(&params, &probed);
-            Reply::new(200, text::CONTENT_TYPE, page)
+        Ok(answer) => {
+            let page = probe_metrics::text(&params, &answer);
+            if params.debug {
+                Reply::new(200, TEXT, debug::text(&params, &answer, &page))
+            } else {
+                Reply::new(200, text::CONTENT_TYPE, page)
+            }
         }
         Err(GaveUp::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
+        Err(why @ (GaveUp::Running | GaveUp::Broken)) => Reply::unavailable(&why.to_string()),
         Err(why) => Reply::unavailable(&format!("no test was run: {why}")),
     }
 }

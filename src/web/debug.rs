@@ -1,0 +1,186 @@
+//! The story of one probe as text, for `debug=true`.
+//!
+//! Must not know how a value was measured. It is built from what a person may see: iperf3's command line comes with its
+//! secrets hidden.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use crate::duration;
+use crate::iperf3::Story;
+use crate::probe::params::Params;
+use crate::probe::{Answer, Attempt};
+use crate::time_text::rfc3339_millis;
+
+/// The whole story; `metrics` is what would have been the answer without `debug`.
+pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
+    let mut out = String::with_capacity(4096 + metrics.len());
+    summary(&mut out, params, answer);
+    time_line(&mut out, answer);
+    // The one whose outcome it is.
+    let mut stories = answer.probed.attempts.iter().map(|attempt| &attempt.story);
+    let last = stories.rfind(|story| story.port == answer.probed.port);
+    let part = |out: &mut String, title: &str, text: &str| {
+        let _ = writeln!(out, "\n{title}\n{}", indented(text));
+    };
+    let words = last.map_or(&[] as &[String], |story| &story.words);
+    let line = words.iter().map(|word| shell_word(word));
+    part(
+        &mut out,
+        "command line",
+        &line.collect::<Vec<_>>().join(" "),
+    );
+    part(
+        &mut out,
+        "standard error",
+        last.map_or("", |story| &story.stderr),
+    );
+    let end_part = last.and_then(|story| story.end_part.as_deref());
+    part(
+        &mut out,
+        "end of iperf3's report (kept for the request that ran the test only)",
+        end_part.unwrap_or_default(),
+    );
+    let _ = write!(out, "\nmetrics\n\n{metrics}");
+    out
+}
+
+fn summary(out: &mut String, params: &Params, answer: &Answer) {
+    let probed = &*answer.probed;
+    let outcome = match &probed.outcome {
+        Ok(_) => "success".to_owned(),
+        Err(failure) => {
+            let words = indented(&failure.words.replace('\n', " "));
+            format!("failure: {}: {}", failure.reason.label(), words.trim())
+        }
+    };
+    let shown = params.shown();
+    let shown: Vec<String> = shown
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let result = answer.freshness.map_or_else(
+        || "of a test for this request".to_owned(),
+        |fresh| {
+            format!(
+                "of a test that ended {} ago",
+                duration::format(millis(fresh.age))
+            )
+        },
+    );
+    let _ = writeln!(
+        out,
+        "target      {}\nparameters  {}\noutcome     {outcome}\nresult      {result}\nattempts    {}\n\
+         lock wait   {}\nanswered    after {}",
+        params.server(),
+        shown.join(" "),
+        probed.count,
+        duration::format(millis(probed.lock_wait)),
+        duration::format(millis(answer.duration)),
+    );
+}
+
+/// What happened when, of the attempts that are told.
+fn time_line(out: &mut String, answer: &Answer) {
+    let attempts = &answer.probed.attempts;
+    let _ = writeln!(out, "\ntime line (UTC)");
+    let mut line = |time: SystemTime, what: String| {
+        let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
+    };
+    let untold = usize::try_from(answer.probed.count)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(attempts.len());
+    for (index, Attempt { waited, story }) in attempts.iter().enumerate() {
+        let number = untold + index + 1;
+        let Story {
+            started,
+            took,
+            port,
+            ended,
+            ..
+        } = story;
+        if let Some(waited) = waited {
+            line(
+                started.checked_sub(*waited).unwrap_or(*started),
+                format!("attempt {number}: waits for the test lock"),
+            );
+            let waited = duration::format(millis(*waited));
+            let what = format!("attempt {number}: has it after {waited}, port {port}");
+            line(*started, what);
+        } else {
+            line(*started, format!("attempt {number}: port {port}"));
+        }
+        line(
+            started.checked_add(*took).unwrap_or(*started),
+            format!(
+                "attempt {number}: iperf3 {ended}, after {}",
+                duration::format(millis(*took))
+            ),
+        );
+    }
+}
+
+/// Finer than a millisecond is noise here.
+fn millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Lines set in, so that none of them can be taken for a title; what a terminal would act on, or show in another order,
+/// is shown as text.
+fn indented(text: &str) -> String {
+    if text.trim().is_empty() {
+        return "  (none)".to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.trim_end().lines() {
+        out.push_str(if out.is_empty() { "  " } else { "\n  " });
+        for c in line.chars() {
+            match c {
+                '\t' | '"' | '\'' | '\\' => out.push(c),
+                // As it is when it can be seen.
+                c => out.extend(c.escape_debug()),
+            }
+        }
+    }
+    out
+}
+
+/// A word as a shell would take it.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:%=@+,[]".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{indented, shell_word};
+
+    #[test]
+    fn words_are_such_as_a_shell_takes() {
+        for (word, shown) in [
+            ("-c", "-c"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("<hidden>", "'<hidden>'"),
+        ] {
+            assert_eq!(shell_word(word), shown);
+        }
+    }
+
+    #[test]
+    fn what_iperf3_says_is_set_in_and_harmless() {
+        assert_eq!(indented("a\n\nb\n"), "  a\n  \n  b");
+        assert_eq!(indented("\u{1b}[2J"), "  \\u{1b}[2J");
+        assert_eq!(
+            indented("a\u{202e}\u{2028}\u{85}b é \"\\"),
+            "  a\\u{202e}\\u{2028}\\u{85}b é \"\\"
+        );
+        assert_eq!(indented(" \n"), "  (none)");
+    }
+}
