@@ -13,14 +13,14 @@ use crate::pki::{FOR_CLIENTS, Pki, SERVER};
 const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
 
 /// A Prometheus on a free port of 127.0.0.1 until it is dropped.
-struct Prometheus {
+pub struct Prometheus {
     child: Child,
     port: u16,
     dir: TempDir,
 }
 
 impl Prometheus {
-    fn start(configuration: &str) -> Self {
+    pub fn start(configuration: &str) -> Self {
         // The port may be taken between its choice and its use: then it ends, and another one is tried.
         for _ in 0..20 {
             let dir = TempDir::new();
@@ -64,7 +64,7 @@ impl Prometheus {
     }
 
     /// The value and the labels of the one series that a query has; none when there is none.
-    fn query(&self, query: &str) -> Option<(f64, Value)> {
+    pub fn query(&self, query: &str) -> Option<(f64, Value)> {
         let mut encoded = String::new();
         for byte in query.bytes() {
             encoded += &format!("%{byte:02x}");
@@ -80,7 +80,7 @@ impl Prometheus {
     }
 
     /// The same, once `is_right` for the value.
-    fn until(&self, query: &str, is_right: impl Fn(f64) -> bool) -> (f64, Value) {
+    pub fn until(&self, query: &str, is_right: impl Fn(f64) -> bool) -> (f64, Value) {
         let mut last = None;
         wait_for(query, || {
             last = self.query(query);
@@ -188,7 +188,7 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
 }
 
 /// The fences of YAML in a Markdown text that have `piece`.
-fn configurations(text: &str, piece: &str) -> Vec<String> {
+pub fn configurations(text: &str, piece: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
