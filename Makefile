@@ -49,9 +49,11 @@ lint:
 	else echo "SKIPPED: the scripts were not checked: no shellcheck here"; fi
 	@sh tests/scripts/unit.sh
 
-# A test that needs one of these and does not find it fails: a run without them would read as more than it is.
+# A test that needs one of these and does not find it fails: a run without them would read as more than it is. Only
+# the second iperf3 is not to be had everywhere: the tests that want it say that they are skipped.
 tools:
-	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip openssl ss unshare
+	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip nsenter openssl setpriv ss tc unshare
+	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)

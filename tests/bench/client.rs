@@ -60,12 +60,25 @@ impl Client {
         self.receive()
     }
 
+    /// GET as Prometheus scrapes; the answer, head and all, whatever its status is.
+    pub(crate) fn scrape(&mut self, path: &str, timeout_seconds: usize) -> Result<&str, String> {
+        self.send_with(
+            path,
+            &format!("X-Prometheus-Scrape-Timeout-Seconds: {timeout_seconds}\r\n"),
+        )?;
+        self.receive_any().map(|(answer, _)| answer)
+    }
+
     /// Asks, and does not wait for the answer.
     pub(crate) fn send(&mut self, path: &str) -> Result<(), String> {
+        self.send_with(path, "")
+    }
+
+    fn send_with(&mut self, path: &str, header_lines: &str) -> Result<(), String> {
         self.request.clear();
         let _ = write!(
             self.request,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\n{header_lines}\r\n"
         );
         let sent = match &mut self.wire {
             Wire::Plain(stream) => stream.write_all(&self.request),
@@ -76,14 +89,20 @@ impl Client {
 
     /// Waits for the answer to what was sent.
     pub(crate) fn receive(&mut self) -> Result<&str, String> {
-        let body = self
-            .read_answer()
-            .map_err(|error| format!("no answer: {error}"))?;
-        let answer = std::str::from_utf8(&self.answer).map_err(|error| error.to_string())?;
+        let (answer, body) = self.receive_any()?;
         if !answer.starts_with("HTTP/1.1 200 ") {
             return Err(format!("no 200 but\n{answer}"));
         }
         Ok(answer.get(body..).unwrap_or_default())
+    }
+
+    /// An answer of any status, and where its body begins.
+    fn receive_any(&mut self) -> Result<(&str, usize), String> {
+        let body = self
+            .read_answer()
+            .map_err(|error| format!("no answer: {error}"))?;
+        let answer = std::str::from_utf8(&self.answer).map_err(|error| error.to_string())?;
+        Ok((answer, body))
     }
 
     /// Reads one answer; where its body begins.

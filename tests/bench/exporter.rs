@@ -176,6 +176,20 @@ impl Exporter {
         }
     }
 
+    /// Starts a prepared command whose socket on `port` is there already, and waits until it answers.
+    pub(crate) fn start_command(mut command: Command, port: u16) -> Result<Self, String> {
+        let child = command
+            .spawn()
+            .map_err(|error| format!("cannot start an exporter: {error}"))?;
+        let exporter = Self {
+            child,
+            port,
+            tls: None,
+        };
+        exporter.client()?.get("/health")?;
+        Ok(exporter)
+    }
+
     pub(crate) fn client(&self) -> Result<Client, String> {
         Client::connect(self.port, self.tls.as_ref())
     }
@@ -255,6 +269,9 @@ pub(crate) struct Iperf3Server {
 }
 
 impl Iperf3Server {
+    /// Where one listens that is told nothing else.
+    pub(crate) const USUAL_PORT: u16 = 5201;
+
     pub(crate) fn start() -> Result<Self, String> {
         /// A port may be taken between its choice and its use.
         const ATTEMPTS: u32 = 10;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::exporter::TempDir;
 use crate::table::Row;
 use crate::tls::Tls;
-use crate::{gate, probes, service};
+use crate::{fleet, gate, probes, service};
 
 /// How often each thing is done.
 pub(crate) struct Counts {
@@ -18,35 +18,38 @@ pub(crate) struct Counts {
     pub(crate) cpu_probes: u32,
     pub(crate) short_tests: u32,
     pub(crate) rate_pairs: u32,
-    pub(crate) rate_seconds: u32,
+    pub(crate) cpu_test_seconds: u32,
     pub(crate) load_runs: u32,
     pub(crate) load_time: Duration,
     pub(crate) starts: u32,
     pub(crate) handshakes: u32,
+    pub(crate) fleet_rounds: u32,
 }
 
 pub(crate) const FULL: Counts = Counts {
     stub_probes: 300,
     cpu_probes: 2000,
     short_tests: 20,
-    rate_pairs: 12,
-    rate_seconds: 1,
+    rate_pairs: 300,
+    cpu_test_seconds: 20,
     load_runs: 5,
     load_time: Duration::from_secs(2),
     starts: 20,
     handshakes: 500,
+    fleet_rounds: 3,
 };
 
 pub(crate) const QUICK: Counts = Counts {
     stub_probes: 100,
     cpu_probes: 500,
     short_tests: 3,
-    rate_pairs: 4,
-    rate_seconds: 1,
+    rate_pairs: 50,
+    cpu_test_seconds: 10,
     load_runs: 3,
     load_time: Duration::from_millis(500),
     starts: 10,
     handshakes: 100,
+    fleet_rounds: 1,
 };
 
 /// What the probes of a figure are made with.
@@ -84,6 +87,7 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ),
     ("size", service::size),
     ("iperf3's rate", probes::rate),
+    ("fleets", fleet::share),
 ];
 
 /// Does two things in turns; the one that is first changes each time.

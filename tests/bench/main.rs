@@ -1,12 +1,13 @@
 //! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
 //!
-//! Measures the real binary from outside, over loopback only, in about three minutes; `BENCH_ARGS=--quick` takes
-//! a minute, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
+//! Measures the real binary from outside, over loopback only, in about six minutes; `BENCH_ARGS=--quick` takes
+//! two, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
 //! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
 //! or answers wrongly, never because of a number.
 //!
 //! - `figures`: the list of figures, and how two things are compared.
 //! - `probes`, `service`, `gate`: how each figure is measured, with the Go exporter's and the aim.
+//! - `fleet`: many exporters at one server, in network namespaces (`namespace`, which is the tests').
 //! - `exporter`: the programs that are measured, `/proc`.
 //! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests, and bare servers beside which the
 //!   exporter's figures stand; certificates.
@@ -29,8 +30,12 @@ mod client;
 mod elf;
 mod exporter;
 mod figures;
+mod fleet;
 mod gate;
 mod load;
+#[path = "../it/namespace.rs"]
+#[expect(dead_code, reason = "the tests make routers, too")]
+mod namespace;
 mod probes;
 mod service;
 mod table;

@@ -63,11 +63,18 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// `script` is POSIX shell; `iperf3 --version` is answered before it. Its own folder is `$DIR`.
+    /// `script` is POSIX shell; `iperf3 --version` and `--help` are answered before it, the latter with nothing. Its own
+    /// folder is `$DIR`.
     pub fn new(script: &str) -> Self {
+        Self::with_help(script, ":")
+    }
+
+    /// With shell code that answers `--help`.
+    pub fn with_help(script: &str, help: &str) -> Self {
         let dir = TempDir::new();
         let text = format!(
-            "#!/bin/sh\nDIR='{}'\nif [ \"$1\" = --version ]; then echo 'iperf 3.99 (fake)'; exit 0; fi\n{script}\n",
+            "#!/bin/sh\nDIR='{}'\nif [ \"$1\" = --version ]; then echo 'iperf 3.99 (fake)'; exit 0; fi\n\
+             if [ \"$1\" = --help ]; then {help}; exit 0; fi\n{script}\n",
             dir.path().display()
         );
         // Written under another name first: a script that is still open for writing cannot be executed.
@@ -114,8 +121,13 @@ impl Exporter {
 
     /// Starts a prepared command that logs as logfmt and listens on exactly one address.
     pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self::spawn_as_it_is(command)
+    }
+
+    /// The same with the standard input that the command has.
+    pub fn spawn_as_it_is(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

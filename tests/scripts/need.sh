@@ -87,10 +87,12 @@ package_of() {
         dnf:shellcheck | zypper:shellcheck) echo ShellCheck ;;
         *:systemd-analyze | *:systemd-socket-activate) echo systemd ;;
         dnf:ss | dnf:ip) echo iproute ;;
+        dnf:tc) echo iproute-tc ;;
         opkg:ip) echo ip-full ;;
+        opkg:tc) echo tc-full ;;
         opkg:ss) echo ss ;;
-        *:ss | *:ip) echo iproute2 ;;
-        *:unshare) echo util-linux ;;
+        *:ss | *:ip | *:tc) echo iproute2 ;;
+        *:unshare | *:nsenter | *:setpriv) echo util-linux ;;
         *) echo "$1" ;;
     esac
 }
