@@ -4,8 +4,7 @@
 //! The router drops datagrams of the test only. It spares the last ones: no receiver misses a datagram before it has
 //! seen a later one, so iperf3 cannot know of those.
 
-use std::path::Path as FilePath;
-use std::thread;
+use std::path::{Path as FilePath, PathBuf};
 
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
@@ -53,21 +52,10 @@ fn lost_datagrams_are_those_that_the_path_dropped_between_newer_ones() {
 }
 
 /// All losses at the same time, each on a path of its own.
-fn check<P: AsRef<FilePath>>(test: &str, client: Option<P>, server: Option<P>) {
-    let (Some(client), Some(server)) = (client, server) else {
-        return;
-    };
-    if !path::can_be_made(test) {
-        return;
+fn check(test: &str, client: Option<PathBuf>, server: Option<PathBuf>) {
+    if let Some(found) = path::side_by_side(test, client, server, LOSSES_PERCENT, lane) {
+        harness::say(&format!("{test}: lost {found}"));
     }
-    let (client, server) = (client.as_ref(), server.as_ref());
-    let found: Vec<String> = thread::scope(|scope| {
-        let lanes = LOSSES_PERCENT.map(|loss| scope.spawn(move || lane(loss, client, server)));
-        lanes
-            .map(|lane| lane.join().expect("its own words are above"))
-            .to_vec()
-    });
-    harness::say(&format!("{test}: lost {}", found.join("; ")));
 }
 
 /// One path, in each mode; what was lost.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
+use std::thread;
 
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::{self, Namespace, Server, connect};
@@ -223,6 +224,27 @@ impl Path {
     fn router(&self, line: &str) -> String {
         self.router.run(line).unwrap()
     }
+}
+
+/// Runs `lane` with each of `values` at the same time, and gives back what it says; none, with a line that says so, when
+/// there is no such iperf3 or no path can be made.
+pub fn side_by_side<const N: usize>(
+    test: &str,
+    client: Option<PathBuf>,
+    server: Option<PathBuf>,
+    values: [u32; N],
+    lane: fn(u32, &FilePath, &FilePath) -> String,
+) -> Option<String> {
+    let (client, server) = (client?, server?);
+    if !can_be_made(test) {
+        return None;
+    }
+    let (client, server) = (client.as_path(), server.as_path());
+    let said = thread::scope(|scope| {
+        let lanes = values.map(|value| scope.spawn(move || lane(value, client, server)));
+        lanes.map(|lane| lane.join().expect("its own words are above"))
+    });
+    Some(said.join("; "))
 }
 
 /// The real exporter in a namespace, reached from out here.
