@@ -162,8 +162,10 @@ impl Results {
 
     /// The last result of `test`, however old, a failure too: for who cannot wait for the next one.
     pub(super) fn last(&self, test: &Params) -> Option<Kept> {
-        let inner = sync::lock(&self.inner);
-        let entry = inner.get(test)?;
+        let mut inner = sync::lock(&self.inner);
+        let entry = inner.get_mut(test)?;
+        // Told with this.
+        entry.is_untold = false;
         entry.failure.as_ref().or(entry.success.as_ref()).cloned()
     }
 
