@@ -6,12 +6,9 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use super::params::{Mode, Params};
-use super::values;
 use crate::iperf3::Cost;
 use crate::sync;
 
-/// What iperf3 sends by UDP when no bitrate is given, in bits a second (`UDP_RATE` in iperf.h).
-const UDP_DEFAULT_BITS_PER_SECOND: f64 = 1_048_576.0;
 /// Seconds of a day.
 const DAY_SECONDS: u64 = 86_400;
 
@@ -107,25 +104,19 @@ fn size(params: &Params, seconds: Duration) -> Option<f64> {
     } else {
         1.0
     };
-    let rate = match params.bitrate.as_deref() {
-        Some(bitrate) => values::bits_per_second(bitrate)?,
-        None if params.udp => UDP_DEFAULT_BITS_PER_SECOND,
-        // As an unlimited one is written.
-        None => 0.0,
+    let streams = f64::from(params.parallel) * ways;
+    let bytes_per_second = params.bits_per_second().map(|bits| bits / 8.0 * streams);
+    let Some(bytes) = params.more.bytes else {
+        return bytes_per_second.map(|rate| rate * seconds.as_secs_f64());
     };
-    let bytes_per_second = rate / 8.0 * f64::from(params.parallel) * ways;
-    if let Some(bytes) = params.more.bytes {
-        // What is omitted comes on top: at the rate, and never more than the bytes, which iperf3 then counts anew.
-        let bytes = bytes as f64 * ways;
-        let omit_seconds = params.more.omit_seconds as f64;
-        let omitted = match rate {
-            _ if omit_seconds == 0.0 => 0.0,
-            0.0 => bytes,
-            _ => (bytes_per_second * omit_seconds).min(bytes),
-        };
-        return Some(bytes + omitted);
-    }
-    (rate > 0.0).then_some(bytes_per_second * seconds.as_secs_f64())
+    // What is omitted comes on top: at the rate, and never more than the bytes, which iperf3 then counts anew.
+    let bytes = bytes as f64 * ways;
+    let omitted = match (params.more.omit_seconds, bytes_per_second) {
+        (0, _) => 0.0,
+        (_, None) => bytes,
+        (seconds, Some(rate)) => (rate * seconds as f64).min(bytes),
+    };
+    Some(bytes + omitted)
 }
 
 #[cfg(test)]

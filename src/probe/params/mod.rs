@@ -192,15 +192,20 @@ impl Params {
         let Some(bytes) = self.more.bytes else {
             return Some(omit + period_seconds);
         };
+        let rate = self.bits_per_second()? * f64::from(self.parallel);
+        let whole = Duration::try_from_secs_f64(bytes as f64 * 8.0 / rate).ok()?;
+        Some(omit + whole.as_secs() + 1)
+    }
+
+    /// What each stream sends; `None` when nothing limits it.
+    pub(crate) fn bits_per_second(&self) -> Option<f64> {
         let rate = match &self.bitrate {
             Some(bitrate) => values::bits_per_second(bitrate)?,
             None if self.udp => UDP_BITS_PER_SECOND,
             None => return None,
         };
-        let seconds = bytes as f64 * 8.0 / (rate * f64::from(self.parallel));
-        // Not so with an unlimited rate, which is written as 0.
-        let whole = Duration::try_from_secs_f64(seconds).ok()?;
-        Some(omit + whole.as_secs() + 1)
+        // An unlimited one is written as 0.
+        (rate > 0.0).then_some(rate)
     }
 
     /// The least that such a test takes: with less time left it need not be started.
