@@ -93,7 +93,7 @@ impl UdpCounts {
                     && received_packets.is_some_and(|received| *count <= received)
             }),
             // No datagram can be later than the test is long: receivers up to 3.8 take the difference of the two
-            // hosts\' clocks for the first delay.
+            // hosts' clocks for the first delay.
             jitter_ms: self
                 .reported_jitter_ms
                 .filter(|_| !is_blind)
