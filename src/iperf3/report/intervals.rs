@@ -61,6 +61,47 @@ impl Rates {
     }
 }
 
+/// Most intervals of a direction that are kept for people to look at: more than a plot has room for.
+pub(crate) const MOST_KEPT: usize = 300;
+
+/// How fast a direction was for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Interval {
+    /// When it began, in seconds of the test by iperf3's clock.
+    pub(crate) start_seconds: f64,
+    /// When it ended.
+    pub(crate) end_seconds: f64,
+    /// Bytes a second, of all streams together.
+    pub(crate) bytes_per_second: f64,
+}
+
+impl Interval {
+    /// This one and the one behind it as one: what both carried, over the time of both. An interval without a rate
+    /// that lay between them is left out of both.
+    fn and(self, next: Self) -> Self {
+        let seconds = |one: &Self| one.end_seconds - one.start_seconds;
+        let carried = |one: &Self| one.bytes_per_second * seconds(one);
+        Self {
+            start_seconds: self.start_seconds,
+            end_seconds: next.end_seconds,
+            bytes_per_second: (carried(&self) + carried(&next)) / (seconds(&self) + seconds(&next)),
+        }
+    }
+}
+
+/// At most [`MOST_KEPT`] intervals: of a longer test neighbours become one, until they are few enough.
+fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
+    while intervals.len() > MOST_KEPT {
+        let pairs = intervals.chunks(2).filter_map(|pair| match pair {
+            [one, next] => Some(one.and(*next)),
+            [one] => Some(*one),
+            _ => None,
+        });
+        intervals = pairs.collect();
+    }
+    intervals
+}
+
 /// The intervals of a document, finished or not.
 pub(super) struct Intervals<'a> {
     list: Vec<&'a Value>,
@@ -106,8 +147,15 @@ impl<'a> Intervals<'a> {
         sum.and_then(possible::count)
     }
 
-    /// How fast one way was, interval by interval; none when no interval counts.
-    pub(super) fn rates(&self, way: Way) -> Option<Rates> {
+    /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
+    pub(super) fn seen(&self, way: Way) -> (Option<Rates>, Vec<Interval>) {
+        let intervals = self.rates(way);
+        let rates = intervals.iter().map(|interval| interval.bytes_per_second);
+        (Rates::of(rates.collect()), merged(intervals))
+    }
+
+    /// How fast one way was, interval by interval; empty when no interval counts.
+    fn rates(&self, way: Way) -> Vec<Interval> {
         let last = self.list.len().saturating_sub(1);
         let shortest = self.asked_seconds * COMPLETE_PART;
         let rates = self
@@ -118,12 +166,17 @@ impl<'a> Intervals<'a> {
                 // Timers that are late make the interval behind a short one; only the last can be cut off.
                 let shortest = if index == last { shortest } else { 0.0 };
                 let mut streams = self.streams(interval, way).peekable();
-                streams.peek()?;
-                streams
+                let first = *streams.peek()?;
+                let bytes_per_second = streams
                     .map(|stream| rate(stream, shortest))
-                    .sum::<Option<f64>>()
+                    .sum::<Option<f64>>()?;
+                Some(Interval {
+                    start_seconds: number(first, "start")?,
+                    end_seconds: number(first, "end")?,
+                    bytes_per_second,
+                })
             });
-        Rates::of(rates.collect())
+        rates.collect()
     }
 
     /// The streams of one way in each interval that was not omitted, an interval a list.
@@ -161,7 +214,7 @@ fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Intervals, Rates};
+    use super::{Interval, Intervals, MOST_KEPT, Rates, merged};
     use crate::iperf3::report::Way;
     use crate::probe::params::Mode;
 
@@ -201,9 +254,34 @@ mod tests {
             None => serde_json::json!({}),
         };
         let root = serde_json::json!({ "start": { "test_start": test }, "intervals": streams });
-        let rates = Intervals::of(&root, Mode::Upload).rates(Way::Up);
-        assert_eq!(Intervals::of(&root, Mode::Upload).rates(Way::Down), None);
-        rates
+        let intervals = Intervals::of(&root, Mode::Upload);
+        assert_eq!(intervals.rates(Way::Down), Vec::new());
+        intervals.seen(Way::Up).0
+    }
+
+    #[test]
+    fn neighbours_become_one_until_a_plot_has_room_and_carry_what_they_carried() {
+        let second = |at: u32| Interval {
+            start_seconds: f64::from(at),
+            end_seconds: f64::from(at + 1),
+            bytes_per_second: f64::from(at),
+        };
+        let few: Vec<_> = (0..300).map(second).collect();
+        assert_eq!(merged(few.clone()), few);
+        let many = merged((0..86_400).map(second).collect());
+        assert!(many.len() <= MOST_KEPT, "{}", many.len());
+        assert!(many.len() > MOST_KEPT / 2, "{}", many.len());
+        let carried = |one: &Interval| one.bytes_per_second * (one.end_seconds - one.start_seconds);
+        let sum: f64 = many.iter().map(carried).sum();
+        assert!(
+            (sum - f64::from(86_400 * 43_199_u32 + 43_200)).abs() < 1.0,
+            "{sum}"
+        );
+        let mut ends: Vec<f64> = many.iter().map(|one| one.end_seconds).collect();
+        let starts: Vec<f64> = many.iter().map(|one| one.start_seconds).collect();
+        ends.insert(0, 0.0);
+        assert_eq!(ends.pop(), Some(86_400.0));
+        assert_eq!(ends, starts);
     }
 
     #[test]

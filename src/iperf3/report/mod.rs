@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use self::facts::{Congestion, Facts};
-use self::intervals::{Intervals, Rates};
+use self::intervals::{Interval, Intervals, Rates};
 use self::json::{at, items};
 use self::tcp::Tcp;
 use self::udp::Udp;
@@ -56,6 +56,8 @@ pub(crate) struct Direction {
     pub(crate) streams: f64,
     /// How fast it was, interval by interval, as this end counted: what it handed to the system, or what arrived.
     pub(crate) rates: Option<Rates>,
+    /// The same in the order of time, for people to look at; of a long test neighbours are one.
+    pub(crate) intervals: Vec<Interval>,
     /// TCP only.
     pub(crate) congestion: Congestion,
 }

@@ -96,6 +96,7 @@ impl<'a> Test<'a> {
         possible::judge(way, &mut sent, &mut received, |sent| {
             (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
         });
+        let (rates, intervals) = self.intervals.seen(way);
         let is_tcp = !is_sctp(self.root);
         Some(Direction {
             sent,
@@ -105,7 +106,8 @@ impl<'a> Test<'a> {
             tcp: (is_tcp && way == Way::Up)
                 .then(|| Tcp::of_upload(&senders, &self.intervals, self.seconds_omitted() > 0.0)),
             streams: streams.len() as f64,
-            rates: self.intervals.rates(way),
+            rates,
+            intervals,
             congestion: Congestion::of(self.root, self.mode, way),
         })
     }
@@ -137,19 +139,17 @@ impl<'a> Test<'a> {
         });
         let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
             streams.iter().partition(|stream| saw_nothing(stream));
+        let reported = |key| match sum {
+            Some(sum) => number(sum, key),
+            None => total(&streams, key),
+        };
         let counts = UdpCounts {
             datagram_bytes: self.block_bytes(),
             sent_bytes: sent.bytes,
             received_bytes: received.bytes,
-            reported_packets: match sum {
-                Some(sum) => number(sum, "packets"),
-                None => total(&streams, "packets"),
-            },
+            reported_packets: reported("packets"),
             highest_number: received_sum.and_then(|sum| number(sum, "packets")),
-            reported_lost: match sum {
-                Some(sum) => number(sum, "lost_packets"),
-                None => total(&streams, "lost_packets"),
-            },
+            reported_lost: reported("lost_packets"),
             reported_jitter_ms: match sum.filter(|_| blind.is_empty()) {
                 Some(sum) => number(sum, "jitter_ms"),
                 None => mean_jitter_ms(&seeing),
@@ -168,6 +168,7 @@ impl<'a> Test<'a> {
             omits_from_upload: way == Way::Up && self.seconds_omitted() > 0.0,
             is_upload: way == Way::Up,
         };
+        let (rates, intervals) = self.intervals.seen(way);
         Some(Direction {
             sent,
             received,
@@ -175,7 +176,8 @@ impl<'a> Test<'a> {
             udp: Some(counts.judge()),
             tcp: None,
             streams: streams.len() as f64,
-            rates: self.intervals.rates(way),
+            rates,
+            intervals,
             congestion: Congestion::default(),
         })
     }
