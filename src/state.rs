@@ -12,12 +12,15 @@ use crate::log::Log;
 use crate::metrics::own::Own;
 use crate::probe::allow::Rule;
 use crate::probe::budget::Budget;
+use crate::probe::by_hand;
 use crate::probe::lock::{Cancel, TestLock};
+use crate::probe::records::Records;
 use crate::probe::results::Results;
 use crate::web::auth::Auth;
 use crate::web::config::live::Live;
 use crate::web::gate::admission::Admission;
 use crate::web::gate::visits::Visits;
+use crate::web::key::Key;
 use crate::web::work::{self, Work};
 
 /// What every request may use.
@@ -35,12 +38,18 @@ pub(crate) struct State {
     pub(crate) budget: Budget,
     /// The results that are kept.
     pub(crate) results: Results,
+    /// The probes in progress, and the last ones.
+    pub(crate) records: Arc<Records>,
+    /// How many of them a person started from the page.
+    pub(crate) by_hand: Arc<Work>,
     /// The exporter's own counts.
     pub(crate) own: Own,
     /// The web configuration.
     pub(crate) front: Live,
     /// The verdicts about credentials.
     pub(crate) auth: Auth,
+    /// What only the own pages know.
+    pub(crate) key: Key,
     /// The requests in work.
     pub(crate) work: Arc<Work>,
     /// Those of them that are probes.
@@ -79,7 +88,10 @@ impl State {
             credentials: config.credentials,
             budget: Budget::new(config.max_bytes_per_day),
             results: Results::default(),
+            records: Arc::default(),
+            by_hand: Arc::new(Work::new(by_hand::MOST)),
             own: Own::new(),
+            key: Key::new(),
             work: Arc::new(Work::new(work::LIMIT)),
             admission: Arc::new(admission),
             visits: Arc::default(),
@@ -103,10 +115,12 @@ impl State {
     pub(crate) fn shut_down(&self, until: Instant) {
         self.shutdown.set();
         self.visits.cancel_all();
+        self.records.stop_all();
         self.look_again();
         self.auth.end();
         self.admission.wait_for_no_request(until);
         self.results.wait_for_no_flight(until);
+        by_hand::wait_for_none(self, until);
         self.binary.wait_for_nobody_asking(until);
     }
 }

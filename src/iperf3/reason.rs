@@ -128,6 +128,12 @@ impl Reason {
             .find_map(|(reason, label, _)| (*reason == self).then_some(*label))
             .unwrap_or("other")
     }
+
+    /// What an operator does about it.
+    pub(crate) fn advice(self) -> &'static str {
+        let own = Self::ALL.iter().find(|(reason, _, _)| *reason == self);
+        own.map_or("", |(_, _, advice)| advice)
+    }
 }
 
 /// Pieces of lower-case messages and what they mean; the first match counts, so what is more special stands first.

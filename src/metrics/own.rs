@@ -238,6 +238,12 @@ impl NotRun {
         (Self::BadRequest, "bad_request"),
         (Self::NotAllowed, "not_allowed"),
     ];
+
+    /// Its outcome label.
+    pub(crate) fn label(self) -> &'static str {
+        let own = Self::ALL.iter().find(|(known, _)| *known == self);
+        own.map_or("", |(_, label)| label)
+    }
 }
 
 /// Every outcome label, in the order in which they are written.
@@ -386,12 +392,7 @@ impl Own {
 
     /// A probe that was not run.
     pub(crate) fn probe_refused(&self, why: NotRun) {
-        let label = NotRun::ALL
-            .iter()
-            .find_map(|(known, label)| (*known == why).then_some(*label));
-        if let Some(label) = label {
-            sync::lock(&self.counts).outcome(label);
-        }
+        sync::lock(&self.counts).outcome(why.label());
     }
 
     /// An answered request of a known path.

@@ -10,6 +10,7 @@ use super::deadline::Limits;
 use super::jitter::Pauses;
 use super::lock::{Cancel, GaveUp, Held, Patience, Turn};
 use super::params::Params;
+use super::records::{Open, Stage};
 use super::{Attempt, Probed};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Order, Outcome, Run};
@@ -40,6 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) number: u64,
     /// Set when nobody wants it any more.
     pub(super) cancel: &'a Cancel,
+    /// Where it is told what becomes of it.
+    pub(super) open: &'a Open,
 }
 
 /// Why a test was not run, and how long it had waited for the lock.
@@ -89,7 +92,9 @@ pub(super) fn run(state: &State, wanted: &Wanted<'_>) -> Result<Probed, NotRun> 
             ],
         );
         test.last_failure = Some(failure);
-        sleep(pause, wanted.cancel);
+        let until = Instant::now() + pause;
+        wanted.open.is(Stage::Pausing { until }, test.count);
+        sleep(until, wanted.cancel);
     }
 }
 
@@ -192,7 +197,9 @@ impl<'a> Course<'a> {
                 },
             ),
         };
-        let held = state.lock.acquire(turn, params.server(), patience, cancel);
+        self.wanted.open.is(Stage::Queued, self.count);
+        let (probe, name) = (self.wanted.open.number, params.server());
+        let held = state.lock.acquire(turn, probe, name, patience, cancel);
         let waited = match &held {
             Ok(held) => held.waited,
             // A wait that was given up is told from the request on, which is what its limit counts from.
@@ -220,6 +227,11 @@ impl<'a> Course<'a> {
         } = *self.wanted;
         let run = match self.over_budget(state) {
             None => {
+                let running = Stage::Running {
+                    port: self.port,
+                    length: self.length(),
+                };
+                self.wanted.open.is(running, self.count);
                 let order = Order {
                     params,
                     port: self.port,
@@ -335,8 +347,7 @@ fn is_reset(failure: &Failure) -> bool {
 }
 
 /// Sleeps, as long as somebody waits.
-fn sleep(pause: Duration, cancel: &Cancel) {
-    let until = Instant::now() + pause;
+fn sleep(until: Instant, cancel: &Cancel) {
     while !cancel.is_set() {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

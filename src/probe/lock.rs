@@ -51,7 +51,9 @@ impl fmt::Display for GaveUp {
         f.write_str(match self {
             Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
             Self::NoTimeLeft => "what remains of the scrape timeout cannot hold the test any more",
-            Self::Cancelled => "the client has gone, or the exporter ends",
+            Self::Cancelled => {
+                "the client has gone, the test was stopped by hand, or the exporter ends"
+            }
             Self::Running => {
                 "a test is running or waits for its turn, a later scrape has its result"
             }
@@ -83,6 +85,8 @@ pub(crate) struct Patience {
 /// Who holds the lock, or waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    /// The number of the probe.
+    pub(crate) probe: u64,
     /// Who it is.
     pub(crate) name: String,
     /// Since when, for arithmetic.
@@ -163,6 +167,7 @@ impl TestLock {
     pub(crate) fn acquire(
         &self,
         turn: Turn,
+        probe: u64,
         name: String,
         patience: Patience,
         cancel: &Cancel,
@@ -183,6 +188,7 @@ impl TestLock {
             number,
             ticket,
             place: Place {
+                probe,
                 name,
                 since,
                 since_clock: SystemTime::now(),
@@ -279,7 +285,13 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire(Turn::Of(0), "first".into(), patient(), &Cancel::default())
+            .acquire(
+                Turn::Of(0),
+                0,
+                "first".into(),
+                patient(),
+                &Cancel::default(),
+            )
             .unwrap();
         let waiters: Vec<_> = (0..50_u64)
             .map(|number| {
@@ -288,6 +300,7 @@ mod tests {
                     let _held = own_lock
                         .acquire(
                             Turn::Of(number),
+                            0,
                             number.to_string(),
                             patient(),
                             &Cancel::default(),
@@ -319,7 +332,13 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+            .acquire(
+                Turn::Of(0),
+                0,
+                "holder".into(),
+                patient(),
+                &Cancel::default(),
+            )
             .unwrap();
         let waiters: Vec<_> = [3, 1, 4, 2]
             .into_iter()
@@ -329,7 +348,7 @@ mod tests {
                 let thread = thread::spawn(move || {
                     let name = ticket.to_string();
                     let _held = own_lock
-                        .acquire(Turn::Of(ticket), name, patient(), &Cancel::default())
+                        .acquire(Turn::Of(ticket), 0, name, patient(), &Cancel::default())
                         .unwrap();
                     order.lock().unwrap().push(ticket);
                 });
@@ -349,7 +368,13 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
-            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+            .acquire(
+                Turn::Of(0),
+                0,
+                "holder".into(),
+                patient(),
+                &Cancel::default(),
+            )
             .unwrap();
         let turns = [
             Turn::Of(1),
@@ -366,7 +391,7 @@ mod tests {
                 let thread = thread::spawn(move || {
                     let name = index.to_string();
                     let _held = own_lock
-                        .acquire(turn, name, patient(), &Cancel::default())
+                        .acquire(turn, 0, name, patient(), &Cancel::default())
                         .unwrap();
                     order.lock().unwrap().push(index);
                 });
@@ -388,18 +413,30 @@ mod tests {
             let lock = Arc::new(TestLock::default());
             let cancel = Cancel::default();
             let held = lock
-                .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+                .acquire(
+                    Turn::Of(0),
+                    0,
+                    "holder".into(),
+                    patient(),
+                    &Cancel::default(),
+                )
                 .unwrap();
             let (own, first_cancel) = (Arc::clone(&lock), cancel.clone());
             let first = thread::spawn(move || {
-                own.acquire(Turn::Of(1), "first".into(), patient(), &first_cancel)
+                own.acquire(Turn::Of(1), 0, "first".into(), patient(), &first_cancel)
                     .map(drop)
             });
             queue_of(&lock, 1);
             let own = Arc::clone(&lock);
             let second = thread::spawn(move || {
-                own.acquire(Turn::Of(2), "second".into(), patient(), &Cancel::default())
-                    .map(drop)
+                own.acquire(
+                    Turn::Of(2),
+                    0,
+                    "second".into(),
+                    patient(),
+                    &Cancel::default(),
+                )
+                .map(drop)
             });
             queue_of(&lock, 2);
             // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
@@ -416,10 +453,16 @@ mod tests {
         let cancelled = Cancel::default();
         cancelled.set();
         let held = lock
-            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+            .acquire(
+                Turn::Of(0),
+                0,
+                "holder".into(),
+                patient(),
+                &Cancel::default(),
+            )
             .unwrap();
         let refused = |patience, cancel: &Cancel| {
-            lock.acquire(Turn::Of(1), "late".into(), patience, cancel)
+            lock.acquire(Turn::Of(1), 0, "late".into(), patience, cancel)
                 .unwrap_err()
         };
         assert_eq!(
@@ -444,7 +487,7 @@ mod tests {
             latest_start: Some(Instant::now()),
         };
         assert!(
-            lock.acquire(Turn::Of(0), "now".into(), none, &Cancel::default())
+            lock.acquire(Turn::Of(0), 0, "now".into(), none, &Cancel::default())
                 .is_ok()
         );
     }
@@ -454,19 +497,31 @@ mod tests {
         let lock = Arc::new(TestLock::default());
         let cancel = Cancel::default();
         let held = lock
-            .acquire(Turn::Of(0), "holder".into(), patient(), &Cancel::default())
+            .acquire(
+                Turn::Of(0),
+                0,
+                "holder".into(),
+                patient(),
+                &Cancel::default(),
+            )
             .unwrap();
         let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
         let first = thread::spawn(move || {
             first_lock
-                .acquire(Turn::Of(0), "first".into(), patient(), &first_cancel)
+                .acquire(Turn::Of(0), 0, "first".into(), patient(), &first_cancel)
                 .map(drop)
         });
         queue_of(&lock, 1);
         let second_lock = Arc::clone(&lock);
         let second = thread::spawn(move || {
             second_lock
-                .acquire(Turn::Of(2), "second".into(), patient(), &Cancel::default())
+                .acquire(
+                    Turn::Of(2),
+                    0,
+                    "second".into(),
+                    patient(),
+                    &Cancel::default(),
+                )
                 .map(drop)
         });
         queue_of(&lock, 2);
@@ -484,7 +539,13 @@ mod tests {
         let own = Arc::clone(&lock);
         let panicked = thread::spawn(move || {
             let _held = own
-                .acquire(Turn::Of(0), "doomed".into(), patient(), &Cancel::default())
+                .acquire(
+                    Turn::Of(0),
+                    0,
+                    "doomed".into(),
+                    patient(),
+                    &Cancel::default(),
+                )
                 .unwrap();
             panic!("on purpose");
         });
@@ -492,6 +553,7 @@ mod tests {
         assert!(
             lock.acquire(
                 Turn::Of(1),
+                0,
                 "next".into(),
                 within(Duration::ZERO),
                 &Cancel::default()
@@ -536,6 +598,7 @@ mod tests {
                         let ticket = tickets.fetch_add(1, Ordering::SeqCst);
                         match lock.acquire(
                             Turn::Of(ticket),
+                            0,
                             seed.to_string(),
                             patience,
                             &Cancel::default(),

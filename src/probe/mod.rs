@@ -12,16 +12,19 @@ use self::attempts::{NotRun, Wanted};
 use self::deadline::Limits;
 use self::lock::{Cancel, GaveUp};
 use self::params::Params;
+use self::records::Open;
 use crate::iperf3::{Outcome, Story};
 use crate::state::State;
 
 pub(crate) mod allow;
 mod attempts;
 pub(crate) mod budget;
+pub(crate) mod by_hand;
 pub(crate) mod deadline;
 mod jitter;
 pub(crate) mod lock;
 pub(crate) mod params;
+pub(crate) mod records;
 pub(crate) mod results;
 mod shared;
 pub(crate) mod target;
@@ -56,7 +59,7 @@ pub(crate) struct Attempt {
 }
 
 /// What a request is answered with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// The test.
     pub(crate) probed: Arc<Probed>,
@@ -101,6 +104,20 @@ pub(crate) fn probe(
     if let Some(max_age) = params.max_age {
         return shared::answer(state, params, limits, caller, max_age);
     }
+    let open = state.records.open(params, caller.client, None);
+    let end = run_once(state, params, limits, caller, &open);
+    open.end(end.clone());
+    end
+}
+
+/// Runs a test for one request.
+fn run_once(
+    state: &Arc<State>,
+    params: &Params,
+    limits: &Limits,
+    caller: Caller<'_>,
+    open: &Open,
+) -> Result<Answer, GaveUp> {
     let Caller {
         client, arrival, ..
     } = caller;
@@ -112,6 +129,7 @@ pub(crate) fn probe(
         arrival,
         number: caller.number,
         cancel: caller.cancel,
+        open,
     };
     match attempts::run(state, &wanted) {
         Ok(probed) => {

@@ -274,6 +274,15 @@ impl Kept {
         /// How much of iperf3's standard error is kept.
         const STDERR_LIMIT_CHARS: usize = 512;
         let mut probed = Probed::clone(&self.probed);
+        if let Ok(report) = &mut probed.outcome {
+            // For people to look at, who look at what `records` has.
+            for way in [&mut report.upload, &mut report.download]
+                .into_iter()
+                .flatten()
+            {
+                way.intervals = Vec::new();
+            }
+        }
         let last = probed.attempts.pop();
         probed.attempts.clear();
         probed.attempts.extend(last.map(|mut attempt| {
@@ -326,11 +335,13 @@ impl Flight {
 mod tests {
     use super::{Found, Kept, MOST, MOST_FLIGHTS, Results};
     use crate::iperf3::reason::Reason;
-    use crate::iperf3::report::Report;
-    use crate::iperf3::{Failure, Outcome};
-    use crate::probe::Probed;
+    use crate::iperf3::report::facts::Congestion;
+    use crate::iperf3::report::intervals::Interval;
+    use crate::iperf3::report::{Direction, Report, Transfer};
+    use crate::iperf3::{Failure, Outcome, Run};
     use crate::probe::lock::{Cancel, GaveUp};
     use crate::probe::params::Params;
+    use crate::probe::{Attempt, Probed};
     use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -438,6 +449,53 @@ mod tests {
         leave(find(&results, &test));
         results.land(&test, Ok(aged(kept(failure()), MINUTE * 2)));
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
+    }
+
+    #[test]
+    fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let mut told = kept(success());
+        let probed = Arc::make_mut(&mut told.probed);
+        let second = Interval {
+            start_seconds: 0.0,
+            end_seconds: 1.0,
+            bytes_per_second: 1.0,
+        };
+        let nothing = Transfer {
+            seconds: None,
+            bytes: None,
+        };
+        let way = Direction {
+            sent: nothing,
+            received: nothing,
+            retransmits: None,
+            udp: None,
+            tcp: None,
+            streams: 1.0,
+            rates: None,
+            intervals: vec![second; 3],
+            congestion: Congestion::default(),
+        };
+        let report = probed.outcome.as_mut().unwrap();
+        (report.upload, report.download) = (Some(way.clone()), Some(way));
+        let mut story = Run::refused(5201, failure().unwrap_err()).story;
+        story.stderr = "e".repeat(10_000);
+        story.end_part = Some("{}".to_owned());
+        let waited = None;
+        probed.attempts = vec![Attempt { waited, story }; 3];
+        results.keep(&test, &told);
+        let kept = results.last(&test).unwrap();
+        let report = kept.probed.outcome.as_ref().unwrap();
+        for way in [&report.upload, &report.download] {
+            assert!(way.as_ref().unwrap().intervals.is_empty());
+        }
+        let [Attempt { story, .. }] = kept.probed.attempts.as_slice() else {
+            panic!("{} attempts", kept.probed.attempts.len())
+        };
+        assert_eq!((story.stderr.len(), &story.end_part), (512, &None));
+        // Whoever asked for it is told all of it.
+        let all = told.probed.outcome.as_ref().unwrap().upload.as_ref();
+        assert_eq!(all.unwrap().intervals.len(), 3);
     }
 
     #[test]

@@ -31,11 +31,7 @@ pub(super) fn answer(
     max_age: Duration,
 ) -> Result<Answer, GaveUp> {
     let test = params.test();
-    // Bytes may take any time: as long as a test that nothing limits.
-    let length = params
-        .length_seconds(params.period_seconds)
-        .map_or(DEFAULT_RUN_LIMIT, Duration::from_secs);
-    let limits = limits.detached(length);
+    let limits = limits.detached(length(params));
     let fitted = limits.fit(
         params.period_seconds,
         params.more.omit_seconds,
@@ -65,6 +61,14 @@ pub(super) fn answer(
         Ok(_) | Err(_) => {}
     }
     result
+}
+
+/// How long a test takes that no scrape limits.
+pub(super) fn length(params: &Params) -> Duration {
+    // Bytes may take any time: as long as a test that nothing limits.
+    params
+        .length_seconds(params.period_seconds)
+        .map_or(DEFAULT_RUN_LIMIT, Duration::from_secs)
 }
 
 /// What the flight brings, or what there was before when it does not end within the request's time.
@@ -112,6 +116,7 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
         test: params.test(),
         end: Err(GaveUp::Broken),
     };
+    let open = state.records.open(params, client, None);
     let body = move || {
         let mut landing = landing;
         let (state, params) = (own_state, own_params);
@@ -123,6 +128,7 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
             number,
             // Nobody but the exporter's end stops it.
             cancel: &state.shutdown,
+            open: &open,
         };
         landing.end = match attempts::run(&state, &wanted) {
             Ok(probed) => {
@@ -134,6 +140,8 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
                 Err(why)
             }
         };
+        let kept = landing.end.as_ref().map_err(|why| *why);
+        open.end(kept.map(|kept| told_from(&state, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
         // The landing went with the closure: who waits is told.

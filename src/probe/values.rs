@@ -10,7 +10,7 @@ use super::target::{self, Host};
 use crate::duration;
 
 /// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

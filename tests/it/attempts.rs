@@ -324,3 +324,26 @@ fn probes_of_one_busy_server_all_get_their_turn() {
     let sum: f64 = replies.iter().filter_map(attempts).sum();
     assert!(sum > PROBES as f64, "they never collided: {sum}");
 }
+
+#[test]
+fn a_probe_that_pauses_is_shown_as_one_that_comes_back() {
+    let fake = fake("busy busy busy busy busy good");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut probe = Connection::open(exporter.port());
+    probe.send("/probe?target=foo.server:99&period=1s", &[]);
+    let mut watch = Connection::open(exporter.port());
+    wait_for("the probe to pause", || {
+        let status = lock_status(&mut watch);
+        let pausing = status["pausing"].as_array().unwrap();
+        pausing.first().is_some_and(|pausing| {
+            assert_eq!(pausing["requester"], "foo.server:99");
+            assert!(pausing["back_in"].as_str().unwrap().ends_with('s'));
+            assert_eq!(status["queue_size"], 0);
+            true
+        })
+    });
+    drop(probe);
+    wait_for("nobody to pause", || {
+        lock_status(&mut watch)["pausing"] == serde_json::json!([])
+    });
+}

@@ -316,7 +316,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     );
     assert_eq!(
         reply.body,
-        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[]}\n"
+        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[]}\n"
     );
     let mut watch = Connection::open(exporter.port());
     let begin = watch.get("/lock-status");

@@ -317,3 +317,51 @@ fn two_prometheus_servers_cost_one_real_test() {
     let sent = exporter.metric("iperf3_exporter_test_bytes_total{direction=\"upload\"}");
     assert_eq!(sent, replies[0].family("iperf3_sent_bytes").unwrap());
 }
+
+#[test]
+fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
+    let fake = gated();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let rows = |page: &str| page.matches("<th scope=\"row\"><a href=\"probes/").count();
+    let mut scrapes: Vec<Connection> = (0..3)
+        .map(|_| {
+            let mut scrape = Connection::open(exporter.port());
+            scrape.send("/probe?target=127.0.0.1&max_age=30m", &[]);
+            scrape
+        })
+        .collect();
+    wait_for("the test to be shown as running", || {
+        exporter
+            .get("/")
+            .body
+            .contains("Probe 1</a> of <b>127.0.0.1:5201</b> runs on port")
+    });
+    assert_eq!(exporter.get("/probes/2").code, 404);
+    // Nobody at the page began it.
+    assert!(!exporter.get("/probes/1").body.contains("Stop it"));
+    open(&fake);
+    for scrape in &mut scrapes {
+        assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
+    }
+    // One that gets the kept result runs no test.
+    let kept = exporter.get("/probe?target=127.0.0.1&max_age=30m");
+    assert_eq!(kept.family("iperf3_up"), Some(1.0));
+    assert_eq!((runs(&fake), rows(&exporter.get("/").body)), (1, 1));
+    let details = exporter.get("/probes/1").body;
+    for piece in [
+        ">success</span>",
+        "<svg class=\"plot\"",
+        "iperf3_result_age_seconds{",
+    ] {
+        assert!(details.contains(piece), "no {piece} in {details}");
+    }
+    // A failure is one as well.
+    fs::write(fake.dir().join("fail"), "").unwrap();
+    let failed = exporter.get("/probe?target=127.0.0.2&max_age=30m");
+    assert_eq!(failed.family("iperf3_up"), Some(0.0));
+    let page = exporter.get("/").body;
+    assert!(
+        rows(&page) == 2 && page.contains(">unreachable</td>"),
+        "{page}"
+    );
+}

@@ -12,6 +12,7 @@ use super::values;
 
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::table::{Input, PARAMETERS, Parameter};
+pub(crate) use super::values::decode;
 
 mod refusal;
 mod table;

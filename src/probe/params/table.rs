@@ -38,6 +38,8 @@ pub(crate) enum Input {
     Number(u32, u32),
     /// A box to tick.
     Tick,
+    /// Not at all: it is about the answer of the probe path, which the form does not ask.
+    None,
 }
 
 /// One parameter.
@@ -180,7 +182,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Local address",
         help: "Local address to send from, with several uplinks.",
         input: Input::Text,
-        is_rare: false,
+        is_rare: true,
         set: |draft, text| Some(draft.bind = Some(values::bind(text)?)),
         shown: |params| params.bind.clone(),
     },
@@ -193,7 +195,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Transmit this long before the period begins and leave it out of the result: TCP's slow start. Rounded up to \
                whole seconds, never cut. iperf3 before 3.18 takes 60s at most.",
         input: Input::Text,
-        is_rare: false,
+        is_rare: true,
         set: |draft, text| Some(draft.more.omit_seconds = values::omit_seconds(text)?),
         shown: |params| {
             let omit = Duration::from_secs(params.more.omit_seconds);
@@ -210,7 +212,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                omitted comes on top, iperf3 up to 3.15 does not count what is still on its way at the end, and from \
                3.16 on it goes on to the end of that second: take far more than buffers hold.",
         input: Input::Text,
-        is_rare: false,
+        is_rare: true,
         set: |draft, text| Some(draft.more.bytes = Some(values::size(text, 1 << 40)?)),
         shown: |params| number(params.more.bytes),
     },
@@ -432,7 +434,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "a new test each time",
         label: "Accept a result as old as",
         help: "Answer with a result of the very same test that is not older, without a new test.",
-        input: Input::Text,
+        input: Input::None,
         is_rare: false,
         set: |draft, text| Some(draft.max_age = Some(values::max_age(text)?)),
         shown: |params| params.max_age.map(duration::format),
@@ -444,7 +446,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "false",
         label: "Tell all (debug)",
         help: "Answer with the story of the probe as text: command line, times, iperf3's own words, and the metrics.",
-        input: Input::Tick,
+        input: Input::None,
         is_rare: false,
         set: |draft, text| Some(draft.debug = values::boolean(text)?),
         shown: |params| tick(params.debug),
