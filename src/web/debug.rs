@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::duration;
 use crate::iperf3::Story;
 use crate::probe::params::Params;
-use crate::probe::{Answer, Attempt};
+use crate::probe::{Answer, Attempt, Probed};
 use crate::time_text::rfc3339_millis;
 
 /// The whole story; `metrics` is what would have been the answer without `debug`.
@@ -17,19 +17,12 @@ pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
     let mut out = String::with_capacity(4096 + metrics.len());
     summary(&mut out, params, answer);
     time_line(&mut out, answer);
-    // The one whose outcome it is.
-    let mut stories = answer.probed.attempts.iter().map(|attempt| &attempt.story);
-    let last = stories.rfind(|story| story.port == answer.probed.port);
+    let last = last_story(&answer.probed);
     let part = |out: &mut String, title: &str, text: &str| {
         let _ = writeln!(out, "\n{title}\n{}", indented(text));
     };
-    let words = last.map_or(&[] as &[String], |story| &story.words);
-    let line = words.iter().map(|word| shell_word(word));
-    part(
-        &mut out,
-        "command line",
-        &line.collect::<Vec<_>>().join(" "),
-    );
+    let line = last.map(command_line).unwrap_or_default();
+    part(&mut out, "command line", &line);
     part(
         &mut out,
         "standard error",
@@ -80,17 +73,32 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
     );
 }
 
-/// What happened when, of the attempts that are told.
+/// The run whose outcome the probe's is.
+pub(super) fn last_story(probed: &Probed) -> Option<&Story> {
+    let mut stories = probed.attempts.iter().map(|attempt| &attempt.story);
+    stories.rfind(|story| story.port == probed.port)
+}
+
+/// A run's command line as a shell would take it; empty when there was none.
+pub(super) fn command_line(story: &Story) -> String {
+    let words = story.words.iter().map(|word| shell_word(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn time_line(out: &mut String, answer: &Answer) {
-    let attempts = &answer.probed.attempts;
-    let _ = writeln!(out, "\ntime line (UTC)");
-    let mut line = |time: SystemTime, what: String| {
+    out.push_str("\ntime line (UTC)\n");
+    for (time, what) in events(&answer.probed) {
         let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
-    };
-    let untold = usize::try_from(answer.probed.count)
+    }
+}
+
+/// What happened when, of the attempts that are told.
+pub(super) fn events(probed: &Probed) -> Vec<(SystemTime, String)> {
+    let mut events = Vec::with_capacity(3 * probed.attempts.len());
+    let untold = usize::try_from(probed.count)
         .unwrap_or(usize::MAX)
-        .saturating_sub(attempts.len());
-    for (index, Attempt { waited, story }) in attempts.iter().enumerate() {
+        .saturating_sub(probed.attempts.len());
+    for (index, Attempt { waited, story }) in probed.attempts.iter().enumerate() {
         let number = untold + index + 1;
         let Story {
             started,
@@ -100,28 +108,29 @@ fn time_line(out: &mut String, answer: &Answer) {
             ..
         } = story;
         if let Some(waited) = waited {
-            line(
+            events.push((
                 started.checked_sub(*waited).unwrap_or(*started),
                 format!("attempt {number}: waits for the test lock"),
-            );
+            ));
             let waited = duration::format(millis(*waited));
             let what = format!("attempt {number}: has it after {waited}, port {port}");
-            line(*started, what);
+            events.push((*started, what));
         } else {
-            line(*started, format!("attempt {number}: port {port}"));
+            events.push((*started, format!("attempt {number}: port {port}")));
         }
-        line(
+        events.push((
             started.checked_add(*took).unwrap_or(*started),
             format!(
                 "attempt {number}: iperf3 {ended}, after {}",
                 duration::format(millis(*took))
             ),
-        );
+        ));
     }
+    events
 }
 
 /// Finer than a millisecond is noise here.
-fn millis(time: Duration) -> Duration {
+pub(super) fn millis(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -135,14 +144,18 @@ fn indented(text: &str) -> String {
     for line in text.trim_end().lines() {
         out.push_str(if out.is_empty() { "  " } else { "\n  " });
         for c in line.chars() {
-            match c {
-                '\t' | '"' | '\'' | '\\' => out.push(c),
-                // As it is when it can be seen.
-                c => out.extend(c.escape_debug()),
-            }
+            push_visible(&mut out, c);
         }
     }
     out
+}
+
+/// A character as it is when it can be seen, else by its number.
+pub(super) fn push_visible(out: &mut String, c: char) {
+    match c {
+        '\t' | '"' | '\'' | '\\' => out.push(c),
+        c => out.extend(c.escape_debug()),
+    }
 }
 
 /// A word as a shell would take it.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::auth::Verdict;
 use super::config::live::Front;
-use super::routes::{self, Reply, Request};
+use super::reply::Reply;
+use super::routes::{self, Request};
 use crate::state::State;
 
 /// An answer, and the configuration whose headers go with it.
@@ -29,7 +30,10 @@ impl Answer {
     /// The page's own headers and the configured ones; of two by one name the operator's.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let configured = self.front.as_ref().map_or(&[][..], |front| &front.headers);
-        let own = self.reply.headers.iter().copied().filter(move |(name, _)| {
+        let made = self.reply.made.as_ref();
+        let made = made.map(|(name, value)| (*name, value.as_str()));
+        let own = self.reply.headers.iter().copied().chain(made);
+        let own = own.filter(move |(name, _)| {
             !configured
                 .iter()
                 .any(|(other, _)| other.eq_ignore_ascii_case(name))

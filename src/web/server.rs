@@ -14,7 +14,8 @@ use tiny_http::{Header, Method, Response, Server, StatusCode};
 
 use super::door::{self, Answer};
 use super::gate::visits::{Carried, KEY_HEADER, Visit};
-use super::routes::{Reply, Request};
+use super::reply::Reply;
+use super::routes::Request;
 use super::way::{self, Listener};
 use super::work::{InWork, LIMIT};
 use super::workers::Workers;

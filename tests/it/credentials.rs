@@ -212,6 +212,17 @@ fn nobody_sees_the_password() {
     for page in ["/", "/metrics", "/lock-status", "/health"] {
         seen += &exporter.get(page).body;
     }
+    for number in 1..=3 {
+        let page = exporter.get(&format!("/probes/{number}")).body;
+        assert!(
+            page.contains("--username &#39;&lt;hidden&gt;&#39;"),
+            "{page}"
+        );
+        for shown in [USER, &secrets.path("public.pem"), &secrets.path("password")] {
+            assert!(!page.contains(shown), "{page}");
+        }
+        seen += &page;
+    }
     seen += &exporter.log();
     for secret in [PASSWORD, "Parola"] {
         assert!(!seen.contains(secret), "{seen}");

@@ -283,7 +283,7 @@ fn requests_sent_ahead_are_answered_in_their_order_one_at_a_time() {
         .map(|answer| &answer[..3])
         .collect();
     assert_eq!(codes, ["200", "404", "200", "200"]);
-    assert!(answers.ends_with("\"queue\":[]}\n"), "{answers}");
+    assert!(answers.ends_with("\"pausing\":[]}\n"), "{answers}");
     // Two thousand at once from each of eight clients do not make a thread each.
     let mut flood: Vec<TcpStream> = (0..8).map(|_| connect(&exporter)).collect();
     let many = b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2000);

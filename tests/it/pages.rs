@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::{
-    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, run, top,
-    wait_for,
+    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, run, skipped,
+    top, wait_for,
 };
+use crate::html::{assert_sound, masked};
+use crate::scene::{Scene, both_ways};
 
 /// Succeeds, but is refused by the port 1; its words are in `$DIR/argv`.
 fn fake() -> Fake {
@@ -54,20 +56,34 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("debug", ""),
 ];
 
+/// The pages of a scene with probes, in each state that there is.
+const PAGES: &[&str] = &[
+    "/",
+    "/?target=udp&failures=true",
+    "/?failures=true",
+    "/?target=%3Cscript%3E%22&x",
+    "/probes/1",
+    "/probes/2",
+    "/probes/3",
+    "/probes/4",
+    "/probes/5",
+    "/probes/6",
+    "/probes/7",
+    "/probes/8",
+    "/probes/9",
+    "/run?target=a%3Cb%3E%27",
+];
+
 #[test]
 fn the_page_is_the_golden_one_and_tells_every_parameter() {
-    let fake = fake();
-    let exporter = Exporter::start(&[fake.flag()]);
-    let page = exporter.get("/");
+    let scene = Scene::with_probes(&[]);
+    let page = scene.exporter.get("/");
     assert_eq!(page.code, 200);
     assert_eq!(
         page.header("Content-Type"),
         Some("text/html; charset=utf-8")
     );
-    let body = page.body.replace(
-        &format!("Version {}.", env!("CARGO_PKG_VERSION")),
-        "Version VERSION.",
-    );
+    let body = masked(&page.body);
     assert_golden(&top().join("tests/golden/home.html"), &body);
     for (name, option) in PARAMETERS {
         assert!(body.contains(&format!("<code>{name}</code>")), "{name}");
@@ -76,127 +92,275 @@ fn the_page_is_the_golden_one_and_tells_every_parameter() {
             option => format!("<td><code>{option}</code></td>"),
         };
         assert!(body.contains(&cell), "{name}");
-        assert!(body.contains(&format!(" name=\"{name}\"")), "{name}");
     }
     assert!(body.contains("<code>bind</code>"));
     for path in ["/metrics", "/lock-status", "/health", "/ready"] {
-        assert!(body.contains(&format!("<a href=\"{path}\">")), "{path}");
-        assert_eq!(exporter.get(path).code, 200, "{path}");
+        assert!(body.contains(&format!("<a href=\".{path}\">")), "{path}");
+        assert_eq!(scene.page(path).code, 200, "{path}");
     }
 }
 
 #[test]
-fn the_page_needs_nothing_but_itself_and_says_so_to_the_browser() {
-    let fake = fake();
-    let exporter = Exporter::start(&[fake.flag()]);
-    let page = exporter.get("/");
-    let policy = page.header("Content-Security-Policy").unwrap();
-    assert!(policy.starts_with("default-src 'none';"), "{policy}");
-    assert!(!policy.contains("script"), "{policy}");
-    for piece in [
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
+fn the_details_are_the_golden_ones() {
+    let scene = Scene::with_probes(&[]);
+    for (number, name) in [
+        (6, "success"),
+        (4, "failure"),
+        (7, "running"),
+        (8, "waiting"),
     ] {
-        assert!(policy.contains(piece), "{piece}: {policy}");
+        let page = scene.exporter.get(&format!("/probes/{number}"));
+        assert_eq!(page.code, 200);
+        // Only what is not over is looked at again.
+        let again = page.header("Refresh").map(str::parse::<u64>);
+        assert_eq!(again.is_some(), number > 6, "{name}: {}", page.head);
+        assert!(again.is_none_or(|again| (1..=3).contains(&again.unwrap())));
+        let path = top().join(format!("tests/golden/details-{name}.html"));
+        assert_golden(&path, &masked(&page.body));
     }
-    assert_eq!(page.header("X-Content-Type-Options"), Some("nosniff"));
-    assert_eq!(page.header("Referrer-Policy"), Some("no-referrer"));
-    let body = page.body.to_ascii_lowercase();
-    for outside in [
-        "<script",
-        "src=",
-        "<link",
-        "@import",
-        "url(",
-        "://",
-        "href=\"//",
-        " on",
-        "style=\"",
-    ] {
-        let found = tags(&body).iter().any(|tag| tag.contains(outside));
-        assert!(!found, "{outside} in a tag");
-    }
-    let style = between(&body, "<style>", "</style>");
-    for outside in ["@import", "url(", "://"] {
-        assert!(!style.contains(outside), "{outside} in the style");
-    }
-    assert!(style.contains("color-scheme: light dark"), "dark and light");
-    assert!(
-        body.contains("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">")
-    );
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    text.split_once(start).unwrap().1.split_once(end).unwrap().0
-}
-
-/// Everything between `<` and `>`, what the style holds left out.
-fn tags(page: &str) -> Vec<&str> {
-    let (head, rest) = page.split_once("<style>").unwrap();
-    let (_, rest) = rest.split_once("</style>").unwrap();
-    let pieces = head.split('<').skip(1).chain(rest.split('<').skip(1));
-    pieces
-        .map(|piece| piece.split_once('>').unwrap_or_else(|| panic!("{piece}")).0)
-        .collect()
 }
 
 #[test]
-fn the_page_is_well_formed() {
-    /// Elements that have no end.
-    const VOID: &[&str] = &["meta", "input", "br", "hr", "link", "img"];
+fn every_page_is_sound() {
+    let scene = Scene::with_probes(&[]);
+    let empty = Scene::start(&[]);
+    let first = empty.exporter.get("/").body;
+    assert_sound(&first);
+    assert!(first.contains("<p>No probe so far."), "{first}");
+    assert!(
+        first.contains("<p>No test is running, and nobody waits.</p>"),
+        "{first}"
+    );
+    assert!(
+        !first.contains("role=\"search\""),
+        "there is nothing to filter"
+    );
+    for path in PAGES {
+        let page = scene.page(path).body;
+        assert_sound(&page);
+        assert!(
+            page.contains(" name=\"viewport\" content=\"width=device-width, initial-scale=1\"")
+        );
+    }
+}
+
+#[test]
+fn a_validator_has_no_complaint_about_any_page() {
+    let scene = Scene::with_probes(&[]);
+    let folder = TempDir::new();
+    for (index, path) in PAGES.iter().enumerate() {
+        folder.write(&format!("{index}.html"), &scene.page(path).body);
+    }
+    let script = top().join("tests/scripts/html.sh");
+    let words = [
+        &script.display().to_string(),
+        &folder.path().display().to_string(),
+    ];
+    let (passed, said) = run("sh", &words.map(String::as_str), "");
+    match said.trim().strip_prefix("SKIPPED: ") {
+        Some(why) => skipped("a_validator_has_no_complaint_about_any_page", why),
+        None => assert!(passed && said.is_empty(), "{said}"),
+    }
+}
+
+#[test]
+fn a_page_needs_nothing_but_the_exporter_and_says_so_to_the_browser() {
+    let scene = Scene::with_probes(&[]);
+    for path in PAGES {
+        let page = scene.page(path);
+        assert_eq!(
+            page.header("Content-Security-Policy"),
+            Some(
+                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                 frame-ancestors 'none'"
+            ),
+            "{path}"
+        );
+        for (name, value) in [
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cache-Control", "no-store"),
+        ] {
+            assert_eq!(page.header(name), Some(value), "{path}");
+        }
+    }
+    let style = scene.exporter.get("/style.css");
+    assert_eq!(
+        style.header("Content-Type"),
+        Some("text/css; charset=utf-8")
+    );
+    for outside in ["@import", "url(", "://", "animation", "transition"] {
+        assert!(!style.body.contains(outside), "{outside} in the style");
+    }
+    assert!(style.body.contains("prefers-color-scheme: dark"));
+    let icon = scene.exporter.get("/icon.svg");
+    assert_eq!(icon.header("Content-Type"), Some("image/svg+xml"));
+    assert!(icon.body.starts_with("<svg "), "{}", icon.body);
+}
+
+#[test]
+fn what_was_not_measured_is_an_empty_cell() {
+    let scene = Scene::with_probes(&[]);
+    let page = scene.exporter.get("/").body;
+    let row = |number: u32| {
+        let start = format!("<tr><th scope=\"row\"><a href=\"probes/{number}\">{number}</a></th>");
+        let row = page
+            .split_once(&start)
+            .unwrap()
+            .1
+            .split_once("</tr>")
+            .unwrap()
+            .0;
+        let cells = row.split("<td").skip(1);
+        cells
+            .map(|cell| {
+                cell.split_once('>')
+                    .unwrap()
+                    .1
+                    .trim_end_matches("</td>")
+                    .to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    let [refused, upload, datagrams, both] = [4, 1, 3, 6].map(row);
+    assert_eq!(refused[1..4], ["closed.example:5201", "", "refused"]);
+    assert_eq!(refused[4..], [""; 6]);
+    assert_eq!(
+        upload[3..9],
+        ["success", "10.1\u{a0}Mbit/s", "", "", "27", "20.9\u{a0}ms"]
+    );
+    assert_eq!(datagrams[1], "udp.example:5301");
+    assert_eq!(datagrams[2], "udp_mode=true bitrate=10M");
+    assert_eq!(
+        datagrams[4..9],
+        ["8.39\u{a0}Mbit/s", "", "8.35\u{a0}%", "", ""]
+    );
+    assert_eq!(both[7], "12 up, 4 down");
+    for (cells, lines) in [(&upload, 1), (&datagrams, 1), (&both, 2)] {
+        assert_eq!(cells[9].matches("<path ").count(), lines, "{}", cells[9]);
+    }
+}
+
+#[test]
+fn a_plot_of_means_says_so() {
+    let fake = Fake::new("exec cat \"$DIR/$3.json\"");
+    for (name, seconds) in [("short", 300), ("long", 301)] {
+        let report = both_ways(seconds).to_string();
+        fs::write(fake.dir().join(format!("{name}.json")), report).unwrap();
+    }
+    let exporter = Exporter::start(&[fake.flag()]);
+    for (number, name, is_said) in [(1, "short", false), (2, "long", true)] {
+        let query = format!("target={name}&bidirectional=true&period=5m1s");
+        assert_eq!(exporter.get(&format!("/probe?{query}")).code, 200);
+        let page = exporter.get(&format!("/probes/{number}")).body;
+        assert_sound(&page);
+        assert!(page.contains("<svg class=\"plot\""), "{page}");
+        let says = page.contains("Each step is the mean of neighbouring intervals");
+        assert_eq!(says, is_said, "{page}");
+    }
+}
+
+#[test]
+fn a_filter_shows_what_it_is_asked_for_and_breaks_on_nothing() {
+    let scene = Scene::with_probes(&[]);
+    let shown = |query: &str| {
+        let page = scene.exporter.get(&format!("/{query}"));
+        assert_eq!(page.code, 200, "{query}");
+        assert_sound(&page.body);
+        let rows = page
+            .body
+            .split("<th scope=\"row\"><a href=\"probes/")
+            .skip(1);
+        let numbers: Vec<u32> = rows
+            .map(|row| row.split_once('"').unwrap().0.parse().unwrap())
+            .collect();
+        (numbers, page.body)
+    };
+    for (query, expected, words) in [
+        ("", &[6, 5, 4, 3, 2, 1][..], "All 6 remembered probes"),
+        (
+            "?target=&failures=",
+            &[6, 5, 4, 3, 2, 1],
+            "All 6 remembered",
+        ),
+        ("?failures=true", &[5, 4], "2 of 6 remembered"),
+        ("?target=UDP.exam", &[3], "1 of 6 remembered"),
+        ("?target=%3A5301", &[3], "1 of 6 remembered"),
+        ("?failures=true&target=closed", &[4], "1 of 6 remembered"),
+        (
+            "?target=%3Cb%3E%22'&failures=true",
+            &[],
+            "0 of 6 remembered",
+        ),
+        (
+            "?target=%zz&failures=%ff&&=&a=b&target",
+            &[6, 5, 4, 3, 2, 1],
+            "All 6 remembered",
+        ),
+    ] {
+        let (numbers, page) = shown(query);
+        assert_eq!(numbers, expected, "{query}");
+        assert!(page.contains(words), "{query}: {page}");
+    }
+    let (_, page) = shown("?target=%3Cb%3E%22%27&failures=true");
+    assert!(page.contains("value=\"&lt;b&gt;&quot;&#39;\""), "{page}");
+    assert!(page.contains("value=\"true\" checked>"), "{page}");
+    // A target that there was, offered once.
+    assert_eq!(page.matches("<option value=\"udp.example\">").count(), 1);
+    shown(&format!("?target={}", "%F0%9F%90%88".repeat(900)));
+}
+
+#[test]
+fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
-    let page = exporter.get("/").body;
-    assert!(
-        page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")
+    let mut connection = Connection::open(exporter.port());
+    for number in 1..=104 {
+        let reply = connection.get(&format!("/probe?target=127.0.0.1:{number}"));
+        assert_eq!(reply.code, 200);
+    }
+    let page = connection.get("/").body;
+    assert_eq!(
+        page.matches("<th scope=\"row\"><a href=\"probes/").count(),
+        100
     );
-    let mut open: Vec<&str> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for tag in tags(&page).into_iter().skip(1) {
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "closed in its place");
-            continue;
-        }
-        let (name, mut attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        assert!(
-            name.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
-            "{tag}"
-        );
-        seen.insert(name);
-        // Attributes: words, or names with a quoted value.
-        let mut names = BTreeSet::new();
-        while !attributes.is_empty() {
-            let end = attributes.find([' ', '=']).unwrap_or(attributes.len());
-            let (attribute, rest) = attributes.split_at(end);
-            assert!(names.insert(attribute), "{attribute} twice in {tag}");
-            let rest = match rest.strip_prefix("=\"") {
-                Some(value) => value.split_once('"').unwrap_or_else(|| panic!("{tag}")).1,
-                None => rest,
-            };
-            attributes = rest.strip_prefix(' ').unwrap_or(rest);
-        }
-        // An input is within its label, which then needs no name of it.
-        if name == "input" {
-            assert_eq!(open.last(), Some(&"label"), "{tag}");
-        }
-        if !VOID.contains(&name) {
-            open.push(name);
-        }
+    assert!(page.contains("; 4 older ones are forgotten.</p>"), "{page}");
+    // It is to come over a slow line too.
+    assert!(page.len() < 80_000, "{} bytes", page.len());
+    for (number, code) in [(4, 404), (5, 200), (104, 200), (105, 404)] {
+        let reply = connection.get(&format!("/probes/{number}"));
+        assert_eq!(reply.code, code, "{number}");
+        assert_sound(&reply.body);
     }
-    assert_eq!(open, Vec::<&str>::new());
-    for name in ["title", "h1", "main", "form", "button", "table", "pre"] {
-        assert!(seen.contains(name), "{name}");
+    let links = connection.get("/probes/50").body;
+    for link in [
+        "\"51\">Newer: probe 51<",
+        "\"49\">Older: probe 49<",
+        "\"../\">All probes<",
+    ] {
+        assert!(links.contains(link), "{links}");
     }
-    // Each `&` begins a character that has a name or a number.
-    for rest in page.split('&').skip(1) {
-        let name = rest.split_once(';').map_or("", |(name, _)| name);
-        assert!(
-            ["amp", "lt", "gt", "quot", "#39"].contains(&name),
-            "&{rest:.20}"
-        );
-    }
+    assert!(!connection.get("/probes/104").body.contains(">Newer"));
+    assert!(!connection.get("/probes/5").body.contains(">Older"));
+}
+
+#[test]
+fn what_servers_say_is_shown_as_text() {
+    let scene = Scene::with_probes(&[]);
+    let page = scene.exporter.get("/probes/5").body;
+    let shown = "&lt;script&gt;document.title=&#39;owned&#39;&lt;/script&gt;&lt;img src=x onerror=&quot;alert(1)&quot;&gt;\
+                 &#39; &amp; &lt;/pre&gt;\\u{1b}[31mred\\u{202e}txet\\0end";
+    assert_eq!(page.matches(shown).count(), 2, "{page}");
+    assert_sound(&page);
+    // The part of a report that only `debug` has is shown where it was asked for.
+    let reply = scene.exporter.get("/probe?target=up.example&debug=true");
+    assert_eq!(reply.code, 200);
+    let page = scene.exporter.get("/probes/9").body;
+    assert!(
+        page.contains("<h2>End of iperf3’s report</h2>\n<pre "),
+        "{page}"
+    );
+    assert_sound(&page);
 }
 
 #[test]
@@ -204,8 +368,14 @@ fn the_form_works_as_a_browser_sends_it() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
     let page = exporter.get("/").body;
-    assert!(page.contains("<form action=\"/probe\" method=\"get\">"));
-    let form = between(&page, "<form ", "</form>");
+    let form = "<form class=\"fields\" action=\"run\" method=\"get\">";
+    let form = page
+        .split_once(form)
+        .unwrap()
+        .1
+        .split_once("</form>")
+        .unwrap()
+        .0;
     let inputs = form.split("<input ").skip(1).map(|input| {
         let attribute = |name: &str| {
             let value = input.split_once(&format!("{name}=\""))?.1;
@@ -215,7 +385,11 @@ fn the_form_works_as_a_browser_sends_it() {
     });
     let inputs: Vec<(&str, &str)> = inputs.collect();
     let mut names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+    // These two are about the answer of the probe path.
+    let is_asked = |name: &&str| !["max_age", "debug"].contains(name);
     let mut expected: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
+    expected.retain(is_asked);
+    expected.push("key");
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
@@ -225,27 +399,62 @@ fn the_form_works_as_a_browser_sends_it() {
         .filter(|(_, kind)| *kind != "checkbox")
         .map(|(name, _)| match *name {
             "target" => "target=%5B%3A%3A1%5D%3A5301".to_owned(),
+            "key" => format!("key={}", exporter.key()),
             name => format!("{name}="),
         })
         .collect();
-    let reply = exporter.get(&format!("/probe?{}", blank.join("&")));
-    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
-    let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap();
-    assert_eq!(argv(), "-J -c ::1 -p 5301 -t 5\n");
-    // All that fits together.
-    let full = "target=127.0.0.1&port=5302&period=1m+30s&reverse_mode=true";
-    assert_eq!(
-        exporter.get(&format!("/probe?{full}")).code,
-        400,
-        "a blank is no period"
-    );
+    let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap_or_default();
     let full = "target=127.0.0.1&port=5302&period=7&bidirectional=true&udp_mode=true&bitrate=10M%2F8&parallel=4\
                 &bind_address=127.0.0.1%25lo";
-    assert_eq!(exporter.get(&format!("/probe?{full}")).code, 200);
-    assert_eq!(
-        argv(),
-        "-J -c 127.0.0.1 -p 5302 -t 7 --bidir -u -b 10M/8 -P 4 -B 127.0.0.1%lo\n"
-    );
+    let full = format!("key={}&{full}", exporter.key());
+    for (number, query, words) in [
+        (1, blank.join("&").as_str(), "-J -c ::1 -p 5301 -t 5\n"),
+        (
+            3,
+            &full,
+            "-J -c 127.0.0.1 -p 5302 -t 7 --bidir -u -b 10M/8 -P 4 -B 127.0.0.1%lo\n",
+        ),
+    ] {
+        let reply = exporter.get(&format!("/run?{query}"));
+        assert_eq!(reply.code, 303, "{}", reply.body);
+        let place = format!("probes/{number}");
+        assert_eq!(reply.header("Location"), Some(place.as_str()));
+        wait_for("the probe to end", || {
+            exporter
+                .get(&format!("/{place}"))
+                .header("Refresh")
+                .is_none()
+        });
+        assert_eq!(argv(), words);
+        let shown = exporter.get(&format!("/{place}")).body;
+        // What is sent once more is the same.
+        let again = shown
+            .split_once("<form action=\"../run\" method=\"get\">")
+            .unwrap()
+            .1;
+        let again: Vec<String> = again
+            .split_once("<button")
+            .unwrap()
+            .0
+            .split("name=\"")
+            .skip(1)
+            .map(|field| {
+                let (name, rest) = field.split_once("\" value=\"").unwrap();
+                format!(
+                    "{name}={}",
+                    rest.split_once('"').unwrap().0.replace('%', "%25")
+                )
+            })
+            .collect();
+        assert_eq!(exporter.get(&format!("/run?{}", again.join("&"))).code, 303);
+        wait_for("it to end", || {
+            exporter.get("/").body.contains("nobody waits")
+        });
+        assert_eq!(argv(), words);
+    }
+    let refused = exporter.run("target=127.0.0.1&port=5302&period=1m+30s&reverse_mode=true");
+    assert_eq!(refused.code, 400, "a blank is no period");
+    assert_sound(&refused.body);
 }
 
 /// The families of the contract, each with its type.
@@ -697,9 +906,14 @@ fn paths_of_ones_own_replace_the_usual_ones() {
         assert_eq!(exporter.get(path).code, 404, "{path}");
     }
     let page = exporter.get("/").body;
+    let details = exporter.get("/probes/1").body;
+    assert!(
+        details.contains("<code>/iperf3?target=127.0.0.1</code>"),
+        "{details}"
+    );
     for piece in [
-        "<form action=\"/iperf3\"",
-        "<a href=\"/own/metrics\">",
+        "<form class=\"fields\" action=\"run\"",
+        "<a href=\"./own/metrics\">",
         "metrics_path: /iperf3\n",
         "metrics_path: /own/metrics\n",
     ] {

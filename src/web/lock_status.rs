@@ -1,0 +1,53 @@
+//! `/lock-status`: the test lock as JSON, for scripts that were written for the mutex fork.
+//!
+//! Owns the names in the document; must not know how the lock works.
+
+use std::time::Instant;
+
+use crate::duration;
+use crate::json;
+use crate::probe::lock::Place;
+use crate::probe::records::Stage;
+use crate::state::State;
+use crate::time_text;
+
+/// The document. The names and forms are the mutex fork's; `queue` and `pausing` are ours.
+pub(super) fn json(state: &State) -> String {
+    let status = state.lock.status();
+    let now = Instant::now();
+    let age = |place: &Place| duration::format(now.saturating_duration_since(place.since));
+    let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
+    let holder = status.holder.as_ref();
+    let queue: Vec<String> = status
+        .queue
+        .iter()
+        .map(|place| {
+            let (name, waiting) = (json::string(&place.name), json::string(&age(place)));
+            format!("{{\"requester\":{name},\"waiting\":{waiting}}}")
+        })
+        .collect();
+    // Between two attempts a probe stands in no queue, and comes back to it.
+    let current = state.records.overview().current;
+    let pausing = current.iter().filter_map(|probe| match probe.stage {
+        Stage::Pausing { until } => Some((probe, until)),
+        Stage::Queued | Stage::Running { .. } => None,
+    });
+    let pausing: Vec<String> = pausing
+        .map(|(probe, until)| {
+            let name = json::string(&probe.params.server());
+            let left = duration::format(until.saturating_duration_since(now));
+            let left = json::string(&left);
+            format!("{{\"requester\":{name},\"back_in\":{left}}}")
+        })
+        .collect();
+    format!(
+        "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}]}}\n",
+        holder.is_some(),
+        text(holder.map(|place| place.name.clone())),
+        text(holder.map(|place| time_text::rfc3339_millis(place.since_clock))),
+        text(holder.map(age)),
+        queue.len(),
+        queue.join(","),
+        pausing.join(","),
+    )
+}

@@ -1,0 +1,204 @@
+//! The form that starts a probe, the table of parameters, and the configuration for Prometheus.
+//!
+//! Must not know what a parameter does: fields and rows come from the table of parameters.
+
+use std::fmt::Write as _;
+
+use super::escaped;
+use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
+use crate::state::State;
+use crate::web::key::{self, Key};
+
+/// The form that starts a probe.
+pub(super) fn push_form(page: &mut String, key: &Key) {
+    page.push_str(
+        "<section aria-labelledby=\"run\">\n<h2 id=\"run\">Probe now</h2>\n\
+         <form class=\"fields\" action=\"run\" method=\"get\">\n",
+    );
+    push_hidden(page, key::NAME, key.text());
+    push_fields(page, false);
+    page.push_str("<details>\n<summary>More parameters</summary>\n<div class=\"fields\">\n");
+    push_fields(page, true);
+    page.push_str(
+        "</div>\n</details>\n<div class=\"ticks\"><button type=\"submit\">Run the test</button>\n\
+         <span class=\"soft\">It takes its turn behind those that wait, and you see how it goes.</span></div>\n\
+         </form>\n</section>\n",
+    );
+}
+
+/// The fields of the parameters that are used rarely, or of the others: first what is written, then what is ticked.
+fn push_fields(page: &mut String, are_rare: bool) {
+    let (ticks, fields): (Vec<&Parameter>, Vec<&Parameter>) = PARAMETERS
+        .iter()
+        .filter(|parameter| parameter.is_rare == are_rare && parameter.input != Input::None)
+        .partition(|parameter| parameter.input == Input::Tick);
+    for parameter in fields {
+        push_field(page, parameter);
+    }
+    page.push_str("<div class=\"ticks\">\n");
+    for parameter in ticks {
+        push_field(page, parameter);
+    }
+    page.push_str("</div>\n");
+}
+
+fn push_field(page: &mut String, parameter: &Parameter) {
+    let name = parameter.id();
+    let label = escaped(parameter.label);
+    let _ = match parameter.input {
+        Input::None => Ok(()),
+        Input::Tick => writeln!(
+            page,
+            "<label><input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}</label>"
+        ),
+        Input::Number(least, most) => writeln!(
+            page,
+            "<label>{label}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\" placeholder=\"{}\"></label>",
+            escaped(parameter.default)
+        ),
+        Input::Text => {
+            let is_required = parameter.default == "required";
+            let (extra, hint) = if is_required {
+                (
+                    " required autocapitalize=\"none\" spellcheck=\"false\"",
+                    "host or host:port",
+                )
+            } else {
+                ("", parameter.default)
+            };
+            writeln!(
+                page,
+                "<label>{label}<input type=\"text\" name=\"{name}\" placeholder=\"{}\"{extra}></label>",
+                escaped(hint)
+            )
+        }
+    };
+}
+
+/// A button that starts a probe with the same parameters once more; `root` leads to the first page.
+pub(super) fn push_again(page: &mut String, params: &Params, key: &Key, root: &str) {
+    let _ = writeln!(page, "<form action=\"{root}run\" method=\"get\">");
+    push_hidden(page, key::NAME, key.text());
+    for (name, value) in asked(params) {
+        push_hidden(page, name, &escaped(&value));
+    }
+    page.push_str("<button type=\"submit\">Run it again</button>\n</form>\n");
+}
+
+fn push_hidden(page: &mut String, name: &str, value: &str) {
+    let _ = writeln!(
+        page,
+        "<input type=\"hidden\" name=\"{name}\" value=\"{value}\">"
+    );
+}
+
+/// The parameters of a request for the same test.
+pub(super) fn asked(params: &Params) -> Vec<(&'static str, String)> {
+    let mut asked = vec![("target", params.host.as_str().to_owned())];
+    asked.extend(params.test().shown());
+    asked
+}
+
+/// The table of parameters, and what to write into Prometheus' configuration: for who sets it up.
+pub(super) fn push_reference(page: &mut String, state: &State) {
+    page.push_str(
+        "<details class=\"part\">\n<summary><h2>Parameters</h2></summary>\n<table class=\"ref\">\n\
+         <thead><tr><th scope=\"col\">Parameter</th><th scope=\"col\">iperf3</th>\
+         <th scope=\"col\">Default</th><th scope=\"col\">Meaning and range</th></tr></thead>\n<tbody>\n",
+    );
+    for parameter in PARAMETERS {
+        let names: Vec<String> = parameter
+            .names
+            .iter()
+            .map(|name| format!("<code>{name}</code>"))
+            .collect();
+        let option = match escaped(parameter.option) {
+            option if option.is_empty() => option,
+            option => format!("<code>{option}</code>"),
+        };
+        let _ = writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td>{option}</td><td>{}</td><td>{} Allowed: {}.</td></tr>",
+            names.join(", "),
+            escaped(parameter.default),
+            escaped(parameter.help),
+            escaped(parameter.allowed),
+        );
+    }
+    let _ = write!(
+        page,
+        "</tbody>\n</table>\n</details>\n<details class=\"part\">\n<summary><h2>Prometheus configuration</h2></summary>\n\
+         <pre tabindex=\"0\"><code>{}</code></pre>\n</details>\n",
+        escaped(&prometheus_configuration(state))
+    );
+}
+
+/// A scrape configuration that works as it stands once its two names are put in.
+fn prometheus_configuration(state: &State) -> String {
+    let front = state.front.front(&state.log).unwrap_or_default();
+    let mut access = String::new();
+    if front.tls.is_some() {
+        access += "    scheme: https
+    tls_config:
+      ca_file: /etc/prometheus/ca.pem   # who signed the exporter's certificate
+";
+    }
+    if !front.users.is_empty() {
+        access += "    basic_auth:
+      username: prometheus              # a user of the web configuration
+      password_file: /etc/prometheus/password
+";
+    }
+    format!(
+        "scrape_configs:
+  - job_name: iperf3
+    metrics_path: {}
+{access}    scrape_interval: 5m
+    scrape_timeout: 30s
+    params:
+      period: ['10s']
+    static_configs:
+      - targets:
+          - foo.server        # an iperf3 server, host or host:port
+    relabel_configs:
+      - source_labels: [__address__]
+        target_label: __param_target
+      - source_labels: [__param_target]
+        target_label: instance
+      - target_label: __address__
+        replacement: 127.0.0.1:9579   # where this exporter listens
+  - job_name: iperf3-exporter
+    metrics_path: {}
+{access}    static_configs:
+      - targets: ['127.0.0.1:9579']
+",
+        state.probe_path, state.telemetry_path
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asked;
+    use crate::probe::params::Params;
+
+    #[test]
+    fn what_is_asked_again_is_the_same_test() {
+        for query in [
+            "target=foo.server",
+            "target=foo.server:5301&period=1m30s&reverse_mode=true&parallel=128",
+            "target=[fe80::1%25eth0]:5301&udp_mode=1&bitrate=10M/8&length=1K",
+            "target=::1&port=5201-5209&bidirectional=T&omit=2s&connect_timeout=1500ms&family=6&cport=6000",
+            "target=10.0.0.1&udp_mode=true&dont_fragment=true",
+            "target=10.0.0.1&bytes=1.5M&window=4M&mss=1400&congestion=bbr&dscp=ef&fq_rate=100M&no_delay=1&zero_copy=1",
+            "target=a&tos=0xb8&bind=192.0.2.1%25eth0&bind_dev=eth0&max_age=1h&debug=true&mptcp=true",
+        ] {
+            let params = Params::parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+            let again: Vec<String> = asked(&params)
+                .iter()
+                .map(|(name, value)| format!("{name}={}", value.replace('%', "%25")))
+                .collect();
+            let again = Params::parse(&again.join("&"));
+            assert_eq!(again, Ok(params.test()), "{query}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Numbers as people read them: three significant digits and a unit, with a blank between that breaks no line.
+//!
+//! Knows magnitudes; must not know what was measured.
+
+/// Bits a second, the largest unit first.
+const BIT_RATES: [(f64, &str); 5] = [
+    (1e12, "Tbit/s"),
+    (1e9, "Gbit/s"),
+    (1e6, "Mbit/s"),
+    (1e3, "kbit/s"),
+    (1.0, "bit/s"),
+];
+/// The part of a unit from which three digits round to a whole one: 999.7 kbit/s is 1.00 Mbit/s.
+const ROUNDS_UP: f64 = 0.9995;
+
+/// The unit that suits a rate, and how many bytes a second it is.
+pub(super) fn bit_unit(bytes_per_second: f64) -> (f64, &'static str) {
+    let bits = bytes_per_second * 8.0;
+    let fits = |unit: &&(f64, &str)| bits >= unit.0 * ROUNDS_UP;
+    let (scale, name) = BIT_RATES.iter().find(fits).unwrap_or(&(1.0, "bit/s"));
+    (scale / 8.0, name)
+}
+
+/// A rate with its unit: `9.41 Gbit/s`.
+pub(super) fn bit_rate(bytes_per_second: f64) -> String {
+    let (unit, name) = bit_unit(bytes_per_second);
+    format!("{}\u{a0}{name}", number(bytes_per_second / unit))
+}
+
+/// The lowest and the highest of some rates, in the unit of the highest: `9.3 to 9.5 Mbit/s`.
+pub(super) fn bit_rates(lowest: f64, highest: f64) -> String {
+    let (unit, name) = bit_unit(highest);
+    let (low, high) = (number(lowest / unit), number(highest / unit));
+    if low == high {
+        format!("{high}\u{a0}{name}")
+    } else {
+        format!("{low} to {high}\u{a0}{name}")
+    }
+}
+
+/// A time from microseconds to seconds: `12.3 ms`.
+pub(super) fn seconds(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0\u{a0}ms".to_owned(),
+        short if short < 0.000_999_5 => format!("{}\u{a0}µs", number(short * 1e6)),
+        middle if middle < 0.9995 => format!("{}\u{a0}ms", number(middle * 1e3)),
+        long => format!("{}\u{a0}s", number(long)),
+    }
+}
+
+/// A part of a hundred: small ones keep two digits that tell. A loss is never written as none, nor as all.
+pub(super) fn percent(percent: f64) -> String {
+    if percent > 0.0 && percent < 0.01 {
+        "under 0.01\u{a0}%".to_owned()
+    } else if (99.95..100.0).contains(&percent) {
+        "over 99.9\u{a0}%".to_owned()
+    } else {
+        format!("{}\u{a0}%", number(percent))
+    }
+}
+
+/// Bytes: `1.25 GB`.
+pub(super) fn bytes(bytes: f64) -> String {
+    let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    let fits = |unit: &&(f64, &str)| bytes >= unit.0 * ROUNDS_UP;
+    match units.iter().find(fits) {
+        Some((scale, name)) => format!("{}\u{a0}{name}", number(bytes / scale)),
+        None => format!("{bytes:.0}\u{a0}B"),
+    }
+}
+
+/// Three significant digits where there is a fraction, else the whole number. Zero is `0`.
+pub(super) fn number(value: f64) -> String {
+    let digits = match value {
+        0.0 => 0,
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bit_rate, bit_rates, bytes, percent, seconds};
+
+    /// With the blank before its unit, the last one, as it is written.
+    fn unbroken(text: &str) -> String {
+        let (value, unit) = text.rsplit_once(' ').unwrap();
+        format!("{value}\u{a0}{unit}")
+    }
+
+    #[test]
+    fn rates_have_three_digits_and_the_unit_that_suits_them() {
+        for (bits, text) in [
+            (0.0, "0 bit/s"),
+            (8.0, "8.00 bit/s"),
+            (999.0, "999 bit/s"),
+            (999.7, "1.00 kbit/s"),
+            (9_994_000.0, "9.99 Mbit/s"),
+            (9_996_000.0, "10.0 Mbit/s"),
+            (99_960_000.0, "100 Mbit/s"),
+            (941_400_000.0, "941 Mbit/s"),
+            (999_700_000.0, "1.00 Gbit/s"),
+            (23_210_000_000.0, "23.2 Gbit/s"),
+            (4e15, "4000 Tbit/s"),
+        ] {
+            assert_eq!(bit_rate(bits / 8.0), unbroken(text), "{bits}");
+        }
+        assert_eq!(bit_rates(0.0, 0.0), "0\u{a0}bit/s");
+        assert_eq!(bit_rates(1e6, 1e6), "8.00\u{a0}Mbit/s");
+        assert_eq!(bit_rates(0.0, 1.25e6), "0 to 10.0\u{a0}Mbit/s");
+    }
+
+    #[test]
+    fn times_parts_and_bytes_have_the_unit_that_suits_them() {
+        for (value, text) in [
+            (0.0, "0 ms"),
+            (0.000_043, "43.0 µs"),
+            (0.000_999_7, "1.00 ms"),
+            (0.02, "20.0 ms"),
+            (0.9996, "1.00 s"),
+            (90.0, "90.0 s"),
+        ] {
+            assert_eq!(seconds(value), unbroken(text));
+        }
+        for (value, text) in [
+            (0.0, "0 %"),
+            (0.004, "under 0.01 %"),
+            (0.012, "0.01 %"),
+            (5.0, "5.00 %"),
+            (99.94, "99.9 %"),
+            (99.999, "over 99.9 %"),
+            (100.0, "100 %"),
+        ] {
+            assert_eq!(percent(value), unbroken(text));
+        }
+        for (value, text) in [
+            (0.0, "0 B"),
+            (999.0, "999 B"),
+            (131_072.0, "131 kB"),
+            (1.25e9, "1.25 GB"),
+        ] {
+            assert_eq!(bytes(value), unbroken(text));
+        }
+    }
+}

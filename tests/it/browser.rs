@@ -1,0 +1,406 @@
+//! The pages in a real Chromium: by keyboard, on phones and desks, in dark and light, for eyes and for screen readers.
+
+use serde_json::{Value, json};
+
+use crate::chromium::{Browser, DESKTOP, PHONE, Screen};
+use crate::harness::{Server, run, skipped, top};
+use crate::scene::{HOSTILE, Scene, screenshots};
+
+/// The narrowest screen that WCAG asks for, and a desk's at a zoom of 200 %.
+const NARROW: Screen = (320, 640, true);
+const ZOOMED: Screen = (640, 450, false);
+
+/// From the narrowest to a large desk, and the ends of what each layout is for.
+const WIDTHS: &[u32] = &[
+    320, 390, 480, 600, 640, 641, 768, 900, 1024, 1152, 1153, 1180, 1280, 1281, 1440, 2560,
+];
+
+/// The pages of a scene with probes, each with a name for its screenshots.
+const PAGES: &[(&str, &str)] = &[
+    ("home", "/"),
+    ("filtered", "/?target=example&failures=true"),
+    ("nothing", "/?target=no+such"),
+    ("upload", "/probes/1"),
+    ("udp", "/probes/3"),
+    ("failed", "/probes/4"),
+    ("hostile", "/probes/5"),
+    ("both-ways", "/probes/6"),
+    ("running", "/probes/7"),
+    ("waiting", "/probes/8"),
+    ("missing", "/probes/99"),
+];
+
+fn url(scene: &Scene, path: &str) -> String {
+    format!("http://127.0.0.1:{}{path}", scene.exporter.port())
+}
+
+/// Chromium's own line about a page's status, which is what such a page is for.
+fn is_status_line(complaint: &Value) -> bool {
+    let entry = &complaint["params"]["entry"];
+    let text = entry["text"].as_str().unwrap_or_default();
+    entry["source"] == "network" && text.contains("the server responded with a status of 404")
+}
+
+fn assert_quiet(browser: &mut Browser, what: &str) {
+    let complaints = browser.complaints();
+    let complaints: Vec<&Value> = complaints
+        .iter()
+        .filter(|complaint| !is_status_line(complaint))
+        .collect();
+    assert!(complaints.is_empty(), "{what}: {complaints:#?}");
+}
+
+#[test]
+fn a_probe_that_is_started_by_keyboard_shows_its_result_by_itself() {
+    let Some(mut browser) =
+        Browser::start("a_probe_that_is_started_by_keyboard_shows_its_result_by_itself")
+    else {
+        return;
+    };
+    let server = Server::start();
+    let exporter = crate::harness::Exporter::start::<&str>(&[]);
+    let root = format!("http://127.0.0.1:{}/", exporter.port());
+    browser.open(&root);
+    browser.tab_to("document.activeElement.name === 'target'");
+    browser.write(&server.target());
+    browser.tab_to("document.activeElement.name === 'period'");
+    browser.write("3s");
+    browser.tab_to("document.activeElement.name === 'bidirectional'");
+    browser.press(" ");
+    browser.tab_to("document.activeElement.name === 'target' || document.activeElement.textContent === 'Run the test'");
+    browser.press("Enter");
+    browser.wait_for("location.pathname === '/probes/1' && document.readyState === 'complete'");
+    // What it shows before its end is of a moment; the end comes by itself.
+    browser.wait_for("document.querySelector('.good')?.textContent === 'success'");
+    let text = browser.text("document.body.innerText");
+    assert!(text.contains("period=3s bidirectional=true"), "{text}");
+    assert!(text.contains("iperf3_up{"), "{text}");
+    let steps =
+        browser.value("document.querySelectorAll('svg.plot path.up, svg.plot path.down').length");
+    assert_eq!(steps, json!(4), "two lines and their legend");
+    // And once more, by its button.
+    browser.tab_to("document.activeElement.textContent === 'Run it again'");
+    browser.press("Enter");
+    browser.wait_for("location.pathname === '/probes/2' && document.readyState === 'complete'");
+    browser.wait_for("document.querySelector('.good')?.textContent === 'success'");
+    let again = browser.text("document.body.innerText");
+    assert!(again.contains("period=3s bidirectional=true"), "{again}");
+    let asked = browser.requested();
+    assert!(asked.iter().all(|url| url.starts_with(&root)), "{asked:?}");
+    assert_quiet(&mut browser, "two probes");
+    browser.open(&root);
+    let rows = browser.value("document.querySelectorAll('.probes tbody tr').length");
+    assert_eq!(rows, json!(2));
+}
+
+#[test]
+fn a_test_is_stopped_by_its_button() {
+    let Some(mut browser) = Browser::start("a_test_is_stopped_by_its_button") else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    browser.open(&url(&scene, "/probes/7"));
+    // Within the time that the page stands: the button is the first thing behind the links.
+    browser.tab_to("document.activeElement.textContent === 'Stop it'");
+    browser.press("Enter");
+    browser.wait_for("document.querySelector('dd .none')?.textContent === 'stopped'");
+    assert_eq!(browser.text("location.pathname"), "/probes/7");
+    assert_quiet(&mut browser, "a stopped probe");
+}
+
+#[test]
+fn the_filter_works_by_keyboard() {
+    let Some(mut browser) = Browser::start("the_filter_works_by_keyboard") else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    browser.open(&url(&scene, "/"));
+    browser.tab_to("document.activeElement.list?.id === 'targets'");
+    browser.write("O");
+    browser.tab_to("document.activeElement.name === 'failures'");
+    browser.press(" ");
+    browser.press("Enter");
+    browser.wait_for(
+        "location.search === '?target=O&failures=true' && location.hash === '#last' && document.readyState === 'complete'",
+    );
+    let targets =
+        "[...document.querySelectorAll('.probes td:nth-child(3)')].map(cell => cell.textContent)";
+    assert_eq!(
+        browser.value(targets),
+        json!(["hostile.example:5201", "closed.example:5201"])
+    );
+    let text = browser.text("document.body.innerText");
+    assert!(
+        text.contains("2 of 6 remembered probes are shown, 2 of them without a result;"),
+        "{text}"
+    );
+    // To look again does not lose it.
+    browser.tab_to("document.activeElement.textContent === 'Look again'");
+    browser.value("window.isOld = true");
+    browser.press("Enter");
+    browser.wait_for("!window.isOld && document.readyState === 'complete'");
+    assert_eq!(browser.text("location.search"), "?target=O&failures=true");
+    assert_quiet(&mut browser, "the filter");
+}
+
+#[test]
+fn every_page_fits_every_screen_and_nothing_is_said_in_the_console() {
+    let Some(mut browser) =
+        Browser::start("every_page_fits_every_screen_and_nothing_is_said_in_the_console")
+    else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    for (name, path) in PAGES {
+        for (kind, screen, is_dark) in [
+            ("desktop-light", DESKTOP, false),
+            ("desktop-dark", DESKTOP, true),
+            ("phone-light", PHONE, false),
+            ("phone-dark", PHONE, true),
+            ("narrow", NARROW, false),
+            ("zoomed", ZOOMED, false),
+        ] {
+            browser.show(screen, is_dark);
+            browser.open(&url(&scene, path));
+            let what = format!("{name} {kind}");
+            browser.screenshot(&screenshots().join(format!("{name}-{kind}.png")), true);
+            assert_quiet(&mut browser, &what);
+        }
+        for folded in [true, false] {
+            if !folded {
+                browser
+                    .value("document.querySelectorAll('details').forEach(one => one.open = true)");
+            }
+            for width in WIDTHS {
+                browser.show((*width, 800, *width < 600), false);
+                // Not `innerWidth`, which a phone makes as wide as what is too wide.
+                let wide = browser
+                    .value("document.documentElement.scrollWidth")
+                    .as_u64();
+                let fits = wide.is_some_and(|wide| wide <= u64::from(*width));
+                assert!(fits, "{name} at {width}: {wide:?} wide, folded: {folded}");
+            }
+        }
+    }
+    // The style came, and is the one for the dark.
+    browser.show(DESKTOP, true);
+    browser.open(&url(&scene, "/"));
+    let color = "getComputedStyle(document.querySelector('a')).color";
+    assert_eq!(browser.text(color), "rgb(138, 180, 248)");
+}
+
+#[test]
+fn what_servers_say_is_text_in_a_browser() {
+    let Some(mut browser) = Browser::start("what_servers_say_is_text_in_a_browser") else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    browser.open(&url(&scene, "/probes/5"));
+    let shown = HOSTILE
+        .replace('\u{1b}', "\\u{1b}")
+        .replace('\u{202e}', "\\u{202e}")
+        .replace('\0', "\\0");
+    let text = browser.text("document.body.textContent");
+    assert_eq!(
+        text.matches(&shown).count(),
+        2,
+        "as iperf3's words and as stderr: {text}"
+    );
+    assert!(browser.text("document.title").starts_with("Probe 5"));
+    assert_eq!(
+        browser.value("document.querySelectorAll('script, img').length"),
+        json!(0)
+    );
+    assert_quiet(&mut browser, "hostile words");
+}
+
+#[test]
+fn lines_and_words_of_a_plot_stand_out() {
+    let Some(mut browser) = Browser::start("lines_and_words_of_a_plot_stand_out") else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    for path in ["/", "/probes/6"] {
+        for is_dark in [false, true] {
+            browser.show(DESKTOP, is_dark);
+            browser.open(&url(&scene, path));
+            // WCAG 2.2: 4.5 for text, 3 for what a line has to tell. axe does not look into pictures.
+            let faint = browser.value(
+                "(() => {
+                    const light = color => {
+                        const [r, g, b] = color.match(/[0-9.]+/g).map(Number)
+                            .map(part => part / 255).map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+                        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+                    const back = light(getComputedStyle(document.body).backgroundColor);
+                    const ratio = color => { const [high, low] = [light(color), back].sort((a, b) => b - a);
+                        return (high + 0.05) / (low + 0.05); };
+                    const all = [...document.querySelectorAll('svg text')].map(one => [getComputedStyle(one).fill, 4.5])
+                        .concat([...document.querySelectorAll('svg .up, svg .down')].map(one => [getComputedStyle(one).stroke, 3]));
+                    return [all.length, all.filter(([color, least]) => !(ratio(color) >= least))]; })()",
+            );
+            assert!(faint[0].as_u64().unwrap() >= 4, "{faint}");
+            assert_eq!(faint[1], json!([]), "{path} dark: {is_dark}");
+        }
+    }
+    // And without colour: the dashes differ.
+    let dashes = "['.up', '.down'].map(one => getComputedStyle(document.querySelector('svg.plot ' + one)).strokeDasharray)";
+    let dashes = browser.value(dashes);
+    assert_ne!(dashes[0], dashes[1]);
+}
+
+/// What axe finds, and what it cannot decide. It does not look into pictures, whose words another test looks at.
+const FINDINGS: &str =
+    "axe.run(document, { preload: false }).then(({ violations, passes, incomplete }) => ({
+    violations: violations.map(one => [one.id, one.help,
+        one.nodes.map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]),
+    unsure: incomplete.flatMap(one => one.nodes.map(node => [one.id, node.html.slice(0, 200)]))
+        .filter(([, html]) => !html.startsWith('<text ')),
+    passed: passes.map(one => one.id) }))";
+
+#[test]
+fn axe_finds_nothing_on_any_page() {
+    let test = "axe_finds_nothing_on_any_page";
+    let script = top().join("tests/scripts/axe.sh");
+    let (found, said) = run("sh", &[&script.display().to_string()], "");
+    if !found {
+        return skipped(test, said.trim());
+    }
+    let Some(mut browser) = Browser::start(test) else {
+        return;
+    };
+    let axe = std::fs::read_to_string(said.trim()).unwrap();
+    let scene = Scene::with_probes(&[]);
+    for (name, path) in PAGES {
+        for (screen, is_dark) in [
+            (DESKTOP, false),
+            (DESKTOP, true),
+            (PHONE, false),
+            (PHONE, true),
+        ] {
+            browser.show(screen, is_dark);
+            browser.open(&url(&scene, path));
+            // All in one expression, which a page that loads itself anew can begin again with.
+            let found = browser.value(&format!(
+                "{axe};
+                document.querySelectorAll('details').forEach(one => one.open = true);
+                {FINDINGS}"
+            ));
+            assert_eq!(
+                found["violations"],
+                json!([]),
+                "{name} {screen:?} dark: {is_dark}"
+            );
+            assert_eq!(
+                found["unsure"],
+                json!([]),
+                "{name} {screen:?} dark: {is_dark}"
+            );
+            let passed = found["passed"].as_array().unwrap();
+            assert!(
+                passed.contains(&json!("color-contrast")),
+                "{name}: {passed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_stop_of_the_keyboard_is_seen_and_in_order() {
+    let Some(mut browser) = Browser::start("every_stop_of_the_keyboard_is_seen_and_in_order")
+    else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    for path in ["/", "/probes/6"] {
+        browser.open(&url(&scene, path));
+        browser.value("document.querySelectorAll('details').forEach(one => one.open = true)");
+        let all = browser.value(
+            "window.stops = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary, pre[tabindex]')]; stops.length",
+        );
+        let all = all.as_u64().unwrap();
+        assert!(all > 4, "{all}");
+        for stop in 0..all {
+            browser.press("Tab");
+            let seen = browser.value(
+                "(() => { const one = document.activeElement; const style = getComputedStyle(one); const box = one.getBoundingClientRect();
+                  return [stops.indexOf(one), style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+                          box.width > 0 && box.left >= 0 && box.right <= innerWidth, one.outerHTML.slice(0, 200)]; })()",
+            );
+            assert_eq!(
+                seen[0],
+                json!(stop),
+                "{path}: in the order of the page: {seen}"
+            );
+            assert_eq!(seen[1], json!(true), "{path}: outlined: {seen}");
+            assert_eq!(seen[2], json!(true), "{path}: on the screen: {seen}");
+        }
+        // The first one leads past the links.
+        browser.open(&url(&scene, path));
+        browser.press("Tab");
+        browser.press("Enter");
+        assert_eq!(browser.text("document.activeElement.id"), "main");
+    }
+}
+
+#[test]
+fn a_screen_reader_is_told_all_that_the_page_shows() {
+    let Some(mut browser) = Browser::start("a_screen_reader_is_told_all_that_the_page_shows")
+    else {
+        return;
+    };
+    let scene = Scene::with_probes(&[]);
+    for screen in [DESKTOP, PHONE] {
+        browser.show(screen, false);
+        browser.open(&url(&scene, "/"));
+        let tree = browser.accessible();
+        let has = |role: &str, name: &str| {
+            let found = tree
+                .iter()
+                .any(|(own, words)| own == role && words.contains(name));
+            assert!(found, "{screen:?}: no {role} {name:?} in {tree:#?}");
+        };
+        for (role, name) in [
+            ("main", ""),
+            ("banner", ""),
+            ("navigation", "Pages"),
+            ("region", "Now"),
+            ("region", "Probe now"),
+            ("region", "Last probes"),
+            ("heading", "iperf3 exporter"),
+            ("search", "Last probes"),
+            ("textbox", "Target"),
+            ("combobox", "Target contains"),
+            ("checkbox", "Failures only"),
+            ("spinbutton", "Parallel streams"),
+            ("button", "Run the test"),
+            ("progressbar", "Part of probe 7 that is over"),
+            ("table", "Newest first."),
+            ("link", "Probe 7"),
+            ("rowheader", "6"),
+            ("cell", "refused"),
+            ("image", "upload, 25 intervals, "),
+        ] {
+            has(role, name);
+        }
+        if screen == DESKTOP {
+            has("columnheader", "Retransmits");
+            has("cell", "not measured");
+        }
+    }
+    browser.open(&url(&scene, "/probes/6"));
+    let tree = browser.accessible();
+    for (role, name) in [
+        ("heading", "Probe 6"),
+        ("image", "Bandwidth of each interval"),
+        ("table", "What iperf3 did not measure is a dash"),
+        ("columnheader", "Download"),
+        ("rowheader", "Bandwidth"),
+        ("link", "Older: probe 5"),
+        ("button", "Run it again"),
+    ] {
+        let found = tree
+            .iter()
+            .any(|(own, words)| own == role && words.contains(name));
+        assert!(found, "no {role} {name:?} in {tree:#?}");
+    }
+}

@@ -1,0 +1,203 @@
+//! What every page has to be, read by rules of this repository's own: no validator is needed for them.
+//!
+//! Stricter than HTML, as all pages are written by one hand: every element is closed in its place, every value quoted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Elements that have no end.
+const VOID: &[&str] = &["meta", "input", "br", "hr", "link", "img", "option"];
+
+/// An element's start.
+pub struct Tag<'a> {
+    pub name: &'a str,
+    pub attributes: BTreeMap<&'a str, &'a str>,
+    /// The elements that it is in, the outermost first.
+    pub within: Vec<&'a str>,
+}
+
+impl<'a> Tag<'a> {
+    pub fn get(&self, attribute: &str) -> Option<&'a str> {
+        self.attributes.get(attribute).copied()
+    }
+}
+
+/// The elements of a page, in order.
+///
+/// # Panics
+/// When it is not well formed.
+pub fn tags(page: &str) -> Vec<Tag<'_>> {
+    let rest = page.strip_prefix("<!DOCTYPE html>\n").expect("a doctype");
+    let mut open: Vec<&str> = Vec::new();
+    let mut tags = Vec::new();
+    for piece in rest.split('<').skip(1) {
+        let (tag, text) = piece.split_once('>').unwrap_or_else(|| panic!("{piece}"));
+        assert!(!text.contains('>'), "an unescaped >: {text:.80}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "closed in its place");
+            continue;
+        }
+        let (tag, is_closed) = match tag.strip_suffix('/') {
+            Some(tag) => (tag, true),
+            None => (tag, false),
+        };
+        let (name, rest) = tag.split_once(' ').unwrap_or((tag, ""));
+        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        assert!(!name.is_empty() && name.bytes().all(is_name), "{tag}");
+        tags.push(Tag {
+            name,
+            attributes: attributes(rest),
+            within: open.clone(),
+        });
+        if !VOID.contains(&name) && !is_closed {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new(), "closed at the end");
+    tags
+}
+
+/// Words, or names with a quoted value.
+fn attributes(text: &str) -> BTreeMap<&str, &str> {
+    let mut all = BTreeMap::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find([' ', '=']).unwrap_or(rest.len());
+        let (name, tail) = rest.split_at(end);
+        let (value, tail) = match tail.strip_prefix("=\"") {
+            Some(value) => value.split_once('"').unwrap_or_else(|| panic!("{text}")),
+            None => ("", tail),
+        };
+        assert_eq!(all.insert(name, value), None, "{name} twice in {text}");
+        rest = tail.strip_prefix(' ').unwrap_or(tail);
+    }
+    all
+}
+
+/// All that is held of every page.
+pub fn assert_sound(page: &str) {
+    assert!(
+        page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")
+    );
+    let tags = tags(page);
+    let of = |name: &str| tags.iter().filter(|tag| tag.name == name).count();
+    for name in ["title", "h1", "main", "header"] {
+        // A picture has a title too.
+        assert!(of(name) == 1 || name == "title", "{name}: {}", of(name));
+    }
+    assert_nothing_from_elsewhere(&tags);
+    assert_names(&tags);
+    assert_headings(&tags);
+    for tag in &tags {
+        // Enter in a field presses the button that there is.
+        assert!(tag.name != "button" || tag.get("type") == Some("submit"));
+        assert!(tag.name != "form" || tag.get("method").is_some());
+        assert!(
+            tag.name != "th" || tag.get("scope").is_some(),
+            "a th of nothing"
+        );
+        // An input is within its label, which then needs no name of it.
+        let is_labelled = tag.within.contains(&"label") || tag.get("type") == Some("hidden");
+        assert!(tag.name != "input" || is_labelled, "{:?}", tag.attributes);
+    }
+    // Each `&` begins a character that has a name or a number.
+    for rest in page.split('&').skip(1) {
+        let name = rest.split_once(';').map_or("", |(name, _)| name);
+        let known = ["amp", "lt", "gt", "quot", "#39"].contains(&name);
+        assert!(known, "&{rest:.20}");
+    }
+    let unseen = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    assert_eq!(page.find(unseen), None, "a character that cannot be seen");
+}
+
+/// No script, no style in the text, and links that work behind a proxy's own path.
+fn assert_nothing_from_elsewhere(tags: &[Tag<'_>]) {
+    for tag in tags {
+        assert!(!["script", "style", "iframe", "base", "object"].contains(&tag.name));
+        for (name, value) in &tag.attributes {
+            assert!(
+                !name.starts_with("on") && *name != "style",
+                "{name} in a tag"
+            );
+            if ["href", "action", "src", "formaction", "data"].contains(name) {
+                assert!(!value.starts_with('/'), "{value}");
+                // A link without a path leads to its own page, query and all; an empty `src` or `action` is a slip.
+                assert!(!value.is_empty() || tag.name == "a", "{name} of nothing");
+                // A colon in front of any slash would make it a scheme.
+                let first = value.split('/').next().unwrap();
+                assert!(!first.contains(':'), "{value}");
+            }
+        }
+    }
+}
+
+/// Ids are unique, and what is named by one is there.
+fn assert_names(tags: &[Tag<'_>]) {
+    let mut ids = BTreeSet::new();
+    for id in tags.iter().filter_map(|tag| tag.get("id")) {
+        assert!(ids.insert(id), "{id} twice");
+    }
+    for tag in tags {
+        for attribute in ["aria-labelledby", "list", "for"] {
+            for id in tag
+                .get(attribute)
+                .into_iter()
+                .flat_map(str::split_whitespace)
+            {
+                assert!(ids.contains(id), "{attribute}={id} leads nowhere");
+            }
+        }
+        if let Some(id) = tag.get("href").and_then(|href| href.strip_prefix('#')) {
+            assert!(ids.contains(id), "#{id} leads nowhere");
+        }
+    }
+}
+
+/// One first heading, and none that skips a level.
+fn assert_headings(tags: &[Tag<'_>]) {
+    let mut last = 0;
+    for tag in tags {
+        let Some(Ok(level)) = tag.name.strip_prefix('h').map(str::parse::<u32>) else {
+            continue;
+        };
+        assert!(level <= last + 1, "h{level} behind h{last}");
+        assert!(level > 1 || last == 0, "a second h1");
+        last = level;
+    }
+}
+
+/// A page with all that changes from run to run written as what it is.
+pub fn masked(page: &str) -> String {
+    let mut text = page.to_owned();
+    for (start, ends, what) in [
+        ("<time", &["</time>"][..], ">TIME"),
+        (" UTC, for ", &[";", "<", ".", ","], "SO LONG"),
+        ("has it after ", &[","], "SO LONG"),
+        ("status 0, after ", &["<"], "SO LONG"),
+        ("status 1, after ", &["<"], "SO LONG"),
+        ("Answered after</dt><dd>", &["<"], "SO LONG"),
+        ("Waited for the test lock</dt><dd>", &["<"], "SO LONG"),
+        ("\" max=\"10\" value=\"", &["\""], "SO MUCH"),
+        ("<p>Version ", &[". "], "VERSION"),
+        ("name=\"key\" value=\"", &["\""], "KEY"),
+        ("/stop?key=", &["\""], "KEY"),
+        ("\niperf3_probe_duration_seconds{", &["\n"], "…"),
+        ("\niperf3_lock_wait_seconds{", &["\n"], "…"),
+        ("aria-label=\"Command line\">", &["/iperf3 "], "…"),
+    ] {
+        let mut out = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, tail)) = rest.split_once(start) {
+            let end = ends.iter().filter_map(|end| tail.find(end)).min().unwrap();
+            out += before;
+            out += start;
+            out += what;
+            rest = &tail[end..];
+        }
+        text = out + rest;
+    }
+    text
+}

