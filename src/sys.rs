@@ -23,11 +23,8 @@ pub(crate) fn readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<
         .iter()
         .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
         .collect();
-    let timeout = Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    match rustix::event::poll(&mut polled, Some(&timeout)) {
+    let timeout = timespec(timeout);
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
         Ok(_) => Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
         Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),
         Err(error) => Err(error.into()),
@@ -36,16 +33,19 @@ pub(crate) fn readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<
 
 /// Whether one descriptor can be read within `timeout`, like [`readable`] and without its lists.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let timeout = Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
+    let timeout = timespec(timeout);
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    match rustix::event::poll(&mut polled, Some(&timeout)) {
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A limit as poll(2) takes it; one that its clock cannot hold is none. By rustix's own conversion, as its nanoseconds
+/// are of another type on MIPS.
+fn timespec(timeout: Duration) -> Option<Timespec> {
+    timeout.try_into().ok()
 }
 
 /// What ended a wait for an answer.
@@ -265,12 +265,9 @@ pub(crate) fn write_what_fits(
     bytes: &[u8],
     timeout: Duration,
 ) -> io::Result<usize> {
-    let timeout = Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
+    let timeout = timespec(timeout);
     let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&timeout)))?;
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, timeout.as_ref()))?;
     if ready == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }

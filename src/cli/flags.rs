@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::duration;
+use crate::health::Url;
 use crate::iperf3::credentials::{Credentials, Given};
 use crate::log::{Format, Level};
 use crate::probe::allow::Rule;
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     /// Check flags and web configuration, and end.
     pub(crate) check: bool,
+    /// Ask this exporter whether it is well, and end.
+    pub(crate) health: Option<Url>,
     /// Whether an address to listen on was given.
     pub(crate) listen_given: bool,
 }
@@ -66,8 +69,8 @@ pub(crate) struct Flag {
     pub(crate) repeatable: bool,
     /// What it does, as one sentence.
     pub(crate) help: &'static str,
-    /// What a value has to look like, as the end of "want …".
-    pub(super) allowed: &'static str,
+    /// What a value has to look like, as the end of "want …"; a plain list of words is what shells offer.
+    pub(crate) allowed: &'static str,
     /// Puts a value into the configuration; `None` when it is not allowed.
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
 }
@@ -276,6 +279,18 @@ pub(crate) const FLAGS: &[Flag] = &[
         allowed: SWITCH_ALLOWED,
         set: |config, text| Some(config.check = text.parse().ok()?),
     },
+    Flag {
+        names: &["health"],
+        value: Some("URL"),
+        default: None,
+        repeatable: false,
+        help: "Ask the exporter that runs at URL, such as http://127.0.0.1:9579/health, for at most 5s whether it is \
+               alive, and exit: 0 when it is, 1 and the reason when not. Always by plain HTTP: an answer that asks \
+               for TLS or a password is a sign of life.",
+        allowed: "http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with TLS \
+                  is asked by http:// too",
+        set: |config, text| Some(config.health = Some(Url::parse(text)?)),
+    },
 ];
 
 const SWITCH_ALLOWED: &str = "no value";
@@ -328,6 +343,6 @@ fn path(text: &str) -> Option<String> {
     let allowed = text.len() <= 200
         && text.starts_with('/')
         && text.bytes().all(plain)
-        && !routes::fixed_paths().any(|fixed| fixed == text);
+        && !routes::is_taken(text);
     allowed.then(|| text.to_owned())
 }

@@ -94,6 +94,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         systemd_socket: false,
         max_connections: 0,
         check: false,
+        health: None,
         listen_given: false,
     };
     let mut given: Vec<&'static str> = Vec::new();
@@ -358,6 +359,7 @@ mod tests {
             "--web.max-connections=10001",
             "--web.max-connections=+1",
             "--log.format=xml",
+            "--health=https://localhost:9579",
         ] {
             assert!(refusal(&[bad]).contains("is not allowed, want "), "{bad}");
         }

@@ -1,0 +1,211 @@
+//! `--health=URL`: what it says of exporters that are well, ill, locked up or not there, and of other servers.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+
+use crate::harness::{Exporter, Fake, free_port};
+use crate::pki::{Pki, SERVER};
+
+/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
+const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
+
+/// Asks a URL: the exit code, and standard output and standard error behind each other.
+fn ask(url: &str) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .arg(format!("--health={url}"))
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(output.status.success(), text.starts_with("OK"), "{text}");
+    (output.status.code().unwrap(), text)
+}
+
+fn assert_alive(url: &str, line: &str) {
+    assert_eq!(ask(url), (0, format!("{line}\n")));
+}
+
+fn assert_not_alive(url: &str, why: &str) {
+    let line = format!("iperf3-exporter: error: {url}: {why}\n");
+    assert_eq!(ask(url), (1, line));
+}
+
+/// A server that does `serve` with each connection once the request is there, and keeps it until the client goes.
+fn serve(serve: impl Fn(&mut TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+                head.push(byte[0]);
+            }
+            serve(&mut stream);
+            let _ = stream.read(&mut byte);
+        }
+    });
+    format!("http://127.0.0.1:{port}")
+}
+
+#[test]
+fn an_exporter_that_is_well_is_alive() {
+    let exporter = Exporter::start::<&str>(&[]);
+    let port = exporter.port();
+    for url in [
+        format!("http://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}/health"),
+        format!("http://127.0.0.1:{port}/-/ready"),
+        // Its first address may be IPv6's, on which nobody listens.
+        format!("http://localhost:{port}/health"),
+    ] {
+        assert_alive(&url, "OK");
+    }
+    let asked = "iperf3_exporter_http_requests_total{path=\"/health\",code=\"200\"}";
+    assert_eq!(exporter.metric(asked), 3.0);
+    assert_not_alive(
+        &format!("http://127.0.0.1:{port}/nowhere"),
+        "it answered 404 Not Found: no such page, see /",
+    );
+}
+
+#[test]
+fn an_exporter_without_iperf3_is_not_and_says_why() {
+    let exporter = Exporter::start(&["--iperf3.path=/nowhere/iperf3"]);
+    let url = format!("http://127.0.0.1:{}/health", exporter.port());
+    let reply = exporter.get("/health");
+    assert!(reply.body.contains("/nowhere/iperf3"), "{}", reply.body);
+    let line = reply.body.trim_end();
+    assert_not_alive(
+        &url,
+        &format!("it answered 503 Service Unavailable: {line}"),
+    );
+    // It comes back without a restart of the exporter, and goes again.
+    let fake = Fake::new("exit 1");
+    let exporter = Exporter::start(&[fake.flag()]);
+    let url = format!("http://127.0.0.1:{}/health", exporter.port());
+    assert_alive(&url, "OK");
+    let path = fake.dir().join("iperf3");
+    std::fs::rename(&path, fake.dir().join("gone")).unwrap();
+    let (code, said) = ask(&url);
+    assert!(code == 1 && said.contains(" it answered 503 "), "{said}");
+    std::fs::rename(fake.dir().join("gone"), &path).unwrap();
+    assert_alive(&url, "OK");
+}
+
+#[test]
+fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
+    let pki = Pki::new();
+    let exporter = Exporter::start(&[pki.web(SERVER)]);
+    let url = format!("http://127.0.0.1:{}/health", exporter.port());
+    assert_alive(&url, "OK: it answers, and asks for TLS");
+
+    let users = pki.write(
+        "users.yml",
+        &format!("basic_auth_users:\n  alice: {HASH}\n"),
+    );
+    let exporter = Exporter::start(&[format!("--web.config.file={users}")]);
+    let url = format!("http://127.0.0.1:{}/health", exporter.port());
+    assert_alive(&url, "OK: it answers, and asks for a password");
+
+    let limit = pki.write("limit.yml", "rate_limit:\n  interval: 1h\n  burst: 1\n");
+    let exporter = Exporter::start(&[format!("--web.config.file={limit}")]);
+    let url = format!("http://127.0.0.1:{}/health", exporter.port());
+    assert_alive(&url, "OK");
+    assert_alive(&url, "OK: it answers, and limits the rate of requests");
+}
+
+#[test]
+fn whoever_is_not_there_is_not_alive() {
+    let port = free_port();
+    let refused = "Connection refused (os error 111)";
+    assert_not_alive(
+        &format!("http://127.0.0.1:{port}/health"),
+        &format!("cannot connect to 127.0.0.1:{port}: {refused}"),
+    );
+    // A name that is an error in every resolver, or one that has no resolver (RFC 6761 section 6.4).
+    let (code, said) = ask("http://exporter.invalid:9579/health");
+    let told = "http://exporter.invalid:9579/health: ";
+    assert!(code == 1 && said.contains(told), "{said}");
+    // One that accepts and never answers: the limit ends it.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    assert_not_alive(
+        &format!("http://127.0.0.1:{port}"),
+        "no whole answer within 5s",
+    );
+    // One that begins to.
+    assert_not_alive(
+        &serve(|stream| drop(stream.write_all(b"HTTP/1.1 200 OK\r\nA: b\r\n"))),
+        "no whole answer within 5s",
+    );
+}
+
+#[test]
+fn other_servers_get_a_line_of_bounded_length() {
+    let cases: [(&'static [u8], &str); 5] = [
+        (
+            b"\x15\x03\x01\x00\x02\x02\x46",
+            "the answer is not HTTP/1.1: \"??????F\"",
+        ),
+        (
+            b"SSH-2.0-Test\r\nmore",
+            "the answer is not HTTP/1.1: \"SSH-2.0-Test\"",
+        ),
+        (
+            b"HTTP/1.1 503 \x1b[31mRed\r\n\r\n\xff\x00\x1b[2J\n",
+            "it answered 503 ?[31mRed: ???[2J",
+        ),
+        // A page of somebody else's behind the same code as ours.
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent nothing.\n",
+            "it answered 400 Bad Request: Client sent nothing.",
+        ),
+        (
+            b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\n\r\n\n",
+            "it answered 301 Moved",
+        ),
+    ];
+    for (answer, why) in cases {
+        assert_not_alive(&serve(|stream| drop(stream.write_all(answer))), why);
+    }
+    let (_, said) = ask(&serve(|stream| {
+        let line = "x".repeat(5000);
+        let _ = stream.write_all(format!("HTTP/1.1 500 Odd\r\n\r\n{line}\n").as_bytes());
+    }));
+    assert!(said.contains("500 Odd: xxx") && said.len() < 400, "{said}");
+    // A head without an end: no more of it is read than the limit.
+    assert_not_alive(
+        &serve(|stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        }),
+        "the answer's head is longer than 16384 bytes",
+    );
+    // One that closes at once.
+    assert_not_alive(
+        &serve(|stream| stream.shutdown(std::net::Shutdown::Write).unwrap()),
+        "the connection ended before the answer's head did",
+    );
+}
+
+#[test]
+fn a_url_that_cannot_be_asked_is_refused_with_what_to_do() {
+    for url in ["https://localhost:9579/health", "localhost:9579", "http://"] {
+        let (code, said) = ask(url);
+        assert_eq!(
+            (code, said),
+            (
+                1,
+                format!(
+                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want \
+                     http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with \
+                     TLS is asked by http:// too, try --help\n"
+                )
+            )
+        );
+    }
+}
