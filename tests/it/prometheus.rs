@@ -21,10 +21,24 @@ pub struct Prometheus {
 
 impl Prometheus {
     pub fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, "")
+    }
+
+    /// With samples of the past, as `OpenMetrics`, unless there are none.
+    pub fn start_with(configuration: &str, history: &str) -> Self {
         // The port may be taken between its choice and its use: then it ends, and another one is tried.
         for _ in 0..20 {
             let dir = TempDir::new();
             let (port, file) = (free_port(), dir.write("prometheus.yml", configuration));
+            if !history.is_empty() {
+                let data = dir.path().join("data").display().to_string();
+                let history = dir.write("history", history).display().to_string();
+                let blocks = "tsdb create-blocks-from openmetrics --quiet";
+                let mut words: Vec<&str> = blocks.split(' ').collect();
+                words.extend([history.as_str(), data.as_str()]);
+                let (passed, said) = run("promtool", &words, "");
+                assert!(passed, "{said}");
+            }
             let child = Command::new("prometheus")
                 .arg(format!("--config.file={}", file.display()))
                 .arg(format!(
@@ -63,8 +77,8 @@ impl Prometheus {
         Some((reply.code, reply.body))
     }
 
-    /// The value and the labels of the one series that a query has; none when there is none.
-    pub fn query(&self, query: &str) -> Option<(f64, Value)> {
+    /// The series that a query has, as Prometheus writes them.
+    pub fn series(&self, query: &str) -> Vec<Value> {
         let mut encoded = String::new();
         for byte in query.bytes() {
             encoded += &format!("%{byte:02x}");
@@ -72,8 +86,13 @@ impl Prometheus {
         let (code, body) = self.get(&format!("/api/v1/query?query={encoded}")).unwrap();
         assert_eq!(code, 200, "{query}: {body}");
         let answer: Value = serde_json::from_str(&body).unwrap();
-        let series = answer["data"]["result"].as_array().unwrap();
-        assert!(series.len() < 2, "{query}: {body}");
+        answer["data"]["result"].as_array().unwrap().clone()
+    }
+
+    /// The value and the labels of the one series that a query has; none when there is none.
+    pub fn query(&self, query: &str) -> Option<(f64, Value)> {
+        let series = self.series(query);
+        assert!(series.len() < 2, "{query}: {series:?}");
         let first = series.first()?;
         let value = first["value"][1].as_str().unwrap().parse().unwrap();
         Some((value, first["metric"].clone()))
@@ -217,13 +236,9 @@ fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
     }
     let exporter = Exporter::start::<&str>(&[]);
     let page = exporter.get("/").body;
-    let shown = page
-        .split_once("<pre><code>")
-        .unwrap()
-        .1
-        .split_once("</code></pre>")
-        .unwrap()
-        .0;
+    let shown = page.split_once("<code>scrape_configs:").unwrap().1;
+    let shown = shown.split_once("</code></pre>").unwrap().0;
+    let shown = format!("scrape_configs:{shown}");
     let shown = shown
         .replace("&#39;", "'")
         .replace("&quot;", "\"")
