@@ -1,0 +1,296 @@
+//! `make demo-fleet`: three exporters, three servers and a Prometheus with what is shipped, from end to end; and that
+//! nothing of it is left behind, however it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{PATIENCE, TempDir, has, run, top, wait_for};
+use crate::path;
+
+/// The alerts that there may be: the links lose by design, and on a busy machine a queue may be long or a CPU the limit.
+const EXPECTED: &[&str] = &[
+    "Iperf3TargetDown",
+    "Iperf3PacketLoss",
+    "Iperf3PacketLossHigh",
+    "Iperf3Retransmits",
+    "Iperf3QueueSaturated",
+    "Iperf3LockWaitLong",
+    "Iperf3ProbesNotRun",
+    "Iperf3ServerBusy",
+    "Iperf3CpuBound",
+];
+
+/// The hosts, and the Mbit/s of their links.
+const HOSTS: [(&str, f64); 3] = [("alpha", 100.0), ("beta", 20.0), ("gamma", 50.0)];
+const TESTS: [&str; 3] = ["upload", "download", "udp"];
+
+/// A demo that runs, with a folder of its own for all that it writes.
+struct Demo {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Demo {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new();
+        let child = Command::new("bash")
+            .arg(top().join("tests/scripts/demo-fleet.sh"))
+            .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
+            .env("TMPDIR", dir.path())
+            .env_remove("KEEP")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { dir, child }
+    }
+
+    /// Waits for its end; whether it says that all is well, and its words.
+    fn end(mut self) -> (bool, String) {
+        let mut said = String::new();
+        let mut stdout = self.child.stdout.take().unwrap();
+        stdout.read_to_string(&mut said).unwrap();
+        // Short enough to fit into a pipe.
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        let status = self.child.wait().unwrap();
+        self.assert_that_nothing_is_left();
+        (status.success(), said)
+    }
+
+    /// Waits until all has started, and ends the script by a signal; its exit status.
+    fn interrupt(&mut self, signal: &str) -> Option<i32> {
+        let stdout = BufReader::new(self.child.stdout.take().unwrap());
+        let lines = stdout.lines().map_while(Result::ok);
+        let said: Vec<String> = lines
+            .take_while(|line| !line.starts_with("Measuring for "))
+            .collect();
+        let urls: Vec<&str> = said
+            .iter()
+            .flat_map(|line| line.split(' '))
+            .filter_map(|word| word.strip_prefix("http://"))
+            .collect();
+        // Of the exporters, and of Prometheus: alerts, targets, a graph.
+        assert_eq!(urls.len(), HOSTS.len() + 3, "{said:?}");
+        for url in urls {
+            assert!(is_page(url), "{url}: {said:?}");
+        }
+        // Three servers, three exporters, Prometheus, the script.
+        assert!(self.processes().len() >= 8, "{:?}", self.processes());
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// The processes that have its folder in their environment: all that it started, and itself.
+    fn processes(&self) -> Vec<String> {
+        let mark = format!("TMPDIR={}\0", self.dir.path().display());
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let environment = fs::read(entry.path().join("environ")).ok()?;
+                let text = String::from_utf8_lossy(&environment).into_owned();
+                let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+                text.contains(&mark).then_some(command)
+            })
+            .collect()
+    }
+
+    /// The cable from its bridge to this host.
+    fn has_link(&self) -> bool {
+        let name = format!("/sys/class/net/fleet{}", self.child.id());
+        fs::exists(name).unwrap()
+    }
+
+    fn assert_that_nothing_is_left(&self) {
+        assert_eq!(self.processes(), [""; 0]);
+        assert!(!self.has_link());
+        let files: Vec<_> = fs::read_dir(self.dir.path()).unwrap().flatten().collect();
+        assert!(files.is_empty(), "{files:?}");
+    }
+}
+
+/// Whether there is a page at an address that was shown to a person.
+fn is_page(url: &str) -> bool {
+    let (address, path) = url.split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status).unwrap();
+    status.contains(" 200 ")
+}
+
+/// Whether what the demo needs is here; says that `test` is skipped where not.
+fn can_run(test: &str) -> bool {
+    ["bash", "prometheus", "promtool", "setpriv"]
+        .iter()
+        .all(|program| has(program, test))
+}
+
+/// The cells of the table's row.
+fn row<'a>(said: &'a str, from: &str, to: &str, test: &str) -> Vec<&'a str> {
+    said.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|cells| cells.starts_with(&[from, to, test]))
+        .unwrap_or_else(|| panic!("no row {from} {to} {test}:\n{said}"))
+}
+
+/// Whether each row is there, with a bandwidth up to what `limit` says of two links' Mbit/s.
+fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
+    for (from, from_mbit) in HOSTS {
+        for (to, to_mbit) in HOSTS.into_iter().filter(|(to, _)| *to != from) {
+            for test in TESTS {
+                let cells = row(said, from, to, test);
+                assert_eq!((cells.len(), cells[3]), (11, "yes"), "{cells:?}");
+                let mbits: f64 = cells[4].parse().unwrap();
+                let most = limit(from_mbit, to_mbit);
+                assert!(mbits > 0.0 && mbits <= most, "over {most}: {cells:?}");
+                // What a way and a protocol do not have is not made up.
+                let is_there = |cell: usize| cells[cell] != "-";
+                let expected = (test == "udp", test == "upload", test != "udp");
+                assert_eq!(
+                    (is_there(7), is_there(8), is_there(9)),
+                    expected,
+                    "{cells:?}"
+                );
+            }
+        }
+    }
+    for test in TESTS {
+        let cells = row(said, "alpha", "gamma:1", test);
+        assert_eq!(cells[3..10], ["refused", "-", "-", "-", "-", "-", "-"]);
+    }
+    for (host, _) in HOSTS {
+        let costs = said
+            .lines()
+            .find(|line| line.trim_start().starts_with(host) && line.ends_with(" MB received"));
+        assert!(costs.is_some(), "no costs of {host}:\n{said}");
+    }
+    if top().join("contrib/alerts.yml").exists() {
+        let alert = said.lines().find(|line| {
+            let state = line.trim_start();
+            (state.starts_with("pending") || state.starts_with("firing"))
+                && line.contains("gamma:1")
+        });
+        assert!(alert.is_some(), "no alert of the dead target:\n{said}");
+        let alerts = said.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let state = words.next()?;
+            ["pending", "firing"]
+                .contains(&state)
+                .then(|| words.next())?
+        });
+        for alert in alerts {
+            assert!(EXPECTED.contains(&alert), "{alert}:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all() {
+    let test = "three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all";
+    if !can_run(test) || !path::bridges_can_be_made(test) {
+        return;
+    }
+    let (passed, said) = Demo::start(&[("DEMO_SECONDS", "25")]).end();
+    assert!(passed, "{said}");
+    assert!(
+        said.contains("Three hosts, a network namespace each"),
+        "{said}"
+    );
+    // The slower link of the two; a tenth for what a bucket lets through at once.
+    assert_table(&said, |from, to| from.min(to) * 1.1);
+}
+
+#[test]
+fn three_hosts_on_loopback_addresses_measure_each_other_as_well() {
+    if !can_run("three_hosts_on_loopback_addresses_measure_each_other_as_well") {
+        return;
+    }
+    let settings = [("DEMO_SECONDS", "10"), ("DEMO_LOOPBACK", "1")];
+    let (passed, said) = Demo::start(&settings).end();
+    assert!(passed, "{said}");
+    assert!(said.contains("Three hosts, three loopback addresses"));
+    assert!(
+        said.contains("SKIPPED: namespaces and links that differ, because DEMO_LOOPBACK is set")
+    );
+    // A target's own parameter wins over the job's: 10M for UDP.
+    assert_table(&said, |_, _| 55.0);
+    let mbits: f64 = row(&said, "alpha", "beta", "udp")[4].parse().unwrap();
+    assert!(mbits > 11.0, "{mbits}");
+}
+
+#[test]
+fn a_fleet_that_is_ended_early_leaves_nothing() {
+    let test = "a_fleet_that_is_ended_early_leaves_nothing";
+    if !can_run(test) {
+        return;
+    }
+    let mut demo = Demo::start(&[]);
+    assert_eq!(demo.interrupt("TERM"), Some(143));
+    demo.assert_that_nothing_is_left();
+}
+
+#[test]
+fn a_fleet_whose_script_is_killed_ends_with_it() {
+    let test = "a_fleet_whose_script_is_killed_ends_with_it";
+    if !can_run(test) {
+        return;
+    }
+    let mut demo = Demo::start(&[]);
+    assert_eq!(demo.interrupt("KILL"), None);
+    // Nobody is left to wait for them; the kernel ends them, and takes the namespaces away.
+    wait_for("what the script started to end", || {
+        demo.processes().is_empty() && !demo.has_link()
+    });
+}
+
+#[test]
+fn promtool_accepts_the_shipped_configuration_with_what_is_off_in_it() {
+    if !has(
+        "promtool",
+        "promtool_accepts_the_shipped_configuration_with_what_is_off_in_it",
+    ) {
+        return;
+    }
+    let dir = TempDir::new();
+    // Settings that are off have a # in front, text has a # and a blank.
+    let switched_on = |text: &str| -> String {
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| {
+                let is_text = line.starts_with("# ") && !line.starts_with("#  ");
+                let setting = line.strip_prefix('#').filter(|_| !is_text);
+                setting.unwrap_or(line)
+            })
+            .collect();
+        lines.join("\n") + "\n"
+    };
+    for entry in fs::read_dir(top().join("contrib")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if !entry.path().is_file() {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).unwrap();
+        let mut text = String::from_utf8(bytes).unwrap_or_default();
+        if ["prometheus.yml", "iperf3-targets.yml"].contains(&name.as_str()) {
+            let on = switched_on(&text);
+            assert_ne!(on, text, "{name}");
+            text = on;
+        }
+        dir.write(&name, &text);
+    }
+    for folder in [dir.path(), &top().join("contrib")] {
+        let file = folder.join("prometheus.yml").display().to_string();
+        let (passed, said) = run("promtool", &["check", "config", &file], "");
+        assert!(passed && said.contains("rule files found"), "{said}");
+    }
+}
