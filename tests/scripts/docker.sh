@@ -1,0 +1,218 @@
+#!/bin/sh
+# docker.sh: builds contrib/Dockerfile and holds the container to what it promises: it runs read-only, without
+# capabilities and as nobody in particular, Docker finds it healthy, it probes an iperf3 server in a second container
+# on a network of their own, it is unhealthy without iperf3, and `docker stop` ends it with status 0. Removes all
+# that it made, except for the base's archive under target/, which saves a minute the next time.
+#     BIN=path           the binary, instead of a static one that is built; it has to run on the base
+#     DOCKER_BASE=image  the base, instead of a Debian made by debootstrap (no registry of images is asked)
+#     DOCKER_BARE=yes    leaves iperf3 out of that Debian, so that the Dockerfile has to install it, over the network
+# Prints one line that begins with SKIPPED: where it cannot be done.
+set -eu
+
+readonly suite=bookworm mirror=http://deb.debian.org/debian
+readonly step_s=0.2
+readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
+readonly stop_s=20      # what the exporter may take to end before Docker kills it
+readonly name=iperf3-exporter-test-$$
+
+dir=''
+
+main() {
+    cd "$(dirname "$0")/../.."
+    command -v docker >/dev/null 2>&1 || skip "no docker here"
+    docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
+    command -v curl >/dev/null 2>&1 || skip "no curl here"
+
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    dir=$(mktemp -d)
+
+    base=${DOCKER_BASE:-}
+    [ -n "$base" ] || make_base
+    build
+    docker network create "$name" >"$dir/said" 2>&1 || fail "docker network create failed"
+    start_server
+    check_exporter
+    check_unhealthy
+    echo "contrib/Dockerfile: built on $what_base, read-only and without rights healthy, probed, stopped with status 0"
+}
+
+skip() {
+    echo "SKIPPED: the container was not tested: $1"
+    exit 0
+}
+
+# $1 is the reason; the words of the last command and the exporter's log go before it.
+fail() {
+    [ ! -s "$dir/said" ] || cat "$dir/said" >&2
+    for container in "$name" "$name-ill" "$name-server"; do
+        if docker container inspect "$container" >/dev/null 2>&1; then
+            echo "--- $container: $(docker inspect -f '{{json .State}}' "$container")" >&2
+            docker logs "$container" >&2 || true
+        fi
+    done
+    echo "docker.sh: $1" >&2
+    exit 1
+}
+
+clean_up() {
+    for container in "$name" "$name-ill" "$name-server"; do
+        docker rm -f -v "$container" >/dev/null 2>&1 || true
+    done
+    docker network rm "$name" >/dev/null 2>&1 || true
+    for image in "$name" "$name-base"; do
+        docker rmi "$image" >/dev/null 2>&1 || true
+    done
+    remove_steps
+    [ -z "$dir" ] || rm -rf "$dir"
+}
+
+# What the older builder had made up to the step that failed: one image without a name, and those below it.
+remove_steps() {
+    [ -s "$dir/build-failed" ] || return 0
+    step=$(sed -n 's/^ ---> \([0-9a-f]\{12\}\)$/\1/p' "$dir/build-failed" | tail -n 1)
+    [ "$(docker inspect -f '{{len .RepoTags}}' "$step" 2>/dev/null)" != 0 ] || docker rmi "$step" >/dev/null 2>&1 || true
+}
+
+# A Debian of nothing but what is essential, and iperf3. In a file system in memory, as dpkg waits for the disk at
+# each step: 45 s instead of 100.
+make_base() {
+    target=${CARGO_TARGET_DIR:-target}
+    include='--include=iperf3'
+    archive=$target/docker-base-$suite.tar
+    if [ -n "${DOCKER_BARE:-}" ]; then
+        include=
+        archive=$target/docker-base-$suite-bare.tar
+    fi
+    if [ ! -s "$archive" ]; then
+        [ "$(id -u)" -eq 0 ] || skip "debootstrap needs root (DOCKER_BASE=image takes a base that is there)"
+        # CI has root and a package manager; what a developer's machine has is its owner's choice.
+        [ -z "${CI:-}" ] || sh tests/scripts/need.sh debootstrap || fail "debootstrap is needed in CI"
+        command -v debootstrap >/dev/null 2>&1 ||
+            skip "no debootstrap here (DOCKER_BASE=image takes a base that is there)"
+        mkdir -p "$target" "$dir/root"
+        # The mount goes with its namespace. $include is no word or one.
+        # shellcheck disable=SC2016
+        unshare --mount sh -euc '
+            mount -t tmpfs -o dev,exec,suid none "$1"
+            debootstrap --variant=minbase $2 "$3" "$1/base" "$4"
+            rm -rf "$1"/base/var/cache/apt/archives/*.deb "$1"/base/var/lib/apt/lists/*
+            tar -C "$1/base" -cf "$5" .
+        ' sh "$dir/root" "$include" "$suite" "$mirror" "$dir/base.tar" >"$dir/said" 2>&1 ||
+            skip_or_fail "debootstrap failed: $(tail -n 1 "$dir/said")"
+        # Whole or not there.
+        cp "$dir/base.tar" "$archive.$$"
+        mv "$archive.$$" "$archive"
+        rm "$dir/base.tar"
+    fi
+    docker import "$archive" "$name-base" >"$dir/said" 2>&1 || fail "docker import failed"
+    base=$name-base
+}
+
+# In CI Debian's registry is there; elsewhere a machine may be without a network.
+skip_or_fail() {
+    [ -n "${CI:-}" ] || skip "$1"
+    fail "$1"
+}
+
+# With a context like the repository's, so that the file which keeps the context small is tested too.
+build() {
+    binary=${BIN:-}
+    if [ -z "$binary" ]; then
+        sh tests/scripts/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
+        binary=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release/iperf3-exporter
+    fi
+    place=$dir/context/target/x86_64-unknown-linux-musl/release
+    mkdir -p "$place"
+    cp .dockerignore "$dir/context"
+    cp "$binary" "$place/iperf3-exporter"
+    chmod 755 "$place/iperf3-exporter"
+    docker build -f contrib/Dockerfile -t "$name" --build-arg "BASE=$base" --build-arg VERSION=test \
+        "$dir/context" >"$dir/said" 2>&1 || { cp "$dir/said" "$dir/build-failed"; fail "docker build failed"; }
+    what_base=$(sed -n 's/^\(iperf [0-9.]*\).*/\1/p' "$dir/said" | head -n 1)
+    what_base="${DOCKER_BASE:-Debian $suite} with ${what_base:-iperf3}"
+    [ "$(docker inspect -f '{{index .Config.Labels "org.opencontainers.image.version"}}' "$name")" = test ] ||
+        fail "the image has no label with its version"
+}
+
+# Blocks until the command succeeds.
+wait_until() {
+    step=0
+    until "$@"; do
+        step=$((step + 1))
+        [ "$step" -le "$wait_steps" ] || return 1
+        sleep "$step_s"
+    done
+}
+
+start_server() {
+    docker run -d --name "$name-server" --network "$name" --entrypoint iperf3 "$name" -s --forceflush \
+        >"$dir/said" 2>&1 || fail "the second container did not start"
+    wait_until server_listens || fail "iperf3 -s does not listen in the second container"
+}
+
+server_listens() {
+    docker logs "$name-server" 2>&1 | grep -q 'Server listening'
+}
+
+# Runs the container $1 as it is meant to be run, except that its health is asked more often; the rest are flags.
+run() {
+    container=$1
+    shift
+    docker run -d --name "$container" --network "$name" --publish 127.0.0.1::9579 --read-only --cap-drop=ALL \
+        --security-opt=no-new-privileges --health-interval=1s --health-retries=1 "$name" "$@" >"$dir/said" 2>&1 ||
+        fail "$container did not start"
+}
+
+health_is() {
+    [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = "$2" ]
+}
+
+# The value of a line of /proc/1/status in the container.
+status_of_1() {
+    docker exec "$name" cat /proc/1/status | sed -n "s/^$1:[[:space:]]*//p"
+}
+
+check_exporter() {
+    run "$name"
+    wait_until health_is "$name" healthy || fail "the container did not become healthy"
+    [ "$(status_of_1 Name)" = iperf3-exporter ] || fail "process 1 is $(status_of_1 Name)"
+    case $(status_of_1 Uid) in
+        9579*9579*) ;;
+        *) fail "process 1 runs as $(status_of_1 Uid)" ;;
+    esac
+    [ "$(status_of_1 CapEff)" = 0000000000000000 ] || fail "process 1 has the capabilities $(status_of_1 CapEff)"
+    ! docker exec "$name" touch /usr/local/bin/x 2>/dev/null || fail "the container can be written to"
+
+    address=$(docker port "$name" 9579/tcp | head -n 1)
+    for mode in '' '&reverse_mode=true' '&udp_mode=true&parallel=4'; do
+        url="http://$address/probe?target=$name-server&period=1s$mode"
+        curl --silent --show-error --noproxy '*' --max-time 60 "$url" >"$dir/said" 2>&1 || fail "curl $url failed"
+        grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe of the second container failed: $url"
+    done
+    # Without a folder for its socket the exporter would have warned.
+    docker logs "$name" >"$dir/said" 2>&1
+    ! grep -q 'level=\(warn\|error\)' "$dir/said" || fail "the log has a warning"
+    # Its own line and the heading's: no iperf3 was left behind, dead or alive.
+    wait_until is_alone || fail "the container has processes that nobody needs: $(docker top "$name")"
+
+    docker stop -t "$stop_s" "$name" >"$dir/said" 2>&1 || fail "docker stop failed"
+    code=$(docker inspect -f '{{.State.ExitCode}}' "$name")
+    [ "$code" = 0 ] || fail "docker stop ended it with status $code"
+}
+
+# A health check that runs at this moment is a process as well.
+is_alone() {
+    [ "$(docker top "$name" | wc -l)" -eq 2 ]
+}
+
+check_unhealthy() {
+    run "$name-ill" --iperf3.path=/nowhere/iperf3
+    wait_until health_is "$name-ill" unhealthy || fail "a container without iperf3 is not unhealthy"
+    docker inspect -f '{{json .State.Health.Log}}' "$name-ill" >"$dir/said"
+    grep -q 'it answered 503' "$dir/said" || fail "the health check does not say why"
+}
+
+main
