@@ -17,17 +17,29 @@ fn main() {
     println!("cargo::rustc-env=EXPORTER_REVISION={revision}");
     println!("cargo::rustc-env=EXPORTER_RUSTC={rustc}");
     println!("cargo::rerun-if-env-changed=IPERF3_EXPORTER_REVISION");
-    // `logs/HEAD` changes at each commit, `HEAD` only at a change of branch.
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    if let Some(log) = own_log() {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-changed=src/build.rs");
 }
 
 /// The commit of this checkout; none in an archive, be it unpacked inside another project's checkout.
 fn own_revision() -> Option<String> {
+    output_of_own(&["rev-parse", "--short=12", "HEAD"])
+}
+
+/// The file that changes at each commit, wherever this work tree has it; `HEAD` does only at a change of branch. None in
+/// an archive: cargo takes a file that is not there for a changed one, and would build everything anew each time.
+fn own_log() -> Option<String> {
+    output_of_own(&["rev-parse", "--git-path", "logs/HEAD"])
+}
+
+/// What git says of this checkout.
+fn output_of_own(args: &[&str]) -> Option<String> {
     let top = output("git", &["rev-parse", "--show-toplevel"])?;
     let here = std::env::var("CARGO_MANIFEST_DIR").ok()?;
     let is_own = std::fs::canonicalize(top).ok()? == std::fs::canonicalize(here).ok()?;
-    is_own.then(|| output("git", &["rev-parse", "--short=12", "HEAD"]))?
+    is_own.then(|| output("git", args))?
 }
 
 /// The first line that `program` prints, when it succeeds and prints one.

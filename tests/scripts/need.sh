@@ -86,6 +86,10 @@ package_of() {
         zypper:iperf3) echo iperf ;;
         dnf:shellcheck | zypper:shellcheck) echo ShellCheck ;;
         *:systemd-analyze | *:systemd-socket-activate) echo systemd ;;
+        apt-get:rpmbuild) echo rpm ;;
+        *:rpmbuild) echo rpm-build ;;
+        *:dpkg-deb) echo dpkg ;;
+        *:qemu-aarch64 | *:qemu-arm) echo qemu-user ;;
         dnf:ss | dnf:ip) echo iproute ;;
         dnf:tc) echo iproute-tc ;;
         opkg:ip) echo ip-full ;;
@@ -93,6 +97,7 @@ package_of() {
         opkg:ss) echo ss ;;
         *:ss | *:ip | *:tc) echo iproute2 ;;
         *:unshare | *:nsenter | *:setpriv) echo util-linux ;;
+        *:lexgrog) echo man-db ;;
         *) echo "$1" ;;
     esac
 }

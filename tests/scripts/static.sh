@@ -13,7 +13,10 @@
 #   3. cargo alone, for this machine's own architecture, when there is no rust-lld, as in some distributions.
 #   4. cargo zigbuild, when there is no clang: zig is a C compiler and linker for all of them.
 # CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves TLS out, and all C with it.
-# For 2 to 4 the target's standard library is fetched with rustup when it is not there.
+# For 2 to 4 the target's standard library is fetched with rustup when it is not there (toolchain.sh).
+#
+# Reproducible: the same sources, rustc and C compiler make the same bytes in every folder and for every user. No
+# folder of this machine gets into the binary, which is checked, and no date does.
 set -eu
 
 readonly name=iperf3-exporter
@@ -32,6 +35,9 @@ main() {
 
     binary=${CARGO_TARGET_DIR:-target}/$target/release/$name
     [ -f "$binary" ] || give_up "the build left no $binary"
+    for folder in "$PWD" "$(cargo_home)"; do
+        ! LC_ALL=C grep -aqF "$folder/" "$binary" || give_up "$binary has a path of this machine in it: $folder"
+    done
     size_bytes=$(wc -c <"$binary" | tr -d ' ')
     # On a line of its own: a failure inside echo's argument would not end the script.
     how=$(linkage) || exit 1
@@ -45,43 +51,61 @@ give_up() {
 
 build() {
     command -v rustc >/dev/null 2>&1 || give_up "no rustc here: see https://rustup.rs"
-    need_standard_library
+    toolchain=$(sh tests/scripts/toolchain.sh "$target") || exit 1
+    [ -z "$toolchain" ] || export RUSTUP_TOOLCHAIN="$toolchain"
     subcommand=build
     if has_c && ! has_compiler; then
         if command -v clang >/dev/null 2>&1; then
             # Under the name by which the crate `cc` looks for the compiler of one target.
             export "CC_$(echo "$target" | tr - _)=clang"
         else
-            cargo zigbuild --version >/dev/null 2>&1 || give_up "a C compiler for $target is needed: clang, \
+            cargo zigbuild --help >/dev/null 2>&1 || give_up "a C compiler for $target is needed: clang, \
 or cargo-zigbuild and zig (cargo install cargo-zigbuild; pip install ziglang)"
             subcommand=zigbuild
         fi
     fi
+    # One flag a line: a folder's name may have blanks.
+    flags=$(path_flags)
     if [ "$subcommand" = build ] && { has_lld || ! is_own; }; then
         word=$(echo "$target" | tr 'a-z-' 'A-Z_')
         export "CARGO_TARGET_${word}_LINKER=rust-lld"
         # One copy of functions that are alike.
-        flags="-Clink-arg=--icf=all"
+        flags="$flags
+-Clink-arg=--icf=all"
         # Relocations in a few bytes: musl's start code reads them since 1.2.4, and Rust 1.93 brings 1.2.5.
         if [ "$(rustc -V | sed 's/^rustc 1\.\([0-9]*\).*/\1/')" -ge 93 ]; then
-            flags="$flags -Clink-arg=--pack-dyn-relocs=relr"
+            flags="$flags
+-Clink-arg=--pack-dyn-relocs=relr"
         fi
-        export "CARGO_TARGET_${word}_RUSTFLAGS=$flags"
     fi
+    # As --target is given, they are for what goes into the binary, and not for build scripts.
+    CARGO_ENCODED_RUSTFLAGS=$(printf '%s' "$flags" | tr '\n' '\037')
+    export CARGO_ENCODED_RUSTFLAGS
+    # Nothing in there has a date, and with another value of it cargo builds ring's C anew, and all that needs it.
+    unset SOURCE_DATE_EPOCH
     # shellcheck disable=SC2086 # several words
-    cargo "$subcommand" --release --target "$target" ${CARGO_FLAGS:-} ||
+    cargo "$subcommand" --release --locked --target "$target" ${CARGO_FLAGS:-} ||
         give_up "cargo $subcommand failed for $target"
 }
 
-need_standard_library() {
-    # A target that rustc does not know has no directory of libraries, and rustc says which word it was.
-    libraries=$(rustc --print target-libdir --target "$target") || give_up "rustc does not know $target"
-    [ ! -d "$libraries" ] || return 0
-    command -v rustup >/dev/null 2>&1 ||
-        give_up "the standard library for $target is not installed, and there is no rustup to fetch it: \
-install your distribution's package of it, or rustup (https://rustup.rs)"
-    rustup target add "$target" || give_up "rustup cannot fetch the standard library for $target (its words are \
-above); STATIC_BUILD=command takes another way to build it"
+cargo_home() {
+    echo "${CARGO_HOME:-$HOME/.cargo}"
+}
+
+# The flags that replace this machine's folders in the places of panics. Of several prefixes that fit rustc takes
+# the last one. The standard library's own places are already written as /rustc/HASH, but rustc turns them into
+# folders of this machine where the component rust-src is installed.
+path_flags() {
+    echo "--remap-path-prefix=$PWD=/iperf3-exporter"
+    mkdir -p "${CARGO_TARGET_DIR:-target}"
+    echo "--remap-path-prefix=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)=/target"
+    # Before the folder is listed: a new machine has none.
+    cargo fetch --quiet --locked --target "$target" || give_up "cargo cannot fetch the dependencies"
+    for index in "$(cargo_home)"/registry/src/*; do
+        echo "--remap-path-prefix=$index=/cargo"
+    done
+    hash=$(rustc -vV | sed -n 's/^commit-hash: //p')
+    echo "--remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$hash"
 }
 
 # Whether $target is the musl target of this machine's architecture: cargo and rustc link that without help.

@@ -1,0 +1,363 @@
+//! What goes into a release besides the code: others' crates, their licences, the list of them; and `make install`.
+//!
+//! That the archives and packages work is `make release-check`'s part: it takes builds of minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{TempDir, assert_golden, run, skipped, top};
+
+/// What the crates are counted for; the other architectures have the same ones, which a test holds.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+const OTHER_TARGETS: &[&str] = &[
+    "aarch64-unknown-linux-musl",
+    "armv7-unknown-linux-musleabihf",
+];
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+/// The standard output of cargo in this checkout, which asks no registry.
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--locked", "--offline"])
+        .current_dir(top())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "cargo {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The packages that a build, a test or a bench on Linux takes, this one among them.
+fn packages() -> Vec<Value> {
+    let text = cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--filter-platform",
+        TARGET,
+    ]);
+    let mut metadata: Value = serde_json::from_str(&text).unwrap();
+    let Value::Array(packages) = metadata["packages"].take() else {
+        panic!("cargo metadata has no packages");
+    };
+    assert!(packages.len() > 30, "{} packages", packages.len());
+    packages
+}
+
+/// Name and version of what is linked into the static binary, less the exporter itself.
+fn linked(target: &str, more: &[&str]) -> BTreeSet<String> {
+    let mut arguments = vec![
+        "tree",
+        "--edges=normal,no-proc-macro",
+        "--prefix=none",
+        "--format={p}",
+        "--target",
+        target,
+    ];
+    arguments.extend(more);
+    cargo(&arguments)
+        .lines()
+        // `name v1.2.3 (*)`: the end says that it stood there before.
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .filter(|name| !name.starts_with("iperf3-exporter "))
+        .collect()
+}
+
+/// The licences that `.deny.toml` allows.
+fn allowed() -> Vec<String> {
+    let text = fs::read_to_string(top().join(".deny.toml")).unwrap();
+    let list = text.split_once("\nallow = [\n").unwrap().1;
+    let list = list.split_once("\n]").unwrap().0;
+    let names: Vec<String> = list
+        .lines()
+        .map(|line| line.split('"').nth(1).unwrap().to_owned())
+        .collect();
+    assert!(names.len() > 2, "{names:?}");
+    names
+}
+
+/// Whether an SPDX expression can be met with `allowed`. Of `A AND B OR C` it wants A too, though SPDX does not: then
+/// somebody looks.
+fn can_be_met(expression: &str, allowed: &[String]) -> bool {
+    // How crates wrote it before SPDX.
+    let expression = expression.replace('/', " OR ");
+    expression.split(" AND ").all(|part| {
+        let choices = part.trim_matches(['(', ')']);
+        choices
+            .split(" OR ")
+            .any(|choice| allowed.iter().any(|name| name == choice.trim()))
+    })
+}
+
+#[test]
+fn a_licence_is_read_as_spdx_means_it() {
+    let allowed = ["MIT", "ISC"].map(str::to_owned);
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0-only", false),
+        ("GPL-3.0-only OR MIT", true),
+        ("GPL-3.0-only/MIT", true),
+        ("MIT AND ISC", true),
+        ("MIT AND GPL-3.0-only", false),
+        ("(MIT OR GPL-3.0-only) AND ISC", true),
+        ("(MIT OR ISC) AND GPL-3.0-only", false),
+        ("MIT-0", false),
+        ("MIT WITH something", false),
+    ] {
+        assert_eq!(can_be_met(expression, &allowed), expected, "{expression}");
+    }
+}
+
+#[test]
+fn every_crate_is_from_crates_io_under_a_licence_that_is_allowed() {
+    let allowed = allowed();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        let licence = package["license"].as_str().unwrap_or_default();
+        assert!(can_be_met(licence, &allowed), "{name} is under {licence:?}");
+        match package["source"].as_str() {
+            Some(source) => assert_eq!(source, CRATES_IO, "{name}"),
+            None => assert_eq!(name, "iperf3-exporter"),
+        }
+    }
+}
+
+#[test]
+fn no_licence_is_allowed_that_nobody_needs() {
+    let (allowed, packages) = (allowed(), packages());
+    for (at, licence) in allowed.iter().enumerate() {
+        let mut fewer = allowed.clone();
+        fewer.remove(at);
+        // Either would do for most; what is needed is that at least one has no other.
+        let needs = packages.iter().any(|package| {
+            let expression = package["license"].as_str().unwrap_or_default();
+            !can_be_met(expression, &fewer)
+        });
+        assert!(needs, "{licence}");
+    }
+}
+
+#[test]
+fn every_lock_entry_is_from_crates_io_with_its_checksum() {
+    // Those that only other systems or features take are in no list above, and a build for one of them takes them.
+    let lock = fs::read_to_string(top().join("Cargo.lock")).unwrap();
+    let mut count = 0;
+    for entry in lock.split("\n[[package]]\n").skip(1) {
+        let fields: BTreeMap<&str, &str> = entry
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .collect();
+        if fields["name"] == "\"iperf3-exporter\"" {
+            continue;
+        }
+        let source = fields.get("source").copied();
+        assert_eq!(source, Some(format!("\"{CRATES_IO}\"").as_str()), "{entry}");
+        let checksum = fields.get("checksum").copied().unwrap_or_default();
+        assert_eq!(checksum.len(), 64 + 2, "{entry}");
+        count += 1;
+    }
+    assert!(count > 30, "{count} entries");
+}
+
+#[test]
+fn each_direct_dependency_has_its_reason() {
+    let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    let mut count = 0;
+    for section in ["dependencies", "dev-dependencies"] {
+        let text = manifest.split_once(&format!("\n[{section}]\n")).unwrap();
+        let before = text.0.lines().last().unwrap();
+        let lines: Vec<&str> = text.1.split("\n[").next().unwrap().lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            if line.starts_with('#') || !line.contains(" = ") {
+                continue;
+            }
+            let above = if at == 0 { before } else { lines[at - 1] };
+            assert!(above.starts_with("# "), "no comment above: {line}");
+            count += 1;
+        }
+    }
+    assert!(count > 8, "{count} dependencies");
+}
+
+#[test]
+fn the_number_of_crates_in_the_binary_is_the_one_that_is_told() {
+    let direct = |more: &[&str]| {
+        let mut arguments = vec!["--depth=1"];
+        arguments.extend(more);
+        linked(TARGET, &arguments).len()
+    };
+    let (all, plain) = (
+        linked(TARGET, &[]),
+        linked(TARGET, &["--no-default-features"]),
+    );
+    for target in OTHER_TARGETS {
+        assert_eq!(linked(target, &[]), all, "{target}");
+    }
+    let text = format!(
+        "{} crates are linked into the binary, {} of them named in `Cargo.toml`; without TLS {}, and {} of them.\n",
+        all.len(),
+        direct(&[]),
+        plain.len(),
+        direct(&["--no-default-features"]),
+    );
+    assert_golden(&top().join("tests/golden/crates.txt"), &text);
+    // Where the README tells it.
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    if let Some((_, block)) = readme.split_once("<!-- crates -->\n") {
+        assert!(block.starts_with(&text), "README.md should say: {text}");
+    }
+}
+
+#[test]
+fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
+    let script = top().join("tests/scripts/bom.sh").display().to_string();
+    if Command::new("jq").arg("--version").output().is_err() {
+        return skipped(
+            "the_bill_of_materials_names_each_linked_crate_once_and_repeats",
+            "no jq here",
+        );
+    }
+    let binary = env!("CARGO_BIN_EXE_iperf3-exporter");
+    let (passed, text) = run("sh", &[&script, "sbom", TARGET, binary], "");
+    assert!(passed, "{text}");
+    assert_eq!(run("sh", &[&script, "sbom", TARGET, binary], "").1, text);
+    let bom: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bom["bomFormat"], "CycloneDX");
+    let mut names = BTreeSet::new();
+    let mut references =
+        BTreeSet::from([bom["metadata"]["component"]["bom-ref"].clone().to_string()]);
+    for component in bom["components"].as_array().unwrap() {
+        assert!(
+            references.insert(component["bom-ref"].to_string()),
+            "{component}"
+        );
+        let name = component["name"].as_str().unwrap();
+        if !component["purl"]
+            .as_str()
+            .unwrap()
+            .starts_with("pkg:cargo/")
+        {
+            assert!(["rust-std", "musl"].contains(&name), "{component}");
+            continue;
+        }
+        names.insert(format!(
+            "{name} v{}",
+            component["version"].as_str().unwrap()
+        ));
+        let checksum = component["hashes"][0]["content"].as_str().unwrap();
+        assert_eq!(checksum.len(), 64, "{component}");
+        let licence = component["licenses"][0]["expression"].as_str().unwrap();
+        assert!(!licence.is_empty() && !licence.contains('/'), "{component}");
+    }
+    assert_eq!(names, linked(TARGET, &[]));
+    // Everything that is said to need something, or to be needed, is there, and the program needs something.
+    let mut needed = BTreeSet::new();
+    for dependency in bom["dependencies"].as_array().unwrap() {
+        assert!(
+            references.contains(&dependency["ref"].to_string()),
+            "{dependency}"
+        );
+        for other in dependency["dependsOn"].as_array().unwrap() {
+            needed.insert(other.to_string());
+        }
+    }
+    assert!(needed.is_subset(&references), "{needed:?}");
+    // All but the program itself are needed by something.
+    assert_eq!(needed.len() + 1, references.len(), "{needed:?}");
+}
+
+#[test]
+fn the_licence_texts_cover_each_linked_crate() {
+    let script = top().join("tests/scripts/bom.sh").display().to_string();
+    if Command::new("jq").arg("--version").output().is_err() {
+        return skipped("the_licence_texts_cover_each_linked_crate", "no jq here");
+    }
+    let (passed, text) = run("sh", &[&script, "licences", TARGET], "");
+    assert!(passed, "{text}");
+    let line = format!("\n{}\n", "=".repeat(80));
+    let mut parts = text.split(line.as_str());
+    let list = parts.next().unwrap();
+    // Names come first, over one line or more, then an empty line and the text.
+    let texts: Vec<(String, &str)> = parts
+        .map(|part| {
+            let (names, text) = part.split_once(":\n").unwrap();
+            (names.replace('\n', ""), text)
+        })
+        .collect();
+    let mut names = linked(TARGET, &[]);
+    names.insert("musl v".to_owned());
+    for name in names {
+        let name = name.replace(" v", " ");
+        let name = name.trim_end();
+        let own: Vec<&str> = texts
+            .iter()
+            .filter(|(names, _)| names.split(", ").any(|own| own == name))
+            .map(|(_, text)| *text)
+            .collect();
+        assert!(
+            list.contains(&format!("\n{name}: ")),
+            "{name} is not listed"
+        );
+        assert!(
+            own.iter()
+                .any(|text| text.contains("ermission") || text.contains("Redistribution")),
+            "{name} has no text that permits anything"
+        );
+    }
+}
+
+#[test]
+fn a_release_of_which_nothing_could_be_built_is_no_release() {
+    let script = top().join("tests/scripts/release-check.sh");
+    let script = script.display().to_string();
+    // No architecture that rustc knows, and one that it does not know of this machine's.
+    let own = format!("{}-nothing-linux", run("uname", &["-m"], "").1.trim());
+    for (target, why) in [
+        ("nothing-unknown-linux", "none of the targets can be built"),
+        (own.as_str(), "is this machine's own"),
+    ] {
+        let (passed, text) = run("sh", &[&script, target], "");
+        assert!(!passed && text.contains(why), "{text}");
+    }
+}
+
+/// All files and folders below a folder, from its name on.
+fn tree(folder: &str) -> String {
+    run("find", &[folder, "-mindepth", "1"], "").1
+}
+
+#[test]
+fn what_is_installed_names_its_own_place_and_can_be_removed() {
+    let dir = TempDir::new();
+    let system = dir.path().join("a system");
+    let (top, system) = (top().display().to_string(), system.display().to_string());
+    let make = |target: &str| {
+        let destination = format!("DESTDIR={system}");
+        let binary = format!("BIN={}", env!("CARGO_BIN_EXE_iperf3-exporter"));
+        let words = ["-C", &top, target, "PREFIX=/opt/net", &destination, &binary];
+        let (passed, text) = run("make", &words, "");
+        assert!(passed, "{text}");
+    };
+    make("install");
+    let unit = format!("{system}/opt/net/lib/systemd/system/iperf3-exporter.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    // What starts it, and the drop-in that its comment recommends.
+    assert_eq!(
+        unit.matches("ExecStart=/opt/net/bin/iperf3-exporter ")
+            .count(),
+        2
+    );
+    assert!(!unit.contains("/usr/local"), "{unit}");
+    for file in ["bin/iperf3-exporter", "share/man/man1/iperf3-exporter.1"] {
+        let path = format!("{system}/opt/net/{file}\n");
+        assert!(tree(&system).contains(&path), "{file}");
+    }
+    make("uninstall");
+    assert_eq!(tree(&system), "");
+}

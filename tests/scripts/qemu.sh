@@ -1,0 +1,20 @@
+#!/bin/sh
+# qemu.sh TARGET ...: builds the static binary for each TARGET and runs it through smoke.sh, by qemu's user mode where
+# it is another processor's. BIN=path takes a binary that is there, for a single TARGET.
+set -eu
+
+[ $# -gt 0 ] || { echo "usage: qemu.sh TARGET ..." >&2; exit 2; }
+cd "$(dirname "$0")/../.."
+
+for target in "$@"; do
+    case $target in
+        "$(uname -m)"-*) runner='' ;;
+        armv7-* | arm-*) runner=qemu-arm ;;
+        *) runner=qemu-${target%%-*} ;;
+    esac
+    [ -z "$runner" ] || sh tests/scripts/need.sh "$runner"
+    binary=${BIN:-${CARGO_TARGET_DIR:-target}/$target/release/iperf3-exporter}
+    [ -n "${BIN:-}" ] || sh tests/scripts/static.sh "$target"
+    echo "$target${runner:+ by $runner}:"
+    sh tests/scripts/smoke.sh "$binary" "$runner"
+done

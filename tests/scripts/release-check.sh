@@ -1,0 +1,83 @@
+#!/bin/sh
+# release-check.sh TARGET ...: makes a release for each TARGET as `make dist` does, and looks whether it is one: a second
+# run makes the same archives, SHA256SUMS fits, nothing that belongs into an archive is missing, and the binary of each
+# works (smoke.sh; of another processor by qemu). For this machine's own architecture the packages are made,
+# installed, upgraded and removed as well (packages-check.sh). Takes a minute of one processor a TARGET; that two folders
+# make the same bytes is reproducible.sh's part, which builds everything twice.
+set -eu
+
+readonly name=iperf3-exporter
+
+dir=''
+
+main() {
+    [ $# -gt 0 ] || { echo "usage: release-check.sh TARGET ..." >&2; exit 2; }
+    cd "$(dirname "$0")/../.."
+    dir=$(mktemp -d)
+    trap 'rm -rf "$dir"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    dist=${CARGO_TARGET_DIR:-target}/dist
+
+    # A target that this machine cannot be given a standard library for is left out, and said to be: but not this
+    # machine's own, as a check that looked at nothing would read as passed.
+    command -v cargo >/dev/null 2>&1 || fail "no cargo here: see https://rustup.rs"
+    targets=
+    for target in "$@"; do
+        if sh tests/scripts/toolchain.sh "$target" >/dev/null; then
+            targets="$targets $target"
+        else
+            case $target in
+                "$(uname -m)"-*) fail "$target is this machine's own, and cannot be built" ;;
+            esac
+            echo "SKIPPED: $target: no standard library for it can be had here"
+        fi
+    done
+    # shellcheck disable=SC2086 # several words
+    set -- $targets
+    [ $# -gt 0 ] || fail "none of the targets can be built here"
+
+    sh tests/scripts/dist.sh "$@"
+    cp "$dist/SHA256SUMS" "$dir/first"
+    sh tests/scripts/dist.sh "$@" >/dev/null
+    cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes other archives"
+    (cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "SHA256SUMS does not fit"
+    for target in "$@"; do
+        look_into "$target"
+        BIN=$dir/$top/$name sh tests/scripts/qemu.sh "$target"
+    done
+    for target in "$@"; do
+        case $target in
+            "$(uname -m)"-*)
+                sh tests/scripts/stage.sh "$target" "$dir/stage"
+                sh tests/scripts/packages-check.sh "$dir/stage" "$target"
+                ;;
+        esac
+    done
+}
+
+# Unpacks the archive for $1, and leaves its top folder's name in $top.
+look_into() {
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    top=$name-$version-${1%%-*}
+    tar -C "$dir" -xzf "$dist/$top.tar.gz"
+    for file in $name $name.service LICENSE THIRD-PARTY-LICENCES RUST-STANDARD-LIBRARY.html README.md CHANGELOG.md \
+        sbom.cdx.json contrib/recording-rules.yml contrib/web.yml; do
+        [ -s "$dir/$top/$file" ] || fail "$top.tar.gz lacks $file"
+    done
+    cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is another"
+    sum=$(sha256sum <"$dir/$top/$name")
+    grep -q "${sum%% *}" "$dist/$top.cdx.json" || fail "the SBOM of $top is one of another binary"
+    # Of one time, and nobody's.
+    tar -tvzf "$dist/$top.tar.gz" --numeric-owner --full-time | awk '{ print $2, $4, $5 }' | sort -u >"$dir/owners"
+    [ "$(wc -l <"$dir/owners")" -eq 1 ] || { cat "$dir/owners" >&2; fail "$top.tar.gz has several times or owners"; }
+    grep -q '^0/0 ' "$dir/owners" || fail "$top.tar.gz is not root's"
+}
+
+fail() {
+    echo "release-check.sh: $1" >&2
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,39 @@
+#!/bin/sh
+# reproducible.sh TARGET ...: whether two people make the same release of HEAD: dist.sh in two clones, in folders of
+# different names and depth, one with a blank, with another CARGO_HOME, another target folder and another umask.
+# Everything is built twice: minutes a TARGET.
+set -eu
+
+dir=''
+
+main() {
+    [ $# -gt 0 ] || { echo "usage: reproducible.sh TARGET ..." >&2; exit 2; }
+    cd "$(dirname "$0")/../.."
+    dir=$(mktemp -d)
+    trap 'rm -rf "$dir"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+
+    git clone --quiet . "$dir/one"
+    git clone --quiet . "$dir/two/with a blank"
+    # The downloads are the same for both, their folder is not.
+    mkdir "$dir/home"
+    cp -R "${CARGO_HOME:-$HOME/.cargo}/registry" "$dir/home/"
+    (cd "$dir/one" && CARGO_TARGET_DIR="$dir/one/target" sh tests/scripts/dist.sh "$@")
+    (
+        umask 077
+        export CARGO_HOME="$dir/home" CARGO_TARGET_DIR="$dir/the other target"
+        cd "$dir/two/with a blank"
+        sh tests/scripts/dist.sh "$@" >/dev/null
+    )
+    cmp "$dir/one/target/dist/SHA256SUMS" "$dir/the other target/dist/SHA256SUMS" || {
+        cat "$dir/one/target/dist/SHA256SUMS" "$dir/the other target/dist/SHA256SUMS" >&2
+        echo "reproducible.sh: the two are not the same" >&2
+        exit 1
+    }
+    cat "$dir/one/target/dist/SHA256SUMS"
+    echo "the same bytes twice"
+}
+
+main "$@"

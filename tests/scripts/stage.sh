@@ -1,0 +1,67 @@
+#!/bin/sh
+# stage.sh TARGET FOLDER: builds the static binary for TARGET, and lays out under FOLDER, which must not exist, what a
+# package installs: usr/ and etc/. tests/scripts/packages.sh makes .deb and .rpm from it, so that both have the same
+# files. FOLDER/share is no part of it: what dist.sh and packages.sh place by their own rules.
+# BIN=path takes a binary that is there instead of building one.
+# Each file's mode and time is set: what the checkout has depends on its umask and hour.
+set -eu
+
+readonly name=iperf3-exporter
+
+main() {
+    [ $# -eq 2 ] || { echo "usage: stage.sh TARGET FOLDER" >&2; exit 2; }
+    target=$1
+    case $2 in
+        /*) folder=$2 ;;
+        *) folder=$PWD/$2 ;;
+    esac
+    cd "$(dirname "$0")/../.."
+    umask 022
+    mkdir "$folder"
+
+    toolchain=$(sh tests/scripts/toolchain.sh "$target") || exit 1
+    [ -z "$toolchain" ] || export RUSTUP_TOOLCHAIN="$toolchain"
+    binary=${BIN:-${CARGO_TARGET_DIR:-target}/$target/release/$name}
+    [ -n "${BIN:-}" ] || sh tests/scripts/static.sh "$target" >&2
+
+    bin=$folder/usr/bin units=$folder/usr/lib/systemd/system doc=$folder/usr/share/doc/$name
+    mkdir -p "$bin" "$units" "$doc/examples" "$folder/etc/default" "$folder/share"
+    cp "$binary" "$bin/$name"
+    cp contrib/packaging/default "$folder/etc/default/$name"
+    sed "s|/usr/local/bin/$name|/usr/bin/$name|" "$name.service" >"$units/$name.service"
+    cp README.md CHANGELOG.md "$doc/"
+    for file in contrib/*.yml contrib/*.json contrib/*.socket; do
+        [ ! -f "$file" ] || cp "$file" "$doc/examples/"
+    done
+    if [ -f contrib/$name.1 ]; then
+        mkdir -p "$folder/usr/share/man/man1"
+        gzip -9n <contrib/$name.1 >"$folder/usr/share/man/man1/$name.1.gz"
+    fi
+    completion $name.bash usr/share/bash-completion/completions/$name
+    completion _$name usr/share/zsh/vendor-completions/_$name
+    completion $name.fish usr/share/fish/vendor_completions.d/$name.fish
+
+    sh tests/scripts/bom.sh sbom "$target" "$bin/$name" >"$folder/share/sbom.cdx.json"
+    sh tests/scripts/bom.sh licences "$target" >"$folder/share/THIRD-PARTY-LICENCES"
+    library=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html
+    [ -f "$library" ] || give_up "this Rust brings no $library, whose texts go with each copy of the binary: \
+take rustup's"
+    cp "$library" "$folder/share/RUST-STANDARD-LIBRARY.html"
+
+    find "$folder" -type f -exec chmod 644 {} +
+    chmod 755 "$bin/$name"
+}
+
+give_up() {
+    echo "stage.sh: $1" >&2
+    exit 1
+}
+
+# The completion $1 of contrib/completions goes to $2.
+completion() {
+    [ -f "contrib/completions/$1" ] || return 0
+    mkdir -p "$folder/$(dirname "$2")"
+    cp "contrib/completions/$1" "$folder/$2"
+}
+
+main "$@"
