@@ -1,25 +1,96 @@
-//! The README's tables, written from the tables of the code: they cannot drift apart.
+//! What people read and shells offer, written from the tables of the code: they cannot drift apart.
 //!
-//! A block of the README stands between `<!-- NAME -->` and `<!-- /NAME -->`. The test compares it with what the
-//! rows say; `UPDATE_GOLDEN=1 cargo test docs` writes it anew.
+//! A file has blocks, each between `<!-- NAME -->` and `<!-- /NAME -->`, as comments of its own kind; what stands outside
+//! of them is written by hand. The test compares each block with what the rows say;
+//! `UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs` writes it anew.
 
 use std::fmt::Write as _;
 
-use crate::cli::FLAGS;
+use crate::cli::{self, FLAGS, Flag};
 use crate::iperf3::reason::Reason;
+use crate::log::{Format, Level};
 use crate::metrics::probe::{FRAME, ROWS, When};
 use crate::metrics::{measured, own};
 use crate::probe::params::PARAMETERS;
 
-/// Each generated block: its name and its text.
-fn blocks() -> Vec<(&'static str, String)> {
+mod completions;
+mod man;
+
+/// A generated block: its name and its text.
+type Block = (&'static str, String);
+
+/// Each file with blocks: its path, what begins a comment in it, the blocks.
+fn files() -> Vec<(&'static str, &'static str, Vec<Block>)> {
+    vec![
+        ("README.md", "", blocks()),
+        ("contrib/iperf3-exporter.1", ".\\\" ", man::blocks()),
+        (
+            "contrib/completions/iperf3-exporter.bash",
+            "# ",
+            vec![("flags", completions::bash())],
+        ),
+        (
+            "contrib/completions/_iperf3-exporter",
+            "# ",
+            vec![("flags", completions::zsh())],
+        ),
+        (
+            "contrib/completions/iperf3-exporter.fish",
+            "# ",
+            vec![("flags", completions::fish())],
+        ),
+    ]
+}
+
+/// Blocks of the README that other tests hold: what the binary is made of takes cargo to count (`tests/it/release.rs`).
+const ELSEWHERE: &[&str] = &["crates"];
+
+/// What each path answers; the two that a flag can move stand under their defaults.
+const ENDPOINTS: &[(&[&str], &str)] = &[
+    (&["/probe"], "GET only: runs a test"),
+    (&["/metrics"], "the exporter's own metrics"),
+    (
+        &["/health", "/-/healthy"],
+        "`200 OK`; `503` with the reason when iperf3 cannot be run",
+    ),
+    (
+        &["/ready", "/-/ready"],
+        "`200` once listening, `503` while shutting down",
+    ),
+    (
+        &["/lock-status"],
+        "JSON: `is_locked`, `locked_by`, `locked_at`, `lock_duration`, `queue_size`, `queue`, `pausing`",
+    ),
+    (
+        &["/"],
+        "the page for people: what runs and waits, a form, the last probes; `?target=TEXT&failures=true` filters them",
+    ),
+    (
+        &["/run"],
+        "GET only, from the page's forms, which have a key: starts a test and leads to its details (`303`)",
+    ),
+    (
+        &["/probes/NUMBER"],
+        "the details of a probe; `404` once it is forgotten",
+    ),
+    (
+        &["/probes/NUMBER/stop"],
+        "POST only, from the page: stops a test that was started from it; `409` when it was not",
+    ),
+    (&["/style.css", "/icon.svg"], "what the pages are made of"),
+];
+
+/// The README's blocks.
+fn blocks() -> Vec<Block> {
     vec![
         ("flags", flags()),
         ("parameters", parameters()),
         ("probe-metrics", probe_metrics()),
         ("measured-metrics", measured_metrics()),
         ("own-metrics", own_metrics()),
+        ("paths", paths()),
         ("reasons", reasons()),
+        ("dependencies", dependencies()),
     ]
 }
 
@@ -35,6 +106,7 @@ fn flags() -> String {
             })
             .collect();
         let default = match (flag.value, flag.default) {
+            (None, Some("true")) => "on".to_owned(),
             (None, Some(_)) => "off".to_owned(),
             (Some(_), Some(value)) => format!("`{value}`"),
             (_, None) => String::new(),
@@ -52,6 +124,21 @@ fn flags() -> String {
         );
     }
     text
+}
+
+/// The words that a flag takes, if it takes these words only: its row allows a plain list of them.
+fn choices(flag: &Flag) -> Vec<&'static str> {
+    let words: Vec<&str> = flag
+        .allowed
+        .split(", ")
+        .flat_map(|part| part.split(" or "))
+        .collect();
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+    if words.len() > 1 && words.iter().all(is_word) {
+        words
+    } else {
+        Vec::new()
+    }
 }
 
 fn parameters() -> String {
@@ -117,6 +204,15 @@ fn own_metrics() -> String {
     text
 }
 
+fn paths() -> String {
+    let mut text = String::from("| path | answer |\n|---|---|\n");
+    for (paths, answer) in ENDPOINTS {
+        let paths: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+        let _ = writeln!(text, "| {} | {answer} |", paths.join(", "));
+    }
+    text
+}
+
 fn reasons() -> String {
     let mut text = String::from("| `reason` | what it means and what to do |\n|---|---|\n");
     for (_, label, help) in Reason::ALL {
@@ -125,27 +221,127 @@ fn reasons() -> String {
     text
 }
 
-#[test]
-fn the_readme_agrees_with_the_tables() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let mut expected = readme.clone();
-    for (name, block) in blocks() {
-        let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-        let (before, rest) = expected
+/// The direct dependencies, with the comments that `Cargo.toml` has above them.
+fn dependencies() -> String {
+    let mut text =
+        String::from("| crate | version | without TLS | why, and where |\n|---|---|---|---|\n");
+    let manifest = include_str!("../Cargo.toml");
+    let mut why: Vec<&str> = Vec::new();
+    let lines = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1);
+    for line in lines.take_while(|line| !line.starts_with('[')) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            why.push(comment);
+        } else if let Some((name, rest)) = line.split_once(" = ") {
+            let version = rest.split('"').nth(1).unwrap_or_default();
+            let is_always = if rest.contains("optional = true") {
+                "no"
+            } else {
+                "yes"
+            };
+            let why_all = why.join(" ");
+            let _ = writeln!(text, "| `{name}` | {version} | {is_always} | {why_all} |");
+            why.clear();
+        } else {
+            // A comment of the section: a blank line ends it.
+            why.clear();
+        }
+    }
+    text
+}
+
+/// `text` with its blocks as they ought to be.
+fn renewed(path: &str, text: &str, comment: &str, blocks: &[Block]) -> String {
+    let mut text = text.to_owned();
+    for (name, block) in blocks {
+        let (open, close) = (
+            format!("{comment}<!-- {name} -->\n"),
+            format!("{comment}<!-- /{name} -->"),
+        );
+        let (before, rest) = text
             .split_once(&open)
-            .unwrap_or_else(|| panic!("README.md has no {open}"));
+            .unwrap_or_else(|| panic!("{path} has no {open}"));
         let (_, after) = rest
             .split_once(&close)
-            .unwrap_or_else(|| panic!("README.md has no {close}"));
-        expected = format!("{before}{open}{block}{close}{after}");
+            .unwrap_or_else(|| panic!("{path} has no {close}"));
+        text = format!("{before}{open}{block}{close}{after}");
     }
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, &expected).unwrap();
-        return;
+    text
+}
+
+#[test]
+fn the_texts_agree_with_the_tables() {
+    for (name, comment, blocks) in files() {
+        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected = renewed(name, &text, comment, &blocks);
+        let marks = text.split("<!-- /").skip(1);
+        let marks: Vec<&str> = marks
+            .map(|mark| mark.split_once(" -->").unwrap().0)
+            .collect();
+        // A test that holds a block elsewhere would have nothing to hold.
+        let all_there = ELSEWHERE.iter().all(|mark| marks.contains(mark));
+        assert!(name != "README.md" || all_there, "{name}: {marks:?}");
+        for mark in marks {
+            let is_known = blocks.iter().any(|(block, _)| *block == mark);
+            assert!(
+                is_known || ELSEWHERE.contains(&mark),
+                "{name}: nobody writes {mark}"
+            );
+        }
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &expected).unwrap();
+            continue;
+        }
+        assert!(
+            text == expected,
+            "{name} differs from the tables; UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs writes it anew"
+        );
     }
-    assert!(
-        readme == expected,
-        "README.md differs from the tables; UPDATE_GOLDEN=1 cargo test docs writes it anew"
-    );
+}
+
+#[test]
+fn each_path_is_explained_and_is_there() {
+    // The table of paths is private, and a path in it has no words of its own.
+    let routes = include_str!("web/routes.rs");
+    let (_, table) = routes.split_once("\nconst FIXED: ").unwrap();
+    let (table, _) = table.split_once("\n];").unwrap();
+    let path = |line: &'static str| line.trim().strip_prefix("(\"")?.split('"').next();
+    let mut there: Vec<&str> = table.lines().filter_map(path).collect();
+    for flag in FLAGS {
+        if ["web.probe-path", "web.telemetry-path"].contains(&flag.id()) {
+            there.extend(flag.default);
+        }
+    }
+    // Those of single things, such as `/probes/NUMBER`, are in no table.
+    let mut explained: Vec<&str> = ENDPOINTS
+        .iter()
+        .flat_map(|row| row.0)
+        .copied()
+        .filter(|path| !path.contains("NUMBER"))
+        .collect();
+    explained.sort_unstable();
+    there.sort_unstable();
+    assert_eq!(explained, there);
+}
+
+#[test]
+fn the_words_of_a_flag_are_those_that_its_parser_takes() {
+    let of = |name: &str| {
+        let flag = FLAGS.iter().find(|flag| flag.id() == name);
+        choices(flag.unwrap())
+    };
+    let levels: Vec<&str> = Level::ALL.iter().map(|row| row.0).collect();
+    let formats: Vec<&str> = Format::ALL.iter().map(|row| row.0).collect();
+    assert_eq!((of("log.level"), of("log.format")), (levels, formats));
+    let with_words = FLAGS.iter().filter(|flag| !choices(flag).is_empty());
+    for flag in with_words {
+        for word in choices(flag) {
+            let taken = cli::parse([format!("--{}={word}", flag.id()).into()]);
+            assert!(taken.is_ok(), "--{}={word}", flag.id());
+        }
+    }
+    assert!(of("web.systemd-socket").is_empty() && of("iperf3.path").is_empty());
 }
