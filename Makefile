@@ -9,17 +9,28 @@ BIN     ?= $(or $(CARGO_TARGET_DIR),target)/release/iperf3-exporter
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 # A place that a package is made from; goes in front of each installed path.
 DESTDIR ?=
-# For `make static`, and for `make bench`.
+# For `make static`, `make deb`, `make rpm`; TARGETS for `make dist`, `make qemu` and what checks a release; BENCH_ARGS
+# for `make bench`.
 TARGET  ?= x86_64-unknown-linux-musl
+TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 BENCH_ARGS ?=
 
-SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh)
+SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh) $(wildcard contrib/packaging/deb/*) contrib/openwrt/iperf3-exporter.init
 UNIT    = iperf3-exporter.service
+# What is only copied: where from, and where to below PREFIX.
+SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \
+          contrib/completions/iperf3-exporter.bash:share/bash-completion/completions/iperf3-exporter \
+          contrib/completions/_iperf3-exporter:share/zsh/site-functions/_iperf3-exporter \
+          contrib/completions/iperf3-exporter.fish:share/fish/vendor_completions.d/iperf3-exporter.fish
+# Folders of these that a system without such a shell does not have; those of zsh and man are there from the start.
+SHARED_OWN = man/man1 bash-completion/completions bash-completion fish/vendor_completions.d fish
+SCRIPTS += contrib/completions/iperf3-exporter.bash
 
-.PHONY: help build demo test check lint tools bench static install uninstall clean
+.PHONY: help build demo demo-fleet test check lint tools bench static install uninstall clean
+.PHONY: deb rpm dist qemu supply msrv release-check reproducible
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 build: ## build the release binary
 	$(CARGO) build --release
@@ -27,13 +38,16 @@ build: ## build the release binary
 demo: ## build it, probe a local iperf3 server once, print the metrics, stop all again
 	@sh tests/scripts/demo.sh
 
+demo-fleet: ## three hosts measure each other for DEMO_SECONDS=60, Prometheus with what is shipped, a table; KEEP=1 goes on
+	@bash tests/scripts/demo-fleet.sh
+
 # The tests say themselves which of them they skipped, and why. Nothing comes after cargo's closing lines.
 test: tools ## install what the tests need, run them
 	$(CARGO) test
 
 # In steps of a recipe, so that `make -j` cannot mix them, and with the tests last: their closing lines are what
 # one looks for.
-check: tools ## all that CI checks: format, lints, scripts, unit, then `make test`
+check: tools ## format, lints, scripts, unit, then `make test`; CI runs `make release-check` too
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test
 
@@ -52,7 +66,7 @@ lint:
 # A test that needs one of these and does not find it fails: a run without them would read as more than it is. Only
 # the second iperf3 is not to be had everywhere: the tests that want it say that they are skipped.
 tools:
-	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip nsenter openssl setpriv ss tc unshare
+	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
 	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
@@ -61,25 +75,61 @@ bench: ## run the benchmarks (BENCH_ARGS=...)
 static: ## build a binary without shared libraries (TARGET=x86_64-unknown-linux-musl)
 	@sh tests/scripts/static.sh "$(TARGET)"
 
+deb: ## make a Debian package of the static binary (TARGET=x86_64-unknown-linux-musl)
+	@sh tests/scripts/packages.sh deb "$(TARGET)"
+
+rpm: ## make an rpm package of the static binary (TARGET=x86_64-unknown-linux-musl)
+	@sh tests/scripts/packages.sh rpm "$(TARGET)"
+
+dist: ## make the archives of a release, with checksums and SBOMs (TARGETS="x86_64-unknown-linux-musl ...")
+	@sh tests/scripts/dist.sh $(TARGETS)
+
+qemu: ## build the static binaries and run each, by qemu where it is another processor's (TARGETS=)
+	@sh tests/scripts/qemu.sh $(TARGETS)
+
+supply: ## check licences, sources and known holes of all crates with cargo-deny (ADVISORY_DB=folder|fetch)
+	@sh tests/scripts/supply.sh
+
+msrv: ## build and test with the oldest Rust that is supported
+	@sh tests/scripts/msrv.sh
+
+release-check: ## make a release twice, run its binaries, install and remove its packages (TARGETS=)
+	@sh tests/scripts/release-check.sh $(TARGETS)
+
+reproducible: ## build HEAD twice in different folders, compare the archives' bytes (TARGETS=)
+	@sh tests/scripts/reproducible.sh $(TARGETS)
+
 # Never builds: as root, cargo would leave files of root's in target/, and often there is none on root's PATH.
-install: ## install BIN and the systemd unit (PREFIX=/usr/local, DESTDIR=); `make build` first
+install: ## install BIN, unit, manual page, completions (PREFIX=/usr/local, DESTDIR=); `make build` first
 	@test -f "$(BIN)" || { echo "make install: there is no $(BIN): run 'make build' first, or set BIN=" >&2; exit 1; }
 	@case "$(PREFIX)" in /*) ;; *) echo "make install: PREFIX=$(PREFIX) must begin with /" >&2; exit 1 ;; esac
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)"
 	install -m 755 "$(BIN)" "$(DESTDIR)$(PREFIX)/bin/iperf3-exporter"
-	sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/iperf3-exporter|' $(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	sed 's|/usr/local/bin/iperf3-exporter|$(PREFIX)/bin/iperf3-exporter|' $(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"
 	chmod 644 "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	@set -e; for pair in $(SHARED); do \
+	    to="$(DESTDIR)$(PREFIX)/$${pair#*:}"; \
+	    echo "install -m 644 $${pair%%:*} $$to"; \
+	    install -d "$$(dirname "$$to")"; install -m 644 "$${pair%%:*}" "$$to"; \
+	done
 	@if [ -z "$(DESTDIR)" ]; then echo "Start it: systemctl daemon-reload && systemctl enable --now iperf3-exporter"; fi
 
 # Directories go as well when they are left empty: all of them below DESTDIR, and of the system's own only those
-# of the unit, as /usr/local/bin is there on a new system too, and is empty.
+# of what it shares, as /usr/local/bin is there on a new system too, and is empty.
 uninstall: ## remove what `make install` installed
 	rm -f "$(DESTDIR)$(PREFIX)/bin/iperf3-exporter" "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	@for pair in $(SHARED); do \
+	    echo "rm -f $(DESTDIR)$(PREFIX)/$${pair#*:}"; rm -f "$(DESTDIR)$(PREFIX)/$${pair#*:}"; \
+	done
 	@if [ -n "$(DESTDIR)" ]; then \
 	    cd "$(DESTDIR)" 2>/dev/null || exit 0; \
 	    for dir in "$(PREFIX)/bin" "$(UNITDIR)"; do rmdir -p "$${dir#/}" 2>/dev/null || true; done; \
+	    for pair in $(SHARED); do \
+	        dir=$$(dirname "$(PREFIX)/$${pair#*:}"); rmdir -p "$${dir#/}" 2>/dev/null || true; \
+	    done; \
 	else \
 	    rmdir "$(UNITDIR)" 2>/dev/null && rmdir "$$(dirname "$(UNITDIR)")" 2>/dev/null || true; \
+	    for dir in $(SHARED_OWN); do rmdir "$(PREFIX)/share/$$dir" 2>/dev/null || true; done; \
 	    echo "If it runs: systemctl disable --now iperf3-exporter; systemctl daemon-reload"; \
 	fi
 

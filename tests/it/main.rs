@@ -9,14 +9,21 @@
 //! - `credentials`: a real iperf3 server with users, and what is never seen of a password.
 //! - `replaced`: the README examples of the three exporters that this one replaces.
 //! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
+//! - `by_hand`: probes that a person starts from the page, and stops.
+//! - `html`: what every page has to be, and how it is compared with a golden.
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
 //! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
 //! - `attempts`: a busy server is tried again, also on its other ports.
+//! - `manual`: the manual page, the shells' completions, and where the README points to.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
+//! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
 //! - `budget`: the day's bytes.
+//! - `chromium`: how that Chromium is driven.
+//! - `dashboard`: the Grafana dashboard and the alerts, in a real Prometheus.
 //! - `debug`: the story of a probe as text.
+//! - `demo_fleet`: `make demo-fleet`, which is the shipped configuration from end to end.
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
 //! - `path`: a way over a router that shapes, drops and counts.
@@ -25,12 +32,17 @@
 //! - `fleet`: many exporters and few servers.
 //! - `fuzz`: random bytes and requests over real connections.
 //! - `random`: random input; the unit tests' own file.
+//! - `health`: `--health=URL`, asked of exporters and of other servers.
 //! - `hostile`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
-//! - `rules`: the recording rules; the rules, families and queries that the README names.
+//! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
+//! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
+//! - `scene`: an exporter with probes of every kind behind it, for the pages.
 //! - `soak`: a thousand probes, and nothing grows.
+//! - `docker`: the container of `contrib/`, in a real Docker engine.
+//! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
 //! - `tidy`: what this repository promises about itself.
 
@@ -52,10 +64,16 @@
 
 mod attacks;
 mod attempts;
+mod browser;
 mod budget;
+mod by_hand;
+mod chromium;
 mod cli;
 mod credentials;
+mod dashboard;
 mod debug;
+mod demo_fleet;
+mod docker;
 mod fixtures;
 mod fleet;
 mod front;
@@ -63,11 +81,15 @@ mod fuzz;
 mod gate;
 mod goodput;
 mod harness;
+mod health;
 mod hostile;
+mod html;
 mod limits;
 mod loss;
+mod manual;
 mod max_age;
 mod namespace;
+mod openwrt;
 mod pages;
 mod parameters;
 mod path;
@@ -76,8 +98,10 @@ mod prometheus;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
+mod release;
 mod replaced;
 mod rules;
+mod scene;
 mod soak;
 mod systemd;
 mod tidy;

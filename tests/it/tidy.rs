@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{run, skipped, top};
+use crate::harness::{TempDir, run, skipped, top};
 
 /// A file under src: its path from the top, its whole text, and its text as far as it is product.
 struct Source {
@@ -23,7 +23,7 @@ fn sources() -> Vec<Source> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 let name = path.file_stem().and_then(|name| name.to_str()).unwrap();
                 let is_test = main.contains(&format!("#[cfg(test)]\nmod {name};"));
@@ -155,6 +155,47 @@ fn each_file_says_first_what_it_owns_and_none_is_long() {
             source.path
         );
     }
+}
+
+/// What each path below these is: a room, of which the map tells.
+const FLOORS: &[&str] = &["", "web/", "probe/", "iperf3/", "metrics/"];
+
+#[test]
+fn the_map_has_every_room_and_no_other() {
+    let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
+    let mut told = BTreeSet::new();
+    let rows = main.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    for row in rows {
+        let (names, _) = row.split_once(" |").unwrap();
+        let mut floor = String::new();
+        for name in names.split('`').step_by(2).filter(|name| !name.is_empty()) {
+            // `web/door`, `auth`: the second one is beside the first.
+            if let Some((folder, _)) = name.rsplit_once('/') {
+                floor = format!("{folder}/");
+            }
+            let name = name.rsplit('/').next().unwrap();
+            told.insert(format!("{floor}{name}"));
+        }
+    }
+    let mut there = BTreeSet::new();
+    for source in sources().iter().filter(|source| !source.product.is_empty()) {
+        let path = source.path.strip_prefix("src/").unwrap();
+        let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+        for floor in FLOORS {
+            let Some(name) = path.strip_prefix(floor) else {
+                continue;
+            };
+            let name = name.split('/').next().unwrap();
+            there.insert(format!("{floor}{name}"));
+        }
+    }
+    // Floors are told by their rooms; neither the build script nor what writes the documents is in the exporter.
+    for absent in FLOORS.iter().chain(&["build", "docs"]) {
+        there.remove(absent.trim_end_matches('/'));
+    }
+    // A floor that is a room as well: it owns what its rooms are for.
+    there.insert("probe".to_owned());
+    assert_eq!(there, told);
 }
 
 #[test]
@@ -363,6 +404,36 @@ fn the_top_folder_has_only_what_belongs_there() {
     }
     for name in REQUIRED {
         assert!(names.contains(*name), "{name} is missing");
+    }
+}
+
+#[test]
+fn a_skip_is_seen_where_the_output_goes_into_a_file() {
+    const TEST: &str = "tidy::a_skip_is_seen_where_the_output_goes_into_a_file";
+    const WITHIN: &str = "IPERF3_EXPORTER_TEST_SKIPS";
+    if std::env::var_os(WITHIN).is_some() {
+        skipped("one", "nobody needs it");
+        return skipped("another", "it is too long");
+    }
+    let dir = TempDir::new();
+    let path = dir.write("log", "");
+    let log = fs::File::create(&path).unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST])
+        .env(WITHIN, "1")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .status()
+        .unwrap();
+    let said = fs::read_to_string(path).unwrap();
+    assert!(status.success(), "{said}");
+    // What is in front of a line is the harness' own, with one thread.
+    for line in [
+        "SKIPPED: one: nobody needs it (skip 1 of this run)\n",
+        "SKIPPED: another: it is too long (skip 2 of this run)\n",
+        "test result: ok. 1 passed",
+    ] {
+        assert!(said.contains(line), "no {line} in {said}");
     }
 }
 
