@@ -16,8 +16,6 @@ use crate::threads;
 
 /// Most of them at a time: they run one after the other, and nobody watches more.
 pub(crate) const MOST: usize = 16;
-/// A test's stack: that of a worker, as it reads the same reports.
-const STACK_BYTES: usize = 512 * 1024;
 
 /// Starts a probe, whose number is the answer: `state.records` tells what becomes of it.
 ///
@@ -59,7 +57,7 @@ pub(crate) fn start(
     if state.shutdown.is_set() {
         return Err(GaveUp::Cancelled);
     }
-    threads::start("test", STACK_BYTES, Box::new(body)).map_err(|error| {
+    threads::start("test", shared::STACK_BYTES, Box::new(body)).map_err(|error| {
         state
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);

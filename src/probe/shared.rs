@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::threads;
 
 /// A test's stack: that of a worker, as it reads the same reports.
-const STACK_BYTES: usize = 512 * 1024;
+pub(super) const STACK_BYTES: usize = 512 * 1024;
 
 /// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
 ///
