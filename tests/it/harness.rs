@@ -26,6 +26,18 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until no other test needs the machine for itself, and keeps it until the value is dropped.
+///
+/// For tests that load the processors or measure a rate. It is a lock on a file (flock(2)), since tests may run as
+/// threads of one process or as a process each; tests that only wait take no lock and run beside it.
+#[must_use]
+pub fn machine_alone() -> fs::File {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine.lock");
+    let file = fs::File::create(path).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
+}
+
 /// A folder of its own that goes with the value.
 pub struct TempDir(PathBuf);
 
