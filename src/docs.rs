@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 use crate::cli::{self, FLAGS, Flag};
 use crate::iperf3::reason::Reason;
 use crate::log::{Format, Level};
-use crate::metrics::probe::{FRAME, ROWS, When};
-use crate::metrics::{measured, own};
+use crate::metrics::compat::{FRAME, ROWS, When};
+use crate::metrics::native;
+use crate::metrics::own;
 use crate::probe::params::PARAMETERS;
 
 mod completions;
@@ -183,7 +184,7 @@ fn probe_metrics() -> String {
 
 fn measured_metrics() -> String {
     let mut text = String::from("| family | type, unit | value | absent |\n|---|---|---|---|\n");
-    for row in measured::ROWS {
+    for row in native::ROWS {
         let kind = format!("{:?}", row.samples.kind()).to_lowercase();
         let _ = writeln!(
             text,

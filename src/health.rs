@@ -9,9 +9,9 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::http::PLAIN_ON_TLS;
+use crate::http::listen;
 use crate::threads;
-use crate::web::gate::PLAIN_ON_TLS;
-use crate::web::listen;
 
 /// How long all of it may take: name, connection and answer. Shorter than the time limits of health checks that are
 /// usual (Docker's is 30 s), so that the line says what was wrong.

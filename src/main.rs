@@ -15,11 +15,11 @@
 //! | `cli` | the table of flags: parser, `--help`, defaults | what a value is used for |
 //! | `health` | `--health`: one question to a running exporter | what is behind its health page |
 //! | `web/listen` | listen addresses and their sockets | HTTP |
-//! | `web/config` | the web configuration file: its words, when it is read, what happens when it breaks | how TLS or a hash is done |
+//! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks | how TLS or a hash is done |
 //! | `web/gate` | accepted connections: count, deadlines, TLS or not, where a head ends, relay to `tiny_http`, who hung up | paths, parameters, iperf3 |
 //! | `web/server` | the `tiny_http` loop, one worker thread a request, replies | iperf3's JSON |
 //! | `web/way` | the socket between gate and server, which nobody else can reach | HTTP |
-//! | `web/tls` | certificates, handshakes, bytes through TLS | HTTP, YAML |
+//! | `toolkit/tls` | certificates, handshakes, bytes through TLS | HTTP, YAML |
 //! | `web/door`, `auth`, `rate` | whether a request may go on: order, users, how often | what stands behind a path |
 //! | `web/routes` | the table of paths, methods | `tiny_http`, how a value was measured |
 //! | `web/reply` | an answer: status code, content type, headers, body | paths, what is behind them |
@@ -52,7 +52,7 @@
 //! - No shell, no request value in an option's place: `iperf3/command` builds words from typed values.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
-//! - Each third-party crate is named in one file, rustls in the folder `web/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.
+//! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.
 //! - Past the router time travels as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 
@@ -64,10 +64,12 @@ use crate::cli::{Command, Config};
 mod cli;
 mod duration;
 mod health;
+mod http;
 mod iperf3;
 mod json;
 mod log;
 mod metrics;
+mod permits;
 mod probe;
 mod run;
 mod signals;
@@ -77,6 +79,7 @@ mod sys;
 mod systemd;
 mod threads;
 mod time_text;
+mod toolkit;
 mod web;
 
 #[cfg(test)]

@@ -11,15 +11,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::Config;
+use crate::http;
+use crate::http::Gate;
+use crate::http::admission::Admission;
 use crate::iperf3::binary::Unusable;
 use crate::log::{Field, Log};
 use crate::signals::{Asked, Signals};
 use crate::state::State;
+use crate::sys;
+use crate::systemd;
 use crate::systemd::notify::Notifier;
-use crate::web::config::live::Live;
-use crate::web::gate::Gate;
-use crate::web::gate::admission::Admission;
-use crate::{sys, systemd, threads, web};
+use crate::threads;
+use crate::toolkit::config::reloader::Live;
 
 /// A stack for threads that only wait and pass on.
 const STACK_BYTES: usize = 256 * 1024;
@@ -112,7 +115,7 @@ fn log_panics(state: &Arc<State>) {
 /// Starts the server, and the gate before it.
 fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<Gate>, String> {
     let server =
-        web::server::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
+        http::backend::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
     let gone = sender.clone();
     let gate = Gate::new(Arc::clone(state), server.address.clone(), move |error| {
         // Fails only when `run` has ended already.

@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::Config;
+use crate::http::admission::Admission;
+use crate::http::in_flight::Visits;
 use crate::iperf3::binary::Binary;
 use crate::iperf3::credentials::Credentials;
 use crate::log::Log;
 use crate::metrics::own::Own;
+use crate::permits::{self, Work};
 use crate::probe::allow::Rule;
 use crate::probe::budget::Budget;
-use crate::probe::by_hand;
+use crate::probe::history::Records;
 use crate::probe::lock::{Cancel, TestLock};
-use crate::probe::records::Records;
-use crate::probe::results::Results;
-use crate::web::auth::Auth;
-use crate::web::config::live::Live;
-use crate::web::gate::admission::Admission;
-use crate::web::gate::visits::Visits;
-use crate::web::key::Key;
-use crate::web::work::{self, Work};
+use crate::probe::manual;
+use crate::probe::result_cache::Results;
+use crate::toolkit::auth::Auth;
+use crate::toolkit::config::reloader::Live;
+use crate::web::csrf::Key;
 
 /// What every request may use.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl State {
     pub(crate) fn new(config: Config, log: Log, front: Live, admission: Admission) -> Self {
         let shutdown = Cancel::default();
         Self {
-            probes: Arc::new(Work::new(work::probes_limit(admission.most()))),
+            probes: Arc::new(Work::new(permits::probes_limit(admission.most()))),
             log,
             front,
             auth: Auth::with_places(admission.most()),
@@ -89,10 +89,10 @@ impl State {
             budget: Budget::new(config.max_bytes_per_day),
             results: Results::default(),
             records: Arc::default(),
-            by_hand: Arc::new(Work::new(by_hand::MOST)),
+            by_hand: Arc::new(Work::new(manual::MOST)),
             own: Own::new(),
             key: Key::new(),
-            work: Arc::new(Work::new(work::LIMIT)),
+            work: Arc::new(Work::new(permits::LIMIT)),
             admission: Arc::new(admission),
             visits: Arc::default(),
             shutdown,
@@ -120,7 +120,7 @@ impl State {
         self.auth.end();
         self.admission.wait_for_no_request(until);
         self.results.wait_for_no_flight(until);
-        by_hand::wait_for_none(self, until);
+        manual::wait_for_none(self, until);
         self.binary.wait_for_nobody_asking(until);
     }
 }

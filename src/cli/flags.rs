@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::health::Url;
+use crate::http::listen::{self, Address};
 use crate::iperf3::credentials::{Credentials, Given};
 use crate::log::{Format, Level};
 use crate::probe::allow::Rule;
-use crate::web::listen::{self, Address};
 use crate::web::routes;
 
 /// Every setting, typed and within its limits.

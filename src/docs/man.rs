@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use super::{Block, ENDPOINTS};
 use crate::cli::{FLAGS, Flag};
 use crate::iperf3::reason::Reason;
-use crate::metrics::probe::{FRAME, ROWS};
-use crate::metrics::{measured, own};
+use crate::metrics::compat::{FRAME, ROWS};
+use crate::metrics::native;
+use crate::metrics::own;
 use crate::probe::params::{Input, PARAMETERS};
 
 /// Lines of the source are not longer: mandoc's lint wants at most 80 bytes.
@@ -16,7 +17,7 @@ const LINE_BYTES: usize = 78;
 
 /// All blocks.
 pub(super) fn blocks() -> Vec<Block> {
-    let measured = measured::ROWS.iter().map(|row| (row.name, row.help));
+    let measured = native::ROWS.iter().map(|row| (row.name, row.help));
     let own = own::ROWS.iter().map(|row| (row.name, row.help));
     let process = own::process_rows().map(|(name, help, _)| (name, help));
     let reasons = Reason::ALL.iter().map(|(_, label, help)| (*label, *help));

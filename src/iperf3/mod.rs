@@ -11,9 +11,9 @@ use self::credentials::{Credentials, Secret};
 use self::process::{Ended, Finished};
 use self::reason::Reason;
 use self::report::{Document, Fault, Report};
+use crate::iperf3::target::Host;
 use crate::probe::lock::Cancel;
 use crate::probe::params::Params;
-use crate::probe::target::Host;
 
 pub(crate) mod binary;
 mod command;
@@ -23,6 +23,7 @@ mod lookup;
 mod process;
 pub(crate) mod reason;
 pub(crate) mod report;
+pub(crate) mod target;
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;

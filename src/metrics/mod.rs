@@ -2,8 +2,8 @@
 //!
 //! Must not know processes of iperf3 or sockets. To add a metric is to add a row to a table.
 
-pub(crate) mod measured;
+pub(crate) mod compat;
+pub(crate) mod native;
 pub(crate) mod own;
-pub(crate) mod probe;
 mod process;
 pub(crate) mod text;

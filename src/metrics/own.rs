@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::process::Proc;
 use super::text::{Kind, Text};
+use crate::http::Closed;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{Cost, Outcome};
 use crate::probe::lock::GaveUp;
-use crate::probe::results;
+use crate::probe::result_cache;
 use crate::sync;
-use crate::web::gate::Closed;
 
 /// Upper bounds of `iperf3_exporter_lock_wait_seconds`: from "at once" to twice the default `--lock.timeout`, with
 /// the usual lengths of a test between.
@@ -149,7 +149,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "iperf3_exporter_stored_results_limit",
         help: "Most results that are kept; the one that was not asked for longest makes room.",
         kind: Kind::Gauge,
-        write: |text, _| text.plain(Some(results::MOST as f64)),
+        write: |text, _| text.plain(Some(result_cache::MOST as f64)),
     },
     Row {
         name: "iperf3_exporter_http_requests_total",

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::target::Host;
+use crate::iperf3::target::Host;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ fn shares(network: IpAddr, ip: IpAddr, bits: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Rule, allows};
-    use crate::probe::target::Host;
+    use crate::iperf3::target::Host;
 
     #[test]
     fn a_rule_lets_through_what_it_names_and_nothing_else() {

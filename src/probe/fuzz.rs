@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use super::params::{DEFAULT_PORT, PARAMETERS, Params};
-use super::target::{Host, parse_target};
-use super::values;
 use crate::fuzz::{Random, cases};
+use crate::iperf3::target::{Host, parse_target};
+use crate::probe::params::{DEFAULT_PORT, PARAMETERS, Params};
+use crate::probe::values;
 
 const NAMES: &[&str] = &[
     "target",

@@ -8,27 +8,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use self::attempts::{NotRun, Wanted};
 use self::deadline::Limits;
+use self::history::Open;
 use self::lock::{Cancel, GaveUp};
 use self::params::Params;
-use self::records::Open;
+use self::retry::{NotRun, Wanted};
 use crate::iperf3::{Outcome, Story};
 use crate::state::State;
 
+mod accounting;
 pub(crate) mod allow;
-mod attempts;
+mod backoff;
 pub(crate) mod budget;
-pub(crate) mod by_hand;
+mod coalesce;
 pub(crate) mod deadline;
-mod jitter;
+pub(crate) mod history;
 pub(crate) mod lock;
+pub(crate) mod manual;
 pub(crate) mod params;
-pub(crate) mod records;
-pub(crate) mod results;
-mod shared;
-pub(crate) mod target;
-mod told;
+pub(crate) mod result_cache;
+mod retry;
 mod values;
 
 #[cfg(test)]
@@ -102,7 +101,7 @@ pub(crate) fn probe(
     caller: Caller<'_>,
 ) -> Result<Answer, GaveUp> {
     if let Some(max_age) = params.max_age {
-        return shared::answer(state, params, limits, caller, max_age);
+        return coalesce::answer(state, params, limits, caller, max_age);
     }
     let open = state.records.open(params, caller.client, None);
     let end = run_once(state, params, limits, caller, &open);
@@ -121,7 +120,7 @@ fn run_once(
     let Caller {
         client, arrival, ..
     } = caller;
-    let period_seconds = told::fitted(state, params, limits, arrival);
+    let period_seconds = accounting::fitted(state, params, limits, arrival);
     let wanted = Wanted {
         params,
         period_seconds,
@@ -131,14 +130,14 @@ fn run_once(
         cancel: caller.cancel,
         open,
     };
-    match attempts::run(state, &wanted) {
+    match retry::run(state, &wanted) {
         Ok(probed) => {
             let duration = arrival.elapsed();
-            told::ran(state, params, client, &probed, duration);
+            accounting::ran(state, params, client, &probed, duration);
             let probed = Arc::new(probed);
             // A test that was cut is not the one that was asked for.
             if period_seconds == params.period_seconds {
-                shared::keep(state, params, &probed);
+                coalesce::keep(state, params, &probed);
             }
             Ok(Answer {
                 probed,
@@ -147,7 +146,7 @@ fn run_once(
             })
         }
         Err(NotRun { why, waited }) => {
-            told::gave_up(state, params, client, why, Some(waited));
+            accounting::gave_up(state, params, client, why, Some(waited));
             Err(why)
         }
     }

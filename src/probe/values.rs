@@ -5,9 +5,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::params::Ports;
-use super::target::{self, Host};
 use crate::duration;
+use crate::iperf3::target::{self, Host};
+use crate::probe::params::Ports;
 
 /// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
 pub(crate) fn decode(text: &str) -> Option<String> {

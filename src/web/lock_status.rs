@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::duration;
 use crate::json;
+use crate::probe::history::Stage;
 use crate::probe::lock::Place;
-use crate::probe::records::Stage;
 use crate::state::State;
 use crate::time_text;
 

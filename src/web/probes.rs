@@ -4,17 +4,20 @@
 
 use std::sync::Arc;
 
-use super::reply::{RETRY_AFTER_SECONDS, Reply, TEXT};
-use super::routes::Request;
-use super::{debug, pages};
+use crate::http::response::{RETRY_AFTER_SECONDS, Reply, TEXT};
 use crate::metrics::own::NotRun;
-use crate::metrics::{probe as probe_metrics, text};
+use crate::metrics::{compat as probe_metrics, text};
+use crate::probe::Caller;
+use crate::probe::allow;
 use crate::probe::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
+use crate::probe::history::Found;
 use crate::probe::lock::GaveUp;
+use crate::probe::manual;
 use crate::probe::params::Params;
-use crate::probe::records::Found;
-use crate::probe::{Caller, allow, by_hand};
 use crate::state::State;
+use crate::web::debug;
+use crate::web::pages;
+use crate::web::routes::Request;
 
 /// Why a request runs no test: status code, and a line that says it.
 struct Refused(u16, String);
@@ -69,7 +72,7 @@ pub(super) fn run(state: &Arc<State>, request: &Request<'_>, query: &str) -> Rep
                     and its details are shown";
         return refused(400, line);
     }
-    match by_hand::start(state, params, limits, caller(request)) {
+    match manual::start(state, params, limits, caller(request)) {
         Ok(number) => see_other(format!("probes/{number}")),
         Err(why) => Reply {
             made: Some(("Retry-After", RETRY_AFTER_SECONDS.to_owned())),

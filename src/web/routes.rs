@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::gate::visits::Visit;
-use super::reply::Reply;
-use super::{lock_status, pages, probes};
+use crate::http::in_flight::Visit;
+use crate::http::response::Reply;
 use crate::metrics::own::Now;
 use crate::metrics::text;
 use crate::state::State;
+use crate::web::lock_status;
+use crate::web::pages;
+use crate::web::probes;
 
 /// A request, as far as it matters here.
 #[derive(Clone, Copy, Debug)]

@@ -87,19 +87,19 @@ fn each_crate_is_named_in_one_file_of_its_own() {
         .collect();
     crates.sort_unstable();
     let home = |name: &str| match name {
-        "tiny_http" => "src/web/server.rs",
+        "tiny_http" => "src/http/backend.rs",
         // A folder: sums, intervals and facts are read by their own rules.
         "serde_json" => "src/iperf3/report/",
         "lexopt" => "src/cli/mod.rs",
         "signal_hook" => "src/signals.rs",
         "rustix" => "src/sys.rs",
-        "saphyr_parser" => "src/web/config/yaml.rs",
-        "bcrypt" => "src/web/auth/hash.rs",
-        "base64" => "src/web/auth/basic.rs",
+        "saphyr_parser" => "src/toolkit/config/yaml.rs",
+        "bcrypt" => "src/toolkit/auth/hash.rs",
+        "base64" => "src/toolkit/auth/basic.rs",
         "listenfd" => "src/systemd/sockets.rs",
-        "x509_cert" => "src/web/tls/certificate.rs",
+        "x509_cert" => "src/toolkit/tls/certificate.rs",
         // A folder: settings, client certificates and connections are three things.
-        "rustls" => "src/web/tls/",
+        "rustls" => "src/toolkit/tls/",
         other => panic!("the crate {other} has no file of its own in this test"),
     };
     assert!(crates.len() >= 5, "{crates:?}");

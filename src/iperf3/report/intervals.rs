@@ -5,8 +5,9 @@
 
 use serde_json::Value;
 
-use super::json::{at, flag, items, number};
-use super::{Way, possible};
+use crate::iperf3::report::Way;
+use crate::iperf3::report::json::{at, flag, items, number};
+use crate::iperf3::report::plausibility;
 use crate::probe::params::Mode;
 
 /// A last interval that is shorter than this part of the asked length is a remainder: what it carried is often a
@@ -144,7 +145,7 @@ impl<'a> Intervals<'a> {
             .peekable();
         streams.peek()?;
         let sum: Option<f64> = streams.map(|stream| number(stream, "bytes")).sum();
-        sum.and_then(possible::count)
+        sum.and_then(plausibility::count)
     }
 
     /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
@@ -209,7 +210,7 @@ fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
     let apart = number(stream, "end")? - number(stream, "start")?;
     let is_whole = (apart - seconds).abs() <= SLACK_PART * seconds && seconds >= shortest_seconds;
     let is_good = is_counted(stream) && is_whole;
-    possible::rate(number(stream, "bytes")?, seconds).filter(|_| is_good)
+    plausibility::rate(number(stream, "bytes")?, seconds).filter(|_| is_good)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::possible;
+use crate::iperf3::report::plausibility;
 
 /// The value at a path of keys.
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
@@ -18,7 +18,7 @@ pub(super) fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> + use
 
 /// A number that can be a count, a size or a time; `null`, text, negative and boundless ones cannot.
 pub(super) fn number(value: &Value, key: &str) -> Option<f64> {
-    possible::count(value.get(key)?.as_f64()?)
+    plausibility::count(value.get(key)?.as_f64()?)
 }
 
 /// Whether there is a number, be it a possible one or not.
@@ -40,7 +40,7 @@ pub(super) fn flag(value: &Value, key: &str) -> bool {
 pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
     values.first()?;
     let sum: Option<f64> = values.iter().map(|value| number(value, key)).sum();
-    sum.and_then(possible::count)
+    sum.and_then(plausibility::count)
 }
 
 /// The largest of a number over the values that have it.

@@ -11,22 +11,22 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use self::facts::{Congestion, Facts};
+use self::directions::Test;
 use self::intervals::{Interval, Intervals, Rates};
 use self::json::{at, items};
+use self::metadata::{Congestion, Facts};
 use self::tcp::Tcp;
 use self::udp::Udp;
-use self::ways::Test;
 use super::{Cost, Outcome};
 use crate::probe::params::Mode;
 
-pub(crate) mod facts;
+mod directions;
 pub(crate) mod intervals;
 mod json;
-mod possible;
+pub(crate) mod metadata;
+mod plausibility;
 pub(crate) mod tcp;
 pub(crate) mod udp;
-mod ways;
 
 /// What a test measured.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,7 +77,7 @@ impl Direction {
     pub(crate) fn arrived(&self) -> Transfer {
         let is_zero = self.received.bytes == Some(0.0) && self.sent.bytes != Some(0.0);
         let seconds = self.sent.seconds.or(self.received.seconds);
-        let is_unknown = is_zero && possible::may_still_arrive(seconds);
+        let is_unknown = is_zero && plausibility::may_still_arrive(seconds);
         Transfer {
             bytes: self.received.bytes.filter(|_| !is_unknown),
             ..self.received
@@ -88,7 +88,7 @@ impl Direction {
 impl Transfer {
     /// Payload bytes a second, when both are known.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
-        possible::rate(self.bytes?, self.seconds?)
+        plausibility::rate(self.bytes?, self.seconds?)
     }
 
     /// Payload bits a second, when both are known.

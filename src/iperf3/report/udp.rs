@@ -3,7 +3,7 @@
 //! Arithmetic only: must not know JSON. iperf3's counts are wrong in ways that differ by version and side; each rule
 //! here says which. One that is wrong while the others determine it exactly is put right, else it is `None`.
 
-use super::possible::{QUEUE_SECONDS, may_still_arrive};
+use crate::iperf3::report::plausibility::{QUEUE_SECONDS, may_still_arrive};
 
 /// What only UDP has.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,16 +7,16 @@ use std::fmt;
 use std::time::Duration;
 
 use self::table::Draft;
-use super::target::Host;
-use super::values;
+use crate::iperf3::target::Host;
+use crate::probe::values;
 
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::table::{Input, PARAMETERS, Parameter};
-pub(crate) use super::values::decode;
+pub(crate) use crate::probe::values::decode;
 
+mod conflicts;
 mod refusal;
 mod table;
-mod together;
 
 /// iperf3's own default port (iperf3(1), `-p`).
 pub(crate) const DEFAULT_PORT: u16 = 5201;
@@ -304,7 +304,7 @@ impl Draft {
             max_age: self.max_age,
             debug: self.debug,
         };
-        together::check(&params).map(|()| params)
+        conflicts::check(&params).map(|()| params)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Mode, More, Params, Ports};
 use crate::duration;
-use crate::probe::target::{self, Host};
+use crate::iperf3::target::{self, Host};
 use crate::probe::values::{self, BOOLEAN_ALLOWED};
 
 /// What was found so far; the rows' `set` fill it.

@@ -12,14 +12,14 @@ use crate::iperf3::Story;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::tcp::{Rtt, Tcp};
 use crate::iperf3::report::udp::Udp;
-use crate::metrics::probe as probe_metrics;
+use crate::metrics::compat as probe_metrics;
+use crate::probe::history::{Current, Found, Past, Stage};
 use crate::probe::lock::GaveUp;
 use crate::probe::params::Params;
-use crate::probe::records::{Current, Found, Past, Stage};
 use crate::probe::{Answer, Probed};
 use crate::state::State;
+use crate::web::csrf::{self, Key};
 use crate::web::debug;
-use crate::web::key::{self, Key};
 
 /// From a probe's page to the first one.
 const ROOT: &str = "../";
@@ -98,7 +98,7 @@ fn in_progress(state: &State, probe: &Current) -> String {
         let _ = writeln!(
             page,
             "<form action=\"{number}/stop?{}={}\" method=\"post\"><button type=\"submit\">Stop it</button></form>",
-            key::NAME,
+            csrf::NAME,
             state.key.text()
         );
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::escaped;
 use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
 use crate::state::State;
-use crate::web::key::{self, Key};
+use crate::web::csrf::{self, Key};
 
 /// The form that starts a probe.
 pub(super) fn push_form(page: &mut String, key: &Key) {
@@ -15,7 +15,7 @@ pub(super) fn push_form(page: &mut String, key: &Key) {
         "<section aria-labelledby=\"run\">\n<h2 id=\"run\">Probe now</h2>\n\
          <form class=\"fields\" action=\"run\" method=\"get\">\n",
     );
-    push_hidden(page, key::NAME, key.text());
+    push_hidden(page, csrf::NAME, key.text());
     push_fields(page, false);
     page.push_str("<details>\n<summary>More parameters</summary>\n<div class=\"fields\">\n");
     push_fields(page, true);
@@ -78,7 +78,7 @@ fn push_field(page: &mut String, parameter: &Parameter) {
 /// A button that starts a probe with the same parameters once more; `root` leads to the first page.
 pub(super) fn push_again(page: &mut String, params: &Params, key: &Key, root: &str) {
     let _ = writeln!(page, "<form action=\"{root}run\" method=\"get\">");
-    push_hidden(page, key::NAME, key.text());
+    push_hidden(page, csrf::NAME, key.text());
     for (name, value) in asked(params) {
         push_hidden(page, name, &escaped(&value));
     }

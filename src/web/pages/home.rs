@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::list::Filter;
 use super::{clock, escaped, form, framed, list, waiting};
 use crate::duration;
-use crate::probe::records::{Current, Stage};
+use crate::probe::history::{Current, Stage};
 use crate::state::State;
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.

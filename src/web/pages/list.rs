@@ -9,9 +9,9 @@ use super::{escaped, moment, plot, units};
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::metrics::own::NotRun;
+use crate::probe::history::{Overview, Past};
 use crate::probe::lock::GaveUp;
 use crate::probe::params::decode;
-use crate::probe::records::{Overview, Past};
 
 /// Longest text that is looked for: no target is longer.
 const SEARCH_LIMIT_CHARS: usize = 300;

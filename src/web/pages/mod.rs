@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use super::debug::push_visible;
-use crate::probe::records::{Current, Stage};
+use crate::probe::history::{Current, Stage};
 use crate::state::State;
 use crate::time_text::rfc3339_millis;
 

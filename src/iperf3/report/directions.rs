@@ -1,0 +1,272 @@
+//! A finished test's document becomes its directions: the sums of each, at the side that knows.
+//!
+//! Owns which member of a report holds what in which version; must not know a document without sums.
+
+use serde_json::Value;
+
+use crate::iperf3::report::Direction;
+use crate::iperf3::report::Report;
+use crate::iperf3::report::Transfer;
+use crate::iperf3::report::Way;
+use crate::iperf3::report::intervals::Intervals;
+use crate::iperf3::report::json::{at, has_number, items, longest, number, total};
+use crate::iperf3::report::metadata::{Congestion, Facts, is_sctp};
+use crate::iperf3::report::plausibility;
+use crate::iperf3::report::tcp::Tcp;
+use crate::iperf3::report::udp::UdpCounts;
+use crate::probe::params::Mode;
+
+/// A finished test's document.
+pub(super) struct Test<'a> {
+    /// The document.
+    pub(super) root: &'a Value,
+    /// Which way the test was asked to go.
+    pub(super) mode: Mode,
+    /// It was asked to be UDP.
+    pub(super) udp: bool,
+    /// The document's intervals.
+    pub(super) intervals: Intervals<'a>,
+}
+
+impl<'a> Test<'a> {
+    /// The directions that ran; none when the document is not of such a test, or lacks a sum of it.
+    pub(super) fn report(&self) -> Option<Report> {
+        let ran = |way: Way| self.streams().any(|stream| way.is_said_by(side(stream)));
+        let is_bidirectional = ran(Way::Up) && ran(Way::Down);
+        let is_of_protocol = self
+            .streams()
+            .all(|stream| stream.get("udp").is_some() == self.udp);
+        let is_this_test = is_bidirectional == (self.mode == Mode::Bidirectional);
+        if self.streams().next().is_none() || !is_of_protocol || !is_this_test {
+            return None;
+        }
+        // Of one direction the report itself says which; where it does not, it is the one that was asked for.
+        let runs = |way| match self.mode {
+            Mode::Bidirectional => true,
+            Mode::Upload => ran(way) || (way == Way::Up && !ran(Way::Down)),
+            Mode::Reverse => ran(way) || (way == Way::Down && !ran(Way::Up)),
+        };
+        let direction = |way| {
+            if self.udp {
+                self.udp_way(way)
+            } else {
+                self.tcp_way(way)
+            }
+        };
+        let one = |way| match runs(way).then(|| direction(way)) {
+            None => Some(None),
+            Some(found) => found.map(Some),
+        };
+        Some(Report {
+            upload: one(Way::Up)?,
+            download: one(Way::Down)?,
+            facts: Facts::of(self.root),
+        })
+    }
+
+    fn tcp_way(&self, way: Way) -> Option<Direction> {
+        let streams: Vec<&Value> = self
+            .streams()
+            .filter(|stream| way.has(side(stream), self.mode))
+            .collect();
+        let sides = |name: &str| -> Vec<&'a Value> {
+            let sides = streams.iter().filter_map(|stream| stream.get(name));
+            sides.collect()
+        };
+        let (senders, receivers) = (sides("sender"), sides("receiver"));
+        let (mut sent, mut received, retransmits) =
+            match (self.sum("sum_sent", way), self.sum("sum_received", way)) {
+                (Some(sent), Some(received)) => (
+                    transfer(sent)?,
+                    transfer(received)?,
+                    number(sent, "retransmits"),
+                ),
+                // Up to 3.10 `--bidir` prints both ways under one name, and the download's is the one that is left.
+                _ if senders.len() == streams.len() && receivers.len() == streams.len() => (
+                    added_transfers(&senders)?,
+                    added_transfers(&receivers)?,
+                    total(&senders, "retransmits"),
+                ),
+                _ => return None,
+            };
+        // Without this end's own count there is no test; the server's may be impossible.
+        let ours = match way {
+            Way::Up => sent,
+            Way::Down => received,
+        };
+        ours.bytes.and(ours.seconds)?;
+        // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
+        let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
+        plausibility::judge(way, &mut sent, &mut received, |sent| {
+            (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
+        });
+        let (rates, intervals) = self.intervals.seen(way);
+        let is_tcp = !is_sctp(self.root);
+        Some(Direction {
+            sent,
+            received,
+            retransmits: retransmits.filter(|_| is_tcp),
+            udp: None,
+            tcp: (is_tcp && way == Way::Up)
+                .then(|| Tcp::of_upload(&senders, &self.intervals, self.seconds_omitted() > 0.0)),
+            streams: streams.len() as f64,
+            rates,
+            intervals,
+            congestion: Congestion::of(self.root, self.mode, way),
+        })
+    }
+
+    fn udp_way(&self, way: Way) -> Option<Direction> {
+        let streams: Vec<&Value> = self
+            .streams()
+            .filter_map(|stream| stream.get("udp"))
+            .filter(|stream| self.mode != Mode::Bidirectional || way.is_said_by(stream))
+            .collect();
+        // Bytes, rate and packets here are the sender's, jitter and loss the receiver's, in every version.
+        let sum = self.sum("sum", way);
+        let sent_bytes = match sum {
+            Some(sum) if !has_number(sum, "bytes") => return None,
+            Some(sum) => number(sum, "bytes"),
+            None => total(&streams, "bytes"),
+        };
+        if way == Way::Up {
+            sent_bytes?;
+        }
+        let mut sent = Transfer {
+            seconds: longest(&streams, "seconds"),
+            bytes: sent_bytes,
+        };
+        let received_sum = self.sum("sum_received", way);
+        let mut received = self.udp_received(way, received_sum);
+        plausibility::judge(way, &mut sent, &mut received, |sent| {
+            (way == Way::Up && self.seconds_omitted() == 0.0)
+                .then_some(sent * plausibility::DOUBLED)
+        });
+        let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
+            streams.iter().partition(|stream| saw_nothing(stream));
+        let reported = |key| match sum {
+            Some(sum) => number(sum, key),
+            None => total(&streams, key),
+        };
+        let counts = UdpCounts {
+            datagram_bytes: self.block_bytes(),
+            sent_bytes: sent.bytes,
+            received_bytes: received.bytes,
+            reported_packets: reported("packets"),
+            highest_number: received_sum.and_then(|sum| number(sum, "packets")),
+            reported_lost: reported("lost_packets"),
+            reported_jitter_ms: match sum.filter(|_| blind.is_empty()) {
+                Some(sum) => number(sum, "jitter_ms"),
+                None => mean_jitter_ms(&seeing),
+            },
+            // An upload's is of this end, to which nothing comes.
+            out_of_order: match way {
+                Way::Up => None,
+                Way::Down => total(&streams, "out_of_order"),
+            },
+            blind_packets: if blind.is_empty() || seeing.is_empty() {
+                Some(0.0)
+            } else {
+                total(&blind, "packets")
+            },
+            seconds: sent.seconds.or(received.seconds),
+            omits_from_upload: way == Way::Up && self.seconds_omitted() > 0.0,
+            is_upload: way == Way::Up,
+        };
+        let (rates, intervals) = self.intervals.seen(way);
+        Some(Direction {
+            sent,
+            received,
+            retransmits: None,
+            udp: Some(counts.judge()),
+            tcp: None,
+            streams: streams.len() as f64,
+            rates,
+            intervals,
+            congestion: Congestion::default(),
+        })
+    }
+
+    /// What arrived of a UDP test: in its sum from 3.11 on; before, only a client that receives counts it, in its
+    /// intervals.
+    fn udp_received(&self, way: Way, received_sum: Option<&Value>) -> Transfer {
+        Transfer {
+            // The time of both ways is the same, so the sum that is left serves both.
+            seconds: received_sum
+                .or_else(|| at(self.root, &["end", "sum"]))
+                .and_then(|sum| number(sum, "seconds")),
+            bytes: match received_sum {
+                Some(sum) => number(sum, "bytes"),
+                None if way == Way::Down => self.intervals.counted_bytes(way),
+                None => None,
+            },
+        }
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &'a Value> + use<'a> {
+        items(at(self.root, &["end", "streams"]))
+    }
+
+    fn block_bytes(&self) -> Option<f64> {
+        at(self.root, &["start", "test_start"]).and_then(|test| number(test, "blksize"))
+    }
+
+    fn seconds_omitted(&self) -> f64 {
+        at(self.root, &["start", "test_start"])
+            .and_then(|test| number(test, "omit"))
+            .unwrap_or(0.0)
+    }
+
+    /// The sum named `name` of one way; none where its name was taken by the other way's.
+    fn sum(&self, name: &str, way: Way) -> Option<&'a Value> {
+        let plain = at(self.root, &["end", name]);
+        if self.mode != Mode::Bidirectional {
+            return plain;
+        }
+        match (
+            way,
+            at(self.root, &["end", &format!("{name}_bidir_reverse")]),
+        ) {
+            (Way::Up, Some(_)) => plain,
+            (Way::Up, None) => None,
+            // Up to 3.10 the download's sum is the one that is left; a report of one way only has an upload's.
+            (Way::Down, None) => plain.filter(|sum| way.is_said_by(sum)),
+            (Way::Down, reverse) => reverse,
+        }
+    }
+}
+
+/// A stream whose receiver never saw two datagrams: no loss and a jitter of exactly 0.
+fn saw_nothing(stream: &Value) -> bool {
+    number(stream, "lost_packets") == Some(0.0) && number(stream, "jitter_ms") == Some(0.0)
+}
+
+fn mean_jitter_ms(streams: &[&Value]) -> Option<f64> {
+    total(streams, "jitter_ms").map(|sum| sum / streams.len() as f64)
+}
+
+/// The part of a stream that has its `sender`: TCP streams have two sides that agree on it.
+fn side(stream: &Value) -> &Value {
+    stream
+        .get("udp")
+        .or_else(|| stream.get("sender"))
+        .unwrap_or(stream)
+}
+
+/// What a sum says; none when it is no sum. A number that cannot be true is left out of it.
+fn transfer(sum: &Value) -> Option<Transfer> {
+    let is_sum = has_number(sum, "seconds") && has_number(sum, "bytes");
+    is_sum.then(|| Transfer {
+        seconds: number(sum, "seconds"),
+        bytes: number(sum, "bytes"),
+    })
+}
+
+/// Streams run side by side: their bytes add up, their time does not. A side's `end` is the time that iperf3's
+/// own sums use; its `seconds` is the sender's on both sides.
+fn added_transfers(sides: &[&Value]) -> Option<Transfer> {
+    Some(Transfer {
+        seconds: Some(longest(sides, "end")?),
+        bytes: Some(total(sides, "bytes")?),
+    })
+}

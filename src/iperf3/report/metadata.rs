@@ -1,0 +1,246 @@
+//! What a report says of the test as a whole: protocol, version, congestion control, CPUs.
+//!
+//! Owns which words of it may become labels: some come from the server, and a label must be bounded.
+
+use serde_json::Value;
+
+use crate::iperf3::report::Way;
+use crate::iperf3::report::json::{at, measured, number};
+use crate::iperf3::report::plausibility;
+use crate::probe::params::Mode;
+
+/// The longest version that becomes a label.
+const VERSION_LIMIT_BYTES: usize = 32;
+
+/// The protocols that iperf3 tests, as it prints them.
+const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp"];
+
+/// The congestion controls of Linux and FreeBSD, and the ones next to them that are known by a name. Half of the
+/// words are the server's: each word of its own would be another series.
+const CONGESTION_CONTROLS: &[&str] = &[
+    "bbr",
+    "bbr1",
+    "bbr2",
+    "bbr3",
+    "bic",
+    "cdg",
+    "chd",
+    "cubic",
+    "dctcp",
+    "dctcp-reno",
+    "hd",
+    "highspeed",
+    "htcp",
+    "hybla",
+    "illinois",
+    "lp",
+    "newreno",
+    "nv",
+    "prague",
+    "reno",
+    "scalable",
+    "vegas",
+    "veno",
+    "westwood",
+    "yeah",
+];
+
+/// What stands for a word that is not of its list.
+const OTHER: &str = "other";
+
+/// What holds for both directions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Facts {
+    /// `tcp`, `udp`, `sctp` or `other`; empty when the report does not say.
+    pub(crate) protocol: String,
+    /// The version of the iperf3 of this end; empty where it is no short plain word.
+    pub(crate) version: String,
+    /// TCP's segment size, of the control connection.
+    pub(crate) mss_bytes: Option<f64>,
+    /// The CPU time of the iperf3 of this end.
+    pub(crate) local_cpu: Option<Cpu>,
+    /// The CPU time of the server.
+    pub(crate) remote_cpu: Option<Cpu>,
+}
+
+/// CPU seconds a second: 1 is one CPU at work all the time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cpu {
+    /// In the program.
+    pub(crate) user: Option<f64>,
+    /// In the system.
+    pub(crate) system: Option<f64>,
+    /// Both.
+    pub(crate) total: f64,
+}
+
+/// The congestion control of one direction, or `other`; empty where it is not reported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Congestion {
+    /// That of the end that sends.
+    pub(crate) sender: String,
+    /// That of the end that receives.
+    pub(crate) receiver: String,
+}
+
+impl Facts {
+    /// Those of a document.
+    pub(super) fn of(root: &Value) -> Self {
+        let percent = at(root, &["end", "cpu_utilization_percent"]);
+        let cpu = |[total, user, system]: [&str; 3]| {
+            let percent = percent?;
+            let part = |key| number(percent, key).and_then(plausibility::cpus);
+            // A process that ran a test has used some: none at all is an end that did not say.
+            Some(Cpu {
+                user: part(user),
+                system: part(system),
+                total: plausibility::cpus(measured(percent, total)?)?,
+            })
+        };
+        Self {
+            protocol: known(protocol(root), PROTOCOLS).to_owned(),
+            version: version(root),
+            // `tcp_mss`, which stands there instead with `-M`, is what was asked for and not what came of it.
+            mss_bytes: root
+                .get("start")
+                .and_then(|start| measured(start, "tcp_mss_default")),
+            local_cpu: cpu(["host_total", "host_user", "host_system"]),
+            remote_cpu: cpu(["remote_total", "remote_user", "remote_system"]),
+        }
+    }
+}
+
+impl Congestion {
+    /// That of one way. Of a bidirectional test iperf3 prints the download's.
+    pub(super) fn of(root: &Value, mode: Mode, way: Way) -> Self {
+        let end = |key| known(at(root, &["end", key]), CONGESTION_CONTROLS).to_owned();
+        let sender = end("sender_tcp_congestion");
+        let receiver = end("receiver_tcp_congestion");
+        if mode == Mode::Bidirectional && way == Way::Up {
+            return Self {
+                sender: receiver,
+                receiver: sender,
+            };
+        }
+        Self { sender, receiver }
+    }
+}
+
+/// Whether the test was one of SCTP: it prints numbers of TCP that nothing measured.
+pub(super) fn is_sctp(root: &Value) -> bool {
+    protocol(root).and_then(Value::as_str) == Some("SCTP")
+}
+
+fn protocol(root: &Value) -> Option<&Value> {
+    at(root, &["start", "test_start", "protocol"])
+}
+
+/// A word of this list, in whatever case, or that it is another one; empty where there is none.
+fn known(value: Option<&Value>, words: &[&'static str]) -> &'static str {
+    match value.and_then(Value::as_str) {
+        None | Some("") => "",
+        Some(text) => {
+            let mut words = words.iter().copied();
+            words
+                .find(|word| word.eq_ignore_ascii_case(text))
+                .unwrap_or(OTHER)
+        }
+    }
+}
+
+/// The version of this end, when it is one short plain word; else empty.
+fn version(root: &Value) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.+-".contains(&b);
+    let text = at(root, &["start", "version"]).and_then(Value::as_str);
+    text.map(|text| text.strip_prefix("iperf ").unwrap_or(text))
+        .filter(|text| text.len() <= VERSION_LIMIT_BYTES && text.bytes().all(is_plain))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Congestion, Facts, Way};
+    use crate::probe::params::Mode;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn words_that_are_not_plain_and_short_are_no_labels() {
+        let facts = |version: Value| Facts::of(&json!({ "start": { "version": version } })).version;
+        assert_eq!(facts(json!("iperf 3.12")), "3.12");
+        assert_eq!(facts(json!("iperf 3.17+git-1_a")), "3.17+git-1_a");
+        assert_eq!(facts(json!("x".repeat(32))), "x".repeat(32));
+        for no_word in [
+            json!("x".repeat(33)),
+            json!("a\"b"),
+            json!("a b"),
+            json!("é"),
+            json!("a\nb"),
+            json!(3.12),
+            json!(null),
+        ] {
+            assert_eq!(facts(no_word.clone()), "", "{no_word}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_server_are_of_a_list_or_other() {
+        let receiver = |word: Value| {
+            let root = json!({ "end": { "receiver_tcp_congestion": word } });
+            Congestion::of(&root, Mode::Upload, Way::Up).receiver
+        };
+        let protocol = |word: Value| {
+            let root = json!({ "start": { "test_start": { "protocol": word } } });
+            Facts::of(&root).protocol
+        };
+        assert_eq!(receiver(json!("cubic")), "cubic");
+        assert_eq!(receiver(json!("dctcp-reno")), "dctcp-reno");
+        assert_eq!(protocol(json!("SCTP")), "sctp");
+        for stranger in [json!("series17"), json!("a\"b"), json!("x".repeat(99))] {
+            assert_eq!(receiver(stranger.clone()), "other", "{stranger}");
+            assert_eq!(protocol(stranger.clone()), "other", "{stranger}");
+        }
+        for no_word in [json!(""), json!(null), json!(1)] {
+            assert_eq!(receiver(no_word.clone()), "", "{no_word}");
+            assert_eq!(protocol(no_word.clone()), "", "{no_word}");
+        }
+        assert!(super::CONGESTION_CONTROLS.is_sorted());
+    }
+
+    #[test]
+    fn both_ways_of_a_test_have_the_congestion_control_of_their_own_sender() {
+        let root = json!({ "end": {
+            "sender_tcp_congestion": "bbr", "receiver_tcp_congestion": "reno",
+        } });
+        let of = |mode, way| {
+            let Congestion { sender, receiver } = Congestion::of(&root, mode, way);
+            format!("{sender} {receiver}")
+        };
+        assert_eq!(of(Mode::Upload, Way::Up), "bbr reno");
+        assert_eq!(of(Mode::Reverse, Way::Down), "bbr reno");
+        assert_eq!(of(Mode::Bidirectional, Way::Down), "bbr reno");
+        assert_eq!(of(Mode::Bidirectional, Way::Up), "reno bbr");
+    }
+
+    #[test]
+    fn an_end_that_did_not_say_has_no_cpu() {
+        let facts = Facts::of(&json!({ "end": { "cpu_utilization_percent": {
+            "host_total": 150.0, "host_user": 0, "host_system": -1.0,
+            "remote_total": 0, "remote_user": 0, "remote_system": 0,
+        } } }));
+        let local = facts.local_cpu.unwrap();
+        assert_eq!(
+            (local.total, local.user, local.system),
+            (1.5, Some(0.0), None)
+        );
+        assert_eq!(facts.remote_cpu, None);
+        let facts = Facts::of(&json!({ "end": { "cpu_utilization_percent": {
+            "host_total": 1e300, "host_user": 1, "host_system": 1,
+            "remote_total": 99.0, "remote_user": 1e9, "remote_system": 50,
+        } } }));
+        assert_eq!(facts.local_cpu, None);
+        let remote = facts.remote_cpu.unwrap();
+        assert_eq!((remote.user, remote.system), (None, Some(0.5)));
+        assert_eq!(Facts::of(&json!({})).local_cpu, None);
+    }
+}

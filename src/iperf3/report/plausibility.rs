@@ -1,0 +1,151 @@
+//! Which numbers can be true at all, and what one end may say next to what the other one counted.
+//!
+//! Arithmetic only: must not know JSON. A server is not to be believed everything, and neither is a clock.
+
+use crate::iperf3::report::Transfer;
+use crate::iperf3::report::Way;
+
+/// The largest count that is exact as a number of JSON, 2^53: nine million gigabytes, more than any test carries. A
+/// negative one that went through an unsigned type is above it.
+const COUNT_LIMIT: f64 = 9_007_199_254_740_992.0;
+/// iperf3's clocks count microseconds: nothing shorter was measured.
+const LEAST_SECONDS: f64 = 1e-6;
+/// Most CPUs that one iperf3 can keep busy: 128 streams each way, a thread each, and room for machines to come.
+const CPU_LIMIT: f64 = 1024.0;
+
+/// What the longest queue on a path may hold, in seconds of sending: more than buffers have that are not broken.
+pub(super) const QUEUE_SECONDS: f64 = 1.0;
+/// How much less than the asked second a test of one second may read, by the slack of its timers.
+const TIMER_SLACK_SECONDS: f64 = 0.05;
+
+/// How often a datagram may arrive of those sent: once, and once more where a path doubles it.
+pub(super) const DOUBLED: f64 = 2.0;
+
+/// A count, a size or a time.
+pub(super) fn count(number: f64) -> Option<f64> {
+    (0.0..=COUNT_LIMIT).contains(&number).then_some(number)
+}
+
+/// So much in so long, a second.
+pub(super) fn rate(bytes: f64, seconds: f64) -> Option<f64> {
+    let is_time = seconds >= LEAST_SECONDS;
+    is_time.then(|| bytes / seconds).and_then(count)
+}
+
+/// CPU seconds a second, of what iperf3 gives in percent.
+pub(super) fn cpus(percent: f64) -> Option<f64> {
+    let cpus = percent / 100.0;
+    (cpus <= CPU_LIMIT).then_some(cpus)
+}
+
+/// Whether a test was so short that all of it may have been on its way when it ended: that nothing arrived by then
+/// does not say that nothing will.
+pub(super) fn may_still_arrive(seconds: Option<f64>) -> bool {
+    seconds.is_none_or(|seconds| seconds < QUEUE_SECONDS - TIMER_SLACK_SECONDS)
+}
+
+/// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
+/// download of what was sent. `most_received` is the most that can have arrived of so much sent, where that is known.
+pub(super) fn judge(
+    way: Way,
+    sent: &mut Transfer,
+    received: &mut Transfer,
+    most_received: impl FnOnce(f64) -> Option<f64>,
+) {
+    let most = sent.bytes.and_then(most_received);
+    let is_more = received
+        .bytes
+        .zip(most)
+        .is_some_and(|(received, most)| received > most);
+    let (ours, theirs) = match way {
+        Way::Up => (sent, received),
+        Way::Down => (received, sent),
+    };
+    theirs.bytes = theirs.bytes.filter(|_| !is_more);
+    theirs.seconds = theirs
+        .seconds
+        .filter(|theirs| ours.seconds.is_none_or(|ours| is_same_test(*theirs, ours)));
+}
+
+/// Whether two ends can have taken so long for the same test. They start and stop a round trip apart, and a sender
+/// stops late that waits for a queue to take its last block.
+fn is_same_test(theirs: f64, ours: f64) -> bool {
+    /// What a short test may differ by.
+    const EARLY_SECONDS: f64 = 0.1;
+    const LATE_SECONDS: f64 = 10.0;
+    (0.5 * ours - EARLY_SECONDS..=4.0 * ours + LATE_SECONDS).contains(&theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Transfer, Way, count, cpus, judge, may_still_arrive, rate};
+
+    #[test]
+    fn what_no_clock_and_no_counter_gives_is_none() {
+        let limit = 9_007_199_254_740_992.0;
+        assert_eq!(count(limit), Some(limit));
+        for no_count in [limit * 1.01, 1.8e19, -5.0, f64::INFINITY, f64::NAN] {
+            assert_eq!(count(no_count), None, "{no_count}");
+        }
+        assert_eq!(rate(8.0, 2.0), Some(4.0));
+        assert_eq!(rate(1.0, 1e-6), Some(1e6));
+        for (bytes, seconds) in [(1.0, 0.0), (1.0, 1e-300), (0.0, 0.0), (limit, 0.5)] {
+            assert_eq!(rate(bytes, seconds), None, "{bytes} in {seconds}");
+        }
+        assert_eq!(cpus(102_400.0), Some(1024.0));
+        assert_eq!((cpus(102_401.0), cpus(1e300)), (None, None));
+    }
+
+    #[test]
+    fn under_a_second_all_may_be_on_its_way() {
+        for (seconds, may) in [
+            (None, true),
+            (Some(0.0), true),
+            (Some(0.9), true),
+            (Some(0.96), false),
+            (Some(1.0), false),
+        ] {
+            assert_eq!(may_still_arrive(seconds), may, "{seconds:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_word_is_left_out_where_it_contradicts_what_this_end_counted() {
+        let transfer = |seconds, bytes| Transfer {
+            seconds: Some(seconds),
+            bytes: Some(bytes),
+        };
+        let judged = |way, mut sent: Transfer, mut received: Transfer| {
+            judge(way, &mut sent, &mut received, |sent| Some(sent + 10.0));
+            (sent, received)
+        };
+        let (one, ten_more, eleven_more) = (
+            transfer(1.0, 100.0),
+            transfer(1.1, 110.0),
+            transfer(1.0, 111.0),
+        );
+        assert_eq!(judged(Way::Up, one, ten_more), (one, ten_more));
+        assert_eq!(judged(Way::Down, one, ten_more), (one, ten_more));
+        let no_bytes = Transfer { bytes: None, ..one };
+        assert_eq!(judged(Way::Up, one, eleven_more), (one, no_bytes));
+        assert_eq!(judged(Way::Down, one, eleven_more), (no_bytes, eleven_more));
+        for (theirs, is_possible) in [
+            (1e-300, false),
+            (0.39, false),
+            (0.41, true),
+            (13.9, true),
+            (14.1, false),
+        ] {
+            let server = transfer(theirs, 100.0);
+            let (_, received) = judged(Way::Up, one, server);
+            assert_eq!(received.seconds.is_some(), is_possible, "{theirs}");
+            let (sent, received) = judged(Way::Down, server, one);
+            assert_eq!(sent.seconds.is_some(), is_possible, "{theirs}");
+            assert_eq!(received, one);
+        }
+        // Omitted seconds: how much can have arrived is not known.
+        let (mut sent, mut received) = (one, eleven_more);
+        judge(Way::Up, &mut sent, &mut received, |_| None);
+        assert_eq!((sent, received), (one, eleven_more));
+    }
+}

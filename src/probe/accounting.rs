@@ -1,0 +1,141 @@
+//! What a probe leaves: counts, and its lines in the log.
+//!
+//! Must not know how a test is run.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::iperf3::reason::Reason;
+use crate::iperf3::{self, Failure};
+use crate::log::Field;
+use crate::probe::Probed;
+use crate::probe::deadline::Limits;
+use crate::probe::lock::GaveUp;
+use crate::probe::params::Params;
+use crate::state::State;
+
+/// The seconds that a test may transmit; says when they are fewer than were asked for.
+pub(super) fn fitted(state: &State, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
+    let period_seconds = limits.fit(params.period_seconds, params.more.omit_seconds, arrival);
+    if period_seconds < params.period_seconds {
+        state.log.warn(
+            "period cut to fit into its time",
+            &[
+                ("target", &params.host),
+                ("port", &params.ports),
+                ("wanted_seconds", &params.period_seconds),
+                ("period_seconds", &period_seconds),
+            ],
+        );
+    }
+    period_seconds
+}
+
+/// Counts a test that was run, and says how it went; iperf3's own words too when it failed.
+pub(super) fn ran(
+    state: &State,
+    params: &Params,
+    client: SocketAddr,
+    probed: &Probed,
+    duration: Duration,
+) {
+    state
+        .own
+        .probe_ran(&probed.outcome, duration, probed.lock_wait);
+    let shown = params.shown();
+    let seconds = format!("{:.3}", duration.as_secs_f64());
+    let waited = format!("{:.3}", probed.lock_wait.as_secs_f64());
+    let mut fields: Vec<Field<'_>> = vec![("target", &params.host)];
+    fields.extend(
+        shown
+            .iter()
+            .map(|(name, value)| -> Field<'_> { (name, value) }),
+    );
+    let rate = |way: &Option<iperf3::report::Direction>| {
+        let rate = way.as_ref()?.arrived().bits_per_second()?;
+        Some(format!("{rate:.0}"))
+    };
+    let (up, down) = match &probed.outcome {
+        Ok(report) => (rate(&report.upload), rate(&report.download)),
+        Err(_) => (None, None),
+    };
+    let reason = match &probed.outcome {
+        Ok(_) => None,
+        Err(failure) => {
+            failed(state, params, probed, failure);
+            Some(failure.reason.label())
+        }
+    };
+    let outcome = if reason.is_some() {
+        "failure"
+    } else {
+        "success"
+    };
+    fields.push(("outcome", &outcome));
+    if let Some(reason) = &reason {
+        fields.push(("reason", reason));
+    }
+    fields.push(("client", &client));
+    fields.push(("seconds", &seconds));
+    fields.push(("lock_wait_seconds", &waited));
+    if params.ports.first != params.ports.last {
+        fields.push(("used_port", &probed.port));
+    }
+    if probed.count > 1 {
+        fields.push(("attempts", &probed.count));
+    }
+    if let Some(up) = &up {
+        fields.push(("upload_bits_per_second", up));
+    }
+    if let Some(down) = &down {
+        fields.push(("download_bits_per_second", down));
+    }
+    state.log.info("probe", &fields);
+}
+
+/// iperf3's own words.
+fn failed(state: &State, params: &Params, probed: &Probed, failure: &Failure) {
+    let what = if failure.reason == Reason::Budget {
+        "test refused"
+    } else {
+        "iperf3 failed"
+    };
+    state.log.warn(
+        what,
+        &[
+            ("target", &params.host),
+            ("port", &probed.port),
+            ("reason", &failure.reason.label()),
+            ("error", &failure.words),
+        ],
+    );
+}
+
+/// Counts a probe that was not answered with a result, and says why; `waited` is how long it stood in line for the
+/// lock, if it did.
+pub(super) fn gave_up(
+    state: &State,
+    params: &Params,
+    client: SocketAddr,
+    why: GaveUp,
+    waited: Option<Duration>,
+) {
+    state.own.probe_gave_up(why, waited);
+    let seconds = waited.map(|waited| format!("{:.3}", waited.as_secs_f64()));
+    let mut fields: Vec<Field<'_>> = vec![
+        ("target", &params.host),
+        ("port", &params.ports),
+        ("client", &client),
+        ("cause", &why),
+    ];
+    fields.extend(
+        seconds
+            .iter()
+            .map(|seconds| -> Field<'_> { ("lock_wait_seconds", seconds) }),
+    );
+    if why == GaveUp::Running {
+        state.log.info("probe not answered", &fields);
+    } else {
+        state.log.warn("probe not run", &fields);
+    }
+}

@@ -1,0 +1,438 @@
+//! The probes that are in progress and the last ones that ended, for people to look at.
+//!
+//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MOST`] and by
+//! `MOST_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told with the answer of
+//! whoever began it; requests that were refused are none.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::probe::Answer;
+use crate::probe::Attempt;
+use crate::probe::lock::{Cancel, GaveUp};
+use crate::probe::params::Params;
+use crate::sync;
+
+/// Most ended probes that are remembered.
+pub(crate) const MOST: usize = 100;
+/// Most memory that they take: a usual probe has some 3 KiB, one of the largest kind 100.
+const MOST_BYTES: usize = 1024 * 1024;
+/// How much of iperf3's standard error is remembered of each attempt.
+const STDERR_LIMIT_CHARS: usize = 2048;
+/// How much of the part `end` of a report is remembered, which only a request with `debug` has.
+const END_PART_LIMIT_BYTES: usize = 16 * 1024;
+
+/// What a probe in progress is doing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage {
+    /// It waits in line for the test lock.
+    Queued,
+    /// iperf3 runs, or is about to.
+    Running {
+        /// The port that is tried.
+        port: u16,
+        /// What the test takes at least.
+        length: Duration,
+    },
+    /// The server was busy, and is asked again at this moment.
+    Pausing {
+        /// When it is asked again.
+        until: Instant,
+    },
+}
+
+/// A probe in progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    /// Its number, from 1 in the order of coming.
+    pub(crate) number: u64,
+    /// What it was asked to do.
+    pub(crate) params: Arc<Params>,
+    /// Where the request came from.
+    pub(crate) client: SocketAddr,
+    /// When it came.
+    pub(crate) began: SystemTime,
+    /// What it is doing.
+    pub(crate) stage: Stage,
+    /// Since when it has been doing that, for arithmetic.
+    pub(crate) since: Instant,
+    /// The same for people.
+    pub(crate) since_clock: SystemTime,
+    /// How often iperf3 was run before.
+    pub(crate) attempts: u32,
+    /// Stops it, where that is for a person to decide.
+    stop: Option<Cancel>,
+}
+
+impl Current {
+    /// Whether a person may stop it: whoever looks at the page did not start the others.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        self.stop.is_some()
+    }
+}
+
+/// A probe that ended.
+#[derive(Debug)]
+pub(crate) struct Past {
+    /// Its number, from 1 in the order of coming.
+    pub(crate) number: u64,
+    /// What it was asked to do.
+    pub(crate) params: Arc<Params>,
+    /// Where the request came from.
+    pub(crate) client: SocketAddr,
+    /// When it came.
+    pub(crate) began: SystemTime,
+    /// When it ended.
+    pub(crate) ended: SystemTime,
+    /// A person started it from the page.
+    pub(crate) is_by_hand: bool,
+    /// What came of it: the answer that its request got, or why it got none.
+    pub(crate) end: Result<Answer, GaveUp>,
+}
+
+/// All that is remembered, of one moment.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    /// In the order of coming.
+    pub(crate) current: Vec<Current>,
+    /// The one that ended last first.
+    pub(crate) past: Vec<Arc<Past>>,
+    /// How many ended ones were forgotten to make room.
+    pub(crate) forgotten: u64,
+}
+
+/// One probe.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is in progress.
+    Current(Current),
+    /// It has ended.
+    Past(Arc<Past>),
+}
+
+/// The memory of probes.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The number of the probe that came last.
+    latest: u64,
+    current: Vec<Current>,
+    /// In the order of ending.
+    past: VecDeque<Arc<Past>>,
+    past_bytes: usize,
+    forgotten: u64,
+}
+
+/// A probe in progress, for whoever runs it; it ends when this is dropped, in a panic too.
+#[derive(Debug)]
+pub(super) struct Open {
+    records: Arc<Records>,
+    /// Its number.
+    pub(super) number: u64,
+    end: Option<Result<Answer, GaveUp>>,
+}
+
+impl Records {
+    /// Remembers a probe that begins; `stop` is what a person may stop it by.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        params: &Params,
+        client: SocketAddr,
+        stop: Option<Cancel>,
+    ) -> Open {
+        let mut inner = sync::lock(&self.inner);
+        inner.latest += 1;
+        let number = inner.latest;
+        inner.current.push(Current {
+            number,
+            params: Arc::new(params.clone()),
+            client,
+            began: SystemTime::now(),
+            stage: Stage::Queued,
+            since: Instant::now(),
+            since_clock: SystemTime::now(),
+            attempts: 0,
+            stop,
+        });
+        Open {
+            records: Arc::clone(self),
+            number,
+            end: None,
+        }
+    }
+
+    /// Everything, of this moment.
+    pub(crate) fn overview(&self) -> Overview {
+        let inner = sync::lock(&self.inner);
+        Overview {
+            current: inner.current.clone(),
+            past: inner.past.iter().rev().cloned().collect(),
+            forgotten: inner.forgotten,
+        }
+    }
+
+    /// The probe of this number, unless it is forgotten or has not come yet.
+    pub(crate) fn find(&self, number: u64) -> Option<Found> {
+        let inner = sync::lock(&self.inner);
+        let current = inner.current.iter().find(|probe| probe.number == number);
+        let past = || inner.past.iter().find(|probe| probe.number == number);
+        current
+            .map(|probe| Found::Current(probe.clone()))
+            .or_else(|| past().map(|probe| Found::Past(Arc::clone(probe))))
+    }
+
+    /// Stops a probe that a person may stop; whether there was one. Waiters see it after
+    /// [`crate::probe::lock::TestLock::look_again`].
+    pub(crate) fn stop(&self, number: u64) -> bool {
+        let inner = sync::lock(&self.inner);
+        let mut current = inner.current.iter();
+        let probe = current.find(|probe| probe.number == number);
+        let stop = probe.and_then(|probe| probe.stop.as_ref());
+        stop.inspect(|stop| stop.set()).is_some()
+    }
+
+    /// Stops every probe that a person may stop: for the end.
+    pub(crate) fn stop_all(&self) {
+        for probe in &sync::lock(&self.inner).current {
+            if let Some(stop) = &probe.stop {
+                stop.set();
+            }
+        }
+    }
+
+    fn close(&self, number: u64, end: Result<Answer, GaveUp>) {
+        let mut inner = sync::lock(&self.inner);
+        let place = inner.current.iter().position(|own| own.number == number);
+        let Some(place) = place else { return };
+        let Current {
+            params,
+            client,
+            began,
+            stop,
+            ..
+        } = inner.current.remove(place);
+        let past = Past {
+            number,
+            params,
+            client,
+            began,
+            ended: SystemTime::now(),
+            is_by_hand: stop.is_some(),
+            end: end.map(trimmed),
+        };
+        inner.past_bytes += past.bytes();
+        inner.past.push_back(Arc::new(past));
+        while inner.past.len() > MOST || inner.past_bytes > MOST_BYTES {
+            let Some(oldest) = inner.past.pop_front() else {
+                break;
+            };
+            inner.past_bytes -= oldest.bytes();
+            inner.forgotten += 1;
+        }
+    }
+}
+
+impl Open {
+    /// What it is doing now, after so many attempts.
+    pub(super) fn is(&self, stage: Stage, attempts: u32) {
+        let mut inner = sync::lock(&self.records.inner);
+        let mut current = inner.current.iter_mut();
+        if let Some(probe) = current.find(|probe| probe.number == self.number) {
+            probe.stage = stage;
+            probe.since = Instant::now();
+            probe.since_clock = SystemTime::now();
+            probe.attempts = attempts;
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn end(mut self, end: Result<Answer, GaveUp>) {
+        self.end = Some(end);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let end = self.end.take().unwrap_or(Err(GaveUp::Broken));
+        self.records.close(self.number, end);
+    }
+}
+
+/// As much of an answer as is remembered.
+fn trimmed(mut answer: Answer) -> Answer {
+    let is_long = |attempt: &Attempt| {
+        let story = &attempt.story;
+        let end_part = story.end_part.as_ref();
+        story.stderr.len() > STDERR_LIMIT_CHARS
+            || end_part.is_some_and(|part| part.len() > END_PART_LIMIT_BYTES)
+    };
+    if answer.probed.attempts.iter().any(is_long) {
+        for attempt in &mut Arc::make_mut(&mut answer.probed).attempts {
+            let story = &mut attempt.story;
+            story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
+            // Half of it would be no JSON, and whoever asked for it had it all.
+            story.end_part = story
+                .end_part
+                .take()
+                .filter(|part| part.len() <= END_PART_LIMIT_BYTES);
+        }
+    }
+    answer
+}
+
+impl Past {
+    /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
+    /// with them is in the rest.
+    fn bytes(&self) -> usize {
+        /// Itself, its parameters, its report, and the texts that have limits of their own.
+        const REST: usize = 2048;
+        let Ok(answer) = &self.end else { return REST };
+        let probed = &*answer.probed;
+        let words = |words: &[String]| words.iter().map(|word| word.len() + 24).sum::<usize>();
+        let attempts = probed.attempts.iter().map(|attempt| {
+            let story = &attempt.story;
+            let end_part = story.end_part.as_ref().map_or(0, String::len);
+            size_of::<Attempt>() + words(&story.words) + story.stderr.len() + end_part
+        });
+        let report = probed.outcome.as_ref().ok();
+        let ways = report.map_or([None, None], |report| {
+            [&report.upload, &report.download].map(Option::as_ref)
+        });
+        let intervals = ways
+            .iter()
+            .flatten()
+            .map(|way| size_of_val(way.intervals.as_slice()));
+        REST + attempts.sum::<usize>() + intervals.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, MOST, MOST_BYTES, Open, Records, STDERR_LIMIT_CHARS, Stage};
+    use crate::iperf3::report::Report;
+    use crate::iperf3::{Failure, Run, reason::Reason};
+    use crate::probe::lock::{Cancel, GaveUp};
+    use crate::probe::params::Params;
+    use crate::probe::{Answer, Attempt, Probed};
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn client() -> SocketAddr {
+        "192.0.2.1:1".parse().unwrap()
+    }
+
+    fn open(records: &Arc<Records>, stop: Option<Cancel>) -> Open {
+        let params = Params::parse("target=a").unwrap();
+        records.open(&params, client(), stop)
+    }
+
+    /// An answer with this much standard error.
+    fn answer(stderr_bytes: usize) -> Answer {
+        let failure = Failure {
+            reason: Reason::Busy,
+            words: String::new(),
+        };
+        let mut story = Run::refused(5201, failure).story;
+        story.stderr = "e".repeat(stderr_bytes);
+        let attempts = vec![
+            Attempt {
+                waited: None,
+                story
+            };
+            8
+        ];
+        Answer {
+            probed: Arc::new(Probed {
+                outcome: Ok(Report::default()),
+                port: 5201,
+                count: 8,
+                attempts,
+                lock_wait: Duration::ZERO,
+            }),
+            duration: Duration::ZERO,
+            freshness: None,
+        }
+    }
+
+    fn numbers(records: &Records) -> Vec<u64> {
+        let past = records.overview().past;
+        past.iter().map(|past| past.number).collect()
+    }
+
+    #[test]
+    fn the_last_hundred_are_remembered_newest_end_first() {
+        let records = Arc::new(Records::default());
+        let slow = open(&records, None);
+        for _ in 0..MOST + 5 {
+            open(&records, None).end(Ok(answer(0)));
+        }
+        assert_eq!(numbers(&records), (7..=106).rev().collect::<Vec<_>>());
+        assert_eq!(records.overview().forgotten, 5);
+        slow.end(Err(GaveUp::NoTimeLeft));
+        assert_eq!(numbers(&records).first(), Some(&1));
+        assert!(records.find(7).is_none() && records.find(107).is_none());
+        let Some(Found::Past(past)) = records.find(1) else {
+            panic!("forgotten")
+        };
+        assert!(matches!(past.end, Err(GaveUp::NoTimeLeft)));
+    }
+
+    #[test]
+    fn long_stories_are_cut_and_make_room_by_their_size() {
+        let records = Arc::new(Records::default());
+        let told = answer(1_000_000);
+        open(&records, None).end(Ok(told.clone()));
+        assert_eq!(told.probed.attempts[0].story.stderr.len(), 1_000_000);
+        let Some(Found::Past(past)) = records.find(1) else {
+            panic!("forgotten")
+        };
+        let kept = past.end.as_ref().unwrap();
+        assert_eq!(
+            kept.probed.attempts[7].story.stderr.len(),
+            STDERR_LIMIT_CHARS
+        );
+        for _ in 0..MOST {
+            open(&records, None).end(Ok(answer(STDERR_LIMIT_CHARS)));
+        }
+        let bytes: usize = records
+            .overview()
+            .past
+            .iter()
+            .map(|past| past.bytes())
+            .sum();
+        let count = numbers(&records).len();
+        assert!(bytes <= MOST_BYTES && bytes == records.inner.lock().unwrap().past_bytes);
+        assert!((30..MOST).contains(&count), "{count} of {bytes} bytes");
+    }
+
+    #[test]
+    fn a_probe_is_in_progress_until_its_end_and_a_panic_ends_it_too() {
+        let records = Arc::new(Records::default());
+        let stop = Cancel::default();
+        let by_hand = open(&records, Some(stop.clone()));
+        let scrape = open(&records, None);
+        let length = Duration::from_secs(5);
+        scrape.is(Stage::Running { port: 1, length }, 3);
+        let current = records.overview().current;
+        assert_eq!((current.len(), current[1].attempts), (2, 3));
+        assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));
+        assert!(current[0].can_be_stopped() && !current[1].can_be_stopped());
+        assert!(!records.stop(scrape.number) && !records.stop(99) && !stop.is_set());
+        assert!(records.stop(by_hand.number) && stop.is_set());
+        drop(by_hand);
+        assert!(!records.stop(1));
+        let Some(Found::Past(past)) = records.find(1) else {
+            panic!("forgotten")
+        };
+        assert!(past.is_by_hand && matches!(past.end, Err(GaveUp::Broken)));
+        assert_eq!(numbers(&records), [1]);
+        assert!(matches!(records.find(2), Some(Found::Current(_))));
+    }
+}

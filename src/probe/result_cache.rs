@@ -1,0 +1,602 @@
+//! The results that are kept for later scrapes, and the tests that run for several of them.
+//!
+//! Owns what is kept how long; must not know how a test is run or told. Bounded by `MOST`: what nobody asked for
+//! longest makes room. In memory only.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::probe::Probed;
+use crate::probe::lock::{Cancel, GaveUp};
+use crate::probe::params::Params;
+use crate::sync;
+
+/// Most results that are kept.
+pub(crate) const MOST: usize = 256;
+/// Most tests that run or wait on their own at a time, each on a thread: the others of [`MOST`] can make room.
+const MOST_FLIGHTS: usize = 128;
+/// How long a failure that nobody waited for is told to the next who asks: longer and it says little of the network.
+const UNTOLD_FOR: Duration = Duration::from_secs(300);
+
+/// A result and when it came to be.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// The test.
+    pub(super) probed: Arc<Probed>,
+    /// When it ended.
+    pub(super) ended: Instant,
+    /// The same by the clock on the wall.
+    pub(super) ended_clock: SystemTime,
+}
+
+/// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
+/// ends at once knows that somebody will be told.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Flight>);
+
+/// A test that runs, or waits for its turn, for whoever asks for it.
+#[derive(Debug)]
+struct Flight {
+    state: Mutex<FlightState>,
+    news: Condvar,
+}
+
+#[derive(Debug)]
+struct FlightState {
+    end: Option<Result<Kept, GaveUp>>,
+    waiters: usize,
+    /// Before this it cannot be over.
+    earliest_end: Instant,
+}
+
+/// What there is for a request.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A result that will do.
+    Result(Kept),
+    /// A test that runs.
+    Running(Seat),
+    /// Nothing: the caller has to run this flight, and end it.
+    Nothing(Seat),
+    /// Nothing, and no room for another test.
+    NoRoom,
+}
+
+/// All results.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// A list: a few hundred at most are compared faster than a test runs.
+    entries: Vec<(Params, Entry)>,
+    /// Counts the requests, to know which entry was asked for longest ago.
+    requests: u64,
+    flights: usize,
+}
+
+/// What is known of one test.
+#[derive(Debug, Default)]
+struct Entry {
+    success: Option<Kept>,
+    /// The failure that came after it.
+    failure: Option<Kept>,
+    /// Nobody waited for that failure, and nobody has asked since.
+    is_untold: bool,
+    flight: Option<Arc<Flight>>,
+    /// The number of the request that asked last.
+    asked: u64,
+}
+
+impl Results {
+    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new flight
+    /// of at least `length` is begun where there is neither.
+    pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
+        let mut inner = sync::lock(&self.inner);
+        let has_place = inner.flights < MOST_FLIGHTS;
+        // Who is refused takes nobody's place.
+        if !has_place && inner.get(test).is_none() {
+            return Found::NoRoom;
+        }
+        let Some(entry) = inner.entry(test) else {
+            return Found::NoRoom;
+        };
+        let is_young = |kept: &&Kept, most: Duration| kept.ended.elapsed() <= most;
+        let success = entry.success.as_ref();
+        if let Some(kept) = success.filter(|kept| is_young(kept, max_age)) {
+            return Found::Result(kept.clone());
+        }
+        if std::mem::take(&mut entry.is_untold) {
+            let failure = entry.failure.as_ref();
+            if let Some(kept) = failure.filter(|kept| is_young(kept, max_age.min(UNTOLD_FOR))) {
+                return Found::Result(kept.clone());
+            }
+        }
+        if let Some(flight) = &entry.flight {
+            return Found::Running(Seat::take(flight));
+        }
+        if !has_place {
+            return Found::NoRoom;
+        }
+        let flight = Arc::new(Flight::new(Instant::now() + length));
+        let seat = Seat::take(&flight);
+        entry.flight = Some(flight);
+        inner.flights += 1;
+        Found::Nothing(seat)
+    }
+
+    /// Ends the flight of `test`: tells who waits, and keeps what is to be kept.
+    pub(super) fn land(&self, test: &Params, end: Result<Kept, GaveUp>) {
+        let mut inner = sync::lock(&self.inner);
+        let Some(entry) = inner.get_mut(test) else {
+            return;
+        };
+        let Some(flight) = entry.flight.take() else {
+            return;
+        };
+        let mut state = sync::lock(&flight.state);
+        match &end {
+            Ok(kept) if kept.probed.outcome.is_ok() => entry.succeed(kept),
+            Ok(kept) => {
+                entry.failure = Some(kept.trimmed());
+                entry.is_untold = state.waiters == 0;
+            }
+            Err(_) => {}
+        }
+        state.end = Some(end);
+        drop(state);
+        flight.news.notify_all();
+        inner.flights = inner.flights.saturating_sub(1);
+    }
+
+    /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
+    pub(super) fn keep(&self, test: &Params, kept: &Kept) {
+        let mut inner = sync::lock(&self.inner);
+        let has_place = inner.entries.len() < MOST || inner.get(test).is_some();
+        if let Some(entry) = has_place.then(|| inner.entry(test)).flatten() {
+            entry.succeed(kept);
+        }
+    }
+
+    /// The last result of `test`, however old, a failure too: for who cannot wait for the next one.
+    pub(super) fn last(&self, test: &Params) -> Option<Kept> {
+        let mut inner = sync::lock(&self.inner);
+        let entry = inner.get_mut(test)?;
+        // Told with this.
+        entry.is_untold = false;
+        entry.failure.as_ref().or(entry.success.as_ref()).cloned()
+    }
+
+    /// The last success of `test`, however old.
+    pub(super) fn last_success(&self, test: &Params) -> Option<Kept> {
+        let inner = sync::lock(&self.inner);
+        inner.get(test)?.success.clone()
+    }
+
+    /// How many results are kept.
+    pub(crate) fn count(&self) -> usize {
+        let inner = sync::lock(&self.inner);
+        let entries = inner.entries.iter();
+        entries.filter(|(_, entry)| entry.success.is_some()).count()
+    }
+
+    /// Makes everyone who waits for a flight look whether the own client is still there.
+    pub(crate) fn look_again(&self) {
+        for (_, entry) in &sync::lock(&self.inner).entries {
+            if let Some(flight) = &entry.flight {
+                // Who has looked already waits by now, and is not missed.
+                drop(sync::lock(&flight.state));
+                flight.news.notify_all();
+            }
+        }
+    }
+
+    /// Blocks until no test runs on its own, or `until` has come: for the end, which cancels them.
+    pub(crate) fn wait_for_no_flight(&self, until: Instant) {
+        /// A cancelled run ends within some 100 ms.
+        const LOOK: Duration = Duration::from_millis(5);
+        while sync::lock(&self.inner).flights > 0 && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Inner {
+    fn get(&self, test: &Params) -> Option<&Entry> {
+        let mut entries = self.entries.iter();
+        entries.find_map(|(own, entry)| (own == test).then_some(entry))
+    }
+
+    fn get_mut(&mut self, test: &Params) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut();
+        entries.find_map(|(own, entry)| (own == test).then_some(entry))
+    }
+
+    /// The entry of `test`, made where there is none; none when every place has a test that runs.
+    fn entry(&mut self, test: &Params) -> Option<&mut Entry> {
+        self.requests += 1;
+        let asked = self.requests;
+        if self.get(test).is_none() {
+            if self.entries.len() >= MOST {
+                let entries = self.entries.iter().enumerate();
+                let idle = entries.filter(|(_, (_, entry))| entry.flight.is_none());
+                // Without a success there is little to lose.
+                let goes = idle.min_by_key(|(_, (_, e))| (e.success.is_some(), e.asked));
+                let (place, _) = goes?;
+                self.entries.swap_remove(place);
+            }
+            self.entries.push((test.clone(), Entry::default()));
+        }
+        let entry = self.get_mut(test)?;
+        entry.asked = asked;
+        Some(entry)
+    }
+}
+
+impl Entry {
+    fn succeed(&mut self, kept: &Kept) {
+        self.success = Some(kept.trimmed());
+        self.failure = None;
+        self.is_untold = false;
+    }
+}
+
+impl Seat {
+    fn take(flight: &Arc<Flight>) -> Self {
+        sync::lock(&flight.state).waiters += 1;
+        Self(Arc::clone(flight))
+    }
+
+    /// Waits for the flight's end; none when `until` comes first, or is known to, or `cancel` is set.
+    pub(super) fn wait(
+        self,
+        until: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Option<Result<Kept, GaveUp>> {
+        self.0.wait(until, cancel)
+    }
+}
+
+impl Kept {
+    /// A result of this moment.
+    pub(super) fn new(probed: Arc<Probed>) -> Self {
+        Self {
+            probed,
+            ended: Instant::now(),
+            ended_clock: SystemTime::now(),
+        }
+    }
+
+    /// Without what only the request that asked for it is told, and so small that the store stays small.
+    fn trimmed(&self) -> Self {
+        /// How much of iperf3's standard error is kept.
+        const STDERR_LIMIT_CHARS: usize = 512;
+        let mut probed = Probed::clone(&self.probed);
+        if let Ok(report) = &mut probed.outcome {
+            // For people to look at, who look at what `records` has.
+            for way in [&mut report.upload, &mut report.download]
+                .into_iter()
+                .flatten()
+            {
+                way.intervals = Vec::new();
+            }
+        }
+        let last = probed.attempts.pop();
+        probed.attempts.clear();
+        probed.attempts.extend(last.map(|mut attempt| {
+            let story = &mut attempt.story;
+            story.end_part = None;
+            story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
+            attempt
+        }));
+        Self {
+            probed: Arc::new(probed),
+            ..self.clone()
+        }
+    }
+}
+
+impl Flight {
+    fn new(earliest_end: Instant) -> Self {
+        Self {
+            state: Mutex::new(FlightState {
+                end: None,
+                waiters: 0,
+                earliest_end,
+            }),
+            news: Condvar::new(),
+        }
+    }
+
+    /// Waits for its end, as one of its waiters.
+    fn wait(&self, until: Option<Instant>, cancel: &Cancel) -> Option<Result<Kept, GaveUp>> {
+        /// How long one wait may last, where there is no end to it.
+        const LONG: Duration = Duration::from_secs(3600);
+        let mut state = sync::lock(&self.state);
+        loop {
+            if let Some(end) = &state.end {
+                return Some(end.clone());
+            }
+            let now = Instant::now();
+            let is_in_vain = until.is_some_and(|until| until <= now || until < state.earliest_end);
+            if is_in_vain || cancel.is_set() {
+                state.waiters -= 1;
+                return None;
+            }
+            let until = until.unwrap_or_else(|| now + LONG);
+            state = sync::wait_until(&self.news, state, until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, Kept, MOST, MOST_FLIGHTS, Results};
+    use crate::iperf3::reason::Reason;
+    use crate::iperf3::report::intervals::Interval;
+    use crate::iperf3::report::metadata::Congestion;
+    use crate::iperf3::report::{Direction, Report, Transfer};
+    use crate::iperf3::{Failure, Outcome, Run};
+    use crate::probe::lock::{Cancel, GaveUp};
+    use crate::probe::params::Params;
+    use crate::probe::{Attempt, Probed};
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn test_of(target: &str) -> Params {
+        Params::parse(&format!("target={target}")).unwrap().test()
+    }
+
+    /// A success, and a failure.
+    fn outcomes() -> [Outcome; 2] {
+        let words = "x".to_owned();
+        let reason = Reason::Refused;
+        [Ok(Report::default()), Err(Failure { reason, words })]
+    }
+
+    fn success() -> Outcome {
+        let [success, _] = outcomes();
+        success
+    }
+
+    fn failure() -> Outcome {
+        let [_, failure] = outcomes();
+        failure
+    }
+
+    fn kept(outcome: Outcome) -> Kept {
+        Kept::new(Arc::new(Probed {
+            outcome,
+            port: 5201,
+            count: 1,
+            attempts: Vec::new(),
+            lock_wait: Duration::ZERO,
+        }))
+    }
+
+    /// The same, as if it had ended so long ago.
+    fn aged(mut kept: Kept, age: Duration) -> Kept {
+        kept.ended = kept.ended.checked_sub(age).unwrap();
+        kept
+    }
+
+    fn find(results: &Results, test: &Params) -> Found {
+        results.find(test, MINUTE, Duration::ZERO)
+    }
+
+    /// Gives a seat up, as one who has no time.
+    fn leave(found: Found) {
+        let (Found::Nothing(seat) | Found::Running(seat)) = found else {
+            panic!("no flight")
+        };
+        let now = Some(Instant::now());
+        assert!(seat.wait(now, &Cancel::default()).is_none());
+    }
+
+    #[test]
+    fn a_success_is_kept_as_long_as_it_is_young_enough() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let Found::Nothing(_) = find(&results, &test) else {
+            panic!("something was found")
+        };
+        results.land(&test, Ok(aged(kept(success()), MINUTE / 2)));
+        assert!(matches!(find(&results, &test), Found::Result(_)));
+        let young = results.find(&test, MINUTE / 4, Duration::ZERO);
+        assert!(matches!(young, Found::Nothing(_)));
+        assert!(results.last_success(&test).is_some());
+        assert!(results.last_success(&test_of("b")).is_none());
+    }
+
+    #[test]
+    fn all_who_ask_meanwhile_share_one_test() {
+        let (results, test) = (Arc::new(Results::default()), test_of("a"));
+        let Found::Nothing(own_seat) = find(&results, &test) else {
+            panic!("something was found")
+        };
+        let flight = Arc::clone(&own_seat.0);
+        let waiters: Vec<_> = (0..10)
+            .map(|_| {
+                let Found::Running(seat) = find(&results, &test) else {
+                    panic!("no flight to join")
+                };
+                thread::spawn(move || seat.wait(None, &Cancel::default()))
+            })
+            .collect();
+        assert_eq!(super::sync::lock(&flight.state).waiters, 11);
+        results.land(&test, Ok(kept(failure())));
+        for waiter in waiters {
+            let end = waiter.join().unwrap().unwrap().unwrap();
+            assert_eq!(end.probed.outcome, failure());
+        }
+        // It was told, and is not kept.
+        assert!(matches!(find(&results, &test), Found::Nothing(_)));
+    }
+
+    #[test]
+    fn a_failure_that_nobody_waited_for_is_told_once() {
+        let (results, test) = (Results::default(), test_of("a"));
+        leave(find(&results, &test));
+        results.land(&test, Ok(kept(failure())));
+        let Found::Result(told) = find(&results, &test) else {
+            panic!("it was lost")
+        };
+        assert_eq!(told.probed.outcome, failure());
+        leave(find(&results, &test));
+        results.land(&test, Ok(aged(kept(failure()), MINUTE * 2)));
+        assert!(matches!(find(&results, &test), Found::Nothing(_)));
+    }
+
+    #[test]
+    fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let mut told = kept(success());
+        let probed = Arc::make_mut(&mut told.probed);
+        let second = Interval {
+            start_seconds: 0.0,
+            end_seconds: 1.0,
+            bytes_per_second: 1.0,
+        };
+        let nothing = Transfer {
+            seconds: None,
+            bytes: None,
+        };
+        let way = Direction {
+            sent: nothing,
+            received: nothing,
+            retransmits: None,
+            udp: None,
+            tcp: None,
+            streams: 1.0,
+            rates: None,
+            intervals: vec![second; 3],
+            congestion: Congestion::default(),
+        };
+        let report = probed.outcome.as_mut().unwrap();
+        (report.upload, report.download) = (Some(way.clone()), Some(way));
+        let mut story = Run::refused(5201, failure().unwrap_err()).story;
+        story.stderr = "e".repeat(10_000);
+        story.end_part = Some("{}".to_owned());
+        let waited = None;
+        probed.attempts = vec![Attempt { waited, story }; 3];
+        results.keep(&test, &told);
+        let kept = results.last(&test).unwrap();
+        let report = kept.probed.outcome.as_ref().unwrap();
+        for way in [&report.upload, &report.download] {
+            assert!(way.as_ref().unwrap().intervals.is_empty());
+        }
+        let [Attempt { story, .. }] = kept.probed.attempts.as_slice() else {
+            panic!("{} attempts", kept.probed.attempts.len())
+        };
+        assert_eq!((story.stderr.len(), &story.end_part), (512, &None));
+        // Whoever asked for it is told all of it.
+        let all = told.probed.outcome.as_ref().unwrap().upload.as_ref();
+        assert_eq!(all.unwrap().intervals.len(), 3);
+    }
+
+    #[test]
+    fn who_has_no_time_does_not_wait() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let Found::Nothing(seat) = results.find(&test, MINUTE, MINUTE) else {
+            panic!("something was found")
+        };
+        let soon = Instant::now() + MINUTE / 2;
+        assert!(seat.wait(Some(soon), &Cancel::default()).is_none());
+        let cancel = Cancel::default();
+        cancel.set();
+        let Found::Running(seat) = find(&results, &test) else {
+            panic!("no flight to join")
+        };
+        assert!(seat.wait(None, &cancel).is_none());
+        // Neither counts as one who was told.
+        results.land(&test, Ok(kept(failure())));
+        assert!(matches!(find(&results, &test), Found::Result(_)));
+    }
+
+    #[test]
+    fn a_failure_that_comes_before_the_wait_is_told_by_it() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let Found::Nothing(seat) = find(&results, &test) else {
+            panic!("something was found")
+        };
+        results.land(&test, Ok(kept(failure())));
+        assert!(seat.wait(None, &Cancel::default()).is_some());
+        assert!(matches!(find(&results, &test), Found::Nothing(_)));
+    }
+
+    #[test]
+    fn the_last_result_is_a_failure_until_there_is_a_success() {
+        let (results, test) = (Results::default(), test_of("a"));
+        let last = || results.last(&test).map(|kept| kept.probed.outcome.is_ok());
+        assert_eq!(last(), None);
+        for outcome in [success(), failure(), success()] {
+            let is_ok = outcome.is_ok();
+            leave(results.find(&test, Duration::ZERO, Duration::ZERO));
+            results.land(&test, Ok(kept(outcome)));
+            assert_eq!(last(), Some(is_ok));
+            // Told, if it was untold.
+            let _told = results.find(&test, MINUTE, Duration::ZERO);
+        }
+        assert!(results.last_success(&test).is_some());
+    }
+
+    #[test]
+    fn a_client_that_goes_leaves_at_once() {
+        let (results, test) = (Arc::new(Results::default()), test_of("a"));
+        let _seat = find(&results, &test);
+        for _ in 0..200 {
+            let Found::Running(seat) = find(&results, &test) else {
+                panic!("no flight to join")
+            };
+            let cancel = Cancel::default();
+            let own = cancel.clone();
+            let waiter = thread::spawn(move || seat.wait(None, &own).is_none());
+            cancel.set();
+            results.look_again();
+            assert!(waiter.join().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_store_is_bounded_and_what_runs_stays() {
+        let results = Results::default();
+        let flying = test_of("flying");
+        let _flight = find(&results, &flying);
+        let of = |number: usize| test_of(&format!("host{number}"));
+        for number in 0..2 * MOST {
+            let _flight = find(&results, &of(number));
+            results.land(&of(number), Ok(kept(success())));
+        }
+        assert_eq!(results.count(), MOST - 1);
+        assert!(results.last_success(&of(0)).is_none());
+        assert!(results.last_success(&of(2 * MOST - 1)).is_some());
+        assert!(matches!(find(&results, &flying), Found::Running(_)));
+        // What was measured for one request takes nobody's place.
+        results.keep(&of(0), &kept(success()));
+        assert!(results.last_success(&of(0)).is_none());
+    }
+
+    #[test]
+    fn tests_on_their_own_are_bounded() {
+        let results = Results::default();
+        let of = |number: usize| test_of(&format!("host{number}"));
+        for number in 0..MOST_FLIGHTS {
+            assert!(matches!(find(&results, &of(number)), Found::Nothing(_)));
+        }
+        assert!(matches!(
+            find(&results, &test_of("one-more")),
+            Found::NoRoom
+        ));
+        results.land(&of(7), Err(GaveUp::WaitedTooLong));
+        assert!(matches!(find(&results, &of(7)), Found::Nothing(_)));
+        results.land(&of(8), Err(GaveUp::Broken));
+        assert!(matches!(
+            find(&results, &test_of("one-more")),
+            Found::Nothing(_)
+        ));
+    }
+}

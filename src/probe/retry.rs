@@ -1,0 +1,359 @@
+//! The attempts of one test: an iperf3 server serves one client at a time, so a busy one is tried again.
+//!
+//! Owns when there is another attempt, and on which port. The lock is held while iperf3 runs, and given back between
+//! attempts. Must not know text formats.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::iperf3::reason::Reason;
+use crate::iperf3::{self, Failure, Order, Outcome, Run};
+use crate::probe::Attempt;
+use crate::probe::Probed;
+use crate::probe::backoff::Pauses;
+use crate::probe::deadline::Limits;
+use crate::probe::history::{Open, Stage};
+use crate::probe::lock::{Cancel, GaveUp, Held, Patience, Turn};
+use crate::probe::params::Params;
+use crate::state::State;
+
+/// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
+const OVERHEAD: Duration = Duration::from_millis(500);
+/// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
+/// client and are started anew are away for a moment.
+const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
+/// How often a pause looks whether anybody still waits.
+const TICK: Duration = Duration::from_millis(100);
+/// How many attempts are told; of more the latest ones.
+const TOLD: usize = 8;
+
+/// A test that somebody wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// What it is.
+    pub(super) params: &'a Params,
+    /// Seconds to transmit, which may be fewer than `params` has.
+    pub(super) period_seconds: u64,
+    /// What limits it in time.
+    pub(super) limits: &'a Limits,
+    /// When it was asked for.
+    pub(super) arrival: Instant,
+    /// Its place in the order in which requests came.
+    pub(super) number: u64,
+    /// Set when nobody wants it any more.
+    pub(super) cancel: &'a Cancel,
+    /// Where it is told what becomes of it.
+    pub(super) open: &'a Open,
+}
+
+/// Why a test was not run, and how long it had waited for the lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotRun {
+    pub(super) why: GaveUp,
+    pub(super) waited: Duration,
+}
+
+/// Runs a test, again as long as its server is busy and its time can hold it.
+///
+/// # Errors
+/// When iperf3 was not run at all, or nobody wants the result any more.
+pub(super) fn run(state: &State, wanted: &Wanted<'_>) -> Result<Probed, NotRun> {
+    let mut test = Course::begin(wanted);
+    // What cannot run need not wait for its turn.
+    if let Some(failure) = test.over_budget(state) {
+        return Ok(test.end(Err(failure)));
+    }
+    loop {
+        let failure = match test.round(state) {
+            Ok(Ok(report)) => return Ok(test.end(Ok(report))),
+            Ok(Err(failure)) => failure,
+            Err(why) => {
+                let lock_wait = test.waited;
+                // What the attempts before it found is the answer, if there were any and somebody waits for it.
+                return match test.last_failure.take() {
+                    Some(failure) if why != GaveUp::Cancelled => Ok(test.end_failed(failure)),
+                    _ => Err(NotRun {
+                        why,
+                        waited: lock_wait,
+                    }),
+                };
+            }
+        };
+        let Some(pause) = test.pause_before_the_next(failure.reason) else {
+            return Ok(test.end_failed(failure));
+        };
+        state.log.debug(
+            "the server is busy, trying again",
+            &[
+                ("target", &wanted.params.host),
+                ("port", &wanted.params.ports),
+                ("reason", &failure.reason.label()),
+                ("attempts", &test.count),
+                ("pause_seconds", &format!("{:.3}", pause.as_secs_f64())),
+            ],
+        );
+        test.last_failure = Some(failure);
+        let until = Instant::now() + pause;
+        wanted.open.is(Stage::Pausing { until }, test.count);
+        sleep(until, wanted.cancel);
+    }
+}
+
+/// How far a test has come.
+struct Course<'a> {
+    wanted: &'a Wanted<'a>,
+    /// The port of the last attempt.
+    port: u16,
+    count: u32,
+    waited: Duration,
+    attempts: Vec<Attempt>,
+    first_start: Option<Instant>,
+    last_failure: Option<Failure>,
+    /// The last busy answer: from which port, and when.
+    busy: Option<(Failure, u16, Instant)>,
+    /// The last attempt's connection was reset before the test: a server that tidies up behind another one does so.
+    was_reset: bool,
+    pauses: Pauses,
+}
+
+impl<'a> Course<'a> {
+    fn begin(wanted: &'a Wanted<'a>) -> Self {
+        Self {
+            wanted,
+            port: wanted.params.ports.first,
+            count: 0,
+            waited: Duration::ZERO,
+            attempts: Vec::new(),
+            first_start: None,
+            last_failure: None,
+            busy: None,
+            was_reset: false,
+            pauses: Pauses::new(),
+        }
+    }
+
+    /// Waits for the lock, and tries each port until one is neither busy nor closed.
+    fn round(&mut self, state: &State) -> Result<Outcome, GaveUp> {
+        let (_held, waited) = self.wait_for_turn(state)?;
+        let mut waited = Some(waited);
+        let ports = self.wanted.params.ports;
+        self.port = ports.first;
+        loop {
+            let outcome = self.attempt(state, waited)?;
+            waited = None;
+            let Err(failure) = &outcome else {
+                return Ok(outcome);
+            };
+            if failure.reason == Reason::Busy {
+                self.busy = Some((failure.clone(), self.port, Instant::now()));
+            }
+            let next = ports.after(self.port);
+            // Held on to: the next port is tried within moments, and behind others it would be after their tests.
+            let is_worth_it = self.was_reset
+                || matches!(
+                    failure.reason,
+                    Reason::Busy | Reason::Refused | Reason::ConnectTimeout
+                );
+            if !is_worth_it || next == ports.first || self.time_left().is_none() {
+                return Ok(outcome);
+            }
+            state.log.debug(
+                "trying the next port",
+                &[
+                    ("target", &self.wanted.params.host),
+                    ("port", &self.port),
+                    ("reason", &failure.reason.label()),
+                    ("next", &next),
+                ],
+            );
+            self.port = next;
+        }
+    }
+
+    /// The lock, and how long it was waited for.
+    fn wait_for_turn<'s>(&mut self, state: &'s State) -> Result<(Held<'s>, Duration), GaveUp> {
+        let Wanted {
+            params,
+            period_seconds,
+            limits,
+            cancel,
+            ..
+        } = *self.wanted;
+        let queued = Instant::now();
+        let (turn, patience) = match self.first_start {
+            None => (
+                Turn::Of(self.wanted.number),
+                Patience {
+                    longest: self.wanted.arrival + state.lock_timeout,
+                    latest_start: limits.latest_start(params.least_seconds(period_seconds)),
+                },
+            ),
+            Some(first) => (
+                Turn::Behind,
+                Patience {
+                    longest: queued + state.lock_timeout,
+                    latest_start: limits
+                        .end_of_attempts(first)
+                        .checked_sub(self.length() + OVERHEAD),
+                },
+            ),
+        };
+        self.wanted.open.is(Stage::Queued, self.count);
+        let (probe, name) = (self.wanted.open.number, params.server());
+        let held = state.lock.acquire(turn, probe, name, patience, cancel);
+        let waited = match &held {
+            Ok(held) => held.waited,
+            // A wait that was given up is told from the request on, which is what its limit counts from.
+            Err(_) if self.first_start.is_none() => self.wanted.arrival.elapsed(),
+            Err(_) => queued.elapsed(),
+        };
+        self.waited += waited;
+        let held = held?;
+        // The lock goes to whoever is first, however late.
+        if self.first_start.is_some() && self.time_left().is_none() {
+            return Err(GaveUp::NoTimeLeft);
+        }
+        self.first_start.get_or_insert_with(Instant::now);
+        Ok((held, waited))
+    }
+
+    /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
+    fn attempt(&mut self, state: &State, waited: Option<Duration>) -> Result<Outcome, GaveUp> {
+        let Wanted {
+            params,
+            period_seconds,
+            limits,
+            cancel,
+            ..
+        } = *self.wanted;
+        let run = match self.over_budget(state) {
+            None => {
+                let running = Stage::Running {
+                    port: self.port,
+                    length: self.length(),
+                };
+                self.wanted.open.is(running, self.count);
+                let order = Order {
+                    params,
+                    port: self.port,
+                    period_seconds,
+                    deadline: limits.end_of_run(Instant::now()),
+                    credentials: state.credentials.as_ref(),
+                };
+                iperf3::run_test(&state.binary, &order, cancel)
+            }
+            Some(failure) => Run::refused(self.port, failure),
+        };
+        state.budget.spend(run.cost, SystemTime::now());
+        state.own.test_ran(run.cost);
+        if run.was_started() {
+            if self.count > 0 {
+                state.own.retried();
+            }
+            self.count += 1;
+        }
+        if self.attempts.len() == TOLD {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(Attempt {
+            waited,
+            story: run.story,
+        });
+        let outcome = run.outcome.ok_or(GaveUp::Cancelled)?;
+        self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
+        Ok(outcome)
+    }
+
+    /// The refusal of a test that the day's budget does not allow.
+    fn over_budget(&self, state: &State) -> Option<Failure> {
+        let now = SystemTime::now();
+        let checked = state.budget.check(self.wanted.params, self.length(), now);
+        checked.err().map(|words| Failure {
+            reason: Reason::Budget,
+            words,
+        })
+    }
+
+    /// The pause before the next round, if there is to be one after this failure.
+    fn pause_before_the_next(&mut self, reason: Reason) -> Option<Duration> {
+        let left = self.time_left()?;
+        let may_be_free_soon = match reason {
+            Reason::Busy => true,
+            Reason::Refused => self.is_between_tests(),
+            _ => self.was_reset && (self.is_between_tests() || self.has_just_begun()),
+        };
+        // The last attempt is at the last moment, and not given up for a pause that is a little too long.
+        may_be_free_soon.then(|| self.pauses.next().min(left))
+    }
+
+    /// Whether the server was busy a moment ago.
+    fn is_between_tests(&self) -> bool {
+        let busy = self.busy.as_ref();
+        busy.is_some_and(|(_, _, when)| when.elapsed() < REFUSED_WHILE_BUSY)
+    }
+
+    /// Whether the first attempt was a moment ago.
+    fn has_just_begun(&self) -> bool {
+        let first = self.first_start;
+        first.is_some_and(|start| start.elapsed() < REFUSED_WHILE_BUSY)
+    }
+
+    /// What the attempts' time has beyond another test; none when it cannot hold one.
+    fn time_left(&self) -> Option<Duration> {
+        let end = self.wanted.limits.end_of_attempts(self.first_start?);
+        let left = end.saturating_duration_since(Instant::now());
+        left.checked_sub(self.length() + OVERHEAD)
+    }
+
+    /// What a test takes at least.
+    fn length(&self) -> Duration {
+        let Wanted {
+            params,
+            period_seconds,
+            ..
+        } = self.wanted;
+        Duration::from_secs(params.least_seconds(*period_seconds))
+    }
+
+    /// The end with the failure that says most.
+    fn end_failed(mut self, failure: Failure) -> Probed {
+        let is_away =
+            self.was_reset || matches!(failure.reason, Reason::Refused | Reason::ConnectTimeout);
+        if is_away && self.is_between_tests() {
+            // One of its ports is closed, or the server is away between two tests: what it is, is busy.
+            if let Some((busy, port, _)) = self.busy.take() {
+                self.port = port;
+                return self.end(Err(busy));
+            }
+        }
+        let end = self.wanted.limits.end_of_run(Instant::now());
+        let outcome = iperf3::put_right(Err(failure), self.wanted.params, end);
+        self.end(outcome)
+    }
+
+    fn end(self, outcome: Outcome) -> Probed {
+        Probed {
+            outcome,
+            port: self.port,
+            count: self.count,
+            attempts: self.attempts,
+            lock_wait: self.waited,
+        }
+    }
+}
+
+/// Whether the connection was reset, in iperf3's words.
+fn is_reset(failure: &Failure) -> bool {
+    failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
+}
+
+/// Sleeps, as long as somebody waits.
+fn sleep(until: Instant, cancel: &Cancel) {
+    while !cancel.is_set() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        thread::sleep(left.min(TICK));
+    }
+}

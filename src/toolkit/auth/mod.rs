@@ -1,0 +1,309 @@
+//! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
+//!
+//! Must not know where users are written down, or HTTP beyond the header. What `Authorization` says goes through
+//! `basic`, a known verdict comes out of `verdicts`, and a new one out of `line`, which asks `hash` one at a time.
+//!
+//! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
+//! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
+//! cost also is what each wrong password may take of one processor, so on a router more than 10 buys little.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+
+use credential_cache::Key;
+use verification_queue::{LONGEST_WAIT, Line, Verify};
+
+mod basic;
+mod credential_cache;
+pub(crate) mod hash;
+mod verification_queue;
+
+/// Bcrypt hashes by user; empty means that nobody is asked.
+pub(crate) type Users = BTreeMap<String, String>;
+
+/// What most tools make, for the case that no user has a hash that can be read; `hash::check` rules that out.
+const USUAL_COST: u32 = 10;
+
+/// What became of a request's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may go on.
+    Allowed,
+    /// It may not: `401`.
+    Refused,
+    /// Too many others wait for their verdict: `503`.
+    Overloaded,
+}
+
+/// Verdicts that are known, and those that are being found out. One for the whole process, whatever becomes of the
+/// users: a user who is gone or has another hash has no old verdict.
+pub(crate) struct Auth {
+    line: Line,
+    /// Which cost an unknown user seems to have; another one at each start.
+    seed: RandomState,
+}
+
+impl fmt::Debug for Auth {
+    /// Without what it holds, which is passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
+impl Auth {
+    /// With so many connections, of which at most half wait for a verdict: the others are for those who have one.
+    pub(crate) fn with_places(connections: usize) -> Self {
+        let most = (connections / 2).max(1);
+        Self::new(Box::new(|key| hash::verify(&key.password, &key.hash)), most)
+    }
+
+    fn new(verify: Verify, most: usize) -> Self {
+        Self {
+            line: Line::new(verify, most, LONGEST_WAIT),
+            seed: RandomState::new(),
+        }
+    }
+
+    /// Judges the value of a request's `Authorization` header, without the blanks around it. It waits while others
+    /// are judged, 10 s at most, and may then work for as long as one hash takes; a known verdict never waits.
+    ///
+    /// An unknown user takes the same way as a known one, hash and memory for verdicts included, so that the time
+    /// does not tell which users there are.
+    pub(crate) fn judge(
+        &self,
+        users: &Users,
+        authorization: Option<&str>,
+        client: IpAddr,
+    ) -> Verdict {
+        if users.is_empty() {
+            return Verdict::Allowed;
+        }
+        let Some(credentials) = authorization.and_then(basic::parse) else {
+            return Verdict::Refused;
+        };
+        // Made in any case, and before it is known whether it is needed.
+        let made_up = self.made_up(users, &credentials.user);
+        let known = str::from_utf8(&credentials.user)
+            .ok()
+            .and_then(|user| users.get(user));
+        let key = Key {
+            is_user: known.is_some(),
+            hash: known.unwrap_or(&made_up).clone(),
+            password: hash::significant(&credentials.password).to_vec(),
+            user: credentials.user,
+        };
+        self.line.ask(key, client)
+    }
+
+    /// The exporter ends: whoever waits for a verdict has [`Verdict::Overloaded`] at once, and so has whoever comes
+    /// with credentials that are not known. A hash that is being made cannot be stopped.
+    pub(crate) fn end(&self) {
+        self.line.end();
+    }
+
+    /// The hash of a user who does not exist, of the cost of one who does. Which one is a matter of the name, and
+    /// the same each time. (Refused: the highest cost of all. Where costs differ, a user with a lower one would
+    /// answer faster than a name that does not exist.)
+    fn made_up(&self, users: &Users, user: &[u8]) -> String {
+        let count = u64::try_from(users.len()).unwrap_or(u64::MAX).max(1);
+        let number = usize::try_from(self.seed.hash_one(user) % count).unwrap_or(0);
+        let cost = users.values().nth(number).and_then(|hash| hash::cost(hash));
+        hash::made_up(cost.unwrap_or(USUAL_COST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Auth, Users, Verdict, hash};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use std::collections::BTreeSet;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::{Arc, Mutex};
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    /// Of "U*U" and of "correct horse", made with libxcrypt's crypt(3).
+    const HASH: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.K7Qr0se1MxuggH4aP4YgB.U2Em1pGSK";
+    const OTHER: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC..o66Ba.o65rt06KXeSpKWfObOB7QJIe";
+
+    fn users(list: &[(&str, &str)]) -> Users {
+        list.iter()
+            .map(|(user, hash)| ((*user).to_owned(), (*hash).to_owned()))
+            .collect()
+    }
+
+    fn basic(user: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> String {
+        let text = [user.as_ref(), b":", password.as_ref()].concat();
+        format!("Basic {}", STANDARD.encode(text))
+    }
+
+    /// The real hashes, and which were asked for.
+    fn counted() -> (Auth, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let own = Arc::clone(&asked);
+        let auth = Auth::new(
+            Box::new(move |key| {
+                own.lock().unwrap().push(key.hash.clone());
+                hash::verify(&key.password, &key.hash)
+            }),
+            100,
+        );
+        (auth, asked)
+    }
+
+    fn judge(auth: &Auth, users: &Users, user: &str, password: &str) -> Verdict {
+        auth.judge(users, Some(&basic(user, password)), CLIENT)
+    }
+
+    #[test]
+    fn the_right_password_is_let_in_and_no_other() {
+        let auth = Auth::with_places(256);
+        let users = users(&[("alice", HASH), ("bob", OTHER), ("", HASH)]);
+        for _ in 0..2 {
+            assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+            assert_eq!(judge(&auth, &users, "", "U*U"), Verdict::Allowed);
+            assert_eq!(
+                judge(&auth, &users, "bob", "correct horse"),
+                Verdict::Allowed
+            );
+            for (user, password) in [
+                ("alice", ""),
+                ("alice", "U*U "),
+                ("alice", "correct horse"),
+                ("bob", "U*U"),
+                ("Alice", "U*U"),
+                ("alice ", "U*U"),
+                ("carol", "U*U"),
+            ] {
+                let verdict = judge(&auth, &users, user, password);
+                assert_eq!(verdict, Verdict::Refused, "{user}:{password}");
+            }
+            let not_text = basic(b"alice\xff", "U*U");
+            assert_eq!(
+                auth.judge(&users, Some(&not_text), CLIENT),
+                Verdict::Refused
+            );
+        }
+    }
+
+    #[test]
+    fn without_users_nobody_is_asked() {
+        let (auth, asked) = counted();
+        for header in [None, Some("Basic YTpi"), Some("garbage")] {
+            assert_eq!(auth.judge(&Users::new(), header, CLIENT), Verdict::Allowed);
+        }
+        assert!(asked.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_header_that_says_nothing_costs_no_hash() {
+        let (auth, asked) = counted();
+        let users = users(&[("alice", HASH)]);
+        let good = basic("alice", "U*U");
+        let twice = format!("{good}, {good}");
+        for header in [
+            None,
+            Some(""),
+            Some("Bearer x"),
+            Some("Basic x"),
+            Some(&*twice),
+        ] {
+            assert_eq!(auth.judge(&users, header, CLIENT), Verdict::Refused);
+        }
+        assert!(asked.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_user_costs_what_a_known_one_costs() {
+        let (auth, asked) = counted();
+        let users = users(&[("alice", HASH)]);
+        for user in ["alice", "nobody"] {
+            for _ in 0..3 {
+                assert_eq!(judge(&auth, &users, user, "wrong"), Verdict::Refused);
+            }
+        }
+        // One each, and then both are known.
+        assert_eq!(*asked.lock().unwrap(), [HASH.to_owned(), hash::made_up(4)]);
+    }
+
+    #[test]
+    fn unknown_users_seem_to_have_the_costs_of_known_ones() {
+        let auth = Auth::with_places(256);
+        let users = users(&[
+            ("alice", HASH),
+            ("bob", &OTHER.replace("$04$", "$12$")),
+            ("carol", &OTHER.replace("$04$", "$07$")),
+        ]);
+        let of = |number: u32| hash::cost(&auth.made_up(&users, &number.to_be_bytes()));
+        let costs: BTreeSet<_> = (0..1000).map(of).collect();
+        assert_eq!(costs, BTreeSet::from([Some(4), Some(7), Some(12)]));
+        assert!((0..1000).all(|number| of(number) == of(number)));
+    }
+
+    #[test]
+    fn what_fits_a_made_up_hash_is_refused_all_the_same() {
+        let auth = Auth::new(Box::new(|_| true), 100);
+        let mut users = users(&[("alice", HASH)]);
+        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
+        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
+        // Not even a user whose hash is the made-up one has the verdict of somebody who was unknown, or lends it.
+        users.insert("nobody".to_owned(), hash::made_up(4));
+        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Allowed);
+        users.remove("nobody");
+        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
+    }
+
+    #[test]
+    fn a_changed_hash_and_a_removed_user_have_no_old_verdict() {
+        let (auth, asked) = counted();
+        let before = users(&[("alice", HASH), ("bob", HASH)]);
+        let after = users(&[("alice", OTHER)]);
+        assert_eq!(judge(&auth, &before, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(judge(&auth, &before, "bob", "U*U"), Verdict::Allowed);
+        assert_eq!(
+            judge(&auth, &before, "alice", "correct horse"),
+            Verdict::Refused
+        );
+        assert_eq!(judge(&auth, &after, "alice", "U*U"), Verdict::Refused);
+        assert_eq!(judge(&auth, &after, "bob", "U*U"), Verdict::Refused);
+        assert_eq!(
+            judge(&auth, &after, "alice", "correct horse"),
+            Verdict::Allowed
+        );
+        assert_eq!(asked.lock().unwrap().len(), 6);
+        assert_eq!(judge(&auth, &before, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(asked.lock().unwrap().len(), 6, "known");
+    }
+
+    #[test]
+    fn bytes_of_a_password_that_do_not_count_make_no_new_question() {
+        let (auth, asked) = counted();
+        let users = users(&[("alice", HASH)]);
+        for length in [72, 73, 1000] {
+            let verdict = judge(&auth, &users, "alice", &"a".repeat(length));
+            assert_eq!(verdict, Verdict::Refused);
+        }
+        assert_eq!(asked.lock().unwrap().len(), 1);
+        judge(&auth, &users, "alice", &"a".repeat(71));
+        assert_eq!(asked.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn after_the_end_only_known_verdicts_are_told() {
+        let auth = Auth::with_places(256);
+        let users = users(&[("alice", HASH)]);
+        assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+        auth.end();
+        assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(judge(&auth, &users, "alice", "new"), Verdict::Overloaded);
+    }
+
+    #[test]
+    fn debug_tells_no_secret() {
+        let auth = Auth::with_places(256);
+        judge(&auth, &users(&[("alice", HASH)]), "alice", "U*U");
+        assert_eq!(format!("{auth:?}"), "Auth { .. }");
+    }
+}

@@ -1,0 +1,203 @@
+//! A token bucket: how often something may happen.
+//!
+//! Must not know what is counted. It lets through what `golang.org/x/time/rate` lets through with
+//! `NewLimiter(Every(interval), burst)` and `Allow()`, in whole nanoseconds: nothing is rounded, so nothing drifts.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::sync;
+use crate::toolkit::config::RateLimit;
+
+/// One bucket. It starts full with `burst` tokens, and one comes back each `interval`, up to `burst`.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// One token, in nanoseconds of refilling.
+    token: u128,
+    /// A full bucket, in nanoseconds of refilling.
+    capacity: u128,
+    missing: Mutex<Missing>,
+}
+
+/// How far the bucket is from full. (Refused: the moment at which it is full. With a long interval and a large
+/// burst that lies beyond what an `Instant` can hold.)
+#[derive(Debug, Default)]
+struct Missing {
+    /// Nanoseconds of refilling, counted at `at`.
+    nanoseconds: u128,
+    /// The latest moment that was looked at; none before the first.
+    at: Option<Instant>,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        let token = limit.interval.as_nanos();
+        Self {
+            token,
+            // Reached by bursts over some 10^10 hours only, and then the bucket is merely smaller than it should be.
+            capacity: token.saturating_mul(u128::from(limit.burst)),
+            missing: Mutex::default(),
+        }
+    }
+
+    /// Takes a token; false when there is none.
+    pub(crate) fn take(&self) -> bool {
+        self.take_at(Instant::now())
+    }
+
+    /// Takes a token at `now`; a moment before one that was already seen counts as that one.
+    fn take_at(&self, now: Instant) -> bool {
+        let mut missing = sync::lock(&self.missing);
+        let latest = missing.at.map_or(now, |at| at.max(now));
+        let refilled = missing.at.map_or(0, |at| (latest - at).as_nanos());
+        missing.nanoseconds = missing.nanoseconds.saturating_sub(refilled);
+        missing.at = Some(latest);
+        let Some(after) = missing.nanoseconds.checked_add(self.token) else {
+            return false;
+        };
+        let there_is_one = after <= self.capacity;
+        if there_is_one {
+            missing.nanoseconds = after;
+        }
+        there_is_one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bucket;
+    use crate::toolkit::config::RateLimit;
+    use std::time::{Duration, Instant};
+
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    fn bucket(interval: Duration, burst: u64) -> Bucket {
+        Bucket::new(RateLimit { interval, burst })
+    }
+
+    /// How many of `asked` are let through at `now`.
+    fn taken(bucket: &Bucket, now: Instant, asked: usize) -> usize {
+        (0..asked).filter(|_| bucket.take_at(now)).count()
+    }
+
+    #[test]
+    fn a_burst_at_first_and_then_one_each_interval() {
+        let (second, start) = (Duration::from_secs(1), Instant::now());
+        let bucket = bucket(second, 3);
+        assert_eq!(taken(&bucket, start, 10), 3);
+        assert!(!bucket.take_at(start + Duration::from_nanos(999_999_999)));
+        assert_eq!(taken(&bucket, start + second, 10), 1);
+        assert_eq!(taken(&bucket, start + second * 3, 10), 2);
+        assert_eq!(
+            taken(&bucket, start + second * 1000, 10),
+            3,
+            "never more than the burst"
+        );
+    }
+
+    #[test]
+    fn parts_of_a_token_are_kept() {
+        let start = Instant::now();
+        let bucket = bucket(Duration::from_secs(1), 1);
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(bucket.take_at(at(0)));
+        // Asking in vain costs nothing.
+        for milliseconds in 1..1000 {
+            assert!(!bucket.take_at(at(milliseconds)), "{milliseconds} ms");
+        }
+        assert!(bucket.take_at(at(1000)));
+        assert!(!bucket.take_at(at(1999)));
+        assert!(bucket.take_at(at(2000)));
+    }
+
+    #[test]
+    fn no_burst_is_never_let_through() {
+        let start = Instant::now();
+        let none = bucket(Duration::from_nanos(1), 0);
+        assert_eq!(
+            taken(&none, start, 5) + taken(&none, start + 50 * YEAR, 5),
+            0
+        );
+        assert!(!none.take());
+    }
+
+    #[test]
+    fn an_interval_that_divides_nothing_does_not_drift() {
+        let (interval, start) = (Duration::from_nanos(333_333_333), Instant::now());
+        let bucket = bucket(interval, 1);
+        let mut through = 0_u32;
+        // Asked each millisecond for 1,000 s: let through at the first one that is not before the due moment.
+        let mut due = start;
+        for milliseconds in 0..1_000_000 {
+            let now = start + Duration::from_millis(milliseconds);
+            if bucket.take_at(now) {
+                assert!(now >= due);
+                due = due.max(now) + interval;
+                through += 1;
+            } else {
+                assert!(now < due, "refused though a token was there");
+            }
+        }
+        assert!(through > 2_900);
+    }
+
+    #[test]
+    fn large_numbers_and_long_uptimes_overflow_nothing() {
+        let start = Instant::now();
+        let huge = bucket(Duration::MAX, u64::MAX);
+        assert_eq!(taken(&huge, start, 1000), 1000);
+        let tiny = bucket(Duration::from_nanos(1), 5);
+        assert_eq!(taken(&tiny, start, 10), 5);
+        assert_eq!(taken(&tiny, start + 200 * YEAR, 10), 5);
+        let slow = bucket(100 * YEAR, 1);
+        assert_eq!(taken(&slow, start, 2), 1);
+        assert_eq!(taken(&slow, start + 99 * YEAR, 2), 0);
+        assert_eq!(taken(&slow, start + 100 * YEAR, 2), 1);
+    }
+
+    #[test]
+    fn a_moment_before_the_last_one_gives_nothing_back() {
+        let (second, start) = (Duration::from_secs(1), Instant::now());
+        let bucket = bucket(second, 2);
+        assert_eq!(taken(&bucket, start + second, 3), 2);
+        assert!(!bucket.take_at(start));
+        assert!(!bucket.take_at(start + second));
+        assert!(bucket.take_at(start + second * 2));
+        assert!(!bucket.take_at(start + second * 2));
+    }
+
+    /// Against the plainest model there is: tokens as exact fractions with the interval as denominator.
+    #[test]
+    fn random_askers_get_what_the_model_gives_them() {
+        // xorshift64: the same numbers at each run.
+        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let (mut through, mut refused) = (0, 0);
+        for _ in 0..200 {
+            let (interval, burst) = (1 + next(1000), next(5));
+            let bucket = bucket(Duration::from_nanos(interval), burst);
+            let mut now = Instant::now();
+            let mut parts = burst * interval;
+            for _ in 0..200 {
+                let step = next(interval * 2);
+                now += Duration::from_nanos(step);
+                parts = (parts + step).min(burst * interval);
+                let expected = parts >= interval;
+                if expected {
+                    parts -= interval;
+                    through += 1;
+                } else {
+                    refused += 1;
+                }
+                assert_eq!(bucket.take_at(now), expected, "{interval} ns, {burst}");
+            }
+        }
+        assert!(through > 1000 && refused > 1000);
+    }
+}

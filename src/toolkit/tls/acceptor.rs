@@ -1,0 +1,312 @@
+//! What TLS the settings ask for.
+//!
+//! Owns how certificates and keys are read; must not know HTTP, nor how bytes move.
+
+use std::fmt;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys, ServerConfig};
+
+use crate::toolkit::config::{Pem, TlsSettings};
+use crate::toolkit::tls::HandshakeFailed;
+use crate::toolkit::tls::certificate::Certificate;
+use crate::toolkit::tls::client;
+use crate::toolkit::tls::names;
+use crate::toolkit::tls::transport::TlsWire;
+
+/// Speaks TLS with those who connect.
+#[derive(Clone)]
+pub(crate) struct Acceptor(pub(super) Arc<ServerConfig>);
+
+impl fmt::Debug for Acceptor {
+    /// Without the configuration, which fills a page.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
+impl Acceptor {
+    /// Shakes hands before `until`. When that fails the client has been told, or there was no way to.
+    pub(crate) fn accept(
+        &self,
+        socket: Arc<TcpStream>,
+        until: Instant,
+    ) -> Result<TlsWire, HandshakeFailed> {
+        TlsWire::shake_hands(Arc::clone(&self.0), socket, until)
+    }
+}
+
+/// The acceptor that the settings ask for, and what of them was left out, as warnings. Each error begins with the
+/// field's name, and its file if it has one.
+pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), String> {
+    let mut warnings = Vec::new();
+    let versions = names::versions(settings)?;
+    let provider = Arc::new(names::provider(settings, &versions, &mut warnings)?);
+    let key = certified_key(&settings.cert, &settings.key, &provider)?;
+    let verifier = client::verifier(settings, &provider, &mut warnings)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| format!("tls_server_config: {error}"))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ignore_client_order = settings.prefer_server_cipher_suites;
+    // No session is resumed: a verdict about a client's certificate must not outlive its handshake, nor a
+    // configuration that is replaced, and sessions would be memory that anybody can fill. Prometheus keeps its
+    // connections, so that a handshake is rare.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok((Acceptor(Arc::new(config)), warnings))
+}
+
+/// Where a PEM text comes from, as every error about it begins.
+pub(super) fn at(pem: &Pem) -> String {
+    match &pem.file {
+        Some(file) => format!("tls_server_config.{} \"{}\"", pem.field, file.display()),
+        None => format!("tls_server_config.{}", pem.field),
+    }
+}
+
+/// The certificates in a PEM text; never none. Other sections are passed over.
+pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(format!("{}: no certificate in it", at(pem))),
+        Ok(all) => Ok(all),
+        // The text of the error may quote the file, which may be a key that was put in the wrong place.
+        Err(_) => Err(format!("{}: damaged PEM", at(pem))),
+    }
+}
+
+/// The server's certificates with their key, which belongs to the first of them.
+fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+    let chain = certificates(cert)?;
+    let private = private_key(key)?;
+    let signing = provider
+        .key_provider
+        .load_private_key(private)
+        .map_err(|_| {
+            format!(
+                "{}: not a key that can be used: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
+                at(key)
+            )
+        })?;
+    let certified = CertifiedKey::new(chain, signing);
+    let belongs = match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => true,
+        Err(Error::InconsistentKeys(_)) => false,
+        // Certificates of version 1, which OpenSSL makes when it is given no extensions: rustls cannot read them,
+        // yet serves them.
+        Err(_) => {
+            let end_entity = certified.cert.first();
+            let end_entity = end_entity
+                .and_then(|der| Certificate::read(der))
+                .ok_or_else(|| format!("{}: the first certificate cannot be read", at(cert)))?;
+            let public = certified.key.public_key();
+            public.is_none_or(|public| end_entity.has_key(&public))
+        }
+    };
+    if belongs {
+        Ok(certified)
+    } else {
+        Err(format!(
+            "{}: not the private key of the first certificate of {}",
+            at(key),
+            at(cert)
+        ))
+    }
+}
+
+/// The first private key in a PEM text: PKCS#8, PKCS#1 (RSA) or SEC 1 (ECDSA), not encrypted.
+fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&pem.bytes).map_err(|_| {
+        let has = |text: &[u8]| pem.bytes.windows(text.len()).any(|window| window == text);
+        let why = if has(b"ENCRYPTED") {
+            "the private key is encrypted, and there is no place for its password"
+        } else if has(b"PRIVATE KEY-----") {
+            // Nothing of the reason: it may quote the key.
+            "damaged PEM"
+        } else {
+            "no private key in it"
+        };
+        format!("{}: {why}", at(pem))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolkit::config::ClientAuth;
+    use crate::toolkit::tls::tests::{file, meet, pem, plain_client, settings};
+
+    fn pair(cert: &str, key: &str) -> Result<Acceptor, String> {
+        let settings = TlsSettings {
+            cert: pem("cert", file(cert)),
+            key: Pem {
+                file: Some("/x/server.key".into()),
+                ..pem("key_file", file(key))
+            },
+            ..settings()
+        };
+        acceptor(&settings).map(|(acceptor, warnings)| {
+            assert_eq!(warnings, Vec::<String>::new());
+            acceptor
+        })
+    }
+
+    #[test]
+    fn keys_are_taken_in_each_of_their_forms() {
+        for (cert, key) in [
+            ("server.pem", "server.key"),
+            ("server.pem", "server.sec1.key"),
+            ("rsa.pem", "rsa.key"),
+            ("rsa.pem", "rsa.pkcs1.key"),
+            ("ed25519.pem", "ed25519.key"),
+            // Version 1, which has no extensions.
+            ("v1.pem", "server.key"),
+        ] {
+            let acceptor = pair(cert, key).unwrap_or_else(|error| panic!("{cert} {key}: {error}"));
+            assert_eq!(
+                meet(acceptor, plain_client()).server,
+                Ok(()),
+                "{cert} {key}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_else_is_in_the_files_is_passed_over() {
+        let cert = [
+            b"some text\n".to_vec(),
+            file("server.key"),
+            file("server.pem"),
+            file("ca.pem"),
+        ];
+        let key = [
+            file("parameters.pem"),
+            file("server.pem"),
+            file("server.sec1.key"),
+        ];
+        let settings = TlsSettings {
+            cert: pem("cert", cert.concat()),
+            key: pem("key", key.concat()),
+            ..settings()
+        };
+        let (acceptor, _) = acceptor(&settings).unwrap();
+        assert_eq!(meet(acceptor, plain_client()).server, Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_or_a_key_is_told_with_its_place() {
+        let damaged = String::from_utf8(file("server.key"))
+            .unwrap()
+            .replace('M', "!");
+        let key = |bytes: &[u8]| {
+            let settings = TlsSettings {
+                key: pem("key", bytes.to_vec()),
+                ..settings()
+            };
+            acceptor(&settings).unwrap_err()
+        };
+        assert_eq!(key(b""), "tls_server_config.key: no private key in it");
+        assert_eq!(
+            key(&file("server.pem")),
+            "tls_server_config.key: no private key in it"
+        );
+        assert_eq!(
+            key(damaged.as_bytes()),
+            "tls_server_config.key: damaged PEM"
+        );
+        let place = "tls_server_config.key_file \"/x/server.key\": ";
+        let encrypted =
+            format!("{place}the private key is encrypted, and there is no place for its password");
+        let other = "not the private key of the first certificate of tls_server_config.cert";
+        for (cert, file, expected) in [
+            ("rsa.pem", "rsa.encrypted.key", encrypted.clone()),
+            ("server.pem", "server.encrypted.key", encrypted),
+            ("server.pem", "client.key", format!("{place}{other}")),
+            ("server.pem", "rsa.key", format!("{place}{other}")),
+            ("v1.pem", "client.key", format!("{place}{other}")),
+            (
+                "server.key",
+                "server.key",
+                "tls_server_config.cert: no certificate in it".into(),
+            ),
+        ] {
+            assert_eq!(pair(cert, file).unwrap_err(), expected, "{cert} {file}");
+        }
+        let unusable = pair("server.pem", "p521.key").unwrap_err();
+        assert!(
+            unusable.starts_with(place) && unusable.contains("P-384"),
+            "{unusable}"
+        );
+    }
+
+    #[test]
+    fn the_first_fault_is_told_in_the_order_of_certificate_key_pair_and_authorities() {
+        let bad = |cert: &str, key: &str| TlsSettings {
+            cert: pem("cert", file(cert)),
+            key: pem("key", file(key)),
+            client_ca: Some(pem("client_ca", Vec::new())),
+            client_auth: ClientAuth::RequireAny,
+            ..settings()
+        };
+        for (cert, key, field) in [
+            ("parameters.pem", "parameters.pem", "cert"),
+            ("server.pem", "parameters.pem", "key"),
+            ("server.pem", "client.key", "key"),
+            ("server.pem", "server.key", "client_ca"),
+        ] {
+            let error = acceptor(&bad(cert, key)).unwrap_err();
+            assert!(
+                error.starts_with(&format!("tls_server_config.{field}: ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn http_1_1_is_spoken_and_nothing_else_and_no_session_is_resumed() {
+        let (acceptor, _) = acceptor(&settings()).unwrap();
+        let mut client = plain_client();
+        client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let resumption = rustls::client::Resumption::in_memory_sessions(8);
+        client.resumption =
+            resumption.tls12_resumption(rustls::client::Tls12Resumption::SessionIdOrTickets);
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let mut one = crate::toolkit::tls::tests::client(
+                "",
+                &[version],
+                rustls::crypto::ring::default_provider(),
+            );
+            one.resumption = client.resumption.clone();
+            for _ in 0..2 {
+                let (socket, accepted) = crate::toolkit::tls::tests::sockets();
+                let acceptor = acceptor.clone();
+                let server = std::thread::spawn(move || {
+                    acceptor.accept(accepted, Instant::now() + crate::toolkit::tls::tests::LONG)
+                });
+                let mut stream = crate::toolkit::tls::tests::connect(one.clone(), socket);
+                while stream.conn.is_handshaking() {
+                    stream.conn.complete_io(&mut stream.sock).unwrap();
+                }
+                assert_eq!(
+                    stream.conn.handshake_kind(),
+                    Some(rustls::HandshakeKind::Full)
+                );
+                assert!(server.join().unwrap().is_ok());
+            }
+        }
+        assert_eq!(meet(acceptor.clone(), client.clone()).server, Ok(()));
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let refusal = meet(acceptor, client).server.unwrap_err().to_string();
+        assert_eq!(refusal, "peer doesn't support any known protocol");
+    }
+}

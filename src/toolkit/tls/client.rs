@@ -1,0 +1,687 @@
+//! Which clients are let in, by their certificates.
+//!
+//! Must not know connections. Chains are verified by webpki, as rustls has it; what stands here is what Go's TLS
+//! does besides, since the exporter-toolkit's configuration means that.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::toolkit::config::{ClientAuth, TlsSettings};
+use crate::toolkit::tls::acceptor::{at, certificates};
+use crate::toolkit::tls::certificate::{Certificate, PathLength, comparable};
+use crate::toolkit::tls::reasons;
+
+/// A client's chain may be this long: some ten certificates. rustls takes 64 KiB, and keeps what it took for the
+/// connection's life, which with a certificate that nobody verifies is anybody's to fill.
+const CHAIN_LIMIT_BYTES: usize = 16 * 1024;
+
+/// The verifier that the settings ask for.
+pub(super) fn verifier(
+    settings: &TlsSettings,
+    provider: &Arc<CryptoProvider>,
+    warnings: &mut Vec<String>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let trusted = match &settings.client_ca {
+        Some(pem) => Trusted::new(&at(pem), certificates(pem)?, provider)?,
+        None => Trusted::default(),
+    };
+    if settings.client_auth == ClientAuth::None {
+        if settings.client_ca.is_some() {
+            return Err(
+                "tls_server_config.client_ca: given, but client_auth_type asks for no certificate"
+                    .to_owned(),
+            );
+        }
+        if settings.client_allowed_sans.is_some() {
+            return Err(
+                "tls_server_config.client_allowed_sans: given, but client_auth_type asks for no certificate"
+                    .to_owned(),
+            );
+        }
+        return Ok(Arc::new(NoClientAuth));
+    }
+    let verifies = matches!(
+        settings.client_auth,
+        ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify
+    );
+    if verifies && settings.client_ca.is_none() {
+        warnings.push(
+            "tls_server_config.client_auth_type: no client_ca is given, and the system's authorities are not used: \
+             every client certificate will be refused"
+                .to_owned(),
+        );
+    }
+    if !verifies && settings.client_allowed_sans.is_some() {
+        warnings.push(
+            "tls_server_config.client_allowed_sans: client_auth_type does not verify certificates: anybody can make \
+             one with an allowed name"
+                .to_owned(),
+        );
+    }
+    let allowed = settings.client_allowed_sans.as_ref();
+    Ok(Arc::new(Verifier {
+        needs: allowed.is_some()
+            || matches!(
+                settings.client_auth,
+                ClientAuth::RequireAny | ClientAuth::RequireAndVerify
+            ),
+        verifies,
+        trusted,
+        allowed: allowed.map(|names| names.iter().map(|name| comparable(name)).collect()),
+        algorithms: provider.signature_verification_algorithms,
+    }))
+}
+
+/// Asks for a certificate.
+#[derive(Debug)]
+struct Verifier {
+    /// None shown is none let in.
+    needs: bool,
+    /// One that is shown has to be trusted.
+    verifies: bool,
+    trusted: Trusted,
+    /// One of its names has to be one of these.
+    allowed: Option<Vec<String>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.needs
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.trusted.subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let size: usize = intermediates.iter().map(|one| one.len()).sum();
+        if size + end_entity.len() > CHAIN_LIMIT_BYTES {
+            return Err(Refusal::ChainTooLong.into());
+        }
+        if self.verifies {
+            self.trusted.verify(end_entity, intermediates, now)?;
+        }
+        if let Some(allowed) = &self.allowed {
+            let names = Certificate::read(end_entity)
+                .and_then(|certificate| certificate.names())
+                .ok_or(CertificateError::BadEncoding)?;
+            if !names.iter().any(|name| allowed.contains(name)) {
+                return Err(Refusal::NoAllowedName.into());
+            }
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// `client_ca`: authorities, and certificates that are trusted themselves.
+#[derive(Debug, Default)]
+struct Trusted {
+    /// All of them, by their bytes.
+    listed: Vec<CertificateDer<'static>>,
+    /// All of their subjects: a client picks its certificate by them.
+    subjects: Vec<DistinguishedName>,
+    /// Those that may sign others. Without that condition the holder of a listed client certificate could make
+    /// further ones, since webpki asks nothing of an authority that it is given.
+    authorities: Vec<Authorities>,
+}
+
+/// Those of one path length, which webpki does not look at in an authority that it is given.
+#[derive(Debug)]
+struct Authorities {
+    length: PathLength,
+    /// Never none.
+    members: Vec<Authority>,
+    /// Verifies chains that end in one of them.
+    chains: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// A certificate that may sign others.
+#[derive(Debug)]
+struct Authority {
+    anchor: TrustAnchor<'static>,
+    /// Both ends of its validity, since the Unix epoch; webpki does not look at it.
+    period: (Duration, Duration),
+}
+
+impl Authority {
+    fn is_valid(&self, now: Duration) -> bool {
+        (self.period.0..=self.period.1).contains(&now)
+    }
+}
+
+impl Trusted {
+    /// The content of the field `place`.
+    fn new(
+        place: &str,
+        listed: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
+        let mut all = RootCertStore::empty();
+        let mut by_length = Vec::<(PathLength, Vec<Authority>)>::new();
+        for (index, der) in listed.iter().enumerate() {
+            let number = index + 1;
+            all.add(der.clone()).map_err(|error| {
+                let reason = reasons::of(&error);
+                format!("{place}: certificate {number}: {reason}")
+            })?;
+            let certificate = Certificate::read(der)
+                .ok_or_else(|| format!("{place}: certificate {number}: cannot be read"))?;
+            if let Some(anchor) = all.roots.last()
+                && let Some(length) = certificate.may_sign()
+            {
+                let authority = Authority {
+                    anchor: anchor.clone(),
+                    period: certificate.period(),
+                };
+                let at = by_length.partition_point(|(shorter, _)| *shorter < length);
+                match by_length.get_mut(at) {
+                    Some((known, members)) if *known == length => members.push(authority),
+                    _ => by_length.insert(at, (length, vec![authority])),
+                }
+            }
+        }
+        let authorities: Result<Vec<_>, String> = by_length
+            .into_iter()
+            .map(|(length, members)| {
+                let anchors = members.iter().map(|authority| &authority.anchor);
+                Ok(Authorities {
+                    chains: chains(anchors, provider)
+                        .map_err(|error| format!("{place}: {error}"))?,
+                    length,
+                    members,
+                    provider: Arc::clone(provider),
+                })
+            })
+            .collect();
+        Ok(Self {
+            subjects: all.subjects(),
+            listed,
+            authorities: authorities?,
+        })
+    }
+
+    /// Whether the certificate can be trusted at `now`.
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let since_epoch = Duration::from_secs(now.as_secs());
+        // First, since webpki refuses an authority in a client's place, which self-signed certificates often are.
+        if self.listed.iter().any(|one| one == end_entity) {
+            let certificate = Certificate::read(end_entity).ok_or(CertificateError::BadEncoding)?;
+            return Ok(certificate.check_as_client(since_epoch)?);
+        }
+        let mut members = self.authorities.iter().flat_map(|one| &one.members);
+        if !self.authorities.is_empty() && !members.any(|one| one.is_valid(since_epoch)) {
+            return Err(Refusal::NoValidAuthority.into());
+        }
+        let unknown = Error::from(CertificateError::UnknownIssuer);
+        let mut refusal = unknown.clone();
+        for authorities in &self.authorities {
+            match authorities.verify(end_entity, intermediates, now) {
+                Ok(()) => return Ok(()),
+                // Of those that have not signed it nothing needs to be told when another has.
+                Err(error) if error == unknown => {}
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+impl Authorities {
+    /// Whether a chain from the certificate ends in one of them that is valid at `now`.
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        // Of a chain in its order (RFC 5246 §7.4.2) these are the ones that may be used; of one in another order, or
+        // with more in it than needed, perhaps others: it is then refused, and never let in by mistake.
+        let nearest = intermediates.get(..self.length).unwrap_or(intermediates);
+        let valid: Vec<&Authority> = self
+            .members
+            .iter()
+            .filter(|authority| authority.is_valid(Duration::from_secs(now.as_secs())))
+            .collect();
+        let verified = if valid.len() == self.members.len() {
+            self.chains.verify_client_cert(end_entity, nearest, now)
+        } else if valid.is_empty() {
+            Err(CertificateError::UnknownIssuer.into())
+        } else {
+            chains(valid.iter().map(|one| &one.anchor), &self.provider)
+                .map_err(Error::General)?
+                .verify_client_cert(end_entity, nearest, now)
+        };
+        verified.map(drop)
+    }
+}
+
+/// A verifier of chains up to these anchors: for the purpose of client authentication, with no revocation lists,
+/// for which the configuration has no place.
+fn chains<'a>(
+    anchors: impl Iterator<Item = &'a TrustAnchor<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let roots = Arc::new(anchors.cloned().collect::<RootCertStore>());
+    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// What is refused here and has no word in rustls.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    ChainTooLong,
+    NoAllowedName,
+    NoValidAuthority,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChainTooLong => {
+                write!(f, "its chain is longer than {CHAIN_LIMIT_BYTES} bytes")
+            }
+            Self::NoAllowedName => f.write_str("none of its names is one of client_allowed_sans"),
+            Self::NoValidAuthority => {
+                f.write_str("every authority of client_ca has expired or is not valid yet")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refusal))).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::UnixTime;
+    use rustls::time_provider::TimeProvider;
+
+    use super::*;
+    use crate::toolkit::tls::acceptor;
+    use crate::toolkit::tls::acceptor::Acceptor;
+    use crate::toolkit::tls::tests::{client, file, meet, pem, settings, verdict};
+
+    const KINDS: [ClientAuth; 5] = [
+        ClientAuth::None,
+        ClientAuth::Request,
+        ClientAuth::RequireAny,
+        ClientAuth::VerifyIfGiven,
+        ClientAuth::RequireAndVerify,
+    ];
+
+    /// The files `NAME.pem` of `ca` are the authorities.
+    fn asking(kind: ClientAuth, ca: &str) -> TlsSettings {
+        let bytes: Vec<u8> = ca
+            .split_whitespace()
+            .flat_map(|name| file(&format!("{name}.pem")))
+            .collect();
+        TlsSettings {
+            client_auth: kind,
+            client_ca: (kind != ClientAuth::None && !ca.is_empty())
+                .then(|| pem("client_ca", bytes)),
+            ..settings()
+        }
+    }
+
+    fn verdicts(shown: &str) -> [String; 5] {
+        KINDS.map(|kind| verdict(&asking(kind, "ca self"), shown))
+    }
+
+    const NONE_SHOWN: &str = "the client showed no certificate";
+    const UNKNOWN: &str = "client certificate: no authority of client_ca has signed it, or its chain is too \
+                           long for one or has gaps";
+
+    #[test]
+    fn a_client_without_a_certificate_is_let_in_unless_one_is_needed() {
+        assert_eq!(verdicts(""), ["in", "in", NONE_SHOWN, "in", NONE_SHOWN]);
+    }
+
+    #[test]
+    fn a_client_with_a_good_certificate_is_let_in() {
+        assert_eq!(verdicts("client"), ["in"; 5]);
+        assert_eq!(verdicts("below middle"), ["in"; 5]);
+    }
+
+    #[test]
+    fn a_client_of_an_unknown_authority_is_let_in_where_nobody_verifies() {
+        let refused = ["in", "in", "in", UNKNOWN, UNKNOWN];
+        assert_eq!(verdicts("unknown"), refused);
+        assert_eq!(verdicts("below"), refused);
+    }
+
+    #[test]
+    fn a_certificate_for_servers_is_not_one_for_clients() {
+        let got = verdicts("for-servers");
+        assert_eq!(got[..3], ["in", "in", "in"]);
+        for refusal in &got[3..] {
+            assert!(refusal.contains("lacks clientAuth"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_listed_certificate_is_trusted_itself_even_if_it_is_an_authority() {
+        assert_eq!(verdicts("self"), ["in"; 5]);
+        assert_eq!(
+            verdict(&asking(ClientAuth::RequireAndVerify, "ca"), "self"),
+            "client certificate: it says CA:TRUE, as only an authority should"
+        );
+        let require = |shown| verdict(&asking(ClientAuth::RequireAndVerify, shown), shown);
+        assert_eq!(require("self-any"), "in");
+        assert_eq!(
+            require("self-for-servers"),
+            "client certificate: its extended key usage, or that of one in its chain, lacks clientAuth"
+        );
+        // Of an extension that is critical and not known nobody can say what it forbids: webpki refuses it when it
+        // verifies the handshake's signature.
+        let refusal = require("self-critical");
+        assert!(refusal.contains("critical extension"), "{refusal}");
+    }
+
+    #[test]
+    fn a_listed_certificate_that_may_not_sign_makes_no_others_trusted() {
+        let settings = asking(ClientAuth::RequireAndVerify, "self-any");
+        assert_eq!(verdict(&settings, "self-any"), "in");
+        assert_eq!(verdict(&settings, "forged"), UNKNOWN);
+        assert_eq!(verdict(&settings, "forged self-any"), UNKNOWN);
+    }
+
+    #[test]
+    fn an_authority_reaches_as_far_as_its_path_length() {
+        let with = |ca, shown| verdict(&asking(ClientAuth::RequireAndVerify, ca), shown);
+        for (ca, shown, verdict) in [
+            ("ca-0", "leaf-0-0", "in"),
+            ("ca-0", "leaf-0-0 ca-0", "in"),
+            ("ca-0", "leaf-0-1 middle-0-1", UNKNOWN),
+            ("ca-0", "leaf-0-1 middle-0-1 ca-0", UNKNOWN),
+            ("ca-0", "leaf-0-1 ca-0 middle-0-1", UNKNOWN),
+            ("ca-1", "leaf-1-0", "in"),
+            ("ca-1", "leaf-1-1 middle-1-1", "in"),
+            ("ca-1", "leaf-1-1 middle-1-1 ca-1", "in"),
+            ("ca-1", "leaf-1-2 middle-1-2 middle-1-1", UNKNOWN),
+            ("ca-1", "leaf-1-2 middle-1-1 middle-1-2", UNKNOWN),
+            // The one between is an authority itself when it is listed, and has no limit.
+            ("ca-0 middle-0-1", "leaf-0-1", "in"),
+            // Several limits side by side, and none.
+            ("ca-0 ca-1 ca", "leaf-1-1 middle-1-1", "in"),
+            ("ca-0 ca-1 ca", "leaf-0-0", "in"),
+            ("ca-0 ca-1 ca", "below middle", "in"),
+            ("ca-0 ca-1 ca", "leaf-0-1 middle-0-1", UNKNOWN),
+            ("ca-0 ca-1 ca", "unknown", UNKNOWN),
+        ] {
+            assert_eq!(with(ca, shown), verdict, "{ca}: {shown}");
+        }
+    }
+
+    #[test]
+    fn an_authority_for_servers_makes_no_client_trusted() {
+        let with = |ca, shown| verdict(&asking(ClientAuth::RequireAndVerify, ca), shown);
+        assert_eq!(with("ca-for-clients", "below-for-clients"), "in");
+        assert_eq!(with("ca-for-servers", "below-for-servers"), UNKNOWN);
+        assert_eq!(with("ca-for-servers ca", "below-for-servers"), UNKNOWN);
+        let refusal = with("ca-for-servers ca", "for-servers");
+        assert!(refusal.contains("lacks clientAuth"), "{refusal}");
+    }
+
+    #[test]
+    fn what_webpki_cannot_read_is_refused_with_its_reason() {
+        for kind in &KINDS[1..] {
+            assert_eq!(
+                verdict(&asking(*kind, "ca"), "v1"),
+                "client certificate: it is of X.509 version 1: sign it with an extension",
+                "{kind:?}"
+            );
+        }
+        let refusal = verdict(
+            &asking(ClientAuth::RequireAndVerify, "ca-p521"),
+            "below-p521",
+        );
+        assert!(refusal.contains("ECDSA on P-256 or P-384"), "{refusal}");
+        assert!(refusal.len() < 300, "{refusal}");
+    }
+
+    /// A clock that is off by this many years.
+    #[derive(Debug)]
+    struct Years(i64);
+
+    impl TimeProvider for Years {
+        fn current_time(&self) -> Option<UnixTime> {
+            let shifted = UnixTime::now()
+                .as_secs()
+                .checked_add_signed(self.0 * 365 * 86_400);
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(shifted?)))
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_valid_in_its_period_only() {
+        let at = |years, ca: &str, shown: &str| {
+            let (Acceptor(config), _) =
+                acceptor(&asking(ClientAuth::RequireAndVerify, ca)).unwrap();
+            let mut config = (*config).clone();
+            config.time_provider = Arc::new(Years(years));
+            let provider = rustls::crypto::ring::default_provider();
+            let client = client(shown, rustls::ALL_VERSIONS, provider);
+            meet(Acceptor(Arc::new(config)), client)
+                .server
+                .map_or_else(|error| error.to_string(), |()| "in".to_owned())
+        };
+        for ca in ["ca", "self ca"] {
+            assert_eq!(at(0, ca, "client"), "in");
+            assert_eq!(
+                at(1, ca, "client"),
+                "client certificate: every authority of client_ca has expired or is not valid yet"
+            );
+        }
+        assert_eq!(at(0, "self", "self"), "in");
+        assert_eq!(
+            at(1, "self", "self"),
+            "client certificate: it, or one in its chain, has expired"
+        );
+        assert_eq!(
+            at(-1, "self", "self"),
+            "client certificate: it, or one in its chain, is not valid yet"
+        );
+    }
+
+    #[test]
+    fn an_expired_authority_does_not_end_the_others() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let pem = pem("client_ca", [file("ca.pem"), file("other.pem")].concat());
+        let mut trusted = Trusted::new("", certificates(&pem).unwrap(), &provider).unwrap();
+        let der = |name: &str| {
+            let pem = crate::toolkit::tls::tests::pem("", file(&format!("{name}.pem")));
+            certificates(&pem).unwrap().remove(0)
+        };
+        let mut verify = |expired: Option<usize>, name| {
+            for (index, authority) in trusted.authorities[0].members.iter_mut().enumerate() {
+                let last = if expired == Some(index) {
+                    Duration::ZERO
+                } else {
+                    Duration::MAX
+                };
+                authority.period = (Duration::ZERO, last);
+            }
+            trusted.verify(&der(name), &[], UnixTime::now())
+        };
+        assert_eq!(verify(None, "client"), Ok(()));
+        assert_eq!(verify(Some(1), "client"), Ok(()));
+        assert_eq!(
+            verify(Some(0), "client"),
+            Err(CertificateError::UnknownIssuer.into())
+        );
+        assert_eq!(verify(Some(0), "unknown"), Ok(()));
+    }
+
+    #[test]
+    fn one_of_the_names_has_to_be_allowed() {
+        const NOT: &str = "client certificate: none of its names is one of client_allowed_sans";
+        let with = |kind, names: &[&str], shown| {
+            let settings = TlsSettings {
+                client_allowed_sans: Some(names.iter().map(ToString::to_string).collect()),
+                ..asking(kind, "ca self")
+            };
+            verdict(&settings, shown)
+        };
+        let verify = |names: &[&str], shown| with(ClientAuth::RequireAndVerify, names, shown);
+        for name in [
+            "client.example",
+            "192.0.2.7",
+            "2001:db8::7",
+            "2001:DB8:0::7",
+            "a@example.org",
+            "spiffe://example/one",
+        ] {
+            assert_eq!(verify(&["nobody", name], "client"), "in", "{name}");
+        }
+        for name in [
+            "",
+            "CLIENT.example",
+            "*.example",
+            "client",
+            "192.0.2.70",
+            "name",
+            "1.2.3.4",
+            "x",
+        ] {
+            assert_eq!(verify(&[name], "client"), NOT, "{name}");
+        }
+        assert_eq!(verify(&["one", "test3", "two"], "self"), "in");
+        assert_eq!(verify(&["bad"], "self"), NOT);
+        assert_eq!(verify(&["nameless", ""], "nameless"), NOT);
+        // The name alone is not enough where certificates are verified.
+        assert_eq!(verify(&["client.example"], "unknown"), UNKNOWN);
+        for kind in &KINDS[1..] {
+            assert_eq!(with(*kind, &["client.example"], ""), NONE_SHOWN, "{kind:?}");
+            assert_eq!(with(*kind, &["client.example"], "client"), "in", "{kind:?}");
+            assert_eq!(with(*kind, &["bad"], "client"), NOT, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn without_authorities_nobody_is_verified() {
+        for (kind, nobody) in [
+            (ClientAuth::VerifyIfGiven, "in"),
+            (ClientAuth::RequireAndVerify, NONE_SHOWN),
+        ] {
+            let settings = asking(kind, "");
+            let (_, warnings) = acceptor(&settings).unwrap();
+            assert!(
+                warnings
+                    .concat()
+                    .contains("every client certificate will be refused")
+            );
+            assert_eq!(verdict(&settings, "client"), UNKNOWN);
+            assert_eq!(verdict(&settings, ""), nobody);
+        }
+        let (_, warnings) = acceptor(&asking(ClientAuth::RequireAny, "")).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_would_verify_nobody_by_mistake_is_an_error_or_a_warning() {
+        let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err();
+        let base = || asking(ClientAuth::RequireAndVerify, "");
+        for (bytes, end) in [
+            (Vec::new(), "no certificate in it"),
+            (file("ca.key"), "no certificate in it"),
+            (
+                b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec(),
+                "certificate 1: it cannot be read",
+            ),
+            (
+                b"-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n".to_vec(),
+                "damaged PEM",
+            ),
+        ] {
+            let settings = TlsSettings {
+                client_ca: Some(pem("client_ca_file", bytes)),
+                ..base()
+            };
+            assert_eq!(
+                refusal(&settings),
+                format!("tls_server_config.client_ca_file: {end}")
+            );
+        }
+        let ca = TlsSettings {
+            client_ca: Some(pem("client_ca", file("ca.pem"))),
+            ..settings()
+        };
+        assert!(refusal(&ca).starts_with("tls_server_config.client_ca: "));
+        let names = TlsSettings {
+            client_allowed_sans: Some(vec!["a".into()]),
+            ..settings()
+        };
+        assert!(refusal(&names).starts_with("tls_server_config.client_allowed_sans: "));
+        let unverified = TlsSettings {
+            client_auth: ClientAuth::RequireAny,
+            ..names
+        };
+        let (_, warnings) = acceptor(&unverified).unwrap();
+        assert!(
+            warnings.concat().contains("anybody can make one"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn a_chain_that_is_too_long_is_refused_before_it_is_looked_at() {
+        let shown = ["client"; 60].join(" ");
+        let refusal = "client certificate: its chain is longer than 16384 bytes";
+        assert_eq!(verdict(&asking(ClientAuth::Request, ""), &shown), refusal);
+    }
+}

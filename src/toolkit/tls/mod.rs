@@ -1,0 +1,473 @@
+//! TLS: from settings to connections.
+//!
+//! Owns the crate `rustls`; must not know HTTP or YAML. Without the cargo feature `tls` there is only
+//! `off`, which refuses every setting.
+
+use std::fmt;
+
+#[cfg(feature = "tls")]
+#[cfg(feature = "tls")]
+#[cfg(feature = "tls")]
+mod acceptor;
+mod certificate;
+#[cfg(feature = "tls")]
+mod client;
+#[cfg(feature = "tls")]
+mod names;
+#[cfg(not(feature = "tls"))]
+mod off;
+#[cfg(feature = "tls")]
+mod reasons;
+mod transport;
+
+#[cfg(feature = "tls")]
+pub(crate) use acceptor::{Acceptor, acceptor};
+#[cfg(not(feature = "tls"))]
+pub(crate) use off::{Acceptor, acceptor};
+
+/// Why a handshake failed.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "a build without TLS shakes no hands")
+)]
+pub(crate) enum HandshakeFailed {
+    /// The client closed the connection before it sent a byte, as health checks by TCP and port scanners do.
+    Silent,
+    /// It was not complete in time.
+    TimedOut,
+    /// What came first is no record of a handshake: its first bytes, as many as a record's header has. Nothing was
+    /// answered, so there is still room for an answer in whatever the client does speak.
+    NotTls([u8; 5]),
+    /// Any other reason, in one line. The client has been told by an alert, if it could be.
+    Refused(String),
+}
+
+impl fmt::Display for HandshakeFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => f.write_str("the client closed the connection and had sent nothing"),
+            Self::TimedOut => f.write_str("not complete in time"),
+            Self::NotTls(first) => write!(
+                f,
+                "the client does not speak TLS, it began with \"{}\"",
+                first.escape_ascii()
+            ),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+// What the tests of this folder share: certificates, and rustls as the client.
+#[cfg(feature = "tls")]
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::{Arc, OnceLock};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::{
+        ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
+        SupportedProtocolVersion,
+    };
+
+    use super::{Acceptor, HandshakeFailed, acceptor};
+    use crate::http::client_stream::Wire as _;
+    use crate::toolkit::config::{ClientAuth, Pem, TlsSettings, TlsVersion};
+
+    /// Longer than anything takes that is not meant to take for ever.
+    pub(super) const LONG: Duration = Duration::from_secs(60);
+
+    /// Certificates, made once by openssl: `NAME.pem` and `NAME.key`, with what is in them.
+    struct Pki(BTreeMap<String, Vec<u8>>);
+
+    /// The certificates, with what openssl is asked to put into each. Signed by the one after the colon, if any.
+    const CERTIFICATES: [(&str, &[&str]); 28] = [
+        (
+            "ca",
+            &[
+                "basicConstraints=critical,CA:TRUE",
+                "keyUsage=critical,keyCertSign",
+            ],
+        ),
+        ("other", &["basicConstraints=critical,CA:TRUE"]),
+        ("server:ca", &["subjectAltName=DNS:localhost"]),
+        (
+            "client:ca",
+            &[
+                "basicConstraints=CA:FALSE",
+                "extendedKeyUsage=clientAuth",
+                "subjectAltName=DNS:client.example,IP:192.0.2.7,IP:2001:db8::7,email:a@example.org,\
+                 URI:spiffe://example/one,RID:1.2.3.4,otherName:1.2.3;UTF8:x,dirName:dn",
+            ],
+        ),
+        ("nameless:ca", &["basicConstraints=CA:FALSE"]),
+        (
+            "for-servers:ca",
+            &["basicConstraints=CA:FALSE", "extendedKeyUsage=serverAuth"],
+        ),
+        (
+            "unknown:other",
+            &[
+                "basicConstraints=CA:FALSE",
+                "subjectAltName=DNS:client.example",
+            ],
+        ),
+        ("middle:ca", &["basicConstraints=critical,CA:TRUE"]),
+        ("below:middle", &["basicConstraints=CA:FALSE"]),
+        (
+            "self",
+            &[
+                "basicConstraints=critical,CA:TRUE",
+                "subjectAltName=DNS:test3",
+            ],
+        ),
+        (
+            "self-for-servers",
+            &["basicConstraints=CA:FALSE", "extendedKeyUsage=serverAuth"],
+        ),
+        (
+            "self-any",
+            &[
+                "basicConstraints=CA:FALSE",
+                "extendedKeyUsage=anyExtendedKeyUsage",
+            ],
+        ),
+        (
+            "self-critical",
+            &["basicConstraints=CA:FALSE", "1.2.3.4=critical,ASN1:NULL"],
+        ),
+        // Signed by one that may not sign.
+        (
+            "forged:self-any",
+            &[
+                "basicConstraints=CA:FALSE",
+                "subjectAltName=DNS:client.example",
+            ],
+        ),
+        // Authorities with a path length, and what is so many certificates below them.
+        ("ca-0", &["basicConstraints=critical,CA:TRUE,pathlen:0"]),
+        ("leaf-0-0:ca-0", &["basicConstraints=CA:FALSE"]),
+        ("middle-0-1:ca-0", &["basicConstraints=critical,CA:TRUE"]),
+        ("leaf-0-1:middle-0-1", &["basicConstraints=CA:FALSE"]),
+        ("ca-1", &["basicConstraints=critical,CA:TRUE,pathlen:1"]),
+        ("leaf-1-0:ca-1", &["basicConstraints=CA:FALSE"]),
+        ("middle-1-1:ca-1", &["basicConstraints=critical,CA:TRUE"]),
+        ("leaf-1-1:middle-1-1", &["basicConstraints=CA:FALSE"]),
+        (
+            "middle-1-2:middle-1-1",
+            &["basicConstraints=critical,CA:TRUE"],
+        ),
+        ("leaf-1-2:middle-1-2", &["basicConstraints=CA:FALSE"]),
+        (
+            "ca-for-servers",
+            &[
+                "basicConstraints=critical,CA:TRUE",
+                "extendedKeyUsage=serverAuth",
+            ],
+        ),
+        (
+            "below-for-servers:ca-for-servers",
+            &["basicConstraints=CA:FALSE"],
+        ),
+        (
+            "ca-for-clients",
+            &[
+                "basicConstraints=critical,CA:TRUE",
+                "extendedKeyUsage=clientAuth",
+            ],
+        ),
+        (
+            "below-for-clients:ca-for-clients",
+            &["basicConstraints=CA:FALSE"],
+        ),
+    ];
+
+    fn openssl(folder: &Path, words: &[&str]) {
+        let output = Command::new("openssl")
+            .args(words)
+            .current_dir(folder)
+            .output()
+            .expect("the tests need openssl");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl {words:?}: {said}");
+    }
+
+    impl Pki {
+        fn make() -> Self {
+            let folder = std::env::temp_dir().join(format!("tls-tests-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(
+                folder.join("cnf"),
+                "[req]\ndistinguished_name=dn\n[dn]\nCN=name\n",
+            )
+            .unwrap();
+            for (name, extensions) in CERTIFICATES {
+                let (name, signer) = name.split_once(':').unwrap_or((name, ""));
+                let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
+                let subject = format!("/CN={name}");
+                let mut words: Vec<String> =
+                    "req -x509 -config cnf -nodes -days 30 -newkey ec -pkeyopt \
+                     ec_paramgen_curve:P-256 -keyout KEY -out PEM -subj SUBJECT"
+                        .split(' ')
+                        .map(|word| {
+                            word.replace("KEY", &key)
+                                .replace("PEM", &pem)
+                                .replace("SUBJECT", &subject)
+                        })
+                        .collect();
+                if !signer.is_empty() {
+                    words.extend(["-CA".into(), format!("{signer}.pem")]);
+                    words.extend(["-CAkey".into(), format!("{signer}.key")]);
+                }
+                for extension in extensions {
+                    words.extend(["-addext".into(), (*extension).into()]);
+                }
+                openssl(
+                    &folder,
+                    &words.iter().map(String::as_str).collect::<Vec<_>>(),
+                );
+            }
+            for command in [
+                "req -x509 -config cnf -nodes -days 30 -newkey rsa:2048 -keyout rsa.key -out rsa.pem -subj /CN=rsa",
+                "rsa -in rsa.key -traditional -out rsa.pkcs1.key",
+                "ec -in server.key -out server.sec1.key",
+                "rsa -in rsa.key -traditional -aes128 -passout pass:geheim -out rsa.encrypted.key",
+                "pkcs8 -topk8 -in server.key -passout pass:geheim -out server.encrypted.key",
+                "ecparam -name prime256v1 -out parameters.pem",
+                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out p521.key",
+                "genpkey -algorithm ed25519 -out ed25519.key",
+                "req -x509 -config cnf -days 30 -key ed25519.key -out ed25519.pem -subj /CN=ed25519",
+                "req -new -config cnf -key server.key -out v1.csr -subj /CN=v1",
+                "x509 -req -in v1.csr -CA ca.pem -CAkey ca.key -days 30 -out v1.pem",
+                "ec -in server.key -out v1.key",
+                "req -x509 -config cnf -days 30 -key p521.key -out ca-p521.pem -subj /CN=p521 \
+                 -addext basicConstraints=CA:TRUE",
+                "req -x509 -config cnf -days 30 -key server.key -out below-p521.pem -subj /CN=below \
+                 -addext basicConstraints=CA:FALSE -CA ca-p521.pem -CAkey p521.key",
+                "ec -in server.key -out below-p521.key",
+            ] {
+                openssl(&folder, &command.split(' ').collect::<Vec<_>>());
+            }
+            let files = fs::read_dir(&folder).unwrap().map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap();
+                (name.to_owned(), fs::read(&path).unwrap())
+            });
+            let files = files.collect();
+            fs::remove_dir_all(&folder).unwrap();
+            Self(files)
+        }
+    }
+
+    /// A file of openssl's.
+    pub(super) fn file(name: &str) -> Vec<u8> {
+        static PKI: OnceLock<Pki> = OnceLock::new();
+        let files = &PKI.get_or_init(Pki::make).0;
+        files.get(name).unwrap_or_else(|| panic!("{name}")).clone()
+    }
+
+    pub(super) fn pem(field: &'static str, bytes: Vec<u8>) -> Pem {
+        Pem {
+            field,
+            file: None,
+            bytes,
+        }
+    }
+
+    /// A server with nothing special.
+    pub(super) fn settings() -> TlsSettings {
+        TlsSettings {
+            cert: pem("cert", file("server.pem")),
+            key: pem("key", file("server.key")),
+            client_ca: None,
+            client_auth: ClientAuth::None,
+            client_allowed_sans: None,
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            cipher_suites: None,
+            curve_preferences: None,
+            prefer_server_cipher_suites: true,
+        }
+    }
+
+    /// Believes any server: the tests ask the server about the client.
+    #[derive(Debug)]
+    struct Trusting(Arc<CryptoProvider>);
+
+    impl ServerCertVerifier for Trusting {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    /// A client that shows the chain `NAME.pem`, `NEXT.pem` … of `NAME NEXT …`, or nothing.
+    pub(super) fn client(
+        shown: &str,
+        versions: &[&'static SupportedProtocolVersion],
+        provider: CryptoProvider,
+    ) -> ClientConfig {
+        let provider = Arc::new(provider);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting(Arc::clone(&provider))));
+        let mut names = shown.split_whitespace().peekable();
+        let Some(first) = names.peek().copied() else {
+            return builder.with_no_client_auth();
+        };
+        let chain = names
+            .map(|name| CertificateDer::from_pem_slice(&file(&format!("{name}.pem"))).unwrap())
+            .collect();
+        let key = PrivateKeyDer::from_pem_slice(&file(&format!("{first}.key"))).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        // Not `with_client_auth_cert`, which refuses certificates that a server should get to see here.
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        builder.with_client_cert_resolver(Arc::new(shown))
+    }
+
+    pub(super) fn plain_client() -> ClientConfig {
+        client("", rustls::ALL_VERSIONS, ring::default_provider())
+    }
+
+    /// Two ends of a connection.
+    pub(super) fn sockets() -> (TcpStream, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        for socket in [&client, &server] {
+            socket.set_nodelay(true).unwrap();
+        }
+        client.set_read_timeout(Some(LONG)).unwrap();
+        (client, Arc::new(server))
+    }
+
+    /// Runs on a stack as small as that of the gate's threads, which a handshake has to be content with.
+    pub(super) fn on_small_stack<T: Send + 'static>(
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        thread::Builder::new()
+            .stack_size(128 * 1024)
+            .spawn(run)
+            .unwrap()
+    }
+
+    pub(super) fn connect(
+        client: ClientConfig,
+        socket: TcpStream,
+    ) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = "localhost".try_into().unwrap();
+        StreamOwned::new(
+            ClientConnection::new(Arc::new(client), name).unwrap(),
+            socket,
+        )
+    }
+
+    /// What a handshake came to: how the server ended it, or what was agreed on, and the client's error.
+    pub(super) struct Met {
+        pub(super) server: Result<(), HandshakeFailed>,
+        /// Version, suite and group.
+        pub(super) agreed: String,
+        pub(super) client_error: String,
+    }
+
+    /// A handshake, and a word each way.
+    pub(super) fn meet(acceptor: Acceptor, client: ClientConfig) -> Met {
+        let (socket, accepted) = sockets();
+        let server = on_small_stack(move || {
+            let mut wire = acceptor.accept(accepted, Instant::now() + LONG)?;
+            let mut word = [0; 4];
+            assert_eq!(wire.read(&mut word, Instant::now() + LONG).unwrap(), 4);
+            wire.write_all(&word, Instant::now() + LONG).unwrap();
+            wire.close();
+            Ok(())
+        });
+        let mut stream = connect(client, socket);
+        let mut echo = Vec::new();
+        let talk = stream
+            .write_all(b"word")
+            .and_then(|()| stream.read_to_end(&mut echo).map(|_| ()));
+        let tls = &stream.conn;
+        let agreed = format!(
+            "{:?} {:?} {:?}",
+            tls.protocol_version(),
+            tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            tls.negotiated_key_exchange_group()
+                .map(SupportedKxGroup::name)
+        );
+        // One that is refused is waited for a moment, so that it can read why.
+        stream.sock.shutdown(std::net::Shutdown::Both).ok();
+        let server = server.join().unwrap();
+        assert_eq!(talk.is_ok(), server.is_ok(), "{talk:?} {server:?}");
+        assert_eq!(server.is_ok(), echo == b"word");
+        Met {
+            server,
+            agreed,
+            client_error: talk.map_or_else(|error| error.to_string(), |()| String::new()),
+        }
+    }
+
+    /// A handshake with these settings and a client that shows these certificates; the server's reason, if it
+    /// refused, for both versions.
+    pub(super) fn verdict(settings: &TlsSettings, shown: &str) -> String {
+        let (acceptor, _) = acceptor(settings).unwrap();
+        let verdicts = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
+            let client = client(shown, &[version], ring::default_provider());
+            match meet(acceptor.clone(), client) {
+                Met { server: Ok(()), .. } => "in".to_owned(),
+                Met {
+                    server: Err(error),
+                    client_error,
+                    ..
+                } => {
+                    // The client is told by an alert, and not left with a reset.
+                    assert!(client_error.contains("alert"), "{client_error}");
+                    error.to_string()
+                }
+            }
+        });
+        assert_eq!(verdicts[0], verdicts[1]);
+        verdicts[0].clone()
+    }
+}

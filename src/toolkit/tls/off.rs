@@ -1,0 +1,35 @@
+//! A build without TLS: every setting is refused.
+//!
+//! Has the API of `on`; must not know HTTP.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::HandshakeFailed;
+use crate::http::client_stream::Plain;
+use crate::toolkit::config::TlsSettings;
+
+/// Never there.
+#[derive(Clone, Debug)]
+pub(crate) enum Acceptor {}
+
+/// Refuses.
+pub(crate) fn acceptor(_settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), String> {
+    Err(
+        "tls_server_config: this iperf3-exporter was built without TLS; one that was built with the cargo feature \
+         `tls`, which is on by default, has it"
+            .to_owned(),
+    )
+}
+
+impl Acceptor {
+    /// Never called.
+    pub(crate) fn accept(
+        &self,
+        _socket: Arc<TcpStream>,
+        _until: Instant,
+    ) -> Result<Plain, HandshakeFailed> {
+        match *self {}
+    }
+}
