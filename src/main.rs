@@ -61,6 +61,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Command, Config};
 
+mod cancel;
 mod cli;
 mod duration;
 mod health;

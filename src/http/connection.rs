@@ -15,7 +15,7 @@ use crate::http::handshake::Opened;
 use crate::http::head::{self, Head, Refusal};
 use crate::http::in_flight::Visit;
 use crate::http::pool::{Carrier, read_answer};
-use crate::probe::lock::Cancel;
+use crate::cancel::Cancel;
 use crate::sys;
 
 /// A head must be complete this long after its first byte: a slow link takes a second, a slow attacker for ever.

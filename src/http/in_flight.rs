@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use crate::probe::lock::Cancel;
+use crate::cancel::Cancel;
 use crate::sync;
 use crate::toolkit::config::reloader::Front;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::features::Features;
 use super::process::{self, Ended};
-use crate::probe::lock::Cancel;
+use crate::cancel::Cancel;
 use crate::{sync, sys};
 
 /// What `iperf3 --version` may take: it prints and ends; a slow flash disk is the worst to expect.

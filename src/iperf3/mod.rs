@@ -12,7 +12,7 @@ use self::process::{Ended, Finished};
 use self::reason::Reason;
 use self::report::{Document, Fault, Report};
 use crate::iperf3::target::Host;
-use crate::probe::lock::Cancel;
+use crate::cancel::Cancel;
 use crate::probe::params::Params;
 
 pub(crate) mod binary;

@@ -17,7 +17,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::probe::lock::Cancel;
+use crate::cancel::Cancel;
 use crate::sys::{self, End};
 use crate::threads;
 
@@ -299,7 +299,7 @@ fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::{Ended, Finished, OUTPUT_LIMIT_BYTES, run};
-    use crate::probe::lock::Cancel;
+    use crate::cancel::Cancel;
     use std::path::Path;
     use std::thread;
     use std::time::{Duration, Instant};

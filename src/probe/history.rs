@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::probe::Answer;
 use crate::probe::Attempt;
-use crate::probe::lock::{Cancel, GaveUp};
+use crate::probe::lock::GaveUp;
+use crate::cancel::Cancel;
 use crate::probe::params::Params;
 use crate::sync;
 
@@ -317,7 +318,8 @@ mod tests {
     use super::{Found, MOST, MOST_BYTES, Open, Records, STDERR_LIMIT_CHARS, Stage};
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
-    use crate::probe::lock::{Cancel, GaveUp};
+    use crate::probe::lock::GaveUp;
+use crate::cancel::Cancel;
     use crate::probe::params::Params;
     use crate::probe::{Answer, Attempt, Probed};
     use std::net::SocketAddr;

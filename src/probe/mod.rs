@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::deadline::Limits;
 use self::history::Open;
-use self::lock::{Cancel, GaveUp};
+use self::lock::GaveUp;
+use crate::cancel::Cancel;
 use self::params::Params;
 use self::retry::{NotRun, Wanted};
 use crate::iperf3::{Outcome, Story};

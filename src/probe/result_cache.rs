@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::probe::Probed;
-use crate::probe::lock::{Cancel, GaveUp};
+use crate::probe::lock::GaveUp;
+use crate::cancel::Cancel;
 use crate::probe::params::Params;
 use crate::sync;
 
@@ -339,7 +340,8 @@ mod tests {
     use crate::iperf3::report::metadata::Congestion;
     use crate::iperf3::report::{Direction, Report, Transfer};
     use crate::iperf3::{Failure, Outcome, Run};
-    use crate::probe::lock::{Cancel, GaveUp};
+    use crate::probe::lock::GaveUp;
+use crate::cancel::Cancel;
     use crate::probe::params::Params;
     use crate::probe::{Attempt, Probed};
     use std::sync::Arc;

@@ -13,7 +13,8 @@ use crate::probe::Probed;
 use crate::probe::backoff::Pauses;
 use crate::probe::deadline::Limits;
 use crate::probe::history::{Open, Stage};
-use crate::probe::lock::{Cancel, GaveUp, Held, Patience, Turn};
+use crate::probe::lock::{GaveUp, Held, Patience, Turn};
+use crate::cancel::Cancel;
 use crate::probe::params::Params;
 use crate::state::State;
 
