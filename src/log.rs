@@ -73,7 +73,7 @@ pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
 pub(crate) struct Log {
     level: Level,
     format: Format,
-    /// When [`Log::warn_seldom`] last wrote each of its messages, of which there are as many as places that call it.
+    /// When [`Log::warn_ratelimited`] last wrote each of its messages, of which there are as many as places that call it.
     last_seldom: Mutex<Vec<(&'static str, Instant)>>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
     output: Mutex<Output>,
@@ -115,7 +115,7 @@ impl Log {
     }
 
     /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
-    pub(crate) fn warn_seldom(&self, message: &'static str, fields: &[Field<'_>]) {
+    pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
         let mut last = sync::lock(&self.last_seldom);
         let now = Instant::now();
         match last.iter_mut().find(|(known, _)| *known == message) {

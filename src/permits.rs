@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync;
 
-/// Most requests in work at a time, each on a thread of its own: as many as there are connections by default, and some
+/// Most requests in flight at a time, each on a thread of its own: as many as there are connections by default, and some
 /// whose answers are out already when the next request comes.
 pub(crate) const LIMIT: usize = 256 + 16;
 
@@ -19,18 +19,18 @@ pub(crate) fn probes_limit(connections: usize) -> usize {
     connections - for_others
 }
 
-/// The requests in work.
+/// The requests in flight.
 #[derive(Debug)]
-pub(crate) struct Work {
+pub(crate) struct Permits {
     limit: usize,
     count: Mutex<usize>,
 }
 
 /// One request in work, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct InWork(Arc<Work>);
+pub(crate) struct Permit(Arc<Permits>);
 
-impl Work {
+impl Permits {
     /// None yet, and at most `limit`.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
@@ -40,11 +40,11 @@ impl Work {
     }
 
     /// Counts one more; none when there are as many as there may be.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<InWork> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Permit> {
         let mut count = sync::lock(&self.count);
         (*count < self.limit).then(|| {
             *count += 1;
-            InWork(Arc::clone(self))
+            Permit(Arc::clone(self))
         })
     }
 
@@ -54,7 +54,7 @@ impl Work {
     }
 }
 
-impl Drop for InWork {
+impl Drop for Permit {
     fn drop(&mut self) {
         *sync::lock(&self.0.count) -= 1;
     }
@@ -62,12 +62,12 @@ impl Drop for InWork {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIMIT, Work, probes_limit};
+    use super::{LIMIT, Permits, probes_limit};
     use std::sync::Arc;
 
     #[test]
     fn the_limit_holds_and_places_come_back() {
-        let work = Arc::new(Work::new(LIMIT));
+        let work = Arc::new(Permits::new(LIMIT));
         let mut places: Vec<_> = std::iter::from_fn(|| work.begin()).collect();
         assert_eq!((places.len(), work.count()), (LIMIT, LIMIT));
         places.pop();

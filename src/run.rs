@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 use crate::cli::Config;
 use crate::http;
-use crate::http::Gate;
+use crate::http::FrontEnd;
 use crate::http::admission::Admission;
 use crate::iperf3::binary::Unusable;
 use crate::log::{Field, Log};
-use crate::signals::{Asked, Signals};
+use crate::signals::{Request, Signals};
 use crate::state::State;
 use crate::sys;
 use crate::systemd;
 use crate::systemd::notify::Notifier;
 use crate::threads;
-use crate::toolkit::config::reloader::Live;
+use crate::toolkit::config::reloader::Reloader;
 
 /// A stack for threads that only wait and pass on.
 const STACK_BYTES: usize = 256 * 1024;
@@ -42,7 +42,7 @@ enum End {
 /// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
     let log = Log::new(config.log_level, config.log_format);
-    Live::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
     if let Some(credentials) = &config.credentials {
         credentials.check()?;
     }
@@ -61,7 +61,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     // Early, so that a signal during the start is not lost.
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let notifier = Arc::new(Notifier::from_environment());
-    let front = Live::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    let front = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
     let listeners = listeners(&config, passed, &log)?;
     let state = state(config, log, front, listeners.len());
     let (sender, ends) = mpsc::channel();
@@ -79,7 +79,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
 }
 
 /// The state, and a warning when the system allows less than was asked for.
-fn state(config: Config, log: Log, front: Live, listeners: usize) -> Arc<State> {
+fn state(config: Config, log: Log, front: Reloader, listeners: usize) -> Arc<State> {
     let wanted = config.max_connections;
     let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners);
     let most = admission.most();
@@ -112,12 +112,12 @@ fn log_panics(state: &Arc<State>) {
     }));
 }
 
-/// Starts the server, and the gate before it.
-fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<Gate>, String> {
+/// Starts the server, and the front end before it.
+fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<FrontEnd>, String> {
     let server =
         http::backend::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
     let gone = sender.clone();
-    let gate = Gate::new(Arc::clone(state), server.address.clone(), move |error| {
+    let gate = FrontEnd::new(Arc::clone(state), server.address.clone(), move |error| {
         // Fails only when `run` has ended already.
         let _ = gone.send(End::Stopped(error));
     });
@@ -127,7 +127,7 @@ fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<Gate>, Stri
         let Err(error) = server.serve(&server_state);
         Some(End::Stopped(error))
     })?;
-    gate.try_way()
+    gate.ping()
         .map_err(|error| format!("cannot reach the server behind the gate: {error}"))?;
     Ok(Arc::new(gate))
 }
@@ -192,7 +192,7 @@ fn spawn(
 #[derive(Clone)]
 struct Run {
     state: Arc<State>,
-    gate: Arc<Gate>,
+    gate: Arc<FrontEnd>,
     notifier: Arc<Notifier>,
     /// What systemd shows.
     status: String,
@@ -239,13 +239,13 @@ impl Run {
         if let Err(error) = sent {
             self.state
                 .log
-                .warn_seldom("systemd cannot be told", &[("error", &error)]);
+                .warn_ratelimited("systemd cannot be told", &[("error", &error)]);
         }
     }
 
     /// Passes on what signals ask for, until one asks for an end.
     fn handle(mut signals: Signals, reloads: &Sender<()>) -> End {
-        while signals.wait() == Asked::Reread {
+        while signals.wait() == Request::Reread {
             // Fails only when `run` has ended already.
             let _ = reloads.send(());
         }
@@ -270,9 +270,9 @@ impl Run {
     }
 
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
-    /// behind the gate answers it. Silence makes systemd start it anew.
+    /// behind the front end answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
-        let pulse = self.gate.pulse();
+        let pulse = self.gate.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut listeners: Vec<(SocketAddr, bool)> = addresses
@@ -285,13 +285,13 @@ impl Run {
                 match pulse.ask(*address) {
                     Ok(()) => *has_answered = true,
                     Err(error) if *has_answered => asked = Err(error),
-                    Err(error) => self.state.log.warn_seldom(
+                    Err(error) => self.state.log.warn_ratelimited(
                         "the watchdog cannot connect to a listener, and looks at the server behind the gate only",
                         &[("address", address), ("error", &error)],
                     ),
                 }
             }
-            match asked.and_then(|()| self.gate.try_way()) {
+            match asked.and_then(|()| self.gate.ping()) {
                 Ok(()) => {
                     self.told(self.notifier.alive());
                     thread::sleep(interval);

@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals as Taken;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Request {
     /// An end in order.
     End,
     /// Files are to be read again.
@@ -27,12 +27,12 @@ impl Signals {
     }
 
     /// Blocks until one of the signals has come.
-    pub(crate) fn wait(&mut self) -> Asked {
+    pub(crate) fn wait(&mut self) -> Request {
         loop {
             // In the order of their numbers when several came: an end that was asked for as well comes next.
             match self.0.forever().next() {
-                Some(SIGHUP) => return Asked::Reread,
-                Some(_) => return Asked::End,
+                Some(SIGHUP) => return Request::Reread,
+                Some(_) => return Request::End,
                 None => {}
             }
         }

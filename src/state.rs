@@ -5,24 +5,24 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::cli::Config;
 use crate::http::admission::Admission;
-use crate::http::in_flight::Visits;
+use crate::http::in_flight::InFlightRequests;
 use crate::iperf3::binary::Binary;
 use crate::iperf3::credentials::Credentials;
 use crate::log::Log;
 use crate::metrics::own::Own;
-use crate::permits::{self, Work};
+use crate::permits::{self, Permits};
 use crate::probe::allow::Rule;
 use crate::probe::budget::Budget;
-use crate::probe::history::Records;
+use crate::probe::history::History;
 use crate::probe::lock::TestLock;
-use crate::cancel::Cancel;
 use crate::probe::manual;
-use crate::probe::result_cache::Results;
+use crate::probe::result_cache::ResultCache;
 use crate::toolkit::auth::Auth;
-use crate::toolkit::config::reloader::Live;
-use crate::web::csrf::Key;
+use crate::toolkit::config::reloader::Reloader;
+use crate::web::csrf::CsrfToken;
 
 /// What every request may use.
 #[derive(Debug)]
@@ -38,27 +38,27 @@ pub(crate) struct State {
     /// What the tests of a day may cost.
     pub(crate) budget: Budget,
     /// The results that are kept.
-    pub(crate) results: Results,
+    pub(crate) results: ResultCache,
     /// The probes in progress, and the last ones.
-    pub(crate) records: Arc<Records>,
+    pub(crate) records: Arc<History>,
     /// How many of them a person started from the page.
-    pub(crate) by_hand: Arc<Work>,
+    pub(crate) by_hand: Arc<Permits>,
     /// The exporter's own counts.
     pub(crate) own: Own,
     /// The web configuration.
-    pub(crate) front: Live,
+    pub(crate) front: Reloader,
     /// The verdicts about credentials.
     pub(crate) auth: Auth,
     /// What only the own pages know.
-    pub(crate) key: Key,
-    /// The requests in work.
-    pub(crate) work: Arc<Work>,
+    pub(crate) key: CsrfToken,
+    /// The requests in flight.
+    pub(crate) work: Arc<Permits>,
     /// Those of them that are probes.
-    pub(crate) probes: Arc<Work>,
+    pub(crate) probes: Arc<Permits>,
     /// The open connections.
     pub(crate) admission: Arc<Admission>,
-    /// The requests that the gate passed on.
-    pub(crate) visits: Arc<Visits>,
+    /// The requests that the front end passed on.
+    pub(crate) in_flight: Arc<InFlightRequests>,
     /// Set once the exporter is to end.
     pub(crate) shutdown: Cancel,
     /// Which targets may be probed.
@@ -77,10 +77,10 @@ pub(crate) struct State {
 
 impl State {
     /// The state at the start.
-    pub(crate) fn new(config: Config, log: Log, front: Live, admission: Admission) -> Self {
+    pub(crate) fn new(config: Config, log: Log, front: Reloader, admission: Admission) -> Self {
         let shutdown = Cancel::default();
         Self {
-            probes: Arc::new(Work::new(permits::probes_limit(admission.most()))),
+            probes: Arc::new(Permits::new(permits::probes_limit(admission.most()))),
             log,
             front,
             auth: Auth::with_places(admission.most()),
@@ -88,14 +88,14 @@ impl State {
             binary: Binary::new(config.iperf3_path, shutdown.clone()),
             credentials: config.credentials,
             budget: Budget::new(config.max_bytes_per_day),
-            results: Results::default(),
+            results: ResultCache::default(),
             records: Arc::default(),
-            by_hand: Arc::new(Work::new(manual::MOST)),
+            by_hand: Arc::new(Permits::new(manual::MOST)),
             own: Own::new(),
-            key: Key::new(),
-            work: Arc::new(Work::new(permits::LIMIT)),
+            key: CsrfToken::new(),
+            work: Arc::new(Permits::new(permits::LIMIT)),
             admission: Arc::new(admission),
-            visits: Arc::default(),
+            in_flight: Arc::default(),
             shutdown,
             allow: config.allow,
             lock_timeout: config.lock_timeout,
@@ -107,17 +107,17 @@ impl State {
     }
 
     /// Makes everyone who waits look whether the own request is cancelled.
-    pub(crate) fn look_again(&self) {
-        self.lock.look_again();
-        self.results.look_again();
+    pub(crate) fn wake_all(&self) {
+        self.lock.wake_all();
+        self.results.wake_all();
     }
 
     /// Ends what waits and what runs, and waits until every request is answered or `until` has come.
     pub(crate) fn shut_down(&self, until: Instant) {
         self.shutdown.set();
-        self.visits.cancel_all();
+        self.in_flight.cancel_all();
         self.records.stop_all();
-        self.look_again();
+        self.wake_all();
         self.auth.end();
         self.admission.wait_for_no_request(until);
         self.results.wait_for_no_flight(until);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::duration;
 use crate::health::Url;
 use crate::http::listen::{self, Address};
-use crate::iperf3::credentials::{Credentials, Given};
+use crate::iperf3::credentials::{CredentialFlags, Credentials};
 use crate::log::{Format, Level};
 use crate::probe::allow::Rule;
 use crate::web::routes;
@@ -28,7 +28,7 @@ pub(crate) struct Config {
     /// Upper limit of one run of iperf3.
     pub(crate) iperf3_timeout: Option<Duration>,
     /// What the flags of iperf3's authentication say.
-    pub(super) given: Given,
+    pub(super) given: CredentialFlags,
     /// What they amount to.
     pub(crate) credentials: Option<Credentials>,
     /// Longest wait for the test lock.
@@ -113,7 +113,7 @@ pub(crate) const FLAGS: &[Flag] = &[
                changes. HTTP/1.1 is spoken only, whatever it says of http2.",
         allowed: "the path of a file",
         set: |config, text| {
-            // Empty is upstream's default, and means none.
+            // Empty is the exporter-toolkit's default, and means none.
             Some(config.web_file = (!text.is_empty()).then(|| PathBuf::from(text)))
         },
     },

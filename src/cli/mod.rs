@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::mem;
 use std::time::Duration;
 
-use crate::iperf3::credentials::Given;
+use crate::iperf3::credentials::CredentialFlags;
 use crate::log::{Format, Level};
 
 pub(crate) use self::flags::{Config, FLAGS, Flag};
@@ -82,7 +82,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         probe_path: String::new(),
         iperf3_path: String::new(),
         iperf3_timeout: None,
-        given: Given::default(),
+        given: CredentialFlags::default(),
         credentials: None,
         lock_timeout: Duration::ZERO,
         timeout_offset: Duration::ZERO,
@@ -136,7 +136,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
     put_defaults(&mut config, &given)?;
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
     config.credentials = mem::take(&mut config.given)
-        .settle(folder)
+        .resolve(folder)
         .map_err(Refusal::Credentials)?;
     if config.telemetry_path == config.probe_path {
         return Err(Refusal::SamePath(config.probe_path));

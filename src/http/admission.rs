@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::connection::Closed;
 use crate::{sync, sys};
 
-/// A client's socket, and three on the way to the server behind the gate: both ends, and a second descriptor that
+/// A client's socket, and three on the way to the server behind the front end: both ends, and a second descriptor that
 /// `tiny_http` makes of its own.
 const DESCRIPTORS_A_CONNECTION: u64 = 4;
 /// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
@@ -122,7 +122,7 @@ impl Entry {
 
 /// A connection's place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     admission: Arc<Admission>,
     number: u64,
 }
@@ -199,7 +199,7 @@ impl Admission {
     /// Gives the connection a place: that of the one that has waited longest without a request, when all are taken.
     /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
     /// thread that makes room.
-    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Slot> {
         let come = Instant::now();
         let until = come + MAKING_ROOM;
         let mut open = sync::lock(&self.open);
@@ -238,7 +238,7 @@ impl Admission {
             },
         );
         drop(open);
-        Some(Place {
+        Some(Slot {
             admission: Arc::clone(self),
             number,
         })
@@ -260,7 +260,7 @@ impl Admission {
     }
 }
 
-impl Place {
+impl Slot {
     /// A request is in progress: this connection does not make room. False when it already has.
     pub(super) fn busy(&self) -> bool {
         self.admission.set_idle(self.number, None, false)
@@ -280,7 +280,7 @@ impl Place {
             .set_idle(self.number, Some(Instant::now()), false);
     }
 
-    /// Why the connection ended, if it was the gate that ended it.
+    /// Why the connection ended, if it was the front end that ended it.
     pub(super) fn reason_or(&self, otherwise: Closed) -> Closed {
         let open = sync::lock(&self.admission.open);
         match open.connections.get(&self.number) {
@@ -290,7 +290,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = sync::lock(&self.admission.open);
         open.connections.remove(&self.number);

@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use tiny_http::{Header, Method, Response, Server, StatusCode};
 
-use crate::http::in_flight::{Carried, KEY_HEADER, Visit};
+use crate::http::in_flight::{InFlight, KEY_HEADER, RequestContext};
 use crate::http::private_socket::{self, Listener};
 use crate::http::response::Reply;
 use crate::http::workers::Workers;
-use crate::permits::{InWork, LIMIT};
+use crate::permits::{LIMIT, Permit};
 use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
 use crate::state::State;
 use crate::toolkit::access::{self, Answer};
@@ -28,13 +28,13 @@ const HEAD_CAPACITY_BYTES: usize = 512;
 /// The server and where it listens.
 pub(crate) struct Bound {
     server: Server,
-    /// Where the gate connects to.
+    /// Where the front end connects to.
     pub(crate) address: private_socket::Address,
     /// Why that is a port, which other users of this machine can connect to.
     why_port: Option<io::Error>,
 }
 
-/// Opens the way behind the gate.
+/// Opens the way behind the front end.
 pub(crate) fn bind() -> io::Result<Bound> {
     let (listener, address, why_port) = private_socket::open()?;
     let listener: tiny_http::Listener = match listener {
@@ -68,13 +68,15 @@ impl Bound {
         });
         loop {
             let request = self.server.recv()?;
-            let carried = header(&request, KEY_HEADER).and_then(|key| state.visits.of(&key));
-            match carried {
-                Some(Carried::Visit(visit)) => hand_over(request, visit, state, &workers),
-                Some(Carried::Greeting) => {
-                    send(request, &Reply::greeting().into(), state, &mut Vec::new());
+            let in_flight = header(&request, KEY_HEADER).and_then(|key| state.in_flight.of(&key));
+            match in_flight {
+                Some(InFlight::RequestContext(context)) => {
+                    dispatch(request, context, state, &workers)
                 }
-                // A request that is not the gate's: it gets no answer.
+                Some(InFlight::WarmUp) => {
+                    send(request, &Reply::warm_up().into(), state, &mut Vec::new());
+                }
+                // A request that is not the front end's: it gets no answer.
                 None => drop(request.into_writer()),
             }
         }
@@ -84,15 +86,15 @@ impl Bound {
 /// A request on its way to a worker.
 struct Job {
     request: tiny_http::Request,
-    visit: Visit,
+    context: RequestContext,
     arrival: Instant,
-    in_work: InWork,
+    in_work: Permit,
 }
 
 /// Gives the request to a worker; the loop itself never waits for one.
-fn hand_over(
+fn dispatch(
     request: tiny_http::Request,
-    visit: Visit,
+    context: RequestContext,
     state: &Arc<State>,
     workers: &Arc<Workers<Job>>,
 ) {
@@ -103,7 +105,7 @@ fn hand_over(
     };
     let job = Job {
         request,
-        visit,
+        context,
         arrival,
         in_work,
     };
@@ -116,7 +118,7 @@ fn hand_over(
 fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
     state
         .log
-        .warn_seldom("request refused", &[("cause", cause)]);
+        .warn_ratelimited("request refused", &[("cause", cause)]);
     send(request, &Reply::overloaded().into(), state, &mut Vec::new());
 }
 
@@ -124,7 +126,7 @@ fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
 fn work(job: Job, state: &Arc<State>, buffer: &mut Vec<u8>) {
     let Job {
         request,
-        visit,
+        context,
         arrival,
         in_work,
     } = job;
@@ -136,12 +138,12 @@ fn work(job: Job, state: &Arc<State>, buffer: &mut Vec<u8>) {
         scrape_timeout: scrape_timeout.as_deref(),
         authorization: authorization.as_deref(),
         arrival,
-        visit: &visit,
+        context: &context,
     };
     state.log.debug(
         "request",
         &[
-            ("client", &visit.peer),
+            ("client", &context.peer),
             ("method", &asked.method),
             ("url", &asked.url),
         ],

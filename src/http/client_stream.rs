@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::sys;
 
 /// A connection to a client.
-pub(crate) trait Wire {
+pub(crate) trait ClientStream {
     /// Reads what comes before `until`; 0 at the connection's end, `TimedOut` when nothing came.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize>;
     /// Writes all of it before `until`, or fails with `TimedOut`.
@@ -23,7 +23,7 @@ pub(crate) trait Wire {
 }
 
 /// TCP as it is.
-pub(crate) struct Plain {
+pub(crate) struct TcpTransport {
     socket: Arc<TcpStream>,
     /// The timeouts that the socket has, in whole seconds: they are set only when they change, and a wait needs no
     /// poll(2) before it. So a deadline is kept to the second.
@@ -31,7 +31,7 @@ pub(crate) struct Plain {
     write_timeout: Option<Duration>,
 }
 
-impl Plain {
+impl TcpTransport {
     pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
         Self {
             socket,
@@ -57,7 +57,7 @@ fn is_to_try_again(result: &io::Result<usize>) -> bool {
     matches!(result, Err(error) if matches!(error.kind(), Interrupted | WouldBlock))
 }
 
-impl Wire for Plain {
+impl ClientStream for TcpTransport {
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         loop {
             let timeout = seconds_until(until)?;

@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::http::Gate;
-use crate::http::admission::Place;
-use crate::http::client_stream::Wire;
-use crate::http::handshake::Opened;
-use crate::http::head::{self, Head, Refusal};
-use crate::http::in_flight::Visit;
-use crate::http::pool::{Carrier, read_answer};
 use crate::cancel::Cancel;
+use crate::http::FrontEnd;
+use crate::http::admission::Slot;
+use crate::http::client_stream::ClientStream;
+use crate::http::handshake::Accepted;
+use crate::http::head::{self, Head, Refusal};
+use crate::http::in_flight::RequestContext;
+use crate::http::pool::{BackendConnection, read_answer};
 use crate::sys;
 
 /// A head must be complete this long after its first byte: a slow link takes a second, a slow attacker for ever.
@@ -30,7 +30,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT_BYTES: usize = 256 * 1024;
 
 /// What a connection gets for which there is no room.
-pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+pub(super) const OVERLOADED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 38\r\nRetry-After: 10\r\nConnection: close\r\n\r\ntoo many connections, try again later\n";
 
 /// Why a connection ended; the label `cause` of `iperf3_exporter_connections_closed_total`.
@@ -54,7 +54,7 @@ pub(crate) enum Closed {
     MadeRoom,
     /// There was no place for it.
     NoRoom,
-    /// The server behind the gate did not answer.
+    /// The server behind the front end did not answer.
     Failed,
 }
 
@@ -83,7 +83,12 @@ impl Closed {
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &Place) -> Closed {
+pub(super) fn serve(
+    front_end: &FrontEnd,
+    opened: &mut Accepted,
+    peer: SocketAddr,
+    place: &Slot,
+) -> Closed {
     let wire = &mut *opened.wire;
     let mut ahead: Vec<u8> = Vec::new();
     // Kept for the connection's life: its size is that of the largest page.
@@ -97,8 +102,8 @@ pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &
                 refuse(wire, 408, "request head not complete in time");
                 return Closed::SlowHead;
             }
-            Err(Stop::Refused(_)) if gate.pulse.is(&ahead) => {
-                return gate.answer_pulse(wire.socket());
+            Err(Stop::Refused(_)) if front_end.self_check.is(&ahead) => {
+                return front_end.answer_self_check(wire.socket());
             }
             Err(Stop::Refused(refusal)) => {
                 let (code, line) = refusal.answer();
@@ -120,14 +125,14 @@ pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &
             refuse(wire, 503, "too many connections, try again later");
             return Closed::MadeRoom;
         }
-        let visit = Visit {
+        let context = RequestContext {
             peer,
-            let_in: opened.let_in.clone(),
-            is_last: Cancel::default(),
-            number: gate.next_number(),
+            tls_config: opened.tls_config.clone(),
+            close_after_response: Cancel::default(),
+            number: front_end.next_number(),
             cancel: Cancel::default(),
         };
-        let closes = match relay(gate, wire, &visit, &mut head, &mut answer, place) {
+        let closes = match relay(front_end, wire, &context, &mut head, &mut answer, place) {
             Ok(closes) => closes,
             Err(closed) => return place.reason_or(closed),
         };
@@ -148,7 +153,7 @@ enum Stop {
 
 /// The length of the next complete head in `ahead`, which has what came behind the last one; none when the client
 /// closed the connection between two requests.
-fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
+fn next_head(wire: &mut dyn ClientStream, ahead: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
     let mut chunk = [0; 2048];
     let limit = if ahead.is_empty() {
         IDLE_LIMIT
@@ -192,35 +197,35 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, 
 
 /// Passes the request on and the answer back; whether the connection ends with it.
 fn relay(
-    gate: &Gate,
-    wire: &mut dyn Wire,
-    visit: &Visit,
+    front_end: &FrontEnd,
+    wire: &mut dyn ClientStream,
+    context: &RequestContext,
     head: &mut Head,
     answer: &mut Vec<u8>,
-    place: &Place,
+    place: &Slot,
 ) -> Result<bool, Closed> {
-    let mut carrier = match gate.backend.pass_on(&mut head.rewritten, visit) {
-        Ok(carrier) => carrier,
-        Err(error) => return Err(fail(gate, wire, &error)),
+    let mut connection = match front_end.backend.forward(&mut head.rewritten, context) {
+        Ok(connection) => connection,
+        Err(error) => return Err(fail(front_end, wire, &error)),
     };
-    let hung_up = await_answer(gate, wire, &mut carrier, visit)?;
+    let hung_up = await_answer(front_end, wire, &mut connection, context)?;
     let mut closes = false;
-    let read = carrier.stream().and_then(|stream| {
+    let read = connection.stream().and_then(|stream| {
         read_answer(stream, answer, !head.has_no_answer_body, || {
             // The answer is there: from now on only its client can hold it up.
             let gives_way = place.answering();
             closes = head.closes
                 || hung_up
                 || gives_way
-                || visit.is_last.is_set()
-                || gate.state.shutdown.is_set();
+                || context.close_after_response.is_set()
+                || front_end.state.shutdown.is_set();
             closes
         })
     });
     if let Err(error) = read {
-        return Err(fail(gate, wire, &error));
+        return Err(fail(front_end, wire, &error));
     }
-    carrier.done(|| gate.state.admission.count());
+    connection.done(|| front_end.state.admission.count());
     match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
@@ -229,9 +234,9 @@ fn relay(
     }
 }
 
-/// The server behind the gate did not answer: says so to the client and, seldom, to the log.
-fn fail(gate: &Gate, wire: &mut dyn Wire, error: &io::Error) -> Closed {
-    gate.state.log.warn_seldom(
+/// The server behind the front end did not answer: says so to the client and, seldom, to the log.
+fn fail(front_end: &FrontEnd, wire: &mut dyn ClientStream, error: &io::Error) -> Closed {
+    front_end.state.log.warn_ratelimited(
         "the server behind the gate does not answer",
         &[("error", error)],
     );
@@ -242,25 +247,25 @@ fn fail(gate: &Gate, wire: &mut dyn Wire, error: &io::Error) -> Closed {
 /// Waits for the answer's begin, and for the client's end meanwhile; whether that came first. There is no limit of its
 /// own here: a probe has its deadline, and every other page answers at once.
 fn await_answer(
-    gate: &Gate,
-    wire: &dyn Wire,
-    carrier: &mut Carrier<'_>,
-    visit: &Visit,
+    front_end: &FrontEnd,
+    wire: &dyn ClientStream,
+    connection: &mut BackendConnection<'_>,
+    context: &RequestContext,
 ) -> Result<bool, Closed> {
-    let stream = carrier.stream().map_err(|_| Closed::Failed)?;
+    let stream = connection.stream().map_err(|_| Closed::Failed)?;
     let awaited = sys::wait_for_answer(stream.as_fd(), wire.socket().as_fd());
     let hung_up = awaited.map_err(|_| Closed::Failed)? == sys::Awaited::HangUp;
     if hung_up {
         // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
         // a client that only closed its sending half.
-        visit.cancel.set();
-        gate.state.look_again();
+        context.cancel.set();
+        front_end.state.wake_all();
     }
     Ok(hung_up)
 }
 
-/// Answers for the gate itself, and ends the connection.
-pub(super) fn refuse(wire: &mut dyn Wire, code: u16, line: &str) {
+/// Answers for the front end itself, and ends the connection.
+pub(super) fn refuse(wire: &mut dyn ClientStream, code: u16, line: &str) {
     let reason = match code {
         400 => "Bad Request",
         408 => "Request Timeout",

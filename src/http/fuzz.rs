@@ -1,4 +1,4 @@
-//! Random request heads against the gate's reader: what it lets through is one request to a second reader too, and
+//! Random request heads against the front end's reader: what it lets through is one request to a second reader too, and
 //! what that one would not read the same way is refused.
 
 use super::head::{self, Head, Refusal};
@@ -175,7 +175,7 @@ impl Read {
     }
 }
 
-/// Whether the head is one that the gate serves, by the second reader's account.
+/// Whether the head is one that the front end serves, by the second reader's account.
 fn is_served(bytes: &[u8], read: &Read) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
@@ -242,7 +242,7 @@ fn a_second_reader_agrees_on_every_head() {
                 )
                 .collect(),
         };
-        // The gate's own header comes in between.
+        // The front end's own header comes in between.
         let rewritten = [&head.rewritten[..], b"\r\n"].concat();
         assert_eq!(read(&rewritten), Some(expected), "{shown:?}");
         assert_eq!(head::end(&rewritten, 0), Some(rewritten.len()), "{shown:?}");

@@ -7,10 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::http::Gate;
-use crate::http::client_stream::{Plain, Wire, wait_readable};
+use crate::http::FrontEnd;
+use crate::http::client_stream::{ClientStream, TcpTransport, wait_readable};
 use crate::http::connection::{self, Closed};
-use crate::toolkit::config::reloader::Front;
+use crate::toolkit::config::reloader::ActiveConfig;
 use crate::toolkit::tls::{Acceptor, HandshakeFailed};
 
 /// What a TLS handshake may take, its first byte included: a router with a slow processor on a slow link takes a
@@ -18,56 +18,60 @@ use crate::toolkit::tls::{Acceptor, HandshakeFailed};
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what upstream's server says when it cannot read its
+/// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what the exporter-toolkit's server says when it cannot read its
 /// configuration.
 const INTERNAL_ERROR_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 80];
-/// What upstream, that is Go's server, says to plain HTTP on a port with TLS.
+/// What the exporter-toolkit, that is Go's server, says to plain HTTP on a port with TLS.
 pub(crate) const PLAIN_ON_TLS: &str = "Client sent an HTTP request to an HTTPS server.";
 
 /// A connection whose bytes can be read as HTTP.
-pub(super) struct Opened {
-    pub(super) wire: Box<dyn Wire>,
+pub(super) struct Accepted {
+    pub(super) wire: Box<dyn ClientStream>,
     /// What was in force when the client was let in by TLS; none without TLS.
-    pub(super) let_in: Option<Arc<Front>>,
+    pub(super) tls_config: Option<Arc<ActiveConfig>>,
 }
 
 /// Brings the connection to the point where a request head is to come.
 pub(super) fn open(
-    gate: &Gate,
+    front_end: &FrontEnd,
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
-) -> Result<Opened, Closed> {
-    let plain = || Opened {
-        wire: Box::new(Plain::new(Arc::clone(socket))),
-        let_in: None,
+) -> Result<Accepted, Closed> {
+    let plain = || Accepted {
+        wire: Box::new(TcpTransport::new(Arc::clone(socket))),
+        tls_config: None,
     };
-    let front = || gate.state.front.front(&gate.state.log);
+    let front = || front_end.state.front.front(&front_end.state.log);
     if front().is_some_and(|front| front.tls.is_none()) {
         return Ok(plain());
     }
     let until = Instant::now() + HANDSHAKE_LIMIT;
-    let first = first_byte(gate, socket, until)?;
+    let first = first_byte(front_end, socket, until)?;
     // Once more: the client may have taken its time, and a certificate may be new since.
     let Some(front) = front() else {
         if first != HANDSHAKE_RECORD {
             // Every request gets a 500.
             return Ok(plain());
         }
-        let _ = Plain::new(Arc::clone(socket)).write_all(INTERNAL_ERROR_ALERT, until);
+        let _ = TcpTransport::new(Arc::clone(socket)).write_all(INTERNAL_ERROR_ALERT, until);
         return Err(Closed::Handshake);
     };
     match &front.tls {
         None => Ok(plain()),
         Some(_) if first.is_ascii_alphabetic() => {
-            connection::refuse(&mut Plain::new(Arc::clone(socket)), 400, PLAIN_ON_TLS);
+            connection::refuse(
+                &mut TcpTransport::new(Arc::clone(socket)),
+                400,
+                PLAIN_ON_TLS,
+            );
             Err(Closed::Refused)
         }
-        Some(acceptor) => encrypt(gate, &front, acceptor, socket, peer, until),
+        Some(acceptor) => encrypt(front_end, &front, acceptor, socket, peer, until),
     }
 }
 
 /// What the client says first, left in its socket. The watchdog's own question is answered here.
-fn first_byte(gate: &Gate, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
+fn first_byte(front_end: &FrontEnd, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
     let mut bytes = [0; crate::http::self_check::LINE_BYTES];
     let length = wait_readable(socket, until).and_then(|()| socket.peek(&mut bytes));
     let seen = match length {
@@ -75,30 +79,30 @@ fn first_byte(gate: &Gate, socket: &Arc<TcpStream>, until: Instant) -> Result<u8
         Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(Closed::Handshake),
         Err(_) => return Err(Closed::Done),
     };
-    if gate.pulse.is(seen) {
-        return Err(gate.answer_pulse(socket));
+    if front_end.self_check.is(seen) {
+        return Err(front_end.answer_self_check(socket));
     }
     seen.first().copied().ok_or(Closed::Done)
 }
 
 fn encrypt(
-    gate: &Gate,
-    front: &Arc<Front>,
+    front_end: &FrontEnd,
+    front: &Arc<ActiveConfig>,
     acceptor: &Acceptor,
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
     until: Instant,
-) -> Result<Opened, Closed> {
+) -> Result<Accepted, Closed> {
     match acceptor.accept(Arc::clone(socket), until) {
-        Ok(wire) => Ok(Opened {
+        Ok(wire) => Ok(Accepted {
             wire: Box::new(wire),
-            let_in: Some(Arc::clone(front)),
+            tls_config: Some(Arc::clone(front)),
         }),
         // A port scanner, or a health check that only connects.
         Err(HandshakeFailed::Silent) => Err(Closed::Done),
         Err(error) => {
-            gate.state.own.handshake_failed();
-            gate.state.log.warn_seldom(
+            front_end.state.own.handshake_failed();
+            front_end.state.log.warn_ratelimited(
                 "TLS handshake failed",
                 &[("client", &peer), ("error", &error)],
             );

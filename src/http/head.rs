@@ -13,7 +13,7 @@ const HEADERS_LIMIT: usize = 100;
 /// Longest method; the longest registered one has 17 characters.
 const METHOD_LIMIT_BYTES: usize = 32;
 
-/// Headers that the server behind the gate reads; all others end here.
+/// Headers that the server behind the front end reads; all others end here.
 const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
 /// Why a head is refused.
@@ -44,7 +44,7 @@ impl Refusal {
 /// A head that may go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The head as the server behind the gate gets it, without the blank line: a header of the gate's own follows.
+    /// The head as the server behind the front end gets it, without the blank line: a header of the front end's own follows.
     pub(super) rewritten: Vec<u8>,
     /// The client wants, or its version implies, that the connection ends with the answer.
     pub(super) closes: bool,
@@ -100,7 +100,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
                 return Err(Refusal::HasBody);
             }
         } else if PASSED_ON.iter().any(|known| is(known)) {
-            // The server behind the gate ends a connection without a word at a header that is not ASCII.
+            // The server behind the front end ends a connection without a word at a header that is not ASCII.
             if !value.is_ascii() {
                 return Err(Refusal::Malformed);
             }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(
             rewritten(
                 "GET /probe?target=a HTTP/1.1\r\nHost: x:9579\r\nX-Prometheus-Scrape-Timeout-Seconds:\t10 \r\n\
-                 Accept: */*\r\nCookie: c\r\nX-Visit: 1\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
+                 Accept: */*\r\nCookie: c\r\nX-RequestContext: 1\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
             )
             .unwrap(),
             "GET /probe?target=a HTTP/1.1\r\nHost: gate\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\

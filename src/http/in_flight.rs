@@ -1,7 +1,7 @@
-//! Which request to the server behind the gate is whose.
+//! Which request to the server behind the front end is whose.
 //!
-//! The gate gives each request a key before it passes it on, and the server loop looks it up: so the server knows the
-//! true client, a client that goes away cancels its own request and no other, and a request that is not the gate's
+//! The front end gives each request a key before it passes it on, and the server loop looks it up: so the server knows the
+//! true client, a client that goes away cancels its own request and no other, and a request that is not the front end's
 //! is told apart, whichever way it came.
 
 use std::collections::HashMap;
@@ -12,20 +12,20 @@ use std::sync::{Arc, Mutex};
 
 use crate::cancel::Cancel;
 use crate::sync;
-use crate::toolkit::config::reloader::Front;
+use crate::toolkit::config::reloader::ActiveConfig;
 
-/// The header with the key. A client cannot send it: the gate writes every head anew, and passes no such header on.
+/// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
 pub(crate) const KEY_HEADER: &str = "X-Visit";
 
-/// A request that the gate passed on.
+/// A request that the front end passed on.
 #[derive(Clone, Debug)]
-pub(crate) struct Visit {
+pub(crate) struct RequestContext {
     /// The client.
     pub(crate) peer: SocketAddr,
     /// What was in force when the client was let in by TLS; none when its bytes are not encrypted.
-    pub(crate) let_in: Option<Arc<Front>>,
+    pub(crate) tls_config: Option<Arc<ActiveConfig>>,
     /// Set when the connection has to end with the answer.
-    pub(crate) is_last: Cancel,
+    pub(crate) close_after_response: Cancel,
     /// Its place in the order in which requests came, whatever thread takes it further first.
     pub(crate) number: u64,
     /// Set when the client has gone, or the exporter ends.
@@ -34,16 +34,16 @@ pub(crate) struct Visit {
 
 /// What a key stands for.
 #[derive(Clone, Debug)]
-pub(crate) enum Carried {
-    /// The gate's own first request, by which a connection is acknowledged.
-    Greeting,
+pub(crate) enum InFlight {
+    /// The front end's own first request, by which a connection is acknowledged.
+    WarmUp,
     /// A client's request.
-    Visit(Visit),
+    RequestContext(RequestContext),
 }
 
-/// The gate's requests that are not answered yet, by their keys.
+/// The front end's requests that are not answered yet, by their keys.
 #[derive(Debug, Default)]
-pub(crate) struct Visits {
+pub(crate) struct InFlightRequests {
     open: Mutex<Open>,
     /// Makes the keys: hashes under a key of their own, which the system's randomness gives, so that nobody who
     /// reaches the server guesses one.
@@ -53,19 +53,19 @@ pub(crate) struct Visits {
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    requests: HashMap<u64, Carried>,
+    requests: HashMap<u64, InFlight>,
 }
 
-impl Visits {
+impl InFlightRequests {
     /// A request is about to be passed on; its key.
-    pub(super) fn begin(&self, carried: Carried) -> u64 {
+    pub(super) fn begin(&self, in_flight: InFlight) -> u64 {
         let mut open = sync::lock(&self.open);
         loop {
             open.next += 1;
             let key = self.keys.hash_one(open.next);
             // Two numbers may have one hash.
             if let Entry::Vacant(free) = open.requests.entry(key) {
-                free.insert(carried);
+                free.insert(in_flight);
                 return key;
             }
         }
@@ -76,17 +76,17 @@ impl Visits {
         sync::lock(&self.open).requests.remove(&key);
     }
 
-    /// What was passed on with this value of [`KEY_HEADER`]; none when it is not the gate's.
-    pub(crate) fn of(&self, key: &str) -> Option<Carried> {
+    /// What was passed on with this value of [`KEY_HEADER`]; none when it is not the front end's.
+    pub(crate) fn of(&self, key: &str) -> Option<InFlight> {
         let key = key.parse().ok()?;
         sync::lock(&self.open).requests.get(&key).cloned()
     }
 
     /// Cancels every request.
     pub(crate) fn cancel_all(&self) {
-        for carried in sync::lock(&self.open).requests.values() {
-            if let Carried::Visit(visit) = carried {
-                visit.cancel.set();
+        for in_flight in sync::lock(&self.open).requests.values() {
+            if let InFlight::RequestContext(context) = in_flight {
+                context.cancel.set();
             }
         }
     }
@@ -94,21 +94,26 @@ impl Visits {
 
 #[cfg(test)]
 mod tests {
-    use super::{Carried, Visits};
+    use super::{InFlight, InFlightRequests};
 
     #[test]
     fn a_key_is_known_until_its_request_ends_and_cannot_be_guessed() {
-        let visits = Visits::default();
-        let keys: Vec<u64> = (0..100).map(|_| visits.begin(Carried::Greeting)).collect();
-        assert!(keys.iter().all(|key| visits.of(&key.to_string()).is_some()));
-        let elsewhere = Visits::default().begin(Carried::Greeting);
-        assert!(visits.of(&elsewhere.to_string()).is_none());
+        let in_flight = InFlightRequests::default();
+        let keys: Vec<u64> = (0..100)
+            .map(|_| in_flight.begin(InFlight::WarmUp))
+            .collect();
+        assert!(
+            keys.iter()
+                .all(|key| in_flight.of(&key.to_string()).is_some())
+        );
+        let elsewhere = InFlightRequests::default().begin(InFlight::WarmUp);
+        assert!(in_flight.of(&elsewhere.to_string()).is_none());
         for guess in 0..1000 {
-            assert!(visits.of(&guess.to_string()).is_none(), "{guess}");
+            assert!(in_flight.of(&guess.to_string()).is_none(), "{guess}");
         }
         for key in keys {
-            visits.end(key);
-            assert!(visits.of(&key.to_string()).is_none());
+            in_flight.end(key);
+            assert!(in_flight.of(&key.to_string()).is_none());
         }
     }
 }

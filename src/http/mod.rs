@@ -1,9 +1,9 @@
-//! The gate: accepts connections, and passes whole requests on to the `tiny_http` server behind it.
+//! The front end: accepts connections, and passes whole requests on to the `tiny_http` server behind it.
 //!
 //! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths,
 //! parameters or iperf3. Why it stands there: `tiny_http` 0.12 has no limit on connections, threads or a head's
 //! size and no read timeout, ends its accept loop for ever at the first error, hands pipelined requests out all at
-//! once, and loses connections that come at one moment. Behind the gate it sees no more connections than there are
+//! once, and loses connections that come at one moment. Behind the front end it sees no more connections than there are
 //! clients, handed over one by one, and clean heads, one at a time on each.
 
 use std::fmt::Display;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use self::connection::Closed;
 pub(crate) use self::handshake::PLAIN_ON_TLS;
 use self::pool::Backend;
-use self::self_check::Pulse;
+use self::self_check::SelfCheck;
 use crate::http::private_socket::Address;
 use crate::state::State;
 use crate::{sync, sys, threads};
@@ -47,50 +47,50 @@ const NO_END: Duration = Duration::from_secs(u32::MAX as u64);
 /// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The gate.
-pub(crate) struct Gate {
+/// The front end.
+pub(crate) struct FrontEnd {
     state: Arc<State>,
     backend: Backend,
     /// The number of the next request.
     next_number: Mutex<u64>,
     /// The watchdog's question.
-    pulse: Pulse,
-    /// Readable once the gate is closed; the other end closes it.
+    self_check: SelfCheck,
+    /// Readable once the front end is closed; the other end closes it.
     closing: (UnixStream, UnixStream),
 }
 
-impl Gate {
-    /// A gate before the server at `server`; `on_gone` is called when that can be reached no more.
+impl FrontEnd {
+    /// A front end before the server at `server`; `on_backend_lost` is called when that can be reached no more.
     pub(crate) fn new(
         state: Arc<State>,
         server: Address,
-        on_gone: impl Fn(io::Error) + Send + Sync + 'static,
+        on_backend_lost: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         Ok(Self {
-            backend: Backend::new(server, Arc::clone(&state.visits), on_gone),
+            backend: Backend::new(server, Arc::clone(&state.in_flight), on_backend_lost),
             state,
             next_number: Mutex::default(),
-            pulse: Pulse::new(),
+            self_check: SelfCheck::new(),
             closing: UnixStream::pair()?,
         })
     }
 
     /// The watchdog's question, to be asked at each listener.
-    pub(crate) fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub(crate) fn self_check(&self) -> SelfCheck {
+        self.self_check.clone()
     }
 
-    /// Ends every [`Gate::accept`].
+    /// Ends every [`FrontEnd::accept`].
     pub(crate) fn close(&self) {
         let _ = self.closing.1.shutdown(Shutdown::Both);
     }
 
-    /// Shows that the server behind the gate can be reached.
-    pub(crate) fn try_way(&self) -> io::Result<()> {
-        self.backend.try_way()
+    /// Shows that the server behind the front end can be reached.
+    pub(crate) fn ping(&self) -> io::Result<()> {
+        self.backend.ping()
     }
 
-    /// Accepts connections until the gate is closed: an accept error is logged and waited out. The listener is closed
+    /// Accepts connections until the front end is closed: an accept error is logged and waited out. The listener is closed
     /// with it, unless systemd holds it as well: who comes then waits for the next exporter.
     pub(crate) fn accept(self: &Arc<Self>, listener: &TcpListener) -> io::Result<()> {
         // A connection that is gone before it is taken must not make this thread wait for the next one.
@@ -108,7 +108,7 @@ impl Gate {
                 Err(error) => {
                     self.state
                         .log
-                        .warn_seldom("cannot accept a connection", &[("error", &error)]);
+                        .warn_ratelimited("cannot accept a connection", &[("error", &error)]);
                     thread::sleep(ACCEPT_PAUSE);
                 }
             }
@@ -119,45 +119,47 @@ impl Gate {
         let _ = socket.set_nodelay(true);
         let socket = Arc::new(socket);
         let Some(place) = self.state.admission.enter(&socket) else {
-            self.turn_away(&socket, peer, &"every connection has a request in progress");
+            self.reject(&socket, peer, &"every connection has a request in progress");
             return;
         };
-        let (gate, own) = (Arc::clone(self), Arc::clone(&socket));
+        let (front_end, own) = (Arc::clone(self), Arc::clone(&socket));
         let body = move || {
-            let closed = match handshake::open(&gate, &own, peer) {
+            let closed = match handshake::open(&front_end, &own, peer) {
                 Ok(mut opened) => {
-                    let closed = connection::serve(&gate, &mut opened, peer, &place);
+                    let closed = connection::serve(&front_end, &mut opened, peer, &place);
                     opened.wire.close();
                     closed
                 }
                 Err(closed) => place.reason_or(closed),
             };
-            gate.count(closed);
+            front_end.count(closed);
             drop(place);
-            gate.backend.shed(gate.state.admission.count());
+            front_end
+                .backend
+                .trim_idle(front_end.state.admission.count());
         };
         let started = threads::start("connection", CONNECTION_STACK_BYTES, Box::new(body));
         if let Err(error) = started {
-            self.turn_away(&socket, peer, &error);
+            self.reject(&socket, peer, &error);
         }
     }
 
     /// Says no without waiting: the line fits into any socket's buffer.
-    fn turn_away(&self, socket: &Arc<TcpStream>, peer: SocketAddr, cause: &dyn Display) {
+    fn reject(&self, socket: &Arc<TcpStream>, peer: SocketAddr, cause: &dyn Display) {
         self.state
             .log
-            .warn_seldom("connection refused", &[("client", &peer), ("cause", cause)]);
+            .warn_ratelimited("connection refused", &[("client", &peer), ("cause", cause)]);
         let _ = socket.set_nonblocking(true);
-        let _ = io::Write::write_all(&mut &**socket, connection::NO_ROOM);
+        let _ = io::Write::write_all(&mut &**socket, connection::OVERLOADED_RESPONSE);
         // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.
         let _ = socket.shutdown(Shutdown::Write);
         let _ = io::Read::read(&mut &**socket, &mut [0; head::LIMIT_BYTES]);
         self.count(Closed::NoRoom);
     }
 
-    /// Answers the watchdog, by way of the server behind the gate.
-    fn answer_pulse(&self, socket: &TcpStream) -> Closed {
-        match self.backend.try_way() {
+    /// Answers the watchdog, by way of the server behind the front end.
+    fn answer_self_check(&self, socket: &TcpStream) -> Closed {
+        match self.backend.ping() {
             Ok(()) => {
                 // Six bytes fit into any socket's buffer.
                 let _ = io::Write::write_all(&mut &*socket, self_check::ANSWER);

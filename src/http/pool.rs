@@ -1,4 +1,4 @@
-//! Connections from the gate to the `tiny_http` server behind it.
+//! Connections from the front end to the `tiny_http` server behind it.
 //!
 //! Each is handed over alone and acknowledged by a first answered request before the next one is made, and is
 //! used again afterwards: `tiny_http` 0.12 counts its waiting threads before they wake, so of several connections
@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::http::in_flight::{Carried, KEY_HEADER, Visit, Visits};
+use crate::http::in_flight::{InFlight, InFlightRequests, KEY_HEADER, RequestContext};
 use crate::http::private_socket::{Address, Stream};
 use crate::sync;
 
@@ -17,62 +17,68 @@ use crate::sync;
 /// and threads that the server ends as fast as it makes them would be many at a time.
 const KEPT: usize = 8;
 /// What the greeting may take on a machine that is busy with a test: the server loop answers it by itself.
-const GREETING_LIMIT: Duration = Duration::from_secs(10);
+const WARM_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes read of an answer at a time; its head, some 300 bytes, has to fit.
 const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
-/// The server behind the gate.
+/// The server behind the front end.
 pub(super) struct Backend {
     server: Address,
-    visits: Arc<Visits>,
+    in_flight: Arc<InFlightRequests>,
     kept: Mutex<Vec<Stream>>,
-    handing_over: Mutex<()>,
+    hand_off: Mutex<()>,
     /// Called when nobody listens there any more: `tiny_http` does not open it again.
-    on_gone: Box<dyn Fn(io::Error) + Send + Sync>,
+    on_backend_lost: Box<dyn Fn(io::Error) + Send + Sync>,
 }
 
 /// One connection, for one request. Dropped before its answer was read to the end, it is closed.
-pub(super) struct Carrier<'a> {
+pub(super) struct BackendConnection<'a> {
     backend: &'a Backend,
     key: u64,
-    /// There until [`Carrier::done`] takes it.
+    /// There until [`BackendConnection::done`] takes it.
     stream: Option<Stream>,
 }
 
 impl Backend {
     pub(super) fn new(
         server: Address,
-        visits: Arc<Visits>,
-        on_gone: impl Fn(io::Error) + Send + Sync + 'static,
+        in_flight: Arc<InFlightRequests>,
+        on_backend_lost: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> Self {
         Self {
             server,
-            visits,
+            in_flight,
             kept: Mutex::default(),
-            handing_over: Mutex::default(),
-            on_gone: Box::new(on_gone),
+            hand_off: Mutex::default(),
+            on_backend_lost: Box::new(on_backend_lost),
         }
     }
 
     /// Passes a request on, `head` being all of it but the blank line; the answer is to be read from the carrier.
-    pub(super) fn pass_on(&self, head: &mut Vec<u8>, visit: &Visit) -> io::Result<Carrier<'_>> {
+    pub(super) fn forward(
+        &self,
+        head: &mut Vec<u8>,
+        context: &RequestContext,
+    ) -> io::Result<BackendConnection<'_>> {
         let kept = sync::lock(&self.kept).pop();
         let stream = match kept {
             Some(kept) => kept,
             None => self.connect()?,
         };
-        let mut carrier = Carrier {
+        let mut connection = BackendConnection {
             backend: self,
-            key: self.visits.begin(Carried::Visit(visit.clone())),
+            key: self
+                .in_flight
+                .begin(InFlight::RequestContext(context.clone())),
             stream: Some(stream),
         };
-        write!(head, "{KEY_HEADER}: {}\r\n\r\n", carrier.key)?;
-        carrier.stream()?.write_all(head)?;
-        Ok(carrier)
+        write!(head, "{KEY_HEADER}: {}\r\n\r\n", connection.key)?;
+        connection.stream()?.write_all(head)?;
+        Ok(connection)
     }
 
     /// Makes a connection and keeps it if there is room: shows that the server accepts and answers.
-    pub(super) fn try_way(&self) -> io::Result<()> {
+    pub(super) fn ping(&self) -> io::Result<()> {
         let stream = self.connect()?;
         let mut kept = sync::lock(&self.kept);
         if kept.len() < KEPT {
@@ -82,36 +88,36 @@ impl Backend {
     }
 
     /// Closes connections that are more than so many clients need.
-    pub(super) fn shed(&self, clients: usize) {
+    pub(super) fn trim_idle(&self, clients: usize) {
         let mut kept = sync::lock(&self.kept);
         let from = kept.len().min(clients.max(KEPT));
-        let shed = kept.split_off(from);
+        let trim_idle = kept.split_off(from);
         drop(kept);
         // Closed without the lock.
-        drop(shed);
+        drop(trim_idle);
     }
 
     fn connect(&self) -> io::Result<Stream> {
-        let _alone = sync::lock(&self.handing_over);
+        let _alone = sync::lock(&self.hand_off);
         let mut stream = self.server.connect().inspect_err(|error| {
             if error.kind() == io::ErrorKind::ConnectionRefused {
-                (self.on_gone)(io::ErrorKind::ConnectionRefused.into());
+                (self.on_backend_lost)(io::ErrorKind::ConnectionRefused.into());
             }
         })?;
-        stream.set_read_timeout(Some(GREETING_LIMIT))?;
-        let key = self.visits.begin(Carried::Greeting);
+        stream.set_read_timeout(Some(WARM_UP_LIMIT))?;
+        let key = self.in_flight.begin(InFlight::WarmUp);
         let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
         let greeted = stream
             .write_all(head.as_bytes())
             .and_then(|()| read_answer(&mut stream, &mut Vec::new(), true, || false));
-        self.visits.end(key);
+        self.in_flight.end(key);
         greeted?;
         stream.set_read_timeout(None)?;
         Ok(stream)
     }
 }
 
-impl Carrier<'_> {
+impl BackendConnection<'_> {
     /// The connection.
     pub(super) fn stream(&mut self) -> io::Result<&mut Stream> {
         self.stream
@@ -130,9 +136,9 @@ impl Carrier<'_> {
     }
 }
 
-impl Drop for Carrier<'_> {
+impl Drop for BackendConnection<'_> {
     fn drop(&mut self) {
-        self.backend.visits.end(self.key);
+        self.backend.in_flight.end(self.key);
     }
 }
 

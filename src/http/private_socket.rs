@@ -1,4 +1,4 @@
-//! The way from the gate to the server behind it: a socket that nobody else can reach.
+//! The way from the front end to the server behind it: a socket that nobody else can reach.
 //!
 //! Owns where that socket is. It is a Unix one whose name is gone before the first connection: another user has
 //! nothing to connect to, and so cannot take the server's descriptors or threads. A port of the loopback address is
@@ -32,7 +32,7 @@ pub(crate) enum Listener {
     Tcp(TcpListener),
 }
 
-/// Where the gate connects to.
+/// Where the front end connects to.
 #[derive(Clone, Debug)]
 pub(crate) struct Address(To);
 

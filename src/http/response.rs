@@ -48,12 +48,12 @@ impl Reply {
         }
     }
 
-    /// A refusal in upstream's words.
+    /// A refusal in the exporter-toolkit's words.
     pub(crate) fn status(code: u16, words: &str) -> Self {
         Self::line(code, words)
     }
 
-    /// User and password are asked for, as upstream does: without a realm.
+    /// User and password are asked for, as the exporter-toolkit does: without a realm.
     pub(crate) fn unauthorized() -> Self {
         Self {
             headers: &[("WWW-Authenticate", "Basic")],
@@ -74,8 +74,8 @@ impl Reply {
         Self::unavailable("too many requests in work, try again later")
     }
 
-    /// The answer to the gate's greeting.
-    pub(crate) fn greeting() -> Self {
+    /// The answer to the front end's greeting.
+    pub(crate) fn warm_up() -> Self {
         Self::new(204, TEXT, String::new())
     }
 

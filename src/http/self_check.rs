@@ -1,4 +1,4 @@
-//! The watchdog's question: is a connection accepted, and does the server behind the gate answer?
+//! The watchdog's question: is a connection accepted, and does the server behind the front end answer?
 //!
 //! Asked over a connection like any client's, so that the answer says something, by a line that nobody else can
 //! know; neither HTTP nor TLS begins like it, so it works on every port and needs no password.
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 /// A mark, 128 bits in hexadecimal digits, a line end.
 pub(super) const LINE_BYTES: usize = 34;
-/// What the gate says when all is well.
+/// What the front end says when all is well.
 pub(super) const ANSWER: &[u8] = b"alive\n";
 /// What asking may take: a machine that is busy with a test takes a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The line; there is none when the system has no random bytes.
 #[derive(Clone)]
-pub(crate) struct Pulse(Option<Vec<u8>>);
+pub(crate) struct SelfCheck(Option<Vec<u8>>);
 
-impl Pulse {
+impl SelfCheck {
     /// A line of its own for each process.
     pub(crate) fn new() -> Self {
         let mut random = [0; 16];
@@ -38,7 +38,7 @@ impl Pulse {
     /// Asks at the port of a listener.
     ///
     /// # Errors
-    /// The system's, or `InvalidData` when the answer is not the gate's. A `503` is one of the gate's: an exporter
+    /// The system's, or `InvalidData` when the answer is not the front end's. A `503` is one of the front end's: an exporter
     /// without a place is busy, not dead.
     pub(crate) fn ask(&self, listener: SocketAddr) -> io::Result<()> {
         let line = self.0.as_deref().ok_or(io::ErrorKind::Unsupported)?;

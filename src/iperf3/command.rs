@@ -104,7 +104,7 @@ impl Words {
 }
 
 /// The first option that an iperf3 lacks, and who needs it: `--dont-fragment, which the parameter dont_fragment needs`.
-pub(super) fn lacking(words: &[String], features: &Features) -> Option<String> {
+pub(super) fn missing_option(words: &[String], features: &Features) -> Option<String> {
     // No value begins with a dash, so that what does is an option.
     let mut options = words.iter().filter(|word| word.starts_with('-'));
     let option = options.find(|option| !features.has(option))?;
@@ -141,7 +141,7 @@ fn interval_seconds(params: &Params, period_seconds: u64, limit_seconds: u64) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{arguments, lacking};
+    use super::{arguments, missing_option};
     use crate::iperf3::features::Features;
     use crate::probe::params::{PARAMETERS, Params};
 
@@ -214,14 +214,14 @@ mod tests {
             let params = Params::parse(&format!("target=a&{query}")).unwrap();
             let words = arguments(&params, 1, 5, 60, Some(&none));
             let expected = format!("{option}, which the parameter {parameter} needs");
-            assert_eq!(lacking(&words, &none), Some(expected));
+            assert_eq!(missing_option(&words, &none), Some(expected));
             let help = format!("{ALWAYS} {option}\n");
             let features = Features::read(help.as_bytes()).unwrap();
-            assert_eq!(lacking(&words, &features), None, "{query}");
+            assert_eq!(missing_option(&words, &features), None, "{query}");
         }
         let flag = ["--username".to_owned(), "bob".to_owned()];
         let needed = "--username, which the flag --iperf3.username needs";
-        assert_eq!(lacking(&flag, &none).as_deref(), Some(needed));
+        assert_eq!(missing_option(&flag, &none).as_deref(), Some(needed));
         // No row's option is missing here by a slip of the pen.
         let rows = PARAMETERS.iter().filter(|row| !row.option.is_empty());
         assert!(
@@ -258,7 +258,7 @@ mod tests {
         }
         let words = line_with("target=a", Some(&old));
         let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        assert_eq!(lacking(&words, &old), None);
+        assert_eq!(missing_option(&words, &old), None);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const HIDDEN: [&str; 2] = ["--username", "--rsa-public-key-path"];
 
 /// What the flags say.
 #[derive(Default)]
-pub(crate) struct Given {
+pub(crate) struct CredentialFlags {
     /// `--iperf3.username`.
     pub(crate) username: Option<String>,
     /// `--iperf3.rsa-public-key-path`.
@@ -54,7 +54,7 @@ pub(crate) struct Credentials {
 /// A variable with a password for one child.
 pub(super) struct Secret(OsString);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for CredentialFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Given(hidden)")
     }
@@ -72,12 +72,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Given {
+impl CredentialFlags {
     /// What the flags amount to, with systemd's folder of credentials where there is one; none when nothing was given.
     ///
     /// # Errors
     /// What is missing, as the end of a line.
-    pub(crate) fn settle(self, folder: Option<OsString>) -> Result<Option<Credentials>, String> {
+    pub(crate) fn resolve(self, folder: Option<OsString>) -> Result<Option<Credentials>, String> {
         let Some(username) = self.username else {
             let alone = [
                 ("rsa-public-key-path", self.key.is_some()),
@@ -194,11 +194,16 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credentials, Given, shown};
+    use super::{CredentialFlags, Credentials, shown};
     use std::path::PathBuf;
 
-    fn given(username: Option<&str>, key: Option<&str>, file: Option<&str>, pkcs1: bool) -> Given {
-        Given {
+    fn given(
+        username: Option<&str>,
+        key: Option<&str>,
+        file: Option<&str>,
+        pkcs1: bool,
+    ) -> CredentialFlags {
+        CredentialFlags {
             username: username.map(str::to_owned),
             key: key.map(PathBuf::from),
             password_file: file.map(PathBuf::from),
@@ -232,11 +237,11 @@ mod tests {
         ] {
             // A folder of credentials without the one that counts is no source.
             let folder = Some("/nonexistent".into());
-            assert_eq!(given.settle(folder).unwrap_err(), line);
+            assert_eq!(given.resolve(folder).unwrap_err(), line);
         }
         assert!(
             given(None, None, None, false)
-                .settle(None)
+                .resolve(None)
                 .unwrap()
                 .is_none()
         );
@@ -246,7 +251,7 @@ mod tests {
     fn neither_debugging_output_nor_the_shown_words_tell_them() {
         let given = given(Some("bob"), Some("/k/ey"), Some("/pass/word"), true);
         assert_eq!(format!("{given:?}"), "Given(hidden)");
-        let credentials: Credentials = given.settle(None).unwrap().unwrap();
+        let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");
         let mut words = vec!["iperf3".to_owned(), "-J".to_owned()];
         words.extend(credentials.arguments(None));

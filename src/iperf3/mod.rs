@@ -11,8 +11,8 @@ use self::credentials::{Credentials, Secret};
 use self::process::{Ended, Finished};
 use self::reason::Reason;
 use self::report::{Document, Fault, Report};
-use crate::iperf3::target::Host;
 use crate::cancel::Cancel;
+use crate::iperf3::target::Host;
 use crate::probe::params::Params;
 
 pub(crate) mod binary;
@@ -47,7 +47,7 @@ pub(crate) type Outcome = Result<Report, Failure>;
 
 /// One test to run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Order<'a> {
+pub(crate) struct TestSpec<'a> {
     /// What was asked for.
     pub(crate) params: &'a Params,
     /// Which of its ports to use.
@@ -66,7 +66,7 @@ pub(crate) struct Run {
     /// What it led to; none when it was cancelled.
     pub(crate) outcome: Option<Outcome>,
     /// How it went.
-    pub(crate) story: Story,
+    pub(crate) story: RunDetails,
     /// What it cost.
     pub(crate) cost: Cost,
     /// Whether its streams were connected: else the server had not begun with it.
@@ -75,7 +75,7 @@ pub(crate) struct Run {
 
 /// How a run went, for people. Nothing in it is secret.
 #[derive(Clone, Debug)]
-pub(crate) struct Story {
+pub(crate) struct RunDetails {
     /// The port that was used.
     pub(crate) port: u16,
     /// The command line, the program's path first; empty when there is no program.
@@ -97,7 +97,7 @@ impl Run {
     pub(crate) fn refused(port: u16, failure: Failure) -> Self {
         Self {
             outcome: Some(Err(failure)),
-            story: Story::not_started(port),
+            story: RunDetails::not_started(port),
             cost: Cost::default(),
             was_connected: false,
         }
@@ -109,7 +109,7 @@ impl Run {
     }
 }
 
-impl Story {
+impl RunDetails {
     fn not_started(port: u16) -> Self {
         Self {
             port,
@@ -133,10 +133,10 @@ pub(crate) struct Cost {
 }
 
 /// Runs one test.
-pub(crate) fn run_test(binary: &Binary, order: &Order<'_>, cancel: &Cancel) -> Run {
+pub(crate) fn run_test(binary: &Binary, order: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let params = order.params;
     let started = Instant::now();
-    let mut story = Story::not_started(order.port);
+    let mut story = RunDetails::not_started(order.port);
     let not_run = |story, failure| Run {
         story,
         ..Run::refused(order.port, failure)
@@ -186,14 +186,18 @@ pub(crate) fn run_test(binary: &Binary, order: &Order<'_>, cancel: &Cancel) -> R
 }
 
 /// All that a run takes.
-struct Ready {
+struct Prepared {
     installed: Installed,
     arguments: Vec<String>,
     secret: Option<Secret>,
 }
 
 /// Puts together what to run; fails when that is known to lead to nothing.
-fn prepare(binary: &Binary, order: &Order<'_>, story: &mut Story) -> Result<Ready, Failure> {
+fn prepare(
+    binary: &Binary,
+    order: &TestSpec<'_>,
+    story: &mut RunDetails,
+) -> Result<Prepared, Failure> {
     let installed = binary.installed().map_err(|unusable| Failure {
         reason: match unusable {
             Unusable::NotFound(_) => Reason::NotFound,
@@ -205,7 +209,7 @@ fn prepare(binary: &Binary, order: &Order<'_>, story: &mut Story) -> Result<Read
     story.words = std::iter::once(installed.path.display().to_string())
         .chain(credentials::shown(&arguments))
         .collect();
-    if let Some(words) = lacking(&arguments, &installed) {
+    if let Some(words) = missing_option(&arguments, &installed) {
         let reason = Reason::Unsupported;
         return Err(Failure { reason, words });
     }
@@ -214,7 +218,7 @@ fn prepare(binary: &Binary, order: &Order<'_>, story: &mut Story) -> Result<Read
         reason: Reason::Local,
         words,
     })?;
-    Ok(Ready {
+    Ok(Prepared {
         installed,
         arguments,
         secret,
@@ -222,7 +226,7 @@ fn prepare(binary: &Binary, order: &Order<'_>, story: &mut Story) -> Result<Read
 }
 
 /// The words of a test, the program's name left out.
-fn arguments(order: &Order<'_>, installed: &Installed) -> Vec<String> {
+fn arguments(order: &TestSpec<'_>, installed: &Installed) -> Vec<String> {
     let features = installed.features.as_deref();
     let limit = order.deadline.saturating_duration_since(Instant::now());
     let mut words = command::arguments(
@@ -239,8 +243,8 @@ fn arguments(order: &Order<'_>, installed: &Installed) -> Vec<String> {
 }
 
 /// The line about an option that this iperf3 lacks. Without a usage text iperf3 decides.
-fn lacking(words: &[String], installed: &Installed) -> Option<String> {
-    let what = command::lacking(words, installed.features.as_deref()?)?;
+fn missing_option(words: &[String], installed: &Installed) -> Option<String> {
+    let what = command::missing_option(words, installed.features.as_deref()?)?;
     let version = installed
         .version
         .as_deref()
@@ -257,7 +261,7 @@ fn shown_stderr(stderr: &[u8]) -> String {
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
 /// lock is released, since it may look the name up; `end` is when the probe has to be over.
-pub(crate) fn put_right(outcome: Outcome, params: &Params, end: Instant) -> Outcome {
+pub(crate) fn refine_reason(outcome: Outcome, params: &Params, end: Instant) -> Outcome {
     outcome.map_err(|failure| {
         let Host::Name(name) = &params.host else {
             return failure;
@@ -310,9 +314,9 @@ fn judge(
         Ended::Exited(status) => status,
         _ => 0,
     };
-    let complaint = complaint(&finished.stderr);
+    let error_line = error_line(&finished.stderr);
     let Some(document) = document else {
-        return said(complaint, status, false, Reason::BadOutput);
+        return said(error_line, status, false, Reason::BadOutput);
     };
     match document.report(params.mode, params.udp) {
         Ok(report) if status == 0 => Ok(report),
@@ -325,14 +329,14 @@ fn judge(
             failure(reason, shortened(&message))
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
-        Ok(_) => said(complaint, status, true, Reason::Other),
-        Err(Fault::Incomplete { started }) => said(complaint, status, started, Reason::BadOutput),
+        Ok(_) => said(error_line, status, true, Reason::Other),
+        Err(Fault::Incomplete { started }) => said(error_line, status, started, Reason::BadOutput),
     }
 }
 
 /// The failure that standard error tells of, or that of saying nothing.
-fn said(complaint: Option<String>, status: i32, started: bool, otherwise: Reason) -> Outcome {
-    Err(match complaint {
+fn said(error_line: Option<String>, status: i32, started: bool, otherwise: Reason) -> Outcome {
+    Err(match error_line {
         Some(words) => Failure {
             reason: reason::of_message(&words, started),
             words,
@@ -345,7 +349,7 @@ fn said(complaint: Option<String>, status: i32, started: bool, otherwise: Reason
 }
 
 /// The line of standard error that says what went wrong: iperf3's own before a library's.
-fn complaint(stderr: &[u8]) -> Option<String> {
+fn error_line(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let own = lines().find_map(|line| line.strip_prefix("iperf3: "));

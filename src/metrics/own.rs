@@ -11,7 +11,7 @@ use super::text::{Kind, Text};
 use crate::http::Closed;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{Cost, Outcome};
-use crate::probe::lock::GaveUp;
+use crate::probe::lock::WaitError;
 use crate::probe::result_cache;
 use crate::sync;
 
@@ -219,7 +219,7 @@ pub(crate) const ROWS: &[Row] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotRun {
     /// It gave up waiting for the lock.
-    Waiting(GaveUp),
+    Waiting(WaitError),
     /// Its parameters were refused.
     BadRequest,
     /// Its target is not allowed.
@@ -229,12 +229,12 @@ pub(crate) enum NotRun {
 impl NotRun {
     /// Each with its outcome label.
     const ALL: [(Self, &'static str); 8] = [
-        (Self::Waiting(GaveUp::WaitedTooLong), "lock_timeout"),
-        (Self::Waiting(GaveUp::NoTimeLeft), "no_time_left"),
-        (Self::Waiting(GaveUp::Cancelled), "cancelled"),
-        (Self::Waiting(GaveUp::Running), RUNNING),
-        (Self::Waiting(GaveUp::Full), "full"),
-        (Self::Waiting(GaveUp::Broken), "broken"),
+        (Self::Waiting(WaitError::WaitedTooLong), "lock_timeout"),
+        (Self::Waiting(WaitError::NoTimeLeft), "no_time_left"),
+        (Self::Waiting(WaitError::Cancelled), "cancelled"),
+        (Self::Waiting(WaitError::Running), RUNNING),
+        (Self::Waiting(WaitError::Full), "full"),
+        (Self::Waiting(WaitError::Broken), "broken"),
         (Self::BadRequest, "bad_request"),
         (Self::NotAllowed, "not_allowed"),
     ];
@@ -383,7 +383,7 @@ impl Own {
     }
 
     /// A probe that was not answered with a result, and how long it stood in line, if it did.
-    pub(crate) fn probe_gave_up(&self, why: GaveUp, waited: Option<Duration>) {
+    pub(crate) fn probe_gave_up(&self, why: WaitError, waited: Option<Duration>) {
         if let Some(waited) = waited {
             sync::lock(&self.counts).wait(waited);
         }

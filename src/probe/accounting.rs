@@ -10,7 +10,7 @@ use crate::iperf3::{self, Failure};
 use crate::log::Field;
 use crate::probe::Probed;
 use crate::probe::deadline::Limits;
-use crate::probe::lock::GaveUp;
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::state::State;
 
@@ -117,7 +117,7 @@ pub(super) fn gave_up(
     state: &State,
     params: &Params,
     client: SocketAddr,
-    why: GaveUp,
+    why: WaitError,
     waited: Option<Duration>,
 ) {
     state.own.probe_gave_up(why, waited);
@@ -133,7 +133,7 @@ pub(super) fn gave_up(
             .iter()
             .map(|seconds| -> Field<'_> { ("lock_wait_seconds", seconds) }),
     );
-    if why == GaveUp::Running {
+    if why == WaitError::Running {
         state.log.info("probe not answered", &fields);
     } else {
         state.log.warn("probe not run", &fields);

@@ -1,4 +1,4 @@
-//! Pauses between the attempts of a probe whose server is busy: random, so that exporters which collided once do not
+//! Backoff between the attempts of a probe whose server is busy: random, so that exporters which collided once do not
 //! collide again, and longer as time goes by.
 //!
 //! Must not know what is attempted.
@@ -14,14 +14,14 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// Decorrelated jitter: each pause is random between the shortest and three times the one before (Marc Brooker,
 /// "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     last: Duration,
     /// Randomness of the system's, which the standard library gives to its hash tables.
     random: RandomState,
     count: u64,
 }
 
-impl Pauses {
+impl Backoff {
     /// None has been made yet.
     pub(super) fn new() -> Self {
         Self {
@@ -43,14 +43,14 @@ impl Pauses {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, Pauses, SHORTEST};
+    use super::{Backoff, LONGEST, SHORTEST};
     use std::time::Duration;
 
     #[test]
     fn pauses_are_within_their_bounds_and_grow() {
         let mut longest = Duration::ZERO;
         for _ in 0..100 {
-            let mut pauses = Pauses::new();
+            let mut pauses = Backoff::new();
             let first = pauses.next();
             assert!(SHORTEST <= first && first <= SHORTEST * 3, "{first:?}");
             for _ in 0..20 {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn two_that_collided_wait_differently() {
-        let (mut one, mut other) = (Pauses::new(), Pauses::new());
+        let (mut one, mut other) = (Backoff::new(), Backoff::new());
         let same = (0..10).filter(|_| one.next() == other.next()).count();
         assert!(same < 10);
     }

@@ -12,10 +12,10 @@ use crate::probe::Caller;
 use crate::probe::Freshness;
 use crate::probe::accounting;
 use crate::probe::deadline::{DEFAULT_RUN_LIMIT, Limits};
-use crate::probe::lock::GaveUp;
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::result_cache::{Found, Kept, Seat};
-use crate::probe::retry::{self, NotRun, Wanted};
+use crate::probe::result_cache::{Found, Kept, TestWaiter};
+use crate::probe::retry::{self, NotRun, TestRequest};
 use crate::state::State;
 use crate::threads;
 
@@ -32,7 +32,7 @@ pub(super) fn answer(
     limits: &Limits,
     caller: Caller<'_>,
     max_age: Duration,
-) -> Result<Answer, GaveUp> {
+) -> Result<Answer, WaitError> {
     let test = params.test();
     let limits = limits.detached(length(params));
     let fitted = limits.fit(
@@ -41,22 +41,22 @@ pub(super) fn answer(
         caller.arrival,
     );
     let least = Duration::from_secs(params.least_seconds(fitted));
-    let (seat, is_ours) = match state.results.find(&test, max_age, least) {
+    let (waiter, is_ours) = match state.results.find(&test, max_age, least) {
         Found::Result(kept) => {
             state.own.result_reused();
             return Ok(told_from(state, &test, &kept, caller.arrival));
         }
-        Found::Running(seat) => (seat, false),
-        Found::Nothing(seat) => (seat, true),
+        Found::Running(waiter) => (waiter, false),
+        Found::Nothing(waiter) => (waiter, true),
         Found::NoRoom => {
-            accounting::gave_up(state, params, caller.client, GaveUp::Full, None);
-            return Err(GaveUp::Full);
+            accounting::gave_up(state, params, caller.client, WaitError::Full, None);
+            return Err(WaitError::Full);
         }
     };
     if is_ours {
         begin(state, params, limits, &caller);
     }
-    let result = wait(state, &test, seat, &limits, &caller);
+    let result = wait(state, &test, waiter, &limits, &caller);
     // Whoever began the test is counted with it.
     match &result {
         Ok(_) if !is_ours => state.own.result_reused(),
@@ -78,17 +78,17 @@ pub(super) fn length(params: &Params) -> Duration {
 fn wait(
     state: &State,
     test: &Params,
-    seat: Seat,
+    waiter: TestWaiter,
     limits: &Limits,
     caller: &Caller<'_>,
-) -> Result<Answer, GaveUp> {
-    match seat.wait(limits.scrape(), caller.cancel) {
+) -> Result<Answer, WaitError> {
+    match waiter.wait(limits.scrape(), caller.cancel) {
         Some(Ok(kept)) => Ok(told_from(state, test, &kept, caller.arrival)),
         Some(Err(why)) => Err(why),
-        None if caller.cancel.is_set() => Err(GaveUp::Cancelled),
+        None if caller.cancel.is_set() => Err(WaitError::Cancelled),
         None => match state.results.last(test) {
             Some(kept) => Ok(told_from(state, test, &kept, caller.arrival)),
-            None => Err(GaveUp::Running),
+            None => Err(WaitError::Running),
         },
     }
 }
@@ -114,16 +114,16 @@ fn told_from(state: &State, test: &Params, kept: &Kept, arrival: Instant) -> Ans
 fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_>) {
     let (own_state, own_params) = (Arc::clone(state), params.clone());
     let (client, number, arrival) = (caller.client, caller.number, caller.arrival);
-    let landing = Landing {
+    let completion = Completion {
         state: Arc::clone(state),
         test: params.test(),
-        end: Err(GaveUp::Broken),
+        end: Err(WaitError::Broken),
     };
     let open = state.records.open(params, client, None);
     let body = move || {
-        let mut landing = landing;
+        let mut completion = completion;
         let (state, params) = (own_state, own_params);
-        let wanted = Wanted {
+        let wanted = TestRequest {
             params: &params,
             period_seconds: accounting::fitted(&state, &params, &limits, arrival),
             limits: &limits,
@@ -133,7 +133,7 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
             cancel: &state.shutdown,
             open: &open,
         };
-        landing.end = match retry::run(&state, &wanted) {
+        completion.end = match retry::run(&state, &wanted) {
             Ok(probed) => {
                 accounting::ran(&state, &params, client, &probed, arrival.elapsed());
                 Ok(Kept::new(Arc::new(probed)))
@@ -143,7 +143,7 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
                 Err(why)
             }
         };
-        let kept = landing.end.as_ref().map_err(|why| *why);
+        let kept = completion.end.as_ref().map_err(|why| *why);
         open.end(kept.map(|kept| told_from(&state, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
@@ -155,19 +155,19 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
 }
 
 /// Ends a flight when it is dropped, in a panic and when its thread was never started too.
-struct Landing {
+struct Completion {
     state: Arc<State>,
     test: Params,
-    end: Result<Kept, GaveUp>,
+    end: Result<Kept, WaitError>,
 }
 
-impl Drop for Landing {
+impl Drop for Completion {
     fn drop(&mut self) {
-        let end = std::mem::replace(&mut self.end, Err(GaveUp::Broken));
-        if matches!(end, Err(GaveUp::Broken)) {
+        let end = std::mem::replace(&mut self.end, Err(WaitError::Broken));
+        if matches!(end, Err(WaitError::Broken)) {
             self.state
                 .own
-                .probe_refused(own::NotRun::Waiting(GaveUp::Broken));
+                .probe_refused(own::NotRun::Waiting(WaitError::Broken));
             if thread::panicking() {
                 self.state.own.panicked();
             }

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::cancel::Cancel;
 use crate::probe::Answer;
 use crate::probe::Attempt;
-use crate::probe::lock::GaveUp;
-use crate::cancel::Cancel;
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
 
@@ -76,7 +76,7 @@ impl Current {
 
 /// A probe that ended.
 #[derive(Debug)]
-pub(crate) struct Past {
+pub(crate) struct Finished {
     /// Its number, from 1 in the order of coming.
     pub(crate) number: u64,
     /// What it was asked to do.
@@ -90,7 +90,7 @@ pub(crate) struct Past {
     /// A person started it from the page.
     pub(crate) is_by_hand: bool,
     /// What came of it: the answer that its request got, or why it got none.
-    pub(crate) end: Result<Answer, GaveUp>,
+    pub(crate) end: Result<Answer, WaitError>,
 }
 
 /// All that is remembered, of one moment.
@@ -99,7 +99,7 @@ pub(crate) struct Overview {
     /// In the order of coming.
     pub(crate) current: Vec<Current>,
     /// The one that ended last first.
-    pub(crate) past: Vec<Arc<Past>>,
+    pub(crate) past: Vec<Arc<Finished>>,
     /// How many ended ones were forgotten to make room.
     pub(crate) forgotten: u64,
 }
@@ -110,12 +110,12 @@ pub(crate) enum Found {
     /// It is in progress.
     Current(Current),
     /// It has ended.
-    Past(Arc<Past>),
+    Finished(Arc<Finished>),
 }
 
 /// The memory of probes.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
+pub(crate) struct History {
     inner: Mutex<Inner>,
 }
 
@@ -125,28 +125,28 @@ struct Inner {
     latest: u64,
     current: Vec<Current>,
     /// In the order of ending.
-    past: VecDeque<Arc<Past>>,
+    past: VecDeque<Arc<Finished>>,
     past_bytes: usize,
     forgotten: u64,
 }
 
 /// A probe in progress, for whoever runs it; it ends when this is dropped, in a panic too.
 #[derive(Debug)]
-pub(super) struct Open {
-    records: Arc<Records>,
+pub(super) struct Running {
+    records: Arc<History>,
     /// Its number.
     pub(super) number: u64,
-    end: Option<Result<Answer, GaveUp>>,
+    end: Option<Result<Answer, WaitError>>,
 }
 
-impl Records {
+impl History {
     /// Remembers a probe that begins; `stop` is what a person may stop it by.
     pub(super) fn open(
         self: &Arc<Self>,
         params: &Params,
         client: SocketAddr,
         stop: Option<Cancel>,
-    ) -> Open {
+    ) -> Running {
         let mut inner = sync::lock(&self.inner);
         inner.latest += 1;
         let number = inner.latest;
@@ -161,7 +161,7 @@ impl Records {
             attempts: 0,
             stop,
         });
-        Open {
+        Running {
             records: Arc::clone(self),
             number,
             end: None,
@@ -185,11 +185,11 @@ impl Records {
         let past = || inner.past.iter().find(|probe| probe.number == number);
         current
             .map(|probe| Found::Current(probe.clone()))
-            .or_else(|| past().map(|probe| Found::Past(Arc::clone(probe))))
+            .or_else(|| past().map(|probe| Found::Finished(Arc::clone(probe))))
     }
 
     /// Stops a probe that a person may stop; whether there was one. Waiters see it after
-    /// [`crate::probe::lock::TestLock::look_again`].
+    /// [`crate::probe::lock::TestLock::wake_all`].
     pub(crate) fn stop(&self, number: u64) -> bool {
         let inner = sync::lock(&self.inner);
         let mut current = inner.current.iter();
@@ -207,7 +207,7 @@ impl Records {
         }
     }
 
-    fn close(&self, number: u64, end: Result<Answer, GaveUp>) {
+    fn close(&self, number: u64, end: Result<Answer, WaitError>) {
         let mut inner = sync::lock(&self.inner);
         let place = inner.current.iter().position(|own| own.number == number);
         let Some(place) = place else { return };
@@ -218,7 +218,7 @@ impl Records {
             stop,
             ..
         } = inner.current.remove(place);
-        let past = Past {
+        let past = Finished {
             number,
             params,
             client,
@@ -239,7 +239,7 @@ impl Records {
     }
 }
 
-impl Open {
+impl Running {
     /// What it is doing now, after so many attempts.
     pub(super) fn is(&self, stage: Stage, attempts: u32) {
         let mut inner = sync::lock(&self.records.inner);
@@ -253,14 +253,14 @@ impl Open {
     }
 
     /// It has ended.
-    pub(super) fn end(mut self, end: Result<Answer, GaveUp>) {
+    pub(super) fn end(mut self, end: Result<Answer, WaitError>) {
         self.end = Some(end);
     }
 }
 
-impl Drop for Open {
+impl Drop for Running {
     fn drop(&mut self) {
-        let end = self.end.take().unwrap_or(Err(GaveUp::Broken));
+        let end = self.end.take().unwrap_or(Err(WaitError::Broken));
         self.records.close(self.number, end);
     }
 }
@@ -287,7 +287,7 @@ fn trimmed(mut answer: Answer) -> Answer {
     answer
 }
 
-impl Past {
+impl Finished {
     /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
     /// with them is in the rest.
     fn bytes(&self) -> usize {
@@ -315,11 +315,11 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, MOST, MOST_BYTES, Open, Records, STDERR_LIMIT_CHARS, Stage};
+    use super::{Found, History, MOST, MOST_BYTES, Running, STDERR_LIMIT_CHARS, Stage};
+    use crate::cancel::Cancel;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
-    use crate::probe::lock::GaveUp;
-use crate::cancel::Cancel;
+    use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
     use crate::probe::{Answer, Attempt, Probed};
     use std::net::SocketAddr;
@@ -330,7 +330,7 @@ use crate::cancel::Cancel;
         "192.0.2.1:1".parse().unwrap()
     }
 
-    fn open(records: &Arc<Records>, stop: Option<Cancel>) -> Open {
+    fn open(records: &Arc<History>, stop: Option<Cancel>) -> Running {
         let params = Params::parse("target=a").unwrap();
         records.open(&params, client(), stop)
     }
@@ -363,36 +363,36 @@ use crate::cancel::Cancel;
         }
     }
 
-    fn numbers(records: &Records) -> Vec<u64> {
+    fn numbers(records: &History) -> Vec<u64> {
         let past = records.overview().past;
         past.iter().map(|past| past.number).collect()
     }
 
     #[test]
     fn the_last_hundred_are_remembered_newest_end_first() {
-        let records = Arc::new(Records::default());
+        let records = Arc::new(History::default());
         let slow = open(&records, None);
         for _ in 0..MOST + 5 {
             open(&records, None).end(Ok(answer(0)));
         }
         assert_eq!(numbers(&records), (7..=106).rev().collect::<Vec<_>>());
         assert_eq!(records.overview().forgotten, 5);
-        slow.end(Err(GaveUp::NoTimeLeft));
+        slow.end(Err(WaitError::NoTimeLeft));
         assert_eq!(numbers(&records).first(), Some(&1));
         assert!(records.find(7).is_none() && records.find(107).is_none());
-        let Some(Found::Past(past)) = records.find(1) else {
+        let Some(Found::Finished(past)) = records.find(1) else {
             panic!("forgotten")
         };
-        assert!(matches!(past.end, Err(GaveUp::NoTimeLeft)));
+        assert!(matches!(past.end, Err(WaitError::NoTimeLeft)));
     }
 
     #[test]
     fn long_stories_are_cut_and_make_room_by_their_size() {
-        let records = Arc::new(Records::default());
+        let records = Arc::new(History::default());
         let told = answer(1_000_000);
         open(&records, None).end(Ok(told.clone()));
         assert_eq!(told.probed.attempts[0].story.stderr.len(), 1_000_000);
-        let Some(Found::Past(past)) = records.find(1) else {
+        let Some(Found::Finished(past)) = records.find(1) else {
             panic!("forgotten")
         };
         let kept = past.end.as_ref().unwrap();
@@ -416,7 +416,7 @@ use crate::cancel::Cancel;
 
     #[test]
     fn a_probe_is_in_progress_until_its_end_and_a_panic_ends_it_too() {
-        let records = Arc::new(Records::default());
+        let records = Arc::new(History::default());
         let stop = Cancel::default();
         let by_hand = open(&records, Some(stop.clone()));
         let scrape = open(&records, None);
@@ -430,10 +430,10 @@ use crate::cancel::Cancel;
         assert!(records.stop(by_hand.number) && stop.is_set());
         drop(by_hand);
         assert!(!records.stop(1));
-        let Some(Found::Past(past)) = records.find(1) else {
+        let Some(Found::Finished(past)) = records.find(1) else {
             panic!("forgotten")
         };
-        assert!(past.is_by_hand && matches!(past.end, Err(GaveUp::Broken)));
+        assert!(past.is_by_hand && matches!(past.end, Err(WaitError::Broken)));
         assert_eq!(numbers(&records), [1]);
         assert!(matches!(records.find(2), Some(Found::Current(_))));
     }

@@ -15,7 +15,7 @@ use crate::sync;
 
 /// Why a waiter left without the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GaveUp {
+pub(crate) enum WaitError {
     /// It waited as long as a waiter may.
     WaitedTooLong,
     /// What remains of its scrape cannot hold its test any more.
@@ -30,7 +30,7 @@ pub(crate) enum GaveUp {
     Broken,
 }
 
-impl fmt::Display for GaveUp {
+impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
@@ -49,17 +49,17 @@ impl fmt::Display for GaveUp {
 
 /// Where a waiter stands in line.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Position {
     /// In the order of these numbers, which are given out where requests come in: the threads that bring them here
     /// may overtake each other.
-    Of(u64),
+    Numbered(u64),
     /// Behind everyone who has come so far, and before everyone who comes later: for who had its turn already.
     Behind,
 }
 
 /// How long a waiter waits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct WaitLimits {
     /// The longest wait, whatever the scrape allows.
     pub(crate) longest: Instant,
     /// The last moment at which the lock is still of use.
@@ -132,13 +132,13 @@ impl State {
 
 /// Holds the lock until it is dropped, in a panic too.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct Guard<'a> {
     lock: &'a TestLock,
     /// How long the holder waited for it.
     pub(crate) waited: Duration,
 }
 
-impl Drop for Held<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         let mut state = sync::lock(&self.lock.state);
         state.holder = None;
@@ -150,21 +150,21 @@ impl TestLock {
     /// Takes the lock, when everyone before it in line has had it.
     pub(crate) fn acquire(
         &self,
-        turn: Turn,
+        turn: Position,
         probe: u64,
         name: String,
-        patience: Patience,
+        patience: WaitLimits,
         cancel: &Cancel,
-    ) -> Result<Held<'_>, GaveUp> {
+    ) -> Result<Guard<'_>, WaitError> {
         let since = Instant::now();
         let look = Arc::new(Condvar::new());
         let mut state = sync::lock(&self.state);
-        if let Turn::Of(number) = turn {
+        if let Position::Numbered(number) = turn {
             state.latest = state.latest.max(number);
         }
         let number = match turn {
-            Turn::Of(number) => number,
-            Turn::Behind => state.latest,
+            Position::Numbered(number) => number,
+            Position::Behind => state.latest,
         };
         state.count += 1;
         let ticket = state.count;
@@ -185,7 +185,7 @@ impl TestLock {
             let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
             if cancel.is_set() {
                 state.leave(ticket);
-                return Err(GaveUp::Cancelled);
+                return Err(WaitError::Cancelled);
             }
             if is_first && state.holder.is_none() {
                 let now = Instant::now();
@@ -194,16 +194,16 @@ impl TestLock {
                     since_clock: SystemTime::now(),
                     ..waiter.place
                 });
-                return Ok(Held {
+                return Ok(Guard {
                     lock: self,
                     waited: now - since,
                 });
             }
             let now = Instant::now();
             let gave_up = if now >= patience.longest {
-                Some(GaveUp::WaitedTooLong)
+                Some(WaitError::WaitedTooLong)
             } else if patience.latest_start.is_some_and(|latest| now >= latest) {
-                Some(GaveUp::NoTimeLeft)
+                Some(WaitError::NoTimeLeft)
             } else {
                 None
             };
@@ -219,7 +219,7 @@ impl TestLock {
     }
 
     /// Makes every waiter look whether it is cancelled.
-    pub(crate) fn look_again(&self) {
+    pub(crate) fn wake_all(&self) {
         for waiter in &sync::lock(&self.state).queue {
             waiter.look.notify_one();
         }
@@ -237,21 +237,21 @@ impl TestLock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cancel, GaveUp, Patience, TestLock, Turn};
+    use super::{Cancel, Position, TestLock, WaitError, WaitLimits};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::{Duration, Instant};
 
-    fn patient() -> Patience {
-        Patience {
+    fn patient() -> WaitLimits {
+        WaitLimits {
             longest: Instant::now() + Duration::from_secs(60),
             latest_start: None,
         }
     }
 
-    fn within(limit: Duration) -> Patience {
-        Patience {
+    fn within(limit: Duration) -> WaitLimits {
+        WaitLimits {
             longest: Instant::now() + limit,
             latest_start: None,
         }
@@ -270,7 +270,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
             .acquire(
-                Turn::Of(0),
+                Position::Numbered(0),
                 0,
                 "first".into(),
                 patient(),
@@ -283,7 +283,7 @@ mod tests {
                 let thread = thread::spawn(move || {
                     let _held = own_lock
                         .acquire(
-                            Turn::Of(number),
+                            Position::Numbered(number),
                             0,
                             number.to_string(),
                             patient(),
@@ -317,7 +317,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
             .acquire(
-                Turn::Of(0),
+                Position::Numbered(0),
                 0,
                 "holder".into(),
                 patient(),
@@ -332,7 +332,13 @@ mod tests {
                 let thread = thread::spawn(move || {
                     let name = ticket.to_string();
                     let _held = own_lock
-                        .acquire(Turn::Of(ticket), 0, name, patient(), &Cancel::default())
+                        .acquire(
+                            Position::Numbered(ticket),
+                            0,
+                            name,
+                            patient(),
+                            &Cancel::default(),
+                        )
                         .unwrap();
                     order.lock().unwrap().push(ticket);
                 });
@@ -353,7 +359,7 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let held = lock
             .acquire(
-                Turn::Of(0),
+                Position::Numbered(0),
                 0,
                 "holder".into(),
                 patient(),
@@ -361,11 +367,11 @@ mod tests {
             )
             .unwrap();
         let turns = [
-            Turn::Of(1),
-            Turn::Of(2),
-            Turn::Behind,
-            Turn::Of(3),
-            Turn::Behind,
+            Position::Numbered(1),
+            Position::Numbered(2),
+            Position::Behind,
+            Position::Numbered(3),
+            Position::Behind,
         ];
         let waiters: Vec<_> = turns
             .into_iter()
@@ -398,7 +404,7 @@ mod tests {
             let cancel = Cancel::default();
             let held = lock
                 .acquire(
-                    Turn::Of(0),
+                    Position::Numbered(0),
                     0,
                     "holder".into(),
                     patient(),
@@ -407,14 +413,20 @@ mod tests {
                 .unwrap();
             let (own, first_cancel) = (Arc::clone(&lock), cancel.clone());
             let first = thread::spawn(move || {
-                own.acquire(Turn::Of(1), 0, "first".into(), patient(), &first_cancel)
-                    .map(drop)
+                own.acquire(
+                    Position::Numbered(1),
+                    0,
+                    "first".into(),
+                    patient(),
+                    &first_cancel,
+                )
+                .map(drop)
             });
             queue_of(&lock, 1);
             let own = Arc::clone(&lock);
             let second = thread::spawn(move || {
                 own.acquire(
-                    Turn::Of(2),
+                    Position::Numbered(2),
                     0,
                     "second".into(),
                     patient(),
@@ -438,7 +450,7 @@ mod tests {
         cancelled.set();
         let held = lock
             .acquire(
-                Turn::Of(0),
+                Position::Numbered(0),
                 0,
                 "holder".into(),
                 patient(),
@@ -446,19 +458,19 @@ mod tests {
             )
             .unwrap();
         let refused = |patience, cancel: &Cancel| {
-            lock.acquire(Turn::Of(1), 0, "late".into(), patience, cancel)
+            lock.acquire(Position::Numbered(1), 0, "late".into(), patience, cancel)
                 .unwrap_err()
         };
         assert_eq!(
             refused(within(Duration::from_millis(20)), &Cancel::default()),
-            GaveUp::WaitedTooLong
+            WaitError::WaitedTooLong
         );
-        let no_time = Patience {
+        let no_time = WaitLimits {
             latest_start: Some(Instant::now() + Duration::from_millis(20)),
             ..patient()
         };
-        assert_eq!(refused(no_time, &Cancel::default()), GaveUp::NoTimeLeft);
-        assert_eq!(refused(patient(), &cancelled), GaveUp::Cancelled);
+        assert_eq!(refused(no_time, &Cancel::default()), WaitError::NoTimeLeft);
+        assert_eq!(refused(patient(), &cancelled), WaitError::Cancelled);
         assert!(lock.status().queue.is_empty());
         drop(held);
     }
@@ -466,13 +478,19 @@ mod tests {
     #[test]
     fn a_free_lock_is_had_even_with_no_time_to_wait() {
         let lock = TestLock::default();
-        let none = Patience {
+        let none = WaitLimits {
             longest: Instant::now(),
             latest_start: Some(Instant::now()),
         };
         assert!(
-            lock.acquire(Turn::Of(0), 0, "now".into(), none, &Cancel::default())
-                .is_ok()
+            lock.acquire(
+                Position::Numbered(0),
+                0,
+                "now".into(),
+                none,
+                &Cancel::default()
+            )
+            .is_ok()
         );
     }
 
@@ -482,7 +500,7 @@ mod tests {
         let cancel = Cancel::default();
         let held = lock
             .acquire(
-                Turn::Of(0),
+                Position::Numbered(0),
                 0,
                 "holder".into(),
                 patient(),
@@ -492,7 +510,13 @@ mod tests {
         let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
         let first = thread::spawn(move || {
             first_lock
-                .acquire(Turn::Of(0), 0, "first".into(), patient(), &first_cancel)
+                .acquire(
+                    Position::Numbered(0),
+                    0,
+                    "first".into(),
+                    patient(),
+                    &first_cancel,
+                )
                 .map(drop)
         });
         queue_of(&lock, 1);
@@ -500,7 +524,7 @@ mod tests {
         let second = thread::spawn(move || {
             second_lock
                 .acquire(
-                    Turn::Of(2),
+                    Position::Numbered(2),
                     0,
                     "second".into(),
                     patient(),
@@ -510,8 +534,8 @@ mod tests {
         });
         queue_of(&lock, 2);
         cancel.set();
-        lock.look_again();
-        assert_eq!(first.join().unwrap(), Err(GaveUp::Cancelled));
+        lock.wake_all();
+        assert_eq!(first.join().unwrap(), Err(WaitError::Cancelled));
         queue_of(&lock, 1);
         drop(held);
         assert_eq!(second.join().unwrap(), Ok(()));
@@ -524,7 +548,7 @@ mod tests {
         let panicked = thread::spawn(move || {
             let _held = own
                 .acquire(
-                    Turn::Of(0),
+                    Position::Numbered(0),
                     0,
                     "doomed".into(),
                     patient(),
@@ -536,7 +560,7 @@ mod tests {
         assert!(panicked.join().is_err());
         assert!(
             lock.acquire(
-                Turn::Of(1),
+                Position::Numbered(1),
                 0,
                 "next".into(),
                 within(Duration::ZERO),
@@ -581,7 +605,7 @@ mod tests {
                         };
                         let ticket = tickets.fetch_add(1, Ordering::SeqCst);
                         match lock.acquire(
-                            Turn::Of(ticket),
+                            Position::Numbered(ticket),
                             0,
                             seed.to_string(),
                             patience,
@@ -598,7 +622,7 @@ mod tests {
                                 served.fetch_add(1, Ordering::SeqCst);
                             }
                             Err(reason) => {
-                                assert_eq!(reason, GaveUp::WaitedTooLong);
+                                assert_eq!(reason, WaitError::WaitedTooLong);
                                 assert!(!is_patient, "a patient waiter was left standing");
                                 gave_up.fetch_add(1, Ordering::SeqCst);
                             }

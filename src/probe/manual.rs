@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::probe::Caller;
 use crate::probe::accounting;
 use crate::probe::coalesce;
 use crate::probe::deadline::Limits;
-use crate::probe::history::Open;
-use crate::probe::lock::GaveUp;
-use crate::cancel::Cancel;
+use crate::probe::history::Running;
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::probe::run_once;
 use crate::state::State;
@@ -30,10 +30,10 @@ pub(crate) fn start(
     params: Params,
     limits: Limits,
     caller: Caller<'_>,
-) -> Result<u64, GaveUp> {
+) -> Result<u64, WaitError> {
     let Some(place) = state.by_hand.begin() else {
-        accounting::gave_up(state, &params, caller.client, GaveUp::Full, None);
-        return Err(GaveUp::Full);
+        accounting::gave_up(state, &params, caller.client, WaitError::Full, None);
+        return Err(WaitError::Full);
     };
     // Not the request's: that is answered in a moment.
     let stop = Cancel::default();
@@ -59,18 +59,18 @@ pub(crate) fn start(
     };
     // The exporter may have begun to end after the request came in.
     if state.shutdown.is_set() {
-        return Err(GaveUp::Cancelled);
+        return Err(WaitError::Cancelled);
     }
     threads::start("test", coalesce::STACK_BYTES, Box::new(body)).map_err(|error| {
         state
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
-        GaveUp::Broken
+        WaitError::Broken
     })?;
     Ok(number)
 }
 
-fn run(state: &Arc<State>, params: &Params, limits: &Limits, caller: Caller<'_>, open: Open) {
+fn run(state: &Arc<State>, params: &Params, limits: &Limits, caller: Caller<'_>, open: Running) {
     let end = run_once(state, params, limits, caller, &open);
     open.end(end);
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::deadline::Limits;
-use self::history::Open;
-use self::lock::GaveUp;
-use crate::cancel::Cancel;
+use self::history::Running;
+use self::lock::WaitError;
 use self::params::Params;
-use self::retry::{NotRun, Wanted};
-use crate::iperf3::{Outcome, Story};
+use self::retry::{NotRun, TestRequest};
+use crate::cancel::Cancel;
+use crate::iperf3::{Outcome, RunDetails};
 use crate::state::State;
 
 mod accounting;
@@ -55,7 +55,7 @@ pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
     /// How it went.
-    pub(crate) story: Story,
+    pub(crate) story: RunDetails,
 }
 
 /// What a request is answered with.
@@ -100,7 +100,7 @@ pub(crate) fn probe(
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
-) -> Result<Answer, GaveUp> {
+) -> Result<Answer, WaitError> {
     if let Some(max_age) = params.max_age {
         return coalesce::answer(state, params, limits, caller, max_age);
     }
@@ -116,13 +116,13 @@ fn run_once(
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
-    open: &Open,
-) -> Result<Answer, GaveUp> {
+    open: &Running,
+) -> Result<Answer, WaitError> {
     let Caller {
         client, arrival, ..
     } = caller;
     let period_seconds = accounting::fitted(state, params, limits, arrival);
-    let wanted = Wanted {
+    let wanted = TestRequest {
         params,
         period_seconds,
         limits,

@@ -6,18 +6,18 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::probe::Probed;
-use crate::probe::lock::GaveUp;
 use crate::cancel::Cancel;
+use crate::probe::Probed;
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
 
 /// Most results that are kept.
 pub(crate) const MOST: usize = 256;
 /// Most tests that run or wait on their own at a time, each on a thread: the others of [`MOST`] can make room.
-const MOST_FLIGHTS: usize = 128;
+const MAX_IN_FLIGHT: usize = 128;
 /// How long a failure that nobody waited for is told to the next who asks: longer and it says little of the network.
-const UNTOLD_FOR: Duration = Duration::from_secs(300);
+const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 
 /// A result and when it came to be.
 #[derive(Clone, Debug)]
@@ -33,18 +33,18 @@ pub(super) struct Kept {
 /// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
 /// ends at once knows that somebody will be told.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Flight>);
+pub(super) struct TestWaiter(Arc<InFlightTest>);
 
 /// A test that runs, or waits for its turn, for whoever asks for it.
 #[derive(Debug)]
-struct Flight {
-    state: Mutex<FlightState>,
+struct InFlightTest {
+    state: Mutex<InFlightState>,
     news: Condvar,
 }
 
 #[derive(Debug)]
-struct FlightState {
-    end: Option<Result<Kept, GaveUp>>,
+struct InFlightState {
+    end: Option<Result<Kept, WaitError>>,
     waiters: usize,
     /// Before this it cannot be over.
     earliest_end: Instant,
@@ -56,16 +56,16 @@ pub(super) enum Found {
     /// A result that will do.
     Result(Kept),
     /// A test that runs.
-    Running(Seat),
+    Running(TestWaiter),
     /// Nothing: the caller has to run this flight, and end it.
-    Nothing(Seat),
+    Nothing(TestWaiter),
     /// Nothing, and no room for another test.
     NoRoom,
 }
 
 /// All results.
 #[derive(Debug, Default)]
-pub(crate) struct Results {
+pub(crate) struct ResultCache {
     inner: Mutex<Inner>,
 }
 
@@ -75,7 +75,7 @@ struct Inner {
     entries: Vec<(Params, Entry)>,
     /// Counts the requests, to know which entry was asked for longest ago.
     requests: u64,
-    flights: usize,
+    in_flight: usize,
 }
 
 /// What is known of one test.
@@ -85,18 +85,18 @@ struct Entry {
     /// The failure that came after it.
     failure: Option<Kept>,
     /// Nobody waited for that failure, and nobody has asked since.
-    is_untold: bool,
-    flight: Option<Arc<Flight>>,
+    is_undelivered: bool,
+    in_flight_test: Option<Arc<InFlightTest>>,
     /// The number of the request that asked last.
     asked: u64,
 }
 
-impl Results {
+impl ResultCache {
     /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new flight
     /// of at least `length` is begun where there is neither.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
         let mut inner = sync::lock(&self.inner);
-        let has_place = inner.flights < MOST_FLIGHTS;
+        let has_place = inner.in_flight < MAX_IN_FLIGHT;
         // Who is refused takes nobody's place.
         if !has_place && inner.get(test).is_none() {
             return Found::NoRoom;
@@ -109,47 +109,48 @@ impl Results {
         if let Some(kept) = success.filter(|kept| is_young(kept, max_age)) {
             return Found::Result(kept.clone());
         }
-        if std::mem::take(&mut entry.is_untold) {
+        if std::mem::take(&mut entry.is_undelivered) {
             let failure = entry.failure.as_ref();
-            if let Some(kept) = failure.filter(|kept| is_young(kept, max_age.min(UNTOLD_FOR))) {
+            if let Some(kept) = failure.filter(|kept| is_young(kept, max_age.min(UNDELIVERED_FOR)))
+            {
                 return Found::Result(kept.clone());
             }
         }
-        if let Some(flight) = &entry.flight {
-            return Found::Running(Seat::take(flight));
+        if let Some(in_flight_test) = &entry.in_flight_test {
+            return Found::Running(TestWaiter::take(in_flight_test));
         }
         if !has_place {
             return Found::NoRoom;
         }
-        let flight = Arc::new(Flight::new(Instant::now() + length));
-        let seat = Seat::take(&flight);
-        entry.flight = Some(flight);
-        inner.flights += 1;
-        Found::Nothing(seat)
+        let in_flight_test = Arc::new(InFlightTest::new(Instant::now() + length));
+        let waiter = TestWaiter::take(&in_flight_test);
+        entry.in_flight_test = Some(in_flight_test);
+        inner.in_flight += 1;
+        Found::Nothing(waiter)
     }
 
     /// Ends the flight of `test`: tells who waits, and keeps what is to be kept.
-    pub(super) fn land(&self, test: &Params, end: Result<Kept, GaveUp>) {
+    pub(super) fn land(&self, test: &Params, end: Result<Kept, WaitError>) {
         let mut inner = sync::lock(&self.inner);
         let Some(entry) = inner.get_mut(test) else {
             return;
         };
-        let Some(flight) = entry.flight.take() else {
+        let Some(in_flight_test) = entry.in_flight_test.take() else {
             return;
         };
-        let mut state = sync::lock(&flight.state);
+        let mut state = sync::lock(&in_flight_test.state);
         match &end {
             Ok(kept) if kept.probed.outcome.is_ok() => entry.succeed(kept),
             Ok(kept) => {
                 entry.failure = Some(kept.trimmed());
-                entry.is_untold = state.waiters == 0;
+                entry.is_undelivered = state.waiters == 0;
             }
             Err(_) => {}
         }
         state.end = Some(end);
         drop(state);
-        flight.news.notify_all();
-        inner.flights = inner.flights.saturating_sub(1);
+        in_flight_test.news.notify_all();
+        inner.in_flight = inner.in_flight.saturating_sub(1);
     }
 
     /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
@@ -166,7 +167,7 @@ impl Results {
         let mut inner = sync::lock(&self.inner);
         let entry = inner.get_mut(test)?;
         // Told with this.
-        entry.is_untold = false;
+        entry.is_undelivered = false;
         entry.failure.as_ref().or(entry.success.as_ref()).cloned()
     }
 
@@ -184,12 +185,12 @@ impl Results {
     }
 
     /// Makes everyone who waits for a flight look whether the own client is still there.
-    pub(crate) fn look_again(&self) {
+    pub(crate) fn wake_all(&self) {
         for (_, entry) in &sync::lock(&self.inner).entries {
-            if let Some(flight) = &entry.flight {
+            if let Some(in_flight_test) = &entry.in_flight_test {
                 // Who has looked already waits by now, and is not missed.
-                drop(sync::lock(&flight.state));
-                flight.news.notify_all();
+                drop(sync::lock(&in_flight_test.state));
+                in_flight_test.news.notify_all();
             }
         }
     }
@@ -198,7 +199,7 @@ impl Results {
     pub(crate) fn wait_for_no_flight(&self, until: Instant) {
         /// A cancelled run ends within some 100 ms.
         const LOOK: Duration = Duration::from_millis(5);
-        while sync::lock(&self.inner).flights > 0 && Instant::now() < until {
+        while sync::lock(&self.inner).in_flight > 0 && Instant::now() < until {
             std::thread::sleep(LOOK);
         }
     }
@@ -222,7 +223,7 @@ impl Inner {
         if self.get(test).is_none() {
             if self.entries.len() >= MOST {
                 let entries = self.entries.iter().enumerate();
-                let idle = entries.filter(|(_, (_, entry))| entry.flight.is_none());
+                let idle = entries.filter(|(_, (_, entry))| entry.in_flight_test.is_none());
                 // Without a success there is little to lose.
                 let goes = idle.min_by_key(|(_, (_, e))| (e.success.is_some(), e.asked));
                 let (place, _) = goes?;
@@ -240,14 +241,14 @@ impl Entry {
     fn succeed(&mut self, kept: &Kept) {
         self.success = Some(kept.trimmed());
         self.failure = None;
-        self.is_untold = false;
+        self.is_undelivered = false;
     }
 }
 
-impl Seat {
-    fn take(flight: &Arc<Flight>) -> Self {
-        sync::lock(&flight.state).waiters += 1;
-        Self(Arc::clone(flight))
+impl TestWaiter {
+    fn take(in_flight_test: &Arc<InFlightTest>) -> Self {
+        sync::lock(&in_flight_test.state).waiters += 1;
+        Self(Arc::clone(in_flight_test))
     }
 
     /// Waits for the flight's end; none when `until` comes first, or is known to, or `cancel` is set.
@@ -255,7 +256,7 @@ impl Seat {
         self,
         until: Option<Instant>,
         cancel: &Cancel,
-    ) -> Option<Result<Kept, GaveUp>> {
+    ) -> Option<Result<Kept, WaitError>> {
         self.0.wait(until, cancel)
     }
 }
@@ -299,10 +300,10 @@ impl Kept {
     }
 }
 
-impl Flight {
+impl InFlightTest {
     fn new(earliest_end: Instant) -> Self {
         Self {
-            state: Mutex::new(FlightState {
+            state: Mutex::new(InFlightState {
                 end: None,
                 waiters: 0,
                 earliest_end,
@@ -312,7 +313,7 @@ impl Flight {
     }
 
     /// Waits for its end, as one of its waiters.
-    fn wait(&self, until: Option<Instant>, cancel: &Cancel) -> Option<Result<Kept, GaveUp>> {
+    fn wait(&self, until: Option<Instant>, cancel: &Cancel) -> Option<Result<Kept, WaitError>> {
         /// How long one wait may last, where there is no end to it.
         const LONG: Duration = Duration::from_secs(3600);
         let mut state = sync::lock(&self.state);
@@ -334,14 +335,14 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Kept, MOST, MOST_FLIGHTS, Results};
+    use super::{Found, Kept, MAX_IN_FLIGHT, MOST, ResultCache};
+    use crate::cancel::Cancel;
     use crate::iperf3::reason::Reason;
     use crate::iperf3::report::intervals::Interval;
     use crate::iperf3::report::metadata::Congestion;
     use crate::iperf3::report::{Direction, Report, Transfer};
     use crate::iperf3::{Failure, Outcome, Run};
-    use crate::probe::lock::GaveUp;
-use crate::cancel::Cancel;
+    use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
     use crate::probe::{Attempt, Probed};
     use std::sync::Arc;
@@ -387,22 +388,22 @@ use crate::cancel::Cancel;
         kept
     }
 
-    fn find(results: &Results, test: &Params) -> Found {
+    fn find(results: &ResultCache, test: &Params) -> Found {
         results.find(test, MINUTE, Duration::ZERO)
     }
 
     /// Gives a seat up, as one who has no time.
     fn leave(found: Found) {
-        let (Found::Nothing(seat) | Found::Running(seat)) = found else {
+        let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
             panic!("no flight")
         };
         let now = Some(Instant::now());
-        assert!(seat.wait(now, &Cancel::default()).is_none());
+        assert!(waiter.wait(now, &Cancel::default()).is_none());
     }
 
     #[test]
     fn a_success_is_kept_as_long_as_it_is_young_enough() {
-        let (results, test) = (Results::default(), test_of("a"));
+        let (results, test) = (ResultCache::default(), test_of("a"));
         let Found::Nothing(_) = find(&results, &test) else {
             panic!("something was found")
         };
@@ -416,20 +417,20 @@ use crate::cancel::Cancel;
 
     #[test]
     fn all_who_ask_meanwhile_share_one_test() {
-        let (results, test) = (Arc::new(Results::default()), test_of("a"));
+        let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
         let Found::Nothing(own_seat) = find(&results, &test) else {
             panic!("something was found")
         };
-        let flight = Arc::clone(&own_seat.0);
+        let in_flight_test = Arc::clone(&own_seat.0);
         let waiters: Vec<_> = (0..10)
             .map(|_| {
-                let Found::Running(seat) = find(&results, &test) else {
+                let Found::Running(waiter) = find(&results, &test) else {
                     panic!("no flight to join")
                 };
-                thread::spawn(move || seat.wait(None, &Cancel::default()))
+                thread::spawn(move || waiter.wait(None, &Cancel::default()))
             })
             .collect();
-        assert_eq!(super::sync::lock(&flight.state).waiters, 11);
+        assert_eq!(super::sync::lock(&in_flight_test.state).waiters, 11);
         results.land(&test, Ok(kept(failure())));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();
@@ -441,7 +442,7 @@ use crate::cancel::Cancel;
 
     #[test]
     fn a_failure_that_nobody_waited_for_is_told_once() {
-        let (results, test) = (Results::default(), test_of("a"));
+        let (results, test) = (ResultCache::default(), test_of("a"));
         leave(find(&results, &test));
         results.land(&test, Ok(kept(failure())));
         let Found::Result(told) = find(&results, &test) else {
@@ -455,7 +456,7 @@ use crate::cancel::Cancel;
 
     #[test]
     fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
-        let (results, test) = (Results::default(), test_of("a"));
+        let (results, test) = (ResultCache::default(), test_of("a"));
         let mut told = kept(success());
         let probed = Arc::make_mut(&mut told.probed);
         let second = Interval {
@@ -502,18 +503,18 @@ use crate::cancel::Cancel;
 
     #[test]
     fn who_has_no_time_does_not_wait() {
-        let (results, test) = (Results::default(), test_of("a"));
-        let Found::Nothing(seat) = results.find(&test, MINUTE, MINUTE) else {
+        let (results, test) = (ResultCache::default(), test_of("a"));
+        let Found::Nothing(waiter) = results.find(&test, MINUTE, MINUTE) else {
             panic!("something was found")
         };
         let soon = Instant::now() + MINUTE / 2;
-        assert!(seat.wait(Some(soon), &Cancel::default()).is_none());
+        assert!(waiter.wait(Some(soon), &Cancel::default()).is_none());
         let cancel = Cancel::default();
         cancel.set();
-        let Found::Running(seat) = find(&results, &test) else {
+        let Found::Running(waiter) = find(&results, &test) else {
             panic!("no flight to join")
         };
-        assert!(seat.wait(None, &cancel).is_none());
+        assert!(waiter.wait(None, &cancel).is_none());
         // Neither counts as one who was told.
         results.land(&test, Ok(kept(failure())));
         assert!(matches!(find(&results, &test), Found::Result(_)));
@@ -521,18 +522,18 @@ use crate::cancel::Cancel;
 
     #[test]
     fn a_failure_that_comes_before_the_wait_is_told_by_it() {
-        let (results, test) = (Results::default(), test_of("a"));
-        let Found::Nothing(seat) = find(&results, &test) else {
+        let (results, test) = (ResultCache::default(), test_of("a"));
+        let Found::Nothing(waiter) = find(&results, &test) else {
             panic!("something was found")
         };
         results.land(&test, Ok(kept(failure())));
-        assert!(seat.wait(None, &Cancel::default()).is_some());
+        assert!(waiter.wait(None, &Cancel::default()).is_some());
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
     #[test]
     fn the_last_result_is_a_failure_until_there_is_a_success() {
-        let (results, test) = (Results::default(), test_of("a"));
+        let (results, test) = (ResultCache::default(), test_of("a"));
         let last = || results.last(&test).map(|kept| kept.probed.outcome.is_ok());
         assert_eq!(last(), None);
         for outcome in [success(), failure(), success()] {
@@ -548,24 +549,24 @@ use crate::cancel::Cancel;
 
     #[test]
     fn a_client_that_goes_leaves_at_once() {
-        let (results, test) = (Arc::new(Results::default()), test_of("a"));
+        let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
         let _seat = find(&results, &test);
         for _ in 0..200 {
-            let Found::Running(seat) = find(&results, &test) else {
+            let Found::Running(waiter) = find(&results, &test) else {
                 panic!("no flight to join")
             };
             let cancel = Cancel::default();
             let own = cancel.clone();
-            let waiter = thread::spawn(move || seat.wait(None, &own).is_none());
+            let waiter = thread::spawn(move || waiter.wait(None, &own).is_none());
             cancel.set();
-            results.look_again();
+            results.wake_all();
             assert!(waiter.join().unwrap());
         }
     }
 
     #[test]
     fn the_store_is_bounded_and_what_runs_stays() {
-        let results = Results::default();
+        let results = ResultCache::default();
         let flying = test_of("flying");
         let _flight = find(&results, &flying);
         let of = |number: usize| test_of(&format!("host{number}"));
@@ -584,18 +585,18 @@ use crate::cancel::Cancel;
 
     #[test]
     fn tests_on_their_own_are_bounded() {
-        let results = Results::default();
+        let results = ResultCache::default();
         let of = |number: usize| test_of(&format!("host{number}"));
-        for number in 0..MOST_FLIGHTS {
+        for number in 0..MAX_IN_FLIGHT {
             assert!(matches!(find(&results, &of(number)), Found::Nothing(_)));
         }
         assert!(matches!(
             find(&results, &test_of("one-more")),
             Found::NoRoom
         ));
-        results.land(&of(7), Err(GaveUp::WaitedTooLong));
+        results.land(&of(7), Err(WaitError::WaitedTooLong));
         assert!(matches!(find(&results, &of(7)), Found::Nothing(_)));
-        results.land(&of(8), Err(GaveUp::Broken));
+        results.land(&of(8), Err(WaitError::Broken));
         assert!(matches!(
             find(&results, &test_of("one-more")),
             Found::Nothing(_)

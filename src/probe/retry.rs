@@ -6,15 +6,15 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::cancel::Cancel;
 use crate::iperf3::reason::Reason;
-use crate::iperf3::{self, Failure, Order, Outcome, Run};
+use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::probe::Attempt;
 use crate::probe::Probed;
-use crate::probe::backoff::Pauses;
+use crate::probe::backoff::Backoff;
 use crate::probe::deadline::Limits;
-use crate::probe::history::{Open, Stage};
-use crate::probe::lock::{GaveUp, Held, Patience, Turn};
-use crate::cancel::Cancel;
+use crate::probe::history::{Running, Stage};
+use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
 use crate::probe::params::Params;
 use crate::state::State;
 
@@ -30,7 +30,7 @@ const TOLD: usize = 8;
 
 /// A test that somebody wants.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct TestRequest<'a> {
     /// What it is.
     pub(super) params: &'a Params,
     /// Seconds to transmit, which may be fewer than `params` has.
@@ -44,13 +44,13 @@ pub(super) struct Wanted<'a> {
     /// Set when nobody wants it any more.
     pub(super) cancel: &'a Cancel,
     /// Where it is told what becomes of it.
-    pub(super) open: &'a Open,
+    pub(super) open: &'a Running,
 }
 
 /// Why a test was not run, and how long it had waited for the lock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotRun {
-    pub(super) why: GaveUp,
+    pub(super) why: WaitError,
     pub(super) waited: Duration,
 }
 
@@ -58,8 +58,8 @@ pub(super) struct NotRun {
 ///
 /// # Errors
 /// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(state: &State, wanted: &Wanted<'_>) -> Result<Probed, NotRun> {
-    let mut test = Course::begin(wanted);
+pub(super) fn run(state: &State, wanted: &TestRequest<'_>) -> Result<Probed, NotRun> {
+    let mut test = RetryLoop::begin(wanted);
     // What cannot run need not wait for its turn.
     if let Some(failure) = test.over_budget(state) {
         return Ok(test.end(Err(failure)));
@@ -72,7 +72,7 @@ pub(super) fn run(state: &State, wanted: &Wanted<'_>) -> Result<Probed, NotRun> 
                 let lock_wait = test.waited;
                 // What the attempts before it found is the answer, if there were any and somebody waits for it.
                 return match test.last_failure.take() {
-                    Some(failure) if why != GaveUp::Cancelled => Ok(test.end_failed(failure)),
+                    Some(failure) if why != WaitError::Cancelled => Ok(test.end_failed(failure)),
                     _ => Err(NotRun {
                         why,
                         waited: lock_wait,
@@ -101,8 +101,8 @@ pub(super) fn run(state: &State, wanted: &Wanted<'_>) -> Result<Probed, NotRun> 
 }
 
 /// How far a test has come.
-struct Course<'a> {
-    wanted: &'a Wanted<'a>,
+struct RetryLoop<'a> {
+    wanted: &'a TestRequest<'a>,
     /// The port of the last attempt.
     port: u16,
     count: u32,
@@ -114,11 +114,11 @@ struct Course<'a> {
     busy: Option<(Failure, u16, Instant)>,
     /// The last attempt's connection was reset before the test: a server that tidies up behind another one does so.
     was_reset: bool,
-    pauses: Pauses,
+    pauses: Backoff,
 }
 
-impl<'a> Course<'a> {
-    fn begin(wanted: &'a Wanted<'a>) -> Self {
+impl<'a> RetryLoop<'a> {
+    fn begin(wanted: &'a TestRequest<'a>) -> Self {
         Self {
             wanted,
             port: wanted.params.ports.first,
@@ -129,12 +129,12 @@ impl<'a> Course<'a> {
             last_failure: None,
             busy: None,
             was_reset: false,
-            pauses: Pauses::new(),
+            pauses: Backoff::new(),
         }
     }
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
-    fn round(&mut self, state: &State) -> Result<Outcome, GaveUp> {
+    fn round(&mut self, state: &State) -> Result<Outcome, WaitError> {
         let (_held, waited) = self.wait_for_turn(state)?;
         let mut waited = Some(waited);
         let ports = self.wanted.params.ports;
@@ -172,8 +172,8 @@ impl<'a> Course<'a> {
     }
 
     /// The lock, and how long it was waited for.
-    fn wait_for_turn<'s>(&mut self, state: &'s State) -> Result<(Held<'s>, Duration), GaveUp> {
-        let Wanted {
+    fn wait_for_turn<'s>(&mut self, state: &'s State) -> Result<(Guard<'s>, Duration), WaitError> {
+        let TestRequest {
             params,
             period_seconds,
             limits,
@@ -183,15 +183,15 @@ impl<'a> Course<'a> {
         let queued = Instant::now();
         let (turn, patience) = match self.first_start {
             None => (
-                Turn::Of(self.wanted.number),
-                Patience {
+                Position::Numbered(self.wanted.number),
+                WaitLimits {
                     longest: self.wanted.arrival + state.lock_timeout,
                     latest_start: limits.latest_start(params.least_seconds(period_seconds)),
                 },
             ),
             Some(first) => (
-                Turn::Behind,
-                Patience {
+                Position::Behind,
+                WaitLimits {
                     longest: queued + state.lock_timeout,
                     latest_start: limits
                         .end_of_attempts(first)
@@ -212,15 +212,15 @@ impl<'a> Course<'a> {
         let held = held?;
         // The lock goes to whoever is first, however late.
         if self.first_start.is_some() && self.time_left().is_none() {
-            return Err(GaveUp::NoTimeLeft);
+            return Err(WaitError::NoTimeLeft);
         }
         self.first_start.get_or_insert_with(Instant::now);
         Ok((held, waited))
     }
 
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
-    fn attempt(&mut self, state: &State, waited: Option<Duration>) -> Result<Outcome, GaveUp> {
-        let Wanted {
+    fn attempt(&mut self, state: &State, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+        let TestRequest {
             params,
             period_seconds,
             limits,
@@ -234,7 +234,7 @@ impl<'a> Course<'a> {
                     length: self.length(),
                 };
                 self.wanted.open.is(running, self.count);
-                let order = Order {
+                let order = TestSpec {
                     params,
                     port: self.port,
                     period_seconds,
@@ -260,7 +260,7 @@ impl<'a> Course<'a> {
             waited,
             story: run.story,
         });
-        let outcome = run.outcome.ok_or(GaveUp::Cancelled)?;
+        let outcome = run.outcome.ok_or(WaitError::Cancelled)?;
         self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
         Ok(outcome)
     }
@@ -308,7 +308,7 @@ impl<'a> Course<'a> {
 
     /// What a test takes at least.
     fn length(&self) -> Duration {
-        let Wanted {
+        let TestRequest {
             params,
             period_seconds,
             ..
@@ -328,7 +328,7 @@ impl<'a> Course<'a> {
             }
         }
         let end = self.wanted.limits.end_of_run(Instant::now());
-        let outcome = iperf3::put_right(Err(failure), self.wanted.params, end);
+        let outcome = iperf3::refine_reason(Err(failure), self.wanted.params, end);
         self.end(outcome)
     }
 

@@ -1,6 +1,6 @@
 //! Whether a request may go on to its page: the web configuration's say.
 //!
-//! Owns the order of its checks, which is upstream's: a broken configuration, the rate limit, headers, users. Must
+//! Owns the order of its checks, which is the exporter-toolkit's: a broken configuration, the rate limit, headers, users. Must
 //! not know what stands behind a path.
 
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use std::sync::Arc;
 use crate::http::response::Reply;
 use crate::state::State;
 use crate::toolkit::auth::Verdict;
-use crate::toolkit::config::reloader::Front;
+use crate::toolkit::config::reloader::ActiveConfig;
 use crate::web::routes::{self, Request};
 
 /// An answer, and the configuration whose headers go with it.
 pub(crate) struct Answer {
     /// The answer.
     pub(crate) reply: Reply,
-    /// What was in force; none when the answer came before it had a say, as upstream has it.
-    pub(crate) front: Option<Arc<Front>>,
+    /// What was in force; none when the answer came before it had a say, as the exporter-toolkit has it.
+    pub(crate) front: Option<Arc<ActiveConfig>>,
 }
 
 impl From<Reply> for Answer {
@@ -52,23 +52,25 @@ pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Answer {
         reply
     };
     let Some(front) = state.front.front(&state.log) else {
-        // The log has the cause; a stranger gets what upstream says.
+        // The log has the cause; a stranger gets what the exporter-toolkit says.
         return refuse(Reply::status(500, "Internal Server Error")).into();
     };
-    match &request.visit.let_in {
+    match &request.context.tls_config {
         // A connection from before TLS was switched on.
         None if front.tls.is_some() => {
             return refuse(Reply::status(400, crate::http::PLAIN_ON_TLS)).into();
         }
         // One from before the last change: whoever holds it has to show a certificate again after this answer.
-        Some(let_in) if !Arc::ptr_eq(let_in, &front) => request.visit.is_last.set(),
+        Some(tls_config) if !Arc::ptr_eq(tls_config, &front) => {
+            request.context.close_after_response.set()
+        }
         _ => {}
     }
     if front.rate.as_ref().is_some_and(|bucket| !bucket.take()) {
         state.own.rate_limited();
         return refuse(Reply::status(429, "Too Many Requests")).into();
     }
-    let reply = match stranger(state, &front, request) {
+    let reply = match authenticate(state, &front, request) {
         Some(refusal) => refuse(refusal),
         None => routes::answer(state, request),
     };
@@ -79,20 +81,21 @@ pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Answer {
 }
 
 /// What is answered instead of the page to whoever may not see it.
-fn stranger(state: &State, front: &Front, request: &Request<'_>) -> Option<Reply> {
-    let client = request.visit.peer.ip();
+fn authenticate(state: &State, front: &ActiveConfig, request: &Request<'_>) -> Option<Reply> {
+    let client = request.context.peer.ip();
     match state
         .auth
-        .judge(&front.users, request.authorization, client)
+        .check(&front.users, request.authorization, client)
     {
         Verdict::Allowed => None,
         Verdict::Refused => {
             // A client without credentials is asked for them, which is no failure yet.
             if request.authorization.is_some() {
                 state.own.auth_failed();
-                state
-                    .log
-                    .warn_seldom("authentication failed", &[("client", &request.visit.peer)]);
+                state.log.warn_ratelimited(
+                    "authentication failed",
+                    &[("client", &request.context.peer)],
+                );
             }
             Some(Reply::unauthorized())
         }

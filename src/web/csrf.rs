@@ -11,9 +11,9 @@ pub(super) const NAME: &str = "key";
 
 /// The key: another one for each process.
 #[derive(Debug)]
-pub(crate) struct Key(String);
+pub(crate) struct CsrfToken(String);
 
-impl Key {
+impl CsrfToken {
     /// 64 bits that nobody can guess.
     pub(crate) fn new() -> Self {
         Self(format!("{:016x}", RandomState::new().hash_one(0)))
@@ -35,18 +35,18 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use super::Key;
+    use super::CsrfToken;
 
     #[test]
     fn a_key_opens_its_own_exporter_only() {
-        let key = Key::new();
+        let key = CsrfToken::new();
         let text = key.text();
         assert_eq!(text.len(), 16);
         let rest = |query: String| key.taken_from(&query);
         assert_eq!(rest(format!("key={text}")).as_deref(), Some(""));
         let found = rest(format!("a=b&key={text}&c"));
         assert_eq!(found.as_deref(), Some("a=b&c"));
-        let other = Key::new();
+        let other = CsrfToken::new();
         for query in [
             String::new(),
             "key=".to_owned(),

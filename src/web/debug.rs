@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::duration;
-use crate::iperf3::Story;
+use crate::iperf3::RunDetails;
 use crate::probe::params::Params;
 use crate::probe::{Answer, Attempt, Probed};
 use crate::time_text::rfc3339_millis;
@@ -74,13 +74,13 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
 }
 
 /// The run whose outcome the probe's is.
-pub(super) fn last_story(probed: &Probed) -> Option<&Story> {
+pub(super) fn last_story(probed: &Probed) -> Option<&RunDetails> {
     let mut stories = probed.attempts.iter().map(|attempt| &attempt.story);
     stories.rfind(|story| story.port == probed.port)
 }
 
 /// A run's command line as a shell would take it; empty when there was none.
-pub(super) fn command_line(story: &Story) -> String {
+pub(super) fn command_line(story: &RunDetails) -> String {
     let words = story.words.iter().map(|word| shell_word(word));
     words.collect::<Vec<_>>().join(" ")
 }
@@ -100,7 +100,7 @@ pub(super) fn events(probed: &Probed) -> Vec<(SystemTime, String)> {
         .saturating_sub(probed.attempts.len());
     for (index, Attempt { waited, story }) in probed.attempts.iter().enumerate() {
         let number = untold + index + 1;
-        let Story {
+        let RunDetails {
             started,
             took,
             port,

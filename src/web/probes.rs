@@ -11,7 +11,7 @@ use crate::probe::Caller;
 use crate::probe::allow;
 use crate::probe::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
-use crate::probe::lock::GaveUp;
+use crate::probe::lock::WaitError;
 use crate::probe::manual;
 use crate::probe::params::Params;
 use crate::state::State;
@@ -29,7 +29,7 @@ pub(super) fn probe(state: &Arc<State>, request: &Request<'_>, query: &str) -> R
         return Reply::unavailable("shutting down");
     }
     let Some(_in_work) = state.probes.begin() else {
-        state.log.warn_seldom(
+        state.log.warn_ratelimited(
             "probe refused",
             &[("cause", &"as many probes wait as there may be")],
         );
@@ -50,8 +50,8 @@ pub(super) fn probe(state: &Arc<State>, request: &Request<'_>, query: &str) -> R
                 Reply::new(200, text::CONTENT_TYPE, page)
             }
         }
-        Err(GaveUp::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
-        Err(why @ (GaveUp::Running | GaveUp::Broken)) => Reply::unavailable(&why.to_string()),
+        Err(WaitError::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
+        Err(why @ (WaitError::Running | WaitError::Broken)) => Reply::unavailable(&why.to_string()),
         Err(why) => Reply::unavailable(&format!("no test was run: {why}")),
     }
 }
@@ -105,12 +105,12 @@ pub(super) fn stop(state: &State, number: Option<u64>, query: &str) -> Reply {
         return unknown();
     };
     if state.records.stop(number) {
-        state.look_again();
+        state.wake_all();
         return see_other(format!("../{number}"));
     }
     match state.records.find(number) {
         // One that has ended meanwhile needs no stopping, and its details say so.
-        Some(Found::Past(_)) => see_other(format!("../{number}")),
+        Some(Found::Finished(_)) => see_other(format!("../{number}")),
         Some(Found::Current(_)) => {
             let line = "only a probe that was started from the page is stopped from it";
             Reply::page(409, pages::message(409, line, "../../"))
@@ -133,10 +133,10 @@ fn see_other(place: String) -> Reply {
 
 fn caller<'a>(request: &Request<'a>) -> Caller<'a> {
     Caller {
-        client: request.visit.peer,
+        client: request.context.peer,
         arrival: request.arrival,
-        number: request.visit.number,
-        cancel: &request.visit.cancel,
+        number: request.context.number,
+        cancel: &request.context.cancel,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::http::in_flight::Visit;
+use crate::http::in_flight::RequestContext;
 use crate::http::response::Reply;
 use crate::metrics::own::Now;
 use crate::metrics::text;
@@ -28,7 +28,7 @@ pub(crate) struct Request<'a> {
     /// When it came.
     pub(crate) arrival: Instant,
     /// Who sent it, and whether they still wait.
-    pub(crate) visit: &'a Visit,
+    pub(crate) context: &'a RequestContext,
 }
 
 /// What stands behind a path.

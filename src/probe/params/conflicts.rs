@@ -46,19 +46,23 @@ fn protocols(params: &Params) -> Result<(), Refusal> {
     ];
     for (name, _, with_udp, with_sctp) in given.into_iter().filter(|(_, given, ..)| *given) {
         if params.udp && !with_udp {
-            return Err(Refusal::Unfit(
+            return Err(Refusal::Conflict(
                 name,
                 "udp_mode",
                 "iperf3 ignores it with UDP",
             ));
         }
         if more.sctp && !with_sctp {
-            return Err(Refusal::Unfit(name, "sctp", "iperf3 ignores it with SCTP"));
+            return Err(Refusal::Conflict(
+                name,
+                "sctp",
+                "iperf3 ignores it with SCTP",
+            ));
         }
     }
     if more.dont_fragment && !params.udp {
         let why = "iperf3 ignores it without UDP";
-        return Err(Refusal::Unfit("dont_fragment", "udp_mode", why));
+        return Err(Refusal::Conflict("dont_fragment", "udp_mode", why));
     }
     Ok(())
 }
@@ -75,11 +79,11 @@ fn values(params: &Params) -> Result<(), Refusal> {
             .is_some_and(|length| !UDP_LENGTHS.contains(&length))
     {
         let why = "a datagram has 16 to 65507 bytes";
-        return Err(Refusal::Unfit("length", "udp_mode", why));
+        return Err(Refusal::Conflict("length", "udp_mode", why));
     }
     if more.sctp && more.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
         let why = "iperf3 ignores less than 512 with SCTP";
-        return Err(Refusal::Unfit("mss", "sctp", why));
+        return Err(Refusal::Conflict("mss", "sctp", why));
     }
     let ways = if params.mode == Mode::Bidirectional {
         2
@@ -94,7 +98,7 @@ fn values(params: &Params) -> Result<(), Refusal> {
             "bidirectional"
         };
         let why = "each stream takes a port, and the last would be above 65535";
-        return Err(Refusal::Unfit("cport", other, why));
+        return Err(Refusal::Conflict("cport", other, why));
     }
     Ok(())
 }
@@ -116,27 +120,27 @@ fn addresses(params: &Params) -> Result<(), Refusal> {
     let why = "the address is of the other version of IP";
     if let Some(family) = family {
         if target.is_some_and(|target| target != *family) {
-            return Err(Refusal::Unfit("family", "target", why));
+            return Err(Refusal::Conflict("family", "target", why));
         }
         if local.is_some_and(|local| local != *family) {
-            return Err(Refusal::Unfit("family", "bind_address", why));
+            return Err(Refusal::Conflict("family", "bind_address", why));
         }
     }
     let ignored = "iperf3 ignores it with IPv6";
     if *dont_fragment && target == Some(Family::V6) {
-        return Err(Refusal::Unfit("dont_fragment", "target", ignored));
+        return Err(Refusal::Conflict("dont_fragment", "target", ignored));
     }
     if *dont_fragment && *family == Some(Family::V6) {
-        return Err(Refusal::Unfit("dont_fragment", "family", ignored));
+        return Err(Refusal::Conflict("dont_fragment", "family", ignored));
     }
     if let Some(device) = bind_dev {
         let other = |named: Option<&str>| named.is_some_and(|named| named != device);
         let why = "each names a device, and iperf3 takes one";
         if other(device_of(params.host.as_str()).1) {
-            return Err(Refusal::Unfit("bind_dev", "target", why));
+            return Err(Refusal::Conflict("bind_dev", "target", why));
         }
         if other(bind.and_then(|(_, device)| device)) {
-            return Err(Refusal::Unfit("bind_dev", "bind_address", why));
+            return Err(Refusal::Conflict("bind_dev", "bind_address", why));
         }
     }
     Ok(())

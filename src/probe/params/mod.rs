@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use self::table::Draft;
+use self::table::Builder;
 use crate::iperf3::target::Host;
 use crate::probe::values;
 
@@ -220,7 +220,7 @@ impl Params {
         if query.len() > QUERY_LIMIT_BYTES {
             return Err(Refusal::TooLong(query.len()));
         }
-        let mut draft = Draft::default();
+        let mut draft = Builder::default();
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -267,7 +267,7 @@ impl Params {
     }
 }
 
-impl Draft {
+impl Builder {
     fn finish(self) -> Result<Params, Refusal> {
         let Some((host, target_port)) = self.target else {
             let is_target = |row: &&Parameter| row.id() == "target";

@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     /// Two names of one parameter, or two that exclude each other.
     Together(&'static str, &'static str),
     /// Two that iperf3 refuses together, or of which it ignores one; and why.
-    Unfit(&'static str, &'static str, &'static str),
+    Conflict(&'static str, &'static str, &'static str),
     /// A required one is not there.
     Missing(&'static Parameter),
     /// A value out of its range.
@@ -52,7 +52,7 @@ impl fmt::Display for Refusal {
                 f,
                 "parameters {one:?} and {other:?} are given together, want one of them"
             ),
-            Self::Unfit(one, other, why) => write!(
+            Self::Conflict(one, other, why) => write!(
                 f,
                 "parameters {one:?} and {other:?} do not go together: {why}"
             ),

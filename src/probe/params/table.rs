@@ -1,7 +1,7 @@
 //! The table of parameters: names, options, ranges, help, and how a value comes into the draft.
 //!
 //! Parser, form, log line and the README's table come from it. To add a parameter is to add a row here, a field of
-//! [`Draft`] and of [`Params`], and its words in `iperf3/command`. The grammars of values are `values`'.
+//! [`Builder`] and of [`Params`], and its words in `iperf3/command`. The grammars of values are `values`'.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::probe::values::{self, BOOLEAN_ALLOWED};
 /// What was found so far; the rows' `set` fill it.
 #[derive(Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a row")]
-pub(crate) struct Draft {
+pub(crate) struct Builder {
     pub(super) target: Option<(Host, Option<u16>)>,
     pub(super) ports: Option<Ports>,
     pub(super) period_seconds: Option<u64>,
@@ -61,7 +61,7 @@ pub(crate) struct Parameter {
     /// Used so rarely that the form keeps it folded away.
     pub(crate) is_rare: bool,
     /// Puts a value into the draft; `None` when it is not allowed.
-    pub(super) set: fn(&mut Draft, &str) -> Option<()>,
+    pub(super) set: fn(&mut Builder, &str) -> Option<()>,
     /// Its value for the log when it differs from the default.
     pub(super) shown: fn(&Params) -> Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The header `Authorization: Basic` (RFC 7617): which user and password it carries.
 //!
 //! Owns the crate `base64`; must not know who the users are. It reads what Go's `Request.BasicAuth` reads, since
-//! that is what upstream asks.
+//! that is what the exporter-toolkit asks.
 
 use base64::Engine as _;
 use base64::alphabet;

@@ -1,6 +1,6 @@
-//! Verdicts that are known already: which credentials fit, and which do not.
+//! CredentialCache that are known already: which credentials fit, and which do not.
 //!
-//! Must not know how a verdict is found. Passwords stand here as they came, as in upstream's cache; nothing here has
+//! Must not know how a verdict is found. Passwords stand here as they came, as in the exporter-toolkit's cache; nothing here has
 //! a `Debug`.
 
 use std::collections::{HashSet, VecDeque};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::toolkit::auth::Verdict;
 
-/// Most verdicts of each kind. An exporter has a handful of users and each scraper one password; upstream keeps 100
+/// Most verdicts of each kind. An exporter has a handful of users and each scraper one password; the exporter-toolkit keeps 100
 /// of both kinds together.
 const KEPT: usize = 100;
 /// Credentials with more bytes than this are judged anew each time, so that what is kept is below 100 kB: far more
@@ -31,12 +31,12 @@ pub(super) struct Key {
 
 /// Both kinds, apart: no flood of wrong passwords drives a right one out.
 #[derive(Default)]
-pub(super) struct Verdicts {
+pub(super) struct CredentialCache {
     allowed: Kind,
     refused: Kind,
 }
 
-/// Verdicts of one kind. The oldest goes when there are too many.
+/// CredentialCache of one kind. The oldest goes when there are too many.
 #[derive(Default)]
 struct Kind {
     keys: HashSet<Arc<Key>>,
@@ -44,7 +44,7 @@ struct Kind {
     order: VecDeque<Arc<Key>>,
 }
 
-impl Verdicts {
+impl CredentialCache {
     /// The verdict, if it is known.
     pub(super) fn get(&self, key: &Key) -> Option<Verdict> {
         if self.allowed.keys.contains(key) {
@@ -85,7 +85,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, KEPT_BYTES, Key, Verdict, Verdicts};
+    use super::{CredentialCache, KEPT, KEPT_BYTES, Key, Verdict};
     use std::sync::Arc;
 
     fn key(user: &str, hash: &str, password: &str) -> Arc<Key> {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn parts_that_join_to_the_same_text_are_different_keys() {
-        let mut known = Verdicts::default();
+        let mut known = CredentialCache::default();
         known.keep(&key("ab", "c", "d"), Verdict::Allowed);
         assert_eq!(known.get(&key("ab", "c", "d")), Some(Verdict::Allowed));
         for other in [
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
-        let mut known = Verdicts::default();
+        let mut known = CredentialCache::default();
         let right = key("user", "hash", "right");
         known.keep(&right, Verdict::Allowed);
         for number in 0..10 * KEPT {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn right_ones_are_bounded_too_and_none_counts_twice() {
-        let mut known = Verdicts::default();
+        let mut known = CredentialCache::default();
         for _ in 0..3 {
             known.keep(&key("user", "hash", "same"), Verdict::Allowed);
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn long_credentials_and_overloads_are_not_kept() {
-        let mut known = Verdicts::default();
+        let mut known = CredentialCache::default();
         let long = key(&"u".repeat(KEPT_BYTES), "hash", "p");
         known.keep(&long, Verdict::Refused);
         known.keep(&long, Verdict::Allowed);

@@ -55,7 +55,7 @@ pub(super) fn cost(hash: &str) -> Option<u32> {
 }
 
 /// A hash that no password is known to fit: its 23 bytes are all zero, and bcrypt cannot be run backwards.
-pub(super) fn made_up(cost: u32) -> String {
+pub(super) fn dummy_hash(cost: u32) -> String {
     format!("$2b${cost:02}${:.<1$}", "", SALT + HASH)
 }
 
@@ -124,7 +124,7 @@ fn parse_cost(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check, cost, made_up, significant, verify};
+    use super::{check, cost, dummy_hash, significant, verify};
 
     /// Made with libxcrypt's crypt(3), which is not the code under test.
     const PLAIN: [(&[u8], &str); 10] = [
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn a_made_up_hash_is_one_of_its_cost() {
         for wanted in [4, 10, 31] {
-            assert_eq!(check(&made_up(wanted)), Ok(()));
-            assert_eq!(cost(&made_up(wanted)), Some(wanted));
+            assert_eq!(check(&dummy_hash(wanted)), Ok(()));
+            assert_eq!(cost(&dummy_hash(wanted)), Some(wanted));
         }
-        assert!(!verify(b"", &made_up(4)));
+        assert!(!verify(b"", &dummy_hash(4)));
     }
 }

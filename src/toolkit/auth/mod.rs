@@ -1,7 +1,7 @@
 //! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
 //!
 //! Must not know where users are written down, or HTTP beyond the header. What `Authorization` says goes through
-//! `basic`, a known verdict comes out of `verdicts`, and a new one out of `line`, which asks `hash` one at a time.
+//! `basic`, a known verdict comes out of `verdicts`, and a new one out of `queue_of`, which asks `hash` one at a time.
 //!
 //! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
 //! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
@@ -13,7 +13,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
 use credential_cache::Key;
-use verification_queue::{LONGEST_WAIT, Line, Verify};
+use verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
 
 mod basic;
 mod credential_cache;
@@ -37,10 +37,10 @@ pub(crate) enum Verdict {
     Overloaded,
 }
 
-/// Verdicts that are known, and those that are being found out. One for the whole process, whatever becomes of the
+/// CredentialCache that are known, and those that are being found out. One for the whole process, whatever becomes of the
 /// users: a user who is gone or has another hash has no old verdict.
 pub(crate) struct Auth {
-    line: Line,
+    queue_of: VerificationQueue,
     /// Which cost an unknown user seems to have; another one at each start.
     seed: RandomState,
 }
@@ -61,7 +61,7 @@ impl Auth {
 
     fn new(verify: Verify, most: usize) -> Self {
         Self {
-            line: Line::new(verify, most, LONGEST_WAIT),
+            queue_of: VerificationQueue::new(verify, most, LONGEST_WAIT),
             seed: RandomState::new(),
         }
     }
@@ -71,7 +71,7 @@ impl Auth {
     ///
     /// An unknown user takes the same way as a known one, hash and memory for verdicts included, so that the time
     /// does not tell which users there are.
-    pub(crate) fn judge(
+    pub(crate) fn check(
         &self,
         users: &Users,
         authorization: Option<&str>,
@@ -84,33 +84,33 @@ impl Auth {
             return Verdict::Refused;
         };
         // Made in any case, and before it is known whether it is needed.
-        let made_up = self.made_up(users, &credentials.user);
+        let dummy_hash = self.dummy_hash(users, &credentials.user);
         let known = str::from_utf8(&credentials.user)
             .ok()
             .and_then(|user| users.get(user));
         let key = Key {
             is_user: known.is_some(),
-            hash: known.unwrap_or(&made_up).clone(),
+            hash: known.unwrap_or(&dummy_hash).clone(),
             password: hash::significant(&credentials.password).to_vec(),
             user: credentials.user,
         };
-        self.line.ask(key, client)
+        self.queue_of.ask(key, client)
     }
 
     /// The exporter ends: whoever waits for a verdict has [`Verdict::Overloaded`] at once, and so has whoever comes
     /// with credentials that are not known. A hash that is being made cannot be stopped.
     pub(crate) fn end(&self) {
-        self.line.end();
+        self.queue_of.end();
     }
 
     /// The hash of a user who does not exist, of the cost of one who does. Which one is a matter of the name, and
     /// the same each time. (Refused: the highest cost of all. Where costs differ, a user with a lower one would
     /// answer faster than a name that does not exist.)
-    fn made_up(&self, users: &Users, user: &[u8]) -> String {
+    fn dummy_hash(&self, users: &Users, user: &[u8]) -> String {
         let count = u64::try_from(users.len()).unwrap_or(u64::MAX).max(1);
         let number = usize::try_from(self.seed.hash_one(user) % count).unwrap_or(0);
         let cost = users.values().nth(number).and_then(|hash| hash::cost(hash));
-        hash::made_up(cost.unwrap_or(USUAL_COST))
+        hash::dummy_hash(cost.unwrap_or(USUAL_COST))
     }
 }
 
@@ -153,8 +153,8 @@ mod tests {
         (auth, asked)
     }
 
-    fn judge(auth: &Auth, users: &Users, user: &str, password: &str) -> Verdict {
-        auth.judge(users, Some(&basic(user, password)), CLIENT)
+    fn check(auth: &Auth, users: &Users, user: &str, password: &str) -> Verdict {
+        auth.check(users, Some(&basic(user, password)), CLIENT)
     }
 
     #[test]
@@ -162,10 +162,10 @@ mod tests {
         let auth = Auth::with_places(256);
         let users = users(&[("alice", HASH), ("bob", OTHER), ("", HASH)]);
         for _ in 0..2 {
-            assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
-            assert_eq!(judge(&auth, &users, "", "U*U"), Verdict::Allowed);
+            assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+            assert_eq!(check(&auth, &users, "", "U*U"), Verdict::Allowed);
             assert_eq!(
-                judge(&auth, &users, "bob", "correct horse"),
+                check(&auth, &users, "bob", "correct horse"),
                 Verdict::Allowed
             );
             for (user, password) in [
@@ -177,12 +177,12 @@ mod tests {
                 ("alice ", "U*U"),
                 ("carol", "U*U"),
             ] {
-                let verdict = judge(&auth, &users, user, password);
+                let verdict = check(&auth, &users, user, password);
                 assert_eq!(verdict, Verdict::Refused, "{user}:{password}");
             }
             let not_text = basic(b"alice\xff", "U*U");
             assert_eq!(
-                auth.judge(&users, Some(&not_text), CLIENT),
+                auth.check(&users, Some(&not_text), CLIENT),
                 Verdict::Refused
             );
         }
@@ -192,7 +192,7 @@ mod tests {
     fn without_users_nobody_is_asked() {
         let (auth, asked) = counted();
         for header in [None, Some("Basic YTpi"), Some("garbage")] {
-            assert_eq!(auth.judge(&Users::new(), header, CLIENT), Verdict::Allowed);
+            assert_eq!(auth.check(&Users::new(), header, CLIENT), Verdict::Allowed);
         }
         assert!(asked.lock().unwrap().is_empty());
     }
@@ -210,7 +210,7 @@ mod tests {
             Some("Basic x"),
             Some(&*twice),
         ] {
-            assert_eq!(auth.judge(&users, header, CLIENT), Verdict::Refused);
+            assert_eq!(auth.check(&users, header, CLIENT), Verdict::Refused);
         }
         assert!(asked.lock().unwrap().is_empty());
     }
@@ -221,11 +221,14 @@ mod tests {
         let users = users(&[("alice", HASH)]);
         for user in ["alice", "nobody"] {
             for _ in 0..3 {
-                assert_eq!(judge(&auth, &users, user, "wrong"), Verdict::Refused);
+                assert_eq!(check(&auth, &users, user, "wrong"), Verdict::Refused);
             }
         }
         // One each, and then both are known.
-        assert_eq!(*asked.lock().unwrap(), [HASH.to_owned(), hash::made_up(4)]);
+        assert_eq!(
+            *asked.lock().unwrap(),
+            [HASH.to_owned(), hash::dummy_hash(4)]
+        );
     }
 
     #[test]
@@ -236,7 +239,7 @@ mod tests {
             ("bob", &OTHER.replace("$04$", "$12$")),
             ("carol", &OTHER.replace("$04$", "$07$")),
         ]);
-        let of = |number: u32| hash::cost(&auth.made_up(&users, &number.to_be_bytes()));
+        let of = |number: u32| hash::cost(&auth.dummy_hash(&users, &number.to_be_bytes()));
         let costs: BTreeSet<_> = (0..1000).map(of).collect();
         assert_eq!(costs, BTreeSet::from([Some(4), Some(7), Some(12)]));
         assert!((0..1000).all(|number| of(number) == of(number)));
@@ -246,13 +249,13 @@ mod tests {
     fn what_fits_a_made_up_hash_is_refused_all_the_same() {
         let auth = Auth::new(Box::new(|_| true), 100);
         let mut users = users(&[("alice", HASH)]);
-        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
-        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
         // Not even a user whose hash is the made-up one has the verdict of somebody who was unknown, or lends it.
-        users.insert("nobody".to_owned(), hash::made_up(4));
-        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Allowed);
+        users.insert("nobody".to_owned(), hash::dummy_hash(4));
+        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Allowed);
         users.remove("nobody");
-        assert_eq!(judge(&auth, &users, "nobody", "x"), Verdict::Refused);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
     }
 
     #[test]
@@ -260,20 +263,20 @@ mod tests {
         let (auth, asked) = counted();
         let before = users(&[("alice", HASH), ("bob", HASH)]);
         let after = users(&[("alice", OTHER)]);
-        assert_eq!(judge(&auth, &before, "alice", "U*U"), Verdict::Allowed);
-        assert_eq!(judge(&auth, &before, "bob", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &before, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &before, "bob", "U*U"), Verdict::Allowed);
         assert_eq!(
-            judge(&auth, &before, "alice", "correct horse"),
+            check(&auth, &before, "alice", "correct horse"),
             Verdict::Refused
         );
-        assert_eq!(judge(&auth, &after, "alice", "U*U"), Verdict::Refused);
-        assert_eq!(judge(&auth, &after, "bob", "U*U"), Verdict::Refused);
+        assert_eq!(check(&auth, &after, "alice", "U*U"), Verdict::Refused);
+        assert_eq!(check(&auth, &after, "bob", "U*U"), Verdict::Refused);
         assert_eq!(
-            judge(&auth, &after, "alice", "correct horse"),
+            check(&auth, &after, "alice", "correct horse"),
             Verdict::Allowed
         );
         assert_eq!(asked.lock().unwrap().len(), 6);
-        assert_eq!(judge(&auth, &before, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &before, "alice", "U*U"), Verdict::Allowed);
         assert_eq!(asked.lock().unwrap().len(), 6, "known");
     }
 
@@ -282,11 +285,11 @@ mod tests {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         for length in [72, 73, 1000] {
-            let verdict = judge(&auth, &users, "alice", &"a".repeat(length));
+            let verdict = check(&auth, &users, "alice", &"a".repeat(length));
             assert_eq!(verdict, Verdict::Refused);
         }
         assert_eq!(asked.lock().unwrap().len(), 1);
-        judge(&auth, &users, "alice", &"a".repeat(71));
+        check(&auth, &users, "alice", &"a".repeat(71));
         assert_eq!(asked.lock().unwrap().len(), 2);
     }
 
@@ -294,16 +297,16 @@ mod tests {
     fn after_the_end_only_known_verdicts_are_told() {
         let auth = Auth::with_places(256);
         let users = users(&[("alice", HASH)]);
-        assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
         auth.end();
-        assert_eq!(judge(&auth, &users, "alice", "U*U"), Verdict::Allowed);
-        assert_eq!(judge(&auth, &users, "alice", "new"), Verdict::Overloaded);
+        assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &users, "alice", "new"), Verdict::Overloaded);
     }
 
     #[test]
     fn debug_tells_no_secret() {
         let auth = Auth::with_places(256);
-        judge(&auth, &users(&[("alice", HASH)]), "alice", "U*U");
+        check(&auth, &users(&[("alice", HASH)]), "alice", "U*U");
         assert_eq!(format!("{auth:?}"), "Auth { .. }");
     }
 }

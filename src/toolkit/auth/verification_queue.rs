@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync;
 use crate::toolkit::auth::Verdict;
-use crate::toolkit::auth::credential_cache::{Key, Verdicts};
+use crate::toolkit::auth::credential_cache::{CredentialCache, Key};
 
 /// Most questions of one network that wait: enough for a Prometheus that asks with several users at once, and with
 /// the cost of 10 that most tools take, the others wait less than half a second for all of them.
@@ -40,7 +40,7 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) type Verify = Box<dyn Fn(&Key) -> bool + Send + Sync>;
 
 /// The line, and the verdicts that came out of it.
-pub(super) struct Line {
+pub(super) struct VerificationQueue {
     verify: Verify,
     /// Most requests that wait.
     most_askers: usize,
@@ -50,11 +50,11 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    known: Verdicts,
+    known: CredentialCache,
     /// In the order of their coming.
     queue: VecDeque<Queued>,
     /// Being found out now; not in the queue any more.
-    running: Option<Arc<Question>>,
+    running: Option<Arc<Pending>>,
     /// The networks of all requests that wait, one for each.
     askers: Vec<IpAddr>,
     /// Networks from which a right password has come since the start, oldest first.
@@ -63,12 +63,12 @@ struct State {
 }
 
 struct Queued {
-    question: Arc<Question>,
+    question: Arc<Pending>,
     /// How many wait for it; never 0.
     askers: usize,
 }
 
-struct Question {
+struct Pending {
     key: Arc<Key>,
     /// Of the first who asked.
     network: IpAddr,
@@ -87,7 +87,7 @@ impl State {
     }
 
     /// The question that is being asked already, or a new one at the end; none when there is no room.
-    fn stand_in_line(&mut self, key: Key, network: IpAddr) -> Option<Arc<Question>> {
+    fn enqueue(&mut self, key: Key, network: IpAddr) -> Option<Arc<Pending>> {
         if let Some(running) = &self.running
             && *running.key == key
         {
@@ -100,7 +100,7 @@ impl State {
         if !self.has_room(network) {
             return None;
         }
-        let question = Arc::new(Question {
+        let question = Arc::new(Pending {
             key: Arc::new(key),
             network,
             verdict: OnceLock::new(),
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// One asker fewer; whoever may have been woken in vain passes it on.
-    fn leave(&mut self, question: &Arc<Question>) {
+    fn leave(&mut self, question: &Arc<Pending>) {
         self.queue.retain_mut(|queued| {
             if Arc::ptr_eq(&queued.question, question) {
                 queued.askers -= 1;
@@ -157,7 +157,7 @@ impl State {
     }
 
     /// Takes the question out of the line if it is the first and none is being found out.
-    fn take_turn(&mut self, question: &Arc<Question>) -> bool {
+    fn take_turn(&mut self, question: &Arc<Pending>) -> bool {
         let is_first = self
             .queue
             .front()
@@ -171,7 +171,7 @@ impl State {
     }
 }
 
-impl Line {
+impl VerificationQueue {
     pub(super) fn new(verify: Verify, most_askers: usize, longest_wait: Duration) -> Self {
         Self {
             verify,
@@ -202,19 +202,19 @@ impl Line {
         if !state.may_ask(network, self.most_askers) {
             return Verdict::Overloaded;
         }
-        let Some(question) = state.stand_in_line(key, network) else {
+        let Some(question) = state.enqueue(key, network) else {
             return Verdict::Overloaded;
         };
         state.askers.push(network);
         drop(state);
-        let _asker = Asker {
-            line: self,
+        let _asker = Waiter {
+            queue_of: self,
             network,
         };
         self.wait_for(question)
     }
 
-    fn wait_for(&self, question: Arc<Question>) -> Verdict {
+    fn wait_for(&self, question: Arc<Pending>) -> Verdict {
         let mut state = sync::lock(&self.state);
         let until = Instant::now() + self.longest_wait;
         loop {
@@ -228,7 +228,7 @@ impl Line {
             // Before the time is looked at: a wake-up that comes at the last moment is not lost.
             if state.take_turn(&question) {
                 drop(state);
-                return self.find_out(question);
+                return self.verify_now(question);
             }
             if Instant::now() >= until {
                 state.leave(&question);
@@ -238,9 +238,9 @@ impl Line {
         }
     }
 
-    fn find_out(&self, question: Arc<Question>) -> Verdict {
+    fn verify_now(&self, question: Arc<Pending>) -> Verdict {
         let mut turn = Turn {
-            line: self,
+            queue_of: self,
             question,
             verdict: Verdict::Overloaded,
         };
@@ -267,14 +267,14 @@ impl Line {
 }
 
 /// A request that waits, until this is dropped.
-struct Asker<'a> {
-    line: &'a Line,
+struct Waiter<'a> {
+    queue_of: &'a VerificationQueue,
     network: IpAddr,
 }
 
-impl Drop for Asker<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let askers = &mut sync::lock(&self.line.state).askers;
+        let askers = &mut sync::lock(&self.queue_of.state).askers;
         if let Some(at) = askers.iter().position(|asker| *asker == self.network) {
             askers.swap_remove(at);
         }
@@ -284,14 +284,14 @@ impl Drop for Asker<'_> {
 /// The turn of a question. When it is dropped, in a panic too, all who ask are told and the next one's turn comes;
 /// a verdict that was not found is an overload: nobody is let in by it, and it is not kept.
 struct Turn<'a> {
-    line: &'a Line,
-    question: Arc<Question>,
+    queue_of: &'a VerificationQueue,
+    question: Arc<Pending>,
     verdict: Verdict,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = sync::lock(&self.line.state);
+        let mut state = sync::lock(&self.queue_of.state);
         state.known.keep(&self.question.key, self.verdict);
         self.question.verdict.get_or_init(|| self.verdict);
         self.question.look.notify_all();
@@ -324,8 +324,8 @@ fn site(network: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::{
-        ASKERS_PER_NETWORK, Key, LONGEST_WAIT, Line, PROVEN, Verdict, WAITING, WAITING_PER_NETWORK,
-        WAITING_PER_SITE, WAITING_PROVEN, network, site,
+        ASKERS_PER_NETWORK, Key, LONGEST_WAIT, PROVEN, Verdict, VerificationQueue, WAITING,
+        WAITING_PER_NETWORK, WAITING_PER_SITE, WAITING_PROVEN, network, site,
     };
     use crate::sync;
     use std::net::IpAddr;
@@ -358,7 +358,7 @@ mod tests {
 
     /// A line whose hashes take until the test lets them go; "right" fits and "panic" panics.
     struct Slow {
-        line: Arc<Line>,
+        queue_of: Arc<VerificationQueue>,
         /// The passwords, each at the beginning of its hash.
         begun: Receiver<String>,
         /// One hash may end.
@@ -384,7 +384,11 @@ mod tests {
                 password == "right"
             };
             Self {
-                line: Arc::new(Line::new(Box::new(verify), MOST_ASKERS, longest_wait)),
+                queue_of: Arc::new(VerificationQueue::new(
+                    Box::new(verify),
+                    MOST_ASKERS,
+                    longest_wait,
+                )),
                 begun,
                 go,
             }
@@ -395,8 +399,8 @@ mod tests {
         }
 
         fn ask(&self, password: &str, client: IpAddr) -> JoinHandle<Verdict> {
-            let (line, key) = (Arc::clone(&self.line), key(password));
-            thread::spawn(move || line.ask(key, client))
+            let (queue_of, key) = (Arc::clone(&self.queue_of), key(password));
+            thread::spawn(move || queue_of.ask(key, client))
         }
 
         /// Asks, and waits until the question is being found out.
@@ -410,7 +414,7 @@ mod tests {
         fn wait_for(&self, count: usize, sharing: usize) {
             let since = Instant::now();
             loop {
-                let state = sync::lock(&self.line.state);
+                let state = sync::lock(&self.queue_of.state);
                 let askers: usize = state.queue.iter().map(|queued| queued.askers).sum();
                 // The state and the turn hold one each.
                 let shared = state
@@ -433,7 +437,7 @@ mod tests {
         fn sent_away(&self, password: &str, client: IpAddr) {
             let thread = self.ask(password, client);
             while !thread.is_finished() {
-                let state = sync::lock(&self.line.state);
+                let state = sync::lock(&self.queue_of.state);
                 let mut waiting = state.queue.iter().map(|queued| &queued.question.key);
                 assert!(
                     !waiting.any(|waiting| **waiting == key(password)),
@@ -452,7 +456,7 @@ mod tests {
         }
 
         fn is_empty(&self) -> bool {
-            let state = sync::lock(&self.line.state);
+            let state = sync::lock(&self.queue_of.state);
             state.queue.is_empty() && state.running.is_none()
         }
     }
@@ -465,7 +469,10 @@ mod tests {
             .map(|_| slow.ask("right", client(7)))
             .collect();
         slow.wait_for(ASKERS_PER_NETWORK, 0);
-        assert_eq!(slow.line.ask(key("right"), client(7)), Verdict::Overloaded);
+        assert_eq!(
+            slow.queue_of.ask(key("right"), client(7)),
+            Verdict::Overloaded
+        );
         waiting.push(slow.ask("right", client(8)));
         slow.wait_for(ASKERS_PER_NETWORK + 1, 0);
         assert_eq!(slow.next(), "right");
@@ -475,7 +482,7 @@ mod tests {
         }
         assert_eq!(first.join().unwrap(), Verdict::Refused);
         // Their places are free again.
-        assert_eq!(sync::lock(&slow.line.state).askers.len(), 0);
+        assert_eq!(sync::lock(&slow.queue_of.state).askers.len(), 0);
     }
 
     #[test]
@@ -499,9 +506,13 @@ mod tests {
             }
             assert_eq!(first.join().unwrap(), Verdict::Refused);
             // Known: with `go` closed a hash would panic.
-            let Slow { line, begun, go } = slow;
+            let Slow {
+                queue_of,
+                begun,
+                go,
+            } = slow;
             drop(go);
-            assert_eq!(line.ask(key(password), client(1)), expected);
+            assert_eq!(queue_of.ask(key(password), client(1)), expected);
             assert!(begun.try_recv().is_err());
         }
     }
@@ -553,7 +564,7 @@ mod tests {
         }
         // "One too many" was not kept as refused: it is asked again, and found out.
         slow.go.send(()).unwrap();
-        slow.line.ask(key("one too many"), client(0));
+        slow.queue_of.ask(key("one too many"), client(0));
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "one too many");
         assert!(slow.is_empty());
     }
@@ -586,10 +597,10 @@ mod tests {
     fn a_network_with_a_right_password_has_places_that_strangers_cannot_take() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.line.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         // Known: another network is proven by it all the same.
-        assert_eq!(slow.line.ask(key("right"), client(2)), Verdict::Allowed);
+        assert_eq!(slow.queue_of.ask(key("right"), client(2)), Verdict::Allowed);
         let neighbour = |number: u8| IpAddr::from([10, 0, 1, number]);
         let mut threads = vec![slow.occupy("first")];
         for number in 0..WAITING_PER_SITE {
@@ -620,23 +631,23 @@ mod tests {
 
     #[test]
     fn proven_networks_are_bounded_and_a_wrong_password_proves_nothing() {
-        let line = Line::new(
+        let queue_of = VerificationQueue::new(
             Box::new(|key| key.password == b"right"),
             MOST_ASKERS,
             LONGEST_WAIT,
         );
-        let proven = || sync::lock(&line.state).proven.clone();
-        line.ask(key("wrong"), client(0));
+        let proven = || sync::lock(&queue_of.state).proven.clone();
+        queue_of.ask(key("wrong"), client(0));
         assert!(proven().is_empty());
         for number in 0..=u8::try_from(PROVEN).unwrap() {
             for _ in 0..2 {
-                line.ask(key("right"), client(number));
+                queue_of.ask(key("right"), client(number));
             }
         }
         assert_eq!(proven().len(), PROVEN);
         assert!(!proven().contains(&client(0)), "the oldest went");
         assert!(proven().contains(&client(1)), "none counts twice");
-        line.ask(key("right"), client(0));
+        queue_of.ask(key("right"), client(0));
         assert!(proven().contains(&client(0)), "and is back");
         assert_eq!(proven().len(), PROVEN);
     }
@@ -645,10 +656,10 @@ mod tests {
     fn a_known_verdict_waits_for_nobody() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.line.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         let flood = slow.occupy("wrong");
-        assert_eq!(slow.line.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
         slow.go.send(()).unwrap();
         assert_eq!(flood.join().unwrap(), Verdict::Refused);
     }
@@ -677,31 +688,40 @@ mod tests {
         let slow = Slow::new(Duration::from_millis(20));
         let first = slow.occupy("first");
         // One waits in line, one for what is being found out.
-        assert_eq!(slow.line.ask(key("second"), client(1)), Verdict::Overloaded);
-        assert_eq!(slow.line.ask(key("first"), client(1)), Verdict::Overloaded);
+        assert_eq!(
+            slow.queue_of.ask(key("second"), client(1)),
+            Verdict::Overloaded
+        );
+        assert_eq!(
+            slow.queue_of.ask(key("first"), client(1)),
+            Verdict::Overloaded
+        );
         slow.wait_for(0, 0);
         slow.go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Verdict::Refused);
         assert!(slow.is_empty());
-        assert_eq!(slow.line.ask(key("first"), client(1)), Verdict::Refused);
+        assert_eq!(slow.queue_of.ask(key("first"), client(1)), Verdict::Refused);
     }
 
     #[test]
     fn the_end_sends_all_who_wait_away() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.line.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         let running = slow.occupy("first");
         let sharing = slow.ask("first", client(1));
         let waiting: Vec<_> = (0..8).map(|n| slow.ask("second", client(n))).collect();
         slow.wait_for(8, 1);
-        slow.line.end();
+        slow.queue_of.end();
         for thread in waiting.into_iter().chain([sharing]) {
             assert_eq!(thread.join().unwrap(), Verdict::Overloaded);
         }
-        assert_eq!(slow.line.ask(key("new"), client(1)), Verdict::Overloaded);
-        assert_eq!(slow.line.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(
+            slow.queue_of.ask(key("new"), client(1)),
+            Verdict::Overloaded
+        );
+        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
         slow.go.send(()).unwrap();
         assert_eq!(running.join().unwrap(), Verdict::Refused);
         assert!(slow.is_empty());
@@ -716,14 +736,14 @@ mod tests {
             thread::yield_now();
             key.password.starts_with(b"1")
         };
-        let line = Arc::new(Line::new(
+        let queue_of = Arc::new(VerificationQueue::new(
             Box::new(verify),
             MOST_ASKERS,
             Duration::from_micros(200),
         ));
         let threads: Vec<_> = (1..=16_u8)
             .map(|seed| {
-                let line = Arc::clone(&line);
+                let queue_of = Arc::clone(&queue_of);
                 thread::spawn(move || {
                     let mut random = u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let mut judged = 0;
@@ -737,7 +757,7 @@ mod tests {
                         } else {
                             Verdict::Refused
                         };
-                        let verdict = line.ask(key(&password), client(seed));
+                        let verdict = queue_of.ask(key(&password), client(seed));
                         if verdict != Verdict::Overloaded {
                             assert_eq!(verdict, expected);
                             judged += 1;
@@ -749,7 +769,7 @@ mod tests {
             .collect();
         let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
         assert!(judged > 0);
-        let state = sync::lock(&line.state);
+        let state = sync::lock(&queue_of.state);
         assert!(state.queue.is_empty() && state.running.is_none());
     }
 

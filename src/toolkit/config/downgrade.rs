@@ -8,14 +8,14 @@ use crate::toolkit::config::WebConfig;
 
 /// What keeps people out.
 #[derive(Clone, Copy)]
-pub(super) struct Protection {
+pub(super) struct Protections {
     tls: bool,
     users: bool,
     client_auth: ClientAuth,
     allowed_sans: bool,
 }
 
-impl Protection {
+impl Protections {
     pub(super) fn of(config: &WebConfig) -> Self {
         let tls = config.tls.as_ref();
         Self {
@@ -27,7 +27,7 @@ impl Protection {
     }
 
     /// What of it `config` no longer has.
-    pub(super) fn lost_in(self, config: &WebConfig) -> Option<&'static str> {
+    pub(super) fn weakened_by(self, config: &WebConfig) -> Option<&'static str> {
         let next = Self::of(config);
         let losses = [
             (self.tls && !next.tls, "TLS is off"),

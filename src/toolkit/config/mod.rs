@@ -39,7 +39,7 @@ pub(crate) struct WebConfig {
 pub(crate) struct RateLimit {
     /// Never zero.
     pub(crate) interval: Duration,
-    /// May be 0: then no request is let through, as upstream has it.
+    /// May be 0: then no request is let through, as the exporter-toolkit has it.
     pub(crate) burst: u64,
 }
 
@@ -64,9 +64,9 @@ pub(crate) struct TlsSettings {
     pub(crate) min_version: TlsVersion,
     /// Newest version that is spoken.
     pub(crate) max_version: TlsVersion,
-    /// Names as upstream has them, each known to upstream; none means all.
+    /// Names as the exporter-toolkit has them, each known to the exporter-toolkit; none means all.
     pub(crate) cipher_suites: Option<Vec<&'static str>>,
-    /// Names as upstream has them, each known to upstream; none means all.
+    /// Names as the exporter-toolkit has them, each known to the exporter-toolkit; none means all.
     pub(crate) curve_preferences: Option<Vec<&'static str>>,
     /// The server's order of ciphers counts, not the client's.
     pub(crate) prefer_server_cipher_suites: bool,

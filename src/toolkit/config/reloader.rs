@@ -1,6 +1,6 @@
 //! The web configuration as it is now: read at the start, and again when one of its files has changed.
 //!
-//! Owns what happens when a file breaks: the door closes, as upstream's does. Two points are stricter or milder than
+//! Owns what happens when a file breaks: the door closes, as the exporter-toolkit's does. Two points are stricter or milder than
 //! there: a change of a file takes no protection away (a file half written looks just like that), and while a new
 //! certificate does not fit its key yet, the old pair stays. Must not know what a request is.
 
@@ -17,7 +17,7 @@ use crate::toolkit::auth::{Users, hash};
 use crate::toolkit::config::Fault;
 use crate::toolkit::config::TlsSettings;
 use crate::toolkit::config::WebConfig;
-use crate::toolkit::config::downgrade::Protection;
+use crate::toolkit::config::downgrade::Protections;
 use crate::toolkit::config::files::Files;
 use crate::toolkit::config::outcome::{Outcome, Problem, Summary, warn};
 use crate::toolkit::config::schema::{self, Outside};
@@ -31,7 +31,7 @@ const SETTLED: Duration = Duration::from_millis(500);
 const PAIR: &[&str] = &["cert_file", "key_file"];
 
 /// What is in force. `T` speaks TLS; only tests of this file have another one.
-pub(crate) struct Front<T = Acceptor> {
+pub(crate) struct ActiveConfig<T = Acceptor> {
     /// How TLS is spoken; none means plain HTTP.
     pub(crate) tls: Option<T>,
     /// Put on every answer.
@@ -43,27 +43,27 @@ pub(crate) struct Front<T = Acceptor> {
 }
 
 /// The configuration and the files it comes from.
-pub(crate) struct Live<T = Acceptor> {
+pub(crate) struct Reloader<T = Acceptor> {
     state: State<T>,
 }
 
 enum State<T> {
     /// There is no file: plain HTTP for everybody.
-    Plain(Arc<Front<T>>),
+    Plain(Arc<ActiveConfig<T>>),
     Watched(Mutex<Watch<T>>),
 }
 
 /// Makes what speaks TLS, and says what of the settings was left out.
 type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), String>;
 
-impl Live {
+impl Reloader {
     /// Reads the file; without one there is plain HTTP for everybody. Warnings go to the log.
     pub(crate) fn open(file: Option<&Path>, log: &Log) -> Result<Self, Problem> {
         Self::open_with(file, tls::acceptor, log)
     }
 }
 
-impl<T> Live<T> {
+impl<T> Reloader<T> {
     fn open_with(file: Option<&Path>, make: MakeTls<T>, log: &Log) -> Result<Self, Problem> {
         let Some(file) = file else {
             return Ok(Self {
@@ -79,7 +79,7 @@ impl<T> Live<T> {
     }
 
     /// What is in force now; none when a file is broken: then nobody comes in.
-    pub(crate) fn front(&self, log: &Log) -> Option<Arc<Front<T>>> {
+    pub(crate) fn front(&self, log: &Log) -> Option<Arc<ActiveConfig<T>>> {
         match &self.state {
             State::Plain(front) => Some(Arc::clone(front)),
             State::Watched(watch) => {
@@ -117,7 +117,7 @@ impl<T> Live<T> {
     }
 }
 
-impl<T> Default for Front<T> {
+impl<T> Default for ActiveConfig<T> {
     fn default() -> Self {
         Self {
             tls: None,
@@ -128,7 +128,7 @@ impl<T> Default for Front<T> {
     }
 }
 
-impl<T> fmt::Debug for Front<T> {
+impl<T> fmt::Debug for ActiveConfig<T> {
     /// Without the hashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Front")
@@ -140,7 +140,7 @@ impl<T> fmt::Debug for Front<T> {
     }
 }
 
-impl<T> fmt::Debug for Live<T> {
+impl<T> fmt::Debug for Reloader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").finish_non_exhaustive()
     }
@@ -170,8 +170,8 @@ struct Watch<T> {
 }
 
 struct InForce<T> {
-    front: Arc<Front<T>>,
-    protection: Protection,
+    front: Arc<ActiveConfig<T>>,
+    protection: Protections,
     summary: Summary,
     files: Files,
 }
@@ -191,7 +191,7 @@ impl<T> Watch<T> {
         Ok((watch, warnings))
     }
 
-    fn front(&self) -> Option<Arc<Front<T>>> {
+    fn front(&self) -> Option<Arc<ActiveConfig<T>>> {
         (!self.is_closed).then(|| Arc::clone(&self.in_force.front))
     }
 
@@ -212,7 +212,7 @@ impl<T> Watch<T> {
         self.files = files.clone();
         self.awaits_word = false;
         let fault = match reading {
-            Ok((tls, config, warnings)) => match self.in_force.protection.lost_in(&config) {
+            Ok((tls, config, warnings)) => match self.in_force.protection.weakened_by(&config) {
                 Some(lost) if !is_meant => {
                     self.awaits_word = true;
                     unconfirmed(lost)
@@ -258,7 +258,7 @@ fn is_empty(file: &Path) -> bool {
 
 impl<T> InForce<T> {
     fn new(tls: Option<T>, config: WebConfig, files: Files, before: Option<&Self>) -> Self {
-        let protection = Protection::of(&config);
+        let protection = Protections::of(&config);
         let summary = Summary {
             tls: config.tls.is_some(),
             users: config.users.len(),
@@ -269,7 +269,7 @@ impl<T> InForce<T> {
             Some(before) => before.front.rate.clone(),
             None => config.rate.map(|limit| Arc::new(Bucket::new(limit))),
         };
-        let front = Front {
+        let front = ActiveConfig {
             tls,
             headers: config.headers,
             users: config.users,
@@ -345,7 +345,7 @@ fn problem(file: &Path, fault: &Fault) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::{By, Front, Live, Outcome, Watch};
+    use super::{ActiveConfig, By, Outcome, Reloader, Watch};
     use crate::log::{Format, Level, Log};
     use crate::toolkit::config::TlsSettings;
     use std::fs;
@@ -690,7 +690,7 @@ mod tests {
     fn the_front_is_what_the_files_say_and_sighup_reads_them_again() {
         let log = Log::new(Level::Error, Format::Logfmt);
         let place = Place::new("front", &users(&["alice"]));
-        let live = Live::open_with(Some(&place.file()), make, &log).expect("in order");
+        let live = Reloader::open_with(Some(&place.file()), make, &log).expect("in order");
         let first = live.front(&log).expect("open");
         assert!(Arc::ptr_eq(&first, &live.front(&log).expect("open")));
         assert!(live.reread(&log));
@@ -706,7 +706,7 @@ mod tests {
     #[test]
     fn without_a_file_there_is_plain_http_for_everybody() {
         let log = Log::new(Level::Error, Format::Logfmt);
-        let live = Live::open(None, &log).expect("in order");
+        let live = Reloader::open(None, &log).expect("in order");
         let front = live.front(&log).expect("open");
         assert!(front.tls.is_none() && front.users.is_empty() && front.rate.is_none());
         assert!(live.reread(&log));
@@ -717,7 +717,7 @@ mod tests {
     fn a_start_with_a_broken_file_is_an_error_on_one_line() {
         let log = Log::new(Level::Error, Format::Logfmt);
         let place = Place::new("start", "a: 1\n");
-        let open = || match Live::open_with(Some(&place.file()), make, &log) {
+        let open = || match Reloader::open_with(Some(&place.file()), make, &log) {
             Ok(_) => "in order".to_owned(),
             Err(problem) => problem.0,
         };
@@ -748,7 +748,7 @@ mod tests {
     #[test]
     fn no_hash_is_shown() {
         let place = Place::new("secret", &users(&["alice"]));
-        let front: Arc<Front<Pair>> = place.watch().front().expect("open");
+        let front: Arc<ActiveConfig<Pair>> = place.watch().front().expect("open");
         let shown = format!("{front:?}");
         assert!(shown.contains("alice") && !shown.contains("$2b"), "{shown}");
     }

@@ -1,6 +1,6 @@
 //! Which keys the file has, and what they may say: a YAML tree becomes a [`super::WebConfig`].
 //!
-//! Owns the order of the checks, which is upstream's: types and words in the order of the file, then headers, then
+//! Owns the order of the checks, which is the exporter-toolkit's: types and words in the order of the file, then headers, then
 //! users, then TLS. Must not know how TLS or a hash is done.
 
 use std::collections::BTreeMap;
@@ -30,10 +30,10 @@ const CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-/// What upstream knows.
+/// What the exporter-toolkit knows.
 const CURVES: &[&str] = &["CurveP256", "CurveP384", "CurveP521", "X25519"];
 
-/// The words of `client_auth_type`; `RequireClientCert` is an older one of upstream's.
+/// The words of `client_auth_type`; `RequireClientCert` is an older one of the exporter-toolkit's.
 const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("NoClientCert", ClientAuth::None),
     ("RequestClientCert", ClientAuth::Request),
@@ -97,7 +97,7 @@ struct User {
     hash: String,
 }
 
-/// Empty texts count as absent, as upstream has it.
+/// Empty texts count as absent, as the exporter-toolkit has it.
 #[derive(Default)]
 struct Tls {
     cert: Option<Text>,
@@ -210,7 +210,7 @@ fn version(at: &At<'_>) -> Result<Option<TlsVersion>, Fault> {
     }))
 }
 
-/// An empty list or name lets nobody in upstream: that is more likely a slip than a wish.
+/// An empty list or name lets nobody in the exporter-toolkit: that is more likely a slip than a wish.
 fn allowed_sans(at: &At<'_>) -> Result<Option<AllowedSans>, Fault> {
     let Some(items) = values::items(at)? else {
         return Ok(None);
@@ -254,7 +254,7 @@ fn check_user(user: &User, check_hash: fn(&str) -> Result<(), String>) -> Result
         .or_else(|reason| refused(format!("basic_auth_users: the hash of {name} {reason}")))
 }
 
-/// None when TLS is off, which it is as long as no key of the list in `is_on` has a value, as upstream has it.
+/// None when TLS is off, which it is as long as no key of the list in `is_on` has a value, as the exporter-toolkit has it.
 fn tls(
     tls: Tls,
     folder: &Path,
@@ -269,7 +269,7 @@ fn tls(
         check_allowed_sans(tls.client_allowed_sans.as_ref(), ClientAuth::None)?;
         return Ok(None);
     }
-    // All are read, so that a change of each is seen, and then judged in upstream's order.
+    // All are read, so that a change of each is seen, and then judged in the exporter-toolkit's order.
     let cert = pem(
         ("cert", tls.cert),
         ("cert_file", tls.cert_file),
@@ -332,7 +332,7 @@ fn missing(what: &str) -> Fault {
     }
 }
 
-/// The text or the file; the file when there are both, as upstream has it.
+/// The text or the file; the file when there are both, as the exporter-toolkit has it.
 fn pem(
     (field, inline): (&'static str, Option<Text>),
     (file_field, file): (&'static str, Option<Text>),

@@ -113,7 +113,7 @@ pub(super) fn section<T>(into: &mut T, at: &At<'_>, rows: &[Row<T>]) -> Result<(
     Ok(())
 }
 
-/// A text; none when it is null or empty, which is the same to upstream.
+/// A text; none when it is null or empty, which is the same to the exporter-toolkit.
 pub(super) fn text(at: &At<'_>) -> Result<Option<Text>, Fault> {
     let line = at.line();
     let text = at.scalar("text")?.filter(|text| !text.is_empty());
@@ -202,7 +202,7 @@ pub(super) fn boolean(at: &At<'_>) -> Result<Option<bool>, Fault> {
 }
 
 /// A number of 0 or more, written as in YAML 1.1 (<https://yaml.org/type/int.html>) or with `0o`; none when it is
-/// null. At most 2^63 - 1, as upstream.
+/// null. At most 2^63 - 1, as the exporter-toolkit.
 pub(super) fn count(at: &At<'_>) -> Result<Option<u64>, Fault> {
     const WANT: &str = "a whole number of 0 or more";
     let Some(text) = at.plain(WANT)? else {

@@ -77,7 +77,7 @@ pub(super) fn read(text: &str) -> Result<Node, Fault> {
 }
 
 /// Refuses control characters, as YAML does (production c-printable). The parser would take a NUL for the end of
-/// the text, and so read half a file. YAML 1.1, and so upstream, ends lines at U+0085, U+2028 and U+2029 (production
+/// the text, and so read half a file. YAML 1.1, and so the exporter-toolkit, ends lines at U+0085, U+2028 and U+2029 (production
 /// b-char), and YAML 1.2, and so the parser, does not: what follows one in a comment would count or not.
 fn check_characters(text: &str) -> Result<(), Fault> {
     let mut line = 1;

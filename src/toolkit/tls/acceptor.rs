@@ -19,7 +19,7 @@ use crate::toolkit::tls::HandshakeFailed;
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
 use crate::toolkit::tls::names;
-use crate::toolkit::tls::transport::TlsWire;
+use crate::toolkit::tls::transport::TlsTransport;
 
 /// Speaks TLS with those who connect.
 #[derive(Clone)]
@@ -38,8 +38,8 @@ impl Acceptor {
         &self,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<TlsWire, HandshakeFailed> {
-        TlsWire::shake_hands(Arc::clone(&self.0), socket, until)
+    ) -> Result<TlsTransport, HandshakeFailed> {
+        TlsTransport::accept(Arc::clone(&self.0), socket, until)
     }
 }
 

@@ -6,9 +6,8 @@
 use std::fmt;
 
 #[cfg(feature = "tls")]
-#[cfg(feature = "tls")]
-#[cfg(feature = "tls")]
 mod acceptor;
+#[cfg(feature = "tls")]
 mod certificate;
 #[cfg(feature = "tls")]
 mod client;
@@ -18,12 +17,13 @@ mod names;
 mod off;
 #[cfg(feature = "tls")]
 mod reasons;
+#[cfg(feature = "tls")]
 mod transport;
 
 #[cfg(feature = "tls")]
-pub(crate) use acceptor::{Acceptor, acceptor};
+pub(crate) use self::acceptor::{Acceptor, acceptor};
 #[cfg(not(feature = "tls"))]
-pub(crate) use off::{Acceptor, acceptor};
+pub(crate) use self::off::{Acceptor, acceptor};
 
 /// Why a handshake failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ mod tests {
     };
 
     use super::{Acceptor, HandshakeFailed, acceptor};
-    use crate::http::client_stream::Wire as _;
+    use crate::http::client_stream::ClientStream as _;
     use crate::toolkit::config::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
     /// Longer than anything takes that is not meant to take for ever.
@@ -383,7 +383,7 @@ mod tests {
         (client, Arc::new(server))
     }
 
-    /// Runs on a stack as small as that of the gate's threads, which a handshake has to be content with.
+    /// Runs on a stack as small as that of the front end's threads, which a handshake has to be content with.
     pub(super) fn on_small_stack<T: Send + 'static>(
         run: impl FnOnce() -> T + Send + 'static,
     ) -> thread::JoinHandle<T> {

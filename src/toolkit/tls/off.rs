@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::HandshakeFailed;
-use crate::http::client_stream::Plain;
+use crate::http::client_stream::TcpTransport;
 use crate::toolkit::config::TlsSettings;
 
 /// Never there.
@@ -29,7 +29,7 @@ impl Acceptor {
         &self,
         _socket: Arc<TcpStream>,
         _until: Instant,
-    ) -> Result<Plain, HandshakeFailed> {
+    ) -> Result<TcpTransport, HandshakeFailed> {
         match *self {}
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{Error, ServerConfig, ServerConnection};
 
-use crate::http::client_stream::{Wire, wait_readable};
+use crate::http::client_stream::{ClientStream, wait_readable};
 use crate::toolkit::tls::HandshakeFailed;
 use crate::toolkit::tls::reasons;
 
@@ -28,14 +28,14 @@ const HEADER_BYTES: usize = 5;
 const HANDSHAKE: u8 = 22;
 
 /// A TLS connection to a client.
-pub(crate) struct TlsWire {
+pub(crate) struct TlsTransport {
     socket: Arc<TcpStream>,
     tls: ServerConnection,
 }
 
-impl TlsWire {
+impl TlsTransport {
     /// A handshake as `config` has it, all of it before `until`.
-    pub(super) fn shake_hands(
+    pub(super) fn accept(
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
         until: Instant,
@@ -134,7 +134,7 @@ impl TlsWire {
     }
 }
 
-impl Wire for TlsWire {
+impl ClientStream for TlsTransport {
     /// An end without `close_notify` is an end all the same: a request that it cuts off is not complete.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         loop {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     /// Both ends after the handshake.
-    fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsWire) {
+    fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsTransport) {
         let (socket, accepted) = sockets();
         let wire = on_small_stack(move || server().accept(accepted, long()).unwrap());
         let mut client = connect(plain_client(), socket);

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use super::{escaped, form, framed, home, instant, list, moment, plot, units, waiting};
 use crate::duration;
-use crate::iperf3::Story;
+use crate::iperf3::RunDetails;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::tcp::{Rtt, Tcp};
 use crate::iperf3::report::udp::Udp;
 use crate::metrics::compat as probe_metrics;
-use crate::probe::history::{Current, Found, Past, Stage};
-use crate::probe::lock::GaveUp;
+use crate::probe::history::{Current, Finished, Found, Stage};
+use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::probe::{Answer, Probed};
 use crate::state::State;
-use crate::web::csrf::{self, Key};
+use crate::web::csrf::{self, CsrfToken};
 use crate::web::debug;
 
 /// From a probe's page to the first one.
@@ -42,7 +42,7 @@ pub(crate) fn details(state: &State, found: &Found) -> Details {
             page: in_progress(state, probe),
             refresh_seconds: Some(look_seconds(probe)),
         },
-        Found::Past(past) => Details {
+        Found::Finished(past) => Details {
             page: ended(state, past),
             refresh_seconds: None,
         },
@@ -117,7 +117,7 @@ fn in_progress(state: &State, probe: &Current) -> String {
     framed(&title, ROOT, &header(number, ""), &page)
 }
 
-fn ended(state: &State, past: &Arc<Past>) -> String {
+fn ended(state: &State, past: &Arc<Finished>) -> String {
     let number = past.number;
     let mut page = String::with_capacity(16 * 1024);
     push_summary(&mut page, past, &state.key);
@@ -146,7 +146,7 @@ fn ended(state: &State, past: &Arc<Past>) -> String {
 }
 
 /// Links to the probes that ended before and after this one.
-fn neighbours(state: &State, past: &Arc<Past>) -> String {
+fn neighbours(state: &State, past: &Arc<Finished>) -> String {
     let all = state.records.overview().past;
     let place = all.iter().position(|other| other.number == past.number);
     let at = |place: Option<usize>| place.and_then(|place| all.get(place));
@@ -166,7 +166,7 @@ fn neighbours(state: &State, past: &Arc<Past>) -> String {
     links
 }
 
-fn push_summary(page: &mut String, past: &Past, key: &Key) {
+fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
     let (class, outcome) = list::outcome(past);
     page.push_str("<dl>\n");
     push_fact(page, "Target", &escaped(&list::server(past)));
@@ -177,7 +177,7 @@ fn push_summary(page: &mut String, past: &Past, key: &Key) {
         &format!("<span class=\"{class}\">{outcome}</span>"),
     );
     match &past.end {
-        Err(GaveUp::Cancelled) if past.is_by_hand => {
+        Err(WaitError::Cancelled) if past.is_by_hand => {
             push_fact(
                 page,
                 "Why",
@@ -323,7 +323,7 @@ fn push_story(page: &mut String, probed: &Probed) {
         let _ = writeln!(page, "<li>{} {}</li>", instant(time), escaped(&what));
     }
     page.push_str("</ul>\n");
-    let Story {
+    let RunDetails {
         stderr, end_part, ..
     } = last;
     push_text(page, "Standard error", stderr);
@@ -332,7 +332,7 @@ fn push_story(page: &mut String, probed: &Probed) {
     }
 }
 
-fn push_metrics(page: &mut String, state: &State, past: &Past, answer: &Answer) {
+fn push_metrics(page: &mut String, state: &State, past: &Finished, answer: &Answer) {
     let metrics = probe_metrics::text(&past.params, answer);
     push_text(page, "Metrics as scraped", &metrics);
     let asked = form::asked(&past.params);

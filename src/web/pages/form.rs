@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use super::escaped;
 use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
 use crate::state::State;
-use crate::web::csrf::{self, Key};
+use crate::web::csrf::{self, CsrfToken};
 
 /// The form that starts a probe.
-pub(super) fn push_form(page: &mut String, key: &Key) {
+pub(super) fn push_form(page: &mut String, key: &CsrfToken) {
     page.push_str(
         "<section aria-labelledby=\"run\">\n<h2 id=\"run\">Probe now</h2>\n\
          <form class=\"fields\" action=\"run\" method=\"get\">\n",
@@ -76,7 +76,7 @@ fn push_field(page: &mut String, parameter: &Parameter) {
 }
 
 /// A button that starts a probe with the same parameters once more; `root` leads to the first page.
-pub(super) fn push_again(page: &mut String, params: &Params, key: &Key, root: &str) {
+pub(super) fn push_again(page: &mut String, params: &Params, key: &CsrfToken, root: &str) {
     let _ = writeln!(page, "<form action=\"{root}run\" method=\"get\">");
     push_hidden(page, csrf::NAME, key.text());
     for (name, value) in asked(params) {

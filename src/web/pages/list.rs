@@ -9,8 +9,8 @@ use super::{escaped, moment, plot, units};
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::metrics::own::NotRun;
-use crate::probe::history::{Overview, Past};
-use crate::probe::lock::GaveUp;
+use crate::probe::history::{Finished, Overview};
+use crate::probe::lock::WaitError;
 use crate::probe::params::decode;
 
 /// Longest text that is looked for: no target is longer.
@@ -45,7 +45,7 @@ impl Filter {
         filter
     }
 
-    fn shows(&self, past: &Past) -> bool {
+    fn shows(&self, past: &Finished) -> bool {
         (report(past).is_none() || !self.failures)
             && server(past).to_ascii_lowercase().contains(&self.target)
     }
@@ -61,7 +61,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
         );
         return;
     };
-    let shown: Vec<&Past> = overview
+    let shown: Vec<&Finished> = overview
         .past
         .iter()
         .map(AsRef::as_ref)
@@ -132,7 +132,7 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
     page.push_str("</form>\n");
 }
 
-fn push_row(page: &mut String, past: &Past) {
+fn push_row(page: &mut String, past: &Finished) {
     let number = past.number;
     let report = report(past);
     let ways = ways(report);
@@ -179,7 +179,7 @@ fn push_row(page: &mut String, past: &Past) {
 }
 
 /// What a test measured, when it did.
-pub(super) fn report(past: &Past) -> Option<&Report> {
+pub(super) fn report(past: &Finished) -> Option<&Report> {
     past.end.as_ref().ok()?.probed.outcome.as_ref().ok()
 }
 
@@ -207,7 +207,7 @@ fn each_way(
 }
 
 /// Host and port of the server; the port that was tried last, once it is known.
-pub(super) fn server(past: &Past) -> String {
+pub(super) fn server(past: &Finished) -> String {
     let Ok(answer) = &past.end else {
         return past.params.server();
     };
@@ -218,15 +218,15 @@ pub(super) fn server(past: &Past) -> String {
 }
 
 /// What came of a probe: a class of the style, and words, of which those of the metrics are the ones to look for.
-pub(super) fn outcome(past: &Past) -> (&'static str, String) {
+pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
     match &past.end {
         Ok(answer) => match &answer.probed.outcome {
             Ok(_) => ("good", "success".to_owned()),
             Err(failure) => ("bad", failure.reason.label().to_owned()),
         },
-        Err(GaveUp::Cancelled) if past.is_by_hand => ("none", "stopped".to_owned()),
+        Err(WaitError::Cancelled) if past.is_by_hand => ("none", "stopped".to_owned()),
         // Where nobody wanted the result any more, iperf3 may have run.
-        Err(why @ (GaveUp::Cancelled | GaveUp::Broken)) => {
+        Err(why @ (WaitError::Cancelled | WaitError::Broken)) => {
             ("none", NotRun::Waiting(*why).label().to_owned())
         }
         Err(why) => (
