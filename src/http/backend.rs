@@ -71,7 +71,7 @@ impl Bound {
             let in_flight = header(&request, KEY_HEADER).and_then(|key| state.in_flight.of(&key));
             match in_flight {
                 Some(InFlight::RequestContext(context)) => {
-                    dispatch(request, context, state, &workers)
+                    dispatch(request, context, state, &workers);
                 }
                 Some(InFlight::WarmUp) => {
                     send(request, &Reply::warm_up().into(), state, &mut Vec::new());

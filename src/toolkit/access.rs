@@ -62,7 +62,7 @@ pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Answer {
         }
         // One from before the last change: whoever holds it has to show a certificate again after this answer.
         Some(tls_config) if !Arc::ptr_eq(tls_config, &front) => {
-            request.context.close_after_response.set()
+            request.context.close_after_response.set();
         }
         _ => {}
     }

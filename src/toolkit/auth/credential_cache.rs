@@ -1,4 +1,4 @@
-//! CredentialCache that are known already: which credentials fit, and which do not.
+//! `CredentialCache` that are known already: which credentials fit, and which do not.
 //!
 //! Must not know how a verdict is found. Passwords stand here as they came, as in the exporter-toolkit's cache; nothing here has
 //! a `Debug`.
@@ -36,7 +36,7 @@ pub(super) struct CredentialCache {
     refused: Kind,
 }
 
-/// CredentialCache of one kind. The oldest goes when there are too many.
+/// `CredentialCache` of one kind. The oldest goes when there are too many.
 #[derive(Default)]
 struct Kind {
     keys: HashSet<Arc<Key>>,

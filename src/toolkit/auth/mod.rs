@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     Overloaded,
 }
 
-/// CredentialCache that are known, and those that are being found out. One for the whole process, whatever becomes of the
+/// `CredentialCache` that are known, and those that are being found out. One for the whole process, whatever becomes of the
 /// users: a user who is gone or has another hash has no old verdict.
 pub(crate) struct Auth {
     queue_of: VerificationQueue,
