@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::connection::Closed;
+use super::limits::Limits;
 use crate::{sync, sys};
 
 /// A client's socket, and three on the way to the server behind the gate: both ends, and a second descriptor that
@@ -18,26 +19,15 @@ const DESCRIPTORS_A_CONNECTION: u64 = 4;
 /// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
-/// How long a new connection waits for the one that makes room: its thread only has to wake up.
-const MAKING_ROOM: Duration = Duration::from_secs(1);
-
-/// A connection without a request is left alone this long: a client that has just connected, or just read an answer,
-/// has its next request on its way.
-const REQUEST_ON_ITS_WAY: Duration = Duration::from_millis(100);
-
-/// How often a place can change hands in a second, by that.
-const TURNS_IN_A_SECOND: usize = 10;
-
 /// When every connection has a request in work, a new one waits this long for one of them to be answered: all but
 /// probes are answered in some milliseconds.
 const ANSWER_ON_ITS_WAY: Duration = Duration::from_millis(100);
-/// Who waited for that in vain speaks for all who come within this: a tenth of the time is enough to wait in.
-const IN_VAIN: Duration = Duration::from_secs(1);
 
 /// The open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
+    limits: Limits,
     open: Mutex<Open>,
     /// Told when a request in progress is over, and when a connection has ended.
     over: Condvar,
@@ -85,9 +75,9 @@ impl Open {
     }
 
     /// Whether one who has come then may wait for a request to be answered; says that it does.
-    fn hopes_for_an_answer(&mut self, come: Instant) -> bool {
+    fn hopes_for_an_answer(&mut self, come: Instant, in_vain: Duration) -> bool {
         let now = Instant::now();
-        let was_in_vain = self.in_vain.is_some_and(|at| now < at + IN_VAIN);
+        let was_in_vain = self.in_vain.is_some_and(|at| now < at + in_vain);
         let is_too_late = now >= come + ANSWER_ON_ITS_WAY;
         if is_too_late && !was_in_vain {
             self.in_vain = Some(now);
@@ -130,7 +120,12 @@ pub(super) struct Place {
 impl Admission {
     /// At most `most`, and no more than fit a process that may have so many open descriptors, some of them for its
     /// listeners; none means as many as it likes.
-    pub(crate) fn new(most: usize, descriptors: Option<u64>, listeners: usize) -> Self {
+    pub(crate) fn new(
+        most: usize,
+        descriptors: Option<u64>,
+        listeners: usize,
+        limits: Limits,
+    ) -> Self {
         let reserved = RESERVED_DESCRIPTORS + u64::try_from(listeners).unwrap_or(u64::MAX);
         let enough_for = descriptors.map_or(u64::MAX, |limit| {
             limit.saturating_sub(reserved) / DESCRIPTORS_A_CONNECTION
@@ -138,6 +133,7 @@ impl Admission {
         let enough_for = usize::try_from(enough_for).unwrap_or(usize::MAX);
         Self {
             most: most.min(enough_for).max(1),
+            limits,
             open: Mutex::default(),
             over: Condvar::new(),
         }
@@ -152,8 +148,9 @@ impl Admission {
     /// silent. Of more the kernel drops the first packet, which is sent again after a second; of fewer than the
     /// standard library's 128 it would do so in a small burst.
     pub(super) fn backlog(&self) -> i32 {
-        let in_a_second = self.most.saturating_mul(TURNS_IN_A_SECOND);
-        i32::try_from(in_a_second)
+        let pause = self.limits.request_on_its_way.as_millis().max(1);
+        let turns = usize::try_from(1000 / pause).unwrap_or(usize::MAX);
+        i32::try_from(self.most.saturating_mul(turns))
             .unwrap_or(i32::MAX)
             .clamp(128, 4096)
     }
@@ -201,7 +198,7 @@ impl Admission {
     /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
         let come = Instant::now();
-        let until = come + MAKING_ROOM;
+        let until = come + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.most {
             if Instant::now() >= until {
@@ -210,14 +207,14 @@ impl Admission {
             let mut look_at = until;
             if !open.connections.values().any(|entry| entry.is_evicted) {
                 if let Some((idle_since, number)) = open.oldest() {
-                    let old_enough = idle_since + REQUEST_ON_ITS_WAY;
+                    let old_enough = idle_since + self.limits.request_on_its_way;
                     if Instant::now() < old_enough {
                         look_at = old_enough.min(until);
                     } else if let Some(goes) = open.connections.get_mut(&number) {
                         goes.evict();
                     }
                 } else {
-                    if !open.hopes_for_an_answer(come) {
+                    if !open.hopes_for_an_answer(come, self.limits.in_vain) {
                         return None;
                     }
                     look_at = come + ANSWER_ON_ITS_WAY;
