@@ -19,10 +19,6 @@ const DESCRIPTORS_A_CONNECTION: u64 = 4;
 /// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
-/// When every connection has a request in work, a new one waits this long for one of them to be answered: all but
-/// probes are answered in some milliseconds.
-const ANSWER_ON_ITS_WAY: Duration = Duration::from_millis(100);
-
 /// The open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -74,16 +70,19 @@ impl Open {
         None
     }
 
-    /// Whether one who has come then may wait for a request to be answered; says that it does.
-    fn hopes_for_an_answer(&mut self, come: Instant, in_vain: Duration) -> bool {
-        let now = Instant::now();
-        let was_in_vain = self.in_vain.is_some_and(|at| now < at + in_vain);
-        let is_too_late = now >= come + ANSWER_ON_ITS_WAY;
-        if is_too_late && !was_in_vain {
-            self.in_vain = Some(now);
-        }
-        self.is_wanted = !was_in_vain && !is_too_late;
+    /// Whether a new connection may wait for a request to be answered, nobody having done so in vain for so long; says
+    /// that it does.
+    fn hopes_for_an_answer(&mut self, in_vain: Duration) -> bool {
+        self.is_wanted = self.in_vain.is_none_or(|at| at.elapsed() >= in_vain);
         self.is_wanted
+    }
+
+    /// A new connection has waited as long as it may.
+    fn gives_up(&mut self) {
+        // Unless an answer has been promised to it, and only its client is slow.
+        if std::mem::take(&mut self.is_wanted) {
+            self.in_vain = Some(Instant::now());
+        }
     }
 }
 
@@ -197,11 +196,11 @@ impl Admission {
     /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
     /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
-        let come = Instant::now();
-        let until = come + self.limits.making_room;
+        let until = Instant::now() + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.most {
             if Instant::now() >= until {
+                open.gives_up();
                 return None;
             }
             let mut look_at = until;
@@ -213,11 +212,11 @@ impl Admission {
                     } else if let Some(goes) = open.connections.get_mut(&number) {
                         goes.evict();
                     }
+                } else if open.hopes_for_an_answer(self.limits.in_vain) {
+                    // An answer is told; a part of a head that has been read is not.
+                    look_at = until.min(Instant::now() + self.limits.request_on_its_way);
                 } else {
-                    if !open.hopes_for_an_answer(come, self.limits.in_vain) {
-                        return None;
-                    }
-                    look_at = come + ANSWER_ON_ITS_WAY;
+                    return None;
                 }
             }
             open = self.wait_until(open, look_at);
@@ -292,5 +291,132 @@ impl Drop for Place {
         let mut open = sync::lock(&self.admission.open);
         open.connections.remove(&self.number);
         self.admission.tell(open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::{Admission, Closed, Limits};
+
+    /// Longer than anything takes that is not meant to take for ever.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// Room for one connection.
+    fn one(making_room: Duration, request_on_its_way: Duration) -> Arc<Admission> {
+        let limits = Limits {
+            making_room,
+            request_on_its_way,
+            in_vain: Duration::ZERO,
+            ..Limits::default()
+        };
+        Arc::new(Admission::new(1, None, 1, limits))
+    }
+
+    /// A client, and its accepted socket.
+    fn sockets() -> (TcpStream, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, Arc::new(listener.accept().unwrap().0))
+    }
+
+    #[test]
+    fn a_connection_that_just_came_is_left_alone() {
+        let admission = one(SHORT, LONG);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        assert!(place.busy());
+    }
+
+    #[test]
+    fn one_that_is_idle_for_longer_makes_room_and_its_thread_is_waited_for() {
+        let admission = one(SHORT, Duration::ZERO);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        // Its thread does not end.
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::MadeRoom);
+        assert!(!place.busy());
+        drop(place);
+        assert!(admission.enter(&second).is_some());
+    }
+
+    #[test]
+    fn one_whose_client_does_not_read_its_answer_makes_room() {
+        let admission = one(SHORT, Duration::ZERO);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy());
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        place.answering();
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::SlowReader), Closed::MadeRoom);
+    }
+
+    #[test]
+    fn the_connection_of_the_next_answer_ends_for_one_that_waits() {
+        let admission = one(LONG, LONG);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy() && !place.answering() && place.busy());
+        let own = Arc::clone(&admission);
+        let entering = thread::spawn(move || own.enter(&second).is_some());
+        // Until it waits.
+        while !place.answering() {
+            assert!(place.busy());
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(place);
+        assert!(entering.join().unwrap());
+    }
+
+    #[test]
+    fn who_waited_in_vain_speaks_for_those_who_come_next() {
+        let limits = Limits {
+            making_room: SHORT,
+            in_vain: LONG,
+            ..Limits::default()
+        };
+        let admission = Arc::new(Admission::new(1, None, 1, limits));
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy());
+        assert!(admission.enter(&second).is_none());
+        // Nobody waits for this answer.
+        assert!(admission.enter(&second).is_none());
+        assert!(!place.answering());
+    }
+
+    #[test]
+    fn the_end_waits_for_an_answer_and_not_for_ever() {
+        let admission = one(LONG, LONG);
+        let (_client, socket) = sockets();
+        let place = admission.enter(&socket).unwrap();
+        assert!(place.busy());
+        place.answering();
+        let wait = |limit| {
+            let (sender, ended) = mpsc::channel();
+            let own = Arc::clone(&admission);
+            thread::spawn(move || {
+                own.wait_for_no_request(Instant::now() + limit);
+                let _ = sender.send(());
+            });
+            ended
+        };
+        // Its client does not read.
+        assert!(wait(SHORT).recv_timeout(LONG).is_ok());
+        let ended = wait(LONG * 60);
+        assert!(ended.try_recv().is_err());
+        place.idle();
+        assert!(ended.recv_timeout(LONG).is_ok());
     }
 }
