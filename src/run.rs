@@ -11,18 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::Config;
-use crate::http;
-use crate::http::FrontEnd;
 use crate::http::admission::Admission;
+use crate::http::{FrontEnd, Limits};
 use crate::iperf3::binary::Unusable;
 use crate::log::{Field, Log};
 use crate::signals::{Request, Signals};
 use crate::state::State;
-use crate::sys;
-use crate::systemd;
 use crate::systemd::notify::Notifier;
-use crate::threads;
 use crate::toolkit::config::reloader::Reloader;
+use crate::{http, sys, systemd, threads};
 
 /// A stack for threads that only wait and pass on.
 const STACK_BYTES: usize = 256 * 1024;
@@ -63,9 +60,10 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     let notifier = Arc::new(Notifier::from_environment());
     let front = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
     let listeners = listeners(&config, passed, &log)?;
-    let state = state(config, log, front, listeners.len());
+    let limits = Limits::default();
+    let state = state(config, log, front, listeners.len(), limits);
     let (sender, ends) = mpsc::channel();
-    let gate = open_gate(&state, &sender)?;
+    let gate = open_gate(&state, limits, &sender)?;
     let run = Run {
         status: listening(&listeners),
         state,
@@ -79,9 +77,15 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
 }
 
 /// The state, and a warning when the system allows less than was asked for.
-fn state(config: Config, log: Log, front: Reloader, listeners: usize) -> Arc<State> {
+fn state(
+    config: Config,
+    log: Log,
+    front: Reloader,
+    listeners: usize,
+    limits: Limits,
+) -> Arc<State> {
     let wanted = config.max_connections;
-    let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners);
+    let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners, limits);
     let most = admission.most();
     let state = Arc::new(State::new(config, log, front, admission));
     log_panics(&state);
@@ -112,12 +116,17 @@ fn log_panics(state: &Arc<State>) {
     }));
 }
 
-/// Starts the server, and the front end before it.
-fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<FrontEnd>, String> {
+/// Starts the server, and the gate before it.
+fn open_gate(
+    state: &Arc<State>,
+    limits: Limits,
+    sender: &Sender<End>,
+) -> Result<Arc<FrontEnd>, String> {
     let server =
         http::backend::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
     let gone = sender.clone();
-    let gate = FrontEnd::new(Arc::clone(state), server.address.clone(), move |error| {
+    let address = server.address.clone();
+    let gate = FrontEnd::new(Arc::clone(state), limits, address, move |error| {
         // Fails only when `run` has ended already.
         let _ = gone.send(End::Stopped(error));
     });
@@ -270,7 +279,7 @@ impl Run {
     }
 
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
-    /// behind the front end answers it. Silence makes systemd start it anew.
+    /// behind the gate answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
         let pulse = self.gate.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a

@@ -6,28 +6,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::FrontEnd;
+use super::admission::Slot;
+use super::client_stream::ClientStream;
+use super::handshake::Accepted;
+use super::head::{self, Head, Refusal};
+use super::in_flight::RequestContext;
+use super::limits::Limits;
+use super::pool::{BackendConnection, read_answer};
 use crate::cancel::Cancel;
-use crate::http::FrontEnd;
-use crate::http::admission::Slot;
-use crate::http::client_stream::ClientStream;
-use crate::http::handshake::Accepted;
-use crate::http::head::{self, Head, Refusal};
-use crate::http::in_flight::RequestContext;
-use crate::http::pool::{BackendConnection, read_answer};
 use crate::sys;
-
-/// A head must be complete this long after its first byte: a slow link takes a second, a slow attacker for ever.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A connection without a request is closed after this: twice Prometheus' usual scrape interval.
-const IDLE_LIMIT: Duration = Duration::from_secs(120);
-/// An answer that is not read within this is given up.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// How long the rest of a refused request is read and thrown away, so that the refusal is not lost in a reset.
-const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-/// How much of it.
-const DRAIN_LIMIT_BYTES: usize = 256 * 1024;
 
 /// What a connection gets for which there is no room.
 pub(super) const OVERLOADED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -94,12 +84,12 @@ pub(super) fn serve(
     // Kept for the connection's life: its size is that of the largest page.
     let mut answer: Vec<u8> = Vec::new();
     loop {
-        let end = match next_head(wire, &mut ahead) {
+        let end = match next_head(&front_end.limits, wire, &mut ahead) {
             Ok(Some(end)) => end,
             Ok(None) | Err(Stop::Gone) => return place.reason_or(Closed::Done),
             Err(Stop::Idle) => return Closed::Idle,
             Err(Stop::SlowHead) => {
-                refuse(wire, 408, "request head not complete in time");
+                refuse(front_end, wire, 408, "request head not complete in time");
                 return Closed::SlowHead;
             }
             Err(Stop::Refused(_)) if front_end.self_check.is(&ahead) => {
@@ -107,7 +97,7 @@ pub(super) fn serve(
             }
             Err(Stop::Refused(refusal)) => {
                 let (code, line) = refusal.answer();
-                refuse(wire, code, line);
+                refuse(front_end, wire, code, line);
                 return Closed::Refused;
             }
         };
@@ -117,12 +107,17 @@ pub(super) fn serve(
             Ok(head) => head,
             Err(refusal) => {
                 let (code, line) = refusal.answer();
-                refuse(wire, code, line);
+                refuse(front_end, wire, code, line);
                 return Closed::Refused;
             }
         };
         if !place.busy() {
-            refuse(wire, 503, "too many connections, try again later");
+            refuse(
+                front_end,
+                wire,
+                503,
+                "too many connections, try again later",
+            );
             return Closed::MadeRoom;
         }
         let context = RequestContext {
@@ -153,12 +148,16 @@ enum Stop {
 
 /// The length of the next complete head in `ahead`, which has what came behind the last one; none when the client
 /// closed the connection between two requests.
-fn next_head(wire: &mut dyn ClientStream, ahead: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
+fn next_head(
+    limits: &Limits,
+    wire: &mut dyn ClientStream,
+    ahead: &mut Vec<u8>,
+) -> Result<Option<usize>, Stop> {
     let mut chunk = [0; 2048];
     let limit = if ahead.is_empty() {
-        IDLE_LIMIT
+        limits.idle
     } else {
-        HEAD_LIMIT
+        limits.head
     };
     let mut until = Instant::now() + limit;
     let mut searched = 0;
@@ -179,7 +178,7 @@ fn next_head(wire: &mut dyn ClientStream, ahead: &mut Vec<u8>) -> Result<Option<
             Ok(0) => return Err(Stop::Gone),
             Ok(length) => {
                 if ahead.is_empty() {
-                    until = Instant::now() + HEAD_LIMIT;
+                    until = Instant::now() + limits.head;
                 }
                 ahead.extend_from_slice(chunk.get(..length).unwrap_or_default());
             }
@@ -226,7 +225,7 @@ fn relay(
         return Err(fail(front_end, wire, &error));
     }
     connection.done(|| front_end.state.admission.count());
-    match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
+    match wire.write_all(answer, Instant::now() + front_end.limits.answer) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
@@ -240,7 +239,7 @@ fn fail(front_end: &FrontEnd, wire: &mut dyn ClientStream, error: &io::Error) ->
         "the server behind the gate does not answer",
         &[("error", error)],
     );
-    refuse(wire, 503, "overloaded, try again later");
+    refuse(front_end, wire, 503, "overloaded, try again later");
     Closed::Failed
 }
 
@@ -265,7 +264,7 @@ fn await_answer(
 }
 
 /// Answers for the front end itself, and ends the connection.
-pub(super) fn refuse(wire: &mut dyn ClientStream, code: u16, line: &str) {
+pub(super) fn refuse(front_end: &FrontEnd, wire: &mut dyn ClientStream, code: u16, line: &str) {
     let reason = match code {
         400 => "Bad Request",
         408 => "Request Timeout",
@@ -285,14 +284,14 @@ pub(super) fn refuse(wire: &mut dyn ClientStream, code: u16, line: &str) {
          Connection: close\r\n\r\n{line}\n",
         line.len() + 1
     );
-    let until = Instant::now() + DRAIN_LIMIT;
+    let until = Instant::now() + front_end.limits.drain;
     if wire.write_all(text.as_bytes(), until).is_err() {
         return;
     }
     wire.close();
     let _ = wire.socket().shutdown(std::net::Shutdown::Write);
     let (mut chunk, mut drained) = ([0; 4096], 0);
-    while drained < DRAIN_LIMIT_BYTES {
+    while drained < front_end.limits.drain_bytes {
         match wire.read(&mut chunk, until) {
             Ok(length) if length > 0 => drained += length,
             _ => break,

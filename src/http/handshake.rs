@@ -5,17 +5,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::http::FrontEnd;
-use crate::http::client_stream::{ClientStream, TcpTransport, wait_readable};
-use crate::http::connection::{self, Closed};
+use super::FrontEnd;
+use super::client_stream::{ClientStream, TcpTransport, wait_readable};
+use super::connection::{self, Closed};
 use crate::toolkit::config::reloader::ActiveConfig;
 use crate::toolkit::tls::{Acceptor, HandshakeFailed};
 
-/// What a TLS handshake may take, its first byte included: a router with a slow processor on a slow link takes a
-/// second.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what the exporter-toolkit's server says when it cannot read its
@@ -45,7 +42,7 @@ pub(super) fn open(
     if front().is_some_and(|front| front.tls.is_none()) {
         return Ok(plain());
     }
-    let until = Instant::now() + HANDSHAKE_LIMIT;
+    let until = Instant::now() + front_end.limits.handshake;
     let first = first_byte(front_end, socket, until)?;
     // Once more: the client may have taken its time, and a certificate may be new since.
     let Some(front) = front() else {
@@ -59,11 +56,8 @@ pub(super) fn open(
     match &front.tls {
         None => Ok(plain()),
         Some(_) if first.is_ascii_alphabetic() => {
-            connection::refuse(
-                &mut TcpTransport::new(Arc::clone(socket)),
-                400,
-                PLAIN_ON_TLS,
-            );
+            let wire = &mut TcpTransport::new(Arc::clone(socket));
+            connection::refuse(front_end, wire, 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
         Some(acceptor) => encrypt(front_end, &front, acceptor, socket, peer, until),
@@ -72,7 +66,7 @@ pub(super) fn open(
 
 /// What the client says first, left in its socket. The watchdog's own question is answered here.
 fn first_byte(front_end: &FrontEnd, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
-    let mut bytes = [0; crate::http::self_check::LINE_BYTES];
+    let mut bytes = [0; super::self_check::LINE_BYTES];
     let length = wait_readable(socket, until).and_then(|()| socket.peek(&mut bytes));
     let seen = match length {
         Ok(length) => bytes.get(..length).unwrap_or_default(),

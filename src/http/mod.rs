@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use self::admission::Slot;
 pub(crate) use self::connection::Closed;
 pub(crate) use self::handshake::PLAIN_ON_TLS;
+pub(crate) use self::limits::Limits;
 use self::pool::Backend;
 use self::self_check::SelfCheck;
 use crate::http::private_socket::Address;
@@ -30,6 +32,7 @@ mod connection;
 mod handshake;
 mod head;
 pub(crate) mod in_flight;
+mod limits;
 pub(crate) mod listen;
 mod pool;
 pub(crate) mod private_socket;
@@ -44,12 +47,11 @@ mod fuzz;
 const CONNECTION_STACK_BYTES: usize = 128 * 1024;
 /// How long no poll(2) on a listener lasts for ever: it is asked again at once.
 const NO_END: Duration = Duration::from_secs(u32::MAX as u64);
-/// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The front end.
 pub(crate) struct FrontEnd {
     state: Arc<State>,
+    limits: Limits,
     backend: Backend,
     /// The number of the next request.
     next_number: Mutex<u64>,
@@ -63,14 +65,21 @@ impl FrontEnd {
     /// A front end before the server at `server`; `on_backend_lost` is called when that can be reached no more.
     pub(crate) fn new(
         state: Arc<State>,
+        limits: Limits,
         server: Address,
         on_backend_lost: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         Ok(Self {
-            backend: Backend::new(server, Arc::clone(&state.in_flight), on_backend_lost),
+            backend: Backend::new(
+                server,
+                limits.warm_up,
+                Arc::clone(&state.in_flight),
+                on_backend_lost,
+            ),
             state,
+            limits,
             next_number: Mutex::default(),
-            self_check: SelfCheck::new(),
+            self_check: SelfCheck::new(limits.self_check),
             closing: UnixStream::pair()?,
         })
     }
@@ -109,7 +118,7 @@ impl FrontEnd {
                     self.state
                         .log
                         .warn_ratelimited("cannot accept a connection", &[("error", &error)]);
-                    thread::sleep(ACCEPT_PAUSE);
+                    thread::sleep(self.limits.accept_pause);
                 }
             }
         }
@@ -124,14 +133,7 @@ impl FrontEnd {
         };
         let (front_end, own) = (Arc::clone(self), Arc::clone(&socket));
         let body = move || {
-            let closed = match handshake::open(&front_end, &own, peer) {
-                Ok(mut opened) => {
-                    let closed = connection::serve(&front_end, &mut opened, peer, &place);
-                    opened.wire.close();
-                    closed
-                }
-                Err(closed) => place.reason_or(closed),
-            };
+            let closed = front_end.serve(&own, peer, &place);
             front_end.count(closed);
             drop(place);
             front_end
@@ -141,6 +143,18 @@ impl FrontEnd {
         let started = threads::start("connection", CONNECTION_STACK_BYTES, Box::new(body));
         if let Err(error) = started {
             self.reject(&socket, peer, &error);
+        }
+    }
+
+    /// Serves one connection to its end, and says why it ended.
+    fn serve(&self, socket: &Arc<TcpStream>, peer: SocketAddr, place: &Slot) -> Closed {
+        match handshake::open(self, socket, peer) {
+            Ok(mut opened) => {
+                let closed = connection::serve(self, &mut opened, peer, place);
+                opened.wire.close();
+                closed
+            }
+            Err(closed) => place.reason_or(closed),
         }
     }
 

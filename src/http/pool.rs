@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::http::in_flight::{InFlight, InFlightRequests, KEY_HEADER, RequestContext};
+use super::in_flight::{InFlight, InFlightRequests, KEY_HEADER, RequestContext};
 use crate::http::private_socket::{Address, Stream};
 use crate::sync;
 
@@ -16,14 +16,14 @@ use crate::sync;
 /// that is more; each holds a thread of the server's. Making one anew for a request costs more than the request does,
 /// and threads that the server ends as fast as it makes them would be many at a time.
 const KEPT: usize = 8;
-/// What the greeting may take on a machine that is busy with a test: the server loop answers it by itself.
-const WARM_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes read of an answer at a time; its head, some 300 bytes, has to fit.
 const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
 /// The server behind the front end.
 pub(super) struct Backend {
     server: Address,
+    /// What the greeting may take.
+    warm_up: Duration,
     in_flight: Arc<InFlightRequests>,
     kept: Mutex<Vec<Stream>>,
     hand_off: Mutex<()>,
@@ -42,11 +42,13 @@ pub(super) struct BackendConnection<'a> {
 impl Backend {
     pub(super) fn new(
         server: Address,
+        warm_up: Duration,
         in_flight: Arc<InFlightRequests>,
         on_backend_lost: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> Self {
         Self {
             server,
+            warm_up,
             in_flight,
             kept: Mutex::default(),
             hand_off: Mutex::default(),
@@ -104,7 +106,7 @@ impl Backend {
                 (self.on_backend_lost)(io::ErrorKind::ConnectionRefused.into());
             }
         })?;
-        stream.set_read_timeout(Some(WARM_UP_LIMIT))?;
+        stream.set_read_timeout(Some(self.warm_up))?;
         let key = self.in_flight.begin(InFlight::WarmUp);
         let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
         let greeted = stream
@@ -163,7 +165,7 @@ pub(super) fn read_answer(
         let searched = filled;
         filled += length;
         let bytes = chunk.get(..filled).unwrap_or_default();
-        if let Some(end) = crate::http::head::end(bytes, searched) {
+        if let Some(end) = super::head::end(bytes, searched) {
             break end;
         }
     };

@@ -61,7 +61,7 @@ impl fmt::Display for HandshakeFailed {
 // What the tests of this folder share: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::{Read as _, Write as _};
@@ -272,7 +272,7 @@ mod tests {
     }
 
     /// A file of openssl's.
-    pub(super) fn file(name: &str) -> Vec<u8> {
+    pub(crate) fn file(name: &str) -> Vec<u8> {
         static PKI: OnceLock<Pki> = OnceLock::new();
         let files = &PKI.get_or_init(Pki::make).0;
         files.get(name).unwrap_or_else(|| panic!("{name}")).clone()
