@@ -11,8 +11,10 @@ use crate::iperf3::reason::Reason;
 use crate::log::{Format, Level};
 use crate::metrics::compat::{FRAME, ROWS, When};
 use crate::metrics::native;
-use crate::metrics::own;
+use crate::metrics::text::{Family, Kind};
+use crate::metrics::{exporter, process};
 use crate::probe::params::PARAMETERS;
+use crate::{http, probe, toolkit, web};
 
 mod completions;
 mod man;
@@ -195,10 +197,29 @@ fn measured_metrics() -> String {
     text
 }
 
+/// The families of `/metrics` in the order in which they are written, each with its help and type.
+fn own_families() -> Vec<(&'static str, &'static str, Kind)> {
+    fn of<S>(families: &[Family<S>]) -> impl Iterator<Item = (&'static str, &'static str, Kind)> {
+        families
+            .iter()
+            .map(|family| (family.name, family.help, family.kind))
+    }
+    of(probe::metrics::FAMILIES)
+        .chain(of(web::metrics::FAMILIES))
+        .chain(of(http::metrics::FAMILIES))
+        .chain(of(toolkit::metrics::FAMILIES))
+        .chain(of(exporter::FAMILIES))
+        .chain(
+            process::ROWS
+                .iter()
+                .map(|(name, help, kind, _)| (*name, *help, *kind)),
+        )
+        .collect()
+}
+
 fn own_metrics() -> String {
     let mut text = String::from("| family | type | value |\n|---|---|---|\n");
-    let rows = own::ROWS.iter().map(|row| (row.name, row.help, row.kind));
-    for (name, help, kind) in rows.chain(own::process_rows()) {
+    for (name, help, kind) in own_families() {
         let kind = format!("{kind:?}").to_lowercase();
         let _ = writeln!(text, "| `{name}` | {kind} | {help} |");
     }

@@ -9,8 +9,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::http::PLAIN_ON_TLS;
 use crate::http::listen;
+use crate::http::tls::PLAIN_ON_TLS;
 use crate::threads;
 
 /// How long all of it may take: name, connection and answer. Shorter than the time limits of health checks that are

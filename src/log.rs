@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::{json, sync, sys, time_text};
@@ -20,11 +20,12 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const LOST: &str = "log lines were lost, standard error had no room for them";
 
 /// How much a line matters, in rising order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// What only somebody who looks for a fault wants.
     Debug,
     /// What happened: one line a probe.
+    #[default]
     Info,
     /// What an operator should look at.
     Warn,
@@ -52,9 +53,10 @@ impl Level {
 }
 
 /// How a line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `key=value` pairs.
+    #[default]
     Logfmt,
     /// One JSON object a line.
     Json,
@@ -65,14 +67,25 @@ impl Format {
     pub(crate) const ALL: &[(&str, Self)] = &[("logfmt", Self::Logfmt), ("json", Self::Json)];
 }
 
+/// What the flags say about the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LogConfig {
+    /// Lines below this level are dropped.
+    pub(crate) level: Level,
+    /// How lines look.
+    pub(crate) format: Format,
+}
+
 /// A value to log with its key.
 pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
 
-/// Where lines go, and which.
+/// Where lines go, and which. A handle: its clones are one log.
+#[derive(Clone, Debug)]
+pub(crate) struct Log(Arc<Inner>);
+
 #[derive(Debug)]
-pub(crate) struct Log {
-    level: Level,
-    format: Format,
+struct Inner {
+    config: LogConfig,
     /// When [`Log::warn_ratelimited`] last wrote each of its messages, of which there are as many as places that call it.
     last_seldom: Mutex<Vec<(&'static str, Instant)>>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
@@ -89,14 +102,13 @@ struct Output {
 }
 
 impl Log {
-    /// A log that drops lines below `level`.
-    pub(crate) fn new(level: Level, format: Format) -> Self {
-        Self {
-            level,
-            format,
+    /// A log as the flags want it.
+    pub(crate) fn new(config: LogConfig) -> Self {
+        Self(Arc::new(Inner {
+            config,
             last_seldom: Mutex::default(),
             output: Mutex::default(),
-        }
+        }))
     }
 
     /// For what only a search for a fault needs.
@@ -116,7 +128,7 @@ impl Log {
 
     /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
     pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
-        let mut last = sync::lock(&self.last_seldom);
+        let mut last = sync::lock(&self.0.last_seldom);
         let now = Instant::now();
         match last.iter_mut().find(|(known, _)| *known == message) {
             Some((_, at)) if now - *at < SELDOM => return,
@@ -133,18 +145,18 @@ impl Log {
     }
 
     fn line(&self, level: Level, message: &str, fields: &[Field<'_>]) {
-        if level < self.level {
+        if level < self.0.config.level {
             return;
         }
         let now = SystemTime::now();
-        let line = render(self.format, now, level, message, fields);
+        let line = render(self.0.config.format, now, level, message, fields);
         let lost = |count: u64| {
             // Of a level that is not dropped.
-            let level = Level::Warn.max(self.level);
-            render(self.format, now, level, LOST, &[("lines", &count)])
+            let level = Level::Warn.max(self.0.config.level);
+            render(self.0.config.format, now, level, LOST, &[("lines", &count)])
         };
         // Not through the lock of `std::io::Stderr`, whose holders may block.
-        sync::lock(&self.output).put(std::io::stderr().as_fd(), &line, lost);
+        sync::lock(&self.0.output).put(std::io::stderr().as_fd(), &line, lost);
     }
 }
 

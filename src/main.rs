@@ -74,7 +74,6 @@ mod permits;
 mod probe;
 mod run;
 mod signals;
-mod state;
 mod sync;
 mod sys;
 mod systemd;

@@ -1,32 +1,19 @@
-//! How many requests are in work, and the limit of it.
+//! Permits: how many of something there may be at a time, and how many there are.
 //!
-//! Must not know what a request is, or which thread works on it.
+//! Must not know what a permit is for.
 
 use std::sync::{Arc, Mutex};
 
 use crate::sync;
 
-/// Most requests in flight at a time, each on a thread of its own: as many as there are connections by default, and some
-/// whose answers are out already when the next request comes.
-pub(crate) const LIMIT: usize = 256 + 16;
-
-/// How many of so many connections may have a probe, which can wait long for the lock: some are left for those who ask
-/// how the exporter is. With a test of a few seconds each, the last of them would wait far longer than any scrape
-/// timeout anyway.
-pub(crate) fn probes_limit(connections: usize) -> usize {
-    let connections = connections.min(LIMIT - 16);
-    let for_others = (connections / 16).max(8).min(connections / 2);
-    connections - for_others
-}
-
-/// The requests in flight.
+/// A limit, and how much of it is taken.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
     count: Mutex<usize>,
 }
 
-/// One request in work, until it is dropped.
+/// One permit, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Permits>);
 
@@ -40,7 +27,7 @@ impl Permits {
     }
 
     /// Counts one more; none when there are as many as there may be.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut count = sync::lock(&self.count);
         (*count < self.limit).then(|| {
             *count += 1;
@@ -62,30 +49,15 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIMIT, Permits, probes_limit};
+    use super::Permits;
     use std::sync::Arc;
 
     #[test]
-    fn the_limit_holds_and_places_come_back() {
-        let work = Arc::new(Permits::new(LIMIT));
-        let mut places: Vec<_> = std::iter::from_fn(|| work.begin()).collect();
-        assert_eq!((places.len(), work.count()), (LIMIT, LIMIT));
-        places.pop();
-        assert!(work.begin().is_some());
-    }
-
-    #[test]
-    fn probes_leave_connections_for_others() {
-        for (connections, probes) in [
-            (1, 1),
-            (2, 1),
-            (8, 4),
-            (16, 8),
-            (64, 56),
-            (256, 240),
-            (10_000, 240),
-        ] {
-            assert_eq!(probes_limit(connections), probes, "{connections}");
-        }
+    fn the_limit_holds_and_permits_come_back() {
+        let permits = Arc::new(Permits::new(3));
+        let mut taken: Vec<_> = std::iter::from_fn(|| permits.try_acquire()).collect();
+        assert_eq!((taken.len(), permits.count()), (3, 3));
+        taken.pop();
+        assert!(permits.try_acquire().is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! A run: what is opened and started in which order, and how it ends.
 //!
-//! Owns the threads that live as long as the process; must not know HTTP or iperf3. An error is the one line that
-//! `main` writes.
+//! Owns the wiring: each ring is built here and handed what it needs. Owns the threads that live as long as the process
+//! too. An error is the one line that `main` writes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -11,15 +11,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cli::Config;
-use crate::http::admission::Admission;
-use crate::http::{FrontEnd, Limits};
-use crate::iperf3::binary::Unusable;
-use crate::log::{Field, Log};
+use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Parts, Traffic};
+use crate::log::Log;
+use crate::metrics::exporter::Panics;
+use crate::metrics::process::Proc;
+use crate::probe::prober::Prober;
 use crate::signals::{Request, Signals};
-use crate::state::State;
 use crate::systemd::notify::Notifier;
+use crate::toolkit::access::Access;
 use crate::toolkit::config::reloader::Reloader;
-use crate::{http, sys, systemd, threads};
+use crate::web::routes;
+use crate::web::site::{Collector, Paths, Site};
+use crate::{sys, systemd, threads};
 
 /// A stack for threads that only wait and pass on.
 const STACK_BYTES: usize = 256 * 1024;
@@ -38,9 +41,9 @@ enum End {
 
 /// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
-    let log = Log::new(config.log_level, config.log_format);
+    let log = Log::new(config.log);
     Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
-    if let Some(credentials) = &config.credentials {
+    if let Some(credentials) = &config.probe.credentials {
         credentials.check()?;
     }
     Ok("the configuration is in order\n".to_owned())
@@ -48,9 +51,9 @@ pub(crate) fn check(config: &Config) -> Result<String, String> {
 
 /// Runs the exporter until a signal ends it.
 pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
-    let log = Log::new(config.log_level, config.log_format);
+    let log = Log::new(config.log);
     // Before anything else opens a descriptor: those of systemd are known by their numbers alone.
-    let passed = if config.systemd_socket {
+    let passed = if config.http.systemd_socket {
         Some(systemd::sockets::listeners()?)
     } else {
         None
@@ -58,16 +61,35 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     // Early, so that a signal during the start is not lost.
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let notifier = Arc::new(Notifier::from_environment());
-    let front = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
-    let listeners = listeners(&config, passed, &log)?;
+    let reloader = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    let listeners = listeners(&config.http, passed, &log)?;
     let limits = Limits::default();
-    let state = state(config, log, front, listeners.len(), limits);
+    let traffic = Traffic::new(admission(&config.http, limits, listeners.len(), &log));
+    let connections = traffic.max_connections();
     let (sender, ends) = mpsc::channel();
-    let gate = open_gate(&state, limits, &sender)?;
+    let prober = Arc::new(Prober::new(config.probe, log.clone(), connections));
+    let access = Arc::new(Access::new(reloader, log.clone(), connections));
+    let site = site(config.paths, &prober, &access, &traffic, &log);
+    let (waker, lost) = (Arc::clone(&prober), sender.clone());
+    let front_end = FrontEnd::open(Parts {
+        log: log.clone(),
+        limits,
+        traffic: Arc::clone(&traffic),
+        tls: Arc::clone(&access) as _,
+        handler: Box::new(move |request| routes::handle(&site, request)),
+        on_hang_up: Box::new(move || waker.wake_all()),
+        on_backend_lost: Arc::new(move |error| {
+            // Fails only when `run` has ended already.
+            let _ = lost.send(End::Stopped(error));
+        }),
+    });
     let run = Run {
         status: listening(&listeners),
-        state,
-        gate,
+        log,
+        front_end: Arc::new(front_end.map_err(|error| error.to_string())?),
+        traffic,
+        access,
+        prober,
         notifier,
         sender,
     };
@@ -76,37 +98,50 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     Ok(run.wait_for_end(&ends))
 }
 
-/// The state, and a warning when the system allows less than was asked for.
-fn state(
-    config: Config,
-    log: Log,
-    front: Reloader,
-    listeners: usize,
-    limits: Limits,
-) -> Arc<State> {
+/// How many connections there may be, and a warning when the system allows less than was asked for.
+fn admission(config: &HttpConfig, limits: Limits, listeners: usize, log: &Log) -> Admission {
     let wanted = config.max_connections;
     let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners, limits);
     let most = admission.most();
-    let state = Arc::new(State::new(config, log, front, admission));
-    log_panics(&state);
     if most < wanted {
-        state.log.warn(
+        log.warn(
             "the limit of open descriptors allows fewer connections than --web.max-connections",
             &[("connections", &most), ("wanted", &wanted)],
         );
     }
-    state
+    admission
 }
 
-/// Has panics told by the log, which no full pipe holds up; the standard library's own words could wait for ever.
-fn log_panics(state: &Arc<State>) {
-    let state = Arc::clone(state);
+/// The pages, with what `/metrics` has of the other rings and of the process.
+fn site(
+    paths: Paths,
+    prober: &Arc<Prober>,
+    access: &Arc<Access>,
+    traffic: &Arc<Traffic>,
+    log: &Log,
+) -> Site {
+    let panics = Arc::new(Panics::default());
+    log_panics(log.clone(), Arc::clone(&panics));
+    let (own_access, own_traffic, proc) = (Arc::clone(access), Arc::clone(traffic), Proc::open());
+    let collectors: Vec<Collector> = vec![
+        Box::new(move |text| own_traffic.write_metrics(text)),
+        Box::new(move |text| own_access.write_metrics(text)),
+        Box::new(move |text| panics.write_metrics(text)),
+        Box::new(move |text| proc.write(text)),
+    ];
+    Site::new(paths, Arc::clone(prober), Arc::clone(access), collectors)
+}
+
+/// Counts panics, and has them told by the log, which no full pipe holds up; the standard library's own words could
+/// wait for ever.
+fn log_panics(log: Log, panics: Arc<Panics>) {
     std::panic::set_hook(Box::new(move |info| {
+        panics.count();
         let place = info.location().map(ToString::to_string);
         let payload = info.payload();
         let formatted = payload.downcast_ref::<String>().map(String::as_str);
         let what = formatted.or_else(|| payload.downcast_ref().copied());
-        state.log.error(
+        log.error(
             "panic",
             &[
                 ("place", &place.unwrap_or_default()),
@@ -116,39 +151,14 @@ fn log_panics(state: &Arc<State>) {
     }));
 }
 
-/// Starts the server, and the gate before it.
-fn open_gate(
-    state: &Arc<State>,
-    limits: Limits,
-    sender: &Sender<End>,
-) -> Result<Arc<FrontEnd>, String> {
-    let server =
-        http::backend::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
-    let gone = sender.clone();
-    let address = server.address.clone();
-    let gate = FrontEnd::new(Arc::clone(state), limits, address, move |error| {
-        // Fails only when `run` has ended already.
-        let _ = gone.send(End::Stopped(error));
-    });
-    let gate = gate.map_err(|error| format!("cannot open the gate: {error}"))?;
-    let server_state = Arc::clone(state);
-    spawn("server", sender, move || {
-        let Err(error) = server.serve(&server_state);
-        Some(End::Stopped(error))
-    })?;
-    gate.ping()
-        .map_err(|error| format!("cannot reach the server behind the gate: {error}"))?;
-    Ok(Arc::new(gate))
-}
-
 /// The sockets to accept connections on: those that systemd passed, or those that the flags name.
 fn listeners(
-    config: &Config,
+    config: &HttpConfig,
     passed: Option<Vec<TcpListener>>,
     log: &Log,
 ) -> Result<Vec<TcpListener>, String> {
     if let Some(passed) = passed {
-        if config.listen_given {
+        if config.is_listen_given {
             log.warn(
                 "--web.systemd-socket is given: --web.listen-address and --port are not used",
                 &[],
@@ -200,8 +210,11 @@ fn spawn(
 /// What the threads of a run share.
 #[derive(Clone)]
 struct Run {
-    state: Arc<State>,
-    gate: Arc<FrontEnd>,
+    log: Log,
+    front_end: Arc<FrontEnd>,
+    traffic: Arc<Traffic>,
+    access: Arc<Access>,
+    prober: Arc<Prober>,
     notifier: Arc<Notifier>,
     /// What systemd shows.
     status: String,
@@ -222,11 +235,11 @@ impl Run {
         let mut addresses = Vec::new();
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
-                self.state.log.info("listening", &[("address", &address)]);
+                self.log.info("listening", &[("address", &address)]);
                 addresses.push(address);
             }
             self.spawn("accept", move |run| {
-                run.gate.accept(&listener).err().map(End::Stopped)
+                run.front_end.accept(&listener).err().map(End::Stopped)
             })?;
         }
         let (reloads, asked) = mpsc::channel();
@@ -234,7 +247,7 @@ impl Run {
         self.spawn("signals", move |_| Some(Self::handle(signals, &reloads)))?;
         // On a thread of its own: a binary that hangs does not keep a signal waiting.
         self.spawn("iperf3", |run| {
-            report_iperf3(&run.state);
+            run.prober.report_iperf3();
             None
         })?;
         match self.notifier.watchdog_interval() {
@@ -246,8 +259,7 @@ impl Run {
     /// A message that systemd did not get is worth a line, and nothing more.
     fn told(&self, sent: std::io::Result<()>) {
         if let Err(error) = sent {
-            self.state
-                .log
+            self.log
                 .warn_ratelimited("systemd cannot be told", &[("error", &error)]);
         }
     }
@@ -268,7 +280,7 @@ impl Run {
             // Who asks several times before it begins has one answer.
             while asked.try_recv().is_ok() {}
             self.told(self.notifier.reloading());
-            let status = if self.state.front.reread(&self.state.log) {
+            let status = if self.access.reload() {
                 &self.status
             } else {
                 "the web configuration is broken, every request is refused"
@@ -281,7 +293,7 @@ impl Run {
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
     /// behind the gate answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
-        let pulse = self.gate.self_check();
+        let pulse = self.front_end.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut listeners: Vec<(SocketAddr, bool)> = addresses
@@ -294,20 +306,19 @@ impl Run {
                 match pulse.ask(*address) {
                     Ok(()) => *has_answered = true,
                     Err(error) if *has_answered => asked = Err(error),
-                    Err(error) => self.state.log.warn_ratelimited(
+                    Err(error) => self.log.warn_ratelimited(
                         "the watchdog cannot connect to a listener, and looks at the server behind the gate only",
                         &[("address", address), ("error", &error)],
                     ),
                 }
             }
-            match asked.and_then(|()| self.gate.ping()) {
+            match asked.and_then(|()| self.front_end.ping()) {
                 Ok(()) => {
                     self.told(self.notifier.alive());
                     thread::sleep(interval);
                 }
                 Err(error) => {
-                    self.state
-                        .log
+                    self.log
                         .error("the exporter does not answer itself", &[("error", &error)]);
                     thread::sleep(interval.min(WATCHDOG_RETRY));
                 }
@@ -316,7 +327,7 @@ impl Run {
     }
 
     fn wait_for_end(&self, ends: &Receiver<End>) -> ExitCode {
-        let log = &self.state.log;
+        let log = &self.log;
         match ends.recv() {
             Ok(End::Signal) => {
                 log.info("shutting down", &[]);
@@ -338,48 +349,14 @@ impl Run {
 
     fn shut_down(&self) {
         self.told(self.notifier.stopping("shutting down"));
-        self.gate.close();
-        self.state.shut_down(Instant::now() + SHUTDOWN_LIMIT);
+        let until = Instant::now() + SHUTDOWN_LIMIT;
+        self.front_end.close();
+        self.prober.shut_down();
+        self.traffic.cancel_all();
+        self.prober.wake_all();
+        self.access.shut_down();
+        self.traffic.wait_until_idle(until);
+        self.prober.wait_until_idle(until);
+        self.front_end.clean_up();
     }
-}
-
-/// Says what iperf3 there is. After the listeners: the first answer need not wait for it.
-fn report_iperf3(state: &State) {
-    match state.binary.version() {
-        Ok(version) => match state.binary.installed() {
-            Ok(installed) => {
-                let features = state.binary.features_listed();
-                let path = installed.path.display();
-                let mut fields: Vec<Field<'_>> = vec![("path", &path), ("version", &version)];
-                fields.extend(
-                    features
-                        .iter()
-                        .map(|list| -> Field<'_> { ("features", list) }),
-                );
-                state.log.info("iperf3 found", &fields);
-                if features.is_none() {
-                    state.log.warn(
-                        "iperf3 --help says nothing: parameters are passed on unchecked, and none limits connecting",
-                        &[("path", &path)],
-                    );
-                }
-            }
-            Err(unusable) => warn_unusable(&state.log, &unusable),
-        },
-        Err(unusable) => warn_unusable(&state.log, &unusable),
-    }
-    // They may come later, or be put right: no reason not to start.
-    if let Some(credentials) = &state.credentials
-        && let Err(line) = credentials.check()
-    {
-        let what = "iperf3's credentials cannot be read, probes will fail until they can";
-        state.log.warn(what, &[("error", &line)]);
-    }
-}
-
-fn warn_unusable(log: &Log, unusable: &Unusable) {
-    log.warn(
-        "no usable iperf3, probes will fail until there is one",
-        &[("error", unusable)],
-    );
 }

@@ -8,53 +8,35 @@ use std::time::Duration;
 
 use crate::duration;
 use crate::health::Url;
+use crate::http::HttpConfig;
 use crate::http::listen::{self, Address};
-use crate::iperf3::credentials::{CredentialFlags, Credentials};
-use crate::log::{Format, Level};
+use crate::iperf3::credentials::CredentialFlags;
+use crate::log::{Format, Level, LogConfig};
 use crate::probe::allow::Rule;
+use crate::probe::prober::ProbeConfig;
 use crate::web::routes;
+use crate::web::site::Paths;
 
-/// Every setting, typed and within its limits.
-#[derive(Debug)]
+/// Every setting, typed and within its limits, by the ring that it is for. What `Default` gives is replaced by the rows'
+/// own defaults.
+#[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// Where to listen; never empty.
-    pub(crate) listen: Vec<Address>,
-    /// Path of the exporter's own metrics.
-    pub(crate) telemetry_path: String,
-    /// Path of probes.
-    pub(crate) probe_path: String,
-    /// The iperf3 binary, a path or a name to look up on PATH.
-    pub(crate) iperf3_path: String,
-    /// Upper limit of one run of iperf3.
-    pub(crate) iperf3_timeout: Option<Duration>,
-    /// What the flags of iperf3's authentication say.
-    pub(super) given: CredentialFlags,
-    /// What they amount to.
-    pub(crate) credentials: Option<Credentials>,
-    /// Longest wait for the test lock.
-    pub(crate) lock_timeout: Duration,
-    /// Taken off the scrape timeout.
-    pub(crate) timeout_offset: Duration,
-    /// Which targets may be probed; empty means all.
-    pub(crate) allow: Vec<Rule>,
-    /// Most payload bytes of a day's tests.
-    pub(crate) max_bytes_per_day: Option<u64>,
-    /// Lines below this level are dropped.
-    pub(crate) log_level: Level,
-    /// How log lines look.
-    pub(crate) log_format: Format,
+    /// Listeners and connections.
+    pub(crate) http: HttpConfig,
     /// The web configuration file of the exporter-toolkit.
     pub(crate) web_file: Option<PathBuf>,
-    /// Take the listeners from systemd instead of opening them.
-    pub(crate) systemd_socket: bool,
-    /// Most connections at a time.
-    pub(crate) max_connections: usize,
+    /// Where the pages are.
+    pub(crate) paths: Paths,
+    /// The engine.
+    pub(crate) probe: ProbeConfig,
+    /// What the flags of iperf3's authentication say.
+    pub(super) credentials: CredentialFlags,
+    /// The log.
+    pub(crate) log: LogConfig,
     /// Check flags and web configuration, and end.
     pub(crate) check: bool,
     /// Ask this exporter whether it is well, and end.
     pub(crate) health: Option<Url>,
-    /// Whether an address to listen on was given.
-    pub(crate) listen_given: bool,
 }
 
 /// One flag.
@@ -84,7 +66,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         help: "Address to listen on: :PORT (IPv6 and IPv4), HOST:PORT or [IPV6]:PORT.",
         allowed: ":PORT, HOST:PORT or [IPV6]:PORT with a port from 0 (any free one) to 65535",
-        set: |config, text| Some(config.listen.push(Address::parse(text)?)),
+        set: |config, text| Some(config.http.listen.push(Address::parse(text)?)),
     },
     Flag {
         names: &["web.telemetry-path"],
@@ -93,7 +75,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Path of the exporter's own metrics.",
         allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.telemetry_path = path(text)?),
+        set: |config, text| Some(config.paths.telemetry = path(text)?),
     },
     Flag {
         names: &["web.probe-path"],
@@ -102,7 +84,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Path of probes.",
         allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.probe_path = path(text)?),
+        set: |config, text| Some(config.paths.probe = path(text)?),
     },
     Flag {
         names: &["web.config.file"],
@@ -124,7 +106,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Take the listeners that systemd passes, instead of --web.listen-address.",
         allowed: SWITCH_ALLOWED,
-        set: |config, text| Some(config.systemd_socket = text.parse().ok()?),
+        set: |config, text| Some(config.http.systemd_socket = text.parse().ok()?),
     },
     Flag {
         names: &["web.max-connections"],
@@ -137,7 +119,7 @@ pub(crate) const FLAGS: &[Flag] = &[
             let count = count(text)?;
             (1..=10_000)
                 .contains(&count)
-                .then(|| config.max_connections = count)
+                .then(|| config.http.max_connections = count)
         },
     },
     Flag {
@@ -149,7 +131,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         allowed: "a file name or path",
         set: |config, text| {
             let fits = !text.is_empty() && !text.contains('\0');
-            fits.then(|| text.clone_into(&mut config.iperf3_path))
+            fits.then(|| text.clone_into(&mut config.probe.iperf3_path))
         },
     },
     Flag {
@@ -161,7 +143,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
         set: |config, text| {
             let limit = bounded(text, 25)?;
-            (!limit.is_zero()).then(|| config.iperf3_timeout = Some(limit))
+            (!limit.is_zero()).then(|| config.probe.iperf3_timeout = Some(limit))
         },
     },
     Flag {
@@ -176,7 +158,7 @@ pub(crate) const FLAGS: &[Flag] = &[
                 && text.len() <= 128
                 && !text.starts_with('-')
                 && !text.contains(char::is_control);
-            fits.then(|| config.given.username = Some(text.to_owned()))
+            fits.then(|| config.credentials.username = Some(text.to_owned()))
         },
     },
     Flag {
@@ -186,7 +168,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "The server's public key in PEM form, with which iperf3 encrypts user and password.",
         allowed: FILE_ALLOWED,
-        set: |config, text| Some(config.given.key = Some(file(text)?)),
+        set: |config, text| Some(config.credentials.key = Some(file(text)?)),
     },
     Flag {
         names: &["iperf3.password-file"],
@@ -195,7 +177,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "File whose first line is the password, read anew for each test; without it the systemd credential iperf3-password.",
         allowed: FILE_ALLOWED,
-        set: |config, text| Some(config.given.password_file = Some(file(text)?)),
+        set: |config, text| Some(config.credentials.password_file = Some(file(text)?)),
     },
     Flag {
         names: &["iperf3.use-pkcs1-padding"],
@@ -204,7 +186,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Encrypt for servers of iperf3 before 3.17, which know the old padding only.",
         allowed: SWITCH_ALLOWED,
-        set: |config, text| Some(config.given.use_pkcs1 = text.parse().ok()?),
+        set: |config, text| Some(config.credentials.use_pkcs1 = text.parse().ok()?),
     },
     Flag {
         names: &["lock.timeout"],
@@ -213,7 +195,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Longest wait for the test lock: one test runs at a time, the others queue.",
         allowed: "a duration from 0 to 24h, such as 80s or 1m30s",
-        set: |config, text| Some(config.lock_timeout = bounded(text, 24)?),
+        set: |config, text| Some(config.probe.lock_timeout = bounded(text, 24)?),
     },
     Flag {
         names: &["probe.timeout-offset"],
@@ -222,7 +204,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Taken off the scrape timeout, so that the answer is there before Prometheus gives up.",
         allowed: "a duration from 0 to 1h, such as 500ms",
-        set: |config, text| Some(config.timeout_offset = bounded(text, 1)?),
+        set: |config, text| Some(config.probe.timeout_offset = bounded(text, 1)?),
     },
     Flag {
         names: &["probe.allow-target"],
@@ -231,7 +213,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         help: "Allow this target only: a host name, *.SUFFIX, an address or a CIDR block; without it every target is allowed.",
         allowed: "a host name, *.SUFFIX, an IP address or a CIDR block such as 192.0.2.0/24",
-        set: |config, text| Some(config.allow.push(Rule::parse(text)?)),
+        set: |config, text| Some(config.probe.allow.push(Rule::parse(text)?)),
     },
     Flag {
         names: &["probe.max-bytes-per-day"],
@@ -241,7 +223,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Refuse tests once a UTC day's tests have taken so many bytes of payload, both ways together; K, M, G \
                and T are powers of 1024.",
         allowed: "a whole number of bytes from 1, such as 500M or 10G",
-        set: |config, text| Some(config.max_bytes_per_day = Some(bytes(text)?)),
+        set: |config, text| Some(config.probe.max_bytes_per_day = Some(bytes(text)?)),
     },
     Flag {
         names: &["port"],
@@ -250,7 +232,14 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         help: "Short for --web.listen-address=:PORT.",
         allowed: "a port from 0 (any free one) to 65535",
-        set: |config, text| Some(config.listen.push(Address::any(listen::parse_port(text)?))),
+        set: |config, text| {
+            Some(
+                config
+                    .http
+                    .listen
+                    .push(Address::any(listen::parse_port(text)?)),
+            )
+        },
     },
     Flag {
         names: &["log.level"],
@@ -259,7 +248,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Log lines of this level and above: debug, info, warn or error.",
         allowed: "debug, info, warn or error",
-        set: |config, text| Some(config.log_level = word(Level::ALL, text)?),
+        set: |config, text| Some(config.log.level = word(Level::ALL, text)?),
     },
     Flag {
         names: &["log.format"],
@@ -268,7 +257,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Write log lines as logfmt or json.",
         allowed: "logfmt or json",
-        set: |config, text| Some(config.log_format = word(Format::ALL, text)?),
+        set: |config, text| Some(config.log.format = word(Format::ALL, text)?),
     },
     Flag {
         names: &["config.check"],

@@ -6,10 +6,6 @@
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::mem;
-use std::time::Duration;
-
-use crate::iperf3::credentials::CredentialFlags;
-use crate::log::{Format, Level};
 
 pub(crate) use self::flags::{Config, FLAGS, Flag};
 
@@ -76,27 +72,7 @@ impl fmt::Display for Refusal {
 
 /// Reads the words after the program's name.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
-    let mut config = Config {
-        listen: Vec::new(),
-        telemetry_path: String::new(),
-        probe_path: String::new(),
-        iperf3_path: String::new(),
-        iperf3_timeout: None,
-        given: CredentialFlags::default(),
-        credentials: None,
-        lock_timeout: Duration::ZERO,
-        timeout_offset: Duration::ZERO,
-        allow: Vec::new(),
-        max_bytes_per_day: None,
-        log_level: Level::Info,
-        log_format: Format::Logfmt,
-        web_file: None,
-        systemd_socket: false,
-        max_connections: 0,
-        check: false,
-        health: None,
-        listen_given: false,
-    };
+    let mut config = Config::default();
     let mut given: Vec<&'static str> = Vec::new();
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(name) = next_name(&mut parser)? {
@@ -132,14 +108,14 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             .map_err(|word| Refusal::NotText(word.to_string_lossy().into_owned()))?;
         flag.put(&mut config, value)?;
     }
-    config.listen_given = !config.listen.is_empty();
+    config.http.is_listen_given = !config.http.listen.is_empty();
     put_defaults(&mut config, &given)?;
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-    config.credentials = mem::take(&mut config.given)
+    config.probe.credentials = mem::take(&mut config.credentials)
         .resolve(folder)
         .map_err(Refusal::Credentials)?;
-    if config.telemetry_path == config.probe_path {
-        return Err(Refusal::SamePath(config.probe_path));
+    if config.paths.telemetry == config.paths.probe {
+        return Err(Refusal::SamePath(config.paths.probe));
     }
     Ok(Command::Run(Box::new(config)))
 }
@@ -251,8 +227,9 @@ pub(crate) fn version() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, Config, FLAGS, parse};
     use std::time::Duration;
+
+    use super::{Command, Config, FLAGS, parse};
 
     fn config(words: &[&str]) -> Config {
         match parse(words.iter().map(Into::into)) {
@@ -281,30 +258,33 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_contract() {
         let config = config(&[]);
-        assert_eq!(format!("{:?}", config.listen), "[:9579]");
-        assert_eq!(config.telemetry_path, "/metrics");
-        assert_eq!(config.probe_path, "/probe");
-        assert_eq!(config.iperf3_path, "iperf3");
-        assert_eq!(config.iperf3_timeout, None);
-        assert_eq!(config.lock_timeout, Duration::from_secs(80));
-        assert_eq!(config.timeout_offset, Duration::from_millis(500));
-        assert!(config.allow.is_empty());
-        assert_eq!(config.max_connections, 256);
+        assert_eq!(format!("{:?}", config.http.listen), "[:9579]");
+        assert_eq!(config.paths.telemetry, "/metrics");
+        assert_eq!(config.paths.probe, "/probe");
+        assert_eq!(config.probe.iperf3_path, "iperf3");
+        assert_eq!(config.probe.iperf3_timeout, None);
+        assert_eq!(config.probe.lock_timeout, Duration::from_secs(80));
+        assert_eq!(config.probe.timeout_offset, Duration::from_millis(500));
+        assert!(config.probe.allow.is_empty());
+        assert_eq!(config.http.max_connections, 256);
         assert_eq!(config.web_file, None);
     }
 
     #[test]
     fn values_follow_an_equals_sign_or_a_space() {
         let config = config(&["--lock.timeout=90", "--iperf3-path", "/opt/iperf3"]);
-        assert_eq!(config.lock_timeout, Duration::from_secs(90));
-        assert_eq!(config.iperf3_path, "/opt/iperf3");
+        assert_eq!(config.probe.lock_timeout, Duration::from_secs(90));
+        assert_eq!(config.probe.iperf3_path, "/opt/iperf3");
     }
 
     #[test]
     fn port_takes_the_place_of_the_default_address_and_adds_to_a_given_one() {
-        assert_eq!(format!("{:?}", config(&["--port=9580"]).listen), "[:9580]");
+        assert_eq!(
+            format!("{:?}", config(&["--port=9580"]).http.listen),
+            "[:9580]"
+        );
         let both = config(&["--port=9580", "--web.listen-address=127.0.0.1:1"]);
-        assert_eq!(format!("{:?}", both.listen), "[:9580, 127.0.0.1:1]");
+        assert_eq!(format!("{:?}", both.http.listen), "[:9580, 127.0.0.1:1]");
     }
 
     #[test]
@@ -367,9 +347,9 @@ mod tests {
 
     #[test]
     fn a_switch_is_on_by_its_name_and_off_by_no() {
-        assert!(config(&["--web.systemd-socket"]).systemd_socket);
-        assert!(!config(&["--no-web.systemd-socket"]).systemd_socket);
-        assert!(!config(&[]).systemd_socket && !config(&[]).check);
+        assert!(config(&["--web.systemd-socket"]).http.systemd_socket);
+        assert!(!config(&["--no-web.systemd-socket"]).http.systemd_socket);
+        assert!(!config(&[]).http.systemd_socket && !config(&[]).check);
         assert!(config(&["--config.check"]).check);
         assert_eq!(
             refusal(&["--web.systemd-socket=true"]),
@@ -388,14 +368,14 @@ mod tests {
 
     #[test]
     fn credentials_are_whole_or_none_and_not_in_debugging_output() {
-        assert!(config(&[]).credentials.is_none());
+        assert!(config(&[]).probe.credentials.is_none());
         let config = config(&[
             "--iperf3.username=bobby",
             "--iperf3.rsa-public-key-path=/the/key",
             "--iperf3.password-file=/the/secret",
             "--iperf3.use-pkcs1-padding",
         ]);
-        assert!(config.credentials.is_some());
+        assert!(config.probe.credentials.is_some());
         let shown = format!("{config:?}");
         for word in ["bobby", "/the/key", "/the/secret"] {
             assert!(!shown.contains(word), "{shown}");

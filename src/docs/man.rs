@@ -4,12 +4,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, ENDPOINTS};
+use super::{Block, ENDPOINTS, own_families};
 use crate::cli::{FLAGS, Flag};
 use crate::iperf3::reason::Reason;
 use crate::metrics::compat::{FRAME, ROWS};
 use crate::metrics::native;
-use crate::metrics::own;
 use crate::probe::params::{Input, PARAMETERS};
 
 /// Lines of the source are not longer: mandoc's lint wants at most 80 bytes.
@@ -18,8 +17,7 @@ const LINE_BYTES: usize = 78;
 /// All blocks.
 pub(super) fn blocks() -> Vec<Block> {
     let measured = native::ROWS.iter().map(|row| (row.name, row.help));
-    let own = own::ROWS.iter().map(|row| (row.name, row.help));
-    let process = own::process_rows().map(|(name, help, _)| (name, help));
+    let own = own_families().into_iter();
     let reasons = Reason::ALL.iter().map(|(_, label, help)| (*label, *help));
     vec![
         ("title", title()),
@@ -28,7 +26,7 @@ pub(super) fn blocks() -> Vec<Block> {
         ("endpoints", endpoints()),
         ("probe-metrics", list(drop_in())),
         ("measured-metrics", list(measured)),
-        ("own-metrics", list(own.chain(process))),
+        ("own-metrics", list(own.map(|(name, help, _)| (name, help)))),
         ("reasons", list(reasons)),
     ]
 }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::connection::Closed;
+use super::closed::Closed;
 use super::limits::Limits;
 use crate::{sync, sys};
 

@@ -1,166 +1,235 @@
-//! The `tiny_http` loop: takes requests, gives each a worker thread, sends the answers.
+//! The `tiny_http` backend: worker threads that take requests, have them answered, and send the responses.
 //!
-//! Owns the crate `tiny_http`: nothing else names it, and what comes in and goes out of here are the types of
-//! `routes`. Must not know iperf3's JSON.
+//! Owns the crate `tiny_http`: nothing else names it, and what comes in and goes out of here are [`Request`] and
+//! [`Response`]. Must not know paths. Each worker waits in the server itself. (Refused: one thread that takes every
+//! request and hands it to a pool. It costs one more wake-up a request, and a pool of our own.)
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use tiny_http::{Header, Method, Response, Server, StatusCode};
+use tiny_http::{Header, Method, Server, StatusCode};
 
-use crate::http::in_flight::{InFlight, KEY_HEADER, RequestContext};
-use crate::http::private_socket::{self, Listener};
-use crate::http::response::Reply;
-use crate::http::workers::Workers;
-use crate::permits::{LIMIT, Permit};
-use crate::probe::deadline::SCRAPE_TIMEOUT_HEADER;
-use crate::state::State;
-use crate::toolkit::access::{self, Answer};
-use crate::web::routes::Request;
+use super::in_flight::{InFlight, KEY_HEADER, RequestContext};
+use super::private_socket::{self, Address};
+use super::request::Request;
+use super::response::Response;
+use super::traffic::Traffic;
+use crate::log::Log;
+use crate::{sync, threads};
 
+/// So many workers wait long for the next request: enough for a burst of scrapes over as many connections.
+const KEPT: usize = 16;
+/// How long those wait: a burst is over by then.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+/// And the others. None ends at once: where requests come without a pause, threads would be made faster than the
+/// kernel takes the ended ones away.
+const SPARE_FOR: Duration = Duration::from_secs(1);
+/// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a fifth of
+/// this in a debug build.
+const STACK_BYTES: usize = 512 * 1024;
 /// Room for status line and headers: the longest, the page's, take 430 bytes.
 const HEAD_CAPACITY_BYTES: usize = 512;
 
-/// The server and where it listens.
-pub(crate) struct Bound {
+/// Answers a request, in the time that it takes.
+pub(crate) type Handler = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
+
+/// Told why the backend cannot take requests any more.
+pub(super) type OnLost = Arc<dyn Fn(io::Error) + Send + Sync>;
+
+/// The server and its workers.
+pub(super) struct Backend {
     server: Server,
-    /// Where the front end connects to.
-    pub(crate) address: private_socket::Address,
-    /// Why that is a port, which other users of this machine can connect to.
-    why_port: Option<io::Error>,
+    traffic: Arc<Traffic>,
+    handler: Handler,
+    log: Log,
+    on_lost: OnLost,
+    /// Workers that wait for a request. One that was woken and does not run yet counts as well.
+    waiting: Mutex<usize>,
 }
 
-/// Opens the way behind the front end.
-pub(crate) fn bind() -> io::Result<Bound> {
-    let (listener, address, why_port) = private_socket::open()?;
-    let listener: tiny_http::Listener = match listener {
-        Listener::Unix(listener) => listener.into(),
-        Listener::Tcp(listener) => listener.into(),
-    };
-    let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok(Bound {
-        server,
-        address,
-        why_port,
-    })
-}
-
-impl Bound {
-    /// Serves requests until it cannot any more.
-    ///
-    /// # Errors
-    /// Whatever ended `tiny_http`, which does not go on after an accept error: the caller ends the process then,
-    /// rather than living on deaf.
-    pub(crate) fn serve(&self, state: &Arc<State>) -> io::Result<Infallible> {
-        if let Some(error) = &self.why_port {
-            state.log.warn(
-                "no private socket behind the gate: users of this machine can reach its loopback port, and keep it busy",
-                &[("error", error)],
-            );
-        }
-        let job_state = Arc::clone(state);
-        let workers = Workers::new(LIMIT, move |job: Job, buffer: &mut Vec<u8>| {
-            work(job, &job_state, buffer);
+impl Backend {
+    /// Starts the server and its first worker; where to connect to.
+    pub(super) fn start(
+        traffic: Arc<Traffic>,
+        handler: Handler,
+        log: Log,
+        on_lost: OnLost,
+    ) -> io::Result<Address> {
+        let (listener, address) = private_socket::open()?;
+        let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let backend = Arc::new(Self {
+            server,
+            traffic,
+            handler,
+            log,
+            on_lost,
+            waiting: Mutex::new(0),
         });
-        loop {
-            let request = self.server.recv()?;
-            let in_flight = header(&request, KEY_HEADER).and_then(|key| state.in_flight.of(&key));
-            match in_flight {
-                Some(InFlight::RequestContext(context)) => {
-                    dispatch(request, context, state, &workers);
-                }
+        backend.start_worker()?;
+        Ok(address)
+    }
+
+    /// Starts a worker, which counts as waiting from now on.
+    fn start_worker(self: &Arc<Self>) -> io::Result<()> {
+        *sync::lock(&self.waiting) += 1;
+        let own = Arc::clone(self);
+        threads::start("worker", STACK_BYTES, Box::new(move || own.work()))
+            .inspect_err(|_| *sync::lock(&self.waiting) -= 1)
+    }
+
+    /// A worker's life: requests, until it was idle for long and another one waits.
+    fn work(self: &Arc<Self>) {
+        let mut buffer = Vec::new();
+        while let Some(request) = self.next() {
+            let key = header(&request, KEY_HEADER);
+            match key.and_then(|key| self.traffic.in_flight.of(&key)) {
+                Some(InFlight::Request(context)) => self.take(request, &context, &mut buffer),
                 Some(InFlight::WarmUp) => {
-                    send(request, &Reply::warm_up().into(), state, &mut Vec::new());
+                    self.send(request, &Response::warm_up(), &mut buffer);
                 }
                 // A request that is not the front end's: it gets no answer.
                 None => drop(request.into_writer()),
             }
         }
     }
-}
 
-/// A request on its way to a worker.
-struct Job {
-    request: tiny_http::Request,
-    context: RequestContext,
-    arrival: Instant,
-    in_work: Permit,
-}
-
-/// Gives the request to a worker; the loop itself never waits for one.
-fn dispatch(
-    request: tiny_http::Request,
-    context: RequestContext,
-    state: &Arc<State>,
-    workers: &Arc<Workers<Job>>,
-) {
-    let arrival = Instant::now();
-    let Some(in_work) = state.work.begin() else {
-        let cause = "as many requests are in work as there may be";
-        return refuse(request, state, &cause);
-    };
-    let job = Job {
-        request,
-        context,
-        arrival,
-        in_work,
-    };
-    if let Err((job, error)) = workers.give(job) {
-        refuse(job.request, state, &error);
-    }
-}
-
-/// Answers in the loop's own thread; the reply is small enough for any socket's buffer.
-fn refuse(request: tiny_http::Request, state: &State, cause: &dyn Display) {
-    state
-        .log
-        .warn_ratelimited("request refused", &[("cause", cause)]);
-    send(request, &Reply::overloaded().into(), state, &mut Vec::new());
-}
-
-/// A worker: one request.
-fn work(job: Job, state: &Arc<State>, buffer: &mut Vec<u8>) {
-    let Job {
-        request,
-        context,
-        arrival,
-        in_work,
-    } = job;
-    let scrape_timeout = header(&request, SCRAPE_TIMEOUT_HEADER);
-    let authorization = header(&request, "authorization");
-    let asked = Request {
-        method: request.method().as_str(),
-        url: request.url(),
-        scrape_timeout: scrape_timeout.as_deref(),
-        authorization: authorization.as_deref(),
-        arrival,
-        context: &context,
-    };
-    state.log.debug(
-        "request",
-        &[
-            ("client", &context.peer),
-            ("method", &asked.method),
-            ("url", &asked.url),
-        ],
-    );
-    // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
-    // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
-    let answer = catch_unwind(AssertUnwindSafe(|| access::answer(state, &asked)));
-    let answer = answer.unwrap_or_else(|_| {
-        state.own.panicked();
-        state.log.error("a worker panicked", &[("url", &asked.url)]);
-        Answer {
-            reply: Reply::broken(),
-            front: None,
+    /// The next request, for a worker that counts as waiting and goes on to do so; none when it is to end.
+    fn next(&self) -> Option<tiny_http::Request> {
+        loop {
+            let waiting = *sync::lock(&self.waiting);
+            let received = match waiting {
+                // Nothing wakes an exporter that is idle.
+                0 | 1 => self.server.recv().map(Some),
+                2..=KEPT => self.server.recv_timeout(KEPT_FOR),
+                _ => self.server.recv_timeout(SPARE_FOR),
+            };
+            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
+            // in the queue.
+            let received = match received {
+                Ok(None) => self.server.try_recv(),
+                received => received,
+            };
+            match received {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => {
+                    let mut waiting = sync::lock(&self.waiting);
+                    // The last one stays, or a request would find nobody.
+                    if *waiting > 1 {
+                        *waiting -= 1;
+                        return None;
+                    }
+                }
+                // It reaches one worker only, and `tiny_http` does not go on after it.
+                Err(error) => {
+                    (self.on_lost)(error);
+                    return None;
+                }
+            }
         }
-    });
-    send(request, &answer, state, buffer);
-    drop(in_work);
+    }
+
+    /// Answers a request, once another worker waits for the next one.
+    fn take(
+        self: &Arc<Self>,
+        request: tiny_http::Request,
+        context: &RequestContext,
+        buffer: &mut Vec<u8>,
+    ) {
+        let arrival = Instant::now();
+        let Some(permit) = self.traffic.requests.try_acquire() else {
+            return self.refuse(
+                request,
+                &"as many requests are in work as there may be",
+                buffer,
+            );
+        };
+        // Not counted from here on. Whoever was the last starts a follower, and waits itself where there is none.
+        let is_last = {
+            let mut waiting = sync::lock(&self.waiting);
+            *waiting -= 1;
+            *waiting == 0
+        };
+        if is_last && let Err(error) = self.start_worker() {
+            *sync::lock(&self.waiting) += 1;
+            return self.refuse(request, &error, buffer);
+        }
+        self.answer(request, context, arrival, buffer);
+        drop(permit);
+        *sync::lock(&self.waiting) += 1;
+    }
+
+    fn refuse(&self, request: tiny_http::Request, cause: &dyn Display, buffer: &mut Vec<u8>) {
+        self.log
+            .warn_ratelimited("request refused", &[("cause", cause)]);
+        self.send(request, &Response::overloaded(), buffer);
+    }
+
+    fn answer(
+        &self,
+        request: tiny_http::Request,
+        context: &RequestContext,
+        arrival: Instant,
+        buffer: &mut Vec<u8>,
+    ) {
+        let header = |name: &str| header(&request, name);
+        let asked = Request {
+            method: request.method().as_str(),
+            url: request.url(),
+            header: &header,
+            arrival,
+            context,
+        };
+        self.log.debug(
+            "request",
+            &[
+                ("client", &context.peer),
+                ("method", &asked.method),
+                ("url", &asked.url),
+            ],
+        );
+        // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
+        // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
+        let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
+        let response = response.unwrap_or_else(|_| {
+            self.log.error("a worker panicked", &[("url", &asked.url)]);
+            Response::broken()
+        });
+        self.send(request, &response, buffer);
+    }
+
+    /// Sends the response in one piece: two would be two segments, and would wake the client twice.
+    fn send(&self, request: tiny_http::Request, response: &Response, bytes: &mut Vec<u8>) {
+        let headers = std::iter::once(("Content-Type", response.content_type))
+            .chain(
+                response
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (&**name, &**value)),
+            )
+            .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
+            .collect();
+        let body = response.body.as_bytes();
+        let code = StatusCode(response.code);
+        let printed = tiny_http::Response::new(code, headers, body, Some(body.len()), None)
+            // A length and not chunks, whatever the size: the body is all there.
+            .with_chunked_threshold(usize::MAX);
+        bytes.clear();
+        bytes.reserve(HEAD_CAPACITY_BYTES + body.len());
+        let is_head = *request.method() == Method::Head;
+        let version = request.http_version().clone();
+        let written = printed.raw_print(&mut *bytes, version, request.headers(), is_head, None);
+        let mut writer = request.into_writer();
+        let sent = written
+            .and_then(|()| writer.write_all(bytes))
+            .and_then(|()| writer.flush());
+        if let Err(error) = sent {
+            self.log
+                .debug("client gone before its answer", &[("error", &error)]);
+        }
+    }
 }
 
 /// The value of a header; of one that came twice both, with a comma between (RFC 9110 section 5.3), which no number
@@ -173,37 +242,4 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
         .map(|header| header.value.as_str())
         .collect();
     (!values.is_empty()).then(|| values.join(", "))
-}
-
-/// Sends the answer in one piece: two would be two segments, and would wake the client twice.
-fn send(request: tiny_http::Request, answer: &Answer, state: &State, bytes: &mut Vec<u8>) {
-    let reply = &answer.reply;
-    let headers = std::iter::once(("Content-Type", reply.content_type))
-        .chain(answer.headers())
-        .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
-        .collect();
-    let body = reply.body.as_bytes();
-    let response = Response::new(
-        StatusCode(reply.code),
-        headers,
-        body,
-        Some(body.len()),
-        None,
-    )
-    // A length and not chunks, whatever the size: the body is all there.
-    .with_chunked_threshold(usize::MAX);
-    bytes.clear();
-    bytes.reserve(HEAD_CAPACITY_BYTES + body.len());
-    let is_head = *request.method() == Method::Head;
-    let version = request.http_version().clone();
-    let written = response.raw_print(&mut *bytes, version, request.headers(), is_head, None);
-    let mut writer = request.into_writer();
-    let sent = written
-        .and_then(|()| writer.write_all(bytes))
-        .and_then(|()| writer.flush());
-    if let Err(error) = sent {
-        state
-            .log
-            .debug("client gone before its answer", &[("error", &error)]);
-    }
 }

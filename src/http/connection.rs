@@ -8,96 +8,50 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use super::FrontEnd;
 use super::admission::Slot;
 use super::client_stream::ClientStream;
+use super::closed::Closed;
 use super::handshake::Accepted;
 use super::head::{self, Head, Refusal};
 use super::in_flight::RequestContext;
 use super::limits::Limits;
 use super::pool::{BackendConnection, read_answer};
+use super::refusal::refuse;
+use super::service::Service;
 use crate::cancel::Cancel;
 use crate::sys;
 
-/// What a connection gets for which there is no room.
-pub(super) const OVERLOADED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 38\r\nRetry-After: 10\r\nConnection: close\r\n\r\ntoo many connections, try again later\n";
-
-/// Why a connection ended; the label `cause` of `iperf3_exporter_connections_closed_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// The client closed it, or it ended with an answer as both sides had said.
-    Done,
-    /// It had no request for too long.
-    Idle,
-    /// Its head was not complete in time.
-    SlowHead,
-    /// Its answer was not read in time.
-    SlowReader,
-    /// Its request was refused.
-    Refused,
-    /// Its TLS handshake failed.
-    Handshake,
-    /// It was closed while its request was being worked on.
-    HungUp,
-    /// Another one needed its place.
-    MadeRoom,
-    /// There was no place for it.
-    NoRoom,
-    /// The server behind the front end did not answer.
-    Failed,
-}
-
-impl Closed {
-    /// Each with its label value, in the order of the documentation.
-    pub(crate) const ALL: [(Self, &'static str); 10] = [
-        (Self::Done, "done"),
-        (Self::Idle, "idle"),
-        (Self::SlowHead, "slow_head"),
-        (Self::SlowReader, "slow_reader"),
-        (Self::Refused, "bad_request"),
-        (Self::Handshake, "handshake"),
-        (Self::HungUp, "hung_up"),
-        (Self::MadeRoom, "made_room"),
-        (Self::NoRoom, "no_room"),
-        (Self::Failed, "failed"),
-    ];
-
-    /// The value of the label `cause`.
-    pub(crate) fn label(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find_map(|(closed, label)| (*closed == self).then_some(*label))
-            .unwrap_or("failed")
-    }
-}
-
 /// Serves one connection to its end.
 pub(super) fn serve(
-    front_end: &FrontEnd,
-    opened: &mut Accepted,
+    service: &Service,
+    accepted: &mut Accepted,
     peer: SocketAddr,
-    place: &Slot,
+    slot: &Slot,
 ) -> Closed {
-    let wire = &mut *opened.wire;
+    let stream = &mut *accepted.stream;
     let mut ahead: Vec<u8> = Vec::new();
     // Kept for the connection's life: its size is that of the largest page.
     let mut answer: Vec<u8> = Vec::new();
     loop {
-        let end = match next_head(&front_end.limits, wire, &mut ahead) {
+        let end = match next_head(&service.limits, stream, &mut ahead) {
             Ok(Some(end)) => end,
-            Ok(None) | Err(Stop::Gone) => return place.reason_or(Closed::Done),
+            Ok(None) | Err(Stop::Gone) => return slot.reason_or(Closed::Done),
             Err(Stop::Idle) => return Closed::Idle,
             Err(Stop::SlowHead) => {
-                refuse(front_end, wire, 408, "request head not complete in time");
+                refuse(
+                    &service.limits,
+                    stream,
+                    408,
+                    "request head not complete in time",
+                );
                 return Closed::SlowHead;
             }
-            Err(Stop::Refused(_)) if front_end.self_check.is(&ahead) => {
-                return front_end.answer_self_check(wire.socket());
+            Err(Stop::Refused(_)) if service.self_check.is(&ahead) => {
+                return service.answer_self_check(stream.socket());
             }
             Err(Stop::Refused(refusal)) => {
                 let (code, line) = refusal.answer();
-                refuse(front_end, wire, code, line);
+                refuse(&service.limits, stream, code, line);
                 return Closed::Refused;
             }
         };
@@ -107,14 +61,14 @@ pub(super) fn serve(
             Ok(head) => head,
             Err(refusal) => {
                 let (code, line) = refusal.answer();
-                refuse(front_end, wire, code, line);
+                refuse(&service.limits, stream, code, line);
                 return Closed::Refused;
             }
         };
-        if !place.busy() {
+        if !slot.busy() {
             refuse(
-                front_end,
-                wire,
+                &service.limits,
+                stream,
                 503,
                 "too many connections, try again later",
             );
@@ -122,19 +76,19 @@ pub(super) fn serve(
         }
         let context = RequestContext {
             peer,
-            tls_config: opened.tls_config.clone(),
+            tls_config: accepted.tls_config,
             close_after_response: Cancel::default(),
-            number: front_end.next_number(),
+            number: service.next_number(),
             cancel: Cancel::default(),
         };
-        let closes = match relay(front_end, wire, &context, &mut head, &mut answer, place) {
+        let closes = match relay(service, stream, &context, &mut head, &mut answer, slot) {
             Ok(closes) => closes,
-            Err(closed) => return place.reason_or(closed),
+            Err(closed) => return slot.reason_or(closed),
         };
         if closes {
             return Closed::Done;
         }
-        place.idle();
+        slot.idle();
     }
 }
 
@@ -150,7 +104,7 @@ enum Stop {
 /// closed the connection between two requests.
 fn next_head(
     limits: &Limits,
-    wire: &mut dyn ClientStream,
+    stream: &mut dyn ClientStream,
     ahead: &mut Vec<u8>,
 ) -> Result<Option<usize>, Stop> {
     let mut chunk = [0; 2048];
@@ -173,7 +127,7 @@ fn next_head(
         if let Some(end) = end {
             return Ok(Some(end));
         }
-        match wire.read(&mut chunk, until) {
+        match stream.read(&mut chunk, until) {
             Ok(0) if ahead.is_empty() => return Ok(None),
             Ok(0) => return Err(Stop::Gone),
             Ok(length) => {
@@ -196,36 +150,36 @@ fn next_head(
 
 /// Passes the request on and the answer back; whether the connection ends with it.
 fn relay(
-    front_end: &FrontEnd,
-    wire: &mut dyn ClientStream,
+    service: &Service,
+    stream: &mut dyn ClientStream,
     context: &RequestContext,
     head: &mut Head,
     answer: &mut Vec<u8>,
-    place: &Slot,
+    slot: &Slot,
 ) -> Result<bool, Closed> {
-    let mut connection = match front_end.backend.forward(&mut head.rewritten, context) {
+    let mut connection = match service.pool.forward(&mut head.rewritten, context) {
         Ok(connection) => connection,
-        Err(error) => return Err(fail(front_end, wire, &error)),
+        Err(error) => return Err(fail(service, stream, &error)),
     };
-    let hung_up = await_answer(front_end, wire, &mut connection, context)?;
+    let hung_up = await_answer(service, stream, &mut connection, context)?;
     let mut closes = false;
-    let read = connection.stream().and_then(|stream| {
-        read_answer(stream, answer, !head.has_no_answer_body, || {
+    let read = connection.stream().and_then(|backend| {
+        read_answer(backend, answer, !head.has_no_answer_body, || {
             // The answer is there: from now on only its client can hold it up.
-            let gives_way = place.answering();
+            let gives_way = slot.answering();
             closes = head.closes
                 || hung_up
                 || gives_way
                 || context.close_after_response.is_set()
-                || front_end.state.shutdown.is_set();
+                || service.is_closing.is_set();
             closes
         })
     });
     if let Err(error) = read {
-        return Err(fail(front_end, wire, &error));
+        return Err(fail(service, stream, &error));
     }
-    connection.done(|| front_end.state.admission.count());
-    match wire.write_all(answer, Instant::now() + front_end.limits.answer) {
+    connection.release();
+    match stream.write_all(answer, Instant::now() + service.limits.answer) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
@@ -234,67 +188,31 @@ fn relay(
 }
 
 /// The server behind the front end did not answer: says so to the client and, seldom, to the log.
-fn fail(front_end: &FrontEnd, wire: &mut dyn ClientStream, error: &io::Error) -> Closed {
-    front_end.state.log.warn_ratelimited(
+fn fail(service: &Service, stream: &mut dyn ClientStream, error: &io::Error) -> Closed {
+    service.log.warn_ratelimited(
         "the server behind the gate does not answer",
         &[("error", error)],
     );
-    refuse(front_end, wire, 503, "overloaded, try again later");
+    refuse(&service.limits, stream, 503, "overloaded, try again later");
     Closed::Failed
 }
 
 /// Waits for the answer's begin, and for the client's end meanwhile; whether that came first. There is no limit of its
 /// own here: a probe has its deadline, and every other page answers at once.
 fn await_answer(
-    front_end: &FrontEnd,
-    wire: &dyn ClientStream,
+    service: &Service,
+    stream: &dyn ClientStream,
     connection: &mut BackendConnection<'_>,
     context: &RequestContext,
 ) -> Result<bool, Closed> {
-    let stream = connection.stream().map_err(|_| Closed::Failed)?;
-    let awaited = sys::wait_for_answer(stream.as_fd(), wire.socket().as_fd());
+    let backend = connection.stream().map_err(|_| Closed::Failed)?;
+    let awaited = sys::wait_for_answer(backend.as_fd(), stream.socket().as_fd());
     let hung_up = awaited.map_err(|_| Closed::Failed)? == sys::Awaited::HangUp;
     if hung_up {
         // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
         // a client that only closed its sending half.
         context.cancel.set();
-        front_end.state.wake_all();
+        (service.on_hang_up)();
     }
     Ok(hung_up)
-}
-
-/// Answers for the front end itself, and ends the connection.
-pub(super) fn refuse(front_end: &FrontEnd, wire: &mut dyn ClientStream, code: u16, line: &str) {
-    let reason = match code {
-        400 => "Bad Request",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
-    };
-    let retry = if code == 503 {
-        "Retry-After: 10\r\n"
-    } else {
-        ""
-    };
-    let text = format!(
-        "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
-         Connection: close\r\n\r\n{line}\n",
-        line.len() + 1
-    );
-    let until = Instant::now() + front_end.limits.drain;
-    if wire.write_all(text.as_bytes(), until).is_err() {
-        return;
-    }
-    wire.close();
-    let _ = wire.socket().shutdown(std::net::Shutdown::Write);
-    let (mut chunk, mut drained) = ([0; 4096], 0);
-    while drained < front_end.limits.drain_bytes {
-        match wire.read(&mut chunk, until) {
-            Ok(length) if length > 0 => drained += length,
-            _ => break,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A connection's first bytes: which protocol the client speaks, and TLS where the web configuration asks for it.
+//! A connection's first bytes: which protocol the client speaks, and TLS where the configuration asks for it.
 //!
 //! Must not know HTTP beyond the look of its first byte.
 
@@ -7,65 +7,65 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::FrontEnd;
 use super::client_stream::{ClientStream, TcpTransport, wait_readable};
-use super::connection::{self, Closed};
-use crate::toolkit::config::reloader::ActiveConfig;
-use crate::toolkit::tls::{Acceptor, HandshakeFailed};
+use super::closed::Closed;
+use super::refusal::refuse;
+use super::service::Service;
+use super::tls::{HandshakeFailed, PLAIN_ON_TLS, Protocol, TlsAcceptor};
 
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what the exporter-toolkit's server says when it cannot read its
-/// configuration.
+/// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what the exporter-toolkit's server says when it cannot
+/// read its configuration.
 const INTERNAL_ERROR_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 80];
-/// What the exporter-toolkit, that is Go's server, says to plain HTTP on a port with TLS.
-pub(crate) const PLAIN_ON_TLS: &str = "Client sent an HTTP request to an HTTPS server.";
 
 /// A connection whose bytes can be read as HTTP.
 pub(super) struct Accepted {
-    pub(super) wire: Box<dyn ClientStream>,
-    /// What was in force when the client was let in by TLS; none without TLS.
-    pub(super) tls_config: Option<Arc<ActiveConfig>>,
+    pub(super) stream: Box<dyn ClientStream>,
+    /// The number of the configuration by which TLS let the client in; none without TLS.
+    pub(super) tls_config: Option<u64>,
 }
 
 /// Brings the connection to the point where a request head is to come.
 pub(super) fn open(
-    front_end: &FrontEnd,
+    service: &Service,
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
 ) -> Result<Accepted, Closed> {
+    let tcp = || TcpTransport::new(Arc::clone(socket));
     let plain = || Accepted {
-        wire: Box::new(TcpTransport::new(Arc::clone(socket))),
+        stream: Box::new(tcp()),
         tls_config: None,
     };
-    let front = || front_end.state.front.front(&front_end.state.log);
-    if front().is_some_and(|front| front.tls.is_none()) {
+    if matches!(service.tls.protocol(), Protocol::Plain) {
         return Ok(plain());
     }
-    let until = Instant::now() + front_end.limits.handshake;
-    let first = first_byte(front_end, socket, until)?;
+    let until = Instant::now() + service.limits.handshake;
+    let first = first_byte(service, socket, until)?;
     // Once more: the client may have taken its time, and a certificate may be new since.
-    let Some(front) = front() else {
-        if first != HANDSHAKE_RECORD {
-            // Every request gets a 500.
-            return Ok(plain());
+    match service.tls.protocol() {
+        Protocol::Unusable if first == HANDSHAKE_RECORD => {
+            let _ = tcp().write_all(INTERNAL_ERROR_ALERT, until);
+            Err(Closed::Handshake)
         }
-        let _ = TcpTransport::new(Arc::clone(socket)).write_all(INTERNAL_ERROR_ALERT, until);
-        return Err(Closed::Handshake);
-    };
-    match &front.tls {
-        None => Ok(plain()),
-        Some(_) if first.is_ascii_alphabetic() => {
-            let wire = &mut TcpTransport::new(Arc::clone(socket));
-            connection::refuse(front_end, wire, 400, PLAIN_ON_TLS);
+        // Where the configuration is unusable every request gets a 500.
+        Protocol::Plain | Protocol::Unusable => Ok(plain()),
+        Protocol::Tls(..) if first.is_ascii_alphabetic() => {
+            refuse(&service.limits, &mut tcp(), 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
-        Some(acceptor) => encrypt(front_end, &front, acceptor, socket, peer, until),
+        Protocol::Tls(acceptor, config) => {
+            let stream = encrypt(service, &*acceptor, socket, peer, until)?;
+            Ok(Accepted {
+                stream,
+                tls_config: Some(config),
+            })
+        }
     }
 }
 
 /// What the client says first, left in its socket. The watchdog's own question is answered here.
-fn first_byte(front_end: &FrontEnd, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
+fn first_byte(service: &Service, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
     let mut bytes = [0; super::self_check::LINE_BYTES];
     let length = wait_readable(socket, until).and_then(|()| socket.peek(&mut bytes));
     let seen = match length {
@@ -73,34 +73,31 @@ fn first_byte(front_end: &FrontEnd, socket: &Arc<TcpStream>, until: Instant) -> 
         Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(Closed::Handshake),
         Err(_) => return Err(Closed::Done),
     };
-    if front_end.self_check.is(seen) {
-        return Err(front_end.answer_self_check(socket));
+    if service.self_check.is(seen) {
+        return Err(service.answer_self_check(socket));
     }
     seen.first().copied().ok_or(Closed::Done)
 }
 
 fn encrypt(
-    front_end: &FrontEnd,
-    front: &Arc<ActiveConfig>,
-    acceptor: &Acceptor,
+    service: &Service,
+    acceptor: &dyn TlsAcceptor,
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
     until: Instant,
-) -> Result<Accepted, Closed> {
-    match acceptor.accept(Arc::clone(socket), until) {
-        Ok(wire) => Ok(Accepted {
-            wire: Box::new(wire),
-            tls_config: Some(Arc::clone(front)),
-        }),
-        // A port scanner, or a health check that only connects.
-        Err(HandshakeFailed::Silent) => Err(Closed::Done),
-        Err(error) => {
-            front_end.state.own.handshake_failed();
-            front_end.state.log.warn_ratelimited(
-                "TLS handshake failed",
-                &[("client", &peer), ("error", &error)],
-            );
-            Err(Closed::Handshake)
-        }
-    }
+) -> Result<Box<dyn ClientStream>, Closed> {
+    acceptor
+        .accept(Arc::clone(socket), until)
+        .map_err(|error| match error {
+            // A port scanner, or a health check that only connects.
+            HandshakeFailed::Silent => Closed::Done,
+            error => {
+                service.traffic.metrics.handshake_failed();
+                service.log.warn_ratelimited(
+                    "TLS handshake failed",
+                    &[("client", &peer), ("error", &error)],
+                );
+                Closed::Handshake
+            }
+        })
 }

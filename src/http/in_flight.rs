@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use crate::cancel::Cancel;
 use crate::sync;
-use crate::toolkit::config::reloader::ActiveConfig;
 
 /// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
 pub(crate) const KEY_HEADER: &str = "X-Visit";
@@ -22,8 +21,8 @@ pub(crate) const KEY_HEADER: &str = "X-Visit";
 pub(crate) struct RequestContext {
     /// The client.
     pub(crate) peer: SocketAddr,
-    /// What was in force when the client was let in by TLS; none when its bytes are not encrypted.
-    pub(crate) tls_config: Option<Arc<ActiveConfig>>,
+    /// The number of the configuration by which TLS let the client in; none when its bytes are not encrypted.
+    pub(crate) tls_config: Option<u64>,
     /// Set when the connection has to end with the answer.
     pub(crate) close_after_response: Cancel,
     /// Its place in the order in which requests came, whatever thread takes it further first.
@@ -38,7 +37,7 @@ pub(crate) enum InFlight {
     /// The front end's own first request, by which a connection is acknowledged.
     WarmUp,
     /// A client's request.
-    RequestContext(RequestContext),
+    Request(RequestContext),
 }
 
 /// The front end's requests that are not answered yet, by their keys.
@@ -85,7 +84,7 @@ impl InFlightRequests {
     /// Cancels every request.
     pub(crate) fn cancel_all(&self) {
         for in_flight in sync::lock(&self.open).requests.values() {
-            if let InFlight::RequestContext(context) = in_flight {
+            if let InFlight::Request(context) = in_flight {
                 context.cancel.set();
             }
         }

@@ -71,18 +71,24 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
     use std::path::Path;
+    use std::sync::mpsc::TryRecvError;
     use std::sync::mpsc::{self, Receiver};
-    use std::sync::{Arc, mpsc::TryRecvError};
+    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::Duration;
 
-    use super::super::{Closed, FrontEnd};
     use super::Limits;
-    use crate::cli::{self, Command};
+    use crate::cancel::Cancel;
     use crate::http::admission::Admission;
-    use crate::http::private_socket::{self, Address, Listener};
-    use crate::log::{Format, Level, Log};
-    use crate::state::State;
+    use crate::http::closed::Closed;
+    use crate::http::front_end::serve;
+    use crate::http::pool::Pool;
+    use crate::http::private_socket::{self, Address};
+    use crate::http::self_check::SelfCheck;
+    use crate::http::service::Service;
+    use crate::http::traffic::Traffic;
+    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;
 
     /// Longer than anything takes that is not meant to take for ever.
@@ -106,10 +112,7 @@ mod tests {
 
     /// A server behind the front end. Its answer to what the front end asks is short, and that to `/large` is not.
     fn server() -> Address {
-        let (listener, address, _) = private_socket::open().unwrap();
-        let Listener::Unix(listener) = listener else {
-            panic!("no private socket");
-        };
+        let (listener, address) = private_socket::open().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 thread::spawn(move || answer(stream));
@@ -134,21 +137,36 @@ mod tests {
         }
     }
 
-    fn new_front_end(limits: Limits, web: Option<&Path>) -> Arc<FrontEnd> {
-        let Ok(Command::Run(config)) = cli::parse([]) else {
-            panic!("no configuration");
-        };
-        let log = Log::new(Level::Error, Format::Logfmt);
-        let front = Reloader::open(web, &log)
+    fn new_service(limits: Limits, web: Option<&Path>) -> Arc<Service> {
+        let log = Log::new(LogConfig {
+            level: Level::Error,
+            format: Format::Logfmt,
+        });
+        let reloader = Reloader::open(web, &log)
             .map_err(|problem| problem.0)
             .unwrap();
-        let admission = Admission::new(8, None, 1, limits);
-        let state = Arc::new(State::new(*config, log, front, admission));
-        Arc::new(FrontEnd::new(state, limits, server(), |_| ()).unwrap())
+        let traffic = Traffic::new(Admission::new(8, None, 1, limits));
+        let pool = Pool::new(
+            server(),
+            limits.warm_up,
+            Arc::clone(&traffic),
+            Arc::new(|_| ()),
+        );
+        Arc::new(Service {
+            tls: Arc::new(Access::new(reloader, log.clone(), 8)),
+            log,
+            limits,
+            traffic,
+            pool,
+            on_hang_up: Box::new(|| ()),
+            self_check: SelfCheck::new(limits.self_check),
+            is_closing: Cancel::default(),
+            latest_number: Mutex::default(),
+        })
     }
 
     /// A client that has sent something before it is served, and how its connection ends.
-    fn connect(front_end: &Arc<FrontEnd>, sent: &[u8]) -> (TcpStream, Receiver<Closed>) {
+    fn connect(service: &Arc<Service>, sent: &[u8]) -> (TcpStream, Receiver<Closed>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, peer) = listener.accept().unwrap();
@@ -156,12 +174,12 @@ mod tests {
         client.set_read_timeout(Some(LONG)).unwrap();
         client.write_all(sent).unwrap();
         let (sender, ended) = mpsc::channel();
-        let front_end = Arc::clone(front_end);
+        let service = Arc::clone(service);
         thread::spawn(move || {
             let socket = Arc::new(socket);
-            let place = front_end.state.admission.enter(&socket).unwrap();
-            let closed = front_end.serve(&socket, peer, &place);
-            drop((place, socket));
+            let slot = service.traffic.admission.enter(&socket).unwrap();
+            let closed = serve(&service, &socket, peer, &slot);
+            drop((slot, socket));
             let _ = sender.send(closed);
         });
         (client, ended)
@@ -201,14 +219,14 @@ mod tests {
             head: SHORT,
             ..endless()
         };
-        let front_end = new_front_end(limits, None);
+        let service = new_service(limits, None);
         for (sent, answered) in [
             ("G", 0),
             ("GET /ready HTTP/1.1\r\nHost: a\r\n", 0),
             // The begin of a second one comes with the first.
             ("GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET", 1),
         ] {
-            let (mut client, ended) = connect(&front_end, sent.as_bytes());
+            let (mut client, ended) = connect(&service, sent.as_bytes());
             let text = answers(&mut client);
             assert_eq!(text.matches("HTTP/1.1 200 ").count(), answered, "{text}");
             assert_eq!(text.matches("HTTP/1.1 408 ").count(), 1, "{text}");
@@ -225,7 +243,7 @@ mod tests {
             ..endless()
         };
         let (mut client, ended) =
-            connect(&new_front_end(limits, None), b"GET /ready HTTP/1.1\r\nX: ");
+            connect(&new_service(limits, None), b"GET /ready HTTP/1.1\r\nX: ");
         assert_eq!(trickle(&mut client, &ended), Closed::SlowHead);
         let mut begin = [0; 12];
         // What was sent behind the end may have made it a reset.
@@ -240,11 +258,11 @@ mod tests {
             idle: SHORT,
             ..endless()
         };
-        let front_end = new_front_end(limits, None);
-        let (mut client, ended) = connect(&front_end, b"");
+        let service = new_service(limits, None);
+        let (mut client, ended) = connect(&service, b"");
         assert_eq!(answers(&mut client), "");
         assert_eq!(end(&ended), Closed::Idle);
-        let (mut client, ended) = connect(&front_end, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut client, ended) = connect(&service, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(answers(&mut client).ends_with("\r\n\r\nxxx"));
         assert_eq!(end(&ended), Closed::Idle);
     }
@@ -255,8 +273,8 @@ mod tests {
             answer: SHORT,
             ..endless()
         };
-        let front_end = new_front_end(limits, None);
-        let (mut client, ended) = connect(&front_end, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+        let service = new_service(limits, None);
+        let (mut client, ended) = connect(&service, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(end(&ended), Closed::SlowReader);
         assert!(answers(&mut client).len() < BODY_BYTES);
     }
@@ -275,11 +293,11 @@ mod tests {
             },
         ];
         for limits in drains {
-            let (mut client, ended) = connect(&new_front_end(limits, None), REFUSED);
+            let (mut client, ended) = connect(&new_service(limits, None), REFUSED);
             assert_eq!(trickle(&mut client, &ended), Closed::Refused);
         }
         // Without a limit it is read to its end.
-        let (mut client, ended) = connect(&new_front_end(endless(), None), REFUSED);
+        let (mut client, ended) = connect(&new_service(endless(), None), REFUSED);
         client.write_all(&vec![b'x'; 1_000_000]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert!(answers(&mut client).starts_with("HTTP/1.1 413 "));
@@ -304,13 +322,13 @@ mod tests {
             handshake: SHORT,
             ..endless()
         };
-        let front_end = new_front_end(limits, Some(&web));
+        let service = new_service(limits, Some(&web));
         for sent in [&[][..], &BEGIN[..3], BEGIN] {
-            let (mut client, ended) = connect(&front_end, sent);
+            let (mut client, ended) = connect(&service, sent);
             assert_eq!(end(&ended), Closed::Handshake, "{sent:?}");
             assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0, "{sent:?}");
         }
-        let (mut client, ended) = connect(&front_end, BEGIN);
+        let (mut client, ended) = connect(&service, BEGIN);
         assert_eq!(trickle(&mut client, &ended), Closed::Handshake);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -4,12 +4,15 @@
 //! used again afterwards: `tiny_http` 0.12 counts its waiting threads before they wake, so of several connections
 //! that come at one moment some would wait for a thread until another connection ends.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::in_flight::{InFlight, InFlightRequests, KEY_HEADER, RequestContext};
-use crate::http::private_socket::{Address, Stream};
+use super::backend::OnLost;
+use super::in_flight::{InFlight, KEY_HEADER, RequestContext};
+use super::private_socket::Address;
+use super::traffic::Traffic;
 use crate::sync;
 
 /// So many connections are kept while they have nothing to carry, and as many as there are clients' connections if
@@ -19,44 +22,44 @@ const KEPT: usize = 8;
 /// Bytes read of an answer at a time; its head, some 300 bytes, has to fit.
 const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
-/// The server behind the front end.
-pub(super) struct Backend {
+/// The kept connections.
+pub(super) struct Pool {
     server: Address,
-    /// What the greeting may take.
+    /// What a warm-up request may take.
     warm_up: Duration,
-    in_flight: Arc<InFlightRequests>,
-    kept: Mutex<Vec<Stream>>,
+    traffic: Arc<Traffic>,
+    kept: Mutex<Vec<UnixStream>>,
     hand_off: Mutex<()>,
     /// Called when nobody listens there any more: `tiny_http` does not open it again.
-    on_backend_lost: Box<dyn Fn(io::Error) + Send + Sync>,
+    on_lost: OnLost,
 }
 
 /// One connection, for one request. Dropped before its answer was read to the end, it is closed.
 pub(super) struct BackendConnection<'a> {
-    backend: &'a Backend,
+    pool: &'a Pool,
     key: u64,
-    /// There until [`BackendConnection::done`] takes it.
-    stream: Option<Stream>,
+    /// There until [`BackendConnection::release`] takes it.
+    stream: Option<UnixStream>,
 }
 
-impl Backend {
+impl Pool {
     pub(super) fn new(
         server: Address,
         warm_up: Duration,
-        in_flight: Arc<InFlightRequests>,
-        on_backend_lost: impl Fn(io::Error) + Send + Sync + 'static,
+        traffic: Arc<Traffic>,
+        on_lost: OnLost,
     ) -> Self {
         Self {
             server,
             warm_up,
-            in_flight,
+            traffic,
             kept: Mutex::default(),
             hand_off: Mutex::default(),
-            on_backend_lost: Box::new(on_backend_lost),
+            on_lost,
         }
     }
 
-    /// Passes a request on, `head` being all of it but the blank line; the answer is to be read from the carrier.
+    /// Passes a request on, `head` being all of it but the blank line; the answer is to be read from the connection.
     pub(super) fn forward(
         &self,
         head: &mut Vec<u8>,
@@ -68,10 +71,11 @@ impl Backend {
             None => self.connect()?,
         };
         let mut connection = BackendConnection {
-            backend: self,
+            pool: self,
             key: self
+                .traffic
                 .in_flight
-                .begin(InFlight::RequestContext(context.clone())),
+                .begin(InFlight::Request(context.clone())),
             stream: Some(stream),
         };
         write!(head, "{KEY_HEADER}: {}\r\n\r\n", connection.key)?;
@@ -89,31 +93,38 @@ impl Backend {
         Ok(())
     }
 
-    /// Closes connections that are more than so many clients need.
-    pub(super) fn trim_idle(&self, clients: usize) {
-        let mut kept = sync::lock(&self.kept);
-        let from = kept.len().min(clients.max(KEPT));
-        let trim_idle = kept.split_off(from);
-        drop(kept);
-        // Closed without the lock.
-        drop(trim_idle);
+    /// Takes the name of the private socket away, if it has one.
+    pub(super) fn remove_socket(&self) {
+        self.server.remove();
     }
 
-    fn connect(&self) -> io::Result<Stream> {
+    /// Closes connections that are more than the clients need.
+    pub(super) fn trim_idle(&self) {
+        let clients = self.traffic.admission.count();
+        let mut kept = sync::lock(&self.kept);
+        let from = kept.len().min(clients.max(KEPT));
+        let idle = kept.split_off(from);
+        drop(kept);
+        // Closed without the lock.
+        drop(idle);
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
         let _alone = sync::lock(&self.hand_off);
         let mut stream = self.server.connect().inspect_err(|error| {
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                (self.on_backend_lost)(io::ErrorKind::ConnectionRefused.into());
+            use io::ErrorKind::{ConnectionRefused, NotFound};
+            if matches!(error.kind(), ConnectionRefused | NotFound) {
+                (self.on_lost)(error.kind().into());
             }
         })?;
         stream.set_read_timeout(Some(self.warm_up))?;
-        let key = self.in_flight.begin(InFlight::WarmUp);
+        let key = self.traffic.in_flight.begin(InFlight::WarmUp);
         let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
-        let greeted = stream
+        let warmed_up = stream
             .write_all(head.as_bytes())
             .and_then(|()| read_answer(&mut stream, &mut Vec::new(), true, || false));
-        self.in_flight.end(key);
-        greeted?;
+        self.traffic.in_flight.end(key);
+        warmed_up?;
         stream.set_read_timeout(None)?;
         Ok(stream)
     }
@@ -121,16 +132,16 @@ impl Backend {
 
 impl BackendConnection<'_> {
     /// The connection.
-    pub(super) fn stream(&mut self) -> io::Result<&mut Stream> {
+    pub(super) fn stream(&mut self) -> io::Result<&mut UnixStream> {
         self.stream
             .as_mut()
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// The answer was read to its end: the connection can carry another request of so many clients.
-    pub(super) fn done(mut self, clients: impl FnOnce() -> usize) {
-        let mut kept = sync::lock(&self.backend.kept);
-        if (kept.len() < KEPT || kept.len() < clients())
+    /// The answer was read to its end: the connection can carry another request, if there are clients for it.
+    pub(super) fn release(mut self) {
+        let mut kept = sync::lock(&self.pool.kept);
+        if (kept.len() < KEPT || kept.len() < self.pool.traffic.admission.count())
             && let Some(stream) = self.stream.take()
         {
             kept.push(stream);
@@ -140,14 +151,14 @@ impl BackendConnection<'_> {
 
 impl Drop for BackendConnection<'_> {
     fn drop(&mut self) {
-        self.backend.in_flight.end(self.key);
+        self.pool.traffic.in_flight.end(self.key);
     }
 }
 
 /// Reads an answer into `out`, its body too unless the request was HEAD, as the client is to get it: without the
 /// headers that concern the connection to the server, and with `Connection: close` when `closes` says so.
 pub(super) fn read_answer(
-    stream: &mut Stream,
+    stream: &mut UnixStream,
     out: &mut Vec<u8>,
     has_body: bool,
     closes: impl FnOnce() -> bool,

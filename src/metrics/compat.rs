@@ -184,8 +184,8 @@ fn main_direction(report: &Report) -> Option<&Direction> {
 
 /// The text of a probe.
 pub(crate) fn text(params: &Params, answer: &Answer) -> String {
-    let probed = &*answer.probed;
-    let port = probed.port.to_string();
+    let completed = &*answer.completed;
+    let port = completed.port.to_string();
     let labels = [("target", params.host.as_str()), ("port", port.as_str())];
     let mut text = Text::new();
     let mut one = |name, help, value: Option<f64>| {
@@ -201,26 +201,26 @@ pub(crate) fn text(params: &Params, answer: &Answer) -> String {
         age,
         last_success,
     ] = FRAME;
-    let is_up = f64::from(u8::from(probed.outcome.is_ok()));
+    let is_up = f64::from(u8::from(completed.outcome.is_ok()));
     one(up.0, up.1, Some(is_up));
     for row in ROWS.iter().filter(|row| row.applies(params)) {
-        one(row.name, row.help, row.value(&probed.outcome));
+        one(row.name, row.help, row.value(&completed.outcome));
     }
-    if let Err(Failure { reason, .. }) = &probed.outcome {
+    if let Err(Failure { reason, .. }) = &completed.outcome {
         let [target, port] = labels;
         text.family(failure.0, failure.1, Kind::Gauge);
         let labels = [target, port, ("reason", reason.label())];
         native::put(&mut text, "", &labels, Some(1.0));
     }
-    if let Ok(report) = &probed.outcome {
+    if let Ok(report) = &completed.outcome {
         native::write(&mut text, labels, report);
     }
     let freshness = answer.freshness;
     let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
     for ((name, help, _), value) in [
         (duration, Some(answer.duration.as_secs_f64())),
-        (lock_wait, Some(probed.lock_wait.as_secs_f64())),
-        (attempts, Some(f64::from(probed.count))),
+        (lock_wait, Some(completed.lock_wait.as_secs_f64())),
+        (attempts, Some(f64::from(completed.count))),
         (age, freshness.map(|fresh| fresh.age.as_secs_f64())),
         (
             last_success,

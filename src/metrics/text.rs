@@ -32,6 +32,18 @@ impl Kind {
     }
 }
 
+/// One family of a collector, which writes its samples from an `S`.
+pub(crate) struct Family<S> {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its help.
+    pub(crate) help: &'static str,
+    /// Its type.
+    pub(crate) kind: Kind,
+    /// Writes its samples.
+    pub(crate) write: fn(&mut Text, &S),
+}
+
 /// Room for the exporter's own metrics, which are the longest page.
 const CAPACITY_BYTES: usize = 8 * 1024;
 
@@ -39,14 +51,14 @@ const CAPACITY_BYTES: usize = 8 * 1024;
 /// allocations, and a lock on the allocator for each (musl has one for all threads).
 pub(crate) struct Text {
     out: String,
-    family: Family,
+    family: Head,
     /// The family has a line already.
     is_begun: bool,
 }
 
 /// Name, help and type of the samples that follow.
 #[derive(Clone, Copy)]
-struct Family {
+struct Head {
     name: &'static str,
     help: &'static str,
     kind: Kind,
@@ -57,7 +69,7 @@ impl Text {
     pub(crate) fn new() -> Self {
         Self {
             out: String::with_capacity(CAPACITY_BYTES),
-            family: Family {
+            family: Head {
                 name: "",
                 help: "",
                 kind: Kind::Gauge,
@@ -68,13 +80,21 @@ impl Text {
 
     /// The samples that follow are of this family; one without samples leaves no line.
     pub(crate) fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) {
-        self.family = Family { name, help, kind };
+        self.family = Head { name, help, kind };
         self.is_begun = false;
+    }
+
+    /// All families of a collector.
+    pub(crate) fn families<S>(&mut self, families: &[Family<S>], source: &S) {
+        for family in families {
+            self.family(family.name, family.help, family.kind);
+            (family.write)(self, source);
+        }
     }
 
     /// A sample of the family, with what stands behind its name, such as `_sum`.
     pub(crate) fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        let Family { name, help, kind } = self.family;
+        let Head { name, help, kind } = self.family;
         let out = &mut self.out;
         if !self.is_begun {
             self.is_begun = true;
@@ -109,6 +129,34 @@ impl Text {
     /// The page.
     pub(crate) fn into_string(self) -> String {
         self.out
+    }
+}
+
+/// Counts by the value of a label: a few, so that looking through them is fast enough.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Labelled(Vec<(&'static str, u64)>);
+
+impl Labelled {
+    /// Counts one more.
+    pub(crate) fn count(&mut self, value: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((value, 1)),
+        }
+    }
+
+    /// A sample for each of `values`, those that were never counted too.
+    pub(crate) fn write(
+        &self,
+        text: &mut Text,
+        name: &str,
+        values: impl Iterator<Item = &'static str>,
+    ) {
+        for value in values {
+            let known = self.0.iter().find(|(known, _)| *known == value);
+            let count = known.map_or(0, |(_, count)| *count);
+            text.sample("", &[(name, value)], count as f64);
+        }
     }
 }
 

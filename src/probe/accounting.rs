@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure};
 use crate::log::Field;
-use crate::probe::Probed;
+use crate::probe::CompletedTest;
 use crate::probe::deadline::Limits;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::state::State;
+use crate::probe::prober::Prober;
 
 /// The seconds that a test may transmit; says when they are fewer than were asked for.
-pub(super) fn fitted(state: &State, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
+pub(super) fn fitted(prober: &Prober, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
     let period_seconds = limits.fit(params.period_seconds, params.more.omit_seconds, arrival);
     if period_seconds < params.period_seconds {
-        state.log.warn(
+        prober.log.warn(
             "period cut to fit into its time",
             &[
                 ("target", &params.host),
@@ -33,18 +33,18 @@ pub(super) fn fitted(state: &State, params: &Params, limits: &Limits, arrival: I
 
 /// Counts a test that was run, and says how it went; iperf3's own words too when it failed.
 pub(super) fn ran(
-    state: &State,
+    prober: &Prober,
     params: &Params,
     client: SocketAddr,
-    probed: &Probed,
+    completed: &CompletedTest,
     duration: Duration,
 ) {
-    state
-        .own
-        .probe_ran(&probed.outcome, duration, probed.lock_wait);
+    prober
+        .metrics
+        .probe_ran(&completed.outcome, duration, completed.lock_wait);
     let shown = params.shown();
     let seconds = format!("{:.3}", duration.as_secs_f64());
-    let waited = format!("{:.3}", probed.lock_wait.as_secs_f64());
+    let waited = format!("{:.3}", completed.lock_wait.as_secs_f64());
     let mut fields: Vec<Field<'_>> = vec![("target", &params.host)];
     fields.extend(
         shown
@@ -55,14 +55,14 @@ pub(super) fn ran(
         let rate = way.as_ref()?.arrived().bits_per_second()?;
         Some(format!("{rate:.0}"))
     };
-    let (up, down) = match &probed.outcome {
+    let (up, down) = match &completed.outcome {
         Ok(report) => (rate(&report.upload), rate(&report.download)),
         Err(_) => (None, None),
     };
-    let reason = match &probed.outcome {
+    let reason = match &completed.outcome {
         Ok(_) => None,
         Err(failure) => {
-            failed(state, params, probed, failure);
+            failed(prober, params, completed, failure);
             Some(failure.reason.label())
         }
     };
@@ -79,10 +79,10 @@ pub(super) fn ran(
     fields.push(("seconds", &seconds));
     fields.push(("lock_wait_seconds", &waited));
     if params.ports.first != params.ports.last {
-        fields.push(("used_port", &probed.port));
+        fields.push(("used_port", &completed.port));
     }
-    if probed.count > 1 {
-        fields.push(("attempts", &probed.count));
+    if completed.count > 1 {
+        fields.push(("attempts", &completed.count));
     }
     if let Some(up) = &up {
         fields.push(("upload_bits_per_second", up));
@@ -90,21 +90,21 @@ pub(super) fn ran(
     if let Some(down) = &down {
         fields.push(("download_bits_per_second", down));
     }
-    state.log.info("probe", &fields);
+    prober.log.info("probe", &fields);
 }
 
 /// iperf3's own words.
-fn failed(state: &State, params: &Params, probed: &Probed, failure: &Failure) {
+fn failed(prober: &Prober, params: &Params, completed: &CompletedTest, failure: &Failure) {
     let what = if failure.reason == Reason::Budget {
         "test refused"
     } else {
         "iperf3 failed"
     };
-    state.log.warn(
+    prober.log.warn(
         what,
         &[
             ("target", &params.host),
-            ("port", &probed.port),
+            ("port", &completed.port),
             ("reason", &failure.reason.label()),
             ("error", &failure.words),
         ],
@@ -114,13 +114,13 @@ fn failed(state: &State, params: &Params, probed: &Probed, failure: &Failure) {
 /// Counts a probe that was not answered with a result, and says why; `waited` is how long it stood in line for the
 /// lock, if it did.
 pub(super) fn gave_up(
-    state: &State,
+    prober: &Prober,
     params: &Params,
     client: SocketAddr,
     why: WaitError,
     waited: Option<Duration>,
 ) {
-    state.own.probe_gave_up(why, waited);
+    prober.metrics.probe_gave_up(why, waited);
     let seconds = waited.map(|waited| format!("{:.3}", waited.as_secs_f64()));
     let mut fields: Vec<Field<'_>> = vec![
         ("target", &params.host),
@@ -134,8 +134,8 @@ pub(super) fn gave_up(
             .map(|seconds| -> Field<'_> { ("lock_wait_seconds", seconds) }),
     );
     if why == WaitError::Running {
-        state.log.info("probe not answered", &fields);
+        prober.log.info("probe not answered", &fields);
     } else {
-        state.log.warn("probe not run", &fields);
+        prober.log.warn("probe not run", &fields);
     }
 }

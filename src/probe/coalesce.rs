@@ -3,20 +3,19 @@
 //! Owns which request starts a test, and what each is answered; what is kept is `results`'. Must not know text formats.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::metrics::own;
 use crate::probe::Answer;
 use crate::probe::Caller;
 use crate::probe::Freshness;
 use crate::probe::accounting;
 use crate::probe::deadline::{DEFAULT_RUN_LIMIT, Limits};
 use crate::probe::lock::WaitError;
+use crate::probe::metrics;
 use crate::probe::params::Params;
+use crate::probe::prober::Prober;
 use crate::probe::result_cache::{Found, Kept, TestWaiter};
 use crate::probe::retry::{self, NotRun, TestRequest};
-use crate::state::State;
 use crate::threads;
 
 /// A test's stack: that of a worker, as it reads the same reports.
@@ -27,7 +26,7 @@ pub(super) const STACK_BYTES: usize = 512 * 1024;
 /// # Errors
 /// When there is no result within the request's time.
 pub(super) fn answer(
-    state: &Arc<State>,
+    prober: &Arc<Prober>,
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
@@ -41,26 +40,26 @@ pub(super) fn answer(
         caller.arrival,
     );
     let least = Duration::from_secs(params.least_seconds(fitted));
-    let (waiter, is_ours) = match state.results.find(&test, max_age, least) {
+    let (waiter, is_ours) = match prober.result_cache.find(&test, max_age, least) {
         Found::Result(kept) => {
-            state.own.result_reused();
-            return Ok(told_from(state, &test, &kept, caller.arrival));
+            prober.metrics.result_reused();
+            return Ok(told_from(prober, &test, &kept, caller.arrival));
         }
         Found::Running(waiter) => (waiter, false),
         Found::Nothing(waiter) => (waiter, true),
         Found::NoRoom => {
-            accounting::gave_up(state, params, caller.client, WaitError::Full, None);
+            accounting::gave_up(prober, params, caller.client, WaitError::Full, None);
             return Err(WaitError::Full);
         }
     };
     if is_ours {
-        begin(state, params, limits, &caller);
+        begin(prober, params, limits, &caller);
     }
-    let result = wait(state, &test, waiter, &limits, &caller);
+    let result = wait(prober, &test, waiter, &limits, &caller);
     // Whoever began the test is counted with it.
     match &result {
-        Ok(_) if !is_ours => state.own.result_reused(),
-        Err(why) if !is_ours => accounting::gave_up(state, params, caller.client, *why, None),
+        Ok(_) if !is_ours => prober.metrics.result_reused(),
+        Err(why) if !is_ours => accounting::gave_up(prober, params, caller.client, *why, None),
         Ok(_) | Err(_) => {}
     }
     result
@@ -76,32 +75,32 @@ pub(super) fn length(params: &Params) -> Duration {
 
 /// What the flight brings, or what there was before when it does not end within the request's time.
 fn wait(
-    state: &State,
+    prober: &Prober,
     test: &Params,
     waiter: TestWaiter,
     limits: &Limits,
     caller: &Caller<'_>,
 ) -> Result<Answer, WaitError> {
     match waiter.wait(limits.scrape(), caller.cancel) {
-        Some(Ok(kept)) => Ok(told_from(state, test, &kept, caller.arrival)),
+        Some(Ok(kept)) => Ok(told_from(prober, test, &kept, caller.arrival)),
         Some(Err(why)) => Err(why),
         None if caller.cancel.is_set() => Err(WaitError::Cancelled),
-        None => match state.results.last(test) {
-            Some(kept) => Ok(told_from(state, test, &kept, caller.arrival)),
+        None => match prober.result_cache.last(test) {
+            Some(kept) => Ok(told_from(prober, test, &kept, caller.arrival)),
             None => Err(WaitError::Running),
         },
     }
 }
 
-fn told_from(state: &State, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
-    let last_success = if kept.probed.outcome.is_ok() {
+fn told_from(prober: &Prober, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
+    let last_success = if kept.completed.outcome.is_ok() {
         Some(kept.ended_clock)
     } else {
-        let earlier = state.results.last_success(test);
+        let earlier = prober.result_cache.last_success(test);
         earlier.map(|earlier| earlier.ended_clock)
     };
     Answer {
-        probed: Arc::clone(&kept.probed),
+        completed: Arc::clone(&kept.completed),
         duration: arrival.elapsed(),
         freshness: Some(Freshness {
             age: kept.ended.elapsed(),
@@ -111,44 +110,44 @@ fn told_from(state: &State, test: &Params, kept: &Kept, arrival: Instant) -> Ans
 }
 
 /// Runs the test on a thread of its own, so that it outlives the request.
-fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_>) {
-    let (own_state, own_params) = (Arc::clone(state), params.clone());
+fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller<'_>) {
+    let (own_prober, own_params) = (Arc::clone(prober), params.clone());
     let (client, number, arrival) = (caller.client, caller.number, caller.arrival);
     let completion = Completion {
-        state: Arc::clone(state),
+        prober: Arc::clone(prober),
         test: params.test(),
         end: Err(WaitError::Broken),
     };
-    let open = state.records.open(params, client, None);
+    let open = prober.history.open(params, client, None);
     let body = move || {
         let mut completion = completion;
-        let (state, params) = (own_state, own_params);
+        let (prober, params) = (own_prober, own_params);
         let wanted = TestRequest {
             params: &params,
-            period_seconds: accounting::fitted(&state, &params, &limits, arrival),
+            period_seconds: accounting::fitted(&prober, &params, &limits, arrival),
             limits: &limits,
             arrival,
             number,
             // Nobody but the exporter's end stops it.
-            cancel: &state.shutdown,
+            cancel: &prober.shutdown,
             open: &open,
         };
-        completion.end = match retry::run(&state, &wanted) {
-            Ok(probed) => {
-                accounting::ran(&state, &params, client, &probed, arrival.elapsed());
-                Ok(Kept::new(Arc::new(probed)))
+        completion.end = match retry::run(&prober, &wanted) {
+            Ok(completed) => {
+                accounting::ran(&prober, &params, client, &completed, arrival.elapsed());
+                Ok(Kept::new(Arc::new(completed)))
             }
             Err(NotRun { why, waited }) => {
-                accounting::gave_up(&state, &params, client, why, Some(waited));
+                accounting::gave_up(&prober, &params, client, why, Some(waited));
                 Err(why)
             }
         };
         let kept = completion.end.as_ref().map_err(|why| *why);
-        open.end(kept.map(|kept| told_from(&state, &params.test(), kept, arrival)));
+        open.end(kept.map(|kept| told_from(&prober, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
         // The landing went with the closure: who waits is told.
-        state
+        prober
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
     }
@@ -156,7 +155,7 @@ fn begin(state: &Arc<State>, params: &Params, limits: Limits, caller: &Caller<'_
 
 /// Ends a flight when it is dropped, in a panic and when its thread was never started too.
 struct Completion {
-    state: Arc<State>,
+    prober: Arc<Prober>,
     test: Params,
     end: Result<Kept, WaitError>,
 }
@@ -165,21 +164,18 @@ impl Drop for Completion {
     fn drop(&mut self) {
         let end = std::mem::replace(&mut self.end, Err(WaitError::Broken));
         if matches!(end, Err(WaitError::Broken)) {
-            self.state
-                .own
-                .probe_refused(own::NotRun::Waiting(WaitError::Broken));
-            if thread::panicking() {
-                self.state.own.panicked();
-            }
+            self.prober
+                .metrics
+                .probe_refused(metrics::NotRun::Waiting(WaitError::Broken));
         }
-        self.state.results.land(&self.test, end);
+        self.prober.result_cache.land(&self.test, end);
     }
 }
 
 /// Keeps a success that was measured without `max_age`, for requests with it.
-pub(super) fn keep(state: &State, params: &Params, probed: &Arc<crate::probe::Probed>) {
-    if probed.outcome.is_ok() {
-        let kept = Kept::new(Arc::clone(probed));
-        state.results.keep(&params.test(), &kept);
+pub(super) fn keep(prober: &Prober, params: &Params, completed: &Arc<crate::probe::CompletedTest>) {
+    if completed.outcome.is_ok() {
+        let kept = Kept::new(Arc::clone(completed));
+        prober.result_cache.keep(&params.test(), &kept);
     }
 }

@@ -273,8 +273,8 @@ fn trimmed(mut answer: Answer) -> Answer {
         story.stderr.len() > STDERR_LIMIT_CHARS
             || end_part.is_some_and(|part| part.len() > END_PART_LIMIT_BYTES)
     };
-    if answer.probed.attempts.iter().any(is_long) {
-        for attempt in &mut Arc::make_mut(&mut answer.probed).attempts {
+    if answer.completed.attempts.iter().any(is_long) {
+        for attempt in &mut Arc::make_mut(&mut answer.completed).attempts {
             let story = &mut attempt.story;
             story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
             // Half of it would be no JSON, and whoever asked for it had it all.
@@ -294,14 +294,14 @@ impl Finished {
         /// Itself, its parameters, its report, and the texts that have limits of their own.
         const REST: usize = 2048;
         let Ok(answer) = &self.end else { return REST };
-        let probed = &*answer.probed;
+        let completed = &*answer.completed;
         let words = |words: &[String]| words.iter().map(|word| word.len() + 24).sum::<usize>();
-        let attempts = probed.attempts.iter().map(|attempt| {
+        let attempts = completed.attempts.iter().map(|attempt| {
             let story = &attempt.story;
             let end_part = story.end_part.as_ref().map_or(0, String::len);
             size_of::<Attempt>() + words(&story.words) + story.stderr.len() + end_part
         });
-        let report = probed.outcome.as_ref().ok();
+        let report = completed.outcome.as_ref().ok();
         let ways = report.map_or([None, None], |report| {
             [&report.upload, &report.download].map(Option::as_ref)
         });
@@ -321,7 +321,7 @@ mod tests {
     use crate::iperf3::{Failure, Run, reason::Reason};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::{Answer, Attempt, Probed};
+    use crate::probe::{Answer, Attempt, CompletedTest};
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
@@ -351,7 +351,7 @@ mod tests {
             8
         ];
         Answer {
-            probed: Arc::new(Probed {
+            completed: Arc::new(CompletedTest {
                 outcome: Ok(Report::default()),
                 port: 5201,
                 count: 8,
@@ -391,13 +391,13 @@ mod tests {
         let records = Arc::new(History::default());
         let told = answer(1_000_000);
         open(&records, None).end(Ok(told.clone()));
-        assert_eq!(told.probed.attempts[0].story.stderr.len(), 1_000_000);
+        assert_eq!(told.completed.attempts[0].story.stderr.len(), 1_000_000);
         let Some(Found::Finished(past)) = records.find(1) else {
             panic!("forgotten")
         };
         let kept = past.end.as_ref().unwrap();
         assert_eq!(
-            kept.probed.attempts[7].story.stderr.len(),
+            kept.completed.attempts[7].story.stderr.len(),
             STDERR_LIMIT_CHARS
         );
         for _ in 0..MOST {

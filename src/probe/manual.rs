@@ -11,41 +11,39 @@ use crate::probe::Caller;
 use crate::probe::accounting;
 use crate::probe::coalesce;
 use crate::probe::deadline::Limits;
-use crate::probe::history::Running;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
+use crate::probe::prober::Prober;
 use crate::probe::run_once;
-use crate::state::State;
 use crate::threads;
 
 /// Most of them at a time: they run one after the other, and nobody watches more.
 pub(crate) const MOST: usize = 16;
 
-/// Starts a probe, whose number is the answer: `state.records` tells what becomes of it.
+/// Starts a probe, whose number is the answer: `prober.history` tells what becomes of it.
 ///
 /// # Errors
 /// When there are as many as there may be, or no thread is to be had.
 pub(crate) fn start(
-    state: &Arc<State>,
+    prober: &Arc<Prober>,
     params: Params,
     limits: Limits,
     caller: Caller<'_>,
 ) -> Result<u64, WaitError> {
-    let Some(place) = state.by_hand.begin() else {
-        accounting::gave_up(state, &params, caller.client, WaitError::Full, None);
+    let Some(place) = prober.manual.try_acquire() else {
+        accounting::gave_up(prober, &params, caller.client, WaitError::Full, None);
         return Err(WaitError::Full);
     };
     // Not the request's: that is answered in a moment.
     let stop = Cancel::default();
-    let open = state
-        .records
+    let open = prober
+        .history
         .open(&params, caller.client, Some(stop.clone()));
     let number = open.number;
     let (client, arrival, turn) = (caller.client, caller.arrival, caller.number);
-    let own_state = Arc::clone(state);
+    let own_prober = Arc::clone(prober);
     let body = move || {
-        let watch = Watch(own_state);
-        let state = &watch.0;
+        let prober = own_prober;
         let limits = limits.detached(coalesce::length(&params));
         let caller = Caller {
             client,
@@ -53,16 +51,17 @@ pub(crate) fn start(
             number: turn,
             cancel: &stop,
         };
-        run(state, &params, &limits, caller, open);
+        let end = run_once(&prober, &params, &limits, caller, &open);
+        open.end(end);
         // Last of all: the end of the exporter waits for it.
         drop(place);
     };
     // The exporter may have begun to end after the request came in.
-    if state.shutdown.is_set() {
+    if prober.shutdown.is_set() {
         return Err(WaitError::Cancelled);
     }
     threads::start("test", coalesce::STACK_BYTES, Box::new(body)).map_err(|error| {
-        state
+        prober
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
         WaitError::Broken
@@ -70,27 +69,11 @@ pub(crate) fn start(
     Ok(number)
 }
 
-fn run(state: &Arc<State>, params: &Params, limits: &Limits, caller: Caller<'_>, open: Running) {
-    let end = run_once(state, params, limits, caller, &open);
-    open.end(end);
-}
-
 /// Blocks until none runs, or `until` has come: for the end, which stops them.
-pub(crate) fn wait_for_none(state: &State, until: Instant) {
+pub(crate) fn wait_for_none(prober: &Prober, until: Instant) {
     /// A run that is stopped ends within some 100 ms.
     const LOOK: Duration = Duration::from_millis(5);
-    while state.by_hand.count() > 0 && Instant::now() < until {
+    while prober.manual.count() > 0 && Instant::now() < until {
         thread::sleep(LOOK);
-    }
-}
-
-/// Counts a panic, which ends this test and nothing else.
-struct Watch(Arc<State>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.own.panicked();
-        }
     }
 }

@@ -15,7 +15,7 @@ use self::params::Params;
 use self::retry::{NotRun, TestRequest};
 use crate::cancel::Cancel;
 use crate::iperf3::{Outcome, RunDetails};
-use crate::state::State;
+use crate::probe::prober::Prober;
 
 mod accounting;
 pub(crate) mod allow;
@@ -26,7 +26,9 @@ pub(crate) mod deadline;
 pub(crate) mod history;
 pub(crate) mod lock;
 pub(crate) mod manual;
+pub(crate) mod metrics;
 pub(crate) mod params;
+pub(crate) mod prober;
 pub(crate) mod result_cache;
 mod retry;
 mod values;
@@ -36,7 +38,7 @@ mod fuzz;
 
 /// A test that was run, in as many attempts as it took.
 #[derive(Clone, Debug)]
-pub(crate) struct Probed {
+pub(crate) struct CompletedTest {
     /// What it measured, or why its last attempt failed.
     pub(crate) outcome: Outcome,
     /// The port of the last attempt.
@@ -62,7 +64,7 @@ pub(crate) struct Attempt {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// The test.
-    pub(crate) probed: Arc<Probed>,
+    pub(crate) completed: Arc<CompletedTest>,
     /// From the request to its answer.
     pub(crate) duration: Duration,
     /// How old the result is, for requests with `max_age`.
@@ -91,28 +93,22 @@ pub(crate) struct Caller<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// Answers one probe, with a new test or with a result that will do.
-///
-/// # Errors
-/// When there is no result: the lock was not had in time, nobody wants it any more, or it comes too late.
-pub(crate) fn probe(
-    state: &Arc<State>,
+/// Runs a test for one request, and remembers it.
+fn run_recorded(
+    prober: &Arc<Prober>,
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
 ) -> Result<Answer, WaitError> {
-    if let Some(max_age) = params.max_age {
-        return coalesce::answer(state, params, limits, caller, max_age);
-    }
-    let open = state.records.open(params, caller.client, None);
-    let end = run_once(state, params, limits, caller, &open);
+    let open = prober.history.open(params, caller.client, None);
+    let end = run_once(prober, params, limits, caller, &open);
     open.end(end.clone());
     end
 }
 
 /// Runs a test for one request.
 fn run_once(
-    state: &Arc<State>,
+    prober: &Arc<Prober>,
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
@@ -121,7 +117,7 @@ fn run_once(
     let Caller {
         client, arrival, ..
     } = caller;
-    let period_seconds = accounting::fitted(state, params, limits, arrival);
+    let period_seconds = accounting::fitted(prober, params, limits, arrival);
     let wanted = TestRequest {
         params,
         period_seconds,
@@ -131,23 +127,23 @@ fn run_once(
         cancel: caller.cancel,
         open,
     };
-    match retry::run(state, &wanted) {
-        Ok(probed) => {
+    match retry::run(prober, &wanted) {
+        Ok(completed) => {
             let duration = arrival.elapsed();
-            accounting::ran(state, params, client, &probed, duration);
-            let probed = Arc::new(probed);
+            accounting::ran(prober, params, client, &completed, duration);
+            let completed = Arc::new(completed);
             // A test that was cut is not the one that was asked for.
             if period_seconds == params.period_seconds {
-                coalesce::keep(state, params, &probed);
+                coalesce::keep(prober, params, &completed);
             }
             Ok(Answer {
-                probed,
+                completed,
                 duration,
                 freshness: None,
             })
         }
         Err(NotRun { why, waited }) => {
-            accounting::gave_up(state, params, client, why, Some(waited));
+            accounting::gave_up(prober, params, client, why, Some(waited));
             Err(why)
         }
     }

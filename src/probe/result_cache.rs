@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
-use crate::probe::Probed;
+use crate::probe::CompletedTest;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
@@ -23,7 +23,7 @@ const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     /// The test.
-    pub(super) probed: Arc<Probed>,
+    pub(super) completed: Arc<CompletedTest>,
     /// When it ended.
     pub(super) ended: Instant,
     /// The same by the clock on the wall.
@@ -140,7 +140,7 @@ impl ResultCache {
         };
         let mut state = sync::lock(&in_flight_test.state);
         match &end {
-            Ok(kept) if kept.probed.outcome.is_ok() => entry.succeed(kept),
+            Ok(kept) if kept.completed.outcome.is_ok() => entry.succeed(kept),
             Ok(kept) => {
                 entry.failure = Some(kept.trimmed());
                 entry.is_undelivered = state.waiters == 0;
@@ -263,9 +263,9 @@ impl TestWaiter {
 
 impl Kept {
     /// A result of this moment.
-    pub(super) fn new(probed: Arc<Probed>) -> Self {
+    pub(super) fn new(completed: Arc<CompletedTest>) -> Self {
         Self {
-            probed,
+            completed,
             ended: Instant::now(),
             ended_clock: SystemTime::now(),
         }
@@ -275,8 +275,8 @@ impl Kept {
     fn trimmed(&self) -> Self {
         /// How much of iperf3's standard error is kept.
         const STDERR_LIMIT_CHARS: usize = 512;
-        let mut probed = Probed::clone(&self.probed);
-        if let Ok(report) = &mut probed.outcome {
+        let mut completed = CompletedTest::clone(&self.completed);
+        if let Ok(report) = &mut completed.outcome {
             // For people to look at, who look at what `records` has.
             for way in [&mut report.upload, &mut report.download]
                 .into_iter()
@@ -285,16 +285,16 @@ impl Kept {
                 way.intervals = Vec::new();
             }
         }
-        let last = probed.attempts.pop();
-        probed.attempts.clear();
-        probed.attempts.extend(last.map(|mut attempt| {
+        let last = completed.attempts.pop();
+        completed.attempts.clear();
+        completed.attempts.extend(last.map(|mut attempt| {
             let story = &mut attempt.story;
             story.end_part = None;
             story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
             attempt
         }));
         Self {
-            probed: Arc::new(probed),
+            completed: Arc::new(completed),
             ..self.clone()
         }
     }
@@ -344,7 +344,7 @@ mod tests {
     use crate::iperf3::{Failure, Outcome, Run};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::{Attempt, Probed};
+    use crate::probe::{Attempt, CompletedTest};
     use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -373,7 +373,7 @@ mod tests {
     }
 
     fn kept(outcome: Outcome) -> Kept {
-        Kept::new(Arc::new(Probed {
+        Kept::new(Arc::new(CompletedTest {
             outcome,
             port: 5201,
             count: 1,
@@ -434,7 +434,7 @@ mod tests {
         results.land(&test, Ok(kept(failure())));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();
-            assert_eq!(end.probed.outcome, failure());
+            assert_eq!(end.completed.outcome, failure());
         }
         // It was told, and is not kept.
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
@@ -448,7 +448,7 @@ mod tests {
         let Found::Result(told) = find(&results, &test) else {
             panic!("it was lost")
         };
-        assert_eq!(told.probed.outcome, failure());
+        assert_eq!(told.completed.outcome, failure());
         leave(find(&results, &test));
         results.land(&test, Ok(aged(kept(failure()), MINUTE * 2)));
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
@@ -458,7 +458,7 @@ mod tests {
     fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let mut told = kept(success());
-        let probed = Arc::make_mut(&mut told.probed);
+        let completed = Arc::make_mut(&mut told.completed);
         let second = Interval {
             start_seconds: 0.0,
             end_seconds: 1.0,
@@ -479,25 +479,25 @@ mod tests {
             intervals: vec![second; 3],
             congestion: Congestion::default(),
         };
-        let report = probed.outcome.as_mut().unwrap();
+        let report = completed.outcome.as_mut().unwrap();
         (report.upload, report.download) = (Some(way.clone()), Some(way));
         let mut story = Run::refused(5201, failure().unwrap_err()).story;
         story.stderr = "e".repeat(10_000);
         story.end_part = Some("{}".to_owned());
         let waited = None;
-        probed.attempts = vec![Attempt { waited, story }; 3];
+        completed.attempts = vec![Attempt { waited, story }; 3];
         results.keep(&test, &told);
         let kept = results.last(&test).unwrap();
-        let report = kept.probed.outcome.as_ref().unwrap();
+        let report = kept.completed.outcome.as_ref().unwrap();
         for way in [&report.upload, &report.download] {
             assert!(way.as_ref().unwrap().intervals.is_empty());
         }
-        let [Attempt { story, .. }] = kept.probed.attempts.as_slice() else {
-            panic!("{} attempts", kept.probed.attempts.len())
+        let [Attempt { story, .. }] = kept.completed.attempts.as_slice() else {
+            panic!("{} attempts", kept.completed.attempts.len())
         };
         assert_eq!((story.stderr.len(), &story.end_part), (512, &None));
         // Whoever asked for it is told all of it.
-        let all = told.probed.outcome.as_ref().unwrap().upload.as_ref();
+        let all = told.completed.outcome.as_ref().unwrap().upload.as_ref();
         assert_eq!(all.unwrap().intervals.len(), 3);
     }
 
@@ -534,7 +534,11 @@ mod tests {
     #[test]
     fn the_last_result_is_a_failure_until_there_is_a_success() {
         let (results, test) = (ResultCache::default(), test_of("a"));
-        let last = || results.last(&test).map(|kept| kept.probed.outcome.is_ok());
+        let last = || {
+            results
+                .last(&test)
+                .map(|kept| kept.completed.outcome.is_ok())
+        };
         assert_eq!(last(), None);
         for outcome in [success(), failure(), success()] {
             let is_ok = outcome.is_ok();

@@ -10,13 +10,13 @@ use crate::cancel::Cancel;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::probe::Attempt;
-use crate::probe::Probed;
+use crate::probe::CompletedTest;
 use crate::probe::backoff::Backoff;
 use crate::probe::deadline::Limits;
 use crate::probe::history::{Running, Stage};
 use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
 use crate::probe::params::Params;
-use crate::state::State;
+use crate::probe::prober::Prober;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
 const OVERHEAD: Duration = Duration::from_millis(500);
@@ -58,14 +58,14 @@ pub(super) struct NotRun {
 ///
 /// # Errors
 /// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(state: &State, wanted: &TestRequest<'_>) -> Result<Probed, NotRun> {
+pub(super) fn run(prober: &Prober, wanted: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
     let mut test = RetryLoop::begin(wanted);
     // What cannot run need not wait for its turn.
-    if let Some(failure) = test.over_budget(state) {
+    if let Some(failure) = test.over_budget(prober) {
         return Ok(test.end(Err(failure)));
     }
     loop {
-        let failure = match test.round(state) {
+        let failure = match test.round(prober) {
             Ok(Ok(report)) => return Ok(test.end(Ok(report))),
             Ok(Err(failure)) => failure,
             Err(why) => {
@@ -83,7 +83,7 @@ pub(super) fn run(state: &State, wanted: &TestRequest<'_>) -> Result<Probed, Not
         let Some(pause) = test.pause_before_the_next(failure.reason) else {
             return Ok(test.end_failed(failure));
         };
-        state.log.debug(
+        prober.log.debug(
             "the server is busy, trying again",
             &[
                 ("target", &wanted.params.host),
@@ -134,13 +134,13 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
-    fn round(&mut self, state: &State) -> Result<Outcome, WaitError> {
-        let (_held, waited) = self.wait_for_turn(state)?;
+    fn round(&mut self, prober: &Prober) -> Result<Outcome, WaitError> {
+        let (_held, waited) = self.wait_for_turn(prober)?;
         let mut waited = Some(waited);
         let ports = self.wanted.params.ports;
         self.port = ports.first;
         loop {
-            let outcome = self.attempt(state, waited)?;
+            let outcome = self.attempt(prober, waited)?;
             waited = None;
             let Err(failure) = &outcome else {
                 return Ok(outcome);
@@ -158,7 +158,7 @@ impl<'a> RetryLoop<'a> {
             if !is_worth_it || next == ports.first || self.time_left().is_none() {
                 return Ok(outcome);
             }
-            state.log.debug(
+            prober.log.debug(
                 "trying the next port",
                 &[
                     ("target", &self.wanted.params.host),
@@ -172,7 +172,10 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The lock, and how long it was waited for.
-    fn wait_for_turn<'s>(&mut self, state: &'s State) -> Result<(Guard<'s>, Duration), WaitError> {
+    fn wait_for_turn<'s>(
+        &mut self,
+        prober: &'s Prober,
+    ) -> Result<(Guard<'s>, Duration), WaitError> {
         let TestRequest {
             params,
             period_seconds,
@@ -185,14 +188,14 @@ impl<'a> RetryLoop<'a> {
             None => (
                 Position::Numbered(self.wanted.number),
                 WaitLimits {
-                    longest: self.wanted.arrival + state.lock_timeout,
+                    longest: self.wanted.arrival + prober.config.lock_timeout,
                     latest_start: limits.latest_start(params.least_seconds(period_seconds)),
                 },
             ),
             Some(first) => (
                 Position::Behind,
                 WaitLimits {
-                    longest: queued + state.lock_timeout,
+                    longest: queued + prober.config.lock_timeout,
                     latest_start: limits
                         .end_of_attempts(first)
                         .checked_sub(self.length() + OVERHEAD),
@@ -201,7 +204,7 @@ impl<'a> RetryLoop<'a> {
         };
         self.wanted.open.is(Stage::Queued, self.count);
         let (probe, name) = (self.wanted.open.number, params.server());
-        let held = state.lock.acquire(turn, probe, name, patience, cancel);
+        let held = prober.lock.acquire(turn, probe, name, patience, cancel);
         let waited = match &held {
             Ok(held) => held.waited,
             // A wait that was given up is told from the request on, which is what its limit counts from.
@@ -219,7 +222,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
-    fn attempt(&mut self, state: &State, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+    fn attempt(&mut self, prober: &Prober, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let TestRequest {
             params,
             period_seconds,
@@ -227,7 +230,7 @@ impl<'a> RetryLoop<'a> {
             cancel,
             ..
         } = *self.wanted;
-        let run = match self.over_budget(state) {
+        let run = match self.over_budget(prober) {
             None => {
                 let running = Stage::Running {
                     port: self.port,
@@ -239,17 +242,17 @@ impl<'a> RetryLoop<'a> {
                     port: self.port,
                     period_seconds,
                     deadline: limits.end_of_run(Instant::now()),
-                    credentials: state.credentials.as_ref(),
+                    credentials: prober.config.credentials.as_ref(),
                 };
-                iperf3::run_test(&state.binary, &order, cancel)
+                iperf3::run_test(&prober.binary, &order, cancel)
             }
             Some(failure) => Run::refused(self.port, failure),
         };
-        state.budget.spend(run.cost, SystemTime::now());
-        state.own.test_ran(run.cost);
+        prober.budget.spend(run.cost, SystemTime::now());
+        prober.metrics.test_ran(run.cost);
         if run.was_started() {
             if self.count > 0 {
-                state.own.retried();
+                prober.metrics.retried();
             }
             self.count += 1;
         }
@@ -266,9 +269,9 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The refusal of a test that the day's budget does not allow.
-    fn over_budget(&self, state: &State) -> Option<Failure> {
+    fn over_budget(&self, prober: &Prober) -> Option<Failure> {
         let now = SystemTime::now();
-        let checked = state.budget.check(self.wanted.params, self.length(), now);
+        let checked = prober.budget.check(self.wanted.params, self.length(), now);
         checked.err().map(|words| Failure {
             reason: Reason::Budget,
             words,
@@ -317,7 +320,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The end with the failure that says most.
-    fn end_failed(mut self, failure: Failure) -> Probed {
+    fn end_failed(mut self, failure: Failure) -> CompletedTest {
         let is_away =
             self.was_reset || matches!(failure.reason, Reason::Refused | Reason::ConnectTimeout);
         if is_away && self.is_between_tests() {
@@ -332,8 +335,8 @@ impl<'a> RetryLoop<'a> {
         self.end(outcome)
     }
 
-    fn end(self, outcome: Outcome) -> Probed {
-        Probed {
+    fn end(self, outcome: Outcome) -> CompletedTest {
+        CompletedTest {
             outcome,
             port: self.port,
             count: self.count,

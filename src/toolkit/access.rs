@@ -1,106 +1,126 @@
-//! Whether a request may go on to its page: the web configuration's say.
+//! The middleware before every page: may this request go on?
 //!
-//! Owns the order of its checks, which is the exporter-toolkit's: a broken configuration, the rate limit, headers, users. Must
-//! not know what stands behind a path.
+//! Owns the order of the checks, which is the exporter-toolkit's: a broken configuration, the rate limit, headers,
+//! users. Must not know what stands behind a path.
 
 use std::sync::Arc;
 
-use crate::http::response::Reply;
-use crate::state::State;
-use crate::toolkit::auth::Verdict;
-use crate::toolkit::config::reloader::ActiveConfig;
-use crate::web::routes::{self, Request};
+use super::auth::{Auth, Verdict};
+use super::config::reloader::{ActiveConfig, Reloader};
+use super::metrics::Metrics;
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::http::tls::{PLAIN_ON_TLS, Protocol, TlsPolicy};
+use crate::log::Log;
+use crate::metrics::text::Text;
 
-/// An answer, and the configuration whose headers go with it.
-pub(crate) struct Answer {
-    /// The answer.
-    pub(crate) reply: Reply,
-    /// What was in force; none when the answer came before it had a say, as the exporter-toolkit has it.
-    pub(crate) front: Option<Arc<ActiveConfig>>,
+/// The web configuration in force, the users who were verified, and what was refused.
+pub(crate) struct Access {
+    log: Log,
+    reloader: Reloader,
+    auth: Auth,
+    metrics: Metrics,
 }
 
-impl From<Reply> for Answer {
-    /// An answer to which the configuration has nothing to add.
-    fn from(reply: Reply) -> Self {
-        Self { reply, front: None }
+impl Access {
+    /// A middleware for so many connections.
+    pub(crate) fn new(reloader: Reloader, log: Log, connections: usize) -> Self {
+        Self {
+            log,
+            reloader,
+            auth: Auth::with_places(connections),
+            metrics: Metrics::default(),
+        }
     }
-}
 
-impl Answer {
-    /// The page's own headers and the configured ones; of two by one name the operator's.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let configured = self.front.as_ref().map_or(&[][..], |front| &front.headers);
-        let made = self.reply.made.as_ref();
-        let made = made.map(|(name, value)| (*name, value.as_str()));
-        let own = self.reply.headers.iter().copied().chain(made);
-        let own = own.filter(move |(name, _)| {
-            !configured
-                .iter()
-                .any(|(other, _)| other.eq_ignore_ascii_case(name))
-        });
-        let configured = configured
+    /// Answers a request by `next`, or refuses it; what the configuration adds to every response is added.
+    pub(crate) fn answer(
+        &self,
+        request: &Request<'_>,
+        next: impl FnOnce(&Request<'_>) -> Response,
+    ) -> Response {
+        let Some(config) = self.reloader.active(&self.log) else {
+            // The log has the cause; a client gets what the exporter-toolkit says.
+            return Response::line(500, "Internal Server Error");
+        };
+        let context = request.context;
+        match context.tls_config {
+            // A connection from before TLS was switched on.
+            None if config.tls.is_some() => return Response::line(400, PLAIN_ON_TLS),
+            // One from before the last change: whoever holds it has to show a certificate again after this answer.
+            Some(number) if number != config.number => context.close_after_response.set(),
+            _ => {}
+        }
+        if config.rate.as_ref().is_some_and(|bucket| !bucket.take()) {
+            self.metrics.rate_limited();
+            return Response::line(429, "Too Many Requests");
+        }
+        let refusal = self.authenticate(&config, request);
+        let response = refusal.unwrap_or_else(|| next(request));
+        // Of two headers by one name the operator's.
+        config
+            .headers
             .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        own.chain(configured)
+            .fold(response, |response, (name, value)| {
+                response.with_header(name.clone(), value.clone())
+            })
     }
-}
 
-/// Answers one request.
-pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Answer {
-    let refuse = |reply: Reply| {
-        routes::count(state, request, reply.code);
-        reply
-    };
-    let Some(front) = state.front.front(&state.log) else {
-        // The log has the cause; a stranger gets what the exporter-toolkit says.
-        return refuse(Reply::status(500, "Internal Server Error")).into();
-    };
-    match &request.context.tls_config {
-        // A connection from before TLS was switched on.
-        None if front.tls.is_some() => {
-            return refuse(Reply::status(400, crate::http::PLAIN_ON_TLS)).into();
-        }
-        // One from before the last change: whoever holds it has to show a certificate again after this answer.
-        Some(tls_config) if !Arc::ptr_eq(tls_config, &front) => {
-            request.context.close_after_response.set();
-        }
-        _ => {}
-    }
-    if front.rate.as_ref().is_some_and(|bucket| !bucket.take()) {
-        state.own.rate_limited();
-        return refuse(Reply::status(429, "Too Many Requests")).into();
-    }
-    let reply = match authenticate(state, &front, request) {
-        Some(refusal) => refuse(refusal),
-        None => routes::answer(state, request),
-    };
-    Answer {
-        reply,
-        front: Some(front),
-    }
-}
-
-/// What is answered instead of the page to whoever may not see it.
-fn authenticate(state: &State, front: &ActiveConfig, request: &Request<'_>) -> Option<Reply> {
-    let client = request.context.peer.ip();
-    match state
-        .auth
-        .check(&front.users, request.authorization, client)
-    {
-        Verdict::Allowed => None,
-        Verdict::Refused => {
-            // A client without credentials is asked for them, which is no failure yet.
-            if request.authorization.is_some() {
-                state.own.auth_failed();
-                state.log.warn_ratelimited(
-                    "authentication failed",
-                    &[("client", &request.context.peer)],
-                );
+    /// What is answered instead of the page to whoever may not see it.
+    fn authenticate(&self, config: &ActiveConfig, request: &Request<'_>) -> Option<Response> {
+        let authorization = request.header("Authorization");
+        let client = request.context.peer;
+        let verdict = self
+            .auth
+            .check(&config.users, authorization.as_deref(), client.ip());
+        match verdict {
+            Verdict::Allowed => None,
+            Verdict::Refused => {
+                // A client without credentials is asked for them, which is no failure yet.
+                if authorization.is_some() {
+                    self.metrics.auth_failed();
+                    self.log
+                        .warn_ratelimited("authentication failed", &[("client", &client)]);
+                }
+                // Without a realm, as the exporter-toolkit has it.
+                let response = Response::line(401, "Unauthorized");
+                Some(response.with_header("WWW-Authenticate", "Basic"))
             }
-            Some(Reply::unauthorized())
+            Verdict::Overloaded => Some(Response::unavailable(
+                "too many credentials wait to be verified, try again later",
+            )),
         }
-        Verdict::Overloaded => Some(Reply::unavailable(
-            "too many credentials wait to be verified, try again later",
-        )),
+    }
+
+    /// What is in force now; none when the configuration cannot be used.
+    pub(crate) fn config(&self) -> Option<Arc<ActiveConfig>> {
+        self.reloader.active(&self.log)
+    }
+
+    /// Reads the web configuration again because the operator said so; whether requests are served after it.
+    pub(crate) fn reload(&self) -> bool {
+        self.reloader.reload(&self.log)
+    }
+
+    /// Ends every wait for a verdict.
+    pub(crate) fn shut_down(&self) {
+        self.auth.end();
+    }
+
+    /// Writes the families of this ring.
+    pub(crate) fn write_metrics(&self, text: &mut Text) {
+        self.metrics.write(text);
+    }
+}
+
+impl TlsPolicy for Access {
+    fn protocol(&self) -> Protocol {
+        let Some(config) = self.reloader.active(&self.log) else {
+            return Protocol::Unusable;
+        };
+        match &config.tls {
+            None => Protocol::Plain,
+            Some(acceptor) => Protocol::Tls(acceptor.boxed(), config.number),
+        }
     }
 }

@@ -2,8 +2,10 @@
 //! that orders them.
 //!
 //! Must not know what stands behind a path.
+
 pub(crate) mod access;
 pub(crate) mod auth;
 pub(crate) mod config;
+pub(crate) mod metrics;
 pub(crate) mod rate_limit;
 pub(crate) mod tls;

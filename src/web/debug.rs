@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::duration;
 use crate::iperf3::RunDetails;
 use crate::probe::params::Params;
-use crate::probe::{Answer, Attempt, Probed};
+use crate::probe::{Answer, Attempt, CompletedTest};
 use crate::time_text::rfc3339_millis;
 
 /// The whole story; `metrics` is what would have been the answer without `debug`.
@@ -17,7 +17,7 @@ pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
     let mut out = String::with_capacity(4096 + metrics.len());
     summary(&mut out, params, answer);
     time_line(&mut out, answer);
-    let last = last_story(&answer.probed);
+    let last = last_story(&answer.completed);
     let part = |out: &mut String, title: &str, text: &str| {
         let _ = writeln!(out, "\n{title}\n{}", indented(text));
     };
@@ -39,8 +39,8 @@ pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
 }
 
 fn summary(out: &mut String, params: &Params, answer: &Answer) {
-    let probed = &*answer.probed;
-    let outcome = match &probed.outcome {
+    let completed = &*answer.completed;
+    let outcome = match &completed.outcome {
         Ok(_) => "success".to_owned(),
         Err(failure) => {
             let words = indented(&failure.words.replace('\n', " "));
@@ -67,16 +67,16 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
          lock wait   {}\nanswered    after {}",
         params.server(),
         shown.join(" "),
-        probed.count,
-        duration::format(millis(probed.lock_wait)),
+        completed.count,
+        duration::format(millis(completed.lock_wait)),
         duration::format(millis(answer.duration)),
     );
 }
 
 /// The run whose outcome the probe's is.
-pub(super) fn last_story(probed: &Probed) -> Option<&RunDetails> {
-    let mut stories = probed.attempts.iter().map(|attempt| &attempt.story);
-    stories.rfind(|story| story.port == probed.port)
+pub(super) fn last_story(completed: &CompletedTest) -> Option<&RunDetails> {
+    let mut stories = completed.attempts.iter().map(|attempt| &attempt.story);
+    stories.rfind(|story| story.port == completed.port)
 }
 
 /// A run's command line as a shell would take it; empty when there was none.
@@ -87,18 +87,18 @@ pub(super) fn command_line(story: &RunDetails) -> String {
 
 fn time_line(out: &mut String, answer: &Answer) {
     out.push_str("\ntime line (UTC)\n");
-    for (time, what) in events(&answer.probed) {
+    for (time, what) in events(&answer.completed) {
         let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
     }
 }
 
 /// What happened when, of the attempts that are told.
-pub(super) fn events(probed: &Probed) -> Vec<(SystemTime, String)> {
-    let mut events = Vec::with_capacity(3 * probed.attempts.len());
-    let untold = usize::try_from(probed.count)
+pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
+    let mut events = Vec::with_capacity(3 * completed.attempts.len());
+    let untold = usize::try_from(completed.count)
         .unwrap_or(usize::MAX)
-        .saturating_sub(probed.attempts.len());
-    for (index, Attempt { waited, story }) in probed.attempts.iter().enumerate() {
+        .saturating_sub(completed.attempts.len());
+    for (index, Attempt { waited, story }) in completed.attempts.iter().enumerate() {
         let number = untold + index + 1;
         let RunDetails {
             started,

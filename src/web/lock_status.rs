@@ -8,12 +8,12 @@ use crate::duration;
 use crate::json;
 use crate::probe::history::Stage;
 use crate::probe::lock::Place;
-use crate::state::State;
+use crate::probe::prober::Prober;
 use crate::time_text;
 
 /// The document. The names and forms are the mutex fork's; `queue` and `pausing` are ours.
-pub(super) fn json(state: &State) -> String {
-    let status = state.lock.status();
+pub(super) fn json(prober: &Prober) -> String {
+    let status = prober.lock_status();
     let now = Instant::now();
     let age = |place: &Place| duration::format(now.saturating_duration_since(place.since));
     let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
@@ -27,7 +27,7 @@ pub(super) fn json(state: &State) -> String {
         })
         .collect();
     // Between two attempts a probe stands in no queue, and comes back to it.
-    let current = state.records.overview().current;
+    let current = prober.overview().current;
     let pausing = current.iter().filter_map(|probe| match probe.stage {
         Stage::Pausing { until } => Some((probe, until)),
         Stage::Queued | Stage::Running { .. } => None,

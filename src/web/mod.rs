@@ -1,12 +1,13 @@
-//! HTTP: listeners, the server loop, the table of paths, and the page for people.
+//! The pages: the table of paths, probes by HTTP, and what people see.
 //!
-//! Must not know iperf3's JSON. The way of a request: `gate` accepts the connection, reads one head and passes it
-//! on; `server` takes it from `tiny_http`, `door` asks the web configuration whether it may come in, `routes` finds its
-//! page and answers, `server` sends the answer, and the front end brings it to the client.
+//! Must not know iperf3's JSON or `tiny_http`. `routes` finds what stands behind a path, once the middleware of the
+//! toolkit has let the request pass; `probes` answers what is about probes; `pages` are HTML.
 
-pub(crate) mod csrf;
+mod csrf;
 mod debug;
 mod lock_status;
-pub(crate) mod pages;
+pub(crate) mod metrics;
+mod pages;
 mod probes;
 pub(crate) mod routes;
+pub(crate) mod site;

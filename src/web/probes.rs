@@ -2,69 +2,60 @@
 //!
 //! Knows status codes; must not know `tiny_http`, HTML, or how a value was measured.
 
-use std::sync::Arc;
-
-use crate::http::response::{RETRY_AFTER_SECONDS, Reply, TEXT};
-use crate::metrics::own::NotRun;
-use crate::metrics::{compat as probe_metrics, text};
+use super::pages::response as page;
+use super::site::Site;
+use super::{debug, pages};
+use crate::http::request::Request;
+use crate::http::response::{RETRY_AFTER_SECONDS, Response, TEXT};
+use crate::metrics::{compat, text};
 use crate::probe::Caller;
-use crate::probe::allow;
-use crate::probe::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
+use crate::probe::deadline::{Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
 use crate::probe::lock::WaitError;
-use crate::probe::manual;
 use crate::probe::params::Params;
-use crate::state::State;
-use crate::web::debug;
-use crate::web::pages;
-use crate::web::routes::Request;
-
-/// Why a request runs no test: status code, and a line that says it.
-struct Refused(u16, String);
+use crate::probe::prober::Refused;
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
-pub(super) fn probe(state: &Arc<State>, request: &Request<'_>, query: &str) -> Reply {
-    if state.shutdown.is_set() {
-        return Reply::unavailable("shutting down");
+pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response {
+    if site.prober.is_shutting_down() {
+        return Response::unavailable("shutting down");
     }
-    let Some(_in_work) = state.probes.begin() else {
-        state.log.warn_ratelimited(
-            "probe refused",
-            &[("cause", &"as many probes wait as there may be")],
-        );
-        return Reply::unavailable("too many probes wait, try again later");
+    let Some(_permit) = site.prober.reserve() else {
+        return Response::unavailable("too many probes wait, try again later");
     };
-    let (params, limits) = match wanted(state, request, query) {
-        Ok(wanted) => wanted,
-        Err(Refused(code, line)) => return Reply::line(code, &line),
+    let (params, limits) = match check(site, request, query) {
+        Ok(checked) => checked,
+        Err((code, line)) => return Response::line(code, &line),
     };
-    // A binary that is not known yet is asked now, and not under the test lock.
-    let _ = state.binary.installed();
-    match crate::probe::probe(state, &params, &limits, caller(request)) {
+    match site.prober.probe(&params, &limits, caller(request)) {
         Ok(answer) => {
-            let page = probe_metrics::text(&params, &answer);
+            let metrics = compat::text(&params, &answer);
             if params.debug {
-                Reply::new(200, TEXT, debug::text(&params, &answer, &page))
+                Response::new(200, TEXT, debug::text(&params, &answer, &metrics))
             } else {
-                Reply::new(200, text::CONTENT_TYPE, page)
+                Response::new(200, text::CONTENT_TYPE, metrics)
             }
         }
-        Err(WaitError::Cancelled) if state.shutdown.is_set() => Reply::unavailable("shutting down"),
-        Err(why @ (WaitError::Running | WaitError::Broken)) => Reply::unavailable(&why.to_string()),
-        Err(why) => Reply::unavailable(&format!("no test was run: {why}")),
+        Err(WaitError::Cancelled) if site.prober.is_shutting_down() => {
+            Response::unavailable("shutting down")
+        }
+        Err(why @ (WaitError::Running | WaitError::Broken)) => {
+            Response::unavailable(&why.to_string())
+        }
+        Err(why) => Response::unavailable(&format!("no test was run: {why}")),
     }
 }
 
 /// Starts a probe for a person, and leads to its details at once.
-pub(super) fn run(state: &Arc<State>, request: &Request<'_>, query: &str) -> Reply {
-    let refused = |code, line: &str| Reply::page(code, pages::message(code, line, ""));
-    let Some(query) = state.key.taken_from(query) else {
+pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
+    let refused = |code, line: &str| page(code, pages::message(code, line, ""));
+    let Some(query) = site.csrf.taken_from(query) else {
         return refused(403, ELSEWHERE);
     };
-    let (params, limits) = match wanted(state, request, &query) {
-        Ok(wanted) => wanted,
-        Err(Refused(code, line)) => return refused(code, &line),
+    let (params, limits) = match check(site, request, &query) {
+        Ok(checked) => checked,
+        Err((code, line)) => return refused(code, &line),
     };
     // Both are about the answer, and the details tell more than either.
     if params.max_age.is_some() || params.debug {
@@ -72,48 +63,45 @@ pub(super) fn run(state: &Arc<State>, request: &Request<'_>, query: &str) -> Rep
                     and its details are shown";
         return refused(400, line);
     }
-    match manual::start(state, params, limits, caller(request)) {
+    match site.prober.start(params, limits, caller(request)) {
         Ok(number) => see_other(format!("probes/{number}")),
-        Err(why) => Reply {
-            made: Some(("Retry-After", RETRY_AFTER_SECONDS.to_owned())),
-            ..refused(503, &format!("no test was run: {why}"))
-        },
+        Err(why) => refused(503, &format!("no test was run: {why}"))
+            .with_header("Retry-After", RETRY_AFTER_SECONDS),
     }
 }
 
 /// A probe's details.
-pub(super) fn details(state: &State, number: Option<u64>) -> Reply {
-    let found = number.and_then(|number| state.records.find(number));
+pub(super) fn details(site: &Site, number: Option<u64>) -> Response {
+    let found = number.and_then(|number| site.prober.find(number));
     let Some(found) = found else {
-        return Reply::page(404, pages::message(404, UNKNOWN, "../"));
+        return page(404, pages::message(404, UNKNOWN, "../"));
     };
-    let details = pages::details(state, &found);
-    let refresh = details.refresh_seconds.map(|seconds| seconds.to_string());
-    Reply {
-        made: refresh.map(|seconds| ("Refresh", seconds)),
-        ..Reply::page(200, details.page)
+    let details = pages::details(site, &found);
+    let response = page(200, details.page);
+    match details.refresh_seconds {
+        Some(seconds) => response.with_header("Refresh", seconds.to_string()),
+        None => response,
     }
 }
 
 /// Stops a probe that a person started.
-pub(super) fn stop(state: &State, number: Option<u64>, query: &str) -> Reply {
-    if state.key.taken_from(query).is_none() {
-        return Reply::page(403, pages::message(403, ELSEWHERE, "../../"));
+pub(super) fn stop(site: &Site, number: Option<u64>, query: &str) -> Response {
+    if site.csrf.taken_from(query).is_none() {
+        return page(403, pages::message(403, ELSEWHERE, "../../"));
     }
-    let unknown = || Reply::page(404, pages::message(404, UNKNOWN, "../../"));
+    let unknown = || page(404, pages::message(404, UNKNOWN, "../../"));
     let Some(number) = number else {
         return unknown();
     };
-    if state.records.stop(number) {
-        state.wake_all();
+    if site.prober.stop(number) {
         return see_other(format!("../{number}"));
     }
-    match state.records.find(number) {
+    match site.prober.find(number) {
         // One that has ended meanwhile needs no stopping, and its details say so.
         Some(Found::Finished(_)) => see_other(format!("../{number}")),
         Some(Found::Current(_)) => {
             let line = "only a probe that was started from the page is stopped from it";
-            Reply::page(409, pages::message(409, line, "../../"))
+            page(409, pages::message(409, line, "../../"))
         }
         None => unknown(),
     }
@@ -124,11 +112,8 @@ const ELSEWHERE: &str = "a test is started and stopped by the forms of the expor
     exporter open them anew";
 
 /// Leads a browser there by GET, relative to where it is: behind a proxy paths may begin with more.
-fn see_other(place: String) -> Reply {
-    Reply {
-        made: Some(("Location", place)),
-        ..Reply::line(303, "see there")
-    }
+fn see_other(place: String) -> Response {
+    Response::line(303, "see there").with_header("Location", place)
 }
 
 fn caller<'a>(request: &Request<'a>) -> Caller<'a> {
@@ -140,40 +125,21 @@ fn caller<'a>(request: &Request<'a>) -> Caller<'a> {
     }
 }
 
-/// What is to be run, and in what time.
-fn wanted(state: &State, request: &Request<'_>, query: &str) -> Result<(Params, Limits), Refused> {
-    let refused = |code, why: NotRun, line: String| {
-        state.own.probe_refused(why);
-        state.log.debug("probe refused", &[("cause", &line)]);
-        Refused(code, line)
-    };
-    let params = Params::parse(query)
-        .map_err(|refusal| refused(400, NotRun::BadRequest, refusal.to_string()))?;
-    if !allow::allows(&state.allow, &params.host) {
-        let line = format!(
-            "target {:?} is not allowed by --probe.allow-target",
-            params.host.as_str()
-        );
-        return Err(refused(403, NotRun::NotAllowed, line));
-    }
-    let scrape_timeout = match request
-        .scrape_timeout
-        .map(|text| (text, deadline::scrape_timeout(text)))
-    {
-        None => None,
-        Some((_, Some(timeout))) => Some(timeout),
-        Some((text, None)) => {
-            let line = format!(
-                "header {SCRAPE_TIMEOUT_HEADER}: {text:?} is not allowed, want a positive number of seconds"
-            );
-            return Err(refused(400, NotRun::BadRequest, line));
-        }
-    };
-    let limits = Limits::new(
-        request.arrival,
-        scrape_timeout,
-        state.timeout_offset,
-        state.iperf3_timeout,
-    );
-    Ok((params, limits))
+/// What is to be run, and in what time; or status code and line of a refusal.
+fn check(
+    site: &Site,
+    request: &Request<'_>,
+    query: &str,
+) -> Result<(Params, Limits), (u16, String)> {
+    let scrape_timeout = request.header(SCRAPE_TIMEOUT_HEADER);
+    let checked = site
+        .prober
+        .check(query, scrape_timeout.as_deref(), request.arrival);
+    checked.map_err(|refused| {
+        let code = match refused {
+            Refused::BadRequest(_) => 400,
+            Refused::NotAllowed(_) => 403,
+        };
+        (code, refused.to_string())
+    })
 }

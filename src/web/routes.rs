@@ -2,34 +2,11 @@
 //!
 //! Knows methods and status codes; must not know `tiny_http`, or how a value was measured.
 
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
-
-use crate::http::in_flight::RequestContext;
-use crate::http::response::Reply;
-use crate::metrics::own::Now;
-use crate::metrics::text;
-use crate::state::State;
-use crate::web::lock_status;
-use crate::web::pages;
-use crate::web::probes;
-
-/// A request, as far as it matters here.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    /// Its method, in capitals.
-    pub(crate) method: &'a str,
-    /// Path and query as they came.
-    pub(crate) url: &'a str,
-    /// The header with Prometheus' timeout.
-    pub(crate) scrape_timeout: Option<&'a str>,
-    /// The header with user and password.
-    pub(crate) authorization: Option<&'a str>,
-    /// When it came.
-    pub(crate) arrival: Instant,
-    /// Who sent it, and whether they still wait.
-    pub(crate) context: &'a RequestContext,
-}
+use super::site::Site;
+use super::{lock_status, pages, probes};
+use crate::http::request::Request;
+use crate::http::response::Response;
+use crate::metrics::text::{self, Text};
 
 /// What stands behind a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,40 +47,40 @@ pub(crate) fn is_taken(path: &str) -> bool {
     path.starts_with(PROBES) || FIXED.iter().any(|(fixed, _)| *fixed == path)
 }
 
-/// Answers one request, in the time that it takes: a probe's test included.
-pub(crate) fn answer(state: &Arc<State>, request: &Request<'_>) -> Reply {
+/// Answers one request, in the time that it takes: a probe's test included. What the middleware refuses is counted with
+/// its path as well.
+pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let (path, query) = split_url(request.url);
-    let Some((label, page)) = find(state, path) else {
-        return Reply::line(404, "no such page, see /");
-    };
-    let reply = match (page, request.method) {
-        (Page::Probe, "GET") => probes::probe(state, request, query),
-        (Page::Run, "GET") => probes::run(state, request, query),
-        (Page::Stop(number), "POST") => probes::stop(state, number, query),
+    let found = find(site, path);
+    let response = site.access.answer(request, |request| match found {
+        Some((_, page)) => answer(site, page, request, query),
+        None => Response::line(404, "no such page, see /"),
+    });
+    if let Some((label, _)) = found {
+        site.metrics.request(label, response.code);
+    }
+    response
+}
+
+fn answer(site: &Site, page: Page, request: &Request<'_>, query: &str) -> Response {
+    match (page, request.method) {
+        (Page::Probe, "GET") => probes::probe(site, request, query),
+        (Page::Run, "GET") => probes::run(site, request, query),
+        (Page::Stop(number), "POST") => probes::stop(site, number, query),
         // HEAD too: nobody may start a test by accident.
         (Page::Probe | Page::Run, _) => not_allowed("GET"),
         (Page::Stop(_), _) => not_allowed("POST"),
-        (page, "GET" | "HEAD") => look_up(state, page, query),
+        (page, "GET" | "HEAD") => look_up(site, page, query),
         (_, _) => not_allowed("GET, HEAD"),
-    };
-    state.own.request(label, reply.code);
-    reply
-}
-
-/// Counts a request that was answered before it came to its page.
-pub(crate) fn count(state: &State, request: &Request<'_>, code: u16) {
-    let (path, _) = split_url(request.url);
-    if let Some((label, _)) = find(state, path) {
-        state.own.request(label, code);
     }
 }
 
 /// What stands behind a path, and the path under which its requests are counted: there is one for all single probes.
-fn find<'a>(state: &State, path: &'a str) -> Option<(&'a str, Page)> {
-    if path == state.probe_path {
+fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, Page)> {
+    if path == site.paths.probe {
         return Some((path, Page::Probe));
     }
-    if path == state.telemetry_path {
+    if path == site.paths.telemetry {
         return Some((path, Page::Metrics));
     }
     if let Some(rest) = path.strip_prefix(PROBES) {
@@ -137,50 +114,43 @@ fn split_url(url: &str) -> (&str, &str) {
     local.split_once('?').unwrap_or((local, ""))
 }
 
-fn not_allowed(methods: &'static str) -> Reply {
-    Reply {
-        made: Some(("Allow", methods.to_owned())),
-        ..Reply::line(405, &format!("method not allowed, want {methods}"))
-    }
+fn not_allowed(methods: &'static str) -> Response {
+    Response::line(405, &format!("method not allowed, want {methods}"))
+        .with_header("Allow", methods)
 }
 
 /// The pages that only look something up.
-fn look_up(state: &State, page: Page, query: &str) -> Reply {
+fn look_up(site: &Site, page: Page, query: &str) -> Response {
+    let prober = &site.prober;
     match page {
-        Page::Home => Reply::page(200, pages::home(state, query)),
-        Page::Style => Reply::new(200, "text/css; charset=utf-8", pages::STYLE.to_owned()),
-        Page::Icon => Reply::new(200, "image/svg+xml", pages::ICON.to_owned()),
-        Page::Details(number) => probes::details(state, number),
-        Page::Metrics => metrics(state),
-        Page::Health => match state.binary.check() {
-            Ok(()) => Reply::line(200, "OK"),
-            Err(unusable) => Reply::line(503, &unusable.to_string()),
+        Page::Home => pages::response(200, pages::home(site, query)),
+        Page::Style => Response::new(200, "text/css; charset=utf-8", pages::STYLE.to_owned()),
+        Page::Icon => Response::new(200, "image/svg+xml", pages::ICON.to_owned()),
+        Page::Details(number) => probes::details(site, number),
+        Page::Metrics => metrics(site),
+        Page::Health => match prober.health() {
+            Ok(()) => Response::line(200, "OK"),
+            Err(unusable) => Response::line(503, &unusable.to_string()),
         },
-        Page::Ready if state.shutdown.is_set() => Reply::unavailable("shutting down"),
-        Page::Ready => Reply::line(200, "OK"),
-        Page::LockStatus => Reply::new(
+        Page::Ready if prober.is_shutting_down() => Response::unavailable("shutting down"),
+        Page::Ready => Response::line(200, "OK"),
+        Page::LockStatus => Response::new(
             200,
             "application/json; charset=utf-8",
-            lock_status::json(state),
+            lock_status::json(prober),
         ),
         Page::Probe | Page::Run => not_allowed("GET"),
         Page::Stop(_) => not_allowed("POST"),
     }
 }
 
-fn metrics(state: &State) -> Reply {
-    let lock = state.lock.status();
-    let now = Now {
-        iperf3_version: state.binary.version().ok(),
-        iperf3_features: state.binary.features_listed(),
-        lock_held: lock.holder.is_some(),
-        lock_waiters: lock.queue.len(),
-        connections: state.admission.count(),
-        connections_limit: state.admission.most(),
-        requests_in_work: state.work.count(),
-        bytes_today: state.budget.today(SystemTime::now()),
-        bytes_per_day: state.budget.limit(),
-        stored_results: state.results.count(),
-    };
-    Reply::new(200, text::CONTENT_TYPE, state.own.text(&now))
+/// Each ring's families, one after the other.
+fn metrics(site: &Site) -> Response {
+    let mut text = Text::new();
+    site.prober.write_metrics(&mut text);
+    site.metrics.write(&mut text);
+    for collector in &site.collectors {
+        collector(&mut text);
+    }
+    Response::new(200, text::CONTENT_TYPE, text.into_string())
 }

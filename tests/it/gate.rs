@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -442,35 +443,41 @@ fn a_client_cannot_send_the_key_of_a_request() {
 }
 
 #[test]
-fn without_a_private_socket_there_is_a_port_that_answers_nobody_but_the_gate() {
-    let test = "without_a_private_socket";
+fn without_proc_the_private_socket_has_a_name_that_only_this_user_reaches() {
+    let test = "without_proc_the_private_socket_has_a_name_that_only_this_user_reaches";
     let works = ["-rm", "mount", "-t", "tmpfs", "none", "/proc"];
     if !harness::has("unshare", test) || !harness::run("unshare", &works, "").0 {
         harness::skipped(test, "no mount namespace can be had here");
         return;
     }
-    // The private socket is found through /proc, which is empty there.
+    let folder = TempDir::new();
+    // The nameless socket is found through /proc, which is empty there.
     let mut command = Command::new("unshare");
-    command.args([
-        "-rm",
-        "sh",
-        "-c",
-        "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_iperf3-exporter"),
-        "--web.listen-address=127.0.0.1:0",
-    ]);
-    let exporter = Exporter::spawn(command);
-    exporter.log_line("no private socket behind the gate");
+    command
+        .args([
+            "-rm",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_iperf3-exporter"),
+            "--web.listen-address=127.0.0.1:0",
+        ])
+        .env_remove("RUNTIME_DIRECTORY")
+        .env("TMPDIR", folder.path());
+    let mut exporter = Exporter::spawn(command);
     assert_eq!(exporter.get("/health").code, 200);
-    let ports = listening_ports(exporter.pid());
-    assert_eq!(ports.len(), 2, "{ports:?}");
-    for port in ports.into_iter().filter(|port| *port != exporter.port()) {
-        assert_no_answer(TcpStream::connect(("127.0.0.1", port)).unwrap());
-    }
+    assert_eq!(listening_ports(exporter.pid()), [exporter.port()]);
+    let entries = || std::fs::read_dir(folder.path()).unwrap();
+    let own = entries().next().expect("a folder").unwrap();
+    assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_no_answer(UnixStream::connect(own.path().join("s")).unwrap());
     assert_eq!(
         exporter.metric("iperf3_exporter_duration_seconds_count"),
         0.0
     );
+    exporter.signal("TERM");
+    assert_eq!(exporter.wait().code(), Some(0));
+    assert_eq!(entries().count(), 0);
 }
 
 #[test]

@@ -32,6 +32,8 @@ const PAIR: &[&str] = &["cert_file", "key_file"];
 
 /// What is in force. `T` speaks TLS; only tests of this file have another one.
 pub(crate) struct ActiveConfig<T = Acceptor> {
+    /// Another one for each reading that was taken.
+    pub(crate) number: u64,
     /// How TLS is spoken; none means plain HTTP.
     pub(crate) tls: Option<T>,
     /// Put on every answer.
@@ -79,26 +81,26 @@ impl<T> Reloader<T> {
     }
 
     /// What is in force now; none when a file is broken: then nobody comes in.
-    pub(crate) fn front(&self, log: &Log) -> Option<Arc<ActiveConfig<T>>> {
+    pub(crate) fn active(&self, log: &Log) -> Option<Arc<ActiveConfig<T>>> {
         match &self.state {
-            State::Plain(front) => Some(Arc::clone(front)),
+            State::Plain(config) => Some(Arc::clone(config)),
             State::Watched(watch) => {
                 let mut watch = sync::lock(watch);
                 let outcome = watch.look(Instant::now());
-                let front = watch.front();
+                let active = watch.active();
                 // The log may be slow; the others need not wait for it.
                 drop(watch);
                 if let Some(outcome) = outcome {
                     outcome.log(log);
                 }
-                front
+                active
             }
         }
     }
 
     /// Reads all files again because the operator said so (SIGHUP); whether anybody comes in after it. Other than a change
     /// alone, this may take protection away, once it has seen twice that nobody is writing.
-    pub(crate) fn reread(&self, log: &Log) -> bool {
+    pub(crate) fn reload(&self, log: &Log) -> bool {
         let State::Watched(watch) = &self.state else {
             return true;
         };
@@ -120,6 +122,7 @@ impl<T> Reloader<T> {
 impl<T> Default for ActiveConfig<T> {
     fn default() -> Self {
         Self {
+            number: 0,
             tls: None,
             headers: Vec::new(),
             users: Users::new(),
@@ -131,12 +134,12 @@ impl<T> Default for ActiveConfig<T> {
 impl<T> fmt::Debug for ActiveConfig<T> {
     /// Without the hashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Front")
+        f.debug_struct("ActiveConfig")
             .field("tls", &self.tls.is_some())
             .field("headers", &self.headers)
             .field("users", &self.users.keys())
             .field("rate", &self.rate)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -170,7 +173,7 @@ struct Watch<T> {
 }
 
 struct InForce<T> {
-    front: Arc<ActiveConfig<T>>,
+    config: Arc<ActiveConfig<T>>,
     protection: Protections,
     summary: Summary,
     files: Files,
@@ -191,8 +194,8 @@ impl<T> Watch<T> {
         Ok((watch, warnings))
     }
 
-    fn front(&self) -> Option<Arc<ActiveConfig<T>>> {
-        (!self.is_closed).then(|| Arc::clone(&self.in_force.front))
+    fn active(&self) -> Option<Arc<ActiveConfig<T>>> {
+        (!self.is_closed).then(|| Arc::clone(&self.in_force.config))
     }
 
     /// Reads the files if one has changed; none when nothing has.
@@ -266,17 +269,18 @@ impl<T> InForce<T> {
         };
         let same = before.filter(|before| before.summary.limit == config.rate);
         let rate = match same {
-            Some(before) => before.front.rate.clone(),
+            Some(before) => before.config.rate.clone(),
             None => config.rate.map(|limit| Arc::new(Bucket::new(limit))),
         };
-        let front = ActiveConfig {
+        let active = ActiveConfig {
+            number: before.map_or(0, |before| before.config.number + 1),
             tls,
             headers: config.headers,
             users: config.users,
             rate,
         };
         Self {
-            front: Arc::new(front),
+            config: Arc::new(active),
             protection,
             summary,
             files,
@@ -346,7 +350,7 @@ fn problem(file: &Path, fault: &Fault) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::{ActiveConfig, By, Outcome, Reloader, Watch};
-    use crate::log::{Format, Level, Log};
+    use crate::log::{Log, LogConfig};
     use crate::toolkit::config::TlsSettings;
     use std::fs;
     use std::path::PathBuf;
@@ -445,7 +449,7 @@ mod tests {
 
     fn pair(watch: &Watch<Pair>) -> Option<String> {
         watch
-            .front()
+            .active()
             .map(|front| front.tls.clone().unwrap_or_default())
     }
 
@@ -465,9 +469,9 @@ mod tests {
             file.display()
         );
         assert!(closed.starts_with(&expected), "{closed}");
-        assert!(watch.front().is_none());
+        assert!(watch.active().is_none());
         assert_eq!(look(&mut watch), "nothing");
-        assert!(watch.front().is_none());
+        assert!(watch.active().is_none());
         place.write("w.yml", "other: 1\n");
         assert!(look(&mut watch).starts_with("closed "));
         place.remove("w.yml");
@@ -475,7 +479,7 @@ mod tests {
         assert_eq!(look(&mut watch), "nothing");
         place.write("w.yml", &users(&["carol"]));
         assert_eq!(look(&mut watch), "taken mended tls=false users=1");
-        assert!(watch.front().expect("open").users.contains_key("carol"));
+        assert!(watch.active().expect("open").users.contains_key("carol"));
         // The same text again, by way of a break.
         place.write("w.yml", "nonsense: 1\n");
         assert!(look(&mut watch).starts_with("closed "));
@@ -621,7 +625,7 @@ mod tests {
             );
             assert!(closed.contains("SIGHUP"), "{closed}");
             assert_eq!(look(&mut watch), "nothing", "{name}");
-            assert!(watch.front().is_none(), "{name}");
+            assert!(watch.active().is_none(), "{name}");
             // The rest of the file comes.
             place.write("w.yml", &before);
             assert!(look(&mut watch).starts_with("taken mended "), "{name}");
@@ -636,7 +640,7 @@ mod tests {
             let seen = watch.files.clone();
             let taken = told(Some(watch.read(By::Operator(&seen), Instant::now())));
             assert!(taken.starts_with("taken mended "), "{name} {taken}");
-            assert!(watch.front().is_some(), "{name}");
+            assert!(watch.active().is_some(), "{name}");
             assert_eq!(look(&mut watch), "nothing", "{name}");
         }
     }
@@ -653,13 +657,13 @@ mod tests {
         for end in 0..whole.len() {
             place.write("w.yml", whole.get(..end).unwrap_or_default());
             look(&mut watch);
-            if let Some(front) = watch.front() {
+            if let Some(front) = watch.active() {
                 assert!(front.tls.is_some() && !front.users.is_empty(), "{end}");
             }
         }
         place.write("w.yml", &whole);
         look(&mut watch);
-        assert_eq!(watch.front().expect("open").users.len(), 2);
+        assert_eq!(watch.active().expect("open").users.len(), 2);
     }
 
     #[test]
@@ -668,7 +672,7 @@ mod tests {
         let place = Place::new("bucket", &limit(1));
         let mut watch = place.watch();
         let bucket =
-            |watch: &Watch<Pair>| watch.front().expect("open").rate.clone().expect("a limit");
+            |watch: &Watch<Pair>| watch.active().expect("open").rate.clone().expect("a limit");
         let first = bucket(&watch);
         place.write("w.yml", &format!("{}{}", limit(1), users(&["a"])));
         assert_eq!(look(&mut watch), "taken tls=false users=1");
@@ -683,39 +687,39 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &bucket(&watch)));
         place.write("w.yml", &users(&["b"]));
         assert_eq!(look(&mut watch), "taken tls=false users=1");
-        assert!(watch.front().expect("open").rate.is_none());
+        assert!(watch.active().expect("open").rate.is_none());
     }
 
     #[test]
     fn the_front_is_what_the_files_say_and_sighup_reads_them_again() {
-        let log = Log::new(Level::Error, Format::Logfmt);
+        let log = Log::new(LogConfig::default());
         let place = Place::new("front", &users(&["alice"]));
         let live = Reloader::open_with(Some(&place.file()), make, &log).expect("in order");
-        let first = live.front(&log).expect("open");
-        assert!(Arc::ptr_eq(&first, &live.front(&log).expect("open")));
-        assert!(live.reread(&log));
+        let first = live.active(&log).expect("open");
+        assert!(Arc::ptr_eq(&first, &live.active(&log).expect("open")));
+        assert!(live.reload(&log));
         place.write("w.yml", "{}\n");
-        assert!(live.front(&log).is_none());
-        assert!(live.reread(&log));
-        assert!(live.front(&log).expect("open").users.is_empty());
+        assert!(live.active(&log).is_none());
+        assert!(live.reload(&log));
+        assert!(live.active(&log).expect("open").users.is_empty());
         place.write("w.yml", "nonsense: 1\n");
-        assert!(!live.reread(&log));
-        assert!(live.front(&log).is_none());
+        assert!(!live.reload(&log));
+        assert!(live.active(&log).is_none());
     }
 
     #[test]
     fn without_a_file_there_is_plain_http_for_everybody() {
-        let log = Log::new(Level::Error, Format::Logfmt);
+        let log = Log::new(LogConfig::default());
         let live = Reloader::open(None, &log).expect("in order");
-        let front = live.front(&log).expect("open");
+        let front = live.active(&log).expect("open");
         assert!(front.tls.is_none() && front.users.is_empty() && front.rate.is_none());
-        assert!(live.reread(&log));
-        assert!(Arc::ptr_eq(&front, &live.front(&log).expect("open")));
+        assert!(live.reload(&log));
+        assert!(Arc::ptr_eq(&front, &live.active(&log).expect("open")));
     }
 
     #[test]
     fn a_start_with_a_broken_file_is_an_error_on_one_line() {
-        let log = Log::new(Level::Error, Format::Logfmt);
+        let log = Log::new(LogConfig::default());
         let place = Place::new("start", "a: 1\n");
         let open = || match Reloader::open_with(Some(&place.file()), make, &log) {
             Ok(_) => "in order".to_owned(),
@@ -748,7 +752,7 @@ mod tests {
     #[test]
     fn no_hash_is_shown() {
         let place = Place::new("secret", &users(&["alice"]));
-        let front: Arc<ActiveConfig<Pair>> = place.watch().front().expect("open");
+        let front: Arc<ActiveConfig<Pair>> = place.watch().active().expect("open");
         let shown = format!("{front:?}");
         assert!(shown.contains("alice") && !shown.contains("$2b"), "{shown}");
     }

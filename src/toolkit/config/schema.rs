@@ -636,7 +636,7 @@ mod tests {
     fn headers_arrive_in_their_order_without_blank_ones() {
         let config = good(
             "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: \
-             max-age=31536000; includeSubDomains\n    X-Content-Type-Options: ''\n    X-XSS-Protections: 1\n    \
+             max-age=31536000; includeSubDomains\n    X-Content-Type-Options: ''\n    X-XSS-Protection: 1\n    \
              Content-Security-Policy: >\n      default-src 'self'\n      *.example.net\n",
         );
         let headers: Vec<(&str, &str)> = config

@@ -14,8 +14,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 
+use crate::http::ClientStream;
+use crate::http::tls::{HandshakeFailed, TlsAcceptor};
 use crate::toolkit::config::{Pem, TlsSettings};
-use crate::toolkit::tls::HandshakeFailed;
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
 use crate::toolkit::tls::names;
@@ -33,13 +34,28 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Shakes hands before `until`. When that fails the client has been told, or there was no way to.
-    pub(crate) fn accept(
+    /// A handle for one handshake.
+    pub(crate) fn boxed(&self) -> Box<dyn TlsAcceptor> {
+        Box::new(self.clone())
+    }
+
+    /// A handshake before `until`. When it fails the client was sent an alert, or there was no way to.
+    pub(super) fn handshake(
         &self,
         socket: Arc<TcpStream>,
         until: Instant,
     ) -> Result<TlsTransport, HandshakeFailed> {
         TlsTransport::accept(Arc::clone(&self.0), socket, until)
+    }
+}
+
+impl TlsAcceptor for Acceptor {
+    fn accept(
+        &self,
+        socket: Arc<TcpStream>,
+        until: Instant,
+    ) -> Result<Box<dyn ClientStream>, HandshakeFailed> {
+        Ok(Box::new(self.handshake(socket, until)?))
     }
 }
 
@@ -291,7 +307,7 @@ mod tests {
                 let (socket, accepted) = crate::toolkit::tls::tests::sockets();
                 let acceptor = acceptor.clone();
                 let server = std::thread::spawn(move || {
-                    acceptor.accept(accepted, Instant::now() + crate::toolkit::tls::tests::LONG)
+                    acceptor.handshake(accepted, Instant::now() + crate::toolkit::tls::tests::LONG)
                 });
                 let mut stream = crate::toolkit::tls::tests::connect(one.clone(), socket);
                 while stream.conn.is_handshaking() {

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::HandshakeFailed;
-use crate::http::client_stream::TcpTransport;
+use crate::http::ClientStream;
+use crate::http::tls::{HandshakeFailed, TlsAcceptor};
 use crate::toolkit::config::TlsSettings;
 
 /// Never there.
@@ -25,11 +25,17 @@ pub(crate) fn acceptor(_settings: &TlsSettings) -> Result<(Acceptor, Vec<String>
 
 impl Acceptor {
     /// Never called.
-    pub(crate) fn accept(
+    pub(crate) fn boxed(&self) -> Box<dyn TlsAcceptor> {
+        match *self {}
+    }
+}
+
+impl TlsAcceptor for Acceptor {
+    fn accept(
         &self,
         _socket: Arc<TcpStream>,
         _until: Instant,
-    ) -> Result<TcpTransport, HandshakeFailed> {
+    ) -> Result<Box<dyn ClientStream>, HandshakeFailed> {
         match *self {}
     }
 }

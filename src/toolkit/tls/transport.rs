@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustls::{Error, ServerConfig, ServerConnection};
 
-use crate::http::client_stream::{ClientStream, wait_readable};
-use crate::toolkit::tls::HandshakeFailed;
+use crate::http::tls::HandshakeFailed;
+use crate::http::{ClientStream, wait_readable};
 use crate::toolkit::tls::reasons;
 
 /// What is encrypted in one piece and then sent: a record's most (RFC 8446 §5.1), and so all that waits in memory.
@@ -287,7 +287,7 @@ mod tests {
     /// Both ends after the handshake.
     fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsTransport) {
         let (socket, accepted) = sockets();
-        let wire = on_small_stack(move || server().accept(accepted, long()).unwrap());
+        let wire = on_small_stack(move || server().handshake(accepted, long()).unwrap());
         let mut client = connect(plain_client(), socket);
         while client.conn.is_handshaking() {
             client.conn.complete_io(&mut client.sock).unwrap();
@@ -299,7 +299,7 @@ mod tests {
         let (client, accepted) = sockets();
         run(&client);
         client.shutdown(Shutdown::Write).unwrap();
-        server().accept(accepted, long()).err().unwrap()
+        server().handshake(accepted, long()).err().unwrap()
     }
 
     /// The first bytes that a client sends.
@@ -326,7 +326,7 @@ mod tests {
         let (mut client, accepted) = sockets();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         let end = server()
-            .accept(Arc::clone(&accepted), long())
+            .handshake(Arc::clone(&accepted), long())
             .err()
             .unwrap();
         assert_eq!(end, HandshakeFailed::NotTls(*b"GET /"));
@@ -347,7 +347,7 @@ mod tests {
     fn garbage_in_a_handshake_is_refused_with_an_alert() {
         let (mut client, accepted) = sockets();
         client.write_all(&[22, 3, 1, 0, 4, 1, 0, 0, 0]).unwrap();
-        let end = server().accept(accepted, long()).err().unwrap();
+        let end = server().handshake(accepted, long()).err().unwrap();
         assert!(matches!(end, HandshakeFailed::Refused(_)), "{end:?}");
         let mut alert = Vec::new();
         client.read_to_end(&mut alert).unwrap();
@@ -357,11 +357,11 @@ mod tests {
     #[test]
     fn a_silent_client_meets_its_deadline() {
         let (_client, accepted) = sockets();
-        let end = server().accept(accepted, soon()).err();
+        let end = server().handshake(accepted, soon()).err();
         assert_eq!(end, Some(HandshakeFailed::TimedOut));
         let (mut client, accepted) = sockets();
         client.write_all(&hello()).unwrap();
-        let end = server().accept(accepted, soon()).err();
+        let end = server().handshake(accepted, soon()).err();
         assert_eq!(end, Some(HandshakeFailed::TimedOut));
     }
 
@@ -380,7 +380,7 @@ mod tests {
             }
             sent
         });
-        let end = server().accept(accepted, soon()).err();
+        let end = server().handshake(accepted, soon()).err();
         assert_eq!(end, Some(HandshakeFailed::TimedOut));
         assert!(trickle.join().unwrap() < 10_000);
     }

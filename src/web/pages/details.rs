@@ -16,10 +16,10 @@ use crate::metrics::compat as probe_metrics;
 use crate::probe::history::{Current, Finished, Found, Stage};
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::{Answer, Probed};
-use crate::state::State;
+use crate::probe::{Answer, CompletedTest};
 use crate::web::csrf::{self, CsrfToken};
 use crate::web::debug;
+use crate::web::site::Site;
 
 /// From a probe's page to the first one.
 const ROOT: &str = "../";
@@ -36,14 +36,14 @@ pub(crate) struct Details {
 }
 
 /// The details of one probe.
-pub(crate) fn details(state: &State, found: &Found) -> Details {
+pub(crate) fn details(site: &Site, found: &Found) -> Details {
     match found {
         Found::Current(probe) => Details {
-            page: in_progress(state, probe),
+            page: in_progress(site, probe),
             refresh_seconds: Some(look_seconds(probe)),
         },
         Found::Finished(past) => Details {
-            page: ended(state, past),
+            page: ended(site, past),
             refresh_seconds: None,
         },
     }
@@ -79,13 +79,13 @@ fn look_seconds(probe: &Current) -> u64 {
     })
 }
 
-fn in_progress(state: &State, probe: &Current) -> String {
+fn in_progress(site: &Site, probe: &Current) -> String {
     let number = probe.number;
     let mut page = String::with_capacity(4096);
     let place = match probe.stage {
         Stage::Queued => {
-            let current = state.records.overview().current;
-            let queue = waiting(state, &current);
+            let current = site.prober.overview().current;
+            let queue = waiting(&site.prober, &current);
             let place = queue.iter().position(|other| other.number == number);
             place.map_or(String::new(), |before| {
                 format!(", at place {} of {}", before + 1, queue.len())
@@ -99,7 +99,7 @@ fn in_progress(state: &State, probe: &Current) -> String {
             page,
             "<form action=\"{number}/stop?{}={}\" method=\"post\"><button type=\"submit\">Stop it</button></form>",
             csrf::NAME,
-            state.key.text()
+            site.csrf.text()
         );
     }
     page.push_str("<dl>\n");
@@ -117,10 +117,10 @@ fn in_progress(state: &State, probe: &Current) -> String {
     framed(&title, ROOT, &header(number, ""), &page)
 }
 
-fn ended(state: &State, past: &Arc<Finished>) -> String {
+fn ended(site: &Site, past: &Arc<Finished>) -> String {
     let number = past.number;
     let mut page = String::with_capacity(16 * 1024);
-    push_summary(&mut page, past, &state.key);
+    push_summary(&mut page, past, &site.csrf);
     if let Ok(answer) = &past.end {
         let ways = list::ways(list::report(past));
         let [upload, download] = ways.map(|way| way.map_or(&[][..], |way| &way.intervals));
@@ -138,16 +138,16 @@ fn ended(state: &State, past: &Arc<Finished>) -> String {
             }
         }
         push_measures(&mut page, ways);
-        push_story(&mut page, &answer.probed);
-        push_metrics(&mut page, state, past, answer);
+        push_story(&mut page, &answer.completed);
+        push_metrics(&mut page, site, past, answer);
     }
-    let header = header(number, &neighbours(state, past));
+    let header = header(number, &neighbours(site, past));
     framed(&format!("Probe {number}"), ROOT, &header, &page)
 }
 
 /// Links to the probes that ended before and after this one.
-fn neighbours(state: &State, past: &Arc<Finished>) -> String {
-    let all = state.records.overview().past;
+fn neighbours(site: &Site, past: &Arc<Finished>) -> String {
+    let all = site.prober.overview().past;
     let place = all.iter().position(|other| other.number == past.number);
     let at = |place: Option<usize>| place.and_then(|place| all.get(place));
     let mut links = String::new();
@@ -186,7 +186,7 @@ fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
         }
         Err(why) => push_fact(page, "Why", &escaped(&why.to_string())),
         Ok(answer) => {
-            if let Err(failure) = &answer.probed.outcome {
+            if let Err(failure) = &answer.completed.outcome {
                 push_fact(page, "In iperf3’s words", &escaped(&failure.words));
                 let advice = escaped(failure.reason.advice()).replace('`', "");
                 push_fact(page, "What to do", &advice);
@@ -201,9 +201,9 @@ fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
         push_fact(
             page,
             "Waited for the test lock",
-            &time(answer.probed.lock_wait),
+            &time(answer.completed.lock_wait),
         );
-        push_fact(page, "Attempts", &answer.probed.count.to_string());
+        push_fact(page, "Attempts", &answer.completed.count.to_string());
     }
     let how = if past.is_by_hand {
         ", from the page"
@@ -313,13 +313,13 @@ fn push_measures(page: &mut String, ways: [Option<&Direction>; 2]) {
 }
 
 /// Command line, time line and words of iperf3.
-fn push_story(page: &mut String, probed: &Probed) {
-    let Some(last) = debug::last_story(probed) else {
+fn push_story(page: &mut String, completed: &CompletedTest) {
+    let Some(last) = debug::last_story(completed) else {
         return;
     };
     push_text(page, "Command line", &debug::command_line(last));
     page.push_str("<h2>Time line (UTC)</h2>\n<ul class=\"plain\">\n");
-    for (time, what) in debug::events(probed) {
+    for (time, what) in debug::events(completed) {
         let _ = writeln!(page, "<li>{} {}</li>", instant(time), escaped(&what));
     }
     page.push_str("</ul>\n");
@@ -332,7 +332,7 @@ fn push_story(page: &mut String, probed: &Probed) {
     }
 }
 
-fn push_metrics(page: &mut String, state: &State, past: &Finished, answer: &Answer) {
+fn push_metrics(page: &mut String, site: &Site, past: &Finished, answer: &Answer) {
     let metrics = probe_metrics::text(&past.params, answer);
     push_text(page, "Metrics as scraped", &metrics);
     let asked = form::asked(&past.params);
@@ -341,7 +341,7 @@ fn push_metrics(page: &mut String, state: &State, past: &Finished, answer: &Answ
         .map(|(name, value)| format!("{name}={}", encoded(value)));
     let url = format!(
         "{}?{}",
-        state.probe_path,
+        site.paths.probe,
         words.collect::<Vec<_>>().join("&")
     );
     let url = escaped(&url);

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use super::escaped;
 use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
-use crate::state::State;
 use crate::web::csrf::{self, CsrfToken};
+use crate::web::site::Site;
 
 /// The form that starts a probe.
 pub(super) fn push_form(page: &mut String, key: &CsrfToken) {
@@ -100,7 +100,7 @@ pub(super) fn asked(params: &Params) -> Vec<(&'static str, String)> {
 }
 
 /// The table of parameters, and what to write into Prometheus' configuration: for who sets it up.
-pub(super) fn push_reference(page: &mut String, state: &State) {
+pub(super) fn push_reference(page: &mut String, site: &Site) {
     page.push_str(
         "<details class=\"part\">\n<summary><h2>Parameters</h2></summary>\n<table class=\"ref\">\n\
          <thead><tr><th scope=\"col\">Parameter</th><th scope=\"col\">iperf3</th>\
@@ -129,13 +129,13 @@ pub(super) fn push_reference(page: &mut String, state: &State) {
         page,
         "</tbody>\n</table>\n</details>\n<details class=\"part\">\n<summary><h2>Prometheus configuration</h2></summary>\n\
          <pre tabindex=\"0\"><code>{}</code></pre>\n</details>\n",
-        escaped(&prometheus_configuration(state))
+        escaped(&prometheus_configuration(site))
     );
 }
 
 /// A scrape configuration that works as it stands once its two names are put in.
-fn prometheus_configuration(state: &State) -> String {
-    let front = state.front.front(&state.log).unwrap_or_default();
+fn prometheus_configuration(site: &Site) -> String {
+    let front = site.access.config().unwrap_or_default();
     let mut access = String::new();
     if front.tls.is_some() {
         access += "    scheme: https
@@ -172,7 +172,7 @@ fn prometheus_configuration(state: &State) -> String {
 {access}    static_configs:
       - targets: ['127.0.0.1:9579']
 ",
-        state.probe_path, state.telemetry_path
+        site.paths.probe, site.paths.telemetry
     )
 }
 

@@ -9,37 +9,37 @@ use super::list::Filter;
 use super::{clock, escaped, form, framed, list, waiting};
 use crate::duration;
 use crate::probe::history::{Current, Stage};
-use crate::state::State;
+use crate::web::site::Site;
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.
 const NAMED: usize = 20;
 
 /// The page at `/`.
-pub(crate) fn home(state: &State, query: &str) -> String {
-    let overview = state.records.overview();
+pub(crate) fn home(site: &Site, query: &str) -> String {
+    let overview = site.prober.overview();
     let version = env!("CARGO_PKG_VERSION");
     let mut header = format!(
         "<h1>iperf3 exporter</h1>\n\
          <p>Version {version}. Runs iperf3 against a target on each scrape; one test at a time.</p>\n\
          <nav aria-label=\"Pages\"><ul>\n"
     );
-    for (path, name) in links(state) {
+    for (path, name) in links(site) {
         // With its dot it is relative.
         let _ = writeln!(header, "<li><a href=\".{}\">{name}</a></li>", escaped(path));
     }
     header.push_str("</ul></nav>\n");
     let mut main = String::with_capacity(16 * 1024);
-    push_now(&mut main, state, &overview.current);
-    form::push_form(&mut main, &state.key);
+    push_now(&mut main, site, &overview.current);
+    form::push_form(&mut main, &site.csrf);
     list::push(&mut main, &overview, &Filter::parse(query));
-    form::push_reference(&mut main, state);
+    form::push_reference(&mut main, site);
     framed("Probes", "./", &header, &main)
 }
 
 /// Where the page leads.
-fn links(state: &State) -> [(&str, &'static str); 4] {
+fn links(site: &Site) -> [(&str, &'static str); 4] {
     [
-        (&state.telemetry_path, "Metrics of the exporter"),
+        (&site.paths.telemetry, "Metrics of the exporter"),
         ("/lock-status", "Test lock and queue"),
         ("/health", "Health"),
         ("/ready", "Readiness"),
@@ -47,7 +47,7 @@ fn links(state: &State) -> [(&str, &'static str); 4] {
 }
 
 /// Who runs, who waits in which order, and who pauses before the next attempt.
-fn push_now(page: &mut String, state: &State, current: &[Current]) {
+fn push_now(page: &mut String, site: &Site, current: &[Current]) {
     page.push_str("<section aria-labelledby=\"now\">\n<h2 id=\"now\">Now</h2>\n");
     if current.is_empty() {
         page.push_str("<p>No test is running, and nobody waits.</p>\n");
@@ -55,7 +55,7 @@ fn push_now(page: &mut String, state: &State, current: &[Current]) {
     let of = |stage: fn(&Stage) -> bool| current.iter().filter(move |probe| stage(&probe.stage));
     let running = of(|stage| matches!(stage, Stage::Running { .. })).collect();
     push_group(page, "Running", "ul", running);
-    let waiting = waiting(state, current);
+    let waiting = waiting(&site.prober, current);
     push_group(page, "Waiting, first in line first", "ol", waiting);
     let pausing = of(|stage| matches!(stage, Stage::Pausing { .. })).collect();
     push_group(page, "Pausing before the next attempt", "ul", pausing);

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use super::{escaped, moment, plot, units};
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
-use crate::metrics::own::NotRun;
 use crate::probe::history::{Finished, Overview};
 use crate::probe::lock::WaitError;
+use crate::probe::metrics::NotRun;
 use crate::probe::params::decode;
 
 /// Longest text that is looked for: no target is longer.
@@ -180,7 +180,7 @@ fn push_row(page: &mut String, past: &Finished) {
 
 /// What a test measured, when it did.
 pub(super) fn report(past: &Finished) -> Option<&Report> {
-    past.end.as_ref().ok()?.probed.outcome.as_ref().ok()
+    past.end.as_ref().ok()?.completed.outcome.as_ref().ok()
 }
 
 /// Upload and download of a test.
@@ -212,15 +212,15 @@ pub(super) fn server(past: &Finished) -> String {
         return past.params.server();
     };
     match past.params.host.as_str() {
-        host if host.contains(':') => format!("[{host}]:{}", answer.probed.port),
-        host => format!("{host}:{}", answer.probed.port),
+        host if host.contains(':') => format!("[{host}]:{}", answer.completed.port),
+        host => format!("{host}:{}", answer.completed.port),
     }
 }
 
 /// What came of a probe: a class of the style, and words, of which those of the metrics are the ones to look for.
 pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
     match &past.end {
-        Ok(answer) => match &answer.probed.outcome {
+        Ok(answer) => match &answer.completed.outcome {
             Ok(_) => ("good", "success".to_owned()),
             Err(failure) => ("bad", failure.reason.label().to_owned()),
         },

@@ -7,8 +7,9 @@
 use std::time::SystemTime;
 
 use super::debug::push_visible;
+use crate::http::response::Response;
 use crate::probe::history::{Current, Stage};
-use crate::state::State;
+use crate::probe::prober::Prober;
 use crate::time_text::rfc3339_millis;
 
 mod details;
@@ -22,7 +23,7 @@ pub(crate) use self::details::details;
 pub(crate) use self::home::home;
 
 /// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else.
-pub(crate) const HEADERS: &[(&str, &str)] = &[
+const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -38,6 +39,14 @@ pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The icon of every page.
 pub(crate) const ICON: &str = include_str!("icon.svg");
+
+/// A page as an answer.
+pub(crate) fn response(code: u16, page: String) -> Response {
+    let response = Response::new(code, "text/html; charset=utf-8", page);
+    HEADERS.iter().fold(response, |response, (name, value)| {
+        response.with_header(*name, *value)
+    })
+}
 
 /// A page that says one thing; `root` leads from it to the first page.
 pub(crate) fn message(code: u16, line: &str, root: &str) -> String {
@@ -110,8 +119,8 @@ fn instant(time: SystemTime) -> String {
 
 /// Those that wait for the test lock, first in line first. The lock knows the order: neither the numbers nor the
 /// moments have it when many come at once.
-fn waiting<'a>(state: &State, current: &'a [Current]) -> Vec<&'a Current> {
-    let queue = state.lock.status().queue;
+fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Current> {
+    let queue = prober.lock_status().queue;
     let is_queued = |probe: &&Current| matches!(probe.stage, Stage::Queued);
     let mut waiting: Vec<&Current> = current.iter().filter(is_queued).collect();
     waiting.sort_by_cached_key(|probe| {

@@ -1,0 +1,279 @@
+//! What the engine counts, and its families of `/metrics`.
+//!
+//! Counts stand behind one mutex and not in atomics: a scrape shows all of one moment, and the smallest routers have no
+//! 64-bit atomics.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::lock::{Status, WaitError};
+use super::prober::Prober;
+use super::result_cache;
+use crate::iperf3::reason::Reason;
+use crate::iperf3::{Cost, Outcome};
+use crate::metrics::text::{Family, Kind, Labelled, Text};
+use crate::sync;
+
+/// Upper bounds of `iperf3_exporter_lock_wait_seconds`: from "at once" to twice the default `--lock.timeout`, with
+/// the usual lengths of a test between.
+const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0];
+
+/// The outcome label of a probe whose test runs on.
+const RUNNING: &str = "running";
+/// The outcome label of a test that succeeded.
+const SUCCESS: &str = "success";
+
+/// The families, in the order in which they are written.
+pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
+    Family {
+        name: "iperf3_exporter_duration_seconds",
+        help: "Duration of probes, waiting for the test lock included.",
+        kind: Kind::Summary,
+        write: |text, look| sum_and_count(text, look.counts.durations),
+    },
+    Family {
+        name: "iperf3_exporter_errors_total",
+        help: "Probes that failed or were refused.",
+        kind: Kind::Counter,
+        write: |text, look| text.plain(Some(look.counts.errors as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_iperf3_info",
+        help: "The version of the iperf3 binary, and what it has of all that depends on version or build; the value is 1.",
+        kind: Kind::Gauge,
+        write: |text, look| {
+            if let Some(version) = &look.iperf3_version {
+                let mut labels = vec![("version", version.as_str())];
+                let features = look.iperf3_features.as_deref();
+                labels.extend(features.map(|features| ("features", features)));
+                text.sample("", &labels, 1.0);
+            }
+        },
+    },
+    Family {
+        name: "iperf3_exporter_probes_total",
+        help: "Probes by outcome: success, a failure reason, or why no test was run.",
+        kind: Kind::Counter,
+        write: |text, look| look.counts.probes.write(text, "outcome", outcomes()),
+    },
+    Family {
+        name: "iperf3_exporter_lock_held",
+        help: "Whether a test holds the test lock.",
+        kind: Kind::Gauge,
+        write: |text, look| text.plain(Some(f64::from(u8::from(look.lock.holder.is_some())))),
+    },
+    Family {
+        name: "iperf3_exporter_lock_waiters",
+        help: "Probes that wait for the test lock.",
+        kind: Kind::Gauge,
+        write: |text, look| text.plain(Some(look.lock.queue.len() as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_lock_wait_seconds",
+        help: "Time that probes waited for the test lock until they had it or gave up.",
+        kind: Kind::Histogram,
+        write: |text, look| waits(text, &look.counts),
+    },
+    Family {
+        name: "iperf3_exporter_test_bytes_total",
+        help: "Payload of all tests, by direction: what was sent up, and what arrived down, as far as iperf3 said.",
+        kind: Kind::Counter,
+        write: |text, look| {
+            text.sample("", &[("direction", "upload")], look.counts.bytes_up);
+            text.sample("", &[("direction", "download")], look.counts.bytes_down);
+        },
+    },
+    Family {
+        name: "iperf3_exporter_test_bytes_today",
+        help: "Payload of the tests of this UTC day, both directions together, as far as iperf3 said.",
+        kind: Kind::Gauge,
+        write: |text, look| text.plain(Some(look.bytes_today)),
+    },
+    Family {
+        name: "iperf3_exporter_test_bytes_per_day_limit",
+        help: "The budget of --probe.max-bytes-per-day; absent without one.",
+        kind: Kind::Gauge,
+        write: |text, look| text.plain(look.bytes_per_day.map(|bytes| bytes as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_retries_total",
+        help: "Runs of iperf3 that followed another one of the same test: the server, or a port of it, was busy or closed.",
+        kind: Kind::Counter,
+        write: |text, look| text.plain(Some(look.counts.retries as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_results_reused_total",
+        help: "Probes with max_age that were answered with the result of another one's test.",
+        kind: Kind::Counter,
+        write: |text, look| text.plain(Some(look.counts.reused as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_stored_results",
+        help: "Results that are kept for probes with max_age.",
+        kind: Kind::Gauge,
+        write: |text, look| text.plain(Some(look.stored_results as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_stored_results_limit",
+        help: "Most results that are kept; the one that was not asked for longest makes room.",
+        kind: Kind::Gauge,
+        write: |text, _| text.plain(Some(result_cache::MOST as f64)),
+    },
+];
+
+/// Why a probe was not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotRun {
+    /// It gave up waiting for the lock.
+    Waiting(WaitError),
+    /// Its parameters were refused.
+    BadRequest,
+    /// Its target is not allowed.
+    NotAllowed,
+}
+
+impl NotRun {
+    /// Each with its outcome label.
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Waiting(WaitError::WaitedTooLong), "lock_timeout"),
+        (Self::Waiting(WaitError::NoTimeLeft), "no_time_left"),
+        (Self::Waiting(WaitError::Cancelled), "cancelled"),
+        (Self::Waiting(WaitError::Running), RUNNING),
+        (Self::Waiting(WaitError::Full), "full"),
+        (Self::Waiting(WaitError::Broken), "broken"),
+        (Self::BadRequest, "bad_request"),
+        (Self::NotAllowed, "not_allowed"),
+    ];
+
+    /// Its outcome label.
+    pub(crate) fn label(self) -> &'static str {
+        let own = Self::ALL.iter().find(|(known, _)| *known == self);
+        own.map_or("", |(_, label)| label)
+    }
+}
+
+/// Every outcome label, in the order in which they are written.
+pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
+    let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
+    let not_run = NotRun::ALL.iter().map(|(_, label)| *label);
+    std::iter::once(SUCCESS).chain(reasons).chain(not_run)
+}
+
+/// What the engine counts.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    durations: (f64, u64),
+    errors: u64,
+    probes: Labelled,
+    waits_below: [u64; WAIT_BOUNDS_SECONDS.len()],
+    waits: (f64, u64),
+    bytes_up: f64,
+    bytes_down: f64,
+    retries: u64,
+    reused: u64,
+}
+
+impl Counts {
+    fn wait(&mut self, waited: Duration) {
+        let seconds = waited.as_secs_f64();
+        for (below, bound) in self.waits_below.iter_mut().zip(WAIT_BOUNDS_SECONDS) {
+            *below += u64::from(seconds <= bound);
+        }
+        self.waits.0 += seconds;
+        self.waits.1 += 1;
+    }
+
+    fn outcome(&mut self, label: &'static str) {
+        self.probes.count(label);
+        // That a test still runs is no error.
+        self.errors += u64::from(label != SUCCESS && label != RUNNING);
+    }
+}
+
+/// What the families are written from, all of one moment.
+pub(crate) struct Snapshot {
+    counts: Counts,
+    iperf3_version: Option<String>,
+    /// What iperf3 can do, separated by commas, where that is known.
+    iperf3_features: Option<String>,
+    lock: Status,
+    bytes_today: f64,
+    bytes_per_day: Option<u64>,
+    stored_results: usize,
+}
+
+/// Writes the families of the engine.
+pub(super) fn write(prober: &Prober, text: &mut Text) {
+    let snapshot = Snapshot {
+        counts: sync::lock(&prober.metrics.counts).clone(),
+        iperf3_version: prober.binary.version().ok(),
+        iperf3_features: prober.binary.features_listed(),
+        lock: prober.lock.status(),
+        bytes_today: prober.budget.today(SystemTime::now()),
+        bytes_per_day: prober.budget.limit(),
+        stored_results: prober.result_cache.count(),
+    };
+    text.families(FAMILIES, &snapshot);
+}
+
+impl Metrics {
+    /// A probe that was run.
+    pub(crate) fn probe_ran(&self, outcome: &Outcome, duration: Duration, waited: Duration) {
+        let mut counts = sync::lock(&self.counts);
+        counts.durations.0 += duration.as_secs_f64();
+        counts.durations.1 += 1;
+        counts.wait(waited);
+        match outcome {
+            Ok(_) => counts.outcome(SUCCESS),
+            Err(failure) => counts.outcome(failure.reason.label()),
+        }
+    }
+
+    /// A run of iperf3.
+    pub(crate) fn test_ran(&self, cost: Cost) {
+        let mut counts = sync::lock(&self.counts);
+        counts.bytes_up += cost.upload;
+        counts.bytes_down += cost.download;
+    }
+
+    /// An attempt that found the server busy, and is followed by another one.
+    pub(crate) fn retried(&self) {
+        sync::lock(&self.counts).retries += 1;
+    }
+
+    /// A probe that was answered with the result of another one's test.
+    pub(crate) fn result_reused(&self) {
+        sync::lock(&self.counts).reused += 1;
+    }
+
+    /// A probe that was not answered with a result, and how long it stood in line, if it did.
+    pub(crate) fn probe_gave_up(&self, why: WaitError, waited: Option<Duration>) {
+        if let Some(waited) = waited {
+            sync::lock(&self.counts).wait(waited);
+        }
+        self.probe_refused(NotRun::Waiting(why));
+    }
+
+    /// A probe that was not run.
+    pub(crate) fn probe_refused(&self, why: NotRun) {
+        sync::lock(&self.counts).outcome(why.label());
+    }
+}
+
+fn sum_and_count(text: &mut Text, (sum, count): (f64, u64)) {
+    text.sample("_sum", &[], sum);
+    text.sample("_count", &[], count as f64);
+}
+
+fn waits(text: &mut Text, counts: &Counts) {
+    for (bound, below) in WAIT_BOUNDS_SECONDS.iter().zip(counts.waits_below) {
+        text.sample("_bucket", &[("le", &bound.to_string())], below as f64);
+    }
+    text.sample("_bucket", &[("le", "+Inf")], counts.waits.1 as f64);
+    sum_and_count(text, counts.waits);
+}
