@@ -96,7 +96,7 @@ fn first_of<T>(folders: &[PathBuf], open: fn(&Path) -> io::Result<T>) -> io::Res
 }
 
 /// A new folder with mode 0700 and a name that nobody can know before.
-fn newfolder(parent: &Path) -> io::Result<Folder> {
+fn new_folder(parent: &Path) -> io::Result<Folder> {
     let name = format!("iperf3-exporter-{:016x}", RandomState::new().hash_one(NAME));
     let folder = parent.join(name);
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -109,8 +109,8 @@ fn newfolder(parent: &Path) -> io::Result<Folder> {
 /// `/proc/self/fd`): to this process, and to others only where they may look into it, which is this user's and
 /// root's right. An abstract name would be there for everybody.
 fn open_nameless(parent: &Path) -> io::Result<(UnixListener, Address)> {
-    let folder = newfolder(parent)?;
-    let opened = sys::openfolder_place(&folder.0)?;
+    let folder = new_folder(parent)?;
+    let opened = sys::open_folder_place(&folder.0)?;
     // Whoever can rename what is ours could have put a folder of their own there.
     if !sys::is_of_this_user_alone(opened.as_fd())? {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -134,7 +134,7 @@ fn path_of(descriptor: &OwnedFd) -> PathBuf {
 
 /// A listener that keeps its name.
 fn open_named(parent: &Path) -> io::Result<(UnixListener, Address)> {
-    let folder = newfolder(parent)?;
+    let folder = new_folder(parent)?;
     let path = folder.0.join(NAME);
     let listener = UnixListener::bind(&path)?;
     let address = Address {
