@@ -2,7 +2,8 @@
 //!
 //! Must not know what a request is, or which thread works on it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use crate::sync;
 
@@ -24,6 +25,7 @@ pub(crate) fn probes_limit(connections: usize) -> usize {
 pub(crate) struct Permits {
     limit: usize,
     count: Mutex<usize>,
+    is_idle: Condvar,
 }
 
 /// One request in work, until it is dropped.
@@ -36,6 +38,7 @@ impl Permits {
         Self {
             limit,
             count: Mutex::default(),
+            is_idle: Condvar::new(),
         }
     }
 
@@ -52,11 +55,24 @@ impl Permits {
     pub(crate) fn count(&self) -> usize {
         *sync::lock(&self.count)
     }
+
+    /// Blocks until there are none, or `until` has come; whether there are none.
+    pub(crate) fn wait_until_idle(&self, until: Instant) -> bool {
+        let mut count = sync::lock(&self.count);
+        while *count > 0 && Instant::now() < until {
+            count = sync::wait_until(&self.is_idle, count, until);
+        }
+        *count == 0
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *sync::lock(&self.0.count) -= 1;
+        let mut count = sync::lock(&self.0.count);
+        *count -= 1;
+        if *count == 0 {
+            self.0.is_idle.notify_all();
+        }
     }
 }
 
@@ -64,6 +80,8 @@ impl Drop for Permit {
 mod tests {
     use super::{LIMIT, Permits, probes_limit};
     use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn the_limit_holds_and_places_come_back() {
@@ -72,6 +90,18 @@ mod tests {
         assert_eq!((places.len(), work.count()), (LIMIT, LIMIT));
         places.pop();
         assert!(work.begin().is_some());
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_last_permit_or_at_its_moment() {
+        let work = Arc::new(Permits::new(LIMIT));
+        let places = (work.begin().unwrap(), work.begin().unwrap());
+        assert!(!work.wait_until_idle(Instant::now() + Duration::from_millis(10)));
+        let own = Arc::clone(&work);
+        let waiter =
+            thread::spawn(move || own.wait_until_idle(Instant::now() + Duration::from_secs(60)));
+        drop(places);
+        assert!(waiter.join().unwrap());
     }
 
     #[test]

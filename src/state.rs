@@ -120,8 +120,8 @@ impl State {
         self.wake_all();
         self.auth.end();
         self.admission.wait_for_no_request(until);
-        self.results.wait_for_no_flight(until);
-        manual::wait_for_none(self, until);
-        self.binary.wait_for_nobody_asking(until);
+        self.results.wait_until_idle(until);
+        self.by_hand.wait_until_idle(until);
+        self.binary.wait_until_idle(until);
     }
 }

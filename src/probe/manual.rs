@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::probe::Caller;
@@ -73,15 +72,6 @@ pub(crate) fn start(
 fn run(state: &Arc<State>, params: &Params, limits: &Limits, caller: Caller<'_>, open: Running) {
     let end = run_once(state, params, limits, caller, &open);
     open.end(end);
-}
-
-/// Blocks until none runs, or `until` has come: for the end, which stops them.
-pub(crate) fn wait_for_none(state: &State, until: Instant) {
-    /// A run that is stopped ends within some 100 ms.
-    const LOOK: Duration = Duration::from_millis(5);
-    while state.by_hand.count() > 0 && Instant::now() < until {
-        thread::sleep(LOOK);
-    }
 }
 
 /// Counts a panic, which ends this test and nothing else.
