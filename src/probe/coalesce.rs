@@ -95,10 +95,10 @@ fn wait(
 
 fn told_from(state: &State, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
     let last_success = if kept.probed.outcome.is_ok() {
-        Some(kept.ended_clock)
+        Some(kept.ended.clock)
     } else {
         let earlier = state.results.last_success(test);
-        earlier.map(|earlier| earlier.ended_clock)
+        earlier.map(|earlier| earlier.ended.clock)
     };
     Answer {
         probed: Arc::clone(&kept.probed),

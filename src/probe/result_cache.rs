@@ -4,9 +4,10 @@
 //! longest makes room. In memory only.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::moment::Moment;
 use crate::permits::{Permit, Permits};
 use crate::probe::Probed;
 use crate::probe::lock::WaitError;
@@ -26,9 +27,7 @@ pub(super) struct Kept {
     /// The test.
     pub(super) probed: Arc<Probed>,
     /// When it ended.
-    pub(super) ended: Instant,
-    /// The same by the clock on the wall.
-    pub(super) ended_clock: SystemTime,
+    pub(super) ended: Moment,
 }
 
 /// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
@@ -272,8 +271,7 @@ impl Kept {
     pub(super) fn new(probed: Arc<Probed>) -> Self {
         Self {
             probed,
-            ended: Instant::now(),
-            ended_clock: SystemTime::now(),
+            ended: Moment::now(),
         }
     }
 
@@ -390,7 +388,7 @@ mod tests {
 
     /// The same, as if it had ended so long ago.
     fn aged(mut kept: Kept, age: Duration) -> Kept {
-        kept.ended = kept.ended.checked_sub(age).unwrap();
+        kept.ended.instant = kept.ended.instant.checked_sub(age).unwrap();
         kept
     }
 
