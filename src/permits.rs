@@ -2,7 +2,8 @@
 //!
 //! Must not know what a permit is for.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use crate::sync;
 
@@ -11,6 +12,7 @@ use crate::sync;
 pub(crate) struct Permits {
     limit: usize,
     count: Mutex<usize>,
+    is_idle: Condvar,
 }
 
 /// One permit, until it is dropped.
@@ -23,6 +25,7 @@ impl Permits {
         Self {
             limit,
             count: Mutex::default(),
+            is_idle: Condvar::new(),
         }
     }
 
@@ -39,11 +42,24 @@ impl Permits {
     pub(crate) fn count(&self) -> usize {
         *sync::lock(&self.count)
     }
+
+    /// Blocks until there are none, or `until` has come; whether there are none.
+    pub(crate) fn wait_until_idle(&self, until: Instant) -> bool {
+        let mut count = sync::lock(&self.count);
+        while *count > 0 && Instant::now() < until {
+            count = sync::wait_until(&self.is_idle, count, until);
+        }
+        *count == 0
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        *sync::lock(&self.0.count) -= 1;
+        let mut count = sync::lock(&self.0.count);
+        *count -= 1;
+        if *count == 0 {
+            self.0.is_idle.notify_all();
+        }
     }
 }
 
@@ -51,6 +67,8 @@ impl Drop for Permit {
 mod tests {
     use super::Permits;
     use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn the_limit_holds_and_permits_come_back() {
@@ -59,5 +77,20 @@ mod tests {
         assert_eq!((taken.len(), permits.count()), (3, 3));
         taken.pop();
         assert!(permits.try_acquire().is_some());
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_last_permit_or_at_its_moment() {
+        let permits = Arc::new(Permits::new(3));
+        let taken = (
+            permits.try_acquire().unwrap(),
+            permits.try_acquire().unwrap(),
+        );
+        assert!(!permits.wait_until_idle(Instant::now() + Duration::from_millis(10)));
+        let own = Arc::clone(&permits);
+        let waiter =
+            thread::spawn(move || own.wait_until_idle(Instant::now() + Duration::from_secs(60)));
+        drop(taken);
+        assert!(waiter.join().unwrap());
     }
 }

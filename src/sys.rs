@@ -16,30 +16,33 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
 };
 
-/// Which of `fds` can be read (or were closed by the other side) within `timeout`; none when it passed.
-/// An interrupted wait counts as one that passed: every caller looks again by itself.
-pub(crate) fn readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-        .collect();
-    let timeout = timespec(timeout);
-    match rustix::event::poll(&mut polled, timeout.as_ref()) {
-        Ok(_) => Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
-        Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),
-        Err(error) => Err(error.into()),
+/// Which of `fds` can be read (or were closed by the other side) within `timeout`; none when it passed. Where all of
+/// them are missing it is a pause. An interrupted wait counts as one that passed: every caller looks again by itself.
+pub(crate) fn readable<const N: usize>(
+    fds: [Option<BorrowedFd<'_>>; N],
+    timeout: Duration,
+) -> io::Result<[bool; N]> {
+    let Some(some) = fds.iter().flatten().next() else {
+        std::thread::sleep(timeout);
+        return Ok([false; N]);
+    };
+    // In the place of a missing one stands another a second time, whose answer is not taken: so no list is made.
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd.unwrap_or(*some), PollFlags::IN));
+    match rustix::event::poll(&mut polled, timespec(timeout).as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
     }
+    // After an interrupted wait they are as they were made: nothing came.
+    let mut polled = polled.iter();
+    Ok(fds.map(|fd| {
+        let has_news = polled.next().is_some_and(|fd| !fd.revents().is_empty());
+        fd.is_some() && has_news
+    }))
 }
 
-/// Whether one descriptor can be read within `timeout`, like [`readable`] and without its lists.
+/// Whether one descriptor can be read within `timeout`.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let timeout = timespec(timeout);
-    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    match rustix::event::poll(&mut polled, timeout.as_ref()) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    readable([Some(fd)], timeout).map(|[ready]| ready)
 }
 
 /// A limit as poll(2) takes it; one that its clock cannot hold is none. By rustix's own conversion, as its nanoseconds
@@ -137,6 +140,23 @@ pub(crate) fn has_ended(child: &Child) -> bool {
         waitid(WaitId::Pid(Pid::from_child(child)), look),
         Ok(Some(_))
     )
+}
+
+/// A descriptor that can be read once `child` has ended, for poll(2) (`pidfd_open(2)`); only for a child that is not
+/// reaped yet.
+///
+/// # Errors
+/// Before Linux 5.3, where a filter of system calls forbids it, and where there is no descriptor to be had.
+#[cfg(target_os = "linux")]
+pub(crate) fn watch_end(child: &Child) -> io::Result<OwnedFd> {
+    let flags = rustix::process::PidfdFlags::empty();
+    Ok(rustix::process::pidfd_open(Pid::from_child(child), flags)?)
+}
+
+/// Elsewhere there is no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn watch_end(_: &Child) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether this process may execute the file (access(2)).

@@ -147,8 +147,9 @@ impl FrontEnd {
         // Where it is refused the queue is as long as it was.
         let _ = sys::set_backlog(listener, self.service.traffic.admission.backlog());
         loop {
-            let ready = sys::readable(&[self.closing.0.as_fd(), listener.as_fd()], NO_END)?;
-            if ready.first().is_some_and(|closed| *closed) {
+            let watched = [self.closing.0.as_fd(), listener.as_fd()];
+            let [is_closed, _] = sys::readable(watched.map(Some), NO_END)?;
+            if is_closed {
                 return Ok(());
             }
             match listener.accept() {

@@ -8,13 +8,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::features::Features;
 use super::process::{self, Ended};
 use crate::cancel::Cancel;
+use crate::permits::{Permit, Permits};
 use crate::{sync, sys};
 
 /// What `iperf3 --version` may take: it prints and ends; a slow flash disk is the worst to expect.
@@ -68,6 +68,8 @@ pub(crate) struct Binary {
     known: Mutex<Option<Known>>,
     /// Held by who asks, so that a crowd of requests asks once.
     asking: Mutex<()>,
+    /// Who asks, or waits to.
+    askers: Arc<Permits>,
 }
 
 /// What is known of one file.
@@ -110,6 +112,7 @@ impl Binary {
             shutdown,
             known: Mutex::new(None),
             asking: Mutex::new(()),
+            askers: Arc::new(Permits::new(usize::MAX)),
         }
     }
 
@@ -125,7 +128,7 @@ impl Binary {
         if let Some(known) = known(&identity) {
             return Ok(known.installed());
         }
-        let _asking = sync::lock(&self.asking);
+        let _turn = self.turn();
         if let Some(known) = known(&identity) {
             return Ok(known.installed());
         }
@@ -154,7 +157,7 @@ impl Binary {
             return Ok(version);
         }
         let identity = self.identify()?;
-        let _asking = sync::lock(&self.asking);
+        let _turn = self.turn();
         if let Some(version) = self.recall(&identity) {
             return version;
         }
@@ -181,13 +184,15 @@ impl Binary {
         known
     }
 
+    /// Waits for its turn to ask.
+    fn turn(&self) -> (MutexGuard<'_, ()>, Option<Permit>) {
+        let asker = self.askers.try_acquire();
+        (sync::lock(&self.asking), asker)
+    }
+
     /// Blocks until nobody asks for anything, or `until` has come: for the end, which cancels who asks.
-    pub(crate) fn wait_for_nobody_asking(&self, until: Instant) {
-        /// A cancelled run ends within some 100 ms.
-        const LOOK: Duration = Duration::from_millis(5);
-        while self.asking.try_lock().is_err() && Instant::now() < until {
-            thread::sleep(LOOK);
-        }
+    pub(crate) fn wait_until_idle(&self, until: Instant) {
+        self.askers.wait_until_idle(until);
     }
 
     /// A probe has run it, or could not: so that what is known of it stays true without asking.

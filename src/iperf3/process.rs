@@ -1,23 +1,24 @@
 //! One run of a child under a deadline, with bounded capture, in the calling thread.
 //!
-//! Knows processes; must not know what iperf3 prints. Designs not taken:
-//! - Threads that read the pipes: a grandchild that keeps a pipe open would keep the thread, and joining it
-//!   would hang the probe. Here poll(2) waits for both pipes with a timeout.
-//! - `Child::wait_with_output`: no deadline, no limit on the output.
-//! - A pidfd to learn of the child's end: Linux 5.3 and later only; the pipes' end tells, or else a tick.
-//! - Keeping the last bytes of too much output: a report that was cut is not a report.
+//! Knows processes; must not know what iperf3 prints. One poll(2) waits for output, the child's end (a pidfd), a
+//! cancellation (a pipe) and the next deadline: nothing wakes while iperf3 is silent. Designs not taken:
+//! - A tick, which disturbs the test: it only stands in for a pidfd (before Linux 5.3, or filtered) or a pipe.
+//! - Threads that read or wait: more wake-ups, and a grandchild that keeps a pipe open would hang the probe.
+//! - SIGCHLD, or the pipes' end as the child's: a handler is the whole process' own; pipes end too early or too late.
+//! - `Child::wait_with_output`: no deadline, no limit. Keeping the last bytes of an output: half a report is none.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Watch};
 use crate::sys::{self, End};
 use crate::threads;
 
@@ -26,7 +27,7 @@ use crate::threads;
 pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// What the child has between SIGTERM and SIGKILL: iperf3 tells its server within one round trip.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often the child's end and a cancellation are looked for while the pipes say nothing.
+/// How often the child's end and a cancellation are looked for where one of them has no descriptor.
 const TICK: Duration = Duration::from_millis(100);
 /// The first such look after the pipes' end, when the child is all but gone; each further one doubles up to `TICK`.
 /// The pipes end a moment before the child can be reaped: with a first look at 1 ms an instant child cost 0.7 ms
@@ -97,7 +98,18 @@ pub(crate) fn run(
     deadline: Instant,
     cancel: &Cancel,
 ) -> io::Result<Finished> {
-    let mut child = Command::new(program)
+    let mut child = spawn(program, arguments, variable)?;
+    let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
+    let output = Output::of(&mut child, end, cancellation);
+    Ok(follow(child, output, deadline, cancel))
+}
+
+fn spawn(
+    program: &Path,
+    arguments: &[String],
+    variable: Option<(&str, &OsString)>,
+) -> io::Result<Child> {
+    Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(
@@ -113,8 +125,11 @@ pub(crate) fn run(
         .stderr(Stdio::piped())
         // A group of its own: a wrapper script's children are ended with it.
         .process_group(0)
-        .spawn()?;
-    let mut output = Output::of(&mut child);
+        .spawn()
+}
+
+/// Follows the child to its end.
+fn follow(mut child: Child, mut output: Output, deadline: Instant, cancel: &Cancel) -> Finished {
     let (ended, reaped) = watch(&mut child, &mut output, deadline, cancel);
     if !reaped {
         // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the child
@@ -122,11 +137,11 @@ pub(crate) fn run(
         let body = move || drop(child.wait());
         let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
     }
-    Ok(Finished {
+    Finished {
         ended,
         stdout: output.stdout,
         stderr: output.stderr,
-    })
+    }
 }
 
 /// Why a child is being ended.
@@ -137,7 +152,7 @@ struct Ending {
     killed: bool,
 }
 
-/// Follows the child to its end. The second value says whether it was reaped.
+/// How the child ended, and whether it was reaped.
 fn watch(
     child: &mut Child,
     output: &mut Output,
@@ -171,21 +186,23 @@ fn watch(
             Some(end) if end.killed => end.kill_at + REAP,
             Some(end) => end.kill_at,
         };
-        let mut pause = next_event.saturating_duration_since(now).min(TICK);
-        if output.is_over() {
-            pause = pause.min(tick);
-            tick = (tick * 2).min(TICK);
+        let mut pause = next_event.saturating_duration_since(now);
+        if output.needs_tick {
+            let is_over = output.is_over();
+            pause = pause.min(if is_over { tick } else { TICK });
+            tick = if is_over { (tick * 2).min(TICK) } else { tick };
         }
-        let has_news = output.wait(pause);
+        output.wait(pause);
+        // Its descriptor has not said that it ended.
+        if output.end.is_some() {
+            continue;
+        }
         // A child that ends on SIGTERM may leave others of its group at work: as long as they hold the pipes they have
         // the rest of the grace, and then SIGKILL, for which the child must not be reaped yet.
         if ending.is_some_and(|end| !end.killed) && !output.is_over() && sys::has_ended(child) {
             continue;
         }
-        // While bytes flow the child lives, and asking would cost a system call for each piece.
-        if (!has_news || output.is_over())
-            && let Ok(Some(status)) = child.try_wait()
-        {
+        if let Ok(Some(status)) = child.try_wait() {
             // What lies in the pipes is the child's last words; what a grandchild may still write is not waited for.
             while output.wait(Duration::ZERO) {}
             let ended = match ending {
@@ -220,10 +237,16 @@ fn natural_end(status: ExitStatus) -> Ended {
     }
 }
 
-/// Both pipes and what has come out of them.
+/// Both pipes and what has come out of them, and what else is waited for.
 struct Output {
     stdout_pipe: Option<ChildStdout>,
     stderr_pipe: Option<ChildStderr>,
+    /// Says that the child has ended; missing once it did, or where it cannot be had.
+    end: Option<OwnedFd>,
+    /// Says that nobody wants the result any more; missing likewise.
+    cancellation: Option<Arc<Watch>>,
+    /// One of these two could not be had, or the child has ended and could not be reaped at once.
+    needs_tick: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     chunk: Vec<u8>,
@@ -231,10 +254,13 @@ struct Output {
 }
 
 impl Output {
-    fn of(child: &mut Child) -> Self {
+    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
         Self {
             stdout_pipe: child.stdout.take(),
             stderr_pipe: child.stderr.take(),
+            needs_tick: end.is_none() || cancellation.is_none(),
+            end,
+            cancellation,
             stdout: Vec::new(),
             stderr: Vec::new(),
             chunk: vec![0; CHUNK_BYTES],
@@ -247,30 +273,33 @@ impl Output {
         self.stdout_pipe.is_none() && self.stderr_pipe.is_none()
     }
 
-    /// Takes what comes within `timeout`; whether there was anything, the end of a pipe included.
+    /// Waits up to `timeout` for anything to happen, and takes what came; whether it was output, the end of a pipe
+    /// included.
     fn wait(&mut self, timeout: Duration) -> bool {
-        let pipes: [Option<BorrowedFd<'_>>; 2] = [
+        let watched = [
             self.stdout_pipe.as_ref().map(AsFd::as_fd),
             self.stderr_pipe.as_ref().map(AsFd::as_fd),
+            self.end.as_ref().map(AsFd::as_fd),
+            self.cancellation.as_ref().map(AsFd::as_fd),
         ];
-        let open: Vec<BorrowedFd<'_>> = pipes.iter().flatten().copied().collect();
-        if open.is_empty() {
-            thread::sleep(timeout);
-            return false;
-        }
-        let Ok(ready) = sys::readable(&open, timeout) else {
-            // poll(2) fails for want of kernel memory only; the ticks go on, and the deadline still holds.
-            thread::sleep(timeout);
+        let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
+            // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.
+            thread::sleep(timeout.min(TICK));
             return false;
         };
-        let mut ready = ready.into_iter();
-        let [stdout_is_ready, stderr_is_ready] =
-            pipes.map(|pipe| pipe.is_some() && ready.next().unwrap_or(false));
-        if stdout_is_ready {
+        if stdout {
             take(&mut self.stdout_pipe, &mut self.stdout, &mut self.chunk);
         }
-        if stderr_is_ready {
+        if stderr {
             take(&mut self.stderr_pipe, &mut self.stderr, &mut self.chunk);
+        }
+        // Both say it for ever: whoever has been told no longer waits for it.
+        if end {
+            self.end = None;
+            self.needs_tick = true;
+        }
+        if cancellation {
+            self.cancellation = None;
         }
         if self.stdout.len() + self.stderr.len() > OUTPUT_LIMIT_BYTES {
             // The pipes are closed, so that the child cannot go on, and its words are given back at once.
@@ -280,7 +309,7 @@ impl Output {
             self.stdout = Vec::new();
             self.stderr = Vec::new();
         }
-        stdout_is_ready || stderr_is_ready
+        stdout || stderr
     }
 }
 
@@ -298,7 +327,7 @@ fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Finished, OUTPUT_LIMIT_BYTES, run};
+    use super::{Ended, Finished, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
     use crate::cancel::Cancel;
     use std::path::Path;
     use std::thread;
@@ -317,6 +346,14 @@ mod tests {
             cancel,
         )
         .unwrap()
+    }
+
+    /// The same where neither the child's end nor a cancellation has a descriptor.
+    fn ticking_shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        let mut child = spawn(Path::new("/bin/sh"), &arguments, None).unwrap();
+        let output = Output::of(&mut child, None, None);
+        follow(child, output, Instant::now() + limit, cancel)
     }
 
     fn is_gone(pid: &[u8]) -> bool {
@@ -440,6 +477,49 @@ mod tests {
         let runner = thread::spawn(move || shell("exec sleep 600", LONG, &own).ended);
         cancel.set();
         assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+    }
+
+    #[test]
+    fn without_descriptors_for_them_end_cancellation_and_deadline_are_seen_all_the_same() {
+        let run = ticking_shell("setsid sleep 5 & echo $!; exit 4", LONG, &Cancel::default());
+        assert_eq!(run.ended, Ended::Exited(4));
+        assert!(!is_gone(&run.stdout));
+        let closed = "exec >&- 2>&-; exec sleep 600";
+        let soon = Duration::from_millis(100);
+        let run = ticking_shell(closed, soon, &Cancel::default());
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        let stubborn = "trap '' TERM; echo $$; while :; do sleep 0.01; done";
+        let run = ticking_shell(stubborn, soon, &Cancel::default());
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        assert!(is_gone(&run.stdout));
+        let cancel = Cancel::default();
+        let own = cancel.clone();
+        let runner = thread::spawn(move || ticking_shell(closed, LONG, &own).ended);
+        cancel.set();
+        assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+    }
+
+    #[test]
+    fn nothing_wakes_while_the_child_is_silent() {
+        fn sleeps() -> u64 {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let count = |line: &str| {
+                line.strip_prefix("voluntary_ctxt_switches:")?
+                    .trim()
+                    .parse()
+                    .ok()
+            };
+            status.lines().find_map(count).unwrap()
+        }
+        let before = sleeps();
+        let run = shell("sleep 2; echo end", LONG, &Cancel::default());
+        assert_eq!(
+            (run.ended, run.stdout),
+            (Ended::Exited(0), b"end\n".to_vec())
+        );
+        // For the start, the output, the ends of both pipes and the child's; ten a second with a tick.
+        let count = sleeps() - before;
+        assert!(count < 12, "{count} times");
     }
 
     #[test]

@@ -94,10 +94,10 @@ fn wait(
 
 fn told_from(prober: &Prober, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
     let last_success = if kept.completed.outcome.is_ok() {
-        Some(kept.ended_clock)
+        Some(kept.ended.clock)
     } else {
         let earlier = prober.result_cache.last_success(test);
-        earlier.map(|earlier| earlier.ended_clock)
+        earlier.map(|earlier| earlier.ended.clock)
     };
     Answer {
         completed: Arc::clone(&kept.completed),

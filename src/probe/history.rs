@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
+use crate::moment::Moment;
 use crate::probe::Answer;
 use crate::probe::Attempt;
 use crate::probe::lock::WaitError;
@@ -57,10 +58,8 @@ pub(crate) struct Current {
     pub(crate) began: SystemTime,
     /// What it is doing.
     pub(crate) stage: Stage,
-    /// Since when it has been doing that, for arithmetic.
-    pub(crate) since: Instant,
-    /// The same for people.
-    pub(crate) since_clock: SystemTime,
+    /// Since when it has been doing that.
+    pub(crate) since: Moment,
     /// How often iperf3 was run before.
     pub(crate) attempts: u32,
     /// Stops it, where that is for a person to decide.
@@ -150,14 +149,14 @@ impl History {
         let mut inner = sync::lock(&self.inner);
         inner.latest += 1;
         let number = inner.latest;
+        let now = Moment::now();
         inner.current.push(Current {
             number,
             params: Arc::new(params.clone()),
             client,
-            began: SystemTime::now(),
+            began: now.clock,
             stage: Stage::Queued,
-            since: Instant::now(),
-            since_clock: SystemTime::now(),
+            since: now,
             attempts: 0,
             stop,
         });
@@ -246,8 +245,7 @@ impl Running {
         let mut current = inner.current.iter_mut();
         if let Some(probe) = current.find(|probe| probe.number == self.number) {
             probe.stage = stage;
-            probe.since = Instant::now();
-            probe.since_clock = SystemTime::now();
+            probe.since = Moment::now();
             probe.attempts = attempts;
         }
     }

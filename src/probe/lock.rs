@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::moment::Moment;
 use crate::sync;
 
 /// Why a waiter left without the lock.
@@ -73,10 +74,8 @@ pub(crate) struct Place {
     pub(crate) probe: u64,
     /// Who it is.
     pub(crate) name: String,
-    /// Since when, for arithmetic.
-    pub(crate) since: Instant,
-    /// Since when, for people.
-    pub(crate) since_clock: SystemTime,
+    /// Since when.
+    pub(crate) since: Moment,
 }
 
 /// The lock as `/lock-status` shows it, all of one moment.
@@ -156,7 +155,7 @@ impl TestLock {
         patience: WaitLimits,
         cancel: &Cancel,
     ) -> Result<Guard<'_>, WaitError> {
-        let since = Instant::now();
+        let since = Moment::now();
         let look = Arc::new(Condvar::new());
         let mut state = sync::lock(&self.state);
         if let Position::Numbered(number) = turn {
@@ -171,12 +170,7 @@ impl TestLock {
         let waiter = Waiter {
             number,
             ticket,
-            place: Place {
-                probe,
-                name,
-                since,
-                since_clock: SystemTime::now(),
-            },
+            place: Place { probe, name, since },
             look: Arc::clone(&look),
         };
         let place = state.queue.partition_point(|other| other.number <= number);
@@ -188,15 +182,14 @@ impl TestLock {
                 return Err(WaitError::Cancelled);
             }
             if is_first && state.holder.is_none() {
-                let now = Instant::now();
+                let now = Moment::now();
                 state.holder = state.queue.pop_front().map(|waiter| Place {
                     since: now,
-                    since_clock: SystemTime::now(),
                     ..waiter.place
                 });
                 return Ok(Guard {
                     lock: self,
-                    waited: now - since,
+                    waited: now.instant - since.instant,
                 });
             }
             let now = Instant::now();

@@ -3,8 +3,6 @@
 //! Owns how many there may be at a time; must not know HTML or status codes.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::probe::Caller;
@@ -67,13 +65,4 @@ pub(crate) fn start(
         WaitError::Broken
     })?;
     Ok(number)
-}
-
-/// Blocks until none runs, or `until` has come: for the end, which stops them.
-pub(crate) fn wait_for_none(prober: &Prober, until: Instant) {
-    /// A run that is stopped ends within some 100 ms.
-    const LOOK: Duration = Duration::from_millis(5);
-    while prober.manual.count() > 0 && Instant::now() < until {
-        thread::sleep(LOOK);
-    }
 }

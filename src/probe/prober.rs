@@ -248,9 +248,9 @@ impl Prober {
 
     /// Blocks until no test runs without a request, or `until` has come.
     pub(crate) fn wait_until_idle(&self, until: Instant) {
-        self.result_cache.wait_for_no_flight(until);
-        manual::wait_for_none(self, until);
-        self.binary.wait_for_nobody_asking(until);
+        self.result_cache.wait_until_idle(until);
+        self.manual.wait_until_idle(until);
+        self.binary.wait_until_idle(until);
     }
 
     /// Writes the families of this ring.

@@ -4,9 +4,11 @@
 //! longest makes room. In memory only.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
+use crate::moment::Moment;
+use crate::permits::{Permit, Permits};
 use crate::probe::CompletedTest;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
@@ -25,9 +27,7 @@ pub(super) struct Kept {
     /// The test.
     pub(super) completed: Arc<CompletedTest>,
     /// When it ended.
-    pub(super) ended: Instant,
-    /// The same by the clock on the wall.
-    pub(super) ended_clock: SystemTime,
+    pub(super) ended: Moment,
 }
 
 /// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
@@ -64,9 +64,20 @@ pub(super) enum Found {
 }
 
 /// All results.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ResultCache {
     inner: Mutex<Inner>,
+    /// The tests that run on their own.
+    in_flight: Arc<Permits>,
+}
+
+impl Default for ResultCache {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::default(),
+            in_flight: Arc::new(Permits::new(MAX_IN_FLIGHT)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +86,6 @@ struct Inner {
     entries: Vec<(Params, Entry)>,
     /// Counts the requests, to know which entry was asked for longest ago.
     requests: u64,
-    in_flight: usize,
 }
 
 /// What is known of one test.
@@ -86,7 +96,7 @@ struct Entry {
     failure: Option<Kept>,
     /// Nobody waited for that failure, and nobody has asked since.
     is_undelivered: bool,
-    in_flight_test: Option<Arc<InFlightTest>>,
+    in_flight_test: Option<(Arc<InFlightTest>, Permit)>,
     /// The number of the request that asked last.
     asked: u64,
 }
@@ -96,9 +106,9 @@ impl ResultCache {
     /// of at least `length` is begun where there is neither.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
         let mut inner = sync::lock(&self.inner);
-        let has_place = inner.in_flight < MAX_IN_FLIGHT;
+        let permit = self.in_flight.try_acquire();
         // Who is refused takes nobody's place.
-        if !has_place && inner.get(test).is_none() {
+        if permit.is_none() && inner.get(test).is_none() {
             return Found::NoRoom;
         }
         let Some(entry) = inner.entry(test) else {
@@ -116,16 +126,15 @@ impl ResultCache {
                 return Found::Result(kept.clone());
             }
         }
-        if let Some(in_flight_test) = &entry.in_flight_test {
+        if let Some((in_flight_test, _)) = &entry.in_flight_test {
             return Found::Running(TestWaiter::take(in_flight_test));
         }
-        if !has_place {
+        let Some(permit) = permit else {
             return Found::NoRoom;
-        }
+        };
         let in_flight_test = Arc::new(InFlightTest::new(Instant::now() + length));
         let waiter = TestWaiter::take(&in_flight_test);
-        entry.in_flight_test = Some(in_flight_test);
-        inner.in_flight += 1;
+        entry.in_flight_test = Some((in_flight_test, permit));
         Found::Nothing(waiter)
     }
 
@@ -135,7 +144,8 @@ impl ResultCache {
         let Some(entry) = inner.get_mut(test) else {
             return;
         };
-        let Some(in_flight_test) = entry.in_flight_test.take() else {
+        // Its permit comes back when those who wait were told.
+        let Some((in_flight_test, _permit)) = entry.in_flight_test.take() else {
             return;
         };
         let mut state = sync::lock(&in_flight_test.state);
@@ -150,7 +160,6 @@ impl ResultCache {
         state.end = Some(end);
         drop(state);
         in_flight_test.news.notify_all();
-        inner.in_flight = inner.in_flight.saturating_sub(1);
     }
 
     /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
@@ -187,7 +196,7 @@ impl ResultCache {
     /// Makes everyone who waits for a flight look whether the own client is still there.
     pub(crate) fn wake_all(&self) {
         for (_, entry) in &sync::lock(&self.inner).entries {
-            if let Some(in_flight_test) = &entry.in_flight_test {
+            if let Some((in_flight_test, _)) = &entry.in_flight_test {
                 // Who has looked already waits by now, and is not missed.
                 drop(sync::lock(&in_flight_test.state));
                 in_flight_test.news.notify_all();
@@ -196,12 +205,8 @@ impl ResultCache {
     }
 
     /// Blocks until no test runs on its own, or `until` has come: for the end, which cancels them.
-    pub(crate) fn wait_for_no_flight(&self, until: Instant) {
-        /// A cancelled run ends within some 100 ms.
-        const LOOK: Duration = Duration::from_millis(5);
-        while sync::lock(&self.inner).in_flight > 0 && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
+    pub(crate) fn wait_until_idle(&self, until: Instant) {
+        self.in_flight.wait_until_idle(until);
     }
 }
 
@@ -266,8 +271,7 @@ impl Kept {
     pub(super) fn new(completed: Arc<CompletedTest>) -> Self {
         Self {
             completed,
-            ended: Instant::now(),
-            ended_clock: SystemTime::now(),
+            ended: Moment::now(),
         }
     }
 
@@ -384,7 +388,7 @@ mod tests {
 
     /// The same, as if it had ended so long ago.
     fn aged(mut kept: Kept, age: Duration) -> Kept {
-        kept.ended = kept.ended.checked_sub(age).unwrap();
+        kept.ended.instant = kept.ended.instant.checked_sub(age).unwrap();
         kept
     }
 

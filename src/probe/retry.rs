@@ -3,7 +3,6 @@
 //! Owns when there is another attempt, and on which port. The lock is held while iperf3 runs, and given back between
 //! attempts. Must not know text formats.
 
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
@@ -23,8 +22,6 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 /// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
 /// client and are started anew are away for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
-/// How often a pause looks whether anybody still waits.
-const TICK: Duration = Duration::from_millis(100);
 /// How many attempts are told; of more the latest ones.
 const TOLD: usize = 8;
 
@@ -96,7 +93,7 @@ pub(super) fn run(prober: &Prober, wanted: &TestRequest<'_>) -> Result<Completed
         test.last_failure = Some(failure);
         let until = Instant::now() + pause;
         wanted.open.is(Stage::Pausing { until }, test.count);
-        sleep(until, wanted.cancel);
+        wanted.cancel.wait_until(until);
     }
 }
 
@@ -349,15 +346,4 @@ impl<'a> RetryLoop<'a> {
 /// Whether the connection was reset, in iperf3's words.
 fn is_reset(failure: &Failure) -> bool {
     failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
-}
-
-/// Sleeps, as long as somebody waits.
-fn sleep(until: Instant, cancel: &Cancel) {
-    while !cancel.is_set() {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        thread::sleep(left.min(TICK));
-    }
 }

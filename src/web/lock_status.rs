@@ -15,7 +15,7 @@ use crate::time_text;
 pub(super) fn json(prober: &Prober) -> String {
     let status = prober.lock_status();
     let now = Instant::now();
-    let age = |place: &Place| duration::format(now.saturating_duration_since(place.since));
+    let age = |place: &Place| duration::format(now.saturating_duration_since(place.since.instant));
     let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
     let holder = status.holder.as_ref();
     let queue: Vec<String> = status
@@ -44,7 +44,7 @@ pub(super) fn json(prober: &Prober) -> String {
         "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}]}}\n",
         holder.is_some(),
         text(holder.map(|place| place.name.clone())),
-        text(holder.map(|place| time_text::rfc3339_millis(place.since_clock))),
+        text(holder.map(|place| time_text::rfc3339_millis(place.since.clock))),
         text(holder.map(age)),
         queue.len(),
         queue.join(","),

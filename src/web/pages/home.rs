@@ -90,7 +90,7 @@ fn push_group(page: &mut String, title: &str, list: &str, probes: Vec<&Current>)
 /// What a probe in progress does, as the end of a sentence about it.
 pub(super) fn stage(probe: &Current) -> String {
     let so_far = probe.since.elapsed();
-    let since = format!("since {} UTC", clock(probe.since_clock));
+    let since = format!("since {} UTC", clock(probe.since.clock));
     match probe.stage {
         Stage::Queued => format!("waits {since}, for {}", whole(so_far)),
         Stage::Running { port, .. } => {
