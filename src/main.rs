@@ -42,7 +42,7 @@
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
 //! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
-//! | `log`, `json`, `duration`, `time_text` | how things are written | what is written |
+//! | `log`, `json`, `duration`, `number`, `time_text` | how things are written | what is written |
 //! | `systemd` | sockets passed, states told, the watchdog's interval | what they are for |
 //! | `signals`, `sys`, `sync`, `threads` | signals; system calls; mutexes; how threads start | what they are for |
 //!
@@ -70,6 +70,7 @@ mod iperf3;
 mod json;
 mod log;
 mod metrics;
+mod number;
 mod permits;
 mod probe;
 mod run;

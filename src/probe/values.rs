@@ -2,11 +2,11 @@
 //!
 //! Hosts and ports are `target`'s. Must not know which parameter a value is of.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::duration;
 use crate::iperf3::target::{self, Host};
+use crate::number;
 use crate::probe::params::Ports;
 
 /// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
@@ -38,11 +38,6 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// A whole number in digits only: `+5` and `5.0` are none.
-pub(super) fn whole<T: FromStr>(text: &str) -> Option<T> {
-    text.parse().ok().filter(|_| is_digits(text))
 }
 
 /// One port, or the first and the last of some in a row.
@@ -91,14 +86,14 @@ fn rounded_up(duration: Duration) -> u64 {
 
 /// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
 pub(super) fn size(text: &str, most: u64) -> Option<u64> {
-    let size = scaled(text, 1024.0)?;
+    let size = scaled(text, 1024)?;
     let fits = (1.0..=most as f64).contains(&size);
     fits.then(|| whole_part(size))?
 }
 
 /// Bits a second; iperf3 divides by 8, and 0 would mean no pacing.
 pub(super) fn fq_rate(text: &str) -> Option<u64> {
-    let rate = scaled(text, 1000.0)?;
+    let rate = scaled(text, 1000)?;
     (8.0..=1e12).contains(&rate).then(|| whole_part(rate))?
 }
 
@@ -148,8 +143,7 @@ pub(super) fn algorithm(text: &str) -> Option<String> {
 /// more than any link has; a rate between 0 and 1 would reach iperf3 as 0, which means unlimited.
 pub(super) fn bitrate(text: &str) -> Option<String> {
     let burst_fits = text.split_once('/').is_none_or(|(_, burst)| {
-        let count = burst.parse::<u16>().ok().filter(|_| is_digits(burst));
-        count.is_some_and(|count| (1..=1000).contains(&count))
+        number::whole(burst).is_some_and(|count: u16| (1..=1000).contains(&count))
     });
     let bits = bits_per_second(text)?;
     let rate_fits = bits == 0.0 || (1.0..=1e12).contains(&bits);
@@ -159,27 +153,16 @@ pub(super) fn bitrate(text: &str) -> Option<String> {
 /// The rate of a `#[.#][KMG][/#]`.
 pub(super) fn bits_per_second(text: &str) -> Option<f64> {
     let (rate, _) = text.split_once('/').unwrap_or((text, ""));
-    scaled(rate, 1000.0)
+    scaled(rate, 1000)
 }
 
 /// `#[.#][KMG]`, K being `kilo`.
-fn scaled(text: &str, kilo: f64) -> Option<f64> {
-    let (number, factor) = match text.bytes().last()? {
-        b'K' => (text.strip_suffix('K')?, kilo),
-        b'M' => (text.strip_suffix('M')?, kilo * kilo),
-        b'G' => (text.strip_suffix('G')?, kilo * kilo * kilo),
-        _ => (text, 1.0),
-    };
-    let is_number = text.len() <= 32
-        && match number.split_once('.') {
-            Some((whole, fraction)) => is_digits(whole) && is_digits(fraction),
-            None => is_digits(number),
-        };
-    Some(number.parse::<f64>().ok().filter(|_| is_number)? * factor)
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+fn scaled(text: &str, kilo: u64) -> Option<f64> {
+    let (value, factor) = number::split_suffix(text, "KMG", kilo);
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = text.len() <= 32 && number::is_digits(whole) && number::is_digits(fraction);
+    let value: f64 = value.parse().ok().filter(|_| is_number)?;
+    Some(value * factor as f64)
 }
 
 /// An address, a host name, or either with `%device` behind it (iperf3(1), `-B host[%dev]`).

@@ -9,6 +9,7 @@ use crate::http::in_flight::RequestContext;
 use crate::http::response::Reply;
 use crate::metrics::own::Now;
 use crate::metrics::text;
+use crate::number;
 use crate::state::State;
 use crate::web::lock_status;
 use crate::web::pages;
@@ -113,16 +114,10 @@ fn find<'a>(state: &State, path: &'a str) -> Option<(&'a str, Page)> {
         };
         // Further down there is no page, and the links of one would lead astray.
         let page = if is_stop { Page::Stop } else { Page::Details };
-        return (!number.contains('/')).then(|| (PROBES, page(digits(number))));
+        return (!number.contains('/')).then(|| (PROBES, page(number::whole(number))));
     }
     let fixed = FIXED.iter().find(|(fixed, _)| *fixed == path);
     fixed.map(|(_, page)| (path, *page))
-}
-
-/// A number of digits only.
-fn digits(text: &str) -> Option<u64> {
-    let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number)
 }
 
 /// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Mode, More, Params, Ports};
 use crate::duration;
 use crate::iperf3::target::{self, Host};
+use crate::number;
 use crate::probe::values::{self, BOOLEAN_ALLOWED};
 
 /// What was found so far; the rows' `set` fill it.
@@ -169,7 +170,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         input: Input::Number(1, 128),
         is_rare: false,
         set: |draft, text| {
-            let count = values::whole(text).filter(|count| (1..=128).contains(count))?;
+            let count = number::whole(text).filter(|count| (1..=128).contains(count))?;
             Some(draft.parallel = Some(count))
         },
         shown: |params| (params.parallel != 1).then(|| params.parallel.to_string()),
@@ -314,7 +315,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         input: Input::Number(88, 32767),
         is_rare: true,
         set: |draft, text| {
-            let size = values::whole(text).filter(|size| (88..=32_767).contains(size))?;
+            let size = number::whole(text).filter(|size| (88..=32_767).contains(size))?;
             Some(draft.more.mss = Some(size))
         },
         shown: |params| number(params.more.mss),
