@@ -3,8 +3,9 @@
 //! Knows iperf3's options; must not know how a process is run. Every value comes typed and bounded from
 //! `probe/params`, stands in a word of its own, and no shell ever sees it.
 
+use super::Mode;
 use super::features::Features;
-use crate::probe::params::{Family, Mode, More, PARAMETERS, Parameter, Params};
+use crate::probe::params::{Family, More, PARAMETERS, Parameter, Params};
 
 /// Most intervals that a report may carry, counted over all streams. One takes some 450 bytes of JSON, so that
 /// the report of every test that can be asked for, 24 hours of 128 streams included, stays far below
@@ -120,16 +121,11 @@ pub(super) fn missing_option(words: &[String], features: &Features) -> Option<St
 
 /// The interval to ask for; `None` keeps iperf3's own second, 0 switches intervals off.
 fn interval_seconds(params: &Params, period_seconds: u64, limit_seconds: u64) -> Option<u64> {
-    let ways = if params.mode == Mode::Bidirectional {
-        2
-    } else {
-        1
-    };
     // Of unknown length when bytes end it: as long as it may be. From 3.16 on such a test goes on to the end of its
     // interval, so one that is longer than a second is asked for only where the report would grow too long.
     let length = params.length_seconds(period_seconds);
     let seconds = length.map_or(limit_seconds, |length| length.min(limit_seconds));
-    let intervals = seconds * u64::from(params.parallel) * ways;
+    let intervals = seconds * u64::from(params.parallel) * u64::from(params.mode.directions());
     match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
         0 | 1 => None,
         seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),

@@ -33,6 +33,27 @@ const STDERR_LIMIT_CHARS: usize = 4096;
 /// How a run ended that did not begin.
 const NOT_STARTED: &str = "was not started";
 
+/// Which way the data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Client to server.
+    Upload,
+    /// Server to client (`-R`).
+    Reverse,
+    /// Both at once (`--bidir`).
+    Bidirectional,
+}
+
+impl Mode {
+    /// How many there are at once.
+    pub(crate) fn directions(self) -> u8 {
+        match self {
+            Self::Upload | Self::Reverse => 1,
+            Self::Bidirectional => 2,
+        }
+    }
+}
+
 /// How a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use crate::iperf3::target::Host;
 use crate::probe::params::Family;
-use crate::probe::params::Mode;
 use crate::probe::params::More;
 use crate::probe::params::Params;
 use crate::probe::params::refusal::Refusal;
@@ -85,12 +84,8 @@ fn values(params: &Params) -> Result<(), Refusal> {
         let why = "iperf3 ignores less than 512 with SCTP";
         return Err(Refusal::Conflict("mss", "sctp", why));
     }
-    let ways = if params.mode == Mode::Bidirectional {
-        2
-    } else {
-        1
-    };
-    let last = u32::from(more.cport.unwrap_or_default()) + u32::from(params.parallel) * ways - 1;
+    let streams = u32::from(params.parallel) * u32::from(params.mode.directions());
+    let last = u32::from(more.cport.unwrap_or_default()) + streams - 1;
     if last > u32::from(u16::MAX) {
         let other = if params.parallel > 1 {
             "parallel"

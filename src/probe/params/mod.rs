@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use self::table::Builder;
+use crate::iperf3::Mode;
 use crate::iperf3::target::Host;
 use crate::probe::values;
 
@@ -26,17 +27,6 @@ pub(crate) const DEFAULT_PERIOD_SECONDS: u64 = 5;
 const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
 /// Longest query string that is looked at; all parameters together need a tenth of it.
 const QUERY_LIMIT_BYTES: usize = 8 * 1024;
-
-/// Which way the data goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Client to server.
-    Upload,
-    /// Server to client (`reverse_mode`).
-    Reverse,
-    /// Both at once (`bidirectional`).
-    Bidirectional,
-}
 
 /// The ports of a server, one or several in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,7 +300,8 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mode, PARAMETERS, Params, Ports};
+    use super::{PARAMETERS, Params, Ports};
+    use crate::iperf3::Mode;
 
     fn params(query: &str) -> Params {
         Params::parse(query).unwrap_or_else(|refusal| panic!("{query}: {refusal}"))

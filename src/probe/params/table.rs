@@ -6,8 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Mode, More, Params, Ports};
+use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, More, Params, Ports};
 use crate::duration;
+use crate::iperf3::Mode;
 use crate::iperf3::target::{self, Host};
 use crate::number;
 use crate::probe::values::{self, BOOLEAN_ALLOWED};
