@@ -5,7 +5,7 @@
 
 use super::Mode;
 use super::features::Features;
-use crate::probe::params::{Family, More, PARAMETERS, Parameter, Params};
+use crate::probe::params::{Family, Options, PARAMETERS, Parameter, Params};
 
 /// Most intervals that a report may carry, counted over all streams. One takes some 450 bytes of JSON, so that
 /// the report of every test that can be asked for, 24 hours of 128 streams included, stays far below
@@ -33,7 +33,7 @@ pub(super) fn arguments(
     words.option("-J");
     words.value("-c", Some(params.host.as_str()));
     words.value("-p", Some(port));
-    match params.more.bytes {
+    match params.options.bytes {
         Some(bytes) => words.value("-n", Some(bytes)),
         None => words.value("-t", Some(period_seconds)),
     }
@@ -46,40 +46,43 @@ pub(super) fn arguments(
         Mode::Reverse => words.option("-R"),
         Mode::Bidirectional => words.option("--bidir"),
     }
-    words.tick("-u", params.udp);
-    words.value("-b", params.bitrate.as_ref());
-    words.value("-P", (params.parallel > 1).then_some(params.parallel));
-    words.value("-B", params.bind.as_ref());
-    more(&mut words, &params.more, features);
+    words.tick("-u", params.options.udp);
+    words.value("-b", params.options.bitrate.as_ref());
+    words.value("-P", params.options.parallel);
+    words.value("-B", params.options.bind.as_ref());
+    options(&mut words, &params.options, features);
     words.0
 }
 
 /// What is asked for seldom.
-fn more(words: &mut Words, more: &More, features: Option<&Features>) {
-    words.value("-O", (more.omit_seconds > 0).then_some(more.omit_seconds));
+fn options(words: &mut Words, options: &Options, features: Option<&Features>) {
+    words.value(
+        "-O",
+        (options.omit_seconds > 0).then_some(options.omit_seconds),
+    );
     // Nobody asked for the default: where it might not be understood it is left out without a word.
     let has_timeout = features.is_some_and(|features| features.has(CONNECT_TIMEOUT));
     let default = has_timeout.then_some(CONNECT_TIMEOUT_MS);
-    words.value(CONNECT_TIMEOUT, more.connect_timeout_ms.or(default));
-    match more.family {
+    words.value(CONNECT_TIMEOUT, options.connect_timeout_ms.or(default));
+    match options.family {
         Some(Family::V4) => words.option("-4"),
         Some(Family::V6) => words.option("-6"),
         None => {}
     }
-    words.value("--bind-dev", more.bind_dev.as_ref());
-    words.value("--cport", more.cport);
-    words.value("-w", more.window);
-    words.value("-l", more.length);
-    words.value("-M", more.mss);
-    words.value("-C", more.congestion.as_ref());
-    words.value("--dscp", more.dscp.as_ref());
-    words.value("-S", more.tos);
-    words.value("--fq-rate", more.fq_rate);
-    words.tick("-N", more.no_delay);
-    words.tick("-Z", more.zero_copy);
-    words.tick("--dont-fragment", more.dont_fragment);
-    words.tick("--mptcp", more.mptcp);
-    words.tick("--sctp", more.sctp);
+    words.value("--bind-dev", options.bind_dev.as_ref());
+    words.value("--cport", options.cport);
+    words.value("-w", options.window);
+    words.value("-l", options.length);
+    words.value("-M", options.mss);
+    words.value("-C", options.congestion.as_ref());
+    words.value("--dscp", options.dscp.as_ref());
+    words.value("-S", options.tos);
+    words.value("--fq-rate", options.fq_rate);
+    words.tick("-N", options.no_delay);
+    words.tick("-Z", options.zero_copy);
+    words.tick("--dont-fragment", options.dont_fragment);
+    words.tick("--mptcp", options.mptcp);
+    words.tick("--sctp", options.sctp);
 }
 
 /// The words so far.
@@ -125,7 +128,7 @@ fn interval_seconds(params: &Params, period_seconds: u64, limit_seconds: u64) ->
     // interval, so one that is longer than a second is asked for only where the report would grow too long.
     let length = params.length_seconds(period_seconds);
     let seconds = length.map_or(limit_seconds, |length| length.min(limit_seconds));
-    let intervals = seconds * u64::from(params.parallel) * u64::from(params.mode.directions());
+    let intervals = seconds * u64::from(params.parallel()) * u64::from(params.mode.directions());
     match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
         0 | 1 => None,
         seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),

@@ -177,7 +177,7 @@ pub(crate) fn run_test(binary: &Binary, order: &TestSpec<'_>, cancel: &Cancel) -
             story.ended = finished.ended.to_string();
             story.stderr = shown_stderr(&finished.stderr);
             let document = Document::read(&finished.stdout);
-            if params.debug {
+            if params.options.debug {
                 story.end_part = document.as_ref().and_then(Document::end_part);
             }
             let outcome = judge(
@@ -339,7 +339,7 @@ fn judge(
     let Some(document) = document else {
         return said(error_line, status, false, Reason::BadOutput);
     };
-    match document.report(params.mode, params.udp) {
+    match document.report(params.mode, params.options.udp) {
         Ok(report) if status == 0 => Ok(report),
         Err(Fault::Error { message, started }) => {
             let reason = if has_credentials && !started && reason::is_silent_refusal(&message) {

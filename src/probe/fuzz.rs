@@ -217,31 +217,33 @@ fn assert_is_harmless(word: &str) {
 }
 
 fn assert_are_in_range(params: &Params) {
-    let more = &params.more;
+    let options = &params.options;
     let within = |value: Option<u64>, least: u64, most: u64| {
         value.is_none_or(|value| (least..=most).contains(&value))
     };
-    let (udp, sctp) = (params.udp, more.sctp);
+    let (udp, sctp) = (params.options.udp, options.sctp);
     let (length_least, length_most) = if udp { (16, 65_507) } else { (1, 1 << 20) };
     assert!(
-        more.omit_seconds <= 600
-            && within(more.bytes, 1, 1 << 40)
-            && within(more.connect_timeout_ms.map(Into::into), 1, 3_600_000)
-            && within(more.cport.map(Into::into), 1, 65_535)
-            && within(more.window.map(Into::into), 1, 512 << 20)
-            && within(more.length.map(Into::into), length_least, length_most)
+        options.omit_seconds <= 600
+            && within(options.bytes, 1, 1 << 40)
+            && within(options.connect_timeout_ms.map(Into::into), 1, 3_600_000)
+            && within(options.cport.map(Into::into), 1, 65_535)
+            && within(options.window.map(Into::into), 1, 512 << 20)
+            && within(options.length.map(Into::into), length_least, length_most)
             && within(
-                more.mss.map(Into::into),
+                options.mss.map(Into::into),
                 if sctp { 512 } else { 88 },
                 32_767
             )
-            && within(more.fq_rate, 8, 1_000_000_000_000),
+            && within(options.fq_rate, 8, 1_000_000_000_000),
         "{params:?}"
     );
     let length = params.length_seconds(params.period_seconds);
     let least = params.least_seconds(params.period_seconds);
-    assert!(least > more.omit_seconds && length.is_none_or(|length| length >= least));
-    assert!(more.bytes.is_some() || length == Some(more.omit_seconds + params.period_seconds));
+    assert!(least > options.omit_seconds && length.is_none_or(|length| length >= least));
+    assert!(
+        options.bytes.is_some() || length == Some(options.omit_seconds + params.period_seconds)
+    );
 }
 
 fn assert_is_one_line(line: &str) {
@@ -265,16 +267,19 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
                 && (1..=86_400).contains(&params.period_seconds),
             "{query:?} {params:?}"
         );
-        assert!((1..=128).contains(&params.parallel), "{query:?} {params:?}");
+        assert!(
+            (1..=128).contains(&params.parallel()),
+            "{query:?} {params:?}"
+        );
         // Texts that iperf3 gets; all else of its command line is a number or an option.
         assert_is_harmless(params.host.as_str());
-        let more = &params.more;
+        let options = &params.options;
         let texts = [
-            &params.bitrate,
-            &params.bind,
-            &more.bind_dev,
-            &more.congestion,
-            &more.dscp,
+            &params.options.bitrate,
+            &params.options.bind,
+            &options.bind_dev,
+            &options.congestion,
+            &options.dscp,
         ];
         for text in texts.into_iter().flatten() {
             assert_is_harmless(text);

@@ -101,7 +101,7 @@ pub(crate) fn probe(
     limits: &Limits,
     caller: Caller<'_>,
 ) -> Result<Answer, WaitError> {
-    if let Some(max_age) = params.max_age {
+    if let Some(max_age) = params.options.max_age {
         return coalesce::answer(state, params, limits, caller, max_age);
     }
     let open = state.records.open(params, caller.client, None);

@@ -44,7 +44,7 @@ pub(super) fn probe(state: &Arc<State>, request: &Request<'_>, query: &str) -> R
     match crate::probe::probe(state, &params, &limits, caller(request)) {
         Ok(answer) => {
             let page = probe_metrics::text(&params, &answer);
-            if params.debug {
+            if params.options.debug {
                 Reply::new(200, TEXT, debug::text(&params, &answer, &page))
             } else {
                 Reply::new(200, text::CONTENT_TYPE, page)
@@ -67,7 +67,7 @@ pub(super) fn run(state: &Arc<State>, request: &Request<'_>, query: &str) -> Rep
         Err(Refused(code, line)) => return refused(code, &line),
     };
     // Both are about the answer, and the details tell more than either.
-    if params.max_age.is_some() || params.debug {
+    if params.options.max_age.is_some() || params.options.debug {
         let line = "parameters max_age and debug are for the probe path: a test that is started here is always run, \
                     and its details are shown";
         return refused(400, line);

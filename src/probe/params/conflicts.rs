@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::iperf3::target::Host;
 use crate::probe::params::Family;
-use crate::probe::params::More;
+use crate::probe::params::Options;
 use crate::probe::params::Params;
 use crate::probe::params::refusal::Refusal;
 
@@ -25,8 +25,8 @@ pub(super) fn check(params: &Params) -> Result<(), Refusal> {
 
 /// What a protocol does not have.
 fn protocols(params: &Params) -> Result<(), Refusal> {
-    let more = &params.more;
-    match (params.udp, more.sctp, more.mptcp) {
+    let options = &params.options;
+    match (params.options.udp, options.sctp, options.mptcp) {
         (true, true, _) => return Err(Refusal::Together("sctp", "udp_mode")),
         (true, _, true) => return Err(Refusal::Together("mptcp", "udp_mode")),
         (_, true, true) => return Err(Refusal::Together("mptcp", "sctp")),
@@ -34,24 +34,24 @@ fn protocols(params: &Params) -> Result<(), Refusal> {
     }
     let given: [(&'static str, bool, bool, bool); 8] = [
         // Name, given, has an effect with UDP, has an effect with SCTP.
-        ("mss", more.mss.is_some(), false, true),
-        ("no_delay", more.no_delay, false, true),
-        ("congestion", more.congestion.is_some(), false, false),
-        ("zero_copy", more.zero_copy, false, false),
-        ("fq_rate", more.fq_rate.is_some(), true, false),
-        ("dscp", more.dscp.is_some(), true, false),
-        ("tos", more.tos.is_some(), true, false),
-        ("dont_fragment", more.dont_fragment, true, false),
+        ("mss", options.mss.is_some(), false, true),
+        ("no_delay", options.no_delay, false, true),
+        ("congestion", options.congestion.is_some(), false, false),
+        ("zero_copy", options.zero_copy, false, false),
+        ("fq_rate", options.fq_rate.is_some(), true, false),
+        ("dscp", options.dscp.is_some(), true, false),
+        ("tos", options.tos.is_some(), true, false),
+        ("dont_fragment", options.dont_fragment, true, false),
     ];
     for (name, _, with_udp, with_sctp) in given.into_iter().filter(|(_, given, ..)| *given) {
-        if params.udp && !with_udp {
+        if params.options.udp && !with_udp {
             return Err(Refusal::Conflict(
                 name,
                 "udp_mode",
                 "iperf3 ignores it with UDP",
             ));
         }
-        if more.sctp && !with_sctp {
+        if options.sctp && !with_sctp {
             return Err(Refusal::Conflict(
                 name,
                 "sctp",
@@ -59,7 +59,7 @@ fn protocols(params: &Params) -> Result<(), Refusal> {
             ));
         }
     }
-    if more.dont_fragment && !params.udp {
+    if options.dont_fragment && !params.options.udp {
         let why = "iperf3 ignores it without UDP";
         return Err(Refusal::Conflict("dont_fragment", "udp_mode", why));
     }
@@ -68,26 +68,26 @@ fn protocols(params: &Params) -> Result<(), Refusal> {
 
 /// Values that exclude each other.
 fn values(params: &Params) -> Result<(), Refusal> {
-    let more = &params.more;
-    if more.dscp.is_some() && more.tos.is_some() {
+    let options = &params.options;
+    if options.dscp.is_some() && options.tos.is_some() {
         return Err(Refusal::Together("dscp", "tos"));
     }
-    if params.udp
-        && more
+    if params.options.udp
+        && options
             .length
             .is_some_and(|length| !UDP_LENGTHS.contains(&length))
     {
         let why = "a datagram has 16 to 65507 bytes";
         return Err(Refusal::Conflict("length", "udp_mode", why));
     }
-    if more.sctp && more.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
+    if options.sctp && options.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
         let why = "iperf3 ignores less than 512 with SCTP";
         return Err(Refusal::Conflict("mss", "sctp", why));
     }
-    let streams = u32::from(params.parallel) * u32::from(params.mode.directions());
-    let last = u32::from(more.cport.unwrap_or_default()) + streams - 1;
+    let streams = u32::from(params.parallel()) * u32::from(params.mode.directions());
+    let last = u32::from(options.cport.unwrap_or_default()) + streams - 1;
     if last > u32::from(u16::MAX) {
-        let other = if params.parallel > 1 {
+        let other = if params.parallel() > 1 {
             "parallel"
         } else {
             "bidirectional"
@@ -100,13 +100,13 @@ fn values(params: &Params) -> Result<(), Refusal> {
 
 /// Addresses, devices and the version of IP.
 fn addresses(params: &Params) -> Result<(), Refusal> {
-    let More {
+    let Options {
         family,
         bind_dev,
         dont_fragment,
         ..
-    } = &params.more;
-    let bind = params.bind.as_deref().map(|bind| device_of(bind));
+    } = &params.options;
+    let bind = params.options.bind.as_deref().map(|bind| device_of(bind));
     let target = match &params.host {
         Host::Address { ip, .. } => Some(family_of(*ip)),
         Host::Name(_) => None,

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use self::table::Builder;
 use crate::iperf3::Mode;
 use crate::iperf3::target::Host;
 use crate::probe::values;
@@ -96,10 +95,18 @@ impl Family {
     }
 }
 
-/// What is asked for seldom: `None`, 0 and false leave it to iperf3 and the system.
+/// The parameters whose values are independent of each other: `None`, 0 and false leave it to iperf3 and the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are iperf3's switches")]
-pub(crate) struct More {
+pub(crate) struct Options {
+    /// UDP instead of TCP.
+    pub(crate) udp: bool,
+    /// Target bitrate as iperf3 reads it.
+    pub(crate) bitrate: Option<String>,
+    /// Streams each way; never 1, which is iperf3's own number.
+    pub(crate) parallel: Option<u8>,
+    /// Local address, `address%device` too.
+    pub(crate) bind: Option<String>,
     /// Seconds to transmit before the period begins.
     pub(crate) omit_seconds: u64,
     /// What ends the test instead of the period.
@@ -136,6 +143,10 @@ pub(crate) struct More {
     pub(crate) mptcp: bool,
     /// SCTP instead of TCP.
     pub(crate) sctp: bool,
+    /// How old a result may be that is answered instead of a new test.
+    pub(crate) max_age: Option<Duration>,
+    /// The answer is the story of the probe instead of its metrics.
+    pub(crate) debug: bool,
 }
 
 /// What a probe is asked to do, every value within its range.
@@ -145,54 +156,57 @@ pub(crate) struct Params {
     pub(crate) host: Host,
     /// Its ports, of which the first one that is not busy is used.
     pub(crate) ports: Ports,
-    /// Seconds to transmit; with `more.bytes`, which end the test instead, 1: the least that one takes.
+    /// Seconds to transmit; with `options.bytes`, which end the test instead, 1: the least that one takes.
     pub(crate) period_seconds: u64,
     /// Which way.
     pub(crate) mode: Mode,
-    /// UDP instead of TCP.
-    pub(crate) udp: bool,
-    /// Target bitrate as iperf3 reads it.
-    pub(crate) bitrate: Option<String>,
-    /// Streams each way.
-    pub(crate) parallel: u8,
-    /// Local address, `address%device` too.
-    pub(crate) bind: Option<String>,
-    /// What is asked for seldom.
-    pub(crate) more: More,
-    /// How old a result may be that is answered instead of a new test.
-    pub(crate) max_age: Option<Duration>,
-    /// The answer is the story of the probe instead of its metrics.
-    pub(crate) debug: bool,
+    /// All the others.
+    pub(crate) options: Options,
+}
+
+/// What was found so far in a query; the rows' `set` fill it.
+#[derive(Default)]
+pub(crate) struct Builder {
+    target: Option<(Host, Option<u16>)>,
+    ports: Option<Ports>,
+    period_seconds: Option<u64>,
+    reverse: bool,
+    bidirectional: bool,
+    options: Options,
 }
 
 impl Params {
     /// All that changes the test, and nothing that only changes the answer: probes with the same one want the same
     /// measurement.
     pub(crate) fn test(&self) -> Self {
-        Self {
-            max_age: None,
-            debug: false,
-            ..self.clone()
-        }
+        let mut test = self.clone();
+        test.options.max_age = None;
+        test.options.debug = false;
+        test
+    }
+
+    /// Streams each way.
+    pub(crate) fn parallel(&self) -> u8 {
+        self.options.parallel.unwrap_or(1)
     }
 
     /// Seconds that a test of this period takes, what is omitted included. `None` when bytes end it and no bitrate says
     /// how long they take.
     pub(crate) fn length_seconds(&self, period_seconds: u64) -> Option<u64> {
-        let omit = self.more.omit_seconds;
-        let Some(bytes) = self.more.bytes else {
+        let omit = self.options.omit_seconds;
+        let Some(bytes) = self.options.bytes else {
             return Some(omit + period_seconds);
         };
-        let rate = self.bits_per_second()? * f64::from(self.parallel);
+        let rate = self.bits_per_second()? * f64::from(self.parallel());
         let whole = Duration::try_from_secs_f64(bytes as f64 * 8.0 / rate).ok()?;
         Some(omit + whole.as_secs() + 1)
     }
 
     /// What each stream sends; `None` when nothing limits it.
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
-        let rate = match &self.bitrate {
+        let rate = match &self.options.bitrate {
             Some(bitrate) => values::bits_per_second(bitrate)?,
-            None if self.udp => UDP_BITS_PER_SECOND,
+            None if self.options.udp => UDP_BITS_PER_SECOND,
             None => return None,
         };
         // An unlimited one is written as 0.
@@ -201,7 +215,7 @@ impl Params {
 
     /// The least that such a test takes: with less time left it need not be started.
     pub(crate) fn least_seconds(&self, period_seconds: u64) -> u64 {
-        let least = self.more.omit_seconds + 1;
+        let least = self.options.omit_seconds + 1;
         self.length_seconds(period_seconds).unwrap_or(least)
     }
 
@@ -210,7 +224,7 @@ impl Params {
         if query.len() > QUERY_LIMIT_BYTES {
             return Err(Refusal::TooLong(query.len()));
         }
-        let mut draft = Builder::default();
+        let mut builder = Builder::default();
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -234,10 +248,10 @@ impl Params {
             // An empty value is none: that is what a form sends for a field left blank, and what Go's
             // exporters make of it.
             if !value.is_empty() {
-                (row.set)(&mut draft, &value).ok_or(Refusal::Value(row, value))?;
+                (row.set)(&mut builder, &value).ok_or(Refusal::Value(row, value))?;
             }
         }
-        draft.finish()
+        builder.finish()
     }
 
     /// Host and ports of the server as one word: `foo.server:5201`, `[::1]:5201`, `foo.server:5201-5209`.
@@ -272,10 +286,10 @@ impl Builder {
             (false, true) => Mode::Bidirectional,
             (false, false) => Mode::Upload,
         };
-        if self.more.bytes.is_some() && self.period_seconds.is_some() {
+        if self.options.bytes.is_some() && self.period_seconds.is_some() {
             return Err(Refusal::Together("period", "bytes"));
         }
-        let default_seconds = match self.more.bytes {
+        let default_seconds = match self.options.bytes {
             Some(_) => 1,
             None => DEFAULT_PERIOD_SECONDS,
         };
@@ -286,13 +300,7 @@ impl Builder {
                 .unwrap_or(Ports::one(target_port.unwrap_or(DEFAULT_PORT))),
             period_seconds: self.period_seconds.unwrap_or(default_seconds),
             mode,
-            udp: self.udp,
-            bitrate: self.bitrate,
-            parallel: self.parallel.unwrap_or(1),
-            bind: self.bind,
-            more: self.more,
-            max_age: self.max_age,
-            debug: self.debug,
+            options: self.options,
         };
         conflicts::check(&params).map(|()| params)
     }
@@ -325,11 +333,11 @@ mod tests {
         let params = params("target=foo.server");
         assert_eq!(params.host.as_str(), "foo.server");
         assert_eq!(
-            (params.ports.first, params.period_seconds, params.parallel),
+            (params.ports.first, params.period_seconds, params.parallel()),
             (5201, 5, 1)
         );
-        assert_eq!((params.mode, params.udp), (Mode::Upload, false));
-        assert_eq!((params.bitrate, params.bind), (None, None));
+        assert_eq!((params.mode, params.options.udp), (Mode::Upload, false));
+        assert_eq!((params.options.bitrate, params.options.bind), (None, None));
     }
 
     #[test]
@@ -340,12 +348,15 @@ mod tests {
         );
         assert_eq!(params.host.as_str(), "fe80::1%eth0");
         assert_eq!(
-            (params.ports.first, params.period_seconds, params.parallel),
+            (params.ports.first, params.period_seconds, params.parallel()),
             (5203, 90, 128)
         );
-        assert_eq!((params.mode, params.udp), (Mode::Bidirectional, true));
-        assert_eq!(params.bitrate.as_deref(), Some("1.5G/32"));
-        assert_eq!(params.bind.as_deref(), Some("192.168.1.100%wan0"));
+        assert_eq!(
+            (params.mode, params.options.udp),
+            (Mode::Bidirectional, true)
+        );
+        assert_eq!(params.options.bitrate.as_deref(), Some("1.5G/32"));
+        assert_eq!(params.options.bind.as_deref(), Some("192.168.1.100%wan0"));
         let shown: Vec<String> = params
             .shown()
             .iter()
@@ -404,6 +415,7 @@ mod tests {
         ] {
             assert_eq!(
                 params(&format!("target=a&bitrate={text}"))
+                    .options
                     .bitrate
                     .as_deref(),
                 Some(text)
@@ -430,7 +442,10 @@ mod tests {
             "192.168.1.100%25eth0.5",
         ] {
             assert!(
-                params(&format!("target=a&bind={text}")).bind.is_some(),
+                params(&format!("target=a&bind={text}"))
+                    .options
+                    .bind
+                    .is_some(),
                 "{text}"
             );
         }
@@ -514,17 +529,17 @@ mod tests {
 
     #[test]
     fn values_are_in_the_units_of_iperf3() {
-        let more = params(
+        let options = params(
             "target=a&omit=1.1&connect_timeout=1.0001s&window=1.5K&length=1K&fq_rate=1.5K&tos=0x2e&dscp=&bytes=1G",
         )
-        .more;
+        .options;
         assert_eq!(
-            (more.omit_seconds, more.connect_timeout_ms),
+            (options.omit_seconds, options.connect_timeout_ms),
             (2, Some(1001))
         );
-        assert_eq!((more.window, more.length), (Some(1536), Some(1024)));
-        assert_eq!((more.fq_rate, more.tos), (Some(1500), Some(46)));
-        assert_eq!((more.bytes, more.dscp), (Some(1 << 30), None));
+        assert_eq!((options.window, options.length), (Some(1536), Some(1024)));
+        assert_eq!((options.fq_rate, options.tos), (Some(1500), Some(46)));
+        assert_eq!((options.bytes, options.dscp), (Some(1 << 30), None));
     }
 
     #[test]

@@ -1,35 +1,17 @@
-//! The table of parameters: names, options, ranges, help, and how a value comes into the draft.
+//! The table of parameters: names, options, ranges, help, and how a value comes into the builder.
 //!
 //! Parser, form, log line and the README's table come from it. To add a parameter is to add a row here, a field of
-//! [`Builder`] and of [`Params`], and its words in `iperf3/command`. The grammars of values are `values`'.
+//! [`Options`](super::Options), and its words in `iperf3/command`. The grammars of values are `values`'.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, More, Params, Ports};
+use super::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Params, Ports};
 use crate::duration;
 use crate::iperf3::Mode;
-use crate::iperf3::target::{self, Host};
+use crate::iperf3::target;
 use crate::number;
 use crate::probe::values::{self, BOOLEAN_ALLOWED};
-
-/// What was found so far; the rows' `set` fill it.
-#[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a row")]
-pub(crate) struct Builder {
-    pub(super) target: Option<(Host, Option<u16>)>,
-    pub(super) ports: Option<Ports>,
-    pub(super) period_seconds: Option<u64>,
-    pub(super) reverse: bool,
-    pub(super) bidirectional: bool,
-    pub(super) udp: bool,
-    pub(super) bitrate: Option<String>,
-    pub(super) parallel: Option<u8>,
-    pub(super) bind: Option<String>,
-    pub(super) more: More,
-    pub(super) max_age: Option<Duration>,
-    pub(super) debug: bool,
-}
 
 /// How a parameter is asked for in the page's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +44,7 @@ pub(crate) struct Parameter {
     pub(crate) input: Input,
     /// Used so rarely that the form keeps it folded away.
     pub(crate) is_rare: bool,
-    /// Puts a value into the draft; `None` when it is not allowed.
+    /// Puts a value into the builder; `None` when it is not allowed.
     pub(super) set: fn(&mut Builder, &str) -> Option<()>,
     /// Its value for the log when it differs from the default.
     pub(super) shown: fn(&Params) -> Option<String>,
@@ -79,7 +61,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "The iperf3 server.",
         input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.target = Some(target::parse_target(text)?)),
+        set: |builder, text| Some(builder.target = Some(target::parse_target(text)?)),
         // The log has it on every line.
         shown: |_| None,
     },
@@ -92,7 +74,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "The server's port; wins over the target's. Of several the next one is tried when one is busy.",
         input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.ports = Some(values::ports(text)?)),
+        set: |builder, text| Some(builder.ports = Some(values::ports(text)?)),
         shown: |params| {
             (params.ports != Ports::one(DEFAULT_PORT)).then(|| params.ports.to_string())
         },
@@ -106,9 +88,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "How long to transmit; rounded up to whole seconds. Cut when the test, with omit, does not fit into its time.",
         input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.period_seconds = Some(values::period_seconds(text)?)),
+        set: |builder, text| Some(builder.period_seconds = Some(values::period_seconds(text)?)),
         shown: |params| {
-            (params.more.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
+            (params.options.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
                 .then(|| duration::format(Duration::from_secs(params.period_seconds)))
         },
     },
@@ -121,7 +103,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "The server sends and the client receives.",
         input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.reverse = values::boolean(text)?),
+        set: |builder, text| Some(builder.reverse = values::boolean(text)?),
         shown: |params| tick(params.mode == Mode::Reverse),
     },
     Parameter {
@@ -133,7 +115,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Both ways at once; not together with reverse_mode.",
         input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.bidirectional = values::boolean(text)?),
+        set: |builder, text| Some(builder.bidirectional = values::boolean(text)?),
         shown: |params| tick(params.mode == Mode::Bidirectional),
     },
     Parameter {
@@ -145,8 +127,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "UDP instead of TCP.",
         input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.udp = values::boolean(text)?),
-        shown: |params| tick(params.udp),
+        set: |builder, text| Some(builder.options.udp = values::boolean(text)?),
+        shown: |params| tick(params.options.udp),
     },
     Parameter {
         names: &["bitrate"],
@@ -158,8 +140,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
         input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.bitrate = Some(values::bitrate(text)?)),
-        shown: |params| params.bitrate.clone(),
+        set: |builder, text| Some(builder.options.bitrate = Some(values::bitrate(text)?)),
+        shown: |params| params.options.bitrate.clone(),
     },
     Parameter {
         names: &["parallel"],
@@ -170,11 +152,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Streams at a time, each way.",
         input: Input::Number(1, 128),
         is_rare: false,
-        set: |draft, text| {
+        set: |builder, text| {
             let count = number::whole(text).filter(|count| (1..=128).contains(count))?;
-            Some(draft.parallel = Some(count))
+            Some(builder.options.parallel = Some(count).filter(|count| *count != 1))
         },
-        shown: |params| (params.parallel != 1).then(|| params.parallel.to_string()),
+        shown: |params| number(params.options.parallel),
     },
     Parameter {
         names: &["bind_address", "bind"],
@@ -185,8 +167,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Local address to send from, with several uplinks.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.bind = Some(values::bind(text)?)),
-        shown: |params| params.bind.clone(),
+        set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
+        shown: |params| params.options.bind.clone(),
     },
     Parameter {
         names: &["omit"],
@@ -198,9 +180,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                whole seconds, never cut. iperf3 before 3.18 takes 60s at most.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.omit_seconds = values::omit_seconds(text)?),
+        set: |builder, text| Some(builder.options.omit_seconds = values::omit_seconds(text)?),
         shown: |params| {
-            let omit = Duration::from_secs(params.more.omit_seconds);
+            let omit = Duration::from_secs(params.options.omit_seconds);
             (!omit.is_zero()).then(|| duration::format(omit))
         },
     },
@@ -215,8 +197,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                3.16 on it goes on to the end of that second: take far more than buffers hold.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.bytes = Some(values::size(text, 1 << 40)?)),
-        shown: |params| number(params.more.bytes),
+        set: |builder, text| Some(builder.options.bytes = Some(values::size(text, 1 << 40)?)),
+        shown: |params| number(params.options.bytes),
     },
     Parameter {
         names: &["connect_timeout"],
@@ -228,11 +210,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                after two minutes.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| {
-            Some(draft.more.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
+        set: |builder, text| {
+            Some(builder.options.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
         },
         shown: |params| {
-            let wait = Duration::from_millis(params.more.connect_timeout_ms?.into());
+            let wait = Duration::from_millis(params.options.connect_timeout_ms?.into());
             Some(duration::format(wait))
         },
     },
@@ -245,8 +227,13 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Use IPv4 only, or IPv6 only.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.family = Some(Family::parse(text)?)),
-        shown: |params| params.more.family.map(|family| family.digit().to_owned()),
+        set: |builder, text| Some(builder.options.family = Some(Family::parse(text)?)),
+        shown: |params| {
+            params
+                .options
+                .family
+                .map(|family| family.digit().to_owned())
+        },
     },
     Parameter {
         names: &["bind_dev"],
@@ -257,10 +244,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Send through this device. iperf3 has it from 3.10 on.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| {
-            target::is_interface(text).then(|| draft.more.bind_dev = Some(text.to_owned()))
+        set: |builder, text| {
+            target::is_interface(text).then(|| builder.options.bind_dev = Some(text.to_owned()))
         },
-        shown: |params| params.more.bind_dev.clone(),
+        shown: |params| params.options.bind_dev.clone(),
     },
     Parameter {
         names: &["cport"],
@@ -272,8 +259,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                has one of them, and after a reverse test for a minute (TIME_WAIT).",
         input: Input::Number(1, 65535),
         is_rare: true,
-        set: |draft, text| Some(draft.more.cport = Some(target::parse_port(text)?)),
-        shown: |params| number(params.more.cport),
+        set: |builder, text| Some(builder.options.cport = Some(target::parse_port(text)?)),
+        shown: |params| number(params.options.cport),
     },
     Parameter {
         names: &["window"],
@@ -285,11 +272,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                fails the test.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| {
+        set: |builder, text| {
             let size = values::size(text, 512 << 20)?;
-            Some(draft.more.window = Some(u32::try_from(size).ok()?))
+            Some(builder.options.window = Some(u32::try_from(size).ok()?))
         },
-        shown: |params| number(params.more.window),
+        shown: |params| number(params.options.window),
     },
     Parameter {
         names: &["length"],
@@ -300,11 +287,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Bytes that are written or read at a time; with UDP the payload of a datagram.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| {
+        set: |builder, text| {
             let size = values::size(text, 1 << 20)?;
-            Some(draft.more.length = Some(u32::try_from(size).ok()?))
+            Some(builder.options.length = Some(u32::try_from(size).ok()?))
         },
-        shown: |params| number(params.more.length),
+        shown: |params| number(params.options.length),
     },
     Parameter {
         names: &["mss"],
@@ -315,11 +302,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "TCP's or SCTP's largest segment. iperf3 before 3.21 takes 9216 at most.",
         input: Input::Number(88, 32767),
         is_rare: true,
-        set: |draft, text| {
+        set: |builder, text| {
             let size = number::whole(text).filter(|size| (88..=32_767).contains(size))?;
-            Some(draft.more.mss = Some(size))
+            Some(builder.options.mss = Some(size))
         },
-        shown: |params| number(params.more.mss),
+        shown: |params| number(params.options.mss),
     },
     Parameter {
         names: &["congestion"],
@@ -330,8 +317,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "TCP's congestion control at both ends, which both systems must have.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.congestion = Some(values::algorithm(text)?)),
-        shown: |params| params.more.congestion.clone(),
+        set: |builder, text| Some(builder.options.congestion = Some(values::algorithm(text)?)),
+        shown: |params| params.options.congestion.clone(),
     },
     Parameter {
         names: &["dscp"],
@@ -342,8 +329,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Class of the test's packets.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.dscp = Some(values::dscp(text)?)),
-        shown: |params| params.more.dscp.clone(),
+        set: |builder, text| Some(builder.options.dscp = Some(values::dscp(text)?)),
+        shown: |params| params.options.dscp.clone(),
     },
     Parameter {
         names: &["tos"],
@@ -354,8 +341,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "The whole byte that dscp is the upper six bits of; not together with dscp.",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.tos = Some(values::byte(text)?)),
-        shown: |params| number(params.more.tos),
+        set: |builder, text| Some(builder.options.tos = Some(values::byte(text)?)),
+        shown: |params| number(params.options.tos),
     },
     Parameter {
         names: &["fq_rate"],
@@ -366,8 +353,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Rate at which the sender's kernel lets the packets of each stream go (fair queueing).",
         input: Input::Text,
         is_rare: true,
-        set: |draft, text| Some(draft.more.fq_rate = Some(values::fq_rate(text)?)),
-        shown: |params| number(params.more.fq_rate),
+        set: |builder, text| Some(builder.options.fq_rate = Some(values::fq_rate(text)?)),
+        shown: |params| number(params.options.fq_rate),
     },
     Parameter {
         names: &["no_delay"],
@@ -378,8 +365,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Send small blocks at once (no Nagle); TCP and SCTP.",
         input: Input::Tick,
         is_rare: true,
-        set: |draft, text| Some(draft.more.no_delay = values::boolean(text)?),
-        shown: |params| tick(params.more.no_delay),
+        set: |builder, text| Some(builder.options.no_delay = values::boolean(text)?),
+        shown: |params| tick(params.options.no_delay),
     },
     Parameter {
         names: &["zero_copy"],
@@ -390,8 +377,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Send with sendfile(2), which takes less of the CPU; TCP.",
         input: Input::Tick,
         is_rare: true,
-        set: |draft, text| Some(draft.more.zero_copy = values::boolean(text)?),
-        shown: |params| tick(params.more.zero_copy),
+        set: |builder, text| Some(builder.options.zero_copy = values::boolean(text)?),
+        shown: |params| tick(params.options.zero_copy),
     },
     Parameter {
         names: &["dont_fragment"],
@@ -402,8 +389,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "UDP over IPv4 with the flag that forbids routers to fragment. iperf3 has it from 3.10 on.",
         input: Input::Tick,
         is_rare: true,
-        set: |draft, text| Some(draft.more.dont_fragment = values::boolean(text)?),
-        shown: |params| tick(params.more.dont_fragment),
+        set: |builder, text| Some(builder.options.dont_fragment = values::boolean(text)?),
+        shown: |params| tick(params.options.dont_fragment),
     },
     Parameter {
         names: &["mptcp"],
@@ -414,8 +401,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "MPTCP instead of TCP. iperf3 has it from 3.19 on.",
         input: Input::Tick,
         is_rare: true,
-        set: |draft, text| Some(draft.more.mptcp = values::boolean(text)?),
-        shown: |params| tick(params.more.mptcp),
+        set: |builder, text| Some(builder.options.mptcp = values::boolean(text)?),
+        shown: |params| tick(params.options.mptcp),
     },
     Parameter {
         names: &["sctp"],
@@ -426,8 +413,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "SCTP instead of TCP, where iperf3 was built with it and both kernels have it.",
         input: Input::Tick,
         is_rare: true,
-        set: |draft, text| Some(draft.more.sctp = values::boolean(text)?),
-        shown: |params| tick(params.more.sctp),
+        set: |builder, text| Some(builder.options.sctp = values::boolean(text)?),
+        shown: |params| tick(params.options.sctp),
     },
     Parameter {
         names: &["max_age"],
@@ -438,8 +425,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Answer with a result of the very same test that is not older, without a new test.",
         input: Input::None,
         is_rare: false,
-        set: |draft, text| Some(draft.max_age = Some(values::max_age(text)?)),
-        shown: |params| params.max_age.map(duration::format),
+        set: |builder, text| Some(builder.options.max_age = Some(values::max_age(text)?)),
+        shown: |params| params.options.max_age.map(duration::format),
     },
     Parameter {
         names: &["debug"],
@@ -450,8 +437,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Answer with the story of the probe as text: command line, times, iperf3's own words, and the metrics.",
         input: Input::None,
         is_rare: false,
-        set: |draft, text| Some(draft.debug = values::boolean(text)?),
-        shown: |params| tick(params.debug),
+        set: |builder, text| Some(builder.options.debug = values::boolean(text)?),
+        shown: |params| tick(params.options.debug),
     },
 ];
 
