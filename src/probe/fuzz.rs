@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::fuzz::{Random, cases};
 use crate::iperf3::target::{Host, parse_target};
-use crate::probe::params::{DEFAULT_PORT, PARAMETERS, Params};
+use crate::probe::params::{PARAMETERS, Params};
 use crate::probe::values;
 
 const NAMES: &[&str] = &[
@@ -346,7 +346,7 @@ fn any_target_is_either_a_host_or_refused() {
                 assert_eq!(address.parse(), Ok(*ip), "{text:?}");
             }
         }
-        let port = port.unwrap_or(DEFAULT_PORT);
+        let port = port.unwrap_or(5201);
         let printed = if has_colon {
             format!("[{host}]:{port}")
         } else {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::duration;
 use crate::iperf3::target::{self, Host};
 use crate::number;
-use crate::probe::params::Ports;
 
 /// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
 pub(crate) fn decode(text: &str) -> Option<String> {
@@ -38,16 +37,6 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// One port, or the first and the last of some in a row.
-pub(super) fn ports(text: &str) -> Option<Ports> {
-    let Some((first, last)) = text.split_once('-') else {
-        return Some(Ports::one(target::parse_port(text)?));
-    };
-    let (first, last) = (target::parse_port(first)?, target::parse_port(last)?);
-    let count = last.checked_sub(first)?;
-    (count < Ports::MOST).then_some(Ports { first, last })
 }
 
 /// A week at most: whatever is older says nothing of the network.

@@ -5,11 +5,9 @@
 
 use std::net::IpAddr;
 
+use super::options::{Family, Options, Params};
+use super::refusal::Refusal;
 use crate::iperf3::target::Host;
-use crate::probe::params::Family;
-use crate::probe::params::Options;
-use crate::probe::params::Params;
-use crate::probe::params::refusal::Refusal;
 
 /// Payload of a UDP datagram that iperf3 takes (`MIN_UDP_BLOCKSIZE`, `MAX_UDP_BLOCKSIZE` in iperf.h).
 const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
