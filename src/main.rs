@@ -37,7 +37,7 @@
 //! | `probe/budget` | what a day's tests cost and may cost | flags, metrics |
 //! | `probe/records`, `by_hand` | the last probes and those in progress; probes that a person starts | HTML, how a test is run |
 //! | `probe/told` | counts and log lines of a probe | how a test is run |
-//! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints in a test |
+//! | `iperf3/args`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | parameters; what iperf3 prints in a test |
 //! | `iperf3/features`, `credentials` | what the installed iperf3 can do; who it says that it is | probes |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
 //! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
@@ -49,7 +49,7 @@
 //! # Invariants: what is absent
 //!
 //! - No statics: [`state::State`] is built here and passed down.
-//! - No shell, no request value in an option's place: `iperf3/command` builds words from typed values.
+//! - No shell, no request value in an option's place: `probe/params/table` makes words from typed values.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
 //! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.

@@ -49,13 +49,15 @@ pub(super) fn max_age(text: &str) -> Option<Duration> {
 pub(super) fn period_seconds(text: &str) -> Option<u64> {
     let period = duration::parse(text)?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    allowed.contains(&period).then(|| rounded_up(period))
+    allowed
+        .contains(&period)
+        .then(|| duration::ceil_seconds(period))
 }
 
 /// Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
 pub(super) fn omit_seconds(text: &str) -> Option<u64> {
     let omit = duration::parse(text)?;
-    (omit <= Duration::from_secs(600)).then(|| rounded_up(omit))
+    (omit <= Duration::from_secs(600)).then(|| duration::ceil_seconds(omit))
 }
 
 /// In milliseconds, as iperf3 has it; 0 would give up at once.
@@ -67,10 +69,6 @@ pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
     u32::try_from(millis)
         .ok()
         .filter(|_| allowed.contains(&wait))
-}
-
-fn rounded_up(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).

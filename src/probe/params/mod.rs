@@ -3,13 +3,14 @@
 //! Each parameter is a row of `table` and a field of `options`; `query` reads them, and `conflicts` knows which of them
 //! go together. Must not know HTTP status codes or processes.
 
-pub(crate) use self::options::{Family, Options, Params};
+pub(crate) use self::options::{Params, Selected};
 pub(crate) use self::row::{Input, Parameter};
 pub(crate) use self::table::PARAMETERS;
 pub(crate) use crate::probe::values::decode;
 
 mod conflicts;
 mod options;
+mod period;
 mod query;
 mod refusal;
 mod row;

@@ -162,6 +162,19 @@ pub(crate) struct Params {
     pub(crate) options: Options,
 }
 
+/// A test as it is run: what was asked for, and what this attempt makes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selected<'a> {
+    /// What was asked for.
+    pub(crate) params: &'a Params,
+    /// Which of its ports to use.
+    pub(crate) port: u16,
+    /// Seconds to transmit, which may be fewer than were asked for.
+    pub(crate) period_seconds: u64,
+    /// After how many seconds it is ended at the latest.
+    pub(crate) limit_seconds: u64,
+}
+
 /// What was found so far in a query; the rows' `set` fill it.
 #[derive(Default)]
 pub(crate) struct Builder {

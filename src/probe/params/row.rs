@@ -1,10 +1,12 @@
-//! What a row of the table of parameters is.
+//! What a row of the table of parameters is, and what most rows have.
 //!
 //! Must not know which parameters there are.
 
 use std::fmt;
 
-use super::options::{Builder, Params};
+use super::options::{Builder, Params, Selected};
+use crate::iperf3::args::Args;
+use crate::probe::values::BOOLEAN_ALLOWED;
 
 /// How a parameter is asked for in the page's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +41,43 @@ pub(crate) struct Parameter {
     pub(crate) is_rare: bool,
     /// Puts a value into the builder; `None` when it is not allowed.
     pub(super) set: fn(&mut Builder, &str) -> Option<()>,
-    /// Its value for the log when it differs from the default.
-    pub(super) shown: fn(&Params) -> Option<String>,
+    /// Its value for people, as it is read again; none when it is the default.
+    pub(super) display: fn(&Params) -> Option<String>,
+    /// Adds its words to iperf3's command line.
+    pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
 }
+
+/// What most rows have: a text that becomes the value of an option, and is asked for rarely.
+pub(super) const VALUE: Parameter = Parameter {
+    names: &[],
+    option: "",
+    allowed: "",
+    default: "the system's choice",
+    label: "",
+    help: "",
+    input: Input::Text,
+    is_rare: true,
+    set: |_, _| None,
+    display: |_| None,
+    args: |row, test, args| {
+        if let Some(value) = (row.display)(test.params) {
+            args.value(row.option, value);
+        }
+    },
+};
+
+/// What most of iperf3's switches have.
+pub(super) const SWITCH: Parameter = Parameter {
+    allowed: BOOLEAN_ALLOWED,
+    default: "false",
+    input: Input::Tick,
+    args: |row, test, args| {
+        if (row.display)(test.params).is_some() {
+            args.option(row.option);
+        }
+    },
+    ..VALUE
+};
 
 impl Parameter {
     /// The first of its names.
