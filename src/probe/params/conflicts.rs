@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use super::options::{Family, Options, Params};
 use super::refusal::Refusal;
+use super::row::Protocol;
+use super::table::PARAMETERS;
 use crate::iperf3::target::Host;
 
 /// Payload of a UDP datagram that iperf3 takes (`MIN_UDP_BLOCKSIZE`, `MAX_UDP_BLOCKSIZE` in iperf.h).
@@ -24,44 +26,24 @@ pub(super) fn check(params: &Params) -> Result<(), Refusal> {
 /// What a protocol does not have.
 fn protocols(params: &Params) -> Result<(), Refusal> {
     let options = &params.options;
-    match (params.options.udp, options.sctp, options.mptcp) {
+    match (options.udp, options.sctp, options.mptcp) {
         (true, true, _) => return Err(Refusal::Together("sctp", "udp_mode")),
         (true, _, true) => return Err(Refusal::Together("mptcp", "udp_mode")),
         (_, true, true) => return Err(Refusal::Together("mptcp", "sctp")),
         _ => {}
     }
-    let given: [(&'static str, bool, bool, bool); 8] = [
-        // Name, given, has an effect with UDP, has an effect with SCTP.
-        ("mss", options.mss.is_some(), false, true),
-        ("no_delay", options.no_delay, false, true),
-        ("congestion", options.congestion.is_some(), false, false),
-        ("zero_copy", options.zero_copy, false, false),
-        ("fq_rate", options.fq_rate.is_some(), true, false),
-        ("dscp", options.dscp.is_some(), true, false),
-        ("tos", options.tos.is_some(), true, false),
-        ("dont_fragment", options.dont_fragment, true, false),
-    ];
-    for (name, _, with_udp, with_sctp) in given.into_iter().filter(|(_, given, ..)| *given) {
-        if params.options.udp && !with_udp {
-            return Err(Refusal::Conflict(
-                name,
-                "udp_mode",
-                "iperf3 ignores it with UDP",
-            ));
-        }
-        if options.sctp && !with_sctp {
-            return Err(Refusal::Conflict(
-                name,
-                "sctp",
-                "iperf3 ignores it with SCTP",
-            ));
-        }
+    let (protocol, other, why) = match (options.udp, options.sctp) {
+        (true, _) => (Protocol::Udp, "udp_mode", "iperf3 ignores it with UDP"),
+        (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores it with SCTP"),
+        _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores it without UDP"),
+    };
+    let mut ignored = PARAMETERS
+        .iter()
+        .filter(|row| row.ignored_with.contains(&protocol));
+    match ignored.find(|row| (row.display)(params).is_some()) {
+        Some(row) => Err(Refusal::Conflict(row.id(), other, why)),
+        None => Ok(()),
     }
-    if options.dont_fragment && !params.options.udp {
-        let why = "iperf3 ignores it without UDP";
-        return Err(Refusal::Conflict("dont_fragment", "udp_mode", why));
-    }
-    Ok(())
 }
 
 /// Values that exclude each other.
@@ -70,7 +52,7 @@ fn values(params: &Params) -> Result<(), Refusal> {
     if options.dscp.is_some() && options.tos.is_some() {
         return Err(Refusal::Together("dscp", "tos"));
     }
-    if params.options.udp
+    if options.udp
         && options
             .length
             .is_some_and(|length| !UDP_LENGTHS.contains(&length))

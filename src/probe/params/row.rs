@@ -21,6 +21,15 @@ pub(crate) enum Input {
     None,
 }
 
+/// What carries the data of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// MPTCP too.
+    Tcp,
+    Udp,
+    Sctp,
+}
+
 /// One parameter.
 pub(crate) struct Parameter {
     /// Its name and its other name.
@@ -45,6 +54,8 @@ pub(crate) struct Parameter {
     pub(super) display: fn(&Params) -> Option<String>,
     /// Adds its words to iperf3's command line.
     pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
+    /// With which protocols iperf3 ignores it: then it is refused.
+    pub(super) ignored_with: &'static [Protocol],
 }
 
 /// What most rows have: a text that becomes the value of an option, and is asked for rarely.
@@ -64,6 +75,7 @@ pub(super) const VALUE: Parameter = Parameter {
             args.value(row.option, value);
         }
     },
+    ignored_with: &[],
 };
 
 /// What most of iperf3's switches have.

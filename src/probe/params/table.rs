@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::options::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Ports, Selected};
 use super::period;
-use super::row::{Input, Parameter, SWITCH, VALUE};
+use super::row::{Input, Parameter, Protocol, SWITCH, VALUE};
 use crate::duration;
 use crate::iperf3::Mode;
 use crate::iperf3::args::{Args, Need};
@@ -280,6 +280,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
             Some(builder.options.mss = Some(size))
         },
         display: |params| number(params.options.mss),
+        ignored_with: &[Protocol::Udp],
         ..VALUE
     },
     Parameter {
@@ -290,6 +291,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "TCP's congestion control at both ends, which both systems must have.",
         set: |builder, text| Some(builder.options.congestion = Some(values::algorithm(text)?)),
         display: |params| params.options.congestion.clone(),
+        ignored_with: &[Protocol::Udp, Protocol::Sctp],
         ..VALUE
     },
     Parameter {
@@ -301,6 +303,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Class of the test's packets.",
         set: |builder, text| Some(builder.options.dscp = Some(values::dscp(text)?)),
         display: |params| params.options.dscp.clone(),
+        ignored_with: &[Protocol::Sctp],
         ..VALUE
     },
     Parameter {
@@ -312,6 +315,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "The whole byte that dscp is the upper six bits of; not together with dscp.",
         set: |builder, text| Some(builder.options.tos = Some(values::byte(text)?)),
         display: |params| number(params.options.tos),
+        ignored_with: &[Protocol::Sctp],
         ..VALUE
     },
     Parameter {
@@ -323,6 +327,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Rate at which the sender's kernel lets the packets of each stream go (fair queueing).",
         set: |builder, text| Some(builder.options.fq_rate = Some(values::fq_rate(text)?)),
         display: |params| number(params.options.fq_rate),
+        ignored_with: &[Protocol::Sctp],
         ..VALUE
     },
     Parameter {
@@ -332,6 +337,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Send small blocks at once (no Nagle); TCP and SCTP.",
         set: |builder, text| Some(builder.options.no_delay = values::boolean(text)?),
         display: |params| tick(params.options.no_delay),
+        ignored_with: &[Protocol::Udp],
         ..SWITCH
     },
     Parameter {
@@ -341,6 +347,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Send with sendfile(2), which takes less of the CPU; TCP.",
         set: |builder, text| Some(builder.options.zero_copy = values::boolean(text)?),
         display: |params| tick(params.options.zero_copy),
+        ignored_with: &[Protocol::Udp, Protocol::Sctp],
         ..SWITCH
     },
     Parameter {
@@ -350,6 +357,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "UDP over IPv4 with the flag that forbids routers to fragment. iperf3 has it from 3.10 on.",
         set: |builder, text| Some(builder.options.dont_fragment = values::boolean(text)?),
         display: |params| tick(params.options.dont_fragment),
+        ignored_with: &[Protocol::Tcp, Protocol::Sctp],
         ..SWITCH
     },
     Parameter {
@@ -382,6 +390,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         set: |builder, text| Some(builder.options.max_age = Some(values::max_age(text)?)),
         display: |params| params.options.max_age.map(duration::format),
         args: |_, _, _| {},
+        ..VALUE
     },
     Parameter {
         names: &["debug"],
