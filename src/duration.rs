@@ -55,6 +55,11 @@ fn decimal(text: &str) -> Option<f64> {
     }
 }
 
+/// Whole seconds, rounded up.
+pub(crate) fn ceil_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
 /// Writes a duration the way Go prints one: `1m30s`, `2.5s`, `0s`, `12.3ms`.
 pub(crate) fn format(duration: Duration) -> String {
     let nanos = duration.as_nanos();

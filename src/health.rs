@@ -9,8 +9,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::http::listen;
 use crate::http::tls::PLAIN_ON_TLS;
+use crate::number;
 use crate::threads;
 
 /// How long all of it may take: name, connection and answer. Shorter than the time limits of health checks that are
@@ -69,7 +69,7 @@ impl Url {
             return None;
         }
         let port = match port {
-            Some(port) => listen::parse_port(port).filter(|port| *port != 0)?,
+            Some(port) => number::whole(port).filter(|port| *port != 0)?,
             None => DEFAULT_PORT,
         };
         Some(Self {

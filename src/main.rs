@@ -37,19 +37,19 @@
 //! | `probe/budget` | what a day's tests cost and may cost | flags, metrics |
 //! | `probe/records`, `by_hand` | the last probes and those in progress; probes that a person starts | HTML, how a test is run |
 //! | `probe/told` | counts and log lines of a probe | how a test is run |
-//! | `iperf3/command`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | what iperf3 prints in a test |
+//! | `iperf3/args`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | parameters; what iperf3 prints in a test |
 //! | `iperf3/features`, `credentials` | what the installed iperf3 can do; who it says that it is | probes |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
 //! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
-//! | `log`, `json`, `duration`, `moment`, `time_text` | how things are written, and when they happened | what is written |
+//! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened | what is written |
 //! | `systemd` | sockets passed, states told, the watchdog's interval | what they are for |
 //! | `signals`, `sys`, `sync`, `threads` | signals; system calls; mutexes; how threads start | what they are for |
 //!
 //! # Invariants: what is absent
 //!
 //! - No statics: [`state::State`] is built here and passed down.
-//! - No shell, no request value in an option's place: `iperf3/command` builds words from typed values.
+//! - No shell, no request value in an option's place: `probe/params/table` makes words from typed values.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
 //! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.
@@ -71,6 +71,7 @@ mod json;
 mod log;
 mod metrics;
 mod moment;
+mod number;
 mod permits;
 mod probe;
 mod run;

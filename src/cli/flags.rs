@@ -9,9 +9,10 @@ use std::time::Duration;
 use crate::duration;
 use crate::health::Url;
 use crate::http::HttpConfig;
-use crate::http::listen::{self, Address};
+use crate::http::listen::Address;
 use crate::iperf3::credentials::CredentialFlags;
 use crate::log::{Format, Level, LogConfig};
+use crate::number;
 use crate::probe::allow::Rule;
 use crate::probe::prober::ProbeConfig;
 use crate::web::routes;
@@ -116,10 +117,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Most connections at a time; over that the one that is idle longest makes room.",
         allowed: "a whole number from 1 to 10000",
         set: |config, text| {
-            let count = count(text)?;
-            (1..=10_000)
-                .contains(&count)
-                .then(|| config.http.max_connections = count)
+            let count = number::whole(text).filter(|count| (1..=10_000).contains(count))?;
+            Some(config.http.max_connections = count)
         },
     },
     Flag {
@@ -233,12 +232,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Short for --web.listen-address=:PORT.",
         allowed: "a port from 0 (any free one) to 65535",
         set: |config, text| {
-            Some(
-                config
-                    .http
-                    .listen
-                    .push(Address::any(listen::parse_port(text)?)),
-            )
+            let port = number::whole(text)?;
+            Some(config.http.listen.push(Address::any(port)))
         },
     },
     Flag {
@@ -300,24 +295,12 @@ fn bounded(text: &str, hours: u64) -> Option<Duration> {
     duration::parse(text).filter(|value| *value <= Duration::from_secs(hours * 3600))
 }
 
-/// A count in digits only.
-fn count(text: &str) -> Option<usize> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
-}
-
-/// A number of bytes with one of iperf3's suffixes (iperf3(1), `-n`); one that is exact as a sample.
+/// A number of bytes with one of iperf3's suffixes; one that is exact as a sample.
 fn bytes(text: &str) -> Option<u64> {
-    const MOST: u64 = 1 << 53;
-    let suffixes = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
-    let suffix = suffixes.iter().find(|(letter, _)| text.ends_with(*letter));
-    let (digits, shift) = suffix.map_or((text, 0), |(letter, shift)| {
-        (text.strip_suffix(*letter).unwrap_or(text), *shift)
-    });
-    let is_count = digits.bytes().all(|b| b.is_ascii_digit());
-    let count: u64 = digits.parse().ok().filter(|_| is_count)?;
-    let bytes = count.checked_mul(1 << shift)?;
-    (1..=MOST).contains(&bytes).then_some(bytes)
+    const MAX: u64 = 1 << 53;
+    let (count, factor) = number::split_suffix(text, "KMGT", 1024);
+    let bytes = number::whole::<u64>(count)?.checked_mul(factor)?;
+    (1..=MAX).contains(&bytes).then_some(bytes)
 }
 
 fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {

@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use crate::number;
+
 /// Largest head, request line and headers together: Prometheus sends some 500 bytes, a browser 2 KiB.
 pub(super) const LIMIT_BYTES: usize = 16 * 1024;
 /// Most header lines, as Apache has it.
@@ -93,7 +95,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         } else if is("transfer-encoding") {
             return Err(Refusal::HasBody);
         } else if is("content-length") {
-            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
+            if !number::is_digits(value) {
                 return Err(Refusal::Malformed);
             }
             if value.bytes().any(|b| b != b'0') {

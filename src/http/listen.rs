@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+use crate::number;
 use crate::sys;
 
 /// Where to listen, as a flag gives it.
@@ -25,7 +26,7 @@ impl Address {
     /// Reads `:port`, `host:port` or `[v6]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let port = parse_port(port)?;
+        let port = number::whole(port)?;
         if host.is_empty() {
             return Some(Self::any(port));
         }
@@ -54,12 +55,6 @@ impl Address {
         addresses.extend(others);
         Ok(vec![TcpListener::bind(addresses.as_slice())?])
     }
-}
-
-/// A port in digits only, 0 for any free one.
-pub(crate) fn parse_port(text: &str) -> Option<u16> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
 }
 
 fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use super::features::Features;
+use super::args::{Args, Need};
 
 /// The name of the systemd credential (systemd.exec(5), `LoadCredential=`).
 pub(crate) const CREDENTIAL: &str = "iperf3-password";
@@ -114,15 +114,15 @@ impl CredentialFlags {
 }
 
 impl Credentials {
-    /// iperf3's options for them. An iperf3 that does not know the older padding's option knows no other padding.
-    pub(super) fn arguments(&self, features: Option<&Features>) -> Vec<String> {
+    /// Adds iperf3's options for them. An iperf3 that does not know the older padding's option knows no other padding.
+    pub(super) fn add_to(&self, args: &mut Args<'_>) {
         let [user, key] = HIDDEN;
-        let path = self.key.to_string_lossy().into_owned();
-        let mut words = vec![user.to_owned(), self.username.clone(), key.to_owned(), path];
-        if self.use_pkcs1 && features.is_none_or(|features| features.has(PKCS1_PADDING)) {
-            words.push(PKCS1_PADDING.to_owned());
+        args.needed_by(Need::Flag);
+        args.value(user, &self.username);
+        args.value(key, self.key.to_string_lossy());
+        if self.use_pkcs1 && !args.lacks(PKCS1_PADDING) {
+            args.option(PKCS1_PADDING);
         }
-        words
     }
 
     /// Reads the password as it is now, and looks whether iperf3 will find its key.
@@ -194,7 +194,7 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CredentialFlags, Credentials, shown};
+    use super::{Args, CredentialFlags, Credentials, shown};
     use std::path::PathBuf;
 
     fn given(
@@ -253,12 +253,14 @@ mod tests {
         assert_eq!(format!("{given:?}"), "Given(hidden)");
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");
-        let mut words = vec!["iperf3".to_owned(), "-J".to_owned()];
-        words.extend(credentials.arguments(None));
+        let mut args = Args::new(None);
+        args.option("-J");
+        credentials.add_to(&mut args);
+        let words = args.into_words();
         assert_eq!(
             shown(&words).join(" "),
-            "iperf3 -J --username <hidden> --rsa-public-key-path <hidden> --use-pkcs1-padding"
+            "-J --username <hidden> --rsa-public-key-path <hidden> --use-pkcs1-padding"
         );
-        assert_eq!(words[3..=5], ["bob", "--rsa-public-key-path", "/k/ey"]);
+        assert_eq!(words[2..=4], ["bob", "--rsa-public-key-path", "/k/ey"]);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct Features {
 
 impl Features {
     /// Reads a usage text; none when it is something else.
-    pub(super) fn read(text: &[u8]) -> Option<Self> {
+    pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let text = text.get(..TEXT_LIMIT_BYTES).unwrap_or(text);
         let text = String::from_utf8_lossy(text);
         // Up to 3.1 it says `iperf`.

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use self::args::Args;
 use self::binary::{Binary, Installed, Unusable};
 use self::credentials::{Credentials, Secret};
 use self::process::{Ended, Finished};
@@ -13,10 +14,9 @@ use self::reason::Reason;
 use self::report::{Document, Fault, Report};
 use crate::cancel::Cancel;
 use crate::iperf3::target::Host;
-use crate::probe::params::Params;
 
+pub(crate) mod args;
 pub(crate) mod binary;
-mod command;
 pub(crate) mod credentials;
 pub(crate) mod features;
 mod lookup;
@@ -33,6 +33,27 @@ const STDERR_LIMIT_CHARS: usize = 4096;
 /// How a run ended that did not begin.
 const NOT_STARTED: &str = "was not started";
 
+/// Which way the data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Client to server.
+    Upload,
+    /// Server to client (`-R`).
+    Reverse,
+    /// Both at once (`--bidir`).
+    Bidirectional,
+}
+
+impl Mode {
+    /// How many there are at once.
+    pub(crate) fn directions(self) -> u8 {
+        match self {
+            Self::Upload | Self::Reverse => 1,
+            Self::Bidirectional => 2,
+        }
+    }
+}
+
 /// How a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -46,14 +67,18 @@ pub(crate) struct Failure {
 pub(crate) type Outcome = Result<Report, Failure>;
 
 /// One test to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct TestSpec<'a> {
-    /// What was asked for.
-    pub(crate) params: &'a Params,
-    /// Which of its ports to use.
+    /// Adds what to test to the command line: the server, its port, and all that was asked for.
+    pub(crate) args: &'a dyn Fn(&mut Args<'_>),
+    /// The port among them.
     pub(crate) port: u16,
-    /// Seconds to transmit, which may be fewer than `params` has.
-    pub(crate) period_seconds: u64,
+    /// Which way the data goes.
+    pub(crate) mode: Mode,
+    /// UDP instead of TCP.
+    pub(crate) udp: bool,
+    /// Whether the part `end` of the report is kept, for people.
+    pub(crate) keep_end_part: bool,
     /// When it has to be over.
     pub(crate) deadline: Instant,
     /// Who iperf3 says that it is, to servers that ask.
@@ -133,22 +158,21 @@ pub(crate) struct Cost {
 }
 
 /// Runs one test.
-pub(crate) fn run_test(binary: &Binary, order: &TestSpec<'_>, cancel: &Cancel) -> Run {
-    let params = order.params;
+pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let started = Instant::now();
-    let mut story = RunDetails::not_started(order.port);
+    let mut story = RunDetails::not_started(spec.port);
     let not_run = |story, failure| Run {
         story,
-        ..Run::refused(order.port, failure)
+        ..Run::refused(spec.port, failure)
     };
-    let ready = match prepare(binary, order, &mut story) {
+    let ready = match prepare(binary, spec, &mut story) {
         Ok(ready) => ready,
         Err(failure) => return not_run(story, failure),
     };
     let path = &ready.installed.path;
     let variable = ready.secret.as_ref().map(Secret::variable);
     let arguments = &ready.arguments;
-    let run = process::run(path, arguments, variable, order.deadline, cancel);
+    let run = process::run(path, arguments, variable, spec.deadline, cancel);
     binary.note_run(run.as_ref().map(|_| ()));
     story.took = started.elapsed();
     match run {
@@ -156,17 +180,12 @@ pub(crate) fn run_test(binary: &Binary, order: &TestSpec<'_>, cancel: &Cancel) -
             story.ended = finished.ended.to_string();
             story.stderr = shown_stderr(&finished.stderr);
             let document = Document::read(&finished.stdout);
-            if params.debug {
+            if spec.keep_end_part {
                 story.end_part = document.as_ref().and_then(Document::end_part);
             }
-            let outcome = judge(
-                &finished,
-                document.as_ref(),
-                params,
-                order.credentials.is_some(),
-            );
+            let outcome = judge(&finished, document.as_ref(), spec);
             let was_connected = document.as_ref().is_some_and(Document::was_connected);
-            let cost = document.map(|document| document.cost(params.mode, &outcome));
+            let cost = document.map(|document| document.cost(spec.mode, &outcome));
             Run {
                 was_connected,
                 cost: cost.unwrap_or_default(),
@@ -195,7 +214,7 @@ struct Prepared {
 /// Puts together what to run; fails when that is known to lead to nothing.
 fn prepare(
     binary: &Binary,
-    order: &TestSpec<'_>,
+    spec: &TestSpec<'_>,
     story: &mut RunDetails,
 ) -> Result<Prepared, Failure> {
     let installed = binary.installed().map_err(|unusable| Failure {
@@ -205,19 +224,25 @@ fn prepare(
         },
         words: unusable.to_string(),
     })?;
-    let arguments = arguments(order, &installed);
+    let mut args = Args::new(installed.features.as_deref());
+    args.option("-J");
+    (spec.args)(&mut args);
+    if let Some(credentials) = spec.credentials {
+        credentials.add_to(&mut args);
+    }
     story.words = std::iter::once(installed.path.display().to_string())
-        .chain(credentials::shown(&arguments))
+        .chain(credentials::shown(args.words()))
         .collect();
-    if let Some(words) = missing_option(&arguments, &installed) {
+    if let Some(words) = missing_option(&args, &installed) {
         let reason = Reason::Unsupported;
         return Err(Failure { reason, words });
     }
-    let password = order.credentials.map(Credentials::password).transpose();
+    let password = spec.credentials.map(Credentials::password).transpose();
     let secret = password.map_err(|words| Failure {
         reason: Reason::Local,
         words,
     })?;
+    let arguments = args.into_words();
     Ok(Prepared {
         installed,
         arguments,
@@ -225,26 +250,9 @@ fn prepare(
     })
 }
 
-/// The words of a test, the program's name left out.
-fn arguments(order: &TestSpec<'_>, installed: &Installed) -> Vec<String> {
-    let features = installed.features.as_deref();
-    let limit = order.deadline.saturating_duration_since(Instant::now());
-    let mut words = command::arguments(
-        order.params,
-        order.port,
-        order.period_seconds,
-        limit.as_secs() + 1,
-        features,
-    );
-    if let Some(credentials) = order.credentials {
-        words.extend(credentials.arguments(features));
-    }
-    words
-}
-
-/// The line about an option that this iperf3 lacks. Without a usage text iperf3 decides.
-fn missing_option(words: &[String], installed: &Installed) -> Option<String> {
-    let what = command::missing_option(words, installed.features.as_deref()?)?;
+/// The line about an option that this iperf3 lacks.
+fn missing_option(args: &Args<'_>, installed: &Installed) -> Option<String> {
+    let what = args.missing_option()?;
     let version = installed
         .version
         .as_deref()
@@ -261,9 +269,9 @@ fn shown_stderr(stderr: &[u8]) -> String {
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
 /// lock is released, since it may look the name up; `end` is when the probe has to be over.
-pub(crate) fn refine_reason(outcome: Outcome, params: &Params, end: Instant) -> Outcome {
+pub(crate) fn refine_reason(outcome: Outcome, host: &Host, end: Instant) -> Outcome {
     outcome.map_err(|failure| {
-        let Host::Name(name) = &params.host else {
+        let Host::Name(name) = host else {
             return failure;
         };
         // Whatever else the words say: a name that was not found leads to no connection that could be refused.
@@ -280,12 +288,7 @@ pub(crate) fn refine_reason(outcome: Outcome, params: &Params, end: Instant) -> 
     })
 }
 
-fn judge(
-    finished: &Finished,
-    document: Option<&Document>,
-    params: &Params,
-    has_credentials: bool,
-) -> Outcome {
+fn judge(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
     let failure = |reason, words: String| Err(Failure { reason, words });
     match finished.ended {
         // Whatever it printed when told to end is not a result.
@@ -318,10 +321,11 @@ fn judge(
     let Some(document) = document else {
         return said(error_line, status, false, Reason::BadOutput);
     };
-    match document.report(params.mode, params.udp) {
+    match document.report(spec.mode, spec.udp) {
         Ok(report) if status == 0 => Ok(report),
         Err(Fault::Error { message, started }) => {
-            let reason = if has_credentials && !started && reason::is_silent_refusal(&message) {
+            let may_be_refused = spec.credentials.is_some() && !started;
+            let reason = if may_be_refused && reason::is_silent_refusal(&message) {
                 Reason::Auth
             } else {
                 reason::of_message(&message, started)

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::number;
+
 /// Longest host name, RFC 1035 section 2.3.4.
 const NAME_LIMIT_BYTES: usize = 253;
 /// Longest label of a host name, RFC 1035 section 2.3.4.
@@ -89,8 +91,7 @@ pub(crate) fn parse_target(text: &str) -> Option<(Host, Option<u16>)> {
 
 /// A port from 1 to 65535, in digits only.
 pub(crate) fn parse_port(text: &str) -> Option<u16> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
+    number::whole(text).filter(|port| *port > 0)
 }
 
 /// The name of a network interface, or its number.

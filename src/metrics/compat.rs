@@ -239,8 +239,8 @@ impl Row {
     fn applies(&self, params: &Params) -> bool {
         match self.when {
             When::Always => true,
-            When::Tcp => !params.udp,
-            When::Udp => params.udp,
+            When::Tcp => !params.options.udp,
+            When::Udp => params.options.udp,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::probe::prober::Prober;
 
 /// The seconds that a test may transmit; says when they are fewer than were asked for.
 pub(super) fn fitted(prober: &Prober, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
-    let period_seconds = limits.fit(params.period_seconds, params.more.omit_seconds, arrival);
+    let period_seconds = limits.fit(params.period_seconds, params.options.omit_seconds, arrival);
     if period_seconds < params.period_seconds {
         prober.log.warn(
             "period cut to fit into its time",

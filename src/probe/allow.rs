@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::iperf3::target::Host;
+use crate::number;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,7 @@ impl Rule {
         }
         if let Some((network, bits)) = text.split_once('/') {
             let network: IpAddr = network.parse().ok()?;
-            let digits = bits.bytes().all(|b| b.is_ascii_digit());
-            let bits: u8 = bits.parse().ok().filter(|_| digits)?;
+            let bits: u8 = number::whole(bits)?;
             if bits > width(network) {
                 return None;
             }

@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::params::{Mode, Params};
+use super::params::Params;
 use crate::iperf3::Cost;
 use crate::sync;
 
@@ -99,19 +99,15 @@ impl Spent {
 
 /// Payload bytes of a test, both ways together, where what was asked for tells.
 fn size(params: &Params, seconds: Duration) -> Option<f64> {
-    let ways = if params.mode == Mode::Bidirectional {
-        2.0
-    } else {
-        1.0
-    };
-    let streams = f64::from(params.parallel) * ways;
+    let directions = f64::from(params.mode.directions());
+    let streams = f64::from(params.parallel()) * directions;
     let bytes_per_second = params.bits_per_second().map(|bits| bits / 8.0 * streams);
-    let Some(bytes) = params.more.bytes else {
+    let Some(bytes) = params.options.bytes else {
         return bytes_per_second.map(|rate| rate * seconds.as_secs_f64());
     };
     // What is omitted comes on top: at the rate, and never more than the bytes, which iperf3 then counts anew.
-    let bytes = bytes as f64 * ways;
-    let omitted = match (params.more.omit_seconds, bytes_per_second) {
+    let bytes = bytes as f64 * directions;
+    let omitted = match (params.options.omit_seconds, bytes_per_second) {
         (0, _) => 0.0,
         (_, None) => bytes,
         (seconds, Some(rate)) => (rate * seconds as f64).min(bytes),

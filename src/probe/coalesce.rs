@@ -36,7 +36,7 @@ pub(super) fn answer(
     let limits = limits.detached(length(params));
     let fitted = limits.fit(
         params.period_seconds,
-        params.more.omit_seconds,
+        params.options.omit_seconds,
         caller.arrival,
     );
     let least = Duration::from_secs(params.least_seconds(fitted));

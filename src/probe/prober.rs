@@ -180,7 +180,7 @@ impl Prober {
     ) -> Result<Answer, WaitError> {
         // A binary that is not known yet is asked now, and not under the test lock.
         let _ = self.binary.installed();
-        match params.max_age {
+        match params.options.max_age {
             Some(max_age) => coalesce::answer(self, params, limits, caller, max_age),
             None => run_recorded(self, params, limits, caller),
         }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
+use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::probe::Attempt;
@@ -14,7 +15,7 @@ use crate::probe::backoff::Backoff;
 use crate::probe::deadline::Limits;
 use crate::probe::history::{Running, Stage};
 use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
-use crate::probe::params::Params;
+use crate::probe::params::{Params, Selected};
 use crate::probe::prober::Prober;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
@@ -234,14 +235,24 @@ impl<'a> RetryLoop<'a> {
                     length: self.length(),
                 };
                 self.wanted.open.is(running, self.count);
-                let order = TestSpec {
+                let now = Instant::now();
+                let deadline = limits.end_of_run(now);
+                let selected = Selected {
                     params,
                     port: self.port,
                     period_seconds,
-                    deadline: limits.end_of_run(Instant::now()),
+                    limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+                };
+                let spec = TestSpec {
+                    args: &|args| selected.add_to(args),
+                    port: self.port,
+                    mode: params.mode,
+                    udp: params.options.udp,
+                    keep_end_part: params.options.debug,
+                    deadline,
                     credentials: prober.config.credentials.as_ref(),
                 };
-                iperf3::run_test(&prober.binary, &order, cancel)
+                iperf3::run_test(&prober.binary, &spec, cancel)
             }
             Some(failure) => Run::refused(self.port, failure),
         };
@@ -328,7 +339,7 @@ impl<'a> RetryLoop<'a> {
             }
         }
         let end = self.wanted.limits.end_of_run(Instant::now());
-        let outcome = iperf3::refine_reason(Err(failure), self.wanted.params, end);
+        let outcome = iperf3::refine_reason(Err(failure), &self.wanted.params.host, end);
         self.end(outcome)
     }
 

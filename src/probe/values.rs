@@ -2,12 +2,11 @@
 //!
 //! Hosts and ports are `target`'s. Must not know which parameter a value is of.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::duration;
 use crate::iperf3::target::{self, Host};
-use crate::probe::params::Ports;
+use crate::number;
 
 /// Percent-decoding as a form does it (WHATWG URL Standard, `application/x-www-form-urlencoded`).
 pub(crate) fn decode(text: &str) -> Option<String> {
@@ -40,21 +39,6 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A whole number in digits only: `+5` and `5.0` are none.
-pub(super) fn whole<T: FromStr>(text: &str) -> Option<T> {
-    text.parse().ok().filter(|_| is_digits(text))
-}
-
-/// One port, or the first and the last of some in a row.
-pub(super) fn ports(text: &str) -> Option<Ports> {
-    let Some((first, last)) = text.split_once('-') else {
-        return Some(Ports::one(target::parse_port(text)?));
-    };
-    let (first, last) = (target::parse_port(first)?, target::parse_port(last)?);
-    let count = last.checked_sub(first)?;
-    (count < Ports::MOST).then_some(Ports { first, last })
-}
-
 /// A week at most: whatever is older says nothing of the network.
 pub(super) fn max_age(text: &str) -> Option<Duration> {
     let age = duration::parse(text)?;
@@ -65,13 +49,15 @@ pub(super) fn max_age(text: &str) -> Option<Duration> {
 pub(super) fn period_seconds(text: &str) -> Option<u64> {
     let period = duration::parse(text)?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    allowed.contains(&period).then(|| rounded_up(period))
+    allowed
+        .contains(&period)
+        .then(|| duration::ceil_seconds(period))
 }
 
 /// Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
 pub(super) fn omit_seconds(text: &str) -> Option<u64> {
     let omit = duration::parse(text)?;
-    (omit <= Duration::from_secs(600)).then(|| rounded_up(omit))
+    (omit <= Duration::from_secs(600)).then(|| duration::ceil_seconds(omit))
 }
 
 /// In milliseconds, as iperf3 has it; 0 would give up at once.
@@ -85,20 +71,16 @@ pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
         .filter(|_| allowed.contains(&wait))
 }
 
-fn rounded_up(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
-}
-
 /// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
 pub(super) fn size(text: &str, most: u64) -> Option<u64> {
-    let size = scaled(text, 1024.0)?;
+    let size = scaled(text, 1024)?;
     let fits = (1.0..=most as f64).contains(&size);
     fits.then(|| whole_part(size))?
 }
 
 /// Bits a second; iperf3 divides by 8, and 0 would mean no pacing.
 pub(super) fn fq_rate(text: &str) -> Option<u64> {
-    let rate = scaled(text, 1000.0)?;
+    let rate = scaled(text, 1000)?;
     (8.0..=1e12).contains(&rate).then(|| whole_part(rate))?
 }
 
@@ -148,8 +130,7 @@ pub(super) fn algorithm(text: &str) -> Option<String> {
 /// more than any link has; a rate between 0 and 1 would reach iperf3 as 0, which means unlimited.
 pub(super) fn bitrate(text: &str) -> Option<String> {
     let burst_fits = text.split_once('/').is_none_or(|(_, burst)| {
-        let count = burst.parse::<u16>().ok().filter(|_| is_digits(burst));
-        count.is_some_and(|count| (1..=1000).contains(&count))
+        number::whole(burst).is_some_and(|count: u16| (1..=1000).contains(&count))
     });
     let bits = bits_per_second(text)?;
     let rate_fits = bits == 0.0 || (1.0..=1e12).contains(&bits);
@@ -159,27 +140,16 @@ pub(super) fn bitrate(text: &str) -> Option<String> {
 /// The rate of a `#[.#][KMG][/#]`.
 pub(super) fn bits_per_second(text: &str) -> Option<f64> {
     let (rate, _) = text.split_once('/').unwrap_or((text, ""));
-    scaled(rate, 1000.0)
+    scaled(rate, 1000)
 }
 
 /// `#[.#][KMG]`, K being `kilo`.
-fn scaled(text: &str, kilo: f64) -> Option<f64> {
-    let (number, factor) = match text.bytes().last()? {
-        b'K' => (text.strip_suffix('K')?, kilo),
-        b'M' => (text.strip_suffix('M')?, kilo * kilo),
-        b'G' => (text.strip_suffix('G')?, kilo * kilo * kilo),
-        _ => (text, 1.0),
-    };
-    let is_number = text.len() <= 32
-        && match number.split_once('.') {
-            Some((whole, fraction)) => is_digits(whole) && is_digits(fraction),
-            None => is_digits(number),
-        };
-    Some(number.parse::<f64>().ok().filter(|_| is_number)? * factor)
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+fn scaled(text: &str, kilo: u64) -> Option<f64> {
+    let (value, factor) = number::split_suffix(text, "KMG", kilo);
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = text.len() <= 32 && number::is_digits(whole) && number::is_digits(fraction);
+    let value: f64 = value.parse().ok().filter(|_| is_number)?;
+    Some(value * factor as f64)
 }
 
 /// An address, a host name, or either with `%device` behind it (iperf3(1), `-B host[%dev]`).

@@ -31,7 +31,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response
     match site.prober.probe(&params, &limits, caller(request)) {
         Ok(answer) => {
             let metrics = compat::text(&params, &answer);
-            if params.debug {
+            if params.options.debug {
                 Response::new(200, TEXT, debug::text(&params, &answer, &metrics))
             } else {
                 Response::new(200, text::CONTENT_TYPE, metrics)
@@ -58,7 +58,7 @@ pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
         Err((code, line)) => return refused(code, &line),
     };
     // Both are about the answer, and the details tell more than either.
-    if params.max_age.is_some() || params.debug {
+    if params.options.max_age.is_some() || params.options.debug {
         let line = "parameters max_age and debug are for the probe path: a test that is started here is always run, \
                     and its details are shown";
         return refused(400, line);

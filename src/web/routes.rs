@@ -7,6 +7,7 @@ use super::{lock_status, pages, probes};
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::metrics::text::{self, Text};
+use crate::number;
 
 /// What stands behind a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,16 +91,10 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, Page)> {
         };
         // Further down there is no page, and the links of one would lead astray.
         let page = if is_stop { Page::Stop } else { Page::Details };
-        return (!number.contains('/')).then(|| (PROBES, page(digits(number))));
+        return (!number.contains('/')).then(|| (PROBES, page(number::whole(number))));
     }
     let fixed = FIXED.iter().find(|(fixed, _)| *fixed == path);
     fixed.map(|(_, page)| (path, *page))
-}
-
-/// A number of digits only.
-fn digits(text: &str) -> Option<u64> {
-    let is_number = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number)
 }
 
 /// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use crate::iperf3::Mode;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::Report;
 use crate::iperf3::report::Transfer;
@@ -14,7 +15,6 @@ use crate::iperf3::report::metadata::{Congestion, Facts, is_sctp};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::tcp::Tcp;
 use crate::iperf3::report::udp::UdpCounts;
-use crate::probe::params::Mode;
 
 /// A finished test's document.
 pub(super) struct Test<'a> {

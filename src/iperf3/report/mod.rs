@@ -18,7 +18,7 @@ use self::metadata::{Congestion, Facts};
 use self::tcp::Tcp;
 use self::udp::Udp;
 use super::{Cost, Outcome};
-use crate::probe::params::Mode;
+use crate::iperf3::Mode;
 
 mod directions;
 pub(crate) mod intervals;
@@ -252,9 +252,9 @@ impl Way {
 mod tests {
     use super::tcp::{Rtt, Tcp};
     use super::{Document, Fault, Report, Udp};
+    use crate::iperf3::Mode;
     use crate::iperf3::reason::Reason;
     use crate::iperf3::{Cost, Failure};
-    use crate::probe::params::Mode;
     use serde_json::json;
 
     /// A file under `tests`, by its path there.

@@ -5,12 +5,11 @@
 
 use std::net::IpAddr;
 
+use super::options::{Family, Options, Params};
+use super::refusal::Refusal;
+use super::row::Protocol;
+use super::table::PARAMETERS;
 use crate::iperf3::target::Host;
-use crate::probe::params::Family;
-use crate::probe::params::Mode;
-use crate::probe::params::More;
-use crate::probe::params::Params;
-use crate::probe::params::refusal::Refusal;
 
 /// Payload of a UDP datagram that iperf3 takes (`MIN_UDP_BLOCKSIZE`, `MAX_UDP_BLOCKSIZE` in iperf.h).
 const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
@@ -26,73 +25,49 @@ pub(super) fn check(params: &Params) -> Result<(), Refusal> {
 
 /// What a protocol does not have.
 fn protocols(params: &Params) -> Result<(), Refusal> {
-    let more = &params.more;
-    match (params.udp, more.sctp, more.mptcp) {
+    let options = &params.options;
+    match (options.udp, options.sctp, options.mptcp) {
         (true, true, _) => return Err(Refusal::Together("sctp", "udp_mode")),
         (true, _, true) => return Err(Refusal::Together("mptcp", "udp_mode")),
         (_, true, true) => return Err(Refusal::Together("mptcp", "sctp")),
         _ => {}
     }
-    let given: [(&'static str, bool, bool, bool); 8] = [
-        // Name, given, has an effect with UDP, has an effect with SCTP.
-        ("mss", more.mss.is_some(), false, true),
-        ("no_delay", more.no_delay, false, true),
-        ("congestion", more.congestion.is_some(), false, false),
-        ("zero_copy", more.zero_copy, false, false),
-        ("fq_rate", more.fq_rate.is_some(), true, false),
-        ("dscp", more.dscp.is_some(), true, false),
-        ("tos", more.tos.is_some(), true, false),
-        ("dont_fragment", more.dont_fragment, true, false),
-    ];
-    for (name, _, with_udp, with_sctp) in given.into_iter().filter(|(_, given, ..)| *given) {
-        if params.udp && !with_udp {
-            return Err(Refusal::Conflict(
-                name,
-                "udp_mode",
-                "iperf3 ignores it with UDP",
-            ));
-        }
-        if more.sctp && !with_sctp {
-            return Err(Refusal::Conflict(
-                name,
-                "sctp",
-                "iperf3 ignores it with SCTP",
-            ));
-        }
+    let (protocol, other, why) = match (options.udp, options.sctp) {
+        (true, _) => (Protocol::Udp, "udp_mode", "iperf3 ignores it with UDP"),
+        (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores it with SCTP"),
+        _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores it without UDP"),
+    };
+    let mut ignored = PARAMETERS
+        .iter()
+        .filter(|row| row.ignored_with.contains(&protocol));
+    match ignored.find(|row| (row.display)(params).is_some()) {
+        Some(row) => Err(Refusal::Conflict(row.id(), other, why)),
+        None => Ok(()),
     }
-    if more.dont_fragment && !params.udp {
-        let why = "iperf3 ignores it without UDP";
-        return Err(Refusal::Conflict("dont_fragment", "udp_mode", why));
-    }
-    Ok(())
 }
 
 /// Values that exclude each other.
 fn values(params: &Params) -> Result<(), Refusal> {
-    let more = &params.more;
-    if more.dscp.is_some() && more.tos.is_some() {
+    let options = &params.options;
+    if options.dscp.is_some() && options.tos.is_some() {
         return Err(Refusal::Together("dscp", "tos"));
     }
-    if params.udp
-        && more
+    if options.udp
+        && options
             .length
             .is_some_and(|length| !UDP_LENGTHS.contains(&length))
     {
         let why = "a datagram has 16 to 65507 bytes";
         return Err(Refusal::Conflict("length", "udp_mode", why));
     }
-    if more.sctp && more.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
+    if options.sctp && options.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
         let why = "iperf3 ignores less than 512 with SCTP";
         return Err(Refusal::Conflict("mss", "sctp", why));
     }
-    let ways = if params.mode == Mode::Bidirectional {
-        2
-    } else {
-        1
-    };
-    let last = u32::from(more.cport.unwrap_or_default()) + u32::from(params.parallel) * ways - 1;
+    let streams = u32::from(params.parallel()) * u32::from(params.mode.directions());
+    let last = u32::from(options.cport.unwrap_or_default()) + streams - 1;
     if last > u32::from(u16::MAX) {
-        let other = if params.parallel > 1 {
+        let other = if params.parallel() > 1 {
             "parallel"
         } else {
             "bidirectional"
@@ -105,13 +80,13 @@ fn values(params: &Params) -> Result<(), Refusal> {
 
 /// Addresses, devices and the version of IP.
 fn addresses(params: &Params) -> Result<(), Refusal> {
-    let More {
+    let Options {
         family,
         bind_dev,
         dont_fragment,
         ..
-    } = &params.more;
-    let bind = params.bind.as_deref().map(|bind| device_of(bind));
+    } = &params.options;
+    let bind = params.options.bind.as_deref().map(|bind| device_of(bind));
     let target = match &params.host {
         Host::Address { ip, .. } => Some(family_of(*ip)),
         Host::Name(_) => None,

@@ -4,9 +4,11 @@
 
 use std::fmt;
 
-use super::QUERY_LIMIT_BYTES;
-use super::table::{PARAMETERS, Parameter};
+use super::row::Parameter;
+use super::table::PARAMETERS;
 
+/// Longest query string that is looked at; all parameters together need a tenth of it.
+pub(super) const QUERY_LIMIT_BYTES: usize = 8 * 1024;
 /// How much of a refused value is shown.
 const SHOWN_LIMIT_CHARS: usize = 60;
 

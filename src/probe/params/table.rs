@@ -1,72 +1,26 @@
-//! The table of parameters: names, options, ranges, help, and how a value comes into the draft.
+//! The table of parameters: names, options, ranges, help; how a value is read, shown, and becomes iperf3's words.
 //!
-//! Parser, form, log line and the README's table come from it. To add a parameter is to add a row here, a field of
-//! [`Builder`] and of [`Params`], and its words in `iperf3/command`. The grammars of values are `values`'.
+//! Parser, form, log line, command line and the README's table come from it. To add a parameter is to add a row here and
+//! a field of [`Options`](super::options::Options). The grammars of values are `values`'.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Mode, More, Params, Ports};
+use super::options::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Ports, Selected};
+use super::period;
+use super::row::{Input, Parameter, Protocol, SWITCH, VALUE};
 use crate::duration;
-use crate::iperf3::target::{self, Host};
-use crate::probe::values::{self, BOOLEAN_ALLOWED};
+use crate::iperf3::Mode;
+use crate::iperf3::args::{Args, Need};
+use crate::iperf3::target;
+use crate::number;
+use crate::probe::values;
 
-/// What was found so far; the rows' `set` fill it.
-#[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a row")]
-pub(crate) struct Builder {
-    pub(super) target: Option<(Host, Option<u16>)>,
-    pub(super) ports: Option<Ports>,
-    pub(super) period_seconds: Option<u64>,
-    pub(super) reverse: bool,
-    pub(super) bidirectional: bool,
-    pub(super) udp: bool,
-    pub(super) bitrate: Option<String>,
-    pub(super) parallel: Option<u8>,
-    pub(super) bind: Option<String>,
-    pub(super) more: More,
-    pub(super) max_age: Option<Duration>,
-    pub(super) debug: bool,
-}
+/// How long connecting may take when nothing is said: a dead target costs five seconds then, and not the two minutes
+/// after which Linux gives up.
+const CONNECT_TIMEOUT_MS: u32 = 5000;
 
-/// How a parameter is asked for in the page's form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
-    /// A line of text.
-    Text,
-    /// A whole number in a range.
-    Number(u32, u32),
-    /// A box to tick.
-    Tick,
-    /// Not at all: it is about the answer of the probe path, which the form does not ask.
-    None,
-}
-
-/// One parameter.
-pub(crate) struct Parameter {
-    /// Its name and its other name.
-    pub(crate) names: &'static [&'static str],
-    /// iperf3's option.
-    pub(crate) option: &'static str,
-    /// What is allowed, as the end of "want …".
-    pub(crate) allowed: &'static str,
-    /// What holds without it.
-    pub(crate) default: &'static str,
-    /// What a person calls it.
-    pub(crate) label: &'static str,
-    /// What it does.
-    pub(crate) help: &'static str,
-    /// Its field in the form.
-    pub(crate) input: Input,
-    /// Used so rarely that the form keeps it folded away.
-    pub(crate) is_rare: bool,
-    /// Puts a value into the draft; `None` when it is not allowed.
-    pub(super) set: fn(&mut Builder, &str) -> Option<()>,
-    /// Its value for the log when it differs from the default.
-    pub(super) shown: fn(&Params) -> Option<String>,
-}
-
-/// All parameters, in the order of the documentation.
+/// All parameters, in the order of the documentation and of the command line.
 pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["target"],
@@ -75,11 +29,12 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "required",
         label: "Target",
         help: "The iperf3 server.",
-        input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.target = Some(target::parse_target(text)?)),
+        set: |builder, text| Some(builder.target = Some(target::parse_target(text)?)),
         // The log has it on every line.
-        shown: |_| None,
+        display: |_| None,
+        args: |row, test, args| args.value(row.option, test.params.host.as_str()),
+        ..VALUE
     },
     Parameter {
         names: &["port"],
@@ -88,12 +43,13 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "5201",
         label: "Port",
         help: "The server's port; wins over the target's. Of several the next one is tried when one is busy.",
-        input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.ports = Some(values::ports(text)?)),
-        shown: |params| {
+        set: |builder, text| Some(builder.ports = Some(Ports::parse(text)?)),
+        display: |params| {
             (params.ports != Ports::one(DEFAULT_PORT)).then(|| params.ports.to_string())
         },
+        args: |row, test, args| args.value(row.option, test.port),
+        ..VALUE
     },
     Parameter {
         names: &["period"],
@@ -102,49 +58,44 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "5s",
         label: "Period",
         help: "How long to transmit; rounded up to whole seconds. Cut when the test, with omit, does not fit into its time.",
-        input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.period_seconds = Some(values::period_seconds(text)?)),
-        shown: |params| {
-            (params.more.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
+        set: |builder, text| Some(builder.period_seconds = Some(values::period_seconds(text)?)),
+        display: |params| {
+            (params.options.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
                 .then(|| duration::format(Duration::from_secs(params.period_seconds)))
         },
+        args: |_, test, args| period::add_to(test, args),
+        ..VALUE
     },
     Parameter {
         names: &["reverse_mode"],
         option: "-R",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Download (reverse)",
         help: "The server sends and the client receives.",
-        input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.reverse = values::boolean(text)?),
-        shown: |params| tick(params.mode == Mode::Reverse),
+        set: |builder, text| Some(builder.reverse = values::boolean(text)?),
+        display: |params| tick(params.mode == Mode::Reverse),
+        ..SWITCH
     },
     Parameter {
         names: &["bidirectional"],
         option: "--bidir",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Both ways",
         help: "Both ways at once; not together with reverse_mode.",
-        input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.bidirectional = values::boolean(text)?),
-        shown: |params| tick(params.mode == Mode::Bidirectional),
+        set: |builder, text| Some(builder.bidirectional = values::boolean(text)?),
+        display: |params| tick(params.mode == Mode::Bidirectional),
+        ..SWITCH
     },
     Parameter {
         names: &["udp_mode"],
         option: "-u",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "UDP",
         help: "UDP instead of TCP.",
-        input: Input::Tick,
         is_rare: false,
-        set: |draft, text| Some(draft.udp = values::boolean(text)?),
-        shown: |params| tick(params.udp),
+        set: |builder, text| Some(builder.options.udp = values::boolean(text)?),
+        display: |params| tick(params.options.udp),
+        ..SWITCH
     },
     Parameter {
         names: &["bitrate"],
@@ -154,10 +105,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "unlimited for TCP, 1M for UDP",
         label: "Bitrate",
         help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
-        input: Input::Text,
         is_rare: false,
-        set: |draft, text| Some(draft.bitrate = Some(values::bitrate(text)?)),
-        shown: |params| params.bitrate.clone(),
+        set: |builder, text| Some(builder.options.bitrate = Some(values::bitrate(text)?)),
+        display: |params| params.options.bitrate.clone(),
+        ..VALUE
     },
     Parameter {
         names: &["parallel"],
@@ -168,23 +119,22 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Streams at a time, each way.",
         input: Input::Number(1, 128),
         is_rare: false,
-        set: |draft, text| {
-            let count = values::whole(text).filter(|count| (1..=128).contains(count))?;
-            Some(draft.parallel = Some(count))
+        set: |builder, text| {
+            let count = number::whole(text).filter(|count| (1..=128).contains(count))?;
+            Some(builder.options.parallel = Some(count).filter(|count| *count != 1))
         },
-        shown: |params| (params.parallel != 1).then(|| params.parallel.to_string()),
+        display: |params| number(params.options.parallel),
+        ..VALUE
     },
     Parameter {
         names: &["bind_address", "bind"],
         option: "-B",
         allowed: "an address or host name of this machine, or address%device",
-        default: "the system's choice",
         label: "Local address",
         help: "Local address to send from, with several uplinks.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.bind = Some(values::bind(text)?)),
-        shown: |params| params.bind.clone(),
+        set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
+        display: |params| params.options.bind.clone(),
+        ..VALUE
     },
     Parameter {
         names: &["omit"],
@@ -194,13 +144,17 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Omit at the start",
         help: "Transmit this long before the period begins and leave it out of the result: TCP's slow start. Rounded up to \
                whole seconds, never cut. iperf3 before 3.18 takes 60s at most.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.omit_seconds = values::omit_seconds(text)?),
-        shown: |params| {
-            let omit = Duration::from_secs(params.more.omit_seconds);
+        set: |builder, text| Some(builder.options.omit_seconds = values::omit_seconds(text)?),
+        display: |params| {
+            let omit = Duration::from_secs(params.options.omit_seconds);
             (!omit.is_zero()).then(|| duration::format(omit))
         },
+        args: |row, test, args| {
+            if test.params.options.omit_seconds > 0 {
+                args.value(row.option, test.params.options.omit_seconds);
+            }
+        },
+        ..VALUE
     },
     Parameter {
         names: &["bytes"],
@@ -211,10 +165,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "End when so many bytes were sent or received, all streams together; both ways, the faster one ends it. What is \
                omitted comes on top, iperf3 up to 3.15 does not count what is still on its way at the end, and from \
                3.16 on it goes on to the end of that second: take far more than buffers hold.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.bytes = Some(values::size(text, 1 << 40)?)),
-        shown: |params| number(params.more.bytes),
+        set: |builder, text| Some(builder.options.bytes = Some(values::size(text, 1 << 40)?)),
+        display: |params| number(params.options.bytes),
+        // The period's row has them: they stand where the period would.
+        args: |_, _, _| {},
+        ..VALUE
     },
     Parameter {
         names: &["connect_timeout"],
@@ -224,41 +179,53 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Connect timeout",
         help: "How long the control connection may take to be made: what a dead target costs. Without it the system gives up \
                after two minutes.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| {
-            Some(draft.more.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
+        set: |builder, text| {
+            Some(builder.options.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
         },
-        shown: |params| {
-            let wait = Duration::from_millis(params.more.connect_timeout_ms?.into());
+        display: |params| {
+            let wait = Duration::from_millis(params.options.connect_timeout_ms?.into());
             Some(duration::format(wait))
         },
+        args: |row, test, args| {
+            // Nobody asked for the default: where it might not be understood it is left out without a word.
+            let default = args.has(row.option).then_some(CONNECT_TIMEOUT_MS);
+            if let Some(wait) = test.params.options.connect_timeout_ms.or(default) {
+                args.value(row.option, wait);
+            }
+        },
+        ..VALUE
     },
     Parameter {
         names: &["family"],
         option: "-4, -6",
         allowed: "4 or 6",
-        default: "the system's choice",
         label: "IP version (4 or 6)",
         help: "Use IPv4 only, or IPv6 only.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.family = Some(Family::parse(text)?)),
-        shown: |params| params.more.family.map(|family| family.digit().to_owned()),
+        set: |builder, text| Some(builder.options.family = Some(Family::parse(text)?)),
+        display: |params| {
+            params
+                .options
+                .family
+                .map(|family| family.digit().to_owned())
+        },
+        args: |_, test, args| match test.params.options.family {
+            Some(Family::V4) => args.option("-4"),
+            Some(Family::V6) => args.option("-6"),
+            None => {}
+        },
+        ..VALUE
     },
     Parameter {
         names: &["bind_dev"],
         option: "--bind-dev",
         allowed: "the name of a network device of this machine, at most 15 characters",
-        default: "the system's choice",
         label: "Local device",
         help: "Send through this device. iperf3 has it from 3.10 on.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| {
-            target::is_interface(text).then(|| draft.more.bind_dev = Some(text.to_owned()))
+        set: |builder, text| {
+            target::is_interface(text).then(|| builder.options.bind_dev = Some(text.to_owned()))
         },
-        shown: |params| params.more.bind_dev.clone(),
+        display: |params| params.options.bind_dev.clone(),
+        ..VALUE
     },
     Parameter {
         names: &["cport"],
@@ -269,25 +236,23 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Local port of the first stream; further streams take the ports after it. The test fails while anything else \
                has one of them, and after a reverse test for a minute (TIME_WAIT).",
         input: Input::Number(1, 65535),
-        is_rare: true,
-        set: |draft, text| Some(draft.more.cport = Some(target::parse_port(text)?)),
-        shown: |params| number(params.more.cport),
+        set: |builder, text| Some(builder.options.cport = Some(target::parse_port(text)?)),
+        display: |params| number(params.options.cport),
+        ..VALUE
     },
     Parameter {
         names: &["window"],
         option: "-w",
         allowed: "#[.#][KMG] bytes with K = 1024, from 1 to 512M, such as 4M",
-        default: "the system's choice",
         label: "Socket buffers",
         help: "Size of the socket buffers at both ends, which bounds TCP's window. A system that does not give so much \
                fails the test.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| {
+        set: |builder, text| {
             let size = values::size(text, 512 << 20)?;
-            Some(draft.more.window = Some(u32::try_from(size).ok()?))
+            Some(builder.options.window = Some(u32::try_from(size).ok()?))
         },
-        shown: |params| number(params.more.window),
+        display: |params| number(params.options.window),
+        ..VALUE
     },
     Parameter {
         names: &["length"],
@@ -296,40 +261,38 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "128K for TCP, 64K for SCTP, what fits into a packet for UDP",
         label: "Block length",
         help: "Bytes that are written or read at a time; with UDP the payload of a datagram.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| {
+        set: |builder, text| {
             let size = values::size(text, 1 << 20)?;
-            Some(draft.more.length = Some(u32::try_from(size).ok()?))
+            Some(builder.options.length = Some(u32::try_from(size).ok()?))
         },
-        shown: |params| number(params.more.length),
+        display: |params| number(params.options.length),
+        ..VALUE
     },
     Parameter {
         names: &["mss"],
         option: "-M",
         allowed: "a whole number of bytes from 88 to 32767; 512 and more with sctp",
-        default: "the system's choice",
         label: "Segment size (MSS)",
         help: "TCP's or SCTP's largest segment. iperf3 before 3.21 takes 9216 at most.",
         input: Input::Number(88, 32767),
-        is_rare: true,
-        set: |draft, text| {
-            let size = values::whole(text).filter(|size| (88..=32_767).contains(size))?;
-            Some(draft.more.mss = Some(size))
+        set: |builder, text| {
+            let size = number::whole(text).filter(|size| (88..=32_767).contains(size))?;
+            Some(builder.options.mss = Some(size))
         },
-        shown: |params| number(params.more.mss),
+        display: |params| number(params.options.mss),
+        ignored_with: &[Protocol::Udp],
+        ..VALUE
     },
     Parameter {
         names: &["congestion"],
         option: "-C",
         allowed: "the name of an algorithm such as bbr: letters, digits, - and _, at most 15 characters",
-        default: "the system's choice",
         label: "Congestion control",
         help: "TCP's congestion control at both ends, which both systems must have.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.congestion = Some(values::algorithm(text)?)),
-        shown: |params| params.more.congestion.clone(),
+        set: |builder, text| Some(builder.options.congestion = Some(values::algorithm(text)?)),
+        display: |params| params.options.congestion.clone(),
+        ignored_with: &[Protocol::Udp, Protocol::Sctp],
+        ..VALUE
     },
     Parameter {
         names: &["dscp"],
@@ -338,10 +301,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "0",
         label: "DSCP",
         help: "Class of the test's packets.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.dscp = Some(values::dscp(text)?)),
-        shown: |params| params.more.dscp.clone(),
+        set: |builder, text| Some(builder.options.dscp = Some(values::dscp(text)?)),
+        display: |params| params.options.dscp.clone(),
+        ignored_with: &[Protocol::Sctp],
+        ..VALUE
     },
     Parameter {
         names: &["tos"],
@@ -350,10 +313,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "0",
         label: "Type of service",
         help: "The whole byte that dscp is the upper six bits of; not together with dscp.",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.tos = Some(values::byte(text)?)),
-        shown: |params| number(params.more.tos),
+        set: |builder, text| Some(builder.options.tos = Some(values::byte(text)?)),
+        display: |params| number(params.options.tos),
+        ignored_with: &[Protocol::Sctp],
+        ..VALUE
     },
     Parameter {
         names: &["fq_rate"],
@@ -362,70 +325,58 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "no pacing",
         label: "Pacing rate",
         help: "Rate at which the sender's kernel lets the packets of each stream go (fair queueing).",
-        input: Input::Text,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.fq_rate = Some(values::fq_rate(text)?)),
-        shown: |params| number(params.more.fq_rate),
+        set: |builder, text| Some(builder.options.fq_rate = Some(values::fq_rate(text)?)),
+        display: |params| number(params.options.fq_rate),
+        ignored_with: &[Protocol::Sctp],
+        ..VALUE
     },
     Parameter {
         names: &["no_delay"],
         option: "-N",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "No delay",
         help: "Send small blocks at once (no Nagle); TCP and SCTP.",
-        input: Input::Tick,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.no_delay = values::boolean(text)?),
-        shown: |params| tick(params.more.no_delay),
+        set: |builder, text| Some(builder.options.no_delay = values::boolean(text)?),
+        display: |params| tick(params.options.no_delay),
+        ignored_with: &[Protocol::Udp],
+        ..SWITCH
     },
     Parameter {
         names: &["zero_copy"],
         option: "-Z",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Zero copy",
         help: "Send with sendfile(2), which takes less of the CPU; TCP.",
-        input: Input::Tick,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.zero_copy = values::boolean(text)?),
-        shown: |params| tick(params.more.zero_copy),
+        set: |builder, text| Some(builder.options.zero_copy = values::boolean(text)?),
+        display: |params| tick(params.options.zero_copy),
+        ignored_with: &[Protocol::Udp, Protocol::Sctp],
+        ..SWITCH
     },
     Parameter {
         names: &["dont_fragment"],
         option: "--dont-fragment",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Do not fragment",
         help: "UDP over IPv4 with the flag that forbids routers to fragment. iperf3 has it from 3.10 on.",
-        input: Input::Tick,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.dont_fragment = values::boolean(text)?),
-        shown: |params| tick(params.more.dont_fragment),
+        set: |builder, text| Some(builder.options.dont_fragment = values::boolean(text)?),
+        display: |params| tick(params.options.dont_fragment),
+        ignored_with: &[Protocol::Tcp, Protocol::Sctp],
+        ..SWITCH
     },
     Parameter {
         names: &["mptcp"],
         option: "--mptcp",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Multipath TCP",
         help: "MPTCP instead of TCP. iperf3 has it from 3.19 on.",
-        input: Input::Tick,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.mptcp = values::boolean(text)?),
-        shown: |params| tick(params.more.mptcp),
+        set: |builder, text| Some(builder.options.mptcp = values::boolean(text)?),
+        display: |params| tick(params.options.mptcp),
+        ..SWITCH
     },
     Parameter {
         names: &["sctp"],
         option: "--sctp",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "SCTP",
         help: "SCTP instead of TCP, where iperf3 was built with it and both kernels have it.",
-        input: Input::Tick,
-        is_rare: true,
-        set: |draft, text| Some(draft.more.sctp = values::boolean(text)?),
-        shown: |params| tick(params.more.sctp),
+        set: |builder, text| Some(builder.options.sctp = values::boolean(text)?),
+        display: |params| tick(params.options.sctp),
+        ..SWITCH
     },
     Parameter {
         names: &["max_age"],
@@ -436,42 +387,32 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Answer with a result of the very same test that is not older, without a new test.",
         input: Input::None,
         is_rare: false,
-        set: |draft, text| Some(draft.max_age = Some(values::max_age(text)?)),
-        shown: |params| params.max_age.map(duration::format),
+        set: |builder, text| Some(builder.options.max_age = Some(values::max_age(text)?)),
+        display: |params| params.options.max_age.map(duration::format),
+        args: |_, _, _| {},
+        ..VALUE
     },
     Parameter {
         names: &["debug"],
         option: "",
-        allowed: BOOLEAN_ALLOWED,
-        default: "false",
         label: "Tell all (debug)",
         help: "Answer with the story of the probe as text: command line, times, iperf3's own words, and the metrics.",
         input: Input::None,
         is_rare: false,
-        set: |draft, text| Some(draft.debug = values::boolean(text)?),
-        shown: |params| tick(params.debug),
+        set: |builder, text| Some(builder.options.debug = values::boolean(text)?),
+        display: |params| tick(params.options.debug),
+        args: |_, _, _| {},
+        ..SWITCH
     },
 ];
 
-impl Parameter {
-    /// The first of its names.
-    pub(crate) fn id(&self) -> &'static str {
-        self.names.first().copied().unwrap_or_default()
-    }
-}
-
-// A row has no identity beyond its name; the derived comparison of function pointers would mean nothing.
-impl PartialEq for Parameter {
-    fn eq(&self, other: &Self) -> bool {
-        self.names == other.names
-    }
-}
-
-impl Eq for Parameter {}
-
-impl fmt::Debug for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+impl Selected<'_> {
+    /// Adds iperf3's words for the test, row by row.
+    pub(crate) fn add_to(&self, args: &mut Args<'_>) {
+        for row in PARAMETERS {
+            args.needed_by(Need::Parameter(row.id()));
+            (row.args)(row, self, args);
+        }
     }
 }
 
@@ -481,4 +422,161 @@ fn number(value: Option<impl fmt::Display>) -> Option<String> {
 
 fn tick(value: bool) -> Option<String> {
     value.then(|| "true".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARAMETERS, Selected};
+    use crate::iperf3::args::Args;
+    use crate::iperf3::features::Features;
+    use crate::probe::params::{Parameter, Params};
+
+    /// Values of which each parameter takes one or more.
+    const EXAMPLES: [&str; 9] = [
+        "b.server:5202",
+        "true",
+        "4",
+        "6",
+        "100",
+        "1s",
+        "1M",
+        "ef",
+        "eth0",
+    ];
+
+    fn params(query: &str) -> Params {
+        Params::parse(query).unwrap_or_else(|refusal| panic!("{query}: {refusal}"))
+    }
+
+    fn args<'a>(params: &Params, features: Option<&'a Features>) -> Args<'a> {
+        let mut args = Args::new(features);
+        let selected = Selected {
+            params,
+            port: params.ports.first,
+            period_seconds: params.period_seconds,
+            limit_seconds: 90_000,
+        };
+        selected.add_to(&mut args);
+        args
+    }
+
+    fn line(query: &str, features: Option<&Features>) -> String {
+        args(&params(query), features).into_words().join(" ")
+    }
+
+    /// The parameter with a value other than its default; none when it does not take this one.
+    fn given(row: &Parameter, text: &str) -> Option<Params> {
+        let queries = match row.id() {
+            "target" => [format!("target={text}"), String::new()],
+            id => ["", "&udp_mode=1"].map(|other| format!("target=a&{id}={text}{other}")),
+        };
+        let mut parsed = queries.iter().filter_map(|query| Params::parse(query).ok());
+        parsed.find(|params| row.id() == "target" || (row.display)(params).is_some())
+    }
+
+    #[test]
+    fn each_name_is_in_the_table_once_and_no_part_of_a_row_is_forgotten() {
+        let mut names: Vec<&str> = PARAMETERS
+            .iter()
+            .flat_map(|row| row.names)
+            .copied()
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for row in PARAMETERS {
+            let parts = [row.id(), row.allowed, row.default, row.label, row.help];
+            assert!(parts.iter().all(|part| !part.is_empty()), "{row:?}");
+            let is_taken = EXAMPLES.iter().any(|text| given(row, text).is_some());
+            assert!(is_taken, "{row:?} takes none of the examples");
+        }
+    }
+
+    #[test]
+    fn each_parameter_needs_the_option_that_its_row_names() {
+        for row in PARAMETERS.iter().filter(|row| !row.option.is_empty()) {
+            let own = |option: &str| row.option.split(", ").any(|own| own == option);
+            let others = PARAMETERS.iter().flat_map(|row| row.option.split(", "));
+            let others: Vec<&str> = others.filter(|option| !own(option)).collect();
+            let help = format!("Usage: iperf3\n -i\n {}\n", others.join("\n "));
+            let features = Features::read(help.as_bytes()).unwrap();
+            for params in EXAMPLES.iter().filter_map(|text| given(row, text)) {
+                let words = args(&params, None).into_words();
+                let mut options = words.iter().filter(|word| own(word));
+                let option = options
+                    .next()
+                    .unwrap_or_else(|| panic!("{row:?}: {words:?}"));
+                assert_eq!(options.next(), None, "{words:?}");
+                let needed = format!("{option}, which the parameter {} needs", row.id());
+                let args = args(&params, Some(&features));
+                assert_eq!(args.missing_option(), Some(needed.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn each_parameter_becomes_its_words() {
+        for (query, expected) in [
+            ("target=foo.server", "-c foo.server -p 5201 -t 5"),
+            ("target=[::1]:5202&period=10s", "-c ::1 -p 5202 -t 10"),
+            ("target=a&reverse_mode=1", "-c a -p 5201 -t 5 -R"),
+            (
+                "target=a&udp_mode=1&bidirectional=1&bitrate=10M/8&parallel=4&bind=192.0.2.1",
+                "-c a -p 5201 -t 5 --bidir -u -b 10M/8 -P 4 -B 192.0.2.1",
+            ),
+            (
+                "target=a&bytes=1.5M&omit=1500ms&parallel=1",
+                "-c a -p 5201 -n 1572864 -i 22 -O 2",
+            ),
+            (
+                "target=a&connect_timeout=1.5&family=4&bind_dev=eth0&cport=5300&window=512M&length=1M&mss=1400",
+                "-c a -p 5201 -t 5 --connect-timeout 1500 -4 --bind-dev eth0 --cport 5300 -w 536870912 -l 1048576 \
+                 -M 1400",
+            ),
+            (
+                "target=a&family=6&congestion=bbr&dscp=EF&fq_rate=1.5M&no_delay=1&zero_copy=1&mptcp=1&omit=0",
+                "-c a -p 5201 -t 5 -6 -C bbr --dscp ef --fq-rate 1500000 -N -Z --mptcp",
+            ),
+            ("target=a&dscp=0x2e", "-c a -p 5201 -t 5 --dscp 46"),
+            ("target=a&tos=0270&sctp=0", "-c a -p 5201 -t 5 -S 184"),
+            ("target=a&sctp=1", "-c a -p 5201 -t 5 --sctp"),
+            (
+                "target=a&udp_mode=1&dont_fragment=1&max_age=1h&debug=1",
+                "-c a -p 5201 -t 5 -u --dont-fragment",
+            ),
+        ] {
+            assert_eq!(line(query, None), expected);
+        }
+    }
+
+    #[test]
+    fn connecting_has_a_limit_where_iperf3_has_one() {
+        const ALWAYS: &str = "Usage: iperf3\n -J\n -c\n -p\n -t\n";
+        let old = Features::read(ALWAYS.as_bytes()).unwrap();
+        let help = format!("{ALWAYS} --connect-timeout #\n");
+        let new = Features::read(help.as_bytes()).unwrap();
+        for (query, features, expected) in [
+            ("target=a", None, "-c a -p 5201 -t 5"),
+            ("target=a", Some(&old), "-c a -p 5201 -t 5"),
+            (
+                "target=a",
+                Some(&new),
+                "-c a -p 5201 -t 5 --connect-timeout 5000",
+            ),
+            (
+                "target=a&connect_timeout=1ms",
+                Some(&new),
+                "-c a -p 5201 -t 5 --connect-timeout 1",
+            ),
+            (
+                "target=a&connect_timeout=1.0001s",
+                None,
+                "-c a -p 5201 -t 5 --connect-timeout 1001",
+            ),
+        ] {
+            assert_eq!(line(query, features), expected);
+        }
+        assert_eq!(args(&params("target=a"), Some(&old)).missing_option(), None);
+    }
 }

@@ -6,6 +6,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::number;
+
 /// The characters of bcrypt's base64, in the order of their values.
 const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// Of the last character of a salt these bits belong to the 16th byte, the other four to none.
@@ -110,15 +112,14 @@ fn parse(text: &str) -> Result<Parsed, String> {
 }
 
 fn parse_cost(text: &str) -> Result<u32, String> {
-    let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(cost) if digits && COSTS.contains(&cost) => Ok(cost),
-        Ok(cost) if digits => Err(format!(
+    match number::whole(text).filter(|_| text.len() == 2) {
+        Some(cost) if COSTS.contains(&cost) => Ok(cost),
+        Some(cost) => Err(format!(
             "has cost {cost}, which has to be {} to {}",
             COSTS.start(),
             COSTS.end()
         )),
-        _ => Err("has a cost that is not two digits".to_owned()),
+        None => Err("has a cost that is not two digits".to_owned()),
     }
 }
 

@@ -1,0 +1,124 @@
+//! iperf3's command line, put together from typed values.
+//!
+//! Owns the words, and which of the options the installed iperf3 lacks; must not know which parameters there are. Every
+//! value stands in a word of its own and begins with no dash, which its parser sees to; no shell ever sees it.
+
+use std::fmt;
+
+use super::features::Features;
+
+/// The words after the program's name, and what the installed iperf3 says to them.
+#[derive(Debug)]
+pub(crate) struct Args<'a> {
+    /// None when there is no usage text: then iperf3 decides.
+    features: Option<&'a Features>,
+    words: Vec<String>,
+    needed_by: Need,
+    missing: Option<String>,
+}
+
+/// Who needs an option.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// The exporter, for every test.
+    Exporter,
+    /// The parameter of this name.
+    Parameter(&'static str),
+    /// The flag that is named like iperf3's option.
+    Flag,
+}
+
+impl<'a> Args<'a> {
+    /// No words yet.
+    pub(crate) fn new(features: Option<&'a Features>) -> Self {
+        Self {
+            features,
+            words: Vec::with_capacity(32),
+            needed_by: Need::Exporter,
+            missing: None,
+        }
+    }
+
+    /// Says who needs the options that follow.
+    pub(crate) fn needed_by(&mut self, need: Need) {
+        self.needed_by = need;
+    }
+
+    /// Whether the installed iperf3 is known to have an option.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.features.is_some_and(|features| features.has(option))
+    }
+
+    /// Whether the installed iperf3 is known to lack an option.
+    pub(super) fn lacks(&self, option: &str) -> bool {
+        self.features.is_some_and(|features| !features.has(option))
+    }
+
+    /// Adds an option.
+    pub(crate) fn option(&mut self, option: &str) {
+        if self.missing.is_none() && self.lacks(option) {
+            self.missing = Some(match self.needed_by {
+                Need::Exporter => format!("{option}, which the exporter needs"),
+                Need::Parameter(name) => format!("{option}, which the parameter {name} needs"),
+                Need::Flag => {
+                    let flag = option.trim_start_matches('-');
+                    format!("{option}, which the flag --iperf3.{flag} needs")
+                }
+            });
+        }
+        self.words.push(option.to_owned());
+    }
+
+    /// Adds an option and its value.
+    pub(crate) fn value(&mut self, option: &str, value: impl fmt::Display) {
+        self.option(option);
+        self.words.push(value.to_string());
+    }
+
+    /// The first option that the installed iperf3 lacks, and who needs it: `--dont-fragment, which the parameter
+    /// dont_fragment needs`.
+    pub(crate) fn missing_option(&self) -> Option<&str> {
+        self.missing.as_deref()
+    }
+
+    /// The words.
+    pub(super) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The words, to run iperf3 with.
+    pub(crate) fn into_words(self) -> Vec<String> {
+        self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Need};
+    use crate::iperf3::features::Features;
+
+    #[test]
+    fn the_first_option_that_is_missing_is_told_with_who_needs_it() {
+        let features = Features::read(b"Usage: iperf3\n -J\n --username\n").unwrap();
+        let mut args = Args::new(Some(&features));
+        args.option("-J");
+        args.needed_by(Need::Flag);
+        args.value("--username", "bob");
+        assert_eq!(args.missing_option(), None);
+        args.value("--rsa-public-key-path", "/key");
+        args.needed_by(Need::Parameter("mptcp"));
+        args.option("--mptcp");
+        let needed = "--rsa-public-key-path, which the flag --iperf3.rsa-public-key-path needs";
+        assert_eq!(args.missing_option(), Some(needed));
+        let words = "-J --username bob --rsa-public-key-path /key --mptcp";
+        assert_eq!(args.into_words().join(" "), words);
+    }
+
+    #[test]
+    fn without_a_usage_text_no_option_is_had_and_none_is_missing() {
+        let mut args = Args::new(None);
+        args.value("--cport", 5300);
+        assert!(!args.has("--cport") && !args.lacks("--cport"));
+        assert_eq!(args.missing_option(), None);
+    }
+}

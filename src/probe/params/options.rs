@@ -1,0 +1,276 @@
+//! What a probe is asked to do: typed values, each within its range, and what follows from several of them.
+//!
+//! Must not know how a value is written in a query, or how it becomes a word of iperf3's.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::iperf3::Mode;
+use crate::iperf3::target::{self, Host};
+use crate::probe::values;
+
+/// iperf3's own default port (iperf3(1), `-p`).
+pub(super) const DEFAULT_PORT: u16 = 5201;
+/// Seconds a test transmits when nothing is said, as the exporters that this one replaces have it.
+pub(super) const DEFAULT_PERIOD_SECONDS: u64 = 5;
+/// What each UDP stream sends when no bitrate is given (`UDP_RATE` in iperf.h).
+const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
+/// The ports of a server, one or several in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    /// The one that is tried first.
+    pub(crate) first: u16,
+    /// The last one, which may be the first.
+    pub(crate) last: u16,
+}
+
+impl Ports {
+    /// Most ports of one server: a probe is no port scan.
+    const MOST: u16 = 32;
+
+    /// One port.
+    pub(crate) fn one(port: u16) -> Self {
+        Self {
+            first: port,
+            last: port,
+        }
+    }
+
+    /// Reads one port, or the first and the last of some in a row.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let Some((first, last)) = text.split_once('-') else {
+            return Some(Self::one(target::parse_port(text)?));
+        };
+        let (first, last) = (target::parse_port(first)?, target::parse_port(last)?);
+        let count = last.checked_sub(first)?;
+        (count < Self::MOST).then_some(Self { first, last })
+    }
+
+    /// The one to try after `port`; the first again behind the last.
+    pub(crate) fn after(self, port: u16) -> u16 {
+        if port >= self.last {
+            self.first
+        } else {
+            port + 1
+        }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+/// Which version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+impl Family {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "4" => Some(Self::V4),
+            "6" => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// As the parameter has it.
+    pub(super) fn digit(self) -> &'static str {
+        match self {
+            Self::V4 => "4",
+            Self::V6 => "6",
+        }
+    }
+}
+
+/// The parameters whose values are independent of each other: `None`, 0 and false leave it to iperf3 and the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "they are iperf3's switches")]
+pub(crate) struct Options {
+    /// UDP instead of TCP.
+    pub(crate) udp: bool,
+    /// Target bitrate as iperf3 reads it.
+    pub(crate) bitrate: Option<String>,
+    /// Streams each way; never 1, which is iperf3's own number.
+    pub(crate) parallel: Option<u8>,
+    /// Local address, `address%device` too.
+    pub(crate) bind: Option<String>,
+    /// Seconds to transmit before the period begins.
+    pub(crate) omit_seconds: u64,
+    /// What ends the test instead of the period.
+    pub(crate) bytes: Option<u64>,
+    /// How long connecting may take.
+    pub(crate) connect_timeout_ms: Option<u32>,
+    /// Version of IP.
+    pub(crate) family: Option<Family>,
+    /// Local device.
+    pub(crate) bind_dev: Option<String>,
+    /// Local port of the first stream.
+    pub(crate) cport: Option<u16>,
+    /// Socket buffers in bytes.
+    pub(crate) window: Option<u32>,
+    /// Bytes of a block, or of a datagram.
+    pub(crate) length: Option<u32>,
+    /// Largest segment in bytes.
+    pub(crate) mss: Option<u16>,
+    /// TCP's congestion control.
+    pub(crate) congestion: Option<String>,
+    /// Class of the packets, a number or a name.
+    pub(crate) dscp: Option<String>,
+    /// The whole byte of the class.
+    pub(crate) tos: Option<u8>,
+    /// Pacing by the kernel, in bits a second.
+    pub(crate) fq_rate: Option<u64>,
+    /// No Nagle.
+    pub(crate) no_delay: bool,
+    /// Send with sendfile(2).
+    pub(crate) zero_copy: bool,
+    /// IPv4's flag of that name.
+    pub(crate) dont_fragment: bool,
+    /// MPTCP instead of TCP.
+    pub(crate) mptcp: bool,
+    /// SCTP instead of TCP.
+    pub(crate) sctp: bool,
+    /// How old a result may be that is answered instead of a new test.
+    pub(crate) max_age: Option<Duration>,
+    /// The answer is the story of the probe instead of its metrics.
+    pub(crate) debug: bool,
+}
+
+/// What a probe is asked to do, every value within its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Params {
+    /// The server.
+    pub(crate) host: Host,
+    /// Its ports, of which the first one that is not busy is used.
+    pub(crate) ports: Ports,
+    /// Seconds to transmit; with `options.bytes`, which end the test instead, 1: the least that one takes.
+    pub(crate) period_seconds: u64,
+    /// Which way.
+    pub(crate) mode: Mode,
+    /// All the others.
+    pub(crate) options: Options,
+}
+
+/// A test as it is run: what was asked for, and what this attempt makes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selected<'a> {
+    /// What was asked for.
+    pub(crate) params: &'a Params,
+    /// Which of its ports to use.
+    pub(crate) port: u16,
+    /// Seconds to transmit, which may be fewer than were asked for.
+    pub(crate) period_seconds: u64,
+    /// After how many seconds it is ended at the latest.
+    pub(crate) limit_seconds: u64,
+}
+
+/// What was found so far in a query; the rows' `set` fill it.
+#[derive(Default)]
+pub(crate) struct Builder {
+    pub(super) target: Option<(Host, Option<u16>)>,
+    pub(super) ports: Option<Ports>,
+    pub(super) period_seconds: Option<u64>,
+    pub(super) reverse: bool,
+    pub(super) bidirectional: bool,
+    pub(super) options: Options,
+}
+
+impl Params {
+    /// All that changes the test, and nothing that only changes the answer: probes with the same one want the same
+    /// measurement.
+    pub(crate) fn test(&self) -> Self {
+        let mut test = self.clone();
+        test.options.max_age = None;
+        test.options.debug = false;
+        test
+    }
+
+    /// Streams each way.
+    pub(crate) fn parallel(&self) -> u8 {
+        self.options.parallel.unwrap_or(1)
+    }
+
+    /// Seconds that a test of this period takes, what is omitted included. `None` when bytes end it and no bitrate says
+    /// how long they take.
+    pub(crate) fn length_seconds(&self, period_seconds: u64) -> Option<u64> {
+        let omit = self.options.omit_seconds;
+        let Some(bytes) = self.options.bytes else {
+            return Some(omit + period_seconds);
+        };
+        let rate = self.bits_per_second()? * f64::from(self.parallel());
+        let whole = Duration::try_from_secs_f64(bytes as f64 * 8.0 / rate).ok()?;
+        Some(omit + whole.as_secs() + 1)
+    }
+
+    /// What each stream sends; `None` when nothing limits it.
+    pub(crate) fn bits_per_second(&self) -> Option<f64> {
+        let rate = match &self.options.bitrate {
+            Some(bitrate) => values::bits_per_second(bitrate)?,
+            None if self.options.udp => UDP_BITS_PER_SECOND,
+            None => return None,
+        };
+        // An unlimited one is written as 0.
+        (rate > 0.0).then_some(rate)
+    }
+
+    /// The least that such a test takes: with less time left it need not be started.
+    pub(crate) fn least_seconds(&self, period_seconds: u64) -> u64 {
+        let least = self.options.omit_seconds + 1;
+        self.length_seconds(period_seconds).unwrap_or(least)
+    }
+
+    /// Host and ports of the server as one word: `foo.server:5201`, `[::1]:5201`, `foo.server:5201-5209`.
+    pub(crate) fn server(&self) -> String {
+        match self.host.as_str() {
+            host if host.contains(':') => format!("[{host}]:{}", self.ports),
+            host => format!("{host}:{}", self.ports),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Params;
+
+    #[test]
+    fn a_test_is_as_long_as_what_ends_it() {
+        for (query, length, least) in [
+            ("target=a", Some(5), 5),
+            ("target=a&omit=3", Some(8), 8),
+            ("target=a&bytes=1G", None, 1),
+            ("target=a&bytes=1G&omit=3", None, 4),
+            ("target=a&bytes=1G&bitrate=0", None, 1),
+            // 10 MB at 4 times 10 Mbit/s, and the second that has begun.
+            (
+                "target=a&bytes=10000000&bitrate=10M&parallel=4&omit=2",
+                Some(5),
+                5,
+            ),
+            // 1 MiB at the 1 Mibit/s that UDP has by itself.
+            ("target=a&bytes=1M&udp_mode=1", Some(9), 9),
+        ] {
+            let params = Params::parse(query).unwrap();
+            assert_eq!(
+                params.length_seconds(params.period_seconds),
+                length,
+                "{query}"
+            );
+            assert_eq!(
+                params.least_seconds(params.period_seconds),
+                least,
+                "{query}"
+            );
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! A query string becomes parameters, or a refusal; and back, for people.
+//!
+//! Owns what a query string is made of; each parameter is a row of `table`.
+
+use super::conflicts;
+use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
+use super::refusal::{QUERY_LIMIT_BYTES, Refusal};
+use super::row::Parameter;
+use super::table::PARAMETERS;
+use crate::iperf3::Mode;
+use crate::probe::values;
+
+impl Params {
+    /// Reads what stands behind the `?` of a probe's URL.
+    pub(crate) fn parse(query: &str) -> Result<Self, Refusal> {
+        if query.len() > QUERY_LIMIT_BYTES {
+            return Err(Refusal::TooLong(query.len()));
+        }
+        let mut builder = Builder::default();
+        let mut given: Vec<(&'static str, String)> = Vec::new();
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let encoding = || Refusal::Encoding(part.to_owned());
+            let name = values::decode(name).ok_or_else(encoding)?;
+            let value = values::decode(value).ok_or_else(encoding)?;
+            let Some(row) = PARAMETERS
+                .iter()
+                .find(|row| row.names.contains(&name.as_str()))
+            else {
+                return Err(Refusal::Unknown(name));
+            };
+            match given.iter().find(|(id, _)| *id == row.id()) {
+                Some((_, earlier)) if *earlier == name => return Err(Refusal::Twice(name)),
+                Some(_) => {
+                    let other = row.names.get(1).copied().unwrap_or_default();
+                    return Err(Refusal::Together(row.id(), other));
+                }
+                None => given.push((row.id(), name)),
+            }
+            // An empty value is none: that is what a form sends for a field left blank, and what Go's
+            // exporters make of it.
+            if !value.is_empty() {
+                (row.set)(&mut builder, &value).ok_or(Refusal::Value(row, value))?;
+            }
+        }
+        builder.finish()
+    }
+
+    /// The parameters that differ from their defaults, for the log.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+        PARAMETERS
+            .iter()
+            .filter_map(|row| Some((row.id(), (row.display)(self)?)))
+            .collect()
+    }
+}
+
+impl Builder {
+    fn finish(self) -> Result<Params, Refusal> {
+        let Some((host, target_port)) = self.target else {
+            let is_target = |row: &&Parameter| row.id() == "target";
+            return match PARAMETERS.iter().find(is_target) {
+                Some(row) => Err(Refusal::Missing(row)),
+                None => Err(Refusal::Unknown("target".to_owned())),
+            };
+        };
+        let mode = match (self.reverse, self.bidirectional) {
+            (true, true) => return Err(Refusal::Together("reverse_mode", "bidirectional")),
+            (true, false) => Mode::Reverse,
+            (false, true) => Mode::Bidirectional,
+            (false, false) => Mode::Upload,
+        };
+        if self.options.bytes.is_some() && self.period_seconds.is_some() {
+            return Err(Refusal::Together("period", "bytes"));
+        }
+        let default_seconds = match self.options.bytes {
+            Some(_) => 1,
+            None => DEFAULT_PERIOD_SECONDS,
+        };
+        let params = Params {
+            host,
+            ports: self
+                .ports
+                .unwrap_or(Ports::one(target_port.unwrap_or(DEFAULT_PORT))),
+            period_seconds: self.period_seconds.unwrap_or(default_seconds),
+            mode,
+            options: self.options,
+        };
+        conflicts::check(&params).map(|()| params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARAMETERS, Params, Ports};
+    use crate::iperf3::Mode;
+
+    fn params(query: &str) -> Params {
+        Params::parse(query).unwrap_or_else(|refusal| panic!("{query}: {refusal}"))
+    }
+
+    fn refusal(query: &str) -> String {
+        Params::parse(query).expect_err(query).to_string()
+    }
+
+    #[test]
+    fn without_more_than_a_target_the_defaults_hold() {
+        let params = params("target=foo.server");
+        assert_eq!(params.host.as_str(), "foo.server");
+        assert_eq!(
+            (params.ports.first, params.period_seconds, params.parallel()),
+            (5201, 5, 1)
+        );
+        assert_eq!((params.mode, params.options.udp), (Mode::Upload, false));
+        assert_eq!((params.options.bitrate, params.options.bind), (None, None));
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let params = params(
+            "target=%5Bfe80::1%25eth0%5D%3A5202&port=5203&period=1m30s&udp_mode=T&bidirectional=1&bitrate=1.5G%2F32\
+             &parallel=128&bind_address=192.168.1.100%25wan0&reverse_mode=false",
+        );
+        assert_eq!(params.host.as_str(), "fe80::1%eth0");
+        assert_eq!(
+            (params.ports.first, params.period_seconds, params.parallel()),
+            (5203, 90, 128)
+        );
+        assert_eq!(
+            (params.mode, params.options.udp),
+            (Mode::Bidirectional, true)
+        );
+        assert_eq!(params.options.bitrate.as_deref(), Some("1.5G/32"));
+        assert_eq!(params.options.bind.as_deref(), Some("192.168.1.100%wan0"));
+        let shown: Vec<String> = params
+            .shown()
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            shown.join(" "),
+            "port=5203 period=1m30s bidirectional=true udp_mode=true bitrate=1.5G/32 parallel=128 \
+             bind_address=192.168.1.100%wan0"
+        );
+    }
+
+    #[test]
+    fn ports_come_from_port_then_target_then_iperf3() {
+        assert_eq!(params("target=a:1&port=2").ports, Ports::one(2));
+        assert_eq!(params("target=a:1").ports, Ports::one(1));
+        assert_eq!(params("target=a").ports, Ports::one(5201));
+        let several = params("target=a:1&port=5201-5209").ports;
+        assert_eq!((several.first, several.last), (5201, 5209));
+        assert_eq!((several.after(5201), several.after(5209)), (5202, 5201));
+        for text in [
+            "2-1", "0-5", "1-33", "1-65536", "1-", "-1", "1-2-3", "1 - 2",
+        ] {
+            assert!(refusal(&format!("target=a&port={text}")).contains("\"port\""));
+        }
+    }
+
+    #[test]
+    fn periods_round_up_to_whole_seconds_within_a_day() {
+        for (text, seconds) in [
+            ("5", 5),
+            ("1s", 1),
+            ("1500ms", 2),
+            ("1.1", 2),
+            ("24h", 86_400),
+            ("23h59m59.5s", 86_400),
+        ] {
+            assert_eq!(
+                params(&format!("target=a&period={text}")).period_seconds,
+                seconds,
+                "{text}"
+            );
+        }
+        for text in ["0", "0.5", "999ms", "24h1ns", "-1", "5x", "1e3", "inf"] {
+            assert!(
+                refusal(&format!("target=a&period={text}")).contains("\"period\""),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn bitrates_are_those_that_iperf3_reads_as_meant() {
+        for text in [
+            "0", "1", "100M", "1.5G", "10K", "10M/1", "10M/1000", "1000G", "0.5K", "0/10",
+        ] {
+            assert_eq!(
+                params(&format!("target=a&bitrate={text}"))
+                    .options
+                    .bitrate
+                    .as_deref(),
+                Some(text)
+            );
+        }
+        for text in [
+            "M", "10Q", "10m", "-1", "%2B1", "1.", ".5", "1.M", "0.5", "1001G", "10M/", "10M/0",
+            "10M/1001", "10M/x", "1/2/3", "1e9", "inf", "NaN", "10 M", "10MM",
+        ] {
+            assert!(
+                refusal(&format!("target=a&bitrate={text}")).contains("\"bitrate\""),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn bind_addresses_are_addresses_names_and_devices() {
+        for text in [
+            "192.168.1.100",
+            "::1",
+            "wan.example",
+            "fe80::1%25eth0",
+            "192.168.1.100%25eth0.5",
+        ] {
+            assert!(
+                params(&format!("target=a&bind={text}"))
+                    .options
+                    .bind
+                    .is_some(),
+                "{text}"
+            );
+        }
+        for text in ["-x", "a%25", "a%25b c", "%25eth0", "a;b", "a%25-x", "[::1]"] {
+            assert!(
+                refusal(&format!("target=a&bind={text}")).contains("\"bind_address\""),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_ranges_are_those_of_iperf3() {
+        for (name, allowed, refused) in [
+            ("omit", &["0", "1.5", "10m"][..], &["10m1ms", "-1", "x"][..]),
+            (
+                "bytes",
+                &["1", "1.5K", "1024G"],
+                &["0", "0.5", "1025G", "1k", "1T", "-1", "1e3", "K"],
+            ),
+            (
+                "connect_timeout",
+                &["1ms", "0.001", "1h"],
+                &["0", "999us", "1h1ms", "5x"],
+            ),
+            ("family", &["4", "6"], &["5", "46", "v4", "04"]),
+            (
+                "bind_dev",
+                &["eth0", "br-lan.7"],
+                &["-x", "a b", "a/b", "sixteencharacter", "eth0;x"],
+            ),
+            ("cport", &["1", "65535"], &["0", "65536", "+1", "5201-5202"]),
+            (
+                "window",
+                &["1", "64K", "512M", "0.5G"],
+                &["0", "513M", "1G", "4m"],
+            ),
+            ("length", &["1", "128K", "1M"], &["0", "1.1M", "2M"]),
+            (
+                "mss",
+                &["88", "1400", "32767"],
+                &["87", "32768", "1.4K", "+1400"],
+            ),
+            (
+                "congestion",
+                &["bbr", "bbr2", "c_u-b"],
+                &["-bbr", "a b", "sixteencharacter", "a/b", "a.b"],
+            ),
+            (
+                "dscp",
+                &["0", "63", "0x3f", "077", "EF", "af11", "cs7"],
+                &["64", "0x40", "0100", "va", "ef1", "-1", "0x", "08"],
+            ),
+            (
+                "tos",
+                &["0", "255", "0xFF", "0377", "0"],
+                &["256", "0x100", "0400", "ef", "+1", "0x+1", "0x", "9a"],
+            ),
+            (
+                "fq_rate",
+                &["8", "1.5M", "1000G"],
+                &["0", "7", "1001G", "1M/2"],
+            ),
+            ("no_delay", &["true", "0"], &["yes", "2"]),
+            ("zero_copy", &["true"], &["on"]),
+            ("mptcp", &["true"], &["on"]),
+            ("sctp", &["true"], &["on"]),
+        ] {
+            for text in allowed {
+                params(&format!("target=a&{name}={text}"));
+            }
+            for text in refused {
+                let line = refusal(&format!("target=a&{name}={}", text.replace('+', "%2B")));
+                assert!(
+                    line.contains(&format!("parameter {name:?}: ")),
+                    "{text}: {line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_in_the_units_of_iperf3() {
+        let options = params(
+            "target=a&omit=1.1&connect_timeout=1.0001s&window=1.5K&length=1K&fq_rate=1.5K&tos=0x2e&dscp=&bytes=1G",
+        )
+        .options;
+        assert_eq!(
+            (options.omit_seconds, options.connect_timeout_ms),
+            (2, Some(1001))
+        );
+        assert_eq!((options.window, options.length), (Some(1536), Some(1024)));
+        assert_eq!((options.fq_rate, options.tos), (Some(1500), Some(46)));
+        assert_eq!((options.bytes, options.dscp), (Some(1 << 30), None));
+    }
+
+    #[test]
+    fn a_refusal_names_the_parameter_the_value_and_what_is_allowed() {
+        let names: Vec<&str> = PARAMETERS
+            .iter()
+            .flat_map(|row| row.names)
+            .copied()
+            .collect();
+        let unknown = format!(
+            "unknown parameter \"prot\", want one of {}",
+            names.join(", ")
+        );
+        for (query, line) in [
+            ("target=a&prot=1", unknown.as_str()),
+            (
+                "",
+                "parameter \"target\" is missing, want a host name, an IPv4 address or an IPv6 address, each also \
+                 with a port: host:5201, [::1]:5201",
+            ),
+            (
+                "target=a&port=0",
+                "parameter \"port\": \"0\" is not allowed, want a port from 1 to 65535, or some in a row such as \
+                 5201-5209, at most 32",
+            ),
+            (
+                "target=a&parallel=129",
+                "parameter \"parallel\": \"129\" is not allowed, want a whole number from 1 to 128",
+            ),
+            (
+                "target=a&udp_mode=yes",
+                "parameter \"udp_mode\": \"yes\" is not allowed, want 1, t, T, TRUE, true, True, 0, f, F, FALSE, \
+                 false or False",
+            ),
+            (
+                "target=a&target=b",
+                "parameter \"target\" is given more than once, want it once",
+            ),
+            (
+                "target=a&port=&port=1",
+                "parameter \"port\" is given more than once, want it once",
+            ),
+            (
+                "target=a&bind=b&bind_address=b",
+                "parameters \"bind_address\" and \"bind\" are given together, want one of them",
+            ),
+            (
+                "target=a&reverse_mode=1&bidirectional=1",
+                "parameters \"reverse_mode\" and \"bidirectional\" are given together, want one of them",
+            ),
+            (
+                "target=a&mss=1400&udp_mode=1",
+                "parameters \"mss\" and \"udp_mode\" do not go together: iperf3 ignores it with UDP",
+            ),
+            (
+                "target=a&period=1&bytes=1",
+                "parameters \"period\" and \"bytes\" are given together, want one of them",
+            ),
+            (
+                "target=a&window=1T",
+                "parameter \"window\": \"1T\" is not allowed, want #[.#][KMG] bytes with K = 1024, from 1 to 512M, such \
+                 as 4M",
+            ),
+            (
+                "target=%zz",
+                "query part \"target=%zz\" is not percent-encoded UTF-8",
+            ),
+            (
+                "target=%ff",
+                "query part \"target=%ff\" is not percent-encoded UTF-8",
+            ),
+        ] {
+            assert_eq!(refusal(query), line);
+        }
+        let long = refusal(&format!("target={}%0A", "a".repeat(100)));
+        assert!(
+            long.contains(&format!("\"{}\"… is not allowed", "a".repeat(60))),
+            "{long}"
+        );
+        assert!(refusal(&"a".repeat(9000)).contains("9000 bytes"));
+    }
+
+    #[test]
+    fn empty_values_are_none_as_a_form_sends_them() {
+        let empty = "port=&period=&bitrate=&parallel=&bind_address=&reverse_mode=&target=a";
+        assert_eq!(params(empty), params("target=a"));
+        assert!(refusal("target=").contains("is missing"));
+    }
+}

@@ -1,0 +1,114 @@
+//! What a row of the table of parameters is, and what most rows have.
+//!
+//! Must not know which parameters there are.
+
+use std::fmt;
+
+use super::options::{Builder, Params, Selected};
+use crate::iperf3::args::Args;
+use crate::probe::values::BOOLEAN_ALLOWED;
+
+/// How a parameter is asked for in the page's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A line of text.
+    Text,
+    /// A whole number in a range.
+    Number(u32, u32),
+    /// A box to tick.
+    Tick,
+    /// Not at all: it is about the answer of the probe path, which the form does not ask.
+    None,
+}
+
+/// What carries the data of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// MPTCP too.
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// One parameter.
+pub(crate) struct Parameter {
+    /// Its name and its other name.
+    pub(crate) names: &'static [&'static str],
+    /// iperf3's option.
+    pub(crate) option: &'static str,
+    /// What is allowed, as the end of "want …".
+    pub(crate) allowed: &'static str,
+    /// What holds without it.
+    pub(crate) default: &'static str,
+    /// What a person calls it.
+    pub(crate) label: &'static str,
+    /// What it does.
+    pub(crate) help: &'static str,
+    /// Its field in the form.
+    pub(crate) input: Input,
+    /// Used so rarely that the form keeps it folded away.
+    pub(crate) is_rare: bool,
+    /// Puts a value into the builder; `None` when it is not allowed.
+    pub(super) set: fn(&mut Builder, &str) -> Option<()>,
+    /// Its value for people, as it is read again; none when it is the default.
+    pub(super) display: fn(&Params) -> Option<String>,
+    /// Adds its words to iperf3's command line.
+    pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
+    /// With which protocols iperf3 ignores it: then it is refused.
+    pub(super) ignored_with: &'static [Protocol],
+}
+
+/// What most rows have: a text that becomes the value of an option, and is asked for rarely.
+pub(super) const VALUE: Parameter = Parameter {
+    names: &[],
+    option: "",
+    allowed: "",
+    default: "the system's choice",
+    label: "",
+    help: "",
+    input: Input::Text,
+    is_rare: true,
+    set: |_, _| None,
+    display: |_| None,
+    args: |row, test, args| {
+        if let Some(value) = (row.display)(test.params) {
+            args.value(row.option, value);
+        }
+    },
+    ignored_with: &[],
+};
+
+/// What most of iperf3's switches have.
+pub(super) const SWITCH: Parameter = Parameter {
+    allowed: BOOLEAN_ALLOWED,
+    default: "false",
+    input: Input::Tick,
+    args: |row, test, args| {
+        if (row.display)(test.params).is_some() {
+            args.option(row.option);
+        }
+    },
+    ..VALUE
+};
+
+impl Parameter {
+    /// The first of its names.
+    pub(crate) fn id(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+}
+
+// A row has no identity beyond its name; the derived comparison of function pointers would mean nothing.
+impl PartialEq for Parameter {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+}
+
+impl Eq for Parameter {}
+
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
