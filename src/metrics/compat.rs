@@ -3,15 +3,13 @@
 //! Names and meaning are those of edgard's exporter and its fork; what each carries is the side's that knows
 //! it: the sender's for what was sent, the receiver's for what arrived, its jitter and its loss.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::iperf3::{Failure, Outcome};
 use crate::metrics::native;
 use crate::metrics::text::{Kind, Text};
-use crate::probe::Answer;
-use crate::probe::params::Params;
 
 /// In which tests a family exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,11 +180,32 @@ fn main_direction(report: &Report) -> Option<&Direction> {
     report.upload.as_ref().or(report.download.as_ref())
 }
 
+/// A probe, as far as its families tell.
+pub(crate) struct Probe<'a> {
+    /// The host as given.
+    pub(crate) host: &'a str,
+    /// The port that was used.
+    pub(crate) port: u16,
+    /// UDP instead of TCP.
+    pub(crate) udp: bool,
+    /// What was measured, or why nothing was.
+    pub(crate) outcome: &'a Outcome,
+    /// From the request to its answer.
+    pub(crate) duration: Duration,
+    /// How long all attempts waited for the test lock.
+    pub(crate) lock_wait: Duration,
+    /// How often iperf3 was run.
+    pub(crate) attempts: u32,
+    /// How old the result is, for requests with `max_age`.
+    pub(crate) age: Option<Duration>,
+    /// When a test of this kind last succeeded, as far as is known, for the same requests.
+    pub(crate) last_success: Option<SystemTime>,
+}
+
 /// The text of a probe.
-pub(crate) fn text(params: &Params, answer: &Answer) -> String {
-    let completed = &*answer.completed;
-    let port = completed.port.to_string();
-    let labels = [("target", params.host.as_str()), ("port", port.as_str())];
+pub(crate) fn text(probe: &Probe<'_>) -> String {
+    let port = probe.port.to_string();
+    let labels = [("target", probe.host), ("port", port.as_str())];
     let mut text = Text::new();
     let mut one = |name, help, value: Option<f64>| {
         text.family(name, help, Kind::Gauge);
@@ -201,33 +220,28 @@ pub(crate) fn text(params: &Params, answer: &Answer) -> String {
         age,
         last_success,
     ] = FRAME;
-    let is_up = f64::from(u8::from(completed.outcome.is_ok()));
+    let is_up = f64::from(u8::from(probe.outcome.is_ok()));
     one(up.0, up.1, Some(is_up));
-    for row in ROWS.iter().filter(|row| row.applies(params)) {
-        one(row.name, row.help, row.value(&completed.outcome));
+    for row in ROWS.iter().filter(|row| row.applies(probe.udp)) {
+        one(row.name, row.help, row.value(probe.outcome));
     }
-    if let Err(Failure { reason, .. }) = &completed.outcome {
+    if let Err(Failure { reason, .. }) = probe.outcome {
         let [target, port] = labels;
         text.family(failure.0, failure.1, Kind::Gauge);
         let labels = [target, port, ("reason", reason.label())];
         native::put(&mut text, "", &labels, Some(1.0));
     }
-    if let Ok(report) = &completed.outcome {
+    if let Ok(report) = probe.outcome {
         native::write(&mut text, labels, report);
     }
-    let freshness = answer.freshness;
     let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    let last_success_at = probe.last_success.and_then(since_epoch);
     for ((name, help, _), value) in [
-        (duration, Some(answer.duration.as_secs_f64())),
-        (lock_wait, Some(completed.lock_wait.as_secs_f64())),
-        (attempts, Some(f64::from(completed.count))),
-        (age, freshness.map(|fresh| fresh.age.as_secs_f64())),
-        (
-            last_success,
-            freshness
-                .and_then(|fresh| since_epoch(fresh.last_success?))
-                .map(|since| since.as_secs_f64()),
-        ),
+        (duration, Some(probe.duration.as_secs_f64())),
+        (lock_wait, Some(probe.lock_wait.as_secs_f64())),
+        (attempts, Some(f64::from(probe.attempts))),
+        (age, probe.age.map(|age| age.as_secs_f64())),
+        (last_success, last_success_at.map(|since| since.as_secs_f64())),
     ] {
         text.family(name, help, Kind::Gauge);
         native::put(&mut text, "", &labels, value);
@@ -236,11 +250,11 @@ pub(crate) fn text(params: &Params, answer: &Answer) -> String {
 }
 
 impl Row {
-    fn applies(&self, params: &Params) -> bool {
+    fn applies(&self, udp: bool) -> bool {
         match self.when {
             When::Always => true,
-            When::Tcp => !params.options.udp,
-            When::Udp => params.options.udp,
+            When::Tcp => !udp,
+            When::Udp => udp,
         }
     }
 

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure};
 use crate::log::Field;
-use crate::probe::CompletedTest;
+use crate::probe::answer::CompletedTest;
 use crate::probe::deadline::Limits;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::prober::Prober;
+use crate::probe::engine::Engine;
 
 /// The seconds that a test may transmit; says when they are fewer than were asked for.
-pub(super) fn fitted(prober: &Prober, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
+pub(super) fn fitted(engine: &Engine, params: &Params, limits: &Limits, arrival: Instant) -> u64 {
     let period_seconds = limits.fit(params.period_seconds, params.options.omit_seconds, arrival);
     if period_seconds < params.period_seconds {
-        prober.log.warn(
+        engine.log.warn(
             "period cut to fit into its time",
             &[
                 ("target", &params.host),
@@ -33,13 +33,13 @@ pub(super) fn fitted(prober: &Prober, params: &Params, limits: &Limits, arrival:
 
 /// Counts a test that was run, and says how it went; iperf3's own words too when it failed.
 pub(super) fn ran(
-    prober: &Prober,
+    engine: &Engine,
     params: &Params,
     client: SocketAddr,
     completed: &CompletedTest,
     duration: Duration,
 ) {
-    prober
+    engine
         .metrics
         .probe_ran(&completed.outcome, duration, completed.lock_wait);
     let shown = params.shown();
@@ -62,7 +62,7 @@ pub(super) fn ran(
     let reason = match &completed.outcome {
         Ok(_) => None,
         Err(failure) => {
-            failed(prober, params, completed, failure);
+            failed(engine, params, completed, failure);
             Some(failure.reason.label())
         }
     };
@@ -90,17 +90,17 @@ pub(super) fn ran(
     if let Some(down) = &down {
         fields.push(("download_bits_per_second", down));
     }
-    prober.log.info("probe", &fields);
+    engine.log.info("probe", &fields);
 }
 
 /// iperf3's own words.
-fn failed(prober: &Prober, params: &Params, completed: &CompletedTest, failure: &Failure) {
+fn failed(engine: &Engine, params: &Params, completed: &CompletedTest, failure: &Failure) {
     let what = if failure.reason == Reason::Budget {
         "test refused"
     } else {
         "iperf3 failed"
     };
-    prober.log.warn(
+    engine.log.warn(
         what,
         &[
             ("target", &params.host),
@@ -114,13 +114,13 @@ fn failed(prober: &Prober, params: &Params, completed: &CompletedTest, failure: 
 /// Counts a probe that was not answered with a result, and says why; `waited` is how long it stood in line for the
 /// lock, if it did.
 pub(super) fn gave_up(
-    prober: &Prober,
+    engine: &Engine,
     params: &Params,
     client: SocketAddr,
     why: WaitError,
     waited: Option<Duration>,
 ) {
-    prober.metrics.probe_gave_up(why, waited);
+    engine.metrics.probe_gave_up(why, waited);
     let seconds = waited.map(|waited| format!("{:.3}", waited.as_secs_f64()));
     let mut fields: Vec<Field<'_>> = vec![
         ("target", &params.host),
@@ -134,8 +134,8 @@ pub(super) fn gave_up(
             .map(|seconds| -> Field<'_> { ("lock_wait_seconds", seconds) }),
     );
     if why == WaitError::Running {
-        prober.log.info("probe not answered", &fields);
+        engine.log.info("probe not answered", &fields);
     } else {
-        prober.log.warn("probe not run", &fields);
+        engine.log.warn("probe not run", &fields);
     }
 }

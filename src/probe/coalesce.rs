@@ -5,15 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::probe::Answer;
-use crate::probe::Caller;
-use crate::probe::Freshness;
+use crate::probe::answer::{Answer, Caller, CompletedTest, Freshness};
 use crate::probe::accounting;
 use crate::probe::deadline::{DEFAULT_RUN_LIMIT, Limits};
 use crate::probe::lock::WaitError;
 use crate::probe::metrics;
 use crate::probe::params::Params;
-use crate::probe::prober::Prober;
+use crate::probe::engine::Engine;
 use crate::probe::result_cache::{Found, Kept, TestWaiter};
 use crate::probe::retry::{self, NotRun, TestRequest};
 use crate::threads;
@@ -26,7 +24,7 @@ pub(super) const STACK_BYTES: usize = 512 * 1024;
 /// # Errors
 /// When there is no result within the request's time.
 pub(super) fn answer(
-    prober: &Arc<Prober>,
+    engine: &Arc<Engine>,
     params: &Params,
     limits: &Limits,
     caller: Caller<'_>,
@@ -40,26 +38,26 @@ pub(super) fn answer(
         caller.arrival,
     );
     let least = Duration::from_secs(params.least_seconds(fitted));
-    let (waiter, is_ours) = match prober.result_cache.find(&test, max_age, least) {
+    let (waiter, is_ours) = match engine.result_cache.find(&test, max_age, least) {
         Found::Result(kept) => {
-            prober.metrics.result_reused();
-            return Ok(told_from(prober, &test, &kept, caller.arrival));
+            engine.metrics.result_reused();
+            return Ok(told_from(engine, &test, &kept, caller.arrival));
         }
         Found::Running(waiter) => (waiter, false),
         Found::Nothing(waiter) => (waiter, true),
         Found::NoRoom => {
-            accounting::gave_up(prober, params, caller.client, WaitError::Full, None);
+            accounting::gave_up(engine, params, caller.client, WaitError::Full, None);
             return Err(WaitError::Full);
         }
     };
     if is_ours {
-        begin(prober, params, limits, &caller);
+        begin(engine, params, limits, &caller);
     }
-    let result = wait(prober, &test, waiter, &limits, &caller);
+    let result = wait(engine, &test, waiter, &limits, &caller);
     // Whoever began the test is counted with it.
     match &result {
-        Ok(_) if !is_ours => prober.metrics.result_reused(),
-        Err(why) if !is_ours => accounting::gave_up(prober, params, caller.client, *why, None),
+        Ok(_) if !is_ours => engine.metrics.result_reused(),
+        Err(why) if !is_ours => accounting::gave_up(engine, params, caller.client, *why, None),
         Ok(_) | Err(_) => {}
     }
     result
@@ -75,28 +73,28 @@ pub(super) fn length(params: &Params) -> Duration {
 
 /// What the flight brings, or what there was before when it does not end within the request's time.
 fn wait(
-    prober: &Prober,
+    engine: &Engine,
     test: &Params,
     waiter: TestWaiter,
     limits: &Limits,
     caller: &Caller<'_>,
 ) -> Result<Answer, WaitError> {
     match waiter.wait(limits.scrape(), caller.cancel) {
-        Some(Ok(kept)) => Ok(told_from(prober, test, &kept, caller.arrival)),
+        Some(Ok(kept)) => Ok(told_from(engine, test, &kept, caller.arrival)),
         Some(Err(why)) => Err(why),
         None if caller.cancel.is_set() => Err(WaitError::Cancelled),
-        None => match prober.result_cache.last(test) {
-            Some(kept) => Ok(told_from(prober, test, &kept, caller.arrival)),
+        None => match engine.result_cache.last(test) {
+            Some(kept) => Ok(told_from(engine, test, &kept, caller.arrival)),
             None => Err(WaitError::Running),
         },
     }
 }
 
-fn told_from(prober: &Prober, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
+fn told_from(engine: &Engine, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
     let last_success = if kept.completed.outcome.is_ok() {
         Some(kept.ended.clock)
     } else {
-        let earlier = prober.result_cache.last_success(test);
+        let earlier = engine.result_cache.last_success(test);
         earlier.map(|earlier| earlier.ended.clock)
     };
     Answer {
@@ -110,44 +108,44 @@ fn told_from(prober: &Prober, test: &Params, kept: &Kept, arrival: Instant) -> A
 }
 
 /// Runs the test on a thread of its own, so that it outlives the request.
-fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller<'_>) {
-    let (own_prober, own_params) = (Arc::clone(prober), params.clone());
+fn begin(engine: &Arc<Engine>, params: &Params, limits: Limits, caller: &Caller<'_>) {
+    let (own_engine, own_params) = (Arc::clone(engine), params.clone());
     let (client, number, arrival) = (caller.client, caller.number, caller.arrival);
     let completion = Completion {
-        prober: Arc::clone(prober),
+        engine: Arc::clone(engine),
         test: params.test(),
         end: Err(WaitError::Broken),
     };
-    let open = prober.history.open(params, client, None);
+    let open = engine.history.open(params, client, None);
     let body = move || {
         let mut completion = completion;
-        let (prober, params) = (own_prober, own_params);
+        let (engine, params) = (own_engine, own_params);
         let wanted = TestRequest {
             params: &params,
-            period_seconds: accounting::fitted(&prober, &params, &limits, arrival),
+            period_seconds: accounting::fitted(&engine, &params, &limits, arrival),
             limits: &limits,
             arrival,
             number,
             // Nobody but the exporter's end stops it.
-            cancel: &prober.shutdown,
+            cancel: &engine.shutdown,
             open: &open,
         };
-        completion.end = match retry::run(&prober, &wanted) {
+        completion.end = match retry::run(&engine, &wanted) {
             Ok(completed) => {
-                accounting::ran(&prober, &params, client, &completed, arrival.elapsed());
+                accounting::ran(&engine, &params, client, &completed, arrival.elapsed());
                 Ok(Kept::new(Arc::new(completed)))
             }
             Err(NotRun { why, waited }) => {
-                accounting::gave_up(&prober, &params, client, why, Some(waited));
+                accounting::gave_up(&engine, &params, client, why, Some(waited));
                 Err(why)
             }
         };
         let kept = completion.end.as_ref().map_err(|why| *why);
-        open.end(kept.map(|kept| told_from(&prober, &params.test(), kept, arrival)));
+        open.end(kept.map(|kept| told_from(&engine, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
         // The landing went with the closure: who waits is told.
-        prober
+        engine
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
     }
@@ -155,7 +153,7 @@ fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller<
 
 /// Ends a flight when it is dropped, in a panic and when its thread was never started too.
 struct Completion {
-    prober: Arc<Prober>,
+    engine: Arc<Engine>,
     test: Params,
     end: Result<Kept, WaitError>,
 }
@@ -164,18 +162,18 @@ impl Drop for Completion {
     fn drop(&mut self) {
         let end = std::mem::replace(&mut self.end, Err(WaitError::Broken));
         if matches!(end, Err(WaitError::Broken)) {
-            self.prober
+            self.engine
                 .metrics
                 .probe_refused(metrics::NotRun::Waiting(WaitError::Broken));
         }
-        self.prober.result_cache.land(&self.test, end);
+        self.engine.result_cache.land(&self.test, end);
     }
 }
 
 /// Keeps a success that was measured without `max_age`, for requests with it.
-pub(super) fn keep(prober: &Prober, params: &Params, completed: &Arc<crate::probe::CompletedTest>) {
+pub(super) fn keep(engine: &Engine, params: &Params, completed: &Arc<CompletedTest>) {
     if completed.outcome.is_ok() {
         let kept = Kept::new(Arc::clone(completed));
-        prober.result_cache.keep(&params.test(), &kept);
+        engine.result_cache.keep(&params.test(), &kept);
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
 use crate::moment::Moment;
-use crate::probe::Answer;
-use crate::probe::Attempt;
+use crate::probe::answer::Answer;
+use crate::probe::answer::Attempt;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
@@ -319,7 +319,7 @@ mod tests {
     use crate::iperf3::{Failure, Run, reason::Reason};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::{Answer, Attempt, CompletedTest};
+    use crate::probe::answer::{Answer, Attempt, CompletedTest};
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;

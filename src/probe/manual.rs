@@ -5,43 +5,40 @@
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
-use crate::probe::Caller;
+use crate::probe::answer::Caller;
 use crate::probe::accounting;
 use crate::probe::coalesce;
 use crate::probe::deadline::Limits;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::prober::Prober;
-use crate::probe::run_once;
+use crate::probe::engine::Engine;
+use crate::probe::single::run_once;
 use crate::threads;
 
-/// Most of them at a time: they run one after the other, and nobody watches more.
-pub(crate) const MOST: usize = 16;
-
-/// Starts a probe, whose number is the answer: `prober.history` tells what becomes of it.
+/// Starts a probe, whose number is the answer: `engine.history` tells what becomes of it.
 ///
 /// # Errors
 /// When there are as many as there may be, or no thread is to be had.
-pub(crate) fn start(
-    prober: &Arc<Prober>,
+pub(super) fn start(
+    engine: &Arc<Engine>,
     params: Params,
     limits: Limits,
     caller: Caller<'_>,
 ) -> Result<u64, WaitError> {
-    let Some(place) = prober.manual.try_acquire() else {
-        accounting::gave_up(prober, &params, caller.client, WaitError::Full, None);
+    let Some(place) = engine.manual.try_acquire() else {
+        accounting::gave_up(engine, &params, caller.client, WaitError::Full, None);
         return Err(WaitError::Full);
     };
     // Not the request's: that is answered in a moment.
     let stop = Cancel::default();
-    let open = prober
+    let open = engine
         .history
         .open(&params, caller.client, Some(stop.clone()));
     let number = open.number;
     let (client, arrival, turn) = (caller.client, caller.arrival, caller.number);
-    let own_prober = Arc::clone(prober);
+    let own_engine = Arc::clone(engine);
     let body = move || {
-        let prober = own_prober;
+        let engine = own_engine;
         let limits = limits.detached(coalesce::length(&params));
         let caller = Caller {
             client,
@@ -49,17 +46,17 @@ pub(crate) fn start(
             number: turn,
             cancel: &stop,
         };
-        let end = run_once(&prober, &params, &limits, caller, &open);
+        let end = run_once(&engine, &params, &limits, caller, &open);
         open.end(end);
         // Last of all: the end of the exporter waits for it.
         drop(place);
     };
     // The exporter may have begun to end after the request came in.
-    if prober.shutdown.is_set() {
+    if engine.shutdown.is_set() {
         return Err(WaitError::Cancelled);
     }
     threads::start("test", coalesce::STACK_BYTES, Box::new(body)).map_err(|error| {
-        prober
+        engine
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
         WaitError::Broken

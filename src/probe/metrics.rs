@@ -4,10 +4,9 @@
 //! 64-bit atomics.
 
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::lock::{Status, WaitError};
-use super::prober::Prober;
 use super::result_cache;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{Cost, Outcome};
@@ -42,9 +41,9 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         help: "The version of the iperf3 binary, and what it has of all that depends on version or build; the value is 1.",
         kind: Kind::Gauge,
         write: |text, look| {
-            if let Some(version) = &look.iperf3_version {
+            if let Some(version) = &look.now.iperf3_version {
                 let mut labels = vec![("version", version.as_str())];
-                let features = look.iperf3_features.as_deref();
+                let features = look.now.iperf3_features.as_deref();
                 labels.extend(features.map(|features| ("features", features)));
                 text.sample("", &labels, 1.0);
             }
@@ -60,13 +59,13 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_lock_held",
         help: "Whether a test holds the test lock.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(f64::from(u8::from(look.lock.holder.is_some())))),
+        write: |text, look| text.plain(Some(f64::from(u8::from(look.now.lock.holder.is_some())))),
     },
     Family {
         name: "iperf3_exporter_lock_waiters",
         help: "Probes that wait for the test lock.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.lock.queue.len() as f64)),
+        write: |text, look| text.plain(Some(look.now.lock.queue.len() as f64)),
     },
     Family {
         name: "iperf3_exporter_lock_wait_seconds",
@@ -87,13 +86,13 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_test_bytes_today",
         help: "Payload of the tests of this UTC day, both directions together, as far as iperf3 said.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.bytes_today)),
+        write: |text, look| text.plain(Some(look.now.bytes_today)),
     },
     Family {
         name: "iperf3_exporter_test_bytes_per_day_limit",
         help: "The budget of --probe.max-bytes-per-day; absent without one.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(look.bytes_per_day.map(|bytes| bytes as f64)),
+        write: |text, look| text.plain(look.now.bytes_per_day.map(|bytes| bytes as f64)),
     },
     Family {
         name: "iperf3_exporter_retries_total",
@@ -111,7 +110,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_stored_results",
         help: "Results that are kept for probes with max_age.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.stored_results as f64)),
+        write: |text, look| text.plain(Some(look.now.stored_results as f64)),
     },
     Family {
         name: "iperf3_exporter_stored_results_limit",
@@ -198,30 +197,32 @@ impl Counts {
 /// What the families are written from, all of one moment.
 pub(crate) struct Snapshot {
     counts: Counts,
-    iperf3_version: Option<String>,
-    /// What iperf3 can do, separated by commas, where that is known.
-    iperf3_features: Option<String>,
-    lock: Status,
-    bytes_today: f64,
-    bytes_per_day: Option<u64>,
-    stored_results: usize,
+    now: Now,
 }
 
-/// Writes the families of the engine.
-pub(super) fn write(prober: &Prober, text: &mut Text) {
-    let snapshot = Snapshot {
-        counts: sync::lock(&prober.metrics.counts).clone(),
-        iperf3_version: prober.binary.version().ok(),
-        iperf3_features: prober.binary.features_listed(),
-        lock: prober.lock.status(),
-        bytes_today: prober.budget.today(SystemTime::now()),
-        bytes_per_day: prober.budget.limit(),
-        stored_results: prober.result_cache.count(),
-    };
-    text.families(FAMILIES, &snapshot);
+/// What is not counted but looked up for a scrape.
+pub(super) struct Now {
+    /// iperf3's version, where there is one.
+    pub(super) iperf3_version: Option<String>,
+    /// What iperf3 can do, separated by commas, where that is known.
+    pub(super) iperf3_features: Option<String>,
+    /// Who holds the test lock, and who waits.
+    pub(super) lock: Status,
+    /// What the tests of this day cost.
+    pub(super) bytes_today: f64,
+    /// What they may cost.
+    pub(super) bytes_per_day: Option<u64>,
+    /// Results that are kept.
+    pub(super) stored_results: usize,
 }
 
 impl Metrics {
+    /// Writes the families; what is not counted here is looked up by the caller.
+    pub(super) fn write(&self, text: &mut Text, now: Now) {
+        let counts = sync::lock(&self.counts).clone();
+        text.families(FAMILIES, &Snapshot { counts, now });
+    }
+
     /// A probe that was run.
     pub(crate) fn probe_ran(&self, outcome: &Outcome, duration: Duration, waited: Duration) {
         let mut counts = sync::lock(&self.counts);

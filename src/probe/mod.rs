@@ -4,147 +4,27 @@
 //! a result that will do (`shared`), fit the test into its time, wait for the lock and run iperf3, as often as the
 //! server is busy (`attempts`), count and log (`told`).
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
-use self::deadline::Limits;
-use self::history::Running;
-use self::lock::WaitError;
-use self::params::Params;
-use self::retry::{NotRun, TestRequest};
-use crate::cancel::Cancel;
-use crate::iperf3::{Outcome, RunDetails};
-use crate::probe::prober::Prober;
 
 mod accounting;
 pub(crate) mod allow;
+pub(crate) mod answer;
 mod backoff;
 pub(crate) mod budget;
 mod coalesce;
 pub(crate) mod deadline;
+mod engine;
 pub(crate) mod history;
 pub(crate) mod lock;
 pub(crate) mod manual;
 pub(crate) mod metrics;
 pub(crate) mod params;
 pub(crate) mod prober;
-pub(crate) mod result_cache;
+mod result_cache;
 mod retry;
+mod single;
 mod values;
 
 #[cfg(test)]
 mod fuzz;
 
-/// A test that was run, in as many attempts as it took.
-#[derive(Clone, Debug)]
-pub(crate) struct CompletedTest {
-    /// What it measured, or why its last attempt failed.
-    pub(crate) outcome: Outcome,
-    /// The port of the last attempt.
-    pub(crate) port: u16,
-    /// How often iperf3 was run.
-    pub(crate) count: u32,
-    /// How the last attempts went, the latest last.
-    pub(crate) attempts: Vec<Attempt>,
-    /// How long all of them waited for the lock.
-    pub(crate) lock_wait: Duration,
-}
-
-/// One attempt.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    /// How long it waited for the lock; none when the lock was held already, for a port before this one.
-    pub(crate) waited: Option<Duration>,
-    /// How it went.
-    pub(crate) story: RunDetails,
-}
-
-/// What a request is answered with.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    /// The test.
-    pub(crate) completed: Arc<CompletedTest>,
-    /// From the request to its answer.
-    pub(crate) duration: Duration,
-    /// How old the result is, for requests with `max_age`.
-    pub(crate) freshness: Option<Freshness>,
-}
-
-/// How old a result is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Freshness {
-    /// Since the test ended.
-    pub(crate) age: Duration,
-    /// When a test of this kind last succeeded, as far as is known.
-    pub(crate) last_success: Option<SystemTime>,
-}
-
-/// Who wants a probe.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller<'a> {
-    /// Where the request came from.
-    pub(crate) client: SocketAddr,
-    /// When it came.
-    pub(crate) arrival: Instant,
-    /// Its place in the order in which requests came.
-    pub(crate) number: u64,
-    /// Set when nobody wants the result any more.
-    pub(crate) cancel: &'a Cancel,
-}
-
-/// Runs a test for one request, and remembers it.
-fn run_recorded(
-    prober: &Arc<Prober>,
-    params: &Params,
-    limits: &Limits,
-    caller: Caller<'_>,
-) -> Result<Answer, WaitError> {
-    let open = prober.history.open(params, caller.client, None);
-    let end = run_once(prober, params, limits, caller, &open);
-    open.end(end.clone());
-    end
-}
-
-/// Runs a test for one request.
-fn run_once(
-    prober: &Arc<Prober>,
-    params: &Params,
-    limits: &Limits,
-    caller: Caller<'_>,
-    open: &Running,
-) -> Result<Answer, WaitError> {
-    let Caller {
-        client, arrival, ..
-    } = caller;
-    let period_seconds = accounting::fitted(prober, params, limits, arrival);
-    let wanted = TestRequest {
-        params,
-        period_seconds,
-        limits,
-        arrival,
-        number: caller.number,
-        cancel: caller.cancel,
-        open,
-    };
-    match retry::run(prober, &wanted) {
-        Ok(completed) => {
-            let duration = arrival.elapsed();
-            accounting::ran(prober, params, client, &completed, duration);
-            let completed = Arc::new(completed);
-            // A test that was cut is not the one that was asked for.
-            if period_seconds == params.period_seconds {
-                coalesce::keep(prober, params, &completed);
-            }
-            Ok(Answer {
-                completed,
-                duration,
-                freshness: None,
-            })
-        }
-        Err(NotRun { why, waited }) => {
-            accounting::gave_up(prober, params, client, why, Some(waited));
-            Err(why)
-        }
-    }
-}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::moment::Moment;
 use crate::permits::{Permit, Permits};
-use crate::probe::CompletedTest;
+use crate::probe::answer::CompletedTest;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
@@ -348,7 +348,7 @@ mod tests {
     use crate::iperf3::{Failure, Outcome, Run};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::{Attempt, CompletedTest};
+    use crate::probe::answer::{Attempt, CompletedTest};
     use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};

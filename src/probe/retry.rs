@@ -9,14 +9,14 @@ use crate::cancel::Cancel;
 use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
-use crate::probe::Attempt;
-use crate::probe::CompletedTest;
+use crate::probe::answer::Attempt;
+use crate::probe::answer::CompletedTest;
 use crate::probe::backoff::Backoff;
 use crate::probe::deadline::Limits;
 use crate::probe::history::{Running, Stage};
 use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
 use crate::probe::params::{Params, Selected};
-use crate::probe::prober::Prober;
+use crate::probe::engine::Engine;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
 const OVERHEAD: Duration = Duration::from_millis(500);
@@ -56,14 +56,14 @@ pub(super) struct NotRun {
 ///
 /// # Errors
 /// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(prober: &Prober, wanted: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
+pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
     let mut test = RetryLoop::begin(wanted);
     // What cannot run need not wait for its turn.
-    if let Some(failure) = test.over_budget(prober) {
+    if let Some(failure) = test.over_budget(engine) {
         return Ok(test.end(Err(failure)));
     }
     loop {
-        let failure = match test.round(prober) {
+        let failure = match test.round(engine) {
             Ok(Ok(report)) => return Ok(test.end(Ok(report))),
             Ok(Err(failure)) => failure,
             Err(why) => {
@@ -81,7 +81,7 @@ pub(super) fn run(prober: &Prober, wanted: &TestRequest<'_>) -> Result<Completed
         let Some(pause) = test.pause_before_the_next(failure.reason) else {
             return Ok(test.end_failed(failure));
         };
-        prober.log.debug(
+        engine.log.debug(
             "the server is busy, trying again",
             &[
                 ("target", &wanted.params.host),
@@ -132,13 +132,13 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
-    fn round(&mut self, prober: &Prober) -> Result<Outcome, WaitError> {
-        let (_held, waited) = self.wait_for_turn(prober)?;
+    fn round(&mut self, engine: &Engine) -> Result<Outcome, WaitError> {
+        let (_held, waited) = self.wait_for_turn(engine)?;
         let mut waited = Some(waited);
         let ports = self.wanted.params.ports;
         self.port = ports.first;
         loop {
-            let outcome = self.attempt(prober, waited)?;
+            let outcome = self.attempt(engine, waited)?;
             waited = None;
             let Err(failure) = &outcome else {
                 return Ok(outcome);
@@ -156,7 +156,7 @@ impl<'a> RetryLoop<'a> {
             if !is_worth_it || next == ports.first || self.time_left().is_none() {
                 return Ok(outcome);
             }
-            prober.log.debug(
+            engine.log.debug(
                 "trying the next port",
                 &[
                     ("target", &self.wanted.params.host),
@@ -172,7 +172,7 @@ impl<'a> RetryLoop<'a> {
     /// The lock, and how long it was waited for.
     fn wait_for_turn<'s>(
         &mut self,
-        prober: &'s Prober,
+        engine: &'s Engine,
     ) -> Result<(Guard<'s>, Duration), WaitError> {
         let TestRequest {
             params,
@@ -186,14 +186,14 @@ impl<'a> RetryLoop<'a> {
             None => (
                 Position::Numbered(self.wanted.number),
                 WaitLimits {
-                    longest: self.wanted.arrival + prober.config.lock_timeout,
+                    longest: self.wanted.arrival + engine.config.lock_timeout,
                     latest_start: limits.latest_start(params.least_seconds(period_seconds)),
                 },
             ),
             Some(first) => (
                 Position::Behind,
                 WaitLimits {
-                    longest: queued + prober.config.lock_timeout,
+                    longest: queued + engine.config.lock_timeout,
                     latest_start: limits
                         .end_of_attempts(first)
                         .checked_sub(self.length() + OVERHEAD),
@@ -202,7 +202,7 @@ impl<'a> RetryLoop<'a> {
         };
         self.wanted.open.is(Stage::Queued, self.count);
         let (probe, name) = (self.wanted.open.number, params.server());
-        let held = prober.lock.acquire(turn, probe, name, patience, cancel);
+        let held = engine.lock.acquire(turn, probe, name, patience, cancel);
         let waited = match &held {
             Ok(held) => held.waited,
             // A wait that was given up is told from the request on, which is what its limit counts from.
@@ -220,7 +220,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
-    fn attempt(&mut self, prober: &Prober, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+    fn attempt(&mut self, engine: &Engine, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let TestRequest {
             params,
             period_seconds,
@@ -228,7 +228,7 @@ impl<'a> RetryLoop<'a> {
             cancel,
             ..
         } = *self.wanted;
-        let run = match self.over_budget(prober) {
+        let run = match self.over_budget(engine) {
             None => {
                 let running = Stage::Running {
                     port: self.port,
@@ -250,17 +250,17 @@ impl<'a> RetryLoop<'a> {
                     udp: params.options.udp,
                     keep_end_part: params.options.debug,
                     deadline,
-                    credentials: prober.config.credentials.as_ref(),
+                    credentials: engine.config.credentials.as_ref(),
                 };
-                iperf3::run_test(&prober.binary, &spec, cancel)
+                iperf3::run_test(&engine.binary, &spec, cancel)
             }
             Some(failure) => Run::refused(self.port, failure),
         };
-        prober.budget.spend(run.cost, SystemTime::now());
-        prober.metrics.test_ran(run.cost);
+        engine.budget.spend(run.cost, SystemTime::now());
+        engine.metrics.test_ran(run.cost);
         if run.was_started() {
             if self.count > 0 {
-                prober.metrics.retried();
+                engine.metrics.retried();
             }
             self.count += 1;
         }
@@ -277,9 +277,9 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The refusal of a test that the day's budget does not allow.
-    fn over_budget(&self, prober: &Prober) -> Option<Failure> {
+    fn over_budget(&self, engine: &Engine) -> Option<Failure> {
         let now = SystemTime::now();
-        let checked = prober.budget.check(self.wanted.params, self.length(), now);
+        let checked = engine.budget.check(self.wanted.params, self.length(), now);
         checked.err().map(|words| Failure {
             reason: Reason::Budget,
             words,

@@ -5,6 +5,7 @@
 
 mod csrf;
 mod debug;
+mod exposition;
 mod lock_status;
 pub(crate) mod metrics;
 mod pages;

@@ -4,11 +4,11 @@
 
 use super::pages::response as page;
 use super::site::Site;
-use super::{debug, pages};
+use super::{debug, exposition, pages};
 use crate::http::request::Request;
 use crate::http::response::{RETRY_AFTER_SECONDS, Response, TEXT};
-use crate::metrics::{compat, text};
-use crate::probe::Caller;
+use crate::metrics::text;
+use crate::probe::answer::Caller;
 use crate::probe::deadline::{Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
 use crate::probe::lock::WaitError;
@@ -30,7 +30,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response
     };
     match site.prober.probe(&params, &limits, caller(request)) {
         Ok(answer) => {
-            let metrics = compat::text(&params, &answer);
+            let metrics = exposition::text(&params, &answer);
             if params.options.debug {
                 Response::new(200, TEXT, debug::text(&params, &answer, &metrics))
             } else {

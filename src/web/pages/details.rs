@@ -6,19 +6,21 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{escaped, form, framed, home, instant, list, moment, plot, units, waiting};
+use super::frame::{escaped, framed, instant, moment};
+use super::waiting::waiting;
+use super::{form, home, list, plot, units};
 use crate::duration;
 use crate::iperf3::RunDetails;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::tcp::{Rtt, Tcp};
 use crate::iperf3::report::udp::Udp;
-use crate::metrics::compat as probe_metrics;
 use crate::probe::history::{Current, Finished, Found, Stage};
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::{Answer, CompletedTest};
+use crate::probe::answer::{Answer, CompletedTest};
 use crate::web::csrf::{self, CsrfToken};
 use crate::web::debug;
+use crate::web::exposition;
 use crate::web::site::Site;
 
 /// From a probe's page to the first one.
@@ -333,7 +335,7 @@ fn push_story(page: &mut String, completed: &CompletedTest) {
 }
 
 fn push_metrics(page: &mut String, site: &Site, past: &Finished, answer: &Answer) {
-    let metrics = probe_metrics::text(&past.params, answer);
+    let metrics = exposition::text(&past.params, answer);
     push_text(page, "Metrics as scraped", &metrics);
     let asked = form::asked(&past.params);
     let words = asked

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::escaped;
+use super::frame::escaped;
 use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
 use crate::web::csrf::{self, CsrfToken};
 use crate::web::site::Site;

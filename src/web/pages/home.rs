@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::list::Filter;
-use super::{clock, escaped, form, framed, list, waiting};
+use super::frame::{clock, escaped, framed};
+use super::waiting::waiting;
+use super::{form, list};
 use crate::duration;
 use crate::probe::history::{Current, Stage};
 use crate::web::site::Site;

@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use super::{escaped, moment, plot, units};
+use super::frame::{escaped, moment};
+use super::{plot, units};
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::probe::history::{Finished, Overview};

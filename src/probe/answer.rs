@@ -1,0 +1,65 @@
+//! What comes of a probe, and who asked for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::cancel::Cancel;
+use crate::iperf3::{Outcome, RunDetails};
+
+/// A test that was run, in as many attempts as it took.
+#[derive(Clone, Debug)]
+pub(crate) struct CompletedTest {
+    /// What it measured, or why its last attempt failed.
+    pub(crate) outcome: Outcome,
+    /// The port of the last attempt.
+    pub(crate) port: u16,
+    /// How often iperf3 was run.
+    pub(crate) count: u32,
+    /// How the last attempts went, the latest last.
+    pub(crate) attempts: Vec<Attempt>,
+    /// How long all of them waited for the lock.
+    pub(crate) lock_wait: Duration,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// How long it waited for the lock; none when the lock was held already, for a port before this one.
+    pub(crate) waited: Option<Duration>,
+    /// How it went.
+    pub(crate) story: RunDetails,
+}
+
+/// What a request is answered with.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The test.
+    pub(crate) completed: Arc<CompletedTest>,
+    /// From the request to its answer.
+    pub(crate) duration: Duration,
+    /// How old the result is, for requests with `max_age`.
+    pub(crate) freshness: Option<Freshness>,
+}
+
+/// How old a result is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    /// Since the test ended.
+    pub(crate) age: Duration,
+    /// When a test of this kind last succeeded, as far as is known.
+    pub(crate) last_success: Option<SystemTime>,
+}
+
+/// Who wants a probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    /// Where the request came from.
+    pub(crate) client: SocketAddr,
+    /// When it came.
+    pub(crate) arrival: Instant,
+    /// Its place in the order in which requests came.
+    pub(crate) number: u64,
+    /// Set when nobody wants the result any more.
+    pub(crate) cancel: &'a Cancel,
+}

@@ -1,0 +1,130 @@
+//! What every page has: frame, headers, escaping, times.
+
+use std::time::SystemTime;
+
+use crate::http::response::Response;
+use crate::time_text::rfc3339_millis;
+use crate::web::debug::push_visible;
+
+/// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else.
+const HEADERS: &[(&str, &str)] = &[
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    // It is of a moment, and may be for somebody who gave a password.
+    ("Cache-Control", "no-store"),
+];
+
+/// A page as an answer.
+pub(crate) fn response(code: u16, page: String) -> Response {
+    let response = Response::new(code, "text/html; charset=utf-8", page);
+    HEADERS.iter().fold(response, |response, (name, value)| {
+        response.with_header(*name, *value)
+    })
+}
+
+/// A page that says one thing; `root` leads from it to the first page.
+pub(crate) fn message(code: u16, line: &str, root: &str) -> String {
+    let title = match code {
+        400 => "This cannot be run",
+        403 => "Not allowed",
+        404 => "Not found",
+        409 => "Not possible",
+        _ => "Not now",
+    };
+    let root = if root.is_empty() { "./" } else { root };
+    let header = format!("<h1>{title}</h1>\n");
+    let line = escaped(line);
+    let main = format!("<p>{line}</p>\n<p><a href=\"{root}\">To the first page</a></p>\n");
+    framed(title, root, &header, &main)
+}
+
+/// A whole page; `root` leads from it to the first page. Title, header and main part are HTML.
+pub(super) fn framed(title: &str, root: &str, header: &str, main: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} · iperf3 exporter</title>\n\
+         <link rel=\"icon\" href=\"{root}icon.svg\" type=\"image/svg+xml\">\n\
+         <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n<body>\n\
+         <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
+         <header>\n{header}</header>\n<main id=\"main\" tabindex=\"-1\">\n{main}</main>\n</body>\n</html>\n"
+    )
+}
+
+/// Text inside an element or a quoted attribute. What would not be seen, or would change the order of what is seen, is
+/// shown by its number: some of it comes from servers.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' => out.push('\n'),
+            c => push_visible(&mut out, c),
+        }
+    }
+    out
+}
+
+/// A moment: `2026-11-21 20:52:04`, of which the machine-readable form has the milliseconds and the zone.
+pub(super) fn moment(time: SystemTime) -> String {
+    let text = rfc3339_millis(time);
+    let (day, clock) = text.split_once('T').unwrap_or_default();
+    let clock = clock.get(..8).unwrap_or_default();
+    format!("<time datetime=\"{text}\">{day} {clock}</time>")
+}
+
+/// The same where the day goes without saying: `20:52:04`.
+pub(super) fn clock(time: SystemTime) -> String {
+    let text = rfc3339_millis(time);
+    let clock = text.get(11..19).unwrap_or_default();
+    format!("<time datetime=\"{text}\">{clock}</time>")
+}
+
+/// The same to the millisecond: `20:52:04.007`.
+pub(super) fn instant(time: SystemTime) -> String {
+    let text = rfc3339_millis(time);
+    let clock = text.get(11..23).unwrap_or_default();
+    format!("<time datetime=\"{text}\">{clock}</time>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, message};
+
+    #[test]
+    fn what_others_say_is_text_and_seen() {
+        for (text, shown) in [
+            (
+                "<script>alert(1)</script>",
+                "&lt;script&gt;alert(1)&lt;/script&gt;",
+            ),
+            ("\" onload='x' &lt;", "&quot; onload=&#39;x&#39; &amp;lt;"),
+            ("a\u{202e}b\u{2066}", "a\\u{202e}b\\u{2066}"),
+            ("\u{1b}[31m\0\r\u{85}", "\\u{1b}[31m\\0\\r\\u{85}"),
+            ("two\nlines\tand é 中", "two\nlines\tand é 中"),
+        ] {
+            assert_eq!(escaped(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_message_leads_to_the_first_page_from_where_it_is() {
+        for (root, link) in [("", "./"), ("../", "../"), ("../../", "../../")] {
+            let page = message(404, "no <b>", root);
+            assert!(page.contains("<p>no &lt;b&gt;</p>"), "{page}");
+            assert!(page.contains(&format!("<a href=\"{link}\">")), "{page}");
+            assert!(
+                page.contains(&format!("href=\"{link}style.css\"")),
+                "{page}"
+            );
+        }
+    }
+}
