@@ -241,7 +241,10 @@ pub(crate) fn text(probe: &Probe<'_>) -> String {
         (lock_wait, Some(probe.lock_wait.as_secs_f64())),
         (attempts, Some(f64::from(probe.attempts))),
         (age, probe.age.map(|age| age.as_secs_f64())),
-        (last_success, last_success_at.map(|since| since.as_secs_f64())),
+        (
+            last_success,
+            last_success_at.map(|since| since.as_secs_f64()),
+        ),
     ] {
         text.family(name, help, Kind::Gauge);
         native::put(&mut text, "", &labels, value);

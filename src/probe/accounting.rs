@@ -10,9 +10,9 @@ use crate::iperf3::{self, Failure};
 use crate::log::Field;
 use crate::probe::answer::CompletedTest;
 use crate::probe::deadline::Limits;
+use crate::probe::engine::Engine;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::engine::Engine;
 
 /// The seconds that a test may transmit; says when they are fewer than were asked for.
 pub(super) fn fitted(engine: &Engine, params: &Params, limits: &Limits, arrival: Instant) -> u64 {

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::probe::answer::{Answer, Caller, CompletedTest, Freshness};
 use crate::probe::accounting;
+use crate::probe::answer::{Answer, Caller, CompletedTest, Freshness};
 use crate::probe::deadline::{DEFAULT_RUN_LIMIT, Limits};
+use crate::probe::engine::Engine;
 use crate::probe::lock::WaitError;
 use crate::probe::metrics;
 use crate::probe::params::Params;
-use crate::probe::engine::Engine;
 use crate::probe::result_cache::{Found, Kept, TestWaiter};
 use crate::probe::retry::{self, NotRun, TestRequest};
 use crate::threads;

@@ -317,9 +317,9 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
+    use crate::probe::answer::{Answer, Attempt, CompletedTest};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::answer::{Answer, Attempt, CompletedTest};
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;

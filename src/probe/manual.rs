@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
-use crate::probe::answer::Caller;
 use crate::probe::accounting;
+use crate::probe::answer::Caller;
 use crate::probe::coalesce;
 use crate::probe::deadline::Limits;
+use crate::probe::engine::Engine;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
-use crate::probe::engine::Engine;
 use crate::probe::single::run_once;
 use crate::threads;
 

@@ -4,8 +4,6 @@
 //! a result that will do (`shared`), fit the test into its time, wait for the lock and run iperf3, as often as the
 //! server is busy (`attempts`), count and log (`told`).
 
-
-
 mod accounting;
 pub(crate) mod allow;
 pub(crate) mod answer;
@@ -27,4 +25,3 @@ mod values;
 
 #[cfg(test)]
 mod fuzz;
-

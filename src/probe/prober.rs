@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::allow;
+use super::answer::{Answer, Caller};
 use super::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
+use super::engine::Engine;
 use super::history::{Found, Overview};
 use super::lock::{Status, WaitError};
 use super::metrics::{NotRun, Now};
 use super::params::Params;
-use super::answer::{Answer, Caller};
-use super::engine::Engine;
 use super::{coalesce, manual, single};
 
 pub(crate) use super::engine::ProbeConfig;
@@ -57,7 +57,8 @@ impl Prober {
         let permit = self.engine.requests.try_acquire();
         if permit.is_none() {
             let cause = "as many probes wait as there may be";
-            self.engine.log
+            self.engine
+                .log
                 .warn_ratelimited("probe refused", &[("cause", &cause)]);
         }
         permit
@@ -76,7 +77,9 @@ impl Prober {
                 Refused::BadRequest(_) => NotRun::BadRequest,
                 Refused::NotAllowed(_) => NotRun::NotAllowed,
             });
-            self.engine.log.debug("probe refused", &[("cause", refused)]);
+            self.engine
+                .log
+                .debug("probe refused", &[("cause", refused)]);
         }
         checked
     }
@@ -211,7 +214,9 @@ impl Prober {
     /// Logs which iperf3 there is, and whether its credentials can be read. They may come later, or be put right: no
     /// reason not to start.
     pub(crate) fn report_iperf3(&self) {
-        let installed = self.engine.binary
+        let installed = self
+            .engine
+            .binary
             .version()
             .and_then(|version| Ok((version, self.engine.binary.installed()?)));
         match installed {
@@ -245,4 +250,3 @@ impl Prober {
         }
     }
 }
-

@@ -346,9 +346,9 @@ mod tests {
     use crate::iperf3::report::metadata::Congestion;
     use crate::iperf3::report::{Direction, Report, Transfer};
     use crate::iperf3::{Failure, Outcome, Run};
+    use crate::probe::answer::{Attempt, CompletedTest};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
-    use crate::probe::answer::{Attempt, CompletedTest};
     use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};

@@ -13,10 +13,10 @@ use crate::probe::answer::Attempt;
 use crate::probe::answer::CompletedTest;
 use crate::probe::backoff::Backoff;
 use crate::probe::deadline::Limits;
+use crate::probe::engine::Engine;
 use crate::probe::history::{Running, Stage};
 use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
 use crate::probe::params::{Params, Selected};
-use crate::probe::engine::Engine;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
 const OVERHEAD: Duration = Duration::from_millis(500);

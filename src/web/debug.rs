@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::duration;
 use crate::iperf3::RunDetails;
-use crate::probe::params::Params;
 use crate::probe::answer::{Answer, Attempt, CompletedTest};
+use crate::probe::params::Params;
 use crate::time_text::rfc3339_millis;
 
 /// The whole story; `metrics` is what would have been the answer without `debug`.

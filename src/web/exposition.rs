@@ -16,6 +16,8 @@ pub(super) fn text(params: &Params, answer: &Answer) -> String {
         lock_wait: completed.lock_wait,
         attempts: completed.count,
         age: answer.freshness.map(|freshness| freshness.age),
-        last_success: answer.freshness.and_then(|freshness| freshness.last_success),
+        last_success: answer
+            .freshness
+            .and_then(|freshness| freshness.last_success),
     })
 }

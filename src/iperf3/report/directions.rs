@@ -4,16 +4,16 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
-use crate::iperf3::report::Direction;
-use crate::iperf3::report::Report;
-use crate::iperf3::report::Transfer;
-use crate::iperf3::report::Way;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::intervals::Intervals;
 use crate::iperf3::report::json::{at, has_number, items, longest, number, total};
 use crate::iperf3::report::metadata::{Congestion, Facts, is_sctp};
+use crate::iperf3::report::model::Direction;
+use crate::iperf3::report::model::Report;
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::tcp::Tcp;
+use crate::iperf3::report::transfer::Way;
+use crate::iperf3::report::transfer::{Transfer, drop_contradictions};
 use crate::iperf3::report::udp::UdpCounts;
 
 /// A finished test's document.
@@ -97,7 +97,7 @@ impl<'a> Test<'a> {
         ours.bytes.and(ours.seconds)?;
         // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
         let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
-        plausibility::judge(way, &mut sent, &mut received, |sent| {
+        drop_contradictions(way, &mut sent, &mut received, |sent| {
             (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
         });
         let (rates, intervals) = self.intervals.seen(way);
@@ -138,7 +138,7 @@ impl<'a> Test<'a> {
         };
         let received_sum = self.sum("sum_received", way);
         let mut received = self.udp_received(way, received_sum);
-        plausibility::judge(way, &mut sent, &mut received, |sent| {
+        drop_contradictions(way, &mut sent, &mut received, |sent| {
             (way == Way::Up && self.seconds_omitted() == 0.0)
                 .then_some(sent * plausibility::DOUBLED)
         });

@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
-use crate::iperf3::report::Way;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::json::{at, flag, items, number};
 use crate::iperf3::report::plausibility;
+use crate::iperf3::report::transfer::Way;
 
 /// A last interval that is shorter than this part of the asked length is a remainder: what it carried is often a
 /// single block, and its rate that of a burst.
@@ -216,8 +216,8 @@ fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::{Interval, Intervals, MOST_KEPT, Rates, merged};
-    use crate::iperf3::Mode;
-    use crate::iperf3::report::Way;
+    use crate::iperf3::mode::Mode;
+    use crate::iperf3::report::transfer::Way;
 
     /// The rates' quantiles, or none.
     fn quantiles(rates: Vec<f64>) -> Option<[f64; 5]> {

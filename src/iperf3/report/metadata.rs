@@ -4,10 +4,10 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
-use crate::iperf3::report::Way;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::json::{at, measured, number};
 use crate::iperf3::report::plausibility;
+use crate::iperf3::report::transfer::Way;
 
 /// The longest version that becomes a label.
 const VERSION_LIMIT_BYTES: usize = 32;
@@ -161,7 +161,7 @@ fn version(root: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Congestion, Facts, Way};
-    use crate::iperf3::Mode;
+    use crate::iperf3::mode::Mode;
     use serde_json::{Value, json};
 
     #[test]

@@ -2,9 +2,6 @@
 //!
 //! Arithmetic only: must not know JSON. A server is not to be believed everything, and neither is a clock.
 
-use crate::iperf3::report::Transfer;
-use crate::iperf3::report::Way;
-
 /// The largest count that is exact as a number of JSON, 2^53: nine million gigabytes, more than any test carries. A
 /// negative one that went through an unsigned type is above it.
 const COUNT_LIMIT: f64 = 9_007_199_254_740_992.0;
@@ -44,41 +41,9 @@ pub(super) fn may_still_arrive(seconds: Option<f64>) -> bool {
     seconds.is_none_or(|seconds| seconds < QUEUE_SECONDS - TIMER_SLACK_SECONDS)
 }
 
-/// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
-/// download of what was sent. `most_received` is the most that can have arrived of so much sent, where that is known.
-pub(super) fn judge(
-    way: Way,
-    sent: &mut Transfer,
-    received: &mut Transfer,
-    most_received: impl FnOnce(f64) -> Option<f64>,
-) {
-    let most = sent.bytes.and_then(most_received);
-    let is_more = received
-        .bytes
-        .zip(most)
-        .is_some_and(|(received, most)| received > most);
-    let (ours, theirs) = match way {
-        Way::Up => (sent, received),
-        Way::Down => (received, sent),
-    };
-    theirs.bytes = theirs.bytes.filter(|_| !is_more);
-    theirs.seconds = theirs
-        .seconds
-        .filter(|theirs| ours.seconds.is_none_or(|ours| is_same_test(*theirs, ours)));
-}
-
-/// Whether two ends can have taken so long for the same test. They start and stop a round trip apart, and a sender
-/// stops late that waits for a queue to take its last block.
-fn is_same_test(theirs: f64, ours: f64) -> bool {
-    /// What a short test may differ by.
-    const EARLY_SECONDS: f64 = 0.1;
-    const LATE_SECONDS: f64 = 10.0;
-    (0.5 * ours - EARLY_SECONDS..=4.0 * ours + LATE_SECONDS).contains(&theirs)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Transfer, Way, count, cpus, judge, may_still_arrive, rate};
+    use super::{count, cpus, may_still_arrive, rate};
 
     #[test]
     fn what_no_clock_and_no_counter_gives_is_none() {
@@ -107,45 +72,5 @@ mod tests {
         ] {
             assert_eq!(may_still_arrive(seconds), may, "{seconds:?}");
         }
-    }
-
-    #[test]
-    fn the_servers_word_is_left_out_where_it_contradicts_what_this_end_counted() {
-        let transfer = |seconds, bytes| Transfer {
-            seconds: Some(seconds),
-            bytes: Some(bytes),
-        };
-        let judged = |way, mut sent: Transfer, mut received: Transfer| {
-            judge(way, &mut sent, &mut received, |sent| Some(sent + 10.0));
-            (sent, received)
-        };
-        let (one, ten_more, eleven_more) = (
-            transfer(1.0, 100.0),
-            transfer(1.1, 110.0),
-            transfer(1.0, 111.0),
-        );
-        assert_eq!(judged(Way::Up, one, ten_more), (one, ten_more));
-        assert_eq!(judged(Way::Down, one, ten_more), (one, ten_more));
-        let no_bytes = Transfer { bytes: None, ..one };
-        assert_eq!(judged(Way::Up, one, eleven_more), (one, no_bytes));
-        assert_eq!(judged(Way::Down, one, eleven_more), (no_bytes, eleven_more));
-        for (theirs, is_possible) in [
-            (1e-300, false),
-            (0.39, false),
-            (0.41, true),
-            (13.9, true),
-            (14.1, false),
-        ] {
-            let server = transfer(theirs, 100.0);
-            let (_, received) = judged(Way::Up, one, server);
-            assert_eq!(received.seconds.is_some(), is_possible, "{theirs}");
-            let (sent, received) = judged(Way::Down, server, one);
-            assert_eq!(sent.seconds.is_some(), is_possible, "{theirs}");
-            assert_eq!(received, one);
-        }
-        // Omitted seconds: how much can have arrived is not known.
-        let (mut sent, mut received) = (one, eleven_more);
-        judge(Way::Up, &mut sent, &mut received, |_| None);
-        assert_eq!((sent, received), (one, eleven_more));
     }
 }

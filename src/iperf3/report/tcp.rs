@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::Way;
 use super::intervals::Intervals;
 use super::json::{longest, measured, total};
+use super::transfer::Way;
 
 /// TCP as the sender sees it; times in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

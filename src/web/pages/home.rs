@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::list::Filter;
 use super::frame::{clock, escaped, framed};
+use super::list::Filter;
 use super::waiting::waiting;
 use super::{form, list};
 use crate::duration;

@@ -4,8 +4,6 @@
 //! `details` are the pages, `form` has what comes from the tables of the rooms that own them, `list` the table of
 //! probes. All links are relative: a proxy may put a path in front of them.
 
-
-
 mod details;
 mod form;
 mod frame;

@@ -1,0 +1,541 @@
+//! iperf3's JSON, read once, and what it amounts to.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::directions::Test;
+use super::intervals::Intervals;
+use super::json::{at, items};
+use super::model::Report;
+use super::transfer::Way;
+use crate::iperf3::mode::Mode;
+use crate::iperf3::outcome::{Cost, Outcome};
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The test failed; `message` is iperf3's `error`.
+    Error {
+        /// iperf3's words.
+        message: String,
+        /// The streams were connected before it happened.
+        started: bool,
+    },
+    /// No error, but not the sums of a test of this kind either.
+    Incomplete {
+        /// The streams were connected.
+        started: bool,
+    },
+}
+
+/// Most of the part `end` that is shown and kept: that of a test of 128 streams each way, the largest there is, has
+/// some 200 KiB.
+const END_PART_LIMIT_BYTES: usize = 256 * 1024;
+
+/// What iperf3 printed, read once.
+#[derive(Debug)]
+pub(crate) struct Document {
+    root: Value,
+    /// The server's own error, when there was one.
+    server_error: Option<String>,
+}
+
+impl Document {
+    /// Reads standard output; `None` when it does not begin with a JSON object.
+    pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
+        // The first document only: some versions print more text behind it.
+        let root = serde_json::Deserializer::from_slice(stdout)
+            .into_iter::<Value>()
+            .next()?
+            .ok()
+            .filter(Value::is_object)?;
+        let server_error = root.get("error").and_then(|_| error_of_the_server(stdout));
+        Some(Self { root, server_error })
+    }
+
+    /// Whether the streams of the test were connected.
+    pub(crate) fn was_connected(&self) -> bool {
+        items(at(&self.root, &["start", "connected"]))
+            .next()
+            .is_some()
+    }
+
+    /// What a test of this mode and protocol measured. iperf3's exit status is the caller's to judge.
+    pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
+        let root = &self.root;
+        let started = self.was_connected();
+        if let Some(error) = root.get("error") {
+            let message = self
+                .server_error
+                .clone()
+                .or_else(|| error.as_str().map(str::to_owned))
+                .unwrap_or_else(|| error.to_string());
+            let message = message
+                .strip_prefix("error - ")
+                .unwrap_or(&message)
+                .to_owned();
+            return Err(Fault::Error { message, started });
+        }
+        let test = Test {
+            root,
+            mode,
+            udp,
+            intervals: Intervals::of(root, mode),
+        };
+        test.report().ok_or(Fault::Incomplete { started })
+    }
+
+    /// What a test of this mode cost, whatever it led to: what this end sent and what arrived here, in the omitted
+    /// seconds too. The intervals have it, of a run that was cut short as well; the sums of one that succeeded are
+    /// asked as well, since intervals can be missing. Neither counts a byte that was not there, so the larger is it.
+    pub(crate) fn cost(&self, mode: Mode, outcome: &Outcome) -> Cost {
+        let intervals = Intervals::of(&self.root, mode);
+        let report = outcome.as_ref().ok();
+        let upload = report.and_then(|report| report.upload.as_ref()?.sent.bytes);
+        let download = report.and_then(|report| report.download.as_ref()?.received.bytes);
+        let larger = |way, sum: Option<f64>| {
+            let in_intervals = intervals.bytes(way).unwrap_or(0.0);
+            in_intervals.max(sum.unwrap_or(0.0))
+        };
+        Cost {
+            upload: larger(Way::Up, upload),
+            download: larger(Way::Down, download),
+        }
+    }
+
+    /// The part `end`, for people, or as much of it as they can use.
+    pub(crate) fn end_part(&self) -> Option<String> {
+        let mut text = serde_json::to_string_pretty(self.root.get("end")?).ok()?;
+        let all_bytes = text.len();
+        if all_bytes > END_PART_LIMIT_BYTES {
+            let mut ends = (0..=END_PART_LIMIT_BYTES).rev();
+            text.truncate(ends.find(|end| text.is_char_boundary(*end))?);
+            let left_out = all_bytes - text.len();
+            let _ = write!(text, "\n({left_out} bytes more are left out)");
+        }
+        Some(text)
+    }
+}
+
+/// The server's own error. It comes first of two members `error`, and a map keeps the second, the client's.
+fn error_of_the_server(stdout: &[u8]) -> Option<String> {
+    const START: &[u8] = b"\"SERVER ERROR - ";
+    let at = stdout
+        .windows(START.len())
+        .position(|window| window == START)?;
+    let text = serde_json::Deserializer::from_slice(stdout.get(at..)?)
+        .into_iter::<Value>()
+        .next()?
+        .ok()?;
+    Some(text.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, Fault, Report};
+    use crate::iperf3::Mode;
+    use crate::iperf3::reason::Reason;
+    use crate::iperf3::report::tcp::{Rtt, Tcp};
+    use crate::iperf3::report::udp::Udp;
+    use crate::iperf3::{Cost, Failure};
+    use serde_json::json;
+
+    /// A file under `tests`, by its path there.
+    fn document(name: &str) -> Document {
+        let path = format!("{}/tests/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        Document::read(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    /// Reads a UDP report of `tests/recorded`, whose README says where each comes from.
+    fn recorded(name: &str, mode: Mode) -> Report {
+        let document = document(&format!("recorded/{name}"));
+        document.report(mode, true).unwrap()
+    }
+
+    fn datagrams(report: &Report) -> (Option<f64>, Option<f64>, Option<f64>) {
+        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        let Udp {
+            sent_packets,
+            received_packets,
+            lost_packets,
+            ..
+        } = way.udp.unwrap();
+        (sent_packets, received_packets, lost_packets)
+    }
+
+    fn jitter_ms(report: &Report) -> Option<f64> {
+        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        way.udp.unwrap().jitter_ms
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_arrived_is_lost_and_has_no_jitter() {
+        let report = recorded("udp-P4-one-path-dead", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(692.0), Some(519.0), Some(173.0)));
+        let mean =
+            (0.038_430_617_091_844_78 + 0.048_878_723_731_427_37 + 0.052_637_897_070_541_6) / 3.0;
+        assert!((jitter_ms(&report).unwrap() - mean).abs() < 1e-12);
+        // In half a second they might be on their way.
+        let mut document = document("recorded/udp-P4-one-path-dead");
+        let end = &mut document.root["end"];
+        end["sum_received"]["seconds"] = json!(0.5);
+        for stream in end["streams"].as_array_mut().unwrap() {
+            stream["udp"]["seconds"] = json!(0.5);
+        }
+        let report = document.report(Mode::Upload, true).unwrap();
+        assert_eq!(datagrams(&report), (Some(692.0), Some(519.0), None));
+    }
+
+    #[test]
+    fn a_loss_that_contradicts_what_was_sent_and_what_arrived_is_unknown() {
+        let report = recorded("udp-dark-after-1s", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(1296.0), Some(436.0), None));
+        assert!(jitter_ms(&report).is_some());
+    }
+
+    #[test]
+    fn a_jitter_longer_than_the_test_is_none() {
+        let report = recorded("udp-other-clock-server-3.7", Mode::Upload);
+        assert_eq!(datagrams(&report), (Some(91.0), Some(91.0), Some(0.0)));
+        assert_eq!(jitter_ms(&report), None);
+    }
+
+    #[test]
+    fn intervals_without_a_sender_count_what_arrived() {
+        let report = recorded("udp-R-3.6", Mode::Reverse);
+        assert_eq!(datagrams(&report), (Some(900.0), Some(900.0), Some(0.0)));
+        let report = recorded("udp-R-3.6-loss100", Mode::Reverse);
+        assert_eq!(datagrams(&report), (Some(446.0), Some(0.0), Some(446.0)));
+        assert_eq!(jitter_ms(&report), None);
+    }
+
+    #[test]
+    fn what_arrived_in_omitted_seconds_does_not_count() {
+        let mut document = document("fixtures/3.9/udp-R-loss5");
+        let received = |document: &Document| {
+            let report = document.report(Mode::Reverse, true).unwrap();
+            report.download.unwrap().received.bytes
+        };
+        let stream = &document.root["intervals"][0]["streams"][0];
+        let omitted = stream["bytes"].as_f64().unwrap();
+        let all = received(&document).unwrap();
+        document.root["intervals"][0]["streams"][0]["omitted"] = json!(true);
+        assert_eq!(received(&document), Some(all - omitted));
+    }
+
+    #[test]
+    fn the_servers_error_comes_before_the_clients() {
+        let text =
+            br#"{"start":{},"error":"SERVER ERROR - unable to \"x\"","error":"control socket"}"#;
+        let message = "SERVER ERROR - unable to \"x\"".to_owned();
+        let fault = Fault::Error {
+            message,
+            started: false,
+        };
+        let document = Document::read(text).unwrap();
+        assert_eq!(document.report(Mode::Upload, false), Err(fault));
+    }
+
+    #[test]
+    fn another_protocols_or_one_ways_report_is_not_a_result() {
+        let document = document("recorded/udp-R-3.6");
+        let incomplete = Err(Fault::Incomplete { started: true });
+        assert_eq!(document.report(Mode::Reverse, false), incomplete);
+        assert_eq!(document.report(Mode::Bidirectional, true), incomplete);
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_no_document() {
+        for text in ["", "[]", "1", "{", "iperf3: error", "\"{}\""] {
+            assert!(Document::read(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(Document::read(b"{} and more").is_some());
+    }
+
+    #[test]
+    fn round_trip_times_are_of_the_counted_seconds_and_of_uploads() {
+        let report = document("recorded/tcp-O2")
+            .report(Mode::Upload, false)
+            .unwrap();
+        let upload = report.upload.unwrap();
+        let Tcp {
+            rtt,
+            rttvar_seconds,
+            window_max_bytes,
+            path_mtu_bytes,
+            reorderings,
+        } = upload.tcp.unwrap();
+        let Rtt { min, mean, max } = rtt.unwrap();
+        assert_eq!((min, mean, max), (72e-6, 75e-6, 78e-6));
+        assert_eq!(rttvar_seconds, Some(11.5e-6));
+        assert_eq!(window_max_bytes, Some(1_178_694.0));
+        assert_eq!(path_mtu_bytes, Some(65535.0));
+        assert_eq!(reorderings, None);
+        assert_eq!(upload.rates.map(|rates| rates.count), Some(2.0));
+        // In a bidirectional test the download has samples too: of a socket that sends nothing.
+        let both = document("fixtures/3.21/tcp-P4-bidir")
+            .report(Mode::Bidirectional, false)
+            .unwrap();
+        assert!(both.upload.unwrap().tcp.unwrap().rtt.is_some());
+        let download = both.download.unwrap();
+        assert_eq!((download.tcp, download.streams), (None, 4.0));
+        assert!(download.retransmits.is_some());
+    }
+
+    #[test]
+    fn zeros_in_the_place_of_what_tcp_knows_are_none() {
+        let side = json!({ "sender": true, "bytes": 1, "end": 1, "max_rtt": 0, "min_rtt": 0, "mean_rtt": 0,
+            "max_snd_cwnd": 0, "retransmits": -1 });
+        let sum = json!({ "bytes": 1, "seconds": 1, "retransmits": -1 });
+        let text = json!({
+            "start": { "test_start": { "protocol": "TCP" }, "tcp_mss_default": 0 },
+            "intervals": [{ "streams": [{ "sender": true, "rtt": 0, "rttvar": 0, "snd_cwnd": 0, "pmtu": 0 }] }],
+            "end": { "streams": [{ "sender": side, "receiver": side }], "sum_sent": sum, "sum_received": sum },
+        });
+        let document = Document::read(text.to_string().as_bytes()).unwrap();
+        let report = document.report(Mode::Upload, false).unwrap();
+        let upload = report.upload.unwrap();
+        assert_eq!(upload.tcp, Some(Tcp::default()));
+        assert_eq!((upload.retransmits, upload.rates), (None, None));
+        assert_eq!(report.facts.mss_bytes, None);
+    }
+
+    #[test]
+    fn a_test_of_sctp_has_nothing_of_tcp() {
+        // As iperf3 3.20 prints it: the sender's side has TCP's members, which nothing has measured.
+        let side = json!({ "sender": true, "start": 0, "end": 2.0, "seconds": 2.0, "bytes": 200,
+            "retransmits": 0, "reorder": 0, "max_snd_cwnd": 4380, "max_rtt": 90, "min_rtt": 70, "mean_rtt": 80 });
+        let sum = json!({ "seconds": 2.0, "bytes": 200, "retransmits": 0, "sender": true });
+        let interval = |start: f64| {
+            json!({ "streams": [{ "start": start, "end": start + 1.0, "seconds": 1.0, "bytes": 100,
+                "retransmits": 4, "snd_cwnd": 4380, "rtt": 80, "rttvar": 1, "pmtu": 1500, "omitted": false,
+                "sender": true }] })
+        };
+        let text = json!({
+            "start": { "version": "iperf 3.20", "test_start": { "protocol": "SCTP", "interval": 1 } },
+            "intervals": [interval(0.0), interval(1.0)],
+            "end": { "streams": [{ "sender": side, "receiver": side }], "sum_sent": sum, "sum_received": sum },
+        });
+        let document = Document::read(text.to_string().as_bytes()).unwrap();
+        let report = document.report(Mode::Upload, false).unwrap();
+        let upload = report.upload.unwrap();
+        assert_eq!(upload.received.bytes_per_second(), Some(100.0));
+        assert_eq!(upload.rates.map(|rates| rates.sum), Some(200.0));
+        assert_eq!(
+            (upload.retransmits, upload.tcp, upload.udp),
+            (None, None, None)
+        );
+        assert_eq!(report.facts.protocol, "sctp");
+    }
+
+    #[test]
+    fn a_run_costs_what_its_intervals_say_even_when_it_failed() {
+        for (name, mode, upload, download) in [
+            // Three intervals, of which the last is a quarter of a second.
+            ("3.12/client-sigterm-tcp", Mode::Upload, 2_883_584.0, 0.0),
+            ("3.21/client-sigterm-udp", Mode::Upload, 1_769_472.0, 0.0),
+            // The last interval is printed twice.
+            ("3.12/server-sigkill-tcp", Mode::Upload, 2_621_440.0, 0.0),
+            ("3.16/server-sigkill-udp", Mode::Upload, 3_768_320.0, 0.0),
+            ("3.9/server-sigkill-tcp", Mode::Upload, 5_111_808.0, 0.0),
+            // Nothing was sent.
+            ("3.12/busy", Mode::Upload, 0.0, 0.0),
+        ] {
+            let failure = Failure {
+                reason: Reason::Killed,
+                words: String::new(),
+            };
+            let cost = document(&format!("fixtures/{name}")).cost(mode, &Err(failure));
+            assert_eq!(cost, Cost { upload, download }, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_test_costs_its_omitted_seconds_too() {
+        for (name, mode, udp, upload, download) in [
+            ("3.12/tcp-R-O1", Mode::Reverse, false, 0.0, 5_096_210_432.0),
+            ("3.12/udp-O1-loss5", Mode::Upload, true, 3_748_872.0, 0.0),
+            // No interval was omitted: what the sums say; up to 3.10 the upload's is in the streams only.
+            (
+                "3.9/tcp-bidir",
+                Mode::Bidirectional,
+                false,
+                2_288_517_120.0,
+                1_460_403_906.0,
+            ),
+            (
+                "3.21/tcp-bidir",
+                Mode::Bidirectional,
+                false,
+                3_768_320_000.0,
+                4_500_619_264.0,
+            ),
+        ] {
+            let document = document(&format!("fixtures/{name}"));
+            let outcome = Ok(document.report(mode, udp).unwrap());
+            let cost = document.cost(mode, &outcome);
+            assert_eq!(cost, Cost { upload, download }, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_received_in_less_than_a_second_is_neither_a_loss_nor_a_measurement() {
+        // As 3.12 prints `-u -n 1` and `-n 1` on loopback, where all arrives: the word of the end is read first.
+        let upload = |seconds: f64, udp: bool| {
+            let (stream, sum);
+            if udp {
+                stream = json!({ "udp": { "sender": true, "seconds": seconds, "bytes": 1000, "packets": 1,
+                    "lost_packets": 0, "jitter_ms": 0, "out_of_order": 0 } });
+                sum = json!({ "seconds": seconds, "bytes": 1000, "packets": 1, "lost_packets": 0, "jitter_ms": 0 });
+            } else {
+                stream = json!({ "sender": { "sender": true }, "receiver": { "sender": true } });
+                sum = json!({ "seconds": seconds, "bytes": 131_072, "retransmits": 0 });
+            }
+            let text = json!({
+                "start": { "test_start": { "blksize": 1000 } },
+                "end": { "streams": [stream], "sum": sum, "sum_sent": sum,
+                    "sum_received": { "seconds": seconds, "bytes": 0, "packets": 0 } },
+            });
+            let document = Document::read(text.to_string().as_bytes()).unwrap();
+            document.report(Mode::Upload, udp).unwrap().upload.unwrap()
+        };
+        for (seconds, is_known) in [(0.0002, false), (0.9, false), (0.99, true), (3.0, true)] {
+            let udp = upload(seconds, true);
+            let lost = udp.udp.unwrap().lost_packets;
+            assert_eq!(lost, is_known.then_some(1.0), "{seconds}");
+            assert_eq!(udp.udp.unwrap().received_packets, Some(0.0));
+            for way in [udp, upload(seconds, false)] {
+                let known = is_known.then_some(0.0);
+                assert_eq!(way.arrived().bytes, known, "{seconds}");
+                assert_eq!(way.arrived().bytes_per_second(), known, "{seconds}");
+                // What iperf3 says, for the drop-in families.
+                assert_eq!(way.received.bytes, Some(0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_server_claims_against_this_ends_count_is_left_out() {
+        let received = |name: &str, mode, udp, key: &str, value: serde_json::Value| {
+            let mut document = document(name);
+            document.root["end"]["sum_received"][key] = value;
+            let report = document.report(mode, udp).unwrap();
+            report.upload.unwrap().received
+        };
+        for (name, udp) in [
+            ("fixtures/3.12/tcp", false),
+            ("fixtures/3.12/udp-loss5", true),
+        ] {
+            let of = |key, value| received(name, Mode::Upload, udp, key, value);
+            for bytes in [
+                json!(99_999_999_999_999_u64),
+                json!(u64::MAX - 4),
+                json!(-5),
+            ] {
+                let received = of("bytes", bytes.clone());
+                assert_eq!(received.bytes, None, "{name} {bytes}");
+                assert!(received.seconds.is_some());
+                assert_eq!(received.bytes_per_second(), None);
+            }
+            for seconds in [json!(1e-300), json!(0), json!(0.5), json!(1e6), json!(-1)] {
+                let received = of("seconds", seconds.clone());
+                assert_eq!(received.seconds, None, "{name} {seconds}");
+                assert!(received.bytes.is_some());
+                assert_eq!(received.bytes_per_second(), None);
+            }
+        }
+        // Of a download this end counts what arrives, and the server says what it sent.
+        let mut download = document("fixtures/3.12/tcp-R");
+        download.root["end"]["sum_sent"]["bytes"] = json!(1);
+        download.root["end"]["sum_sent"]["seconds"] = json!(1e9);
+        let way = download
+            .report(Mode::Reverse, false)
+            .unwrap()
+            .download
+            .unwrap();
+        assert_eq!((way.sent.bytes, way.sent.seconds), (None, None));
+        assert!(way.received.bytes_per_second().is_some());
+        // What this end counted must be there: it is the test.
+        for (name, mode, sum) in [
+            ("tcp", Mode::Upload, "sum_sent"),
+            ("tcp-R", Mode::Reverse, "sum_received"),
+        ] {
+            let mut document = document(&format!("fixtures/3.12/{name}"));
+            document.root["end"][sum]["bytes"] = json!(-1);
+            let incomplete = Err(Fault::Incomplete { started: true });
+            assert_eq!(document.report(mode, false), incomplete, "{name}");
+        }
+        // One block more than the sender counted is what 3.16 and later say of a stream in truth.
+        let whole = document("fixtures/3.16/tcp-B")
+            .report(Mode::Upload, false)
+            .unwrap();
+        let way = whole.upload.unwrap();
+        assert!(way.received.bytes > way.sent.bytes);
+    }
+
+    #[test]
+    fn what_sums_over_all_bounds_leaves_nothing_that_is_not_finite() {
+        let mut document = document("fixtures/3.12/tcp-P4");
+        let streams = document.root["end"]["streams"].as_array_mut().unwrap();
+        for stream in streams {
+            for key in ["mean_rtt", "min_rtt", "max_rtt", "max_snd_cwnd"] {
+                stream["sender"][key] = json!(1e308);
+            }
+        }
+        for interval in document.root["intervals"].as_array_mut().unwrap() {
+            for stream in interval["streams"].as_array_mut().unwrap() {
+                for key in ["bytes", "rtt", "rttvar", "pmtu", "snd_cwnd"] {
+                    stream[key] = json!(1e308);
+                }
+            }
+        }
+        let report = document.report(Mode::Upload, false).unwrap();
+        let way = report.upload.unwrap();
+        assert_eq!(way.rates, None);
+        let reorderings = way.tcp.unwrap().reorderings;
+        let expected = Tcp {
+            reorderings,
+            ..Tcp::default()
+        };
+        assert_eq!(way.tcp, Some(expected));
+        assert!(way.received.bytes_per_second().is_some());
+    }
+
+    #[test]
+    fn the_end_part_is_cut_at_a_character_and_says_so() {
+        let shown = |text: &str| {
+            let document = json!({ "end": text }).to_string();
+            Document::read(document.as_bytes())
+                .unwrap()
+                .end_part()
+                .unwrap()
+        };
+        let limit = super::END_PART_LIMIT_BYTES;
+        // With its quotes.
+        let fits = "x".repeat(limit - 2);
+        assert_eq!(shown(&fits), format!("\"{fits}\""));
+        // The limit falls into the midst of the last character that might be shown.
+        let text = "é".repeat(limit);
+        let (part, note) = shown(&text)
+            .rsplit_once('\n')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .unwrap();
+        assert_eq!(part, format!("\"{}", "é".repeat(limit / 2 - 1)));
+        assert_eq!(
+            note,
+            format!("({} bytes more are left out)", 2 * limit + 2 - part.len())
+        );
+        assert_eq!(part.len(), limit - 1);
+    }
+
+    #[test]
+    fn a_report_without_intervals_costs_what_its_sums_say() {
+        let mut document = document("fixtures/3.12/tcp");
+        document.root["intervals"] = json!([]);
+        let report = document.report(Mode::Upload, false).unwrap();
+        assert_eq!(report.upload.as_ref().unwrap().rates, None);
+        let cost = document.cost(Mode::Upload, &Ok(report));
+        assert_eq!((cost.upload, cost.download), (2_901_803_008.0, 0.0));
+    }
+}

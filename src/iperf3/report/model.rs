@@ -1,0 +1,56 @@
+//! What a test measured, whichever iperf3 said it.
+
+use super::intervals::{Interval, Rates};
+use super::metadata::{Congestion, Facts};
+use super::plausibility;
+use super::tcp::Tcp;
+use super::transfer::Transfer;
+use super::udp::Udp;
+
+/// What a test measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Report {
+    /// Client to server, in a normal and a bidirectional test.
+    pub(crate) upload: Option<Direction>,
+    /// Server to client, in a reverse and a bidirectional test.
+    pub(crate) download: Option<Direction>,
+    /// What holds for both.
+    pub(crate) facts: Facts,
+}
+
+/// One direction, all its streams together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Direction {
+    /// What the sender sent.
+    pub(crate) sent: Transfer,
+    /// What arrived at the receiver.
+    pub(crate) received: Transfer,
+    /// TCP segments sent again, where the sender's system counts them.
+    pub(crate) retransmits: Option<f64>,
+    /// UDP only.
+    pub(crate) udp: Option<Udp>,
+    /// TCP only, where this end sends.
+    pub(crate) tcp: Option<Tcp>,
+    /// How many streams it had.
+    pub(crate) streams: f64,
+    /// How fast it was, interval by interval, as this end counted: what it handed to the system, or what arrived.
+    pub(crate) rates: Option<Rates>,
+    /// The same in the order of time, for people to look at; of a long test neighbours are one.
+    pub(crate) intervals: Vec<Interval>,
+    /// TCP only.
+    pub(crate) congestion: Congestion,
+}
+
+impl Direction {
+    /// What arrived, without a 0 of which nobody knows whether it is one: in less than a second nothing need have
+    /// come to the receiver that comes later. The drop-in families keep what iperf3 counted until its end.
+    pub(crate) fn arrived(&self) -> Transfer {
+        let is_zero = self.received.bytes == Some(0.0) && self.sent.bytes != Some(0.0);
+        let seconds = self.sent.seconds.or(self.received.seconds);
+        let is_unknown = is_zero && plausibility::may_still_arrive(seconds);
+        Transfer {
+            bytes: self.received.bytes.filter(|_| !is_unknown),
+            ..self.received
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What was transferred, and in which direction.
+
+use serde_json::Value;
+
+use super::plausibility;
+use crate::iperf3::mode::Mode;
+
+/// Bytes and the time that they took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Transfer {
+    /// Seconds by the clock of that side.
+    pub(crate) seconds: Option<f64>,
+    /// Bytes of payload.
+    pub(crate) bytes: Option<f64>,
+}
+
+impl Transfer {
+    /// Payload bytes a second, when both are known.
+    pub(crate) fn bytes_per_second(&self) -> Option<f64> {
+        plausibility::rate(self.bytes?, self.seconds?)
+    }
+
+    /// Payload bits a second, when both are known.
+    pub(crate) fn bits_per_second(&self) -> Option<f64> {
+        Some(self.bytes_per_second()? * 8.0)
+    }
+}
+
+/// One of the two ways that data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Up,
+    Down,
+}
+
+impl Way {
+    /// The value of `sender` in a stream of this way: whether this end, the client, sends.
+    pub(super) fn client_sends(self) -> bool {
+        self == Self::Up
+    }
+
+    /// Whether `side`, a stream or a side of one, says that it is of this way.
+    pub(super) fn is_said_by(self, side: &Value) -> bool {
+        side.get("sender").and_then(Value::as_bool) == Some(self.client_sends())
+    }
+
+    /// Whether `side` is of this way in a test of this mode. Before 3.7 there is no `sender`, and no bidirectional
+    /// test either.
+    pub(super) fn has(self, side: &Value, mode: Mode) -> bool {
+        match side.get("sender").and_then(Value::as_bool) {
+            Some(sends) => sends == self.client_sends(),
+            None => match mode {
+                Mode::Upload => self == Self::Up,
+                Mode::Reverse => self == Self::Down,
+                Mode::Bidirectional => false,
+            },
+        }
+    }
+}
+
+/// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
+/// download of what was sent. `most_received` is the most that can have arrived of so much sent, where that is known.
+pub(super) fn drop_contradictions(
+    way: Way,
+    sent: &mut Transfer,
+    received: &mut Transfer,
+    most_received: impl FnOnce(f64) -> Option<f64>,
+) {
+    let most = sent.bytes.and_then(most_received);
+    let is_more = received
+        .bytes
+        .zip(most)
+        .is_some_and(|(received, most)| received > most);
+    let (ours, theirs) = match way {
+        Way::Up => (sent, received),
+        Way::Down => (received, sent),
+    };
+    theirs.bytes = theirs.bytes.filter(|_| !is_more);
+    theirs.seconds = theirs
+        .seconds
+        .filter(|theirs| ours.seconds.is_none_or(|ours| is_same_test(*theirs, ours)));
+}
+
+/// Whether two ends can have taken so long for the same test. They start and stop a round trip apart, and a sender
+/// stops late that waits for a queue to take its last block.
+fn is_same_test(theirs: f64, ours: f64) -> bool {
+    /// What a short test may differ by.
+    const EARLY_SECONDS: f64 = 0.1;
+    const LATE_SECONDS: f64 = 10.0;
+    (0.5 * ours - EARLY_SECONDS..=4.0 * ours + LATE_SECONDS).contains(&theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Transfer, Way, drop_contradictions};
+
+    #[test]
+    fn the_servers_word_is_left_out_where_it_contradicts_what_this_end_counted() {
+        let transfer = |seconds, bytes| Transfer {
+            seconds: Some(seconds),
+            bytes: Some(bytes),
+        };
+        let judged = |way, mut sent: Transfer, mut received: Transfer| {
+            drop_contradictions(way, &mut sent, &mut received, |sent| Some(sent + 10.0));
+            (sent, received)
+        };
+        let (one, ten_more, eleven_more) = (
+            transfer(1.0, 100.0),
+            transfer(1.1, 110.0),
+            transfer(1.0, 111.0),
+        );
+        assert_eq!(judged(Way::Up, one, ten_more), (one, ten_more));
+        assert_eq!(judged(Way::Down, one, ten_more), (one, ten_more));
+        let no_bytes = Transfer { bytes: None, ..one };
+        assert_eq!(judged(Way::Up, one, eleven_more), (one, no_bytes));
+        assert_eq!(judged(Way::Down, one, eleven_more), (no_bytes, eleven_more));
+        for (theirs, is_possible) in [
+            (1e-300, false),
+            (0.39, false),
+            (0.41, true),
+            (13.9, true),
+            (14.1, false),
+        ] {
+            let server = transfer(theirs, 100.0);
+            let (_, received) = judged(Way::Up, one, server);
+            assert_eq!(received.seconds.is_some(), is_possible, "{theirs}");
+            let (sent, received) = judged(Way::Down, server, one);
+            assert_eq!(sent.seconds.is_some(), is_possible, "{theirs}");
+            assert_eq!(received, one);
+        }
+        // Omitted seconds: how much can have arrived is not known.
+        let (mut sent, mut received) = (one, eleven_more);
+        drop_contradictions(Way::Up, &mut sent, &mut received, |_| None);
+        assert_eq!((sent, received), (one, eleven_more));
+    }
+}
