@@ -3,56 +3,73 @@
 //! # The way of a request
 //!
 //! ```text
-//! socket → gate → tiny_http → door → routes → probes → parameters + deadline → test lock → iperf3 process → report → families → text
+//! socket → http (admission, handshake, head, private socket → tiny_http) → toolkit (access: TLS user, password, rate)
+//!        → web (routes, probe handler, pages) → probe (parameters, deadline, lock, retry, result cache)
+//!        → iperf3 (argv, child, report) → metrics (text)
 //! ```
 //!
-//! # The rooms
+//! # The rings
 //!
-//! | room | owns | must not know |
-//! |---|---|---|
-//! | `main`, `run` | flags → configuration → listeners → threads; signals, the end, exit codes | HTTP, iperf3 |
-//! | `state` | the one value that all share: what lives as long as the exporter; its end | what a request is |
-//! | `cli` | the table of flags: parser, `--help`, defaults | what a value is used for |
-//! | `health` | `--health`: one question to a running exporter | what is behind its health page |
-//! | `web/listen` | listen addresses and their sockets | HTTP |
-//! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks | how TLS or a hash is done |
-//! | `web/gate` | accepted connections: count, deadlines, TLS or not, where a head ends, relay to `tiny_http`, who hung up | paths, parameters, iperf3 |
-//! | `web/server` | the `tiny_http` loop, one worker thread a request, replies | iperf3's JSON |
-//! | `web/way` | the socket between gate and server, which nobody else can reach | HTTP |
-//! | `toolkit/tls` | certificates, handshakes, bytes through TLS | HTTP, YAML |
-//! | `web/door`, `auth`, `rate` | whether a request may go on: order, users, how often | what stands behind a path |
-//! | `web/routes` | the table of paths, methods | `tiny_http`, how a value was measured |
-//! | `web/reply` | an answer: status code, content type, headers, body | paths, what is behind them |
-//! | `web/probes`, `lock_status` | requests for probes and for the lock: status codes, refusals | HTML, how a value was measured |
-//! | `web/debug` | a probe's story as text | how a value was measured |
-//! | `web/pages` | the pages for people: HTML, escaping, plots, the style | how a value was measured |
-//! | `web/key` | what only the own pages' forms know | what a form does |
-//! | `web/work`, `web/workers` | how many requests are in work, and on which threads | what a request is |
-//! | `probe` | one probe: its stages in order, its outcome | text formats |
-//! | `probe/params`, `values`, `target`, `allow` | query string → typed, bounded values; refusals | status codes, processes |
-//! | `probe/deadline` | scrape header, offset, limits → instants | everything else |
-//! | `probe/lock` | the FIFO test lock | what it protects |
-//! | `probe/attempts`, `jitter` | a busy server is tried again: when, and on which port | text formats |
-//! | `probe/shared`, `results` | `max_age`: tests that outlive their scrape, results kept for later ones | how a test is run |
-//! | `probe/budget` | what a day's tests cost and may cost | flags, metrics |
-//! | `probe/records`, `by_hand` | the last probes and those in progress; probes that a person starts | HTML, how a test is run |
-//! | `probe/told` | counts and log lines of a probe | how a test is run |
-//! | `iperf3/args`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | parameters; what iperf3 prints in a test |
-//! | `iperf3/features`, `credentials` | what the installed iperf3 can do; who it says that it is | probes |
-//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
-//! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
-//! | `metrics/text` | the text format | what a metric means |
-//! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened | what is written |
-//! | `systemd` | sockets passed, states told, the watchdog's interval | what they are for |
-//! | `signals`, `sys`, `sync`, `threads` | signals; system calls; mutexes; how threads start | what they are for |
+//! Each is built in `run`, is handed what it needs, and knows only what stands below it; `tests/it/architecture.rs` reads
+//! the `use` lines and holds this.
+//!
+//! | ring | may import |
+//! |---|---|
+//! | main, run | everything |
+//! | cli | the rings' types of configuration |
+//! | web | toolkit, http, probe, metrics, iperf3, utilities |
+//! | toolkit | http, the text writer of metrics, utilities |
+//! | http | the text writer of metrics, utilities |
+//! | probe | iperf3, the text writer of metrics, utilities |
+//! | metrics | iperf3, utilities |
+//! | iperf3 | utilities |
+//!
+//! # The rooms: where a change goes
+//!
+//! | room | owns |
+//! |---|---|
+//! | `main`, `run` | wiring: flags → rings → threads; signals, the end, exit codes |
+//! | `cli` | the table of flags: parser, `--help`, defaults |
+//! | `health` | `--health`: one question to a running exporter |
+//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes; listen addresses |
+//! | `http/admission`, `limits`, `traffic`, `closed` | how many connections and requests there may be, for how long; counts; why a connection ended |
+//! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks; what is asked of TLS; its bytes under a deadline |
+//! | `http/connection`, `head`, `refusal` | one connection: heads in, answers out; where a head is limited; what is refused; a client that hangs up |
+//! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests that are not answered yet; the way to `tiny_http`, and its worker threads |
+//! | `http/request`, `response` | what the other rings see of a request, and give back |
+//! | `http/self_check` | the watchdog's question |
+//! | `http/metrics` | the families of connections |
+//! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
+//! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
+//! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
+//! | `web/routes`, `site` | the table of paths; what all pages share |
+//! | `web/probes`, `exposition`, `debug`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
+//! | `web/pages`, `csrf` | the pages for people; the token of their forms |
+//! | `web/metrics` | answered requests by path and code |
+//! | `probe/prober`, `engine`, `answer` | the engine's handle; what all probes share; what comes of a probe |
+//! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's words; refusals; allowed targets |
+//! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
+//! | `probe/single`, `coalesce`, `manual` | a test for one request, for many (`max_age`), for a person |
+//! | `probe/retry`, `backoff` | a busy server is tried again: when, and on which port |
+//! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
+//! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
+//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |
+//! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
+//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
+//! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
+//! | `metrics/text`, `process`, `exporter` | the text format; the families of the process |
+//! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
+//! | `signals`, `sys`, `sync`, `threads`, `cancel`, `permits` | signals; system calls; mutexes; threads; cancellation; limits on how many |
 //!
 //! # Invariants: what is absent
 //!
-//! - No statics: [`state::State`] is built here and passed down.
-//! - No shell, no request value in an option's place: `probe/params/table` makes words from typed values.
+//! - No statics and no value that everyone shares: what a ring needs is handed to it in `run`.
+//! - No shell, no request value in an option's place: a parameter's row adds typed words to `iperf3/args`.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
-//! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`; only `iperf3/process` starts a process.
+//! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`;
+//!   only `iperf3/process` starts a process.
 //! - Past the router time travels as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 

@@ -1,4 +1,6 @@
 //! Why a connection ended.
+//!
+//! The labels of `iperf3_exporter_connections_closed_total` come from here; must not know how it ended.
 
 /// Why a connection ended; the label `cause` of `iperf3_exporter_connections_closed_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

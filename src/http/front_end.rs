@@ -1,4 +1,6 @@
 //! The front end: accepts connections, each on a thread of its own.
+//!
+//! Owns when a connection is accepted or rejected; must not know what it carries.
 
 use std::fmt::{self, Display};
 use std::io;

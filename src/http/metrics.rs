@@ -1,4 +1,6 @@
 //! What the connection front end counts, and its families of `/metrics`.
+//!
+//! Must not know HTTP: connections are told by why they ended.
 
 use std::sync::Mutex;
 

@@ -1,14 +1,10 @@
 //! HTTP: a front end that accepts connections, and the `tiny_http` backend behind it.
 //!
-//! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths,
-//! parameters or iperf3. Why there is a front end: `tiny_http` 0.12 has no limit on connections, threads or a head's
-//! size and no read timeout, ends its accept loop for ever at the first error, hands pipelined requests out all at
-//! once, and loses connections that come at one moment. Behind the front end it sees no more connections than there are
-//! clients, handed over one by one, and clean heads, one at a time on each.
-//!
-//! The way of a request: `front_end` accepts the connection, `handshake` finds its protocol, `connection` reads one head
-//! (`head` has the grammar) and forwards it over the `pool` and the `private_socket`; `backend` takes it, calls the
-//! handler, and the response goes back the same way.
+//! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths. Why there
+//! is a front end: `tiny_http` 0.12 has no limit on connections, threads or a head's size and no read timeout, ends its
+//! accept loop at the first error, hands pipelined requests out all at once, and loses connections that come at one
+//! moment. The way of a request: `front_end`, `handshake`, `connection` (`head` has the grammar), `pool`,
+//! `private_socket`, `backend`, the handler, and back.
 
 mod admission;
 mod backend;

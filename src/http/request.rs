@@ -1,4 +1,6 @@
 //! A request, as the other rings see it.
+//!
+//! Must not know `tiny_http`, or how the request came here.
 
 use std::time::Instant;
 

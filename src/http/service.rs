@@ -1,4 +1,6 @@
 //! What serving a connection takes: limits, counts, TLS, the connections to the backend.
+//!
+//! Owns nothing that happens on a connection: that is `handshake` and `connection`.
 
 use std::io;
 use std::net::TcpStream;

@@ -1,4 +1,6 @@
 //! Connections and requests of all listeners: how many there are, and what became of them.
+//!
+//! Owns the counts that the front end and the backend share; must not know what a request asks for.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,6 @@
 //! Which way the data goes.
+//!
+//! Must not know the options that ask for it.
 
 /// Which way the data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

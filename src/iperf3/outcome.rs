@@ -1,4 +1,6 @@
 //! What a run of iperf3 led to, and what it cost.
+//!
+//! Values only.
 
 use super::reason::Reason;
 use super::report::model::Report;

@@ -1,4 +1,6 @@
 //! The families of the process as a whole: which build it is, and its panics.
+//!
+//! Must not know what panicked.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

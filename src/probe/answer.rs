@@ -1,4 +1,6 @@
 //! What comes of a probe, and who asked for it.
+//!
+//! Values only; must not know how a test is run or told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

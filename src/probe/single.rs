@@ -1,4 +1,6 @@
 //! A probe of one request: a test of its own, which ends with it.
+//!
+//! Must not know text formats.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! What the middleware counts, and its families of `/metrics`.
+//!
+//! Must not know why a request was refused.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,6 @@
 //! The metrics of a probe as text.
+//!
+//! Owns which part of an answer each family is written from; must not know the families.
 
 use crate::metrics::compat::{self, Probe};
 use crate::probe::answer::Answer;

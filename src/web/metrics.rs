@@ -1,4 +1,6 @@
 //! Answered requests by path and status code.
+//!
+//! Must not know what stands behind a path.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,6 @@
 //! What the pages share: the engine, the middleware, the paths that flags change, the token of the forms.
+//!
+//! Owns what lives as long as the exporter; must not know what a request is.
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@
 //! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
+//! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `attempts`: a busy server is tried again, also on its other ports.
 //! - `manual`: the manual page, the shells' completions, and where the README points to.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
@@ -62,6 +63,7 @@
     unreachable_pub
 )]
 
+mod architecture;
 mod attacks;
 mod attempts;
 mod browser;

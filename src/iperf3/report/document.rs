@@ -1,4 +1,6 @@
 //! iperf3's JSON, read once, and what it amounts to.
+//!
+//! Must not know Prometheus.
 
 use std::fmt::Write as _;
 

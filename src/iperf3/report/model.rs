@@ -1,4 +1,6 @@
 //! What a test measured, whichever iperf3 said it.
+//!
+//! Must not know JSON.
 
 use super::intervals::{Interval, Rates};
 use super::metadata::{Congestion, Facts};

@@ -1,4 +1,6 @@
 //! What was transferred, and in which direction.
+//!
+//! Owns when the two ends contradict each other; must not know where a number stands in the JSON.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! Which probes wait for the test lock.
+//!
+//! Must not know HTML.
 
 use crate::probe::history::{Current, Stage};
 use crate::probe::prober::Prober;

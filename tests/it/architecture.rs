@@ -1,0 +1,194 @@
+//! The rings of `src/main.rs`: who may import whom, read from the `use` lines and paths of product code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::tidy::sources;
+
+/// A ring and what it may import of the others. What is in no ring is a utility, which everyone may import.
+const RINGS: &[(&str, &[&str])] = &[
+    ("web", &["toolkit", "http", "probe", "metrics", "iperf3"]),
+    ("toolkit", &["http", "metrics::text"]),
+    ("http", &["metrics::text"]),
+    ("probe", &["iperf3", "metrics::text"]),
+    ("metrics", &["iperf3"]),
+    ("iperf3", &[]),
+    ("systemd", &[]),
+    // The types of the rings' configuration.
+    (
+        "cli",
+        &[
+            "health::Url",
+            "http::HttpConfig",
+            "http::listen",
+            "iperf3::credentials",
+            "probe::allow",
+            "probe::prober",
+            "web::routes",
+            "web::site",
+        ],
+    ),
+    // The client behind --health knows what the server says to plain HTTP on a port with TLS.
+    ("health", &["http::tls"]),
+];
+/// Wiring and documentation may import everything.
+const FREE: &[&str] = &["main", "run", "docs", "build"];
+/// No folder has more than this part of the product's lines: a reader finds the room.
+const LARGEST_PART: f64 = 0.3;
+
+/// Modules by their paths, such as `http::head`, with the product's code.
+fn modules() -> BTreeMap<String, String> {
+    let sources = sources();
+    let product = sources.into_iter().filter(|source| {
+        let is_of_tests = source.path.ends_with("fuzz.rs");
+        !source.product.is_empty() && !is_of_tests
+    });
+    product
+        .map(|source| {
+            let path = source.path.trim_start_matches("src/");
+            let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+            (path.replace('/', "::"), source.product)
+        })
+        .collect()
+}
+
+/// The single paths of a use tree: `a::{b, c::{d, e}}` is three.
+fn paths_of(tree: &str) -> Vec<String> {
+    let Some((start, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap();
+        return vec![path.trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').unwrap().0;
+    let mut depth = 0;
+    let parts = inner.split(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    parts
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .flat_map(paths_of)
+        .map(|path| format!("{}{path}", start.trim()))
+        .collect()
+}
+
+/// The modules that one names, each as its whole path.
+fn named(module: &str, code: &str) -> BTreeSet<String> {
+    let flat = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paths = Vec::new();
+    for (at, _) in flat.match_indices("use ") {
+        let tree = &flat[at + 4..];
+        let is_own = ["crate::", "self::", "super::"].iter().any(|start| tree.starts_with(start));
+        if let Some((tree, _)) = tree.split_once(';').filter(|_| is_own) {
+            paths.extend(paths_of(tree));
+        }
+    }
+    for (at, _) in flat.match_indices("crate::") {
+        let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
+        let end = flat[at..].find(|c| !is_path(c)).unwrap_or(flat.len() - at);
+        paths.push(flat[at..at + end].to_owned());
+    }
+    let own: Vec<&str> = module.split("::").collect();
+    paths
+        .iter()
+        .filter_map(|path| {
+            let mut parts: Vec<&str> = path.split("::").filter(|part| *part != "self").collect();
+            if path.starts_with("self::") {
+                return Some([own.clone(), parts].concat().join("::"));
+            }
+            if parts.first() == Some(&"crate") {
+                return Some(parts.split_off(1).join("::"));
+            }
+            let ups = parts.iter().take_while(|part| **part == "super").count();
+            let floor = own.len().checked_sub(ups).filter(|_| ups > 0)?;
+            Some([&own[..floor], &parts[ups..]].concat().join("::"))
+        })
+        .collect()
+}
+
+/// Which module's file a path leads to.
+fn file_of<'a>(path: &'a str, modules: &BTreeMap<String, String>) -> Option<&'a str> {
+    let mut path = path;
+    loop {
+        if modules.contains_key(path) {
+            return Some(path);
+        }
+        path = path.rsplit_once("::")?.0;
+    }
+}
+
+fn is_below(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+#[test]
+fn each_ring_imports_only_what_stands_below_it() {
+    let mut wrong = Vec::new();
+    let modules = modules();
+    for (module, code) in &modules {
+        let ring = module.split("::").next().unwrap();
+        if FREE.contains(&ring) {
+            continue;
+        }
+        let allowed = RINGS.iter().find(|(name, _)| *name == ring);
+        let allowed = allowed.map_or(&[][..], |(_, allowed)| *allowed);
+        for path in named(module, code) {
+            let other = path.split("::").next().unwrap();
+            let is_ring = RINGS.iter().any(|(name, _)| *name == other) || FREE.contains(&other);
+            let may = other == ring || allowed.iter().any(|parent| is_below(&path, parent));
+            if is_ring && !may {
+                wrong.push(format!("{module} imports {path}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let modules = modules();
+    let mut left: BTreeMap<&str, BTreeSet<String>> = modules
+        .iter()
+        .map(|(module, code)| {
+            let named = named(module, code);
+            let files = named.iter().filter_map(|path| file_of(path, &modules));
+            let others = files.filter(|file| *file != module).map(str::to_owned);
+            (module.as_str(), others.collect())
+        })
+        .collect();
+    assert!(left.values().any(|others| !others.is_empty()));
+    // Whoever imports nobody who is left is in no circle.
+    loop {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, others)| !others.iter().any(|other| left.contains_key(other.as_str())))
+            .map(|(module, _)| *module)
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        for module in free {
+            left.remove(module);
+        }
+    }
+    // Those that only lead into a circle are left as well; what they import tells which it is.
+    assert!(left.is_empty(), "{left:#?}");
+}
+
+#[test]
+fn no_folder_is_most_of_the_house() {
+    let modules = modules();
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for (module, code) in &modules {
+        *lines.entry(module.split("::").next().unwrap()).or_default() += code.lines().count();
+    }
+    let all: usize = lines.values().sum();
+    for (folder, own) in &lines {
+        let part = *own as f64 / all as f64;
+        assert!(part <= LARGEST_PART, "{folder}: {own} of {all} lines");
+    }
+}
