@@ -94,7 +94,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
         sender,
     };
     run.start(signals, listeners)?;
-    run.told(run.notifier.ready(&run.status));
+    run.note(run.notifier.ready(&run.status));
     Ok(run.wait_for_end(&ends))
 }
 
@@ -102,11 +102,11 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
 fn admission(config: &HttpConfig, limits: Limits, listeners: usize, log: &Log) -> Admission {
     let wanted = config.max_connections;
     let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners, limits);
-    let most = admission.most();
-    if most < wanted {
+    let max = admission.max();
+    if max < wanted {
         log.warn(
             "the limit of open descriptors allows fewer connections than --web.max-connections",
-            &[("connections", &most), ("wanted", &wanted)],
+            &[("connections", &max), ("wanted", &wanted)],
         );
     }
     admission
@@ -257,7 +257,7 @@ impl Run {
     }
 
     /// A message that systemd did not get is worth a line, and nothing more.
-    fn told(&self, sent: std::io::Result<()>) {
+    fn note(&self, sent: std::io::Result<()>) {
         if let Err(error) = sent {
             self.log
                 .warn_ratelimited("systemd cannot be told", &[("error", &error)]);
@@ -279,13 +279,13 @@ impl Run {
         while asked.recv().is_ok() {
             // Who asks several times before it begins has one answer.
             while asked.try_recv().is_ok() {}
-            self.told(self.notifier.reloading());
+            self.note(self.notifier.reloading());
             let status = if self.access.reload() {
                 &self.status
             } else {
                 "the web configuration is broken, every request is refused"
             };
-            self.told(self.notifier.ready(status));
+            self.note(self.notifier.ready(status));
         }
         None
     }
@@ -293,7 +293,7 @@ impl Run {
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
     /// behind the gate answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
-        let pulse = self.front_end.self_check();
+        let self_check = self.front_end.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut listeners: Vec<(SocketAddr, bool)> = addresses
@@ -301,20 +301,26 @@ impl Run {
             .map(|address| (address, false))
             .collect();
         loop {
-            let mut asked = Ok(());
+            let (mut failed, mut is_answered) = (None, false);
             for (address, has_answered) in &mut listeners {
-                match pulse.ask(*address) {
-                    Ok(()) => *has_answered = true,
-                    Err(error) if *has_answered => asked = Err(error),
+                match self_check.ask(*address) {
+                    Ok(()) => (*has_answered, is_answered) = (true, true),
+                    Err(error) if *has_answered => failed = Some(error),
                     Err(error) => self.log.warn_ratelimited(
                         "the watchdog cannot connect to a listener, and looks at the server behind the gate only",
                         &[("address", address), ("error", &error)],
                     ),
                 }
             }
-            match asked.and_then(|()| self.front_end.ping()) {
+            // A listener's answer came by way of the backend, which is asked by itself only where there was none.
+            let checked = match failed {
+                Some(error) => Err(error),
+                None if is_answered => Ok(()),
+                None => self.front_end.ping(),
+            };
+            match checked {
                 Ok(()) => {
-                    self.told(self.notifier.alive());
+                    self.note(self.notifier.alive());
                     thread::sleep(interval);
                 }
                 Err(error) => {
@@ -348,7 +354,7 @@ impl Run {
     }
 
     fn shut_down(&self) {
-        self.told(self.notifier.stopping("shutting down"));
+        self.note(self.notifier.stopping("shutting down"));
         let until = Instant::now() + SHUTDOWN_LIMIT;
         self.front_end.close();
         self.prober.shut_down();

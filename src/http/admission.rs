@@ -22,7 +22,7 @@ const RESERVED_DESCRIPTORS: u64 = 32;
 /// The open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    most: usize,
+    max: usize,
     limits: Limits,
     open: Mutex<Open>,
     /// Told when a request in progress is over, and when a connection has ended.
@@ -120,7 +120,7 @@ impl Admission {
     /// At most `most`, and no more than fit a process that may have so many open descriptors, some of them for its
     /// listeners; none means as many as it likes.
     pub(crate) fn new(
-        most: usize,
+        max: usize,
         descriptors: Option<u64>,
         listeners: usize,
         limits: Limits,
@@ -131,7 +131,7 @@ impl Admission {
         });
         let enough_for = usize::try_from(enough_for).unwrap_or(usize::MAX);
         Self {
-            most: most.min(enough_for).max(1),
+            max: max.min(enough_for).max(1),
             limits,
             open: Mutex::default(),
             over: Condvar::new(),
@@ -139,8 +139,8 @@ impl Admission {
     }
 
     /// How many connections there may be.
-    pub(crate) fn most(&self) -> usize {
-        self.most
+    pub(crate) fn max(&self) -> usize {
+        self.max
     }
 
     /// How many connections may wait to be accepted (listen(2)): as many as get a place within a second where each is
@@ -149,7 +149,7 @@ impl Admission {
     pub(super) fn backlog(&self) -> i32 {
         let pause = self.limits.request_on_its_way.as_millis().max(1);
         let turns = usize::try_from(1000 / pause).unwrap_or(usize::MAX);
-        i32::try_from(self.most.saturating_mul(turns))
+        i32::try_from(self.max.saturating_mul(turns))
             .unwrap_or(i32::MAX)
             .clamp(128, 4096)
     }
@@ -198,7 +198,7 @@ impl Admission {
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Slot> {
         let until = Instant::now() + self.limits.making_room;
         let mut open = sync::lock(&self.open);
-        while open.connections.len() >= self.most {
+        while open.connections.len() >= self.max {
             if Instant::now() >= until {
                 open.gives_up();
                 return None;

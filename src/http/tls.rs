@@ -1,4 +1,6 @@
 //! What the front end asks of TLS. Who answers is handed in: certificates and rules are no matter of HTTP.
+//!
+//! Owns why a handshake failed; must not know certificates.
 
 use std::fmt;
 use std::net::TcpStream;

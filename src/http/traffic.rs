@@ -36,7 +36,7 @@ impl Traffic {
 
     /// Maximum simultaneous connections.
     pub(crate) fn max_connections(&self) -> usize {
-        self.admission.most()
+        self.admission.max()
     }
 
     /// Cancels every request in flight.
@@ -51,7 +51,7 @@ impl Traffic {
 
     /// Writes the families of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
-        let connections = (self.admission.count(), self.admission.most());
+        let connections = (self.admission.count(), self.admission.max());
         self.metrics.write(text, connections, self.requests.count());
     }
 }

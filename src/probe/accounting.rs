@@ -113,7 +113,7 @@ fn failed(engine: &Engine, params: &Params, completed: &CompletedTest, failure: 
 
 /// Counts a probe that was not answered with a result, and says why; `waited` is how long it stood in line for the
 /// lock, if it did.
-pub(super) fn gave_up(
+pub(super) fn not_run(
     engine: &Engine,
     params: &Params,
     client: SocketAddr,

@@ -38,26 +38,26 @@ pub(super) fn answer(
         caller.arrival,
     );
     let least = Duration::from_secs(params.least_seconds(fitted));
-    let (waiter, is_ours) = match engine.result_cache.find(&test, max_age, least) {
+    let (waiter, is_first) = match engine.result_cache.find(&test, max_age, least) {
         Found::Result(kept) => {
             engine.metrics.result_reused();
-            return Ok(told_from(engine, &test, &kept, caller.arrival));
+            return Ok(answer_from(engine, &test, &kept, caller.arrival));
         }
         Found::Running(waiter) => (waiter, false),
         Found::Nothing(waiter) => (waiter, true),
         Found::NoRoom => {
-            accounting::gave_up(engine, params, caller.client, WaitError::Full, None);
+            accounting::not_run(engine, params, caller.client, WaitError::Full, None);
             return Err(WaitError::Full);
         }
     };
-    if is_ours {
+    if is_first {
         begin(engine, params, limits, &caller);
     }
     let result = wait(engine, &test, waiter, &limits, &caller);
     // Whoever began the test is counted with it.
     match &result {
-        Ok(_) if !is_ours => engine.metrics.result_reused(),
-        Err(why) if !is_ours => accounting::gave_up(engine, params, caller.client, *why, None),
+        Ok(_) if !is_first => engine.metrics.result_reused(),
+        Err(why) if !is_first => accounting::not_run(engine, params, caller.client, *why, None),
         Ok(_) | Err(_) => {}
     }
     result
@@ -80,17 +80,17 @@ fn wait(
     caller: &Caller<'_>,
 ) -> Result<Answer, WaitError> {
     match waiter.wait(limits.scrape(), caller.cancel) {
-        Some(Ok(kept)) => Ok(told_from(engine, test, &kept, caller.arrival)),
+        Some(Ok(kept)) => Ok(answer_from(engine, test, &kept, caller.arrival)),
         Some(Err(why)) => Err(why),
         None if caller.cancel.is_set() => Err(WaitError::Cancelled),
         None => match engine.result_cache.last(test) {
-            Some(kept) => Ok(told_from(engine, test, &kept, caller.arrival)),
+            Some(kept) => Ok(answer_from(engine, test, &kept, caller.arrival)),
             None => Err(WaitError::Running),
         },
     }
 }
 
-fn told_from(engine: &Engine, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
+fn answer_from(engine: &Engine, test: &Params, kept: &Kept, arrival: Instant) -> Answer {
     let last_success = if kept.completed.outcome.is_ok() {
         Some(kept.ended.clock)
     } else {
@@ -136,12 +136,12 @@ fn begin(engine: &Arc<Engine>, params: &Params, limits: Limits, caller: &Caller<
                 Ok(Kept::new(Arc::new(completed)))
             }
             Err(NotRun { why, waited }) => {
-                accounting::gave_up(&engine, &params, client, why, Some(waited));
+                accounting::not_run(&engine, &params, client, why, Some(waited));
                 Err(why)
             }
         };
         let kept = completion.end.as_ref().map_err(|why| *why);
-        open.end(kept.map(|kept| told_from(&engine, &params.test(), kept, arrival)));
+        open.end(kept.map(|kept| answer_from(&engine, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
         // The landing went with the closure: who waits is told.
@@ -166,7 +166,7 @@ impl Drop for Completion {
                 .metrics
                 .probe_refused(metrics::NotRun::Waiting(WaitError::Broken));
         }
-        self.engine.result_cache.land(&self.test, end);
+        self.engine.result_cache.complete(&self.test, end);
     }
 }
 

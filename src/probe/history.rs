@@ -87,7 +87,7 @@ pub(crate) struct Finished {
     /// When it ended.
     pub(crate) ended: SystemTime,
     /// A person started it from the page.
-    pub(crate) is_by_hand: bool,
+    pub(crate) is_manual: bool,
     /// What came of it: the answer that its request got, or why it got none.
     pub(crate) end: Result<Answer, WaitError>,
 }
@@ -223,7 +223,7 @@ impl History {
             client,
             began,
             ended: SystemTime::now(),
-            is_by_hand: stop.is_some(),
+            is_manual: stop.is_some(),
             end: end.map(trimmed),
         };
         inner.past_bytes += past.bytes();
@@ -240,7 +240,7 @@ impl History {
 
 impl Running {
     /// What it is doing now, after so many attempts.
-    pub(super) fn is(&self, stage: Stage, attempts: u32) {
+    pub(super) fn set_stage(&self, stage: Stage, attempts: u32) {
         let mut inner = sync::lock(&self.records.inner);
         let mut current = inner.current.iter_mut();
         if let Some(probe) = current.find(|probe| probe.number == self.number) {
@@ -416,22 +416,22 @@ mod tests {
     fn a_probe_is_in_progress_until_its_end_and_a_panic_ends_it_too() {
         let records = Arc::new(History::default());
         let stop = Cancel::default();
-        let by_hand = open(&records, Some(stop.clone()));
+        let manual = open(&records, Some(stop.clone()));
         let scrape = open(&records, None);
         let length = Duration::from_secs(5);
-        scrape.is(Stage::Running { port: 1, length }, 3);
+        scrape.set_stage(Stage::Running { port: 1, length }, 3);
         let current = records.overview().current;
         assert_eq!((current.len(), current[1].attempts), (2, 3));
         assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));
         assert!(current[0].can_be_stopped() && !current[1].can_be_stopped());
         assert!(!records.stop(scrape.number) && !records.stop(99) && !stop.is_set());
-        assert!(records.stop(by_hand.number) && stop.is_set());
-        drop(by_hand);
+        assert!(records.stop(manual.number) && stop.is_set());
+        drop(manual);
         assert!(!records.stop(1));
         let Some(Found::Finished(past)) = records.find(1) else {
             panic!("forgotten")
         };
-        assert!(past.is_by_hand && matches!(past.end, Err(WaitError::Broken)));
+        assert!(past.is_manual && matches!(past.end, Err(WaitError::Broken)));
         assert_eq!(numbers(&records), [1]);
         assert!(matches!(records.find(2), Some(Found::Current(_))));
     }

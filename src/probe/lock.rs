@@ -193,14 +193,14 @@ impl TestLock {
                 });
             }
             let now = Instant::now();
-            let gave_up = if now >= patience.longest {
+            let not_run = if now >= patience.longest {
                 Some(WaitError::WaitedTooLong)
             } else if patience.latest_start.is_some_and(|latest| now >= latest) {
                 Some(WaitError::NoTimeLeft)
             } else {
                 None
             };
-            if let Some(reason) = gave_up {
+            if let Some(reason) = not_run {
                 state.leave(ticket);
                 return Err(reason);
             }
@@ -573,11 +573,11 @@ mod tests {
         let tickets = Arc::new(AtomicU64::new(0));
         let holders = Arc::new(AtomicU64::new(0));
         let served = Arc::new(AtomicU64::new(0));
-        let gave_up = Arc::new(AtomicU64::new(0));
+        let not_run = Arc::new(AtomicU64::new(0));
         let threads: Vec<_> = (0..THREADS)
             .map(|seed| {
                 let (lock, holders) = (Arc::clone(&lock), Arc::clone(&holders));
-                let (served, gave_up) = (Arc::clone(&served), Arc::clone(&gave_up));
+                let (served, not_run) = (Arc::clone(&served), Arc::clone(&not_run));
                 let tickets = Arc::clone(&tickets);
                 thread::spawn(move || {
                     // xorshift64: the same numbers at each run, other ones in each thread.
@@ -617,7 +617,7 @@ mod tests {
                             Err(reason) => {
                                 assert_eq!(reason, WaitError::WaitedTooLong);
                                 assert!(!is_patient, "a patient waiter was left standing");
-                                gave_up.fetch_add(1, Ordering::SeqCst);
+                                not_run.fetch_add(1, Ordering::SeqCst);
                             }
                         }
                     }
@@ -628,11 +628,11 @@ mod tests {
             thread.join().unwrap();
         }
         assert_eq!(
-            served.load(Ordering::SeqCst) + gave_up.load(Ordering::SeqCst),
+            served.load(Ordering::SeqCst) + not_run.load(Ordering::SeqCst),
             THREADS * ROUNDS
         );
         assert!(
-            gave_up.load(Ordering::SeqCst) > 0,
+            not_run.load(Ordering::SeqCst) > 0,
             "nobody gave up: the test shows nothing"
         );
         let status = lock.status();

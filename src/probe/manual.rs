@@ -26,7 +26,7 @@ pub(super) fn start(
     caller: Caller<'_>,
 ) -> Result<u64, WaitError> {
     let Some(place) = engine.manual.try_acquire() else {
-        accounting::gave_up(engine, &params, caller.client, WaitError::Full, None);
+        accounting::not_run(engine, &params, caller.client, WaitError::Full, None);
         return Err(WaitError::Full);
     };
     // Not the request's: that is answered in a moment.

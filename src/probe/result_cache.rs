@@ -39,7 +39,7 @@ pub(super) struct TestWaiter(Arc<InFlightTest>);
 #[derive(Debug)]
 struct InFlightTest {
     state: Mutex<InFlightState>,
-    news: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -139,7 +139,7 @@ impl ResultCache {
     }
 
     /// Ends the flight of `test`: tells who waits, and keeps what is to be kept.
-    pub(super) fn land(&self, test: &Params, end: Result<Kept, WaitError>) {
+    pub(super) fn complete(&self, test: &Params, end: Result<Kept, WaitError>) {
         let mut inner = sync::lock(&self.inner);
         let Some(entry) = inner.get_mut(test) else {
             return;
@@ -159,7 +159,7 @@ impl ResultCache {
         }
         state.end = Some(end);
         drop(state);
-        in_flight_test.news.notify_all();
+        in_flight_test.changed.notify_all();
     }
 
     /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
@@ -199,7 +199,7 @@ impl ResultCache {
             if let Some((in_flight_test, _)) = &entry.in_flight_test {
                 // Who has looked already waits by now, and is not missed.
                 drop(sync::lock(&in_flight_test.state));
-                in_flight_test.news.notify_all();
+                in_flight_test.changed.notify_all();
             }
         }
     }
@@ -312,7 +312,7 @@ impl InFlightTest {
                 waiters: 0,
                 earliest_end,
             }),
-            news: Condvar::new(),
+            changed: Condvar::new(),
         }
     }
 
@@ -332,7 +332,7 @@ impl InFlightTest {
                 return None;
             }
             let until = until.unwrap_or_else(|| now + LONG);
-            state = sync::wait_until(&self.news, state, until);
+            state = sync::wait_until(&self.changed, state, until);
         }
     }
 }
@@ -411,7 +411,7 @@ mod tests {
         let Found::Nothing(_) = find(&results, &test) else {
             panic!("something was found")
         };
-        results.land(&test, Ok(aged(kept(success()), MINUTE / 2)));
+        results.complete(&test, Ok(aged(kept(success()), MINUTE / 2)));
         assert!(matches!(find(&results, &test), Found::Result(_)));
         let young = results.find(&test, MINUTE / 4, Duration::ZERO);
         assert!(matches!(young, Found::Nothing(_)));
@@ -422,10 +422,10 @@ mod tests {
     #[test]
     fn all_who_ask_meanwhile_share_one_test() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
-        let Found::Nothing(own_seat) = find(&results, &test) else {
+        let Found::Nothing(own_waiter) = find(&results, &test) else {
             panic!("something was found")
         };
-        let in_flight_test = Arc::clone(&own_seat.0);
+        let in_flight_test = Arc::clone(&own_waiter.0);
         let waiters: Vec<_> = (0..10)
             .map(|_| {
                 let Found::Running(waiter) = find(&results, &test) else {
@@ -435,7 +435,7 @@ mod tests {
             })
             .collect();
         assert_eq!(super::sync::lock(&in_flight_test.state).waiters, 11);
-        results.land(&test, Ok(kept(failure())));
+        results.complete(&test, Ok(kept(failure())));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();
             assert_eq!(end.completed.outcome, failure());
@@ -448,13 +448,13 @@ mod tests {
     fn a_failure_that_nobody_waited_for_is_told_once() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         leave(find(&results, &test));
-        results.land(&test, Ok(kept(failure())));
+        results.complete(&test, Ok(kept(failure())));
         let Found::Result(told) = find(&results, &test) else {
             panic!("it was lost")
         };
         assert_eq!(told.completed.outcome, failure());
         leave(find(&results, &test));
-        results.land(&test, Ok(aged(kept(failure()), MINUTE * 2)));
+        results.complete(&test, Ok(aged(kept(failure()), MINUTE * 2)));
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
@@ -520,7 +520,7 @@ mod tests {
         };
         assert!(waiter.wait(None, &cancel).is_none());
         // Neither counts as one who was told.
-        results.land(&test, Ok(kept(failure())));
+        results.complete(&test, Ok(kept(failure())));
         assert!(matches!(find(&results, &test), Found::Result(_)));
     }
 
@@ -530,7 +530,7 @@ mod tests {
         let Found::Nothing(waiter) = find(&results, &test) else {
             panic!("something was found")
         };
-        results.land(&test, Ok(kept(failure())));
+        results.complete(&test, Ok(kept(failure())));
         assert!(waiter.wait(None, &Cancel::default()).is_some());
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
@@ -547,7 +547,7 @@ mod tests {
         for outcome in [success(), failure(), success()] {
             let is_ok = outcome.is_ok();
             leave(results.find(&test, Duration::ZERO, Duration::ZERO));
-            results.land(&test, Ok(kept(outcome)));
+            results.complete(&test, Ok(kept(outcome)));
             assert_eq!(last(), Some(is_ok));
             // Told, if it was untold.
             let _told = results.find(&test, MINUTE, Duration::ZERO);
@@ -580,7 +580,7 @@ mod tests {
         let of = |number: usize| test_of(&format!("host{number}"));
         for number in 0..2 * MOST {
             let _flight = find(&results, &of(number));
-            results.land(&of(number), Ok(kept(success())));
+            results.complete(&of(number), Ok(kept(success())));
         }
         assert_eq!(results.count(), MOST - 1);
         assert!(results.last_success(&of(0)).is_none());
@@ -602,9 +602,9 @@ mod tests {
             find(&results, &test_of("one-more")),
             Found::NoRoom
         ));
-        results.land(&of(7), Err(WaitError::WaitedTooLong));
+        results.complete(&of(7), Err(WaitError::WaitedTooLong));
         assert!(matches!(find(&results, &of(7)), Found::Nothing(_)));
-        results.land(&of(8), Err(WaitError::Broken));
+        results.complete(&of(8), Err(WaitError::Broken));
         assert!(matches!(
             find(&results, &test_of("one-more")),
             Found::Nothing(_)

@@ -93,7 +93,7 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
         );
         test.last_failure = Some(failure);
         let until = Instant::now() + pause;
-        wanted.open.is(Stage::Pausing { until }, test.count);
+        wanted.open.set_stage(Stage::Pausing { until }, test.count);
         wanted.cancel.wait_until(until);
     }
 }
@@ -200,7 +200,7 @@ impl<'a> RetryLoop<'a> {
                 },
             ),
         };
-        self.wanted.open.is(Stage::Queued, self.count);
+        self.wanted.open.set_stage(Stage::Queued, self.count);
         let (probe, name) = (self.wanted.open.number, params.server());
         let held = engine.lock.acquire(turn, probe, name, patience, cancel);
         let waited = match &held {
@@ -234,7 +234,7 @@ impl<'a> RetryLoop<'a> {
                     port: self.port,
                     length: self.length(),
                 };
-                self.wanted.open.is(running, self.count);
+                self.wanted.open.set_stage(running, self.count);
                 let now = Instant::now();
                 let deadline = limits.end_of_run(now);
                 let selected = Selected {

@@ -63,7 +63,7 @@ pub(super) fn run_once(
             })
         }
         Err(NotRun { why, waited }) => {
-            accounting::gave_up(engine, params, client, why, Some(waited));
+            accounting::not_run(engine, params, client, why, Some(waited));
             Err(why)
         }
     }

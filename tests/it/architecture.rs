@@ -81,7 +81,9 @@ fn named(module: &str, code: &str) -> BTreeSet<String> {
     let mut paths = Vec::new();
     for (at, _) in flat.match_indices("use ") {
         let tree = &flat[at + 4..];
-        let is_own = ["crate::", "self::", "super::"].iter().any(|start| tree.starts_with(start));
+        let is_own = ["crate::", "self::", "super::"]
+            .iter()
+            .any(|start| tree.starts_with(start));
         if let Some((tree, _)) = tree.split_once(';').filter(|_| is_own) {
             paths.extend(paths_of(tree));
         }

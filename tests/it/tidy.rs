@@ -52,11 +52,7 @@ fn product(text: &str, path: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let mut all = text.lines().peekable();
     while let Some(line) = all.next() {
-        if line == "#[cfg(test)]"
-            && all
-                .peek()
-                .is_some_and(|next| next.starts_with("mod tests {"))
-        {
+        if line == "#[cfg(test)]" && all.peek().is_some_and(|next| next.ends_with("mod tests {")) {
             let rest: Vec<&str> = all.collect();
             let end = rest.iter().position(|line| *line == "}");
             assert_eq!(end, Some(rest.len() - 1), "{path}: the tests stand last");
@@ -159,7 +155,9 @@ fn each_file_says_first_what_it_owns_and_none_is_long() {
 }
 
 /// What each path below these is: a room, of which the map tells.
-const FLOORS: &[&str] = &["", "http/", "toolkit/", "web/", "probe/", "iperf3/", "metrics/"];
+const FLOORS: &[&str] = &[
+    "", "http/", "toolkit/", "web/", "probe/", "iperf3/", "metrics/",
+];
 
 #[test]
 fn the_map_has_every_room_and_no_other() {

@@ -26,7 +26,7 @@ pub(crate) use self::off::{Acceptor, acceptor};
 // What the tests of this folder share: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::{Read as _, Write as _};

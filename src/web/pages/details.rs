@@ -179,7 +179,7 @@ fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
         &format!("<span class=\"{class}\">{outcome}</span>"),
     );
     match &past.end {
-        Err(WaitError::Cancelled) if past.is_by_hand => {
+        Err(WaitError::Cancelled) if past.is_manual => {
             push_fact(
                 page,
                 "Why",
@@ -207,7 +207,7 @@ fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
         );
         push_fact(page, "Attempts", &answer.completed.count.to_string());
     }
-    let how = if past.is_by_hand {
+    let how = if past.is_manual {
         ", from the page"
     } else {
         ""

@@ -225,7 +225,7 @@ pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
             Ok(_) => ("good", "success".to_owned()),
             Err(failure) => ("bad", failure.reason.label().to_owned()),
         },
-        Err(WaitError::Cancelled) if past.is_by_hand => ("none", "stopped".to_owned()),
+        Err(WaitError::Cancelled) if past.is_manual => ("none", "stopped".to_owned()),
         // Where nobody wanted the result any more, iperf3 may have run.
         Err(why @ (WaitError::Cancelled | WaitError::Broken)) => {
             ("none", NotRun::Waiting(*why).label().to_owned())
