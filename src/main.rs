@@ -39,7 +39,7 @@
 //! | `probe/told` | counts and log lines of a probe | how a test is run |
 //! | `iperf3/args`, `binary`, `process` | argv; where iperf3 is; a child under a deadline | parameters; what iperf3 prints in a test |
 //! | `iperf3/features`, `credentials` | what the installed iperf3 can do; who it says that it is | probes |
-//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
+//! | `iperf3/mode`, `report`, `reason`, `lookup` | JSON → `Report`: sums, intervals, which counts can be true; why a test failed | Prometheus |
 //! | `metrics/probe`, `measured`, `own`, `process` | tables: report and counts → families | processes, sockets |
 //! | `metrics/text` | the text format | what a metric means |
 //! | `log`, `json`, `duration`, `number`, `time_text` | how things are written | what is written |

@@ -15,11 +15,15 @@ use self::report::{Document, Fault, Report};
 use crate::cancel::Cancel;
 use crate::iperf3::target::Host;
 
+pub(crate) use self::mode::Mode;
+pub(crate) use self::report::Cost;
+
 pub(crate) mod args;
 pub(crate) mod binary;
 pub(crate) mod credentials;
 pub(crate) mod features;
 mod lookup;
+mod mode;
 mod process;
 pub(crate) mod reason;
 pub(crate) mod report;
@@ -32,27 +36,6 @@ const STDERR_LIMIT_CHARS: usize = 4096;
 
 /// How a run ended that did not begin.
 const NOT_STARTED: &str = "was not started";
-
-/// Which way the data goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Client to server.
-    Upload,
-    /// Server to client (`-R`).
-    Reverse,
-    /// Both at once (`--bidir`).
-    Bidirectional,
-}
-
-impl Mode {
-    /// How many there are at once.
-    pub(crate) fn directions(self) -> u8 {
-        match self {
-            Self::Upload | Self::Reverse => 1,
-            Self::Bidirectional => 2,
-        }
-    }
-}
 
 /// How a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,15 +131,6 @@ impl RunDetails {
     }
 }
 
-/// Payload bytes of a run, as far as iperf3 said: a run that failed has a cost too.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Cost {
-    /// Sent to the server.
-    pub(crate) upload: f64,
-    /// Received from the server.
-    pub(crate) download: f64,
-}
-
 /// Runs one test.
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let started = Instant::now();
@@ -185,7 +159,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
             }
             let outcome = judge(&finished, document.as_ref(), spec);
             let was_connected = document.as_ref().is_some_and(Document::was_connected);
-            let cost = document.map(|document| document.cost(spec.mode, &outcome));
+            let cost = document.map(|document| document.cost(spec.mode, outcome.as_ref().ok()));
             Run {
                 was_connected,
                 cost: cost.unwrap_or_default(),

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::Report;
 use crate::iperf3::report::Transfer;

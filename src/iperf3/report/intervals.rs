@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::Way;
 use crate::iperf3::report::json::{at, flag, items, number};
 use crate::iperf3::report::plausibility;
@@ -216,7 +216,7 @@ fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::{Interval, Intervals, MOST_KEPT, Rates, merged};
-    use crate::iperf3::Mode;
+    use crate::iperf3::mode::Mode;
     use crate::iperf3::report::Way;
 
     /// The rates' quantiles, or none.

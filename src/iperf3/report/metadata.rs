@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::iperf3::Mode;
+use crate::iperf3::mode::Mode;
 use crate::iperf3::report::Way;
 use crate::iperf3::report::json::{at, measured, number};
 use crate::iperf3::report::plausibility;
@@ -161,7 +161,7 @@ fn version(root: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Congestion, Facts, Way};
-    use crate::iperf3::Mode;
+    use crate::iperf3::mode::Mode;
     use serde_json::{Value, json};
 
     #[test]

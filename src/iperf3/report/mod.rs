@@ -17,8 +17,7 @@ use self::json::{at, items};
 use self::metadata::{Congestion, Facts};
 use self::tcp::Tcp;
 use self::udp::Udp;
-use super::{Cost, Outcome};
-use crate::iperf3::Mode;
+use crate::iperf3::mode::Mode;
 
 mod directions;
 pub(crate) mod intervals;
@@ -95,6 +94,15 @@ impl Transfer {
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
         Some(self.bytes_per_second()? * 8.0)
     }
+}
+
+/// Payload bytes of a run, as far as iperf3 said: a run that failed has a cost too.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Cost {
+    /// Sent to the server.
+    pub(crate) upload: f64,
+    /// Received from the server.
+    pub(crate) download: f64,
 }
 
 /// Why there is no report.
@@ -174,9 +182,8 @@ impl Document {
     /// What a test of this mode cost, whatever it led to: what this end sent and what arrived here, in the omitted
     /// seconds too. The intervals have it, of a run that was cut short as well; the sums of one that succeeded are
     /// asked as well, since intervals can be missing. Neither counts a byte that was not there, so the larger is it.
-    pub(crate) fn cost(&self, mode: Mode, outcome: &Outcome) -> Cost {
+    pub(crate) fn cost(&self, mode: Mode, report: Option<&Report>) -> Cost {
         let intervals = Intervals::of(&self.root, mode);
-        let report = outcome.as_ref().ok();
         let upload = report.and_then(|report| report.upload.as_ref()?.sent.bytes);
         let download = report.and_then(|report| report.download.as_ref()?.received.bytes);
         let larger = |way, sum: Option<f64>| {
@@ -251,10 +258,8 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::tcp::{Rtt, Tcp};
-    use super::{Document, Fault, Report, Udp};
-    use crate::iperf3::Mode;
-    use crate::iperf3::reason::Reason;
-    use crate::iperf3::{Cost, Failure};
+    use super::{Cost, Document, Fault, Report, Udp};
+    use crate::iperf3::mode::Mode;
     use serde_json::json;
 
     /// A file under `tests`, by its path there.
@@ -458,11 +463,7 @@ mod tests {
             // Nothing was sent.
             ("3.12/busy", Mode::Upload, 0.0, 0.0),
         ] {
-            let failure = Failure {
-                reason: Reason::Killed,
-                words: String::new(),
-            };
-            let cost = document(&format!("fixtures/{name}")).cost(mode, &Err(failure));
+            let cost = document(&format!("fixtures/{name}")).cost(mode, None);
             assert_eq!(cost, Cost { upload, download }, "{name}");
         }
     }
@@ -489,8 +490,8 @@ mod tests {
             ),
         ] {
             let document = document(&format!("fixtures/{name}"));
-            let outcome = Ok(document.report(mode, udp).unwrap());
-            let cost = document.cost(mode, &outcome);
+            let report = document.report(mode, udp).unwrap();
+            let cost = document.cost(mode, Some(&report));
             assert_eq!(cost, Cost { upload, download }, "{name}");
         }
     }
@@ -651,7 +652,7 @@ mod tests {
         document.root["intervals"] = json!([]);
         let report = document.report(Mode::Upload, false).unwrap();
         assert_eq!(report.upload.as_ref().unwrap().rates, None);
-        let cost = document.cost(Mode::Upload, &Ok(report));
+        let cost = document.cost(Mode::Upload, Some(&report));
         assert_eq!((cost.upload, cost.download), (2_901_803_008.0, 0.0));
     }
 }
