@@ -47,7 +47,7 @@ impl Params {
     }
 
     /// The parameters that differ from their defaults, for the log.
-    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn displayed(&self) -> Vec<(&'static str, String)> {
         PARAMETERS
             .iter()
             .filter_map(|row| Some((row.id(), (row.display)(self)?)))
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(params.options.bitrate.as_deref(), Some("1.5G/32"));
         assert_eq!(params.options.bind.as_deref(), Some("192.168.1.100%wan0"));
         let shown: Vec<String> = params
-            .shown()
+            .displayed()
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
