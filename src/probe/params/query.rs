@@ -40,7 +40,11 @@ impl Params {
             // An empty value is none: that is what a form sends for a field left blank, and what Go's
             // exporters make of it.
             if !value.is_empty() {
-                (row.set)(&mut builder, &value).ok_or(Refusal::Value(row, value))?;
+                (row.set)(&mut builder, &value).ok_or(Refusal::Value(
+                    row.id(),
+                    value,
+                    row.allowed,
+                ))?;
             }
         }
         builder.finish()
@@ -60,7 +64,7 @@ impl Builder {
         let Some((host, target_port)) = self.target else {
             let is_target = |row: &&Parameter| row.id() == "target";
             return match PARAMETERS.iter().find(is_target) {
-                Some(row) => Err(Refusal::Missing(row)),
+                Some(row) => Err(Refusal::Missing(row.id(), row.allowed)),
                 None => Err(Refusal::Unknown("target".to_owned())),
             };
         };
