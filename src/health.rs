@@ -69,7 +69,7 @@ impl Url {
             return None;
         }
         let port = match port {
-            Some(port) => number::whole(port).filter(|port| *port != 0)?,
+            Some(port) => number::within(port, 1..=u16::MAX)?,
             None => DEFAULT_PORT,
         };
         Some(Self {

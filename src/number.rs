@@ -1,7 +1,8 @@
 //! Numbers as people write them: in digits only, or with one of iperf3's suffixes.
 //!
-//! Owns the grammar; knows nothing of what a number is for, or of its range.
+//! Owns the grammar; knows nothing of what a number is for.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Whether `text` is one digit or more, and nothing else.
@@ -12,6 +13,11 @@ pub(crate) fn is_digits(text: &str) -> bool {
 /// Reads a whole number in digits only. Rust's own parser takes `+5` too, which no URL, file or flag means.
 pub(crate) fn whole<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| is_digits(text))
+}
+
+/// Reads a whole number in digits only that is in a range.
+pub(crate) fn within<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    whole(text).filter(|number| range.contains(number))
 }
 
 /// Splits the suffix off a number (iperf3(1), `-n`): `10M` is `10` and the factor that `M` stands for, `kilo` squared.

@@ -117,7 +117,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Most connections at a time; over that the one that is idle longest makes room.",
         allowed: "a whole number from 1 to 10000",
         set: |config, text| {
-            let count = number::whole(text).filter(|count| (1..=10_000).contains(count))?;
+            let count = number::within(text, 1..=10_000)?;
             Some(config.http.max_connections = count)
         },
     },

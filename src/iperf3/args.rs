@@ -81,11 +81,6 @@ impl<'a> Args<'a> {
         self.missing.as_deref()
     }
 
-    /// The words.
-    pub(super) fn words(&self) -> &[String] {
-        &self.words
-    }
-
     /// The words, to run iperf3 with.
     pub(crate) fn into_words(self) -> Vec<String> {
         self.words

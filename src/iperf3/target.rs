@@ -91,7 +91,7 @@ pub(crate) fn parse_target(text: &str) -> Option<(Host, Option<u16>)> {
 
 /// A port from 1 to 65535, in digits only.
 pub(crate) fn parse_port(text: &str) -> Option<u16> {
-    number::whole(text).filter(|port| *port > 0)
+    number::within(text, 1..=u16::MAX)
 }
 
 /// The name of a network interface, or its number.

@@ -42,7 +42,7 @@ pub(super) fn ran(
     engine
         .metrics
         .probe_ran(&completed.outcome, duration, completed.lock_wait);
-    let shown = params.shown();
+    let shown = params.displayed();
     let seconds = format!("{:.3}", duration.as_secs_f64());
     let waited = format!("{:.3}", completed.lock_wait.as_secs_f64());
     let mut fields: Vec<Field<'_>> = vec![("target", &params.host)];

@@ -36,10 +36,7 @@ impl Rule {
         }
         if let Some((network, bits)) = text.split_once('/') {
             let network: IpAddr = network.parse().ok()?;
-            let bits: u8 = number::whole(bits)?;
-            if bits > width(network) {
-                return None;
-            }
+            let bits = number::within(bits, 0..=width(network))?;
             // A block of mapped addresses is one of IPv4.
             let canonical = network.to_canonical();
             let mapped_bits = width(network) - width(canonical);

@@ -278,7 +278,7 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
         }
         // Printed and read again it is the same.
         let target = format!("target={}", encoded(&params.server()));
-        let shown = params.shown();
+        let shown = params.displayed();
         let parts = shown
             .iter()
             .map(|(name, value)| format!("{name}={}", encoded(value)));

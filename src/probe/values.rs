@@ -41,47 +41,43 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 /// A week at most: whatever is older says nothing of the network.
 pub(super) fn max_age(text: &str) -> Option<Duration> {
-    let age = duration::parse(text)?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
-    allowed.contains(&age).then_some(age)
+    within(
+        text,
+        Duration::from_secs(1),
+        Duration::from_secs(7 * 24 * 3600),
+    )
 }
 
 pub(super) fn period_seconds(text: &str) -> Option<u64> {
-    let period = duration::parse(text)?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    allowed
-        .contains(&period)
-        .then(|| duration::ceil_seconds(period))
+    let period = within(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))?;
+    Some(duration::ceil_seconds(period))
 }
 
 /// Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
 pub(super) fn omit_seconds(text: &str) -> Option<u64> {
-    let omit = duration::parse(text)?;
-    (omit <= Duration::from_secs(600)).then(|| duration::ceil_seconds(omit))
+    let omit = within(text, Duration::ZERO, Duration::from_secs(600))?;
+    Some(duration::ceil_seconds(omit))
 }
 
 /// In milliseconds, as iperf3 has it; 0 would give up at once.
 pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
-    let wait = duration::parse(text)?;
-    let allowed = Duration::from_millis(1)..=Duration::from_secs(3600);
-    let round_up = u128::from(!wait.subsec_nanos().is_multiple_of(1_000_000));
-    let millis = wait.as_millis() + round_up;
-    u32::try_from(millis)
-        .ok()
-        .filter(|_| allowed.contains(&wait))
+    let wait = within(text, Duration::from_millis(1), Duration::from_secs(3600))?;
+    u32::try_from(wait.as_nanos().div_ceil(1_000_000)).ok()
+}
+
+fn within(text: &str, min: Duration, max: Duration) -> Option<Duration> {
+    duration::parse(text).filter(|value| (min..=max).contains(value))
 }
 
 /// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
-pub(super) fn size(text: &str, most: u64) -> Option<u64> {
-    let size = scaled(text, 1024)?;
-    let fits = (1.0..=most as f64).contains(&size);
-    fits.then(|| whole_part(size))?
+pub(super) fn size<T: TryFrom<u64>>(text: &str, most: u64) -> Option<T> {
+    let size = scaled(text, 1024).filter(|size| (1.0..=most as f64).contains(size))?;
+    T::try_from(whole_part(size)?).ok()
 }
 
 /// Bits a second; iperf3 divides by 8, and 0 would mean no pacing.
 pub(super) fn fq_rate(text: &str) -> Option<u64> {
-    let rate = scaled(text, 1000)?;
-    (8.0..=1e12).contains(&rate).then(|| whole_part(rate))?
+    whole_part(scaled(text, 1000).filter(|rate| (8.0..=1e12).contains(rate))?)
 }
 
 /// Exact up to 2^53. The standard library's one checked way from a float to a whole number leads through a duration.
@@ -129,9 +125,9 @@ pub(super) fn algorithm(text: &str) -> Option<String> {
 /// `#[.#][KMG][/#]`. The upper limits are iperf3's for the burst (`MAX_BURST` in `iperf_api.h`) and, for the rate,
 /// more than any link has; a rate between 0 and 1 would reach iperf3 as 0, which means unlimited.
 pub(super) fn bitrate(text: &str) -> Option<String> {
-    let burst_fits = text.split_once('/').is_none_or(|(_, burst)| {
-        number::whole(burst).is_some_and(|count: u16| (1..=1000).contains(&count))
-    });
+    let burst_fits = text
+        .split_once('/')
+        .is_none_or(|(_, burst)| number::within(burst, 1..=1000_u16).is_some());
     let bits = bits_per_second(text)?;
     let rate_fits = bits == 0.0 || (1.0..=1e12).contains(&bits);
     (rate_fits && burst_fits && text.len() <= 32).then(|| text.to_owned())

@@ -47,7 +47,7 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
             format!("failure: {}: {}", failure.reason.label(), words.trim())
         }
     };
-    let shown = params.shown();
+    let shown = params.displayed();
     let shown: Vec<String> = shown
         .iter()
         .map(|(name, value)| format!("{name}={value}"))

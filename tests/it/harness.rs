@@ -450,6 +450,43 @@ pub fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A parameter of the probe path, as the README has it, whose table is written from the code's.
+pub struct Parameter {
+    /// Its name and its other name.
+    pub names: Vec<String>,
+    /// iperf3's options for it; none for the exporter's own.
+    pub options: Vec<String>,
+    /// What holds without it.
+    pub default: String,
+}
+
+/// All parameters, in the order of the documentation.
+pub fn parameters() -> Vec<Parameter> {
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let table = readme.split_once("<!-- parameters -->\n").unwrap().1;
+    let table = table.split_once("<!-- /parameters -->").unwrap().0;
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let words = |cell: &str| -> Vec<String> {
+        let words = cell.split('`').skip(1).step_by(2);
+        words
+            .flat_map(|word| word.split(", "))
+            .map(str::to_owned)
+            .collect()
+    };
+    let parameters: Vec<Parameter> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            Parameter {
+                names: words(cells[0]),
+                options: words(cells[1]),
+                default: cells[2].to_owned(),
+            }
+        })
+        .collect();
+    assert!(parameters.len() > 20, "the README's table was not found");
+    parameters
+}
+
 /// Says in one line that a test was skipped, why, and how many were so far: the last such line has the count.
 pub fn skipped(test: &str, why: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -40,14 +40,18 @@ impl Params {
             // An empty value is none: that is what a form sends for a field left blank, and what Go's
             // exporters make of it.
             if !value.is_empty() {
-                (row.set)(&mut builder, &value).ok_or(Refusal::Value(row, value))?;
+                (row.set)(&mut builder, &value).ok_or(Refusal::Value(
+                    row.id(),
+                    value,
+                    row.allowed,
+                ))?;
             }
         }
         builder.finish()
     }
 
     /// The parameters that differ from their defaults, for the log.
-    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn displayed(&self) -> Vec<(&'static str, String)> {
         PARAMETERS
             .iter()
             .filter_map(|row| Some((row.id(), (row.display)(self)?)))
@@ -60,7 +64,7 @@ impl Builder {
         let Some((host, target_port)) = self.target else {
             let is_target = |row: &&Parameter| row.id() == "target";
             return match PARAMETERS.iter().find(is_target) {
-                Some(row) => Err(Refusal::Missing(row)),
+                Some(row) => Err(Refusal::Missing(row.id(), row.allowed)),
                 None => Err(Refusal::Unknown("target".to_owned())),
             };
         };
@@ -133,7 +137,7 @@ mod tests {
         assert_eq!(params.options.bitrate.as_deref(), Some("1.5G/32"));
         assert_eq!(params.options.bind.as_deref(), Some("192.168.1.100%wan0"));
         let shown: Vec<String> = params
-            .shown()
+            .displayed()
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();

@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use super::row::Parameter;
 use super::table::PARAMETERS;
 
 /// Longest query string that is looked at; all parameters together need a tenth of it.
@@ -23,10 +22,10 @@ pub(crate) enum Refusal {
     Together(&'static str, &'static str),
     /// Two that iperf3 refuses together, or of which it ignores one; and why.
     Conflict(&'static str, &'static str, &'static str),
-    /// A required one is not there.
-    Missing(&'static Parameter),
-    /// A value out of its range.
-    Value(&'static Parameter, String),
+    /// A required one is not there; and what it may be.
+    Missing(&'static str, &'static str),
+    /// A value out of its range; and what it may be.
+    Value(&'static str, String, &'static str),
     /// Not percent-encoded UTF-8.
     Encoding(String),
     /// Longer than any real one.
@@ -38,18 +37,13 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unknown(name) => {
                 let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
-                write!(
-                    f,
-                    "unknown parameter {}, want one of {}",
-                    quoted(name),
-                    known.join(", ")
-                )
+                let (name, known) = (quoted(name), known.join(", "));
+                write!(f, "unknown parameter {name}, want one of {known}")
             }
-            Self::Twice(name) => write!(
-                f,
-                "parameter {} is given more than once, want it once",
-                quoted(name)
-            ),
+            Self::Twice(name) => {
+                let name = quoted(name);
+                write!(f, "parameter {name} is given more than once, want it once")
+            }
             Self::Together(one, other) => write!(
                 f,
                 "parameters {one:?} and {other:?} are given together, want one of them"
@@ -58,24 +52,20 @@ impl fmt::Display for Refusal {
                 f,
                 "parameters {one:?} and {other:?} do not go together: {why}"
             ),
-            Self::Missing(row) => write!(
-                f,
-                "parameter {:?} is missing, want {}",
-                row.id(),
-                row.allowed
-            ),
-            Self::Value(row, value) => write!(
-                f,
-                "parameter {:?}: {} is not allowed, want {}",
-                row.id(),
-                quoted(value),
-                row.allowed
-            ),
-            Self::Encoding(part) => write!(
-                f,
-                "query part {} is not percent-encoded UTF-8",
-                quoted(part)
-            ),
+            Self::Missing(name, allowed) => {
+                write!(f, "parameter {name:?} is missing, want {allowed}")
+            }
+            Self::Value(name, value, allowed) => {
+                let value = quoted(value);
+                write!(
+                    f,
+                    "parameter {name:?}: {value} is not allowed, want {allowed}"
+                )
+            }
+            Self::Encoding(part) => {
+                let part = quoted(part);
+                write!(f, "query part {part} is not percent-encoded UTF-8")
+            }
             Self::TooLong(length) => write!(
                 f,
                 "query of {length} bytes is not allowed, want at most {QUERY_LIMIT_BYTES}"

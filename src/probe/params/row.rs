@@ -2,8 +2,6 @@
 //!
 //! Must not know which parameters there are.
 
-use std::fmt;
-
 use super::options::{Builder, Params, Selected};
 use crate::iperf3::args::Args;
 use crate::probe::values::BOOLEAN_ALLOWED;
@@ -95,20 +93,5 @@ impl Parameter {
     /// The first of its names.
     pub(crate) fn id(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
-    }
-}
-
-// A row has no identity beyond its name; the derived comparison of function pointers would mean nothing.
-impl PartialEq for Parameter {
-    fn eq(&self, other: &Self) -> bool {
-        self.names == other.names
-    }
-}
-
-impl Eq for Parameter {}
-
-impl fmt::Debug for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
     }
 }

@@ -120,7 +120,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         input: Input::Number(1, 128),
         is_rare: false,
         set: |builder, text| {
-            let count = number::whole(text).filter(|count| (1..=128).contains(count))?;
+            let count = number::within(text, 1..=128)?;
             Some(builder.options.parallel = Some(count).filter(|count| *count != 1))
         },
         display: |params| number(params.options.parallel),
@@ -208,10 +208,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                 .family
                 .map(|family| family.digit().to_owned())
         },
-        args: |_, test, args| match test.params.options.family {
-            Some(Family::V4) => args.option("-4"),
-            Some(Family::V6) => args.option("-6"),
-            None => {}
+        args: |_, test, args| {
+            if let Some(family) = test.params.options.family {
+                args.option(&format!("-{}", family.digit()));
+            }
         },
         ..VALUE
     },
@@ -247,10 +247,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Socket buffers",
         help: "Size of the socket buffers at both ends, which bounds TCP's window. A system that does not give so much \
                fails the test.",
-        set: |builder, text| {
-            let size = values::size(text, 512 << 20)?;
-            Some(builder.options.window = Some(u32::try_from(size).ok()?))
-        },
+        set: |builder, text| Some(builder.options.window = Some(values::size(text, 512 << 20)?)),
         display: |params| number(params.options.window),
         ..VALUE
     },
@@ -261,10 +258,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "128K for TCP, 64K for SCTP, what fits into a packet for UDP",
         label: "Block length",
         help: "Bytes that are written or read at a time; with UDP the payload of a datagram.",
-        set: |builder, text| {
-            let size = values::size(text, 1 << 20)?;
-            Some(builder.options.length = Some(u32::try_from(size).ok()?))
-        },
+        set: |builder, text| Some(builder.options.length = Some(values::size(text, 1 << 20)?)),
         display: |params| number(params.options.length),
         ..VALUE
     },
@@ -275,10 +269,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Segment size (MSS)",
         help: "TCP's or SCTP's largest segment. iperf3 before 3.21 takes 9216 at most.",
         input: Input::Number(88, 32767),
-        set: |builder, text| {
-            let size = number::whole(text).filter(|size| (88..=32_767).contains(size))?;
-            Some(builder.options.mss = Some(size))
-        },
+        set: |builder, text| Some(builder.options.mss = Some(number::within(text, 88..=32_767)?)),
         display: |params| number(params.options.mss),
         ignored_with: &[Protocol::Udp],
         ..VALUE
@@ -487,9 +478,9 @@ mod tests {
         assert_eq!(names.len(), count);
         for row in PARAMETERS {
             let parts = [row.id(), row.allowed, row.default, row.label, row.help];
-            assert!(parts.iter().all(|part| !part.is_empty()), "{row:?}");
+            assert!(parts.iter().all(|part| !part.is_empty()), "{}", row.id());
             let is_taken = EXAMPLES.iter().any(|text| given(row, text).is_some());
-            assert!(is_taken, "{row:?} takes none of the examples");
+            assert!(is_taken, "{} takes none of the examples", row.id());
         }
     }
 
@@ -506,7 +497,7 @@ mod tests {
                 let mut options = words.iter().filter(|word| own(word));
                 let option = options
                     .next()
-                    .unwrap_or_else(|| panic!("{row:?}: {words:?}"));
+                    .unwrap_or_else(|| panic!("{}: {words:?}", row.id()));
                 assert_eq!(options.next(), None, "{words:?}");
                 let needed = format!("{option}, which the parameter {} needs", row.id());
                 let args = args(&params, Some(&features));

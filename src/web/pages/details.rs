@@ -65,7 +65,7 @@ fn push_fact(page: &mut String, name: &str, value: &str) {
 
 /// What holds for a probe from its beginning on.
 fn push_request(page: &mut String, params: &Params) {
-    let shown = params.shown();
+    let shown = params.displayed();
     if !shown.is_empty() {
         let words = shown.iter().map(|(name, value)| format!("{name}={value}"));
         let words = escaped(&words.collect::<Vec<_>>().join(" "));

@@ -95,7 +95,7 @@ fn push_hidden(page: &mut String, name: &str, value: &str) {
 /// The parameters of a request for the same test.
 pub(super) fn asked(params: &Params) -> Vec<(&'static str, String)> {
     let mut asked = vec![("target", params.host.as_str().to_owned())];
-    asked.extend(params.test().shown());
+    asked.extend(params.test().displayed());
     asked
 }
 

@@ -137,7 +137,7 @@ fn push_row(page: &mut String, past: &Finished) {
     let number = past.number;
     let report = report(past);
     let ways = ways(report);
-    let shown = past.params.shown();
+    let shown = past.params.displayed();
     let words = shown
         .iter()
         // The target has it.
