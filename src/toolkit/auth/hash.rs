@@ -1,8 +1,9 @@
 //! Password hashes: which texts are bcrypt hashes, and whether a password fits.
 //!
-//! Owns the crate `bcrypt`; must not know whose hash it is. Upstream asks Go's `golang.org/x/crypto/bcrypt`. What
-//! fits there fits here; a text that Go takes at the start though no password can ever fit it, or that no program
-//! writes (`$2$`, `$2z$`, a cost of `+5`), is refused here. No reason quotes any of the text but its cost.
+//! Owns the crate `bcrypt`; must not know whose hash it is. The exporter-toolkit asks Go's
+//! `golang.org/x/crypto/bcrypt`. What fits there fits here; a text that Go takes at the start though no password can
+//! ever fit it, or that no program writes (`$2$`, `$2z$`, a cost of `+5`), is refused here. No reason quotes any of the
+//! text but its cost.
 
 use std::ops::RangeInclusive;
 
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_hash_is_one_of_its_cost() {
+    fn a_dummy_hash_is_one_of_its_cost() {
         for wanted in [4, 10, 31] {
             assert_eq!(check(&dummy_hash(wanted)), Ok(()));
             assert_eq!(cost(&dummy_hash(wanted)), Some(wanted));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync;
 use crate::toolkit::auth::Verdict;
-use crate::toolkit::auth::credential_cache::{CredentialCache, Key};
+use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials};
 
 /// Most questions of one network that wait: enough for a Prometheus that asks with several users at once, and with
 /// the cost of 10 that most tools take, the others wait less than half a second for all of them.
@@ -37,7 +37,7 @@ const ASKERS_PER_NETWORK: usize = 16;
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether credentials fit.
-pub(super) type Verify = Box<dyn Fn(&Key) -> bool + Send + Sync>;
+pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 
 /// The line, and the verdicts that came out of it.
 pub(super) struct VerificationQueue {
@@ -50,7 +50,7 @@ pub(super) struct VerificationQueue {
 
 #[derive(Default)]
 struct State {
-    known: CredentialCache,
+    cache: CredentialCache,
     /// In the order of their coming.
     queue: VecDeque<Queued>,
     /// Being found out now; not in the queue any more.
@@ -69,7 +69,7 @@ struct Queued {
 }
 
 struct Pending {
-    key: Arc<Key>,
+    key: Arc<Credentials>,
     /// Of the first who asked.
     network: IpAddr,
     /// Set once, with the state locked.
@@ -87,7 +87,7 @@ impl State {
     }
 
     /// The question that is being asked already, or a new one at the end; none when there is no room.
-    fn enqueue(&mut self, key: Key, network: IpAddr) -> Option<Arc<Pending>> {
+    fn enqueue(&mut self, key: Credentials, network: IpAddr) -> Option<Arc<Pending>> {
         if let Some(running) = &self.running
             && *running.key == key
         {
@@ -182,7 +182,7 @@ impl VerificationQueue {
     }
 
     /// The verdict on `key`: at once if it is known, else in its turn.
-    pub(super) fn ask(&self, key: Key, client: IpAddr) -> Verdict {
+    pub(super) fn check(&self, key: Credentials, client: IpAddr) -> Verdict {
         let network = network(client);
         let verdict = self.know_or_wait(key, network);
         if verdict == Verdict::Allowed {
@@ -191,9 +191,9 @@ impl VerificationQueue {
         verdict
     }
 
-    fn know_or_wait(&self, key: Key, network: IpAddr) -> Verdict {
+    fn know_or_wait(&self, key: Credentials, network: IpAddr) -> Verdict {
         let mut state = sync::lock(&self.state);
-        if let Some(verdict) = state.known.get(&key) {
+        if let Some(verdict) = state.cache.get(&key) {
             return verdict;
         }
         if state.has_ended {
@@ -208,7 +208,7 @@ impl VerificationQueue {
         state.askers.push(network);
         drop(state);
         let _asker = Waiter {
-            queue_of: self,
+            queue: self,
             network,
         };
         self.wait_for(question)
@@ -240,7 +240,7 @@ impl VerificationQueue {
 
     fn verify_now(&self, question: Arc<Pending>) -> Verdict {
         let mut turn = Turn {
-            queue_of: self,
+            queue: self,
             question,
             verdict: Verdict::Overloaded,
         };
@@ -268,13 +268,13 @@ impl VerificationQueue {
 
 /// A request that waits, until this is dropped.
 struct Waiter<'a> {
-    queue_of: &'a VerificationQueue,
+    queue: &'a VerificationQueue,
     network: IpAddr,
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let askers = &mut sync::lock(&self.queue_of.state).askers;
+        let askers = &mut sync::lock(&self.queue.state).askers;
         if let Some(at) = askers.iter().position(|asker| *asker == self.network) {
             askers.swap_remove(at);
         }
@@ -284,15 +284,15 @@ impl Drop for Waiter<'_> {
 /// The turn of a question. When it is dropped, in a panic too, all who ask are told and the next one's turn comes;
 /// a verdict that was not found is an overload: nobody is let in by it, and it is not kept.
 struct Turn<'a> {
-    queue_of: &'a VerificationQueue,
+    queue: &'a VerificationQueue,
     question: Arc<Pending>,
     verdict: Verdict,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = sync::lock(&self.queue_of.state);
-        state.known.keep(&self.question.key, self.verdict);
+        let mut state = sync::lock(&self.queue.state);
+        state.cache.insert(&self.question.key, self.verdict);
         self.question.verdict.get_or_init(|| self.verdict);
         self.question.look.notify_all();
         state.running = None;
@@ -324,7 +324,7 @@ fn site(network: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::{
-        ASKERS_PER_NETWORK, Key, LONGEST_WAIT, PROVEN, Verdict, VerificationQueue, WAITING,
+        ASKERS_PER_NETWORK, Credentials, LONGEST_WAIT, PROVEN, Verdict, VerificationQueue, WAITING,
         WAITING_PER_NETWORK, WAITING_PER_SITE, WAITING_PROVEN, network, site,
     };
     use crate::sync;
@@ -339,8 +339,8 @@ mod tests {
     /// Only a fault lasts as long.
     const HANGS: Duration = Duration::from_secs(20);
 
-    fn key(password: &str) -> Key {
-        Key {
+    fn key(password: &str) -> Credentials {
+        Credentials {
             user: b"user".to_vec(),
             hash: "hash".to_owned(),
             password: password.into(),
@@ -358,7 +358,7 @@ mod tests {
 
     /// A line whose hashes take until the test lets them go; "right" fits and "panic" panics.
     struct Slow {
-        queue_of: Arc<VerificationQueue>,
+        queue: Arc<VerificationQueue>,
         /// The passwords, each at the beginning of its hash.
         begun: Receiver<String>,
         /// One hash may end.
@@ -370,7 +370,7 @@ mod tests {
             let (tell, begun) = mpsc::channel();
             let (go, wait) = mpsc::channel();
             let shared = Mutex::new((tell, wait));
-            let verify = move |key: &Key| {
+            let verify = move |key: &Credentials| {
                 let password = String::from_utf8(key.password.clone()).unwrap();
                 // A second hash at the same time would have to wait here, and `begun` would miss it: try_lock.
                 let shared = match shared.try_lock() {
@@ -384,7 +384,7 @@ mod tests {
                 password == "right"
             };
             Self {
-                queue_of: Arc::new(VerificationQueue::new(
+                queue: Arc::new(VerificationQueue::new(
                     Box::new(verify),
                     MOST_ASKERS,
                     longest_wait,
@@ -399,8 +399,8 @@ mod tests {
         }
 
         fn ask(&self, password: &str, client: IpAddr) -> JoinHandle<Verdict> {
-            let (queue_of, key) = (Arc::clone(&self.queue_of), key(password));
-            thread::spawn(move || queue_of.ask(key, client))
+            let (queue, key) = (Arc::clone(&self.queue), key(password));
+            thread::spawn(move || queue.check(key, client))
         }
 
         /// Asks, and waits until the question is being found out.
@@ -414,7 +414,7 @@ mod tests {
         fn wait_for(&self, count: usize, sharing: usize) {
             let since = Instant::now();
             loop {
-                let state = sync::lock(&self.queue_of.state);
+                let state = sync::lock(&self.queue.state);
                 let askers: usize = state.queue.iter().map(|queued| queued.askers).sum();
                 // The state and the turn hold one each.
                 let shared = state
@@ -437,7 +437,7 @@ mod tests {
         fn sent_away(&self, password: &str, client: IpAddr) {
             let thread = self.ask(password, client);
             while !thread.is_finished() {
-                let state = sync::lock(&self.queue_of.state);
+                let state = sync::lock(&self.queue.state);
                 let mut waiting = state.queue.iter().map(|queued| &queued.question.key);
                 assert!(
                     !waiting.any(|waiting| **waiting == key(password)),
@@ -456,7 +456,7 @@ mod tests {
         }
 
         fn is_empty(&self) -> bool {
-            let state = sync::lock(&self.queue_of.state);
+            let state = sync::lock(&self.queue.state);
             state.queue.is_empty() && state.running.is_none()
         }
     }
@@ -470,7 +470,7 @@ mod tests {
             .collect();
         slow.wait_for(ASKERS_PER_NETWORK, 0);
         assert_eq!(
-            slow.queue_of.ask(key("right"), client(7)),
+            slow.queue.check(key("right"), client(7)),
             Verdict::Overloaded
         );
         waiting.push(slow.ask("right", client(8)));
@@ -482,7 +482,7 @@ mod tests {
         }
         assert_eq!(first.join().unwrap(), Verdict::Refused);
         // Their places are free again.
-        assert_eq!(sync::lock(&slow.queue_of.state).askers.len(), 0);
+        assert_eq!(sync::lock(&slow.queue.state).askers.len(), 0);
     }
 
     #[test]
@@ -506,13 +506,9 @@ mod tests {
             }
             assert_eq!(first.join().unwrap(), Verdict::Refused);
             // Known: with `go` closed a hash would panic.
-            let Slow {
-                queue_of,
-                begun,
-                go,
-            } = slow;
+            let Slow { queue, begun, go } = slow;
             drop(go);
-            assert_eq!(queue_of.ask(key(password), client(1)), expected);
+            assert_eq!(queue.check(key(password), client(1)), expected);
             assert!(begun.try_recv().is_err());
         }
     }
@@ -564,7 +560,7 @@ mod tests {
         }
         // "One too many" was not kept as refused: it is asked again, and found out.
         slow.go.send(()).unwrap();
-        slow.queue_of.ask(key("one too many"), client(0));
+        slow.queue.check(key("one too many"), client(0));
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "one too many");
         assert!(slow.is_empty());
     }
@@ -597,10 +593,10 @@ mod tests {
     fn a_network_with_a_right_password_has_places_that_strangers_cannot_take() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         // Known: another network is proven by it all the same.
-        assert_eq!(slow.queue_of.ask(key("right"), client(2)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("right"), client(2)), Verdict::Allowed);
         let neighbour = |number: u8| IpAddr::from([10, 0, 1, number]);
         let mut threads = vec![slow.occupy("first")];
         for number in 0..WAITING_PER_SITE {
@@ -631,23 +627,23 @@ mod tests {
 
     #[test]
     fn proven_networks_are_bounded_and_a_wrong_password_proves_nothing() {
-        let queue_of = VerificationQueue::new(
+        let queue = VerificationQueue::new(
             Box::new(|key| key.password == b"right"),
             MOST_ASKERS,
             LONGEST_WAIT,
         );
-        let proven = || sync::lock(&queue_of.state).proven.clone();
-        queue_of.ask(key("wrong"), client(0));
+        let proven = || sync::lock(&queue.state).proven.clone();
+        queue.check(key("wrong"), client(0));
         assert!(proven().is_empty());
         for number in 0..=u8::try_from(PROVEN).unwrap() {
             for _ in 0..2 {
-                queue_of.ask(key("right"), client(number));
+                queue.check(key("right"), client(number));
             }
         }
         assert_eq!(proven().len(), PROVEN);
         assert!(!proven().contains(&client(0)), "the oldest went");
         assert!(proven().contains(&client(1)), "none counts twice");
-        queue_of.ask(key("right"), client(0));
+        queue.check(key("right"), client(0));
         assert!(proven().contains(&client(0)), "and is back");
         assert_eq!(proven().len(), PROVEN);
     }
@@ -656,10 +652,10 @@ mod tests {
     fn a_known_verdict_waits_for_nobody() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         let flood = slow.occupy("wrong");
-        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("right"), client(1)), Verdict::Allowed);
         slow.go.send(()).unwrap();
         assert_eq!(flood.join().unwrap(), Verdict::Refused);
     }
@@ -689,39 +685,36 @@ mod tests {
         let first = slow.occupy("first");
         // One waits in line, one for what is being found out.
         assert_eq!(
-            slow.queue_of.ask(key("second"), client(1)),
+            slow.queue.check(key("second"), client(1)),
             Verdict::Overloaded
         );
         assert_eq!(
-            slow.queue_of.ask(key("first"), client(1)),
+            slow.queue.check(key("first"), client(1)),
             Verdict::Overloaded
         );
         slow.wait_for(0, 0);
         slow.go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Verdict::Refused);
         assert!(slow.is_empty());
-        assert_eq!(slow.queue_of.ask(key("first"), client(1)), Verdict::Refused);
+        assert_eq!(slow.queue.check(key("first"), client(1)), Verdict::Refused);
     }
 
     #[test]
     fn the_end_sends_all_who_wait_away() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("right"), client(1)), Verdict::Allowed);
         assert_eq!(slow.begun.recv_timeout(HANGS).unwrap(), "right");
         let running = slow.occupy("first");
         let sharing = slow.ask("first", client(1));
         let waiting: Vec<_> = (0..8).map(|n| slow.ask("second", client(n))).collect();
         slow.wait_for(8, 1);
-        slow.queue_of.end();
+        slow.queue.end();
         for thread in waiting.into_iter().chain([sharing]) {
             assert_eq!(thread.join().unwrap(), Verdict::Overloaded);
         }
-        assert_eq!(
-            slow.queue_of.ask(key("new"), client(1)),
-            Verdict::Overloaded
-        );
-        assert_eq!(slow.queue_of.ask(key("right"), client(1)), Verdict::Allowed);
+        assert_eq!(slow.queue.check(key("new"), client(1)), Verdict::Overloaded);
+        assert_eq!(slow.queue.check(key("right"), client(1)), Verdict::Allowed);
         slow.go.send(()).unwrap();
         assert_eq!(running.join().unwrap(), Verdict::Refused);
         assert!(slow.is_empty());
@@ -731,19 +724,19 @@ mod tests {
     #[test]
     fn random_askers_and_give_ups_lose_no_wake_up() {
         let busy = Mutex::new(());
-        let verify = move |key: &Key| {
+        let verify = move |key: &Credentials| {
             let _one = busy.try_lock().expect("two hashes at a time");
             thread::yield_now();
             key.password.starts_with(b"1")
         };
-        let queue_of = Arc::new(VerificationQueue::new(
+        let queue = Arc::new(VerificationQueue::new(
             Box::new(verify),
             MOST_ASKERS,
             Duration::from_micros(200),
         ));
         let threads: Vec<_> = (1..=16_u8)
             .map(|seed| {
-                let queue_of = Arc::clone(&queue_of);
+                let queue = Arc::clone(&queue);
                 thread::spawn(move || {
                     let mut random = u64::from(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let mut judged = 0;
@@ -757,7 +750,7 @@ mod tests {
                         } else {
                             Verdict::Refused
                         };
-                        let verdict = queue_of.ask(key(&password), client(seed));
+                        let verdict = queue.check(key(&password), client(seed));
                         if verdict != Verdict::Overloaded {
                             assert_eq!(verdict, expected);
                             judged += 1;
@@ -769,7 +762,7 @@ mod tests {
             .collect();
         let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
         assert!(judged > 0);
-        let state = sync::lock(&queue_of.state);
+        let state = sync::lock(&queue.state);
         assert!(state.queue.is_empty() && state.running.is_none());
     }
 
