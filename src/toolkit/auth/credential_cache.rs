@@ -57,7 +57,7 @@ impl CredentialCache {
     }
 
     /// Keeps a verdict, unless it is an overload or its credentials are too long.
-    pub(super) fn insert(&mut self, credentials: &Arc<Credentials>, verdict: Verdict) {
+    pub(super) fn insert(&mut self, credentials: Credentials, verdict: Verdict) {
         if credentials.user.len() + credentials.password.len() > LIMIT_BYTES {
             return;
         }
@@ -70,11 +70,12 @@ impl CredentialCache {
 }
 
 impl Entries {
-    fn insert(&mut self, credentials: &Arc<Credentials>) {
-        if !self.set.insert(Arc::clone(credentials)) {
+    fn insert(&mut self, credentials: Credentials) {
+        let credentials = Arc::new(credentials);
+        if !self.set.insert(Arc::clone(&credentials)) {
             return;
         }
-        self.order.push_back(Arc::clone(credentials));
+        self.order.push_back(credentials);
         if self.order.len() > LIMIT
             && let Some(oldest) = self.order.pop_front()
         {
@@ -86,21 +87,20 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::{CredentialCache, Credentials, LIMIT, LIMIT_BYTES, Verdict};
-    use std::sync::Arc;
 
-    fn credentials(user: &str, hash: &str, password: &str) -> Arc<Credentials> {
-        Arc::new(Credentials {
+    fn credentials(user: &str, hash: &str, password: &str) -> Credentials {
+        Credentials {
             user: user.into(),
             hash: hash.into(),
             password: password.into(),
             is_user: true,
-        })
+        }
     }
 
     #[test]
     fn parts_that_join_to_the_same_text_are_different_credentials() {
         let mut cache = CredentialCache::default();
-        cache.insert(&credentials("ab", "c", "d"), Verdict::Allowed);
+        cache.insert(credentials("ab", "c", "d"), Verdict::Allowed);
         assert_eq!(
             cache.get(&credentials("ab", "c", "d")),
             Some(Verdict::Allowed)
@@ -118,7 +118,7 @@ mod tests {
         ] {
             assert_eq!(cache.get(&other), None);
         }
-        let mut stranger = Credentials::clone(&credentials("ab", "c", "d"));
+        let mut stranger = credentials("ab", "c", "d");
         stranger.is_user = false;
         assert_eq!(cache.get(&stranger), None);
     }
@@ -127,10 +127,10 @@ mod tests {
     fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
         let mut cache = CredentialCache::default();
         let right = credentials("user", "hash", "right");
-        cache.insert(&right, Verdict::Allowed);
+        cache.insert(right.clone(), Verdict::Allowed);
         for number in 0..10 * LIMIT {
             cache.insert(
-                &credentials("user", "hash", &number.to_string()),
+                credentials("user", "hash", &number.to_string()),
                 Verdict::Refused,
             );
         }
@@ -150,12 +150,12 @@ mod tests {
     fn right_ones_are_bounded_too_and_none_counts_twice() {
         let mut cache = CredentialCache::default();
         for _ in 0..3 {
-            cache.insert(&credentials("user", "hash", "same"), Verdict::Allowed);
+            cache.insert(credentials("user", "hash", "same"), Verdict::Allowed);
         }
         assert_eq!(cache.allowed.order.len(), 1);
         for number in 0..LIMIT {
             cache.insert(
-                &credentials("user", "hash", &number.to_string()),
+                credentials("user", "hash", &number.to_string()),
                 Verdict::Allowed,
             );
         }
@@ -167,13 +167,13 @@ mod tests {
     fn long_credentials_and_overloads_are_not_kept() {
         let mut cache = CredentialCache::default();
         let long = credentials(&"u".repeat(LIMIT_BYTES), "hash", "p");
-        cache.insert(&long, Verdict::Refused);
-        cache.insert(&long, Verdict::Allowed);
+        cache.insert(long.clone(), Verdict::Refused);
+        cache.insert(long.clone(), Verdict::Allowed);
         assert_eq!(cache.get(&long), None);
         let fits = credentials(&"u".repeat(LIMIT_BYTES - 1), "hash", "p");
-        cache.insert(&fits, Verdict::Overloaded);
+        cache.insert(fits.clone(), Verdict::Overloaded);
         assert_eq!(cache.get(&fits), None);
-        cache.insert(&fits, Verdict::Refused);
+        cache.insert(fits.clone(), Verdict::Refused);
         assert_eq!(cache.get(&fits), Some(Verdict::Refused));
     }
 }
