@@ -6,14 +6,23 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::toolkit::auth::Verdict;
-
 /// Most credentials of each verdict. An exporter has a handful of users and each scraper one password; the
 /// exporter-toolkit keeps 100 of both verdicts together.
 const LIMIT: usize = 100;
 /// Longer credentials are verified at each request, so that the cache stays below 100 kB. The limit is far above a
 /// user name and the 72 bytes of a password that count, as people write them.
 const LIMIT_BYTES: usize = 256;
+
+/// What became of a request's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may go on.
+    Allowed,
+    /// It may not: `401`.
+    Refused,
+    /// Too many others wait for their verdict: `503`.
+    Overloaded,
+}
 
 /// What a verdict is about. The parts stand apart, are hashed with their lengths and compared one by one, so that
 /// no two different ones can meet.

@@ -1,8 +1,7 @@
 //! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
 //!
-//! Must not know where users are written down, or HTTP beyond the header. What `Authorization` says goes through
-//! `basic`, a known verdict comes from `credential_cache`, and a new one from `verification_queue`, which verifies one
-//! `hash` at a time.
+//! Must not know where users are written down, or HTTP beyond the header. `basic` reads the header,
+//! `credential_cache` has the known verdicts, and `verification_queue` verifies one `hash` at a time.
 //!
 //! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
 //! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
@@ -13,8 +12,9 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
-use credential_cache::Credentials;
-use verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
+use self::credential_cache::Credentials;
+pub(crate) use self::credential_cache::Verdict;
+use self::verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
 
 mod basic;
 mod credential_cache;
@@ -26,17 +26,6 @@ pub(crate) type Users = BTreeMap<String, String>;
 
 /// What most tools make, for the case that no user has a hash that can be read; `hash::check` rules that out.
 const USUAL_COST: u32 = 10;
-
-/// What became of a request's credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It may go on.
-    Allowed,
-    /// It may not: `401`.
-    Refused,
-    /// Too many others wait for their verdict: `503`.
-    Overloaded,
-}
 
 /// Verdicts that are known, and the queue for those that are not. One for the whole process, through all changes of
 /// the users: a user who is gone or has another hash has no old verdict.

@@ -12,8 +12,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::sync;
-use crate::toolkit::auth::Verdict;
-use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials};
+use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Verdict};
 
 /// Most requests in the queue, each of which holds a connection and its thread. At a cost of 10 (58 ms on a PC,
 /// measured) the last one's turn comes after two seconds, well within a scrape's 10 s.

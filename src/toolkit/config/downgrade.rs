@@ -3,8 +3,7 @@
 //! Must not know where a configuration comes from. Limits and headers do not count: without them nobody comes in who
 //! could not before.
 
-use crate::toolkit::config::ClientAuth;
-use crate::toolkit::config::WebConfig;
+use crate::toolkit::config::settings::{ClientAuth, WebConfig};
 
 /// What keeps people out.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 //!
 //! Must not know how an answer is sent.
 
-use super::{Fault, shown};
+use super::fault::{Fault, shown};
 
 /// Headers that may be set, and their values; none means any.
 const HEADERS: &[(&str, &[&str])] = &[

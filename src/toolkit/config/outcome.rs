@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display};
 
-use super::RateLimit;
+use super::settings::RateLimit;
 use crate::duration;
 use crate::log::Log;
 

@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 use crate::log::Log;
 use crate::sync;
 use crate::toolkit::auth::{Users, hash};
-use crate::toolkit::config::Fault;
-use crate::toolkit::config::TlsSettings;
-use crate::toolkit::config::WebConfig;
 use crate::toolkit::config::downgrade::Protections;
+use crate::toolkit::config::fault::Fault;
 use crate::toolkit::config::files::Files;
 use crate::toolkit::config::outcome::{Outcome, Problem, Summary, warn};
 use crate::toolkit::config::schema::{self, Outside};
+use crate::toolkit::config::settings::{TlsSettings, WebConfig};
 use crate::toolkit::rate_limit::Bucket;
 use crate::toolkit::tls::{self, Acceptor};
 
@@ -347,7 +346,7 @@ fn problem(file: &Path, fault: &Fault) -> Problem {
 mod tests {
     use super::{ActiveConfig, By, Outcome, Reloader, Watch};
     use crate::log::{Format, Level, Log};
-    use crate::toolkit::config::TlsSettings;
+    use crate::toolkit::config::settings::TlsSettings;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::Arc;

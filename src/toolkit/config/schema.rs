@@ -1,4 +1,4 @@
-//! Which keys the file has, and what they may say: a YAML tree becomes a [`super::WebConfig`].
+//! Which keys the file has, and what they may say: a YAML tree becomes [`WebConfig`].
 //!
 //! Owns the order of the checks, which is the exporter-toolkit's: types and words in the order of the file, then headers, then
 //! users, then TLS. Must not know how TLS or a hash is done.
@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::fault::{Fault, shown};
 use super::headers::{self, Header};
-use super::values::{At, Row, Text};
+use super::settings::{ClientAuth, Pem, RateLimit, TlsSettings, TlsVersion, WebConfig};
+use super::values::{self, At, Row, Text};
 use super::yaml;
-use super::{ClientAuth, Fault, Pem, RateLimit, TlsSettings, TlsVersion, WebConfig, shown, values};
 
 /// What Go's `tls.CipherSuites` lists.
 const CIPHER_SUITES: &[&str] = &[
@@ -394,7 +395,8 @@ fn check_allowed_sans(sans: Option<&AllowedSans>, client_auth: ClientAuth) -> Re
 #[cfg(test)]
 mod tests {
     use super::{CIPHER_SUITES, Outside, web_config};
-    use crate::toolkit::config::{ClientAuth, Fault, RateLimit, TlsVersion, WebConfig};
+    use crate::toolkit::config::fault::Fault;
+    use crate::toolkit::config::settings::{ClientAuth, RateLimit, TlsVersion, WebConfig};
     use std::cell::RefCell;
     use std::io;
     use std::path::Path;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use super::fault::{Fault, shown};
 use super::yaml::{Key, Node, Value};
-use super::{Fault, shown};
 use crate::duration;
 
 /// A node with the keys that lead to it.

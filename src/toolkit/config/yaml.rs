@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Fault, shown};
+use super::fault::{Fault, shown};
 
 /// Nesting; the schema needs three.
 const DEPTH_LIMIT: usize = 16;

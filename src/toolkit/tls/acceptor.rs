@@ -1,6 +1,6 @@
 //! What TLS the settings ask for.
 //!
-//! Owns how certificates and keys are read; must not know HTTP, nor how bytes move.
+//! Must not know HTTP, nor how bytes move.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -8,17 +8,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 
-use crate::toolkit::config::{Pem, TlsSettings};
-use crate::toolkit::tls::HandshakeFailed;
+use crate::toolkit::config::settings::{Pem, TlsSettings};
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
+use crate::toolkit::tls::error::HandshakeFailed;
 use crate::toolkit::tls::names;
+use crate::toolkit::tls::pem::{at, certificates, private_key};
 use crate::toolkit::tls::transport::TlsTransport;
 
 /// Speaks TLS with those who connect.
@@ -66,25 +65,6 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>)
     Ok((Acceptor(Arc::new(config)), warnings))
 }
 
-/// Where a PEM text comes from, as every error about it begins.
-pub(super) fn at(pem: &Pem) -> String {
-    match &pem.file {
-        Some(file) => format!("tls_server_config.{} \"{}\"", pem.field, file.display()),
-        None => format!("tls_server_config.{}", pem.field),
-    }
-}
-
-/// The certificates in a PEM text; never none. Other sections are passed over.
-pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
-    match all {
-        Ok(all) if all.is_empty() => Err(format!("{}: no certificate in it", at(pem))),
-        Ok(all) => Ok(all),
-        // The text of the error may quote the file, which may be a key that was put in the wrong place.
-        Err(_) => Err(format!("{}: damaged PEM", at(pem))),
-    }
-}
-
 /// The server's certificates with their key, which belongs to the first of them.
 fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     let chain = certificates(cert)?;
@@ -124,26 +104,10 @@ fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<Cer
     }
 }
 
-/// The first private key in a PEM text: PKCS#8, PKCS#1 (RSA) or SEC 1 (ECDSA), not encrypted.
-fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&pem.bytes).map_err(|_| {
-        let has = |text: &[u8]| pem.bytes.windows(text.len()).any(|window| window == text);
-        let why = if has(b"ENCRYPTED") {
-            "the private key is encrypted, and there is no place for its password"
-        } else if has(b"PRIVATE KEY-----") {
-            // Nothing of the reason: it may quote the key.
-            "damaged PEM"
-        } else {
-            "no private key in it"
-        };
-        format!("{}: {why}", at(pem))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toolkit::config::ClientAuth;
+    use crate::toolkit::config::settings::ClientAuth;
     use crate::toolkit::tls::tests::{file, meet, pem, plain_client, settings};
 
     fn pair(cert: &str, key: &str) -> Result<Acceptor, String> {

@@ -3,7 +3,6 @@
 //! Must not know connections. Chains are verified by webpki, as rustls has it; what stands here is what Go's TLS
 //! does besides, since the exporter-toolkit's configuration means that.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +14,14 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
 
-use crate::toolkit::config::{ClientAuth, TlsSettings};
-use crate::toolkit::tls::acceptor::{at, certificates};
+use crate::toolkit::config::settings::{ClientAuth, TlsSettings};
 use crate::toolkit::tls::certificate::{Certificate, PathLength, comparable};
-use crate::toolkit::tls::reasons;
+use crate::toolkit::tls::pem::{at, certificates};
+use crate::toolkit::tls::reasons::{self, Refusal};
 
 /// A client's chain may be this long: some ten certificates. rustls takes 64 KiB, and keeps what it took for the
 /// connection's life, which with a certificate that nobody verifies is anybody's to fill.
@@ -115,7 +114,7 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         let size: usize = intermediates.iter().map(|one| one.len()).sum();
         if size + end_entity.len() > CHAIN_LIMIT_BYTES {
-            return Err(Refusal::ChainTooLong.into());
+            return Err(Refusal::ChainTooLong(CHAIN_LIMIT_BYTES).into());
         }
         if self.verifies {
             self.trusted.verify(end_entity, intermediates, now)?;
@@ -312,36 +311,6 @@ fn chains<'a>(
     WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
         .build()
         .map_err(|error| error.to_string())
-}
-
-/// What is refused here and has no word in rustls.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    ChainTooLong,
-    NoAllowedName,
-    NoValidAuthority,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ChainTooLong => {
-                write!(f, "its chain is longer than {CHAIN_LIMIT_BYTES} bytes")
-            }
-            Self::NoAllowedName => f.write_str("none of its names is one of client_allowed_sans"),
-            Self::NoValidAuthority => {
-                f.write_str("every authority of client_ca has expired or is not valid yet")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        CertificateError::Other(OtherError(Arc::new(refusal))).into()
-    }
 }
 
 #[cfg(test)]

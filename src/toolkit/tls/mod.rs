@@ -3,18 +3,19 @@
 //! Owns the crate `rustls`; must not know HTTP or YAML. Without the cargo feature `tls` there is only
 //! `off`, which refuses every setting.
 
-use std::fmt;
-
 #[cfg(feature = "tls")]
 mod acceptor;
 #[cfg(feature = "tls")]
 mod certificate;
 #[cfg(feature = "tls")]
 mod client;
+mod error;
 #[cfg(feature = "tls")]
 mod names;
 #[cfg(not(feature = "tls"))]
 mod off;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "tls")]
 mod reasons;
 #[cfg(feature = "tls")]
@@ -22,41 +23,9 @@ mod transport;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::acceptor::{Acceptor, acceptor};
+pub(crate) use self::error::HandshakeFailed;
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::off::{Acceptor, acceptor};
-
-/// Why a handshake failed.
-#[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "tls"),
-    expect(dead_code, reason = "a build without TLS shakes no hands")
-)]
-pub(crate) enum HandshakeFailed {
-    /// The client closed the connection before it sent a byte, as health checks by TCP and port scanners do.
-    Silent,
-    /// It was not complete in time.
-    TimedOut,
-    /// What came first is no record of a handshake: its first bytes, as many as a record's header has. Nothing was
-    /// answered, so there is still room for an answer in whatever the client does speak.
-    NotTls([u8; 5]),
-    /// Any other reason, in one line. The client has been told by an alert, if it could be.
-    Refused(String),
-}
-
-impl fmt::Display for HandshakeFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silent => f.write_str("the client closed the connection and had sent nothing"),
-            Self::TimedOut => f.write_str("not complete in time"),
-            Self::NotTls(first) => write!(
-                f,
-                "the client does not speak TLS, it began with \"{}\"",
-                first.escape_ascii()
-            ),
-            Self::Refused(reason) => f.write_str(reason),
-        }
-    }
-}
 
 // What the tests of this folder share: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
@@ -84,7 +53,7 @@ mod tests {
 
     use super::{Acceptor, HandshakeFailed, acceptor};
     use crate::http::client_stream::ClientStream as _;
-    use crate::toolkit::config::{ClientAuth, Pem, TlsSettings, TlsVersion};
+    use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
     /// Longer than anything takes that is not meant to take for ever.
     pub(super) const LONG: Duration = Duration::from_secs(60);

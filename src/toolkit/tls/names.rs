@@ -6,7 +6,7 @@
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
-use crate::toolkit::config::{TlsSettings, TlsVersion};
+use crate::toolkit::config::settings::{TlsSettings, TlsVersion};
 
 /// The versions that the settings allow; never none.
 pub(super) fn versions(

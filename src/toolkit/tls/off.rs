@@ -1,14 +1,14 @@
 //! A build without TLS: every setting is refused.
 //!
-//! Has the API of `on`; must not know HTTP.
+//! Has the API of `acceptor`; must not know HTTP.
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::HandshakeFailed;
+use super::error::HandshakeFailed;
 use crate::http::client_stream::TcpTransport;
-use crate::toolkit::config::TlsSettings;
+use crate::toolkit::config::settings::TlsSettings;
 
 /// Never there.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustls::{Error, ServerConfig, ServerConnection};
 
 use crate::http::client_stream::{ClientStream, wait_readable};
-use crate::toolkit::tls::HandshakeFailed;
+use crate::toolkit::tls::error::HandshakeFailed;
 use crate::toolkit::tls::reasons;
 
 /// What is encrypted in one piece and then sent: a record's most (RFC 8446 §5.1), and so all that waits in memory.
