@@ -1,7 +1,7 @@
 //! What a configuration keeps people out with, and whether another one has less of it.
 //!
-//! Must not know where a configuration comes from. Limits and headers do not count: without them nobody comes in who
-//! could not before.
+//! Must not know where a configuration comes from. Limits and headers do not count: without them nobody is let in who
+//! was not before.
 
 use crate::toolkit::config::settings::{ClientAuth, WebConfig};
 

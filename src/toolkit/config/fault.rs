@@ -14,11 +14,19 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn at(line: usize, text: String) -> Self {
+    pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
-            line: Some(line),
-            text,
+            line: None,
+            text: text.into(),
             is_pair: false,
+        }
+    }
+
+    pub(super) fn at(line: usize, text: impl Into<String>) -> Self {
+        let line = Some(line);
+        Self {
+            line,
+            ..Self::new(text)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a reading of the web configuration came to, and how the log tells it.
 //!
-//! Must not know when files are read, or what becomes of those who want to come in.
+//! Must not know when files are read, or what becomes of requests.
 
 use std::fmt::{self, Display};
 
@@ -25,12 +25,12 @@ pub(super) enum Outcome {
     Taken {
         summary: Summary,
         warnings: Vec<String>,
-        /// Nobody came in before.
+        /// Requests were rejected before.
         mended: bool,
     },
     /// Certificate and key do not fit; those before stay.
     Kept(Problem),
-    /// Nobody comes in.
+    /// All requests are rejected.
     Closed(Problem),
 }
 

@@ -1,9 +1,9 @@
 //! What the web configuration file says, with every value of the right type and the files that it names read in.
 //!
-//! Must not know how a text becomes settings, or what is done with them.
+//! Must not know how a text becomes settings, or what is done with them. What holds a hash or a key has no `Debug`, so
+//! that no log can have it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +30,6 @@ pub(crate) struct RateLimit {
 }
 
 /// `tls_server_config`.
-#[derive(Debug)]
 #[cfg_attr(
     not(feature = "tls"),
     expect(dead_code, reason = "a build without TLS reads them and refuses them")
@@ -91,26 +90,4 @@ pub(crate) enum TlsVersion {
     Tls12,
     /// TLS 1.3.
     Tls13,
-}
-
-impl fmt::Debug for WebConfig {
-    /// Without the hashes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebConfig")
-            .field("tls", &self.tls)
-            .field("headers", &self.headers)
-            .field("users", &self.users.keys())
-            .field("rate", &self.rate)
-            .finish()
-    }
-}
-
-impl fmt::Debug for Pem {
-    /// Without the bytes, which may be a private key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pem")
-            .field("field", &self.field)
-            .field("file", &self.file)
-            .finish_non_exhaustive()
-    }
 }
