@@ -30,7 +30,6 @@ struct Missing {
 }
 
 impl Bucket {
-    /// A full bucket.
     pub(crate) fn new(limit: RateLimit) -> Self {
         let token = limit.interval.as_nanos();
         Self {

@@ -54,7 +54,6 @@ struct Entries {
 }
 
 impl CredentialCache {
-    /// The verdict, if it is known.
     pub(super) fn get(&self, credentials: &Credentials) -> Option<Verdict> {
         if self.allowed.set.contains(credentials) {
             Some(Verdict::Allowed)

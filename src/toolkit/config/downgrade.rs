@@ -5,7 +5,6 @@
 
 use crate::toolkit::config::settings::{ClientAuth, WebConfig};
 
-/// What keeps people out.
 #[derive(Clone, Copy)]
 pub(super) struct Protections {
     tls: bool,

@@ -2,7 +2,6 @@
 //!
 //! Must not know which keys there are.
 
-/// Why a configuration cannot be used.
 #[derive(Debug)]
 pub(super) struct Fault {
     /// Where in the configuration file, from 1; none when it is not about a place in it.

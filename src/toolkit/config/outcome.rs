@@ -18,7 +18,6 @@ impl Display for Problem {
     }
 }
 
-/// What a reading came to.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// What the files say is in force now.

@@ -21,7 +21,7 @@ use crate::toolkit::config::outcome::{Outcome, Problem, Summary, warn};
 use crate::toolkit::config::schema::{self, Outside};
 use crate::toolkit::config::settings::{TlsSettings, WebConfig};
 use crate::toolkit::rate_limit::Bucket;
-use crate::toolkit::tls::{self, Acceptor};
+use crate::toolkit::tls::{self, Acceptor, UnusableSetting};
 
 /// How long a file that takes protection away has to stay the same: whoever was writing it has gone on by then.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -33,9 +33,7 @@ const PAIR: &[&str] = &["cert_file", "key_file"];
 pub(crate) struct ActiveConfig<T = Acceptor> {
     /// How TLS is spoken; none means plain HTTP.
     pub(crate) tls: Option<T>,
-    /// Put on every answer.
     pub(crate) headers: Vec<(String, String)>,
-    /// Who may come in.
     pub(crate) users: Users,
     /// How often. The same bucket as before when the limit has not changed.
     pub(crate) rate: Option<Arc<Bucket>>,
@@ -53,7 +51,7 @@ enum State<T> {
 }
 
 /// Makes what speaks TLS, and says what of the settings was left out.
-type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), String>;
+type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), UnusableSetting>;
 
 impl Reloader {
     /// Reads the file; without one there is plain HTTP for everybody. Warnings go to the log.
@@ -290,9 +288,9 @@ fn read<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Reading<T
     let (tls, mut warnings) = match &config.tls {
         None => (None, Vec::new()),
         Some(settings) => {
-            let (tls, warnings) = make(settings).map_err(|reason| Fault {
+            let (tls, warnings) = make(settings).map_err(|error| Fault {
                 is_pair: true,
-                ..Fault::new(reason)
+                ..Fault::new(error.to_string())
             })?;
             (Some(tls), warnings)
         }
@@ -322,6 +320,7 @@ mod tests {
     use super::{ActiveConfig, Outcome, Reloader, Watch};
     use crate::log::{Format, Level, Log};
     use crate::toolkit::config::settings::TlsSettings;
+    use crate::toolkit::tls::UnusableSetting;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -330,14 +329,14 @@ mod tests {
     /// What stands for an acceptor: the number that certificate and key have in common.
     type Pair = String;
 
-    fn make(settings: &TlsSettings) -> Result<(Pair, Vec<String>), String> {
+    fn make(settings: &TlsSettings) -> Result<(Pair, Vec<String>), UnusableSetting> {
         let cert = String::from_utf8_lossy(&settings.cert.bytes).into_owned();
         let key = String::from_utf8_lossy(&settings.key.bytes).into_owned();
         match (cert.strip_prefix("cert "), key.strip_prefix("key ")) {
             (Some(cert), Some(key)) if cert == key => {
                 Ok((cert.to_owned(), vec!["a warning".to_owned()]))
             }
-            _ => Err("they do not fit".to_owned()),
+            _ => Err(UnusableSetting::new("key", "they do not fit")),
         }
     }
 
@@ -707,7 +706,10 @@ mod tests {
         place.write("w.yml", &tls(""));
         assert_eq!(open(), "in order");
         place.write("k", "key 2");
-        assert_eq!(open(), format!("web configuration {name}: they do not fit"));
+        assert_eq!(
+            open(),
+            format!("web configuration {name}: key: they do not fit")
+        );
         fs::write(place.file(), b"# \n# \xff\n").expect("a file");
         assert_eq!(
             open(),

@@ -35,19 +35,14 @@ pub(crate) struct RateLimit {
     expect(dead_code, reason = "a build without TLS reads them and refuses them")
 )]
 pub(crate) struct TlsSettings {
-    /// The certificate chain.
     pub(crate) cert: Pem,
-    /// Its private key.
     pub(crate) key: Pem,
-    /// The authorities of client certificates.
     pub(crate) client_ca: Option<Pem>,
     /// Whether a client has to show a certificate.
     pub(crate) client_auth: ClientAuth,
     /// One of these names has to be in the client's certificate; none means any. Never an empty list.
     pub(crate) client_allowed_sans: Option<Vec<String>>,
-    /// Oldest version that is spoken.
     pub(crate) min_version: TlsVersion,
-    /// Newest version that is spoken.
     pub(crate) max_version: TlsVersion,
     /// Names as the exporter-toolkit has them, each known to the exporter-toolkit; none means all.
     pub(crate) cipher_suites: Option<Vec<&'static str>>,
@@ -64,7 +59,6 @@ pub(crate) struct Pem {
     pub(crate) field: &'static str,
     /// The file, when it is not inline.
     pub(crate) file: Option<PathBuf>,
-    /// Its bytes.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -83,11 +77,8 @@ pub(crate) enum ClientAuth {
     RequireAndVerify,
 }
 
-/// The versions that can be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlsVersion {
-    /// TLS 1.2.
     Tls12,
-    /// TLS 1.3.
     Tls13,
 }

@@ -32,7 +32,6 @@ pub(super) enum Value {
     Plain(String),
     /// A scalar that is text whatever it looks like: quoted, a block, or tagged `!!str`.
     Quoted(String),
-    /// A list.
     Sequence(Vec<Node>),
     /// Keys and values in the order of the file; no key is there twice.
     Mapping(Vec<(Key, Node)>),

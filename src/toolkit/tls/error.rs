@@ -1,8 +1,32 @@
-//! Why a handshake failed.
+//! Why settings cannot be used, and why a handshake failed.
 //!
-//! Must not know how one is done: a build without TLS has these words too.
+//! Must not know how either is found out: a build without TLS has these words too.
 
+use std::borrow::Cow;
 use std::fmt;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnusableSetting {
+    /// Where it stands: its key, with its value or file if it has one.
+    place: String,
+    /// Never quotes a PEM text, which may be a key that stands in the wrong place.
+    reason: Cow<'static, str>,
+}
+
+impl UnusableSetting {
+    pub(crate) fn new(place: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for UnusableSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
 
 /// Why a client is not let in by its handshake.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +37,6 @@ use std::fmt;
 pub(crate) enum HandshakeFailed {
     /// The client closed the connection before it sent a byte, as health checks by TCP and port scanners do.
     Silent,
-    /// It was not complete in time.
     TimedOut,
     /// What came first is no record of a handshake: its first bytes, as many as a record's header has. Nothing was
     /// answered, so there is still room for an answer in whatever the client does speak.

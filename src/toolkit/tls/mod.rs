@@ -23,7 +23,7 @@ mod transport;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::acceptor::{Acceptor, acceptor};
-pub(crate) use self::error::HandshakeFailed;
+pub(crate) use self::error::{HandshakeFailed, UnusableSetting};
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::off::{Acceptor, acceptor};
 

@@ -6,25 +6,24 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::error::HandshakeFailed;
+use super::error::{HandshakeFailed, UnusableSetting};
 use crate::http::client_stream::TcpTransport;
 use crate::toolkit::config::settings::TlsSettings;
 
-/// Never there.
 #[derive(Clone, Debug)]
 pub(crate) enum Acceptor {}
 
-/// Refuses.
-pub(crate) fn acceptor(_settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), String> {
-    Err(
-        "tls_server_config: this iperf3-exporter was built without TLS; one that was built with the cargo feature \
-         `tls`, which is on by default, has it"
-            .to_owned(),
-    )
+pub(crate) fn acceptor(
+    _settings: &TlsSettings,
+) -> Result<(Acceptor, Vec<String>), UnusableSetting> {
+    Err(UnusableSetting::new(
+        "tls_server_config",
+        "this iperf3-exporter was built without TLS; one that was built with the cargo feature `tls`, which is on by \
+         default, has it",
+    ))
 }
 
 impl Acceptor {
-    /// Never called.
     pub(crate) fn accept(
         &self,
         _socket: Arc<TcpStream>,
