@@ -178,6 +178,16 @@ mod tests {
         IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()])
     }
 
+    /// What became of a request, which ends or hangs.
+    fn verdict(thread: JoinHandle<Verdict>) -> Verdict {
+        let since = Instant::now();
+        while !thread.is_finished() {
+            assert!(since.elapsed() < HANGS, "a request hangs");
+            thread::yield_now();
+        }
+        thread.join().unwrap()
+    }
+
     /// A queue whose hashes take until the test lets them go; "right" fits and "panic" panics.
     struct Slow {
         queue: Arc<VerificationQueue>,
@@ -261,7 +271,7 @@ mod tests {
                 assert_eq!(self.waiting(), before, "{password} stands in the queue");
                 thread::yield_now();
             }
-            assert_eq!(thread.join().unwrap(), Verdict::Overloaded);
+            assert_eq!(verdict(thread), Verdict::Overloaded);
         }
 
         /// Lets the running hash end and waits for the next one's password.
@@ -274,7 +284,7 @@ mod tests {
         fn refuse_all(&self, threads: Vec<JoinHandle<Verdict>>) {
             (0..self.waiting()).for_each(|_| self.go.send(()).unwrap());
             for thread in threads {
-                assert_eq!(thread.join().unwrap(), Verdict::Refused);
+                assert_eq!(verdict(thread), Verdict::Refused);
             }
             while self.begun.try_recv().is_ok() {}
             assert_eq!(self.waiting(), 0);
@@ -298,7 +308,7 @@ mod tests {
         }
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
-        assert_eq!(user.join().unwrap(), Verdict::Allowed);
+        assert_eq!(verdict(user), Verdict::Allowed);
         slow.refuse_all(flood);
     }
 
@@ -345,9 +355,9 @@ mod tests {
             let late = slow.enqueue(password, 30);
             slow.go.send(()).unwrap();
             for thread in waiting.into_iter().chain([late]) {
-                assert_eq!(thread.join().unwrap(), expected);
+                assert_eq!(verdict(thread), expected);
             }
-            assert_eq!(first.join().unwrap(), Verdict::Refused);
+            assert_eq!(verdict(first), Verdict::Refused);
             assert_eq!(slow.check(password, 1), expected);
             assert!(slow.begun.try_recv().is_err(), "it is known");
         }
@@ -370,7 +380,7 @@ mod tests {
     fn a_known_verdict_waits_for_nobody() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.occupy("right", 1).join().unwrap(), Verdict::Allowed);
+        assert_eq!(verdict(slow.occupy("right", 1)), Verdict::Allowed);
         let mut flood = vec![slow.occupy("wrong", 0)];
         while flood.len() < LIMIT {
             flood.push(slow.enqueue(&flood.len().to_string(), flood.len() / OF_NETWORK));
@@ -388,7 +398,7 @@ mod tests {
         assert_eq!(slow.next(), "right");
         assert!(doomed.join().is_err());
         slow.go.send(()).unwrap();
-        assert_eq!(next.join().unwrap(), Verdict::Allowed);
+        assert_eq!(verdict(next), Verdict::Allowed);
         slow.wait_for(0);
         let again = slow.occupy("panic", 0);
         slow.go.send(()).unwrap();
@@ -412,13 +422,13 @@ mod tests {
     fn the_end_sends_all_who_wait_away() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(slow.occupy("right", 1).join().unwrap(), Verdict::Allowed);
+        assert_eq!(verdict(slow.occupy("right", 1)), Verdict::Allowed);
         let running = slow.occupy("first", 0);
         let mut waiting = vec![slow.enqueue("first", 1)];
         waiting.extend((0..8).map(|n| slow.enqueue("second", n)));
         slow.queue.end();
         for thread in waiting {
-            assert_eq!(thread.join().unwrap(), Verdict::Overloaded);
+            assert_eq!(verdict(thread), Verdict::Overloaded);
         }
         assert_eq!(slow.check("new", 1), Verdict::Overloaded);
         assert_eq!(slow.check("right", 1), Verdict::Allowed);
