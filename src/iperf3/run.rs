@@ -181,10 +181,12 @@ fn prepare(
     if let Some(credentials) = spec.credentials {
         credentials.add_to(&mut args);
     }
+    let missing = missing_option(&args, &installed);
+    let arguments = args.into_words();
     story.words = std::iter::once(installed.path.display().to_string())
-        .chain(credentials::shown(args.words()))
+        .chain(credentials::shown(&arguments))
         .collect();
-    if let Some(words) = missing_option(&args, &installed) {
+    if let Some(words) = missing {
         let reason = Reason::Unsupported;
         return Err(Failure { reason, words });
     }
@@ -193,7 +195,6 @@ fn prepare(
         reason: Reason::Local,
         words,
     })?;
-    let arguments = args.into_words();
     Ok(Prepared {
         installed,
         arguments,

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::sync;
-use crate::toolkit::config::RateLimit;
+use crate::toolkit::config::settings::RateLimit;
 
 /// One bucket. It starts full with `burst` tokens, and one comes back each `interval`, up to `burst`.
 #[derive(Debug)]
@@ -30,7 +30,6 @@ struct Missing {
 }
 
 impl Bucket {
-    /// A full bucket.
     pub(crate) fn new(limit: RateLimit) -> Self {
         let token = limit.interval.as_nanos();
         Self {
@@ -67,7 +66,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::Bucket;
-    use crate::toolkit::config::RateLimit;
+    use crate::toolkit::config::settings::RateLimit;
     use std::time::{Duration, Instant};
 
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

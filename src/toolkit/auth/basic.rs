@@ -21,7 +21,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// What a client says of itself, in bytes: a header tells no charset. It has no `Debug`, so that no log can have it.
-pub(super) struct Credentials {
+pub(super) struct BasicAuth {
     /// Up to the first colon; may be empty.
     pub(super) user: Vec<u8>,
     /// All that follows; may be empty, and may have colons and NUL bytes.
@@ -30,7 +30,7 @@ pub(super) struct Credentials {
 
 /// Reads the value of an `Authorization` header, without the blanks around it; none when it is not `Basic`, not
 /// base64, or has no colon. Two headers that were joined by a comma are not base64.
-pub(super) fn parse(header: &str) -> Option<Credentials> {
+pub(super) fn parse(header: &str) -> Option<BasicAuth> {
     let (scheme, encoded) = header.as_bytes().split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return None;
@@ -39,7 +39,7 @@ pub(super) fn parse(header: &str) -> Option<Credentials> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (user, rest) = decoded.split_at_checked(colon)?;
     let (_, password) = rest.split_first()?;
-    Some(Credentials {
+    Some(BasicAuth {
         user: user.to_vec(),
         password: password.to_vec(),
     })

@@ -1,170 +1,187 @@
-//! `CredentialCache` that are known already: which credentials fit, and which do not.
+//! Credentials whose verdict is known: which ones fit, and which do not.
 //!
-//! Must not know how a verdict is found. Passwords stand here as they came, as in the exporter-toolkit's cache; nothing here has
-//! a `Debug`.
+//! Must not know how a password is verified. Passwords stand here as they came, as in the exporter-toolkit's cache;
+//! nothing here has a `Debug`.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::toolkit::auth::Verdict;
+/// Most credentials of each verdict. An exporter has a handful of users and each scraper one password; the
+/// exporter-toolkit keeps 100 of both verdicts together.
+const LIMIT: usize = 100;
+/// Longer credentials are verified at each request, so that the cache stays below 100 kB. The limit is far above a
+/// user name and the 72 bytes of a password that count, as people write them.
+const LIMIT_BYTES: usize = 256;
 
-/// Most verdicts of each kind. An exporter has a handful of users and each scraper one password; the exporter-toolkit keeps 100
-/// of both kinds together.
-const KEPT: usize = 100;
-/// Credentials with more bytes than this are judged anew each time, so that what is kept is below 100 kB: far more
-/// than a user name and the 72 bytes of a password that count, as people write them.
-const KEPT_BYTES: usize = 256;
+/// What became of a request's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may go on.
+    Allowed,
+    /// It may not: `401`.
+    Refused,
+    /// Too many others wait for their verdict: `503`.
+    Overloaded,
+}
 
 /// What a verdict is about. The parts stand apart, are hashed with their lengths and compared one by one, so that
 /// no two different ones can meet.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct Credentials {
     /// As the client says.
     pub(super) user: Vec<u8>,
-    /// The user's hash as it is now, or a made-up one: another hash is another key.
+    /// The user's hash as it is now, or a dummy: a changed hash makes other credentials.
     pub(super) hash: String,
-    /// As much of it as counts.
+    /// The bytes of it that count.
     pub(super) password: Vec<u8>,
-    /// Whether there is such a user; nobody else is let in, whatever fits.
+    /// Whether there is such a user; without one the verdict is a refusal, whatever fits.
     pub(super) is_user: bool,
 }
 
-/// Both kinds, apart: no flood of wrong passwords drives a right one out.
+/// Both verdicts apart: no flood of wrong passwords drives a right one out.
 #[derive(Default)]
 pub(super) struct CredentialCache {
-    allowed: Kind,
-    refused: Kind,
+    allowed: Entries,
+    refused: Entries,
 }
 
-/// `CredentialCache` of one kind. The oldest goes when there are too many.
+/// The credentials of one verdict. The oldest goes when there are too many.
 #[derive(Default)]
-struct Kind {
-    keys: HashSet<Arc<Key>>,
+struct Entries {
+    set: HashSet<Arc<Credentials>>,
     /// Oldest first.
-    order: VecDeque<Arc<Key>>,
+    order: VecDeque<Arc<Credentials>>,
 }
 
 impl CredentialCache {
-    /// The verdict, if it is known.
-    pub(super) fn get(&self, key: &Key) -> Option<Verdict> {
-        if self.allowed.keys.contains(key) {
+    pub(super) fn get(&self, credentials: &Credentials) -> Option<Verdict> {
+        if self.allowed.set.contains(credentials) {
             Some(Verdict::Allowed)
-        } else if self.refused.keys.contains(key) {
+        } else if self.refused.set.contains(credentials) {
             Some(Verdict::Refused)
         } else {
             None
         }
     }
 
-    /// Keeps a verdict, unless it is none or its credentials are too long.
-    pub(super) fn keep(&mut self, key: &Arc<Key>, verdict: Verdict) {
-        if key.user.len() + key.password.len() > KEPT_BYTES {
+    /// Keeps a verdict, unless it is an overload or its credentials are too long.
+    pub(super) fn insert(&mut self, credentials: Credentials, verdict: Verdict) {
+        if credentials.user.len() + credentials.password.len() > LIMIT_BYTES {
             return;
         }
         match verdict {
-            Verdict::Allowed => self.allowed.keep(key),
-            Verdict::Refused => self.refused.keep(key),
+            Verdict::Allowed => self.allowed.insert(credentials),
+            Verdict::Refused => self.refused.insert(credentials),
             Verdict::Overloaded => {}
         }
     }
 }
 
-impl Kind {
-    fn keep(&mut self, key: &Arc<Key>) {
-        if !self.keys.insert(Arc::clone(key)) {
+impl Entries {
+    fn insert(&mut self, credentials: Credentials) {
+        let credentials = Arc::new(credentials);
+        if !self.set.insert(Arc::clone(&credentials)) {
             return;
         }
-        self.order.push_back(Arc::clone(key));
-        if self.order.len() > KEPT
+        self.order.push_back(credentials);
+        if self.order.len() > LIMIT
             && let Some(oldest) = self.order.pop_front()
         {
-            self.keys.remove(&oldest);
+            self.set.remove(&oldest);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CredentialCache, KEPT, KEPT_BYTES, Key, Verdict};
-    use std::sync::Arc;
+    use super::{CredentialCache, Credentials, LIMIT, LIMIT_BYTES, Verdict};
 
-    fn key(user: &str, hash: &str, password: &str) -> Arc<Key> {
-        Arc::new(Key {
+    fn credentials(user: &str, hash: &str, password: &str) -> Credentials {
+        Credentials {
             user: user.into(),
             hash: hash.into(),
             password: password.into(),
             is_user: true,
-        })
+        }
     }
 
     #[test]
-    fn parts_that_join_to_the_same_text_are_different_keys() {
-        let mut known = CredentialCache::default();
-        known.keep(&key("ab", "c", "d"), Verdict::Allowed);
-        assert_eq!(known.get(&key("ab", "c", "d")), Some(Verdict::Allowed));
+    fn parts_that_join_to_the_same_text_are_different_credentials() {
+        let mut cache = CredentialCache::default();
+        cache.insert(credentials("ab", "c", "d"), Verdict::Allowed);
+        assert_eq!(
+            cache.get(&credentials("ab", "c", "d")),
+            Some(Verdict::Allowed)
+        );
         for other in [
-            key("a", "bc", "d"),
-            key("ab", "", "cd"),
-            key("ab", "cd", ""),
-            key("abc", "", "d"),
-            key("", "abc", "d"),
-            key("ab:c", "", "d"),
-            key("ab", "c", "d\0"),
-            key("ab\0", "c", "d"),
-            key("AB", "c", "d"),
+            credentials("a", "bc", "d"),
+            credentials("ab", "", "cd"),
+            credentials("ab", "cd", ""),
+            credentials("abc", "", "d"),
+            credentials("", "abc", "d"),
+            credentials("ab:c", "", "d"),
+            credentials("ab", "c", "d\0"),
+            credentials("ab\0", "c", "d"),
+            credentials("AB", "c", "d"),
         ] {
-            assert_eq!(known.get(&other), None);
+            assert_eq!(cache.get(&other), None);
         }
-        let mut stranger = Key::clone(&key("ab", "c", "d"));
+        let mut stranger = credentials("ab", "c", "d");
         stranger.is_user = false;
-        assert_eq!(known.get(&stranger), None);
+        assert_eq!(cache.get(&stranger), None);
     }
 
     #[test]
     fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
-        let mut known = CredentialCache::default();
-        let right = key("user", "hash", "right");
-        known.keep(&right, Verdict::Allowed);
-        for number in 0..10 * KEPT {
-            known.keep(&key("user", "hash", &number.to_string()), Verdict::Refused);
+        let mut cache = CredentialCache::default();
+        let right = credentials("user", "hash", "right");
+        cache.insert(right.clone(), Verdict::Allowed);
+        for number in 0..10 * LIMIT {
+            cache.insert(
+                credentials("user", "hash", &number.to_string()),
+                Verdict::Refused,
+            );
         }
-        assert_eq!(known.get(&right), Some(Verdict::Allowed));
-        assert_eq!(known.refused.keys.len(), KEPT);
-        assert_eq!(known.refused.order.len(), KEPT);
-        let of = |number: usize| known.get(&key("user", "hash", &number.to_string()));
+        assert_eq!(cache.get(&right), Some(Verdict::Allowed));
+        assert_eq!(cache.refused.set.len(), LIMIT);
+        assert_eq!(cache.refused.order.len(), LIMIT);
+        let of = |number: usize| cache.get(&credentials("user", "hash", &number.to_string()));
         assert_eq!(
-            of(9 * KEPT),
+            of(9 * LIMIT),
             Some(Verdict::Refused),
             "the oldest that is kept"
         );
-        assert_eq!(of(9 * KEPT - 1), None, "the youngest that went");
+        assert_eq!(of(9 * LIMIT - 1), None, "the youngest that went");
     }
 
     #[test]
     fn right_ones_are_bounded_too_and_none_counts_twice() {
-        let mut known = CredentialCache::default();
+        let mut cache = CredentialCache::default();
         for _ in 0..3 {
-            known.keep(&key("user", "hash", "same"), Verdict::Allowed);
+            cache.insert(credentials("user", "hash", "same"), Verdict::Allowed);
         }
-        assert_eq!(known.allowed.order.len(), 1);
-        for number in 0..KEPT {
-            known.keep(&key("user", "hash", &number.to_string()), Verdict::Allowed);
+        assert_eq!(cache.allowed.order.len(), 1);
+        for number in 0..LIMIT {
+            cache.insert(
+                credentials("user", "hash", &number.to_string()),
+                Verdict::Allowed,
+            );
         }
-        assert_eq!(known.allowed.keys.len(), KEPT);
-        assert_eq!(known.get(&key("user", "hash", "same")), None);
+        assert_eq!(cache.allowed.set.len(), LIMIT);
+        assert_eq!(cache.get(&credentials("user", "hash", "same")), None);
     }
 
     #[test]
     fn long_credentials_and_overloads_are_not_kept() {
-        let mut known = CredentialCache::default();
-        let long = key(&"u".repeat(KEPT_BYTES), "hash", "p");
-        known.keep(&long, Verdict::Refused);
-        known.keep(&long, Verdict::Allowed);
-        assert_eq!(known.get(&long), None);
-        let fits = key(&"u".repeat(KEPT_BYTES - 1), "hash", "p");
-        known.keep(&fits, Verdict::Overloaded);
-        assert_eq!(known.get(&fits), None);
-        known.keep(&fits, Verdict::Refused);
-        assert_eq!(known.get(&fits), Some(Verdict::Refused));
+        let mut cache = CredentialCache::default();
+        let long = credentials(&"u".repeat(LIMIT_BYTES), "hash", "p");
+        cache.insert(long.clone(), Verdict::Refused);
+        cache.insert(long.clone(), Verdict::Allowed);
+        assert_eq!(cache.get(&long), None);
+        let fits = credentials(&"u".repeat(LIMIT_BYTES - 1), "hash", "p");
+        cache.insert(fits.clone(), Verdict::Overloaded);
+        assert_eq!(cache.get(&fits), None);
+        cache.insert(fits.clone(), Verdict::Refused);
+        assert_eq!(cache.get(&fits), Some(Verdict::Refused));
     }
 }

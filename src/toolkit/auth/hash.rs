@@ -1,8 +1,9 @@
 //! Password hashes: which texts are bcrypt hashes, and whether a password fits.
 //!
-//! Owns the crate `bcrypt`; must not know whose hash it is. Upstream asks Go's `golang.org/x/crypto/bcrypt`. What
-//! fits there fits here; a text that Go takes at the start though no password can ever fit it, or that no program
-//! writes (`$2$`, `$2z$`, a cost of `+5`), is refused here. No reason quotes any of the text but its cost.
+//! Owns the crate `bcrypt`; must not know whose hash it is. The exporter-toolkit asks Go's
+//! `golang.org/x/crypto/bcrypt`. What fits there fits here; a text that Go takes at the start though no password can
+//! ever fit it, or that no program writes (`$2$`, `$2z$`, a cost of `+5`), is refused here. No reason quotes any of the
+//! text but its cost.
 
 use std::ops::RangeInclusive;
 
@@ -14,10 +15,8 @@ const ALPHABET: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 const SALT_END: usize = 0b11_0000;
 /// Of the last character of a hash these bits belong to no byte.
 const HASH_END: usize = 0b00_0011;
-/// A salt, in characters.
-const SALT: usize = 22;
-/// A hash, in characters.
-const HASH: usize = 31;
+const SALT_CHARS: usize = 22;
+const HASH_CHARS: usize = 31;
 /// What a cost may be, as in Go.
 const COSTS: RangeInclusive<u32> = 4..=31;
 /// Of a password these bytes count; what follows makes no difference.
@@ -58,7 +57,7 @@ pub(super) fn cost(hash: &str) -> Option<u32> {
 
 /// A hash that no password is known to fit: its 23 bytes are all zero, and bcrypt cannot be run backwards.
 pub(super) fn dummy_hash(cost: u32) -> String {
-    format!("$2b${cost:02}${:.<1$}", "", SALT + HASH)
+    format!("$2b${cost:02}${:.<1$}", "", SALT_CHARS + HASH_CHARS)
 }
 
 fn parse(text: &str) -> Result<Parsed, String> {
@@ -78,11 +77,11 @@ fn parse(text: &str) -> Result<Parsed, String> {
         return Err("has not the shape of a bcrypt hash, `$2b$COST$SALT-AND-HASH`".to_owned());
     };
     let cost = parse_cost(cost)?;
-    if rest.len() != SALT + HASH {
+    if rest.len() != SALT_CHARS + HASH_CHARS {
         return Err(format!(
             "has {} characters after its cost, a bcrypt hash has {}",
             rest.chars().count(),
-            SALT + HASH
+            SALT_CHARS + HASH_CHARS
         ));
     }
     let values: Option<Vec<usize>> = rest
@@ -95,7 +94,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
         );
     };
     // Some programs fill these bits with chance. Go ignores them, the crate would refuse the hash.
-    if let Some(end) = values.get_mut(SALT - 1) {
+    if let Some(end) = values.get_mut(SALT_CHARS - 1) {
         *end &= SALT_END;
     }
     if values.last().is_some_and(|end| end & HASH_END != 0) {
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_hash_is_one_of_its_cost() {
+    fn a_dummy_hash_is_one_of_its_cost() {
         for wanted in [4, 10, 31] {
             assert_eq!(check(&dummy_hash(wanted)), Ok(()));
             assert_eq!(cost(&dummy_hash(wanted)), Some(wanted));

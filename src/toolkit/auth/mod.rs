@@ -1,7 +1,7 @@
 //! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
 //!
-//! Must not know where users are written down, or HTTP beyond the header. What `Authorization` says goes through
-//! `basic`, a known verdict comes out of `verdicts`, and a new one out of `queue_of`, which asks `hash` one at a time.
+//! Must not know where users are written down, or HTTP beyond the header. `basic` reads the header,
+//! `credential_cache` has the known verdicts, and `verification_queue` verifies one `hash` at a time.
 //!
 //! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
 //! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
@@ -12,8 +12,9 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
-use credential_cache::Key;
-use verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
+use self::credential_cache::Credentials;
+pub(crate) use self::credential_cache::Verdict;
+use self::verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
 
 mod basic;
 mod credential_cache;
@@ -26,21 +27,10 @@ pub(crate) type Users = BTreeMap<String, String>;
 /// What most tools make, for the case that no user has a hash that can be read; `hash::check` rules that out.
 const USUAL_COST: u32 = 10;
 
-/// What became of a request's credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It may go on.
-    Allowed,
-    /// It may not: `401`.
-    Refused,
-    /// Too many others wait for their verdict: `503`.
-    Overloaded,
-}
-
-/// `CredentialCache` that are known, and those that are being found out. One for the whole process, whatever becomes of the
-/// users: a user who is gone or has another hash has no old verdict.
+/// Verdicts that are known, and the queue for those that are not. One for the whole process, through all changes of
+/// the users: a user who is gone or has another hash has no old verdict.
 pub(crate) struct Auth {
-    queue_of: VerificationQueue,
+    queue: VerificationQueue,
     /// Which cost an unknown user seems to have; another one at each start.
     seed: RandomState,
 }
@@ -56,17 +46,17 @@ impl Auth {
     /// With so many connections, of which at most half wait for a verdict: the others are for those who have one.
     pub(crate) fn with_places(connections: usize) -> Self {
         let most = (connections / 2).max(1);
-        Self::new(Box::new(|key| hash::verify(&key.password, &key.hash)), most)
+        Self::new(Box::new(|of| hash::verify(&of.password, &of.hash)), most)
     }
 
     fn new(verify: Verify, most: usize) -> Self {
         Self {
-            queue_of: VerificationQueue::new(verify, most, LONGEST_WAIT),
+            queue: VerificationQueue::new(verify, most, LONGEST_WAIT),
             seed: RandomState::new(),
         }
     }
 
-    /// Judges the value of a request's `Authorization` header, without the blanks around it. It waits while others
+    /// Checks the value of a request's `Authorization` header, without the blanks around it. It waits while others
     /// are judged, 10 s at most, and may then work for as long as one hash takes; a known verdict never waits.
     ///
     /// An unknown user takes the same way as a known one, hash and memory for verdicts included, so that the time
@@ -80,27 +70,27 @@ impl Auth {
         if users.is_empty() {
             return Verdict::Allowed;
         }
-        let Some(credentials) = authorization.and_then(basic::parse) else {
+        let Some(basic_auth) = authorization.and_then(basic::parse) else {
             return Verdict::Refused;
         };
         // Made in any case, and before it is known whether it is needed.
-        let dummy_hash = self.dummy_hash(users, &credentials.user);
-        let known = str::from_utf8(&credentials.user)
+        let dummy_hash = self.dummy_hash(users, &basic_auth.user);
+        let known = str::from_utf8(&basic_auth.user)
             .ok()
             .and_then(|user| users.get(user));
-        let key = Key {
+        let credentials = Credentials {
             is_user: known.is_some(),
             hash: known.unwrap_or(&dummy_hash).clone(),
-            password: hash::significant(&credentials.password).to_vec(),
-            user: credentials.user,
+            password: hash::significant(&basic_auth.password).to_vec(),
+            user: basic_auth.user,
         };
-        self.queue_of.ask(key, client)
+        self.queue.check(credentials, client)
     }
 
     /// The exporter ends: whoever waits for a verdict has [`Verdict::Overloaded`] at once, and so has whoever comes
     /// with credentials that are not known. A hash that is being made cannot be stopped.
     pub(crate) fn end(&self) {
-        self.queue_of.end();
+        self.queue.end();
     }
 
     /// The hash of a user who does not exist, of the cost of one who does. Which one is a matter of the name, and
@@ -144,9 +134,9 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::clone(&asked);
         let auth = Auth::new(
-            Box::new(move |key| {
-                own.lock().unwrap().push(key.hash.clone());
-                hash::verify(&key.password, &key.hash)
+            Box::new(move |of| {
+                own.lock().unwrap().push(of.hash.clone());
+                hash::verify(&of.password, &of.hash)
             }),
             100,
         );
@@ -246,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_a_made_up_hash_is_refused_all_the_same() {
+    fn what_fits_a_dummy_hash_is_refused_all_the_same() {
         let auth = Auth::new(Box::new(|_| true), 100);
         let mut users = users(&[("alice", HASH)]);
         assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
         assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
-        // Not even a user whose hash is the made-up one has the verdict of somebody who was unknown, or lends it.
+        // Not even a user whose hash is the dummy has the verdict of somebody who was unknown, or lends it.
         users.insert("nobody".to_owned(), hash::dummy_hash(4));
         assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Allowed);
         users.remove("nobody");

@@ -1,12 +1,10 @@
 //! What a configuration keeps people out with, and whether another one has less of it.
 //!
-//! Must not know where a configuration comes from. Limits and headers do not count: without them nobody comes in who
-//! could not before.
+//! Must not know where a configuration comes from. Limits and headers do not count: without them nobody is let in who
+//! was not before.
 
-use crate::toolkit::config::ClientAuth;
-use crate::toolkit::config::WebConfig;
+use crate::toolkit::config::settings::{ClientAuth, WebConfig};
 
-/// What keeps people out.
 #[derive(Clone, Copy)]
 pub(super) struct Protections {
     tls: bool,

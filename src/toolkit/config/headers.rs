@@ -2,7 +2,7 @@
 //!
 //! Must not know how an answer is sent.
 
-use super::{Fault, shown};
+use super::fault::{Fault, shown};
 
 /// Headers that may be set, and their values; none means any.
 const HEADERS: &[(&str, &[&str])] = &[
@@ -21,7 +21,7 @@ pub(super) struct Header {
     pub(super) value: String,
 }
 
-/// The headers that are set; blank ones are not, as the exporter-toolkit's document says (its code refuses some of them).
+/// The headers that are set; blank ones are not, as the exporter-toolkit's document says.
 pub(super) fn checked(written: Vec<Header>) -> Result<Vec<(String, String)>, Fault> {
     let mut headers = Vec::new();
     for Header { line, name, value } in written {

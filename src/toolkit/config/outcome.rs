@@ -1,10 +1,10 @@
 //! What a reading of the web configuration came to, and how the log tells it.
 //!
-//! Must not know when files are read, or what becomes of those who want to come in.
+//! Must not know when files are read, or what becomes of requests.
 
 use std::fmt::{self, Display};
 
-use super::RateLimit;
+use super::settings::RateLimit;
 use crate::duration;
 use crate::log::Log;
 
@@ -18,19 +18,18 @@ impl Display for Problem {
     }
 }
 
-/// What a reading came to.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// What the files say is in force now.
     Taken {
         summary: Summary,
         warnings: Vec<String>,
-        /// Nobody came in before.
+        /// Requests were rejected before.
         mended: bool,
     },
     /// Certificate and key do not fit; those before stay.
     Kept(Problem),
-    /// Nobody comes in.
+    /// All requests are rejected.
     Closed(Problem),
 }
 

@@ -1,7 +1,7 @@
 //! The web configuration as it is now: read at the start, and again when one of its files has changed.
 //!
-//! Owns what happens when a file breaks: the door closes, as the exporter-toolkit's does. Two points are stricter or milder than
-//! there: a change of a file takes no protection away (a file half written looks just like that), and while a new
+//! Owns what happens when a file breaks: all requests are rejected, as by the exporter-toolkit. Two points differ from
+//! it: a change of a file takes no protection away (a file half written looks just like that), and while a new
 //! certificate does not fit its key yet, the old pair stays. Must not know what a request is.
 
 use std::fmt;
@@ -14,15 +14,14 @@ use std::time::{Duration, Instant};
 use crate::log::Log;
 use crate::sync;
 use crate::toolkit::auth::{Users, hash};
-use crate::toolkit::config::Fault;
-use crate::toolkit::config::TlsSettings;
-use crate::toolkit::config::WebConfig;
 use crate::toolkit::config::downgrade::Protections;
+use crate::toolkit::config::fault::Fault;
 use crate::toolkit::config::files::Files;
 use crate::toolkit::config::outcome::{Outcome, Problem, Summary, warn};
 use crate::toolkit::config::schema::{self, Outside};
+use crate::toolkit::config::settings::{TlsSettings, WebConfig};
 use crate::toolkit::rate_limit::Bucket;
-use crate::toolkit::tls::{self, Acceptor};
+use crate::toolkit::tls::{self, Acceptor, UnusableSetting};
 
 /// How long a file that takes protection away has to stay the same: whoever was writing it has gone on by then.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -36,9 +35,7 @@ pub(crate) struct ActiveConfig<T = Acceptor> {
     pub(crate) number: u64,
     /// How TLS is spoken; none means plain HTTP.
     pub(crate) tls: Option<T>,
-    /// Put on every answer.
     pub(crate) headers: Vec<(String, String)>,
-    /// Who may come in.
     pub(crate) users: Users,
     /// How often. The same bucket as before when the limit has not changed.
     pub(crate) rate: Option<Arc<Bucket>>,
@@ -56,7 +53,7 @@ enum State<T> {
 }
 
 /// Makes what speaks TLS, and says what of the settings was left out.
-type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), String>;
+type MakeTls<T> = fn(&TlsSettings) -> Result<(T, Vec<String>), UnusableSetting>;
 
 impl Reloader {
     /// Reads the file; without one there is plain HTTP for everybody. Warnings go to the log.
@@ -80,7 +77,7 @@ impl<T> Reloader<T> {
         })
     }
 
-    /// What is in force now; none when a file is broken: then nobody comes in.
+    /// What is in force now; none when a file is broken: then all requests are rejected.
     pub(crate) fn active(&self, log: &Log) -> Option<Arc<ActiveConfig<T>>> {
         match &self.state {
             State::Plain(config) => Some(Arc::clone(config)),
@@ -98,19 +95,19 @@ impl<T> Reloader<T> {
         }
     }
 
-    /// Reads all files again because the operator said so (SIGHUP); whether anybody comes in after it. Other than a change
-    /// alone, this may take protection away, once it has seen twice that nobody is writing.
+    /// Reads all files again because the operator said so (SIGHUP); whether requests are answered after it. Other than
+    /// a change alone, this may take protection away, once it has seen twice that nobody is writing.
     pub(crate) fn reload(&self, log: &Log) -> bool {
         let State::Watched(watch) = &self.state else {
             return true;
         };
         let mut guard = sync::lock(watch);
-        let mut outcome = guard.read(By::Change, Instant::now());
-        if guard.awaits_word {
+        let mut outcome = guard.read(None, Instant::now());
+        if guard.awaits_confirmation {
             let seen = guard.files.clone();
             drop(guard);
             thread::sleep(SETTLED);
-            outcome = sync::lock(watch).read(By::Operator(&seen), Instant::now());
+            outcome = sync::lock(watch).read(Some(&seen), Instant::now());
         } else {
             drop(guard);
         }
@@ -145,17 +142,8 @@ impl<T> fmt::Debug for ActiveConfig<T> {
 
 impl<T> fmt::Debug for Reloader<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").finish_non_exhaustive()
+        f.debug_struct("Reloader").finish_non_exhaustive()
     }
-}
-
-/// Who wants a reading.
-#[derive(Clone, Copy)]
-enum By<'a> {
-    /// A file has changed, whoever wrote it and however far.
-    Change,
-    /// The operator, who means the files as they were seen then.
-    Operator(&'a Files),
 }
 
 /// The file, and what came of it.
@@ -166,10 +154,10 @@ struct Watch<T> {
     files: Files,
     /// The last that was taken.
     in_force: InForce<T>,
-    /// The last reading came to nothing that can be used: nobody comes in.
+    /// The last reading came to nothing that can be used: all requests are rejected.
     is_closed: bool,
-    /// Nobody comes in because protection would be gone; the operator may say that it is meant.
-    awaits_word: bool,
+    /// They are rejected because protection would be gone; the operator may confirm that it is meant.
+    awaits_confirmation: bool,
 }
 
 struct InForce<T> {
@@ -181,7 +169,8 @@ struct InForce<T> {
 
 impl<T> Watch<T> {
     fn open(file: &Path, make: MakeTls<T>) -> Result<(Self, Vec<String>), Problem> {
-        let (files, reading) = read(file, make, Instant::now());
+        let mut files = Files::new(Instant::now());
+        let reading = read(&mut files, file, make);
         let (tls, config, warnings) = reading.map_err(|fault| problem(file, &fault))?;
         let watch = Self {
             file: file.to_owned(),
@@ -189,7 +178,7 @@ impl<T> Watch<T> {
             files: files.clone(),
             in_force: InForce::new(tls, config, files, None),
             is_closed: false,
-            awaits_word: false,
+            awaits_confirmation: false,
         };
         Ok((watch, warnings))
     }
@@ -200,24 +189,22 @@ impl<T> Watch<T> {
 
     /// Reads the files if one has changed; none when nothing has.
     fn look(&mut self, now: Instant) -> Option<Outcome> {
-        self.files
-            .have_changed(now)
-            .then(|| self.read(By::Change, now))
+        self.files.have_changed(now).then(|| self.read(None, now))
     }
 
-    fn read(&mut self, by: By<'_>, now: Instant) -> Outcome {
-        let (files, reading) = read(&self.file, self.make, now);
+    /// Reads the files. `confirmed` are those with which the operator confirmed that protection may go.
+    fn read(&mut self, confirmed: Option<&Files>, now: Instant) -> Outcome {
+        let mut files = Files::new(now);
+        let reading = read(&mut files, &self.file, self.make);
         let was_closed = self.is_closed;
-        let is_meant = match by {
-            By::Change => false,
-            By::Operator(seen) => files.are_as_in(seen, &[]) && !is_empty(&self.file),
-        };
+        let is_meant =
+            confirmed.is_some_and(|seen| files.are_as_in(seen, &[]) && !is_empty(&self.file));
         self.files = files.clone();
-        self.awaits_word = false;
+        self.awaits_confirmation = false;
         let fault = match reading {
             Ok((tls, config, warnings)) => match self.in_force.protection.weakened_by(&config) {
                 Some(lost) if !is_meant => {
-                    self.awaits_word = true;
+                    self.awaits_confirmation = true;
                     unconfirmed(lost)
                 }
                 _ => {
@@ -244,17 +231,13 @@ impl<T> Watch<T> {
 
 /// What is said of a file that takes protection away.
 fn unconfirmed(lost: &str) -> Fault {
-    Fault {
-        line: None,
-        text: format!(
-            "as it reads now {lost}; that is not taken from a file that is empty or may be half written: when it is \
-             whole ({{}} if nothing is wanted), send SIGHUP or restart to confirm"
-        ),
-        is_pair: false,
-    }
+    Fault::new(format!(
+        "as it reads now {lost}; that is not taken from a file that is empty or may be half written: when it is \
+         whole ({{}} if nothing is wanted), send SIGHUP or restart to confirm"
+    ))
 }
 
-/// Whether a file has no byte, as one has whose writer found the disk full: too little to be anybody's word.
+/// Whether a file has no byte, as when its writer found the disk full: too little to confirm anything.
 fn is_empty(file: &Path) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }
@@ -292,22 +275,13 @@ impl<T> InForce<T> {
 type Reading<T> = (Option<T>, WebConfig, Vec<String>);
 
 /// Reads the file and those that it names.
-fn read<T>(file: &Path, make: MakeTls<T>, now: Instant) -> (Files, Result<Reading<T>, Fault>) {
-    let mut files = Files::new(now);
-    let reading = read_into(&mut files, file, make);
-    (files, reading)
-}
-
-fn read_into<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Reading<T>, Fault> {
-    let bytes = files.read("config.file", file).map_err(|error| Fault {
-        line: None,
-        text: format!("cannot be read: {error}"),
-        is_pair: false,
-    })?;
+fn read<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Reading<T>, Fault> {
+    let bytes = files.read("config.file", file);
+    let bytes = bytes.map_err(|error| Fault::new(format!("cannot be read: {error}")))?;
     let text = str::from_utf8(&bytes).map_err(|error| {
         let before = bytes.iter().take(error.valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        Fault::at(line, "this is not UTF-8".to_owned())
+        Fault::at(line, "this is not UTF-8")
     })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut outside = Outside {
@@ -318,10 +292,9 @@ fn read_into<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Read
     let (tls, mut warnings) = match &config.tls {
         None => (None, Vec::new()),
         Some(settings) => {
-            let (tls, warnings) = make(settings).map_err(|reason| Fault {
-                line: None,
-                text: reason,
+            let (tls, warnings) = make(settings).map_err(|error| Fault {
                 is_pair: true,
+                ..Fault::new(error.to_string())
             })?;
             (Some(tls), warnings)
         }
@@ -335,9 +308,8 @@ fn read_into<T>(files: &mut Files, file: &Path, make: MakeTls<T>) -> Result<Read
 }
 
 fn problem(file: &Path, fault: &Fault) -> Problem {
-    let line = fault
-        .line
-        .map_or_else(String::new, |line| format!(", line {line}"));
+    let line = fault.line.map(|line| format!(", line {line}"));
+    let line = line.unwrap_or_default();
     let text = format!("web configuration {}{line}: {}", file.display(), fault.text);
     // A path or a system's error may hold anything.
     let one_line = text
@@ -349,9 +321,10 @@ fn problem(file: &Path, fault: &Fault) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::{ActiveConfig, By, Outcome, Reloader, Watch};
+    use super::{ActiveConfig, Outcome, Reloader, Watch};
     use crate::log::{Log, LogConfig};
-    use crate::toolkit::config::TlsSettings;
+    use crate::toolkit::config::settings::TlsSettings;
+    use crate::toolkit::tls::UnusableSetting;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -360,14 +333,14 @@ mod tests {
     /// What stands for an acceptor: the number that certificate and key have in common.
     type Pair = String;
 
-    fn make(settings: &TlsSettings) -> Result<(Pair, Vec<String>), String> {
+    fn make(settings: &TlsSettings) -> Result<(Pair, Vec<String>), UnusableSetting> {
         let cert = String::from_utf8_lossy(&settings.cert.bytes).into_owned();
         let key = String::from_utf8_lossy(&settings.key.bytes).into_owned();
         match (cert.strip_prefix("cert "), key.strip_prefix("key ")) {
             (Some(cert), Some(key)) if cert == key => {
                 Ok((cert.to_owned(), vec!["a warning".to_owned()]))
             }
-            _ => Err("they do not fit".to_owned()),
+            _ => Err(UnusableSetting::new("key", "they do not fit")),
         }
     }
 
@@ -609,7 +582,7 @@ mod tests {
             place.write("w.yml", "");
             assert!(look(&mut watch).starts_with("closed "), "{name}");
             let seen = watch.files.clone();
-            let again = told(Some(watch.read(By::Operator(&seen), Instant::now())));
+            let again = told(Some(watch.read(Some(&seen), Instant::now())));
             assert!(again.starts_with("closed "), "{name} {again}");
             let after = if after.is_empty() {
                 "{}\n".to_owned()
@@ -635,10 +608,10 @@ mod tests {
             let seen = watch.files.clone();
             place.write("w.yml", &format!("{after}# more\n"));
             look(&mut watch);
-            let early = told(Some(watch.read(By::Operator(&seen), Instant::now())));
+            let early = told(Some(watch.read(Some(&seen), Instant::now())));
             assert!(early.starts_with("closed "), "{name} {early}");
             let seen = watch.files.clone();
-            let taken = told(Some(watch.read(By::Operator(&seen), Instant::now())));
+            let taken = told(Some(watch.read(Some(&seen), Instant::now())));
             assert!(taken.starts_with("taken mended "), "{name} {taken}");
             assert!(watch.active().is_some(), "{name}");
             assert_eq!(look(&mut watch), "nothing", "{name}");
@@ -737,7 +710,10 @@ mod tests {
         place.write("w.yml", &tls(""));
         assert_eq!(open(), "in order");
         place.write("k", "key 2");
-        assert_eq!(open(), format!("web configuration {name}: they do not fit"));
+        assert_eq!(
+            open(),
+            format!("web configuration {name}: key: they do not fit")
+        );
         fs::write(place.file(), b"# \n# \xff\n").expect("a file");
         assert_eq!(
             open(),

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use super::fault::{Fault, shown};
 use super::yaml::{Key, Node, Value};
-use super::{Fault, shown};
 use crate::duration;
 
 /// A node with the keys that lead to it.
@@ -52,6 +52,10 @@ impl<'a> At<'a> {
             path => path,
         };
         Fault::at(self.node.line, format!("{path}: {text}"))
+    }
+
+    fn is_not(&self, text: &str, want: &str) -> Fault {
+        self.fault(&format!("\"{}\" is not {want}", shown(text)))
     }
 
     /// Names what stands there and not its text, which may be a secret.
@@ -154,17 +158,11 @@ fn known(
     what: &str,
     words: &[&'static str],
 ) -> Result<&'static str, Fault> {
-    words
-        .iter()
-        .copied()
-        .find(|word| *word == text)
-        .ok_or_else(|| {
-            let words = words.join(", ");
-            at.fault(&format!(
-                "unknown {what} \"{}\", want one of {words}",
-                shown(text)
-            ))
-        })
+    let word = words.iter().copied().find(|word| *word == text);
+    word.ok_or_else(|| {
+        let (text, words) = (shown(text), words.join(", "));
+        at.fault(&format!("unknown {what} \"{text}\", want one of {words}"))
+    })
 }
 
 /// The items of a list; none when it is null.
@@ -197,7 +195,7 @@ pub(super) fn boolean(at: &At<'_>) -> Result<Option<bool>, Fault> {
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             Ok(Some(false))
         }
-        other => Err(at.fault(&format!("\"{}\" is not {WANT}", shown(other)))),
+        other => Err(at.is_not(other, WANT)),
     }
 }
 
@@ -208,10 +206,8 @@ pub(super) fn count(at: &At<'_>) -> Result<Option<u64>, Fault> {
     let Some(text) = at.plain(WANT)? else {
         return Ok(None);
     };
-    match integer(text) {
-        Some(number) => Ok(Some(number)),
-        None => Err(at.fault(&format!("\"{}\" is not {WANT}", shown(text)))),
-    }
+    let number = integer(text).ok_or_else(|| at.is_not(text, WANT))?;
+    Ok(Some(number))
 }
 
 fn integer(text: &str) -> Option<u64> {
@@ -234,8 +230,8 @@ fn integer(text: &str) -> Option<u64> {
 
 /// A duration as Go writes it, with its unit; `0` needs none. None when it is null or zero.
 ///
-/// Upstream takes another bare number for nanoseconds, which nobody means, and this program's flags take it for
-/// seconds: so it is refused.
+/// Another bare number is refused: the exporter-toolkit takes it for nanoseconds, which nobody means, and this
+/// program's flags take it for seconds.
 pub(super) fn interval(at: &At<'_>) -> Result<Option<Duration>, Fault> {
     const WANT: &str = "a duration such as 1s, 500ms or 1m30s, or 0";
     let Some(text) = at.scalar(WANT)? else {
@@ -249,5 +245,5 @@ pub(super) fn interval(at: &At<'_>) -> Result<Option<Duration>, Fault> {
     duration::parse(text)
         .filter(|value| i64::try_from(value.as_nanos()).is_ok() && value.is_zero() == is_zero)
         .map(|value| Some(value).filter(|value| !value.is_zero()))
-        .ok_or_else(|| at.fault(&format!("\"{}\" is not {WANT}", shown(text))))
+        .ok_or_else(|| at.is_not(text, WANT))
 }

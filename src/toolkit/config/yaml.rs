@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Fault, shown};
+use super::fault::{Fault, shown};
 
 /// Nesting; the schema needs three.
 const DEPTH_LIMIT: usize = 16;
@@ -32,7 +32,6 @@ pub(super) enum Value {
     Plain(String),
     /// A scalar that is text whatever it looks like: quoted, a block, or tagged `!!str`.
     Quoted(String),
-    /// A list.
     Sequence(Vec<Node>),
     /// Keys and values in the order of the file; no key is there twice.
     Mapping(Vec<(Key, Node)>),
@@ -77,57 +76,39 @@ pub(super) fn read(text: &str) -> Result<Node, Fault> {
 }
 
 /// Refuses control characters, as YAML does (production c-printable). The parser would take a NUL for the end of
-/// the text, and so read half a file. YAML 1.1, and so the exporter-toolkit, ends lines at U+0085, U+2028 and U+2029 (production
-/// b-char), and YAML 1.2, and so the parser, does not: what follows one in a comment would count or not.
+/// the text, and so read half a file. YAML 1.1, and so the exporter-toolkit, ends lines at U+0085, U+2028 and U+2029
+/// (production b-char), and YAML 1.2, and so the parser, does not: what follows one in a comment would count or not.
 fn check_characters(text: &str) -> Result<(), Fault> {
     let mut line = 1;
     for c in text.chars() {
-        if c == '\n' {
-            line += 1;
-        } else if matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}') {
-            let code = u32::from(c);
-            let text = format!(
-                "the character U+{code:04X} is not allowed: to some readers of YAML it ends the line"
-            );
-            return Err(Fault::at(line, text));
-        } else if c.is_control() && !matches!(c, '\t' | '\r') {
-            let code = u32::from(c);
-            return Err(Fault::at(
-                line,
-                format!("the control character U+{code:04X} is not allowed in YAML"),
-            ));
+        let code = u32::from(c);
+        match c {
+            '\n' => line += 1,
+            '\t' | '\r' => {}
+            '\u{85}' | '\u{2028}' | '\u{2029}' => {
+                let text = "is not allowed: to some readers of YAML it ends the line";
+                return Err(Fault::at(
+                    line,
+                    format!("the character U+{code:04X} {text}"),
+                ));
+            }
+            _ if c.is_control() => {
+                let text = format!("the control character U+{code:04X} is not allowed in YAML");
+                return Err(Fault::at(line, text));
+            }
+            _ => {}
         }
     }
     Ok(())
 }
 
-/// What a node costs with all that is in it.
-#[derive(Clone, Copy, Default)]
-struct Size {
-    nodes: usize,
-    bytes: usize,
-    /// Levels below it.
-    height: usize,
-}
-
 /// A sequence or mapping whose end has not come yet.
 struct Open {
-    line: usize,
-    /// Never 0 when it has one.
+    node: Node,
+    /// 0 when it has none.
     anchor: usize,
-    size: Size,
-    kind: Kind,
-}
-
-enum Kind {
-    Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<(Key, Node)>,
-        /// The key whose value comes next.
-        key: Option<Key>,
-        /// The lines of all keys.
-        lines: BTreeMap<String, usize>,
-    },
+    /// The key of a mapping whose value comes next.
+    key: Option<Key>,
 }
 
 /// The tree as far as the events have come.
@@ -135,7 +116,7 @@ enum Kind {
 struct Tree {
     root: Option<Node>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, Size)>,
+    anchors: BTreeMap<usize, Node>,
     nodes: usize,
     bytes: usize,
 }
@@ -154,46 +135,34 @@ impl Tree {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = has_tag(tag.as_deref(), "str", line)?;
-                let size = Size {
-                    nodes: 1,
-                    bytes: text.len(),
-                    height: 0,
-                };
-                self.count(size, line)?;
+                self.count(text.len(), self.open.len(), line)?;
                 let text = text.into_owned();
                 let value = if is_text || style != ScalarStyle::Plain {
                     Value::Quoted(text)
                 } else {
                     Value::Plain(text)
                 };
-                self.place(Node { line, value }, size, anchor)
+                self.place(Node { line, value }, anchor)
             }
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor) else {
-                    return Err(Fault::at(
-                        line,
-                        "an alias stands inside of what it repeats".to_owned(),
-                    ));
-                };
-                let size = *size;
-                let value = node.value.clone();
-                self.count(size, line)?;
-                self.place(Node { line, value }, size, 0)
+                let text = "an alias stands inside of what it repeats";
+                let node = self.anchors.get(&anchor).cloned();
+                let node = node.ok_or_else(|| Fault::at(line, text))?;
+                self.count_again(&node, self.open.len(), line)?;
+                self.place(Node { line, ..node }, 0)
             }
             Event::SequenceStart(anchor, tag) => {
                 has_tag(tag.as_deref(), "seq", line)?;
-                self.open(line, anchor, Kind::Sequence(Vec::new()))
+                self.open(line, anchor, Value::Sequence(Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
                 has_tag(tag.as_deref(), "map", line)?;
-                let kind = Kind::Mapping {
-                    entries: Vec::new(),
-                    key: None,
-                    lines: BTreeMap::new(),
-                };
-                self.open(line, anchor, kind)
+                self.open(line, anchor, Value::Mapping(Vec::new()))
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+                Some(open) => self.place(open.node, open.anchor),
+                None => Ok(()),
+            },
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
@@ -202,11 +171,11 @@ impl Tree {
         }
     }
 
-    /// Counts what comes in addition, before it is made.
-    fn count(&mut self, size: Size, line: usize) -> Result<(), Fault> {
-        self.nodes = self.nodes.saturating_add(size.nodes);
-        self.bytes = self.bytes.saturating_add(size.bytes);
-        let limit = if self.open.len() + size.height > DEPTH_LIMIT {
+    /// Counts a scalar of so many bytes, or a collection, which has none of its own.
+    fn count(&mut self, bytes: usize, level: usize, line: usize) -> Result<(), Fault> {
+        self.nodes += 1;
+        self.bytes += bytes;
+        let limit = if level > DEPTH_LIMIT {
             format!("more than {DEPTH_LIMIT} levels")
         } else if self.nodes > NODE_LIMIT {
             format!("more than {NODE_LIMIT} values, with those that aliases repeat")
@@ -218,55 +187,49 @@ impl Tree {
         Err(Fault::at(line, limit))
     }
 
-    fn open(&mut self, line: usize, anchor: usize, kind: Kind) -> Result<(), Fault> {
-        let size = Size {
-            nodes: 1,
-            bytes: 0,
-            height: 1,
-        };
-        self.count(size, line)?;
+    /// Counts a node that an alias repeats below so many levels, with all that is in it.
+    fn count_again(&mut self, node: &Node, level: usize, line: usize) -> Result<(), Fault> {
+        match &node.value {
+            Value::Plain(text) | Value::Quoted(text) => self.count(text.len(), level, line),
+            Value::Sequence(items) => {
+                self.count(0, level + 1, line)?;
+                let mut items = items.iter();
+                items.try_for_each(|item| self.count_again(item, level + 1, line))
+            }
+            Value::Mapping(entries) => {
+                self.count(0, level + 1, line)?;
+                entries.iter().try_for_each(|(key, node)| {
+                    self.count(key.text.len(), level + 1, line)?;
+                    self.count_again(node, level + 1, line)
+                })
+            }
+        }
+    }
+
+    fn open(&mut self, line: usize, anchor: usize, value: Value) -> Result<(), Fault> {
+        self.count(0, self.open.len() + 1, line)?;
         self.open.push(Open {
-            line,
+            node: Node { line, value },
             anchor,
-            size,
-            kind,
+            key: None,
         });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Fault> {
-        let Some(open) = self.open.pop() else {
-            return Ok(());
-        };
-        let value = match open.kind {
-            Kind::Sequence(items) => Value::Sequence(items),
-            Kind::Mapping { entries, .. } => Value::Mapping(entries),
-        };
-        let line = open.line;
-        self.place(Node { line, value }, open.size, open.anchor)
-    }
-
     /// Puts a finished node where it belongs.
-    fn place(&mut self, mut node: Node, size: Size, anchor: usize) -> Result<(), Fault> {
+    fn place(&mut self, mut node: Node, anchor: usize) -> Result<(), Fault> {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, node.clone());
         }
         let path = self.path();
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        parent.size.nodes = parent.size.nodes.saturating_add(size.nodes);
-        parent.size.bytes = parent.size.bytes.saturating_add(size.bytes);
-        parent.size.height = parent.size.height.max(size.height + 1);
-        match &mut parent.kind {
-            Kind::Sequence(items) => items.push(node),
-            Kind::Mapping {
-                entries,
-                key,
-                lines,
-            } => match key.take() {
-                None => *key = Some(new_key(node, &path, lines)?),
+        match &mut parent.node.value {
+            Value::Sequence(items) => items.push(node),
+            Value::Mapping(entries) => match parent.key.take() {
+                None => parent.key = Some(new_key(node, &path, entries)?),
                 Some(key) => {
                     if node.is_null() {
                         // The parser finds out on a later line that there is no value.
@@ -275,6 +238,8 @@ impl Tree {
                     entries.push((key, node));
                 }
             },
+            // A scalar is never open.
+            Value::Plain(_) | Value::Quoted(_) => {}
         }
         Ok(())
     }
@@ -283,7 +248,7 @@ impl Tree {
     fn path(&self) -> String {
         let mut path = String::new();
         for open in &self.open {
-            if let Kind::Mapping { key: Some(key), .. } = &open.kind {
+            if let Some(key) = &open.key {
                 path.push_str(&shown(&key.text));
                 path.push('.');
             }
@@ -292,7 +257,7 @@ impl Tree {
     }
 }
 
-fn new_key(node: Node, path: &str, lines: &mut BTreeMap<String, usize>) -> Result<Key, Fault> {
+fn new_key(node: Node, path: &str, others: &[(Key, Node)]) -> Result<Key, Fault> {
     let line = node.line;
     let refused = |text: String| Err(Fault::at(line, text));
     let place = match path.trim_end_matches('.') {
@@ -315,8 +280,8 @@ fn new_key(node: Node, path: &str, lines: &mut BTreeMap<String, usize>) -> Resul
             return refused(format!("{place}: a key has to be text"));
         }
     };
-    if let Some(first) = lines.insert(text.clone(), line) {
-        let name = shown(&text);
+    if let Some((first, _)) = others.iter().find(|(other, _)| other.text == text) {
+        let (name, first) = (shown(&text), first.line);
         return refused(format!(
             "{path}{name}: the key is there twice, first in line {first}"
         ));

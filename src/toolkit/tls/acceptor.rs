@@ -1,6 +1,6 @@
 //! What TLS the settings ask for.
 //!
-//! Owns how certificates and keys are read; must not know HTTP, nor how bytes move.
+//! Must not know HTTP, nor how bytes move.
 
 use std::fmt;
 use std::net::TcpStream;
@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 
 use crate::http::ClientStream;
 use crate::http::tls::{HandshakeFailed, TlsAcceptor};
-use crate::toolkit::config::{Pem, TlsSettings};
+use crate::toolkit::config::settings::{Pem, TlsSettings};
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
+use crate::toolkit::tls::error::UnusableSetting;
 use crate::toolkit::tls::names;
+use crate::toolkit::tls::pem::{at, certificates, private_key};
 use crate::toolkit::tls::transport::TlsTransport;
+
+/// What is taken of private keys, by rustls with ring.
+const UNUSABLE_KEY: &str =
+    "not a key that can be used: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
 /// Speaks TLS with those who connect.
 #[derive(Clone)]
@@ -59,17 +63,16 @@ impl TlsAcceptor for Acceptor {
     }
 }
 
-/// The acceptor that the settings ask for, and what of them was left out, as warnings. Each error begins with the
-/// field's name, and its file if it has one.
-pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), String> {
+/// The acceptor that the settings ask for, and what of them was left out, as warnings.
+pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), UnusableSetting> {
     let mut warnings = Vec::new();
-    let versions = names::versions(settings)?;
+    let versions = names::versions(settings);
     let provider = Arc::new(names::provider(settings, &versions, &mut warnings)?);
     let key = certified_key(&settings.cert, &settings.key, &provider)?;
     let verifier = client::verifier(settings, &provider, &mut warnings)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
-        .map_err(|error| format!("tls_server_config: {error}"))?
+        .map_err(|error| UnusableSetting::new("tls_server_config", error.to_string()))?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -82,38 +85,16 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>)
     Ok((Acceptor(Arc::new(config)), warnings))
 }
 
-/// Where a PEM text comes from, as every error about it begins.
-pub(super) fn at(pem: &Pem) -> String {
-    match &pem.file {
-        Some(file) => format!("tls_server_config.{} \"{}\"", pem.field, file.display()),
-        None => format!("tls_server_config.{}", pem.field),
-    }
-}
-
-/// The certificates in a PEM text; never none. Other sections are passed over.
-pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
-    match all {
-        Ok(all) if all.is_empty() => Err(format!("{}: no certificate in it", at(pem))),
-        Ok(all) => Ok(all),
-        // The text of the error may quote the file, which may be a key that was put in the wrong place.
-        Err(_) => Err(format!("{}: damaged PEM", at(pem))),
-    }
-}
-
 /// The server's certificates with their key, which belongs to the first of them.
-fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+fn certified_key(
+    cert: &Pem,
+    key: &Pem,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, UnusableSetting> {
     let chain = certificates(cert)?;
     let private = private_key(key)?;
-    let signing = provider
-        .key_provider
-        .load_private_key(private)
-        .map_err(|_| {
-            format!(
-                "{}: not a key that can be used: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519",
-                at(key)
-            )
-        })?;
+    let signing = provider.key_provider.load_private_key(private);
+    let signing = signing.map_err(|_| UnusableSetting::new(at(key), UNUSABLE_KEY))?;
     let certified = CertifiedKey::new(chain, signing);
     let belongs = match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => true,
@@ -122,9 +103,10 @@ fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<Cer
         // yet serves them.
         Err(_) => {
             let end_entity = certified.cert.first();
-            let end_entity = end_entity
-                .and_then(|der| Certificate::read(der))
-                .ok_or_else(|| format!("{}: the first certificate cannot be read", at(cert)))?;
+            let end_entity = end_entity.and_then(|der| Certificate::read(der));
+            let end_entity = end_entity.ok_or_else(|| {
+                UnusableSetting::new(at(cert), "the first certificate cannot be read")
+            })?;
             let public = certified.key.public_key();
             public.is_none_or(|public| end_entity.has_key(&public))
         }
@@ -132,37 +114,21 @@ fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<Cer
     if belongs {
         Ok(certified)
     } else {
-        Err(format!(
-            "{}: not the private key of the first certificate of {}",
-            at(key),
+        let reason = format!(
+            "not the private key of the first certificate of {}",
             at(cert)
-        ))
+        );
+        Err(UnusableSetting::new(at(key), reason))
     }
-}
-
-/// The first private key in a PEM text: PKCS#8, PKCS#1 (RSA) or SEC 1 (ECDSA), not encrypted.
-fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&pem.bytes).map_err(|_| {
-        let has = |text: &[u8]| pem.bytes.windows(text.len()).any(|window| window == text);
-        let why = if has(b"ENCRYPTED") {
-            "the private key is encrypted, and there is no place for its password"
-        } else if has(b"PRIVATE KEY-----") {
-            // Nothing of the reason: it may quote the key.
-            "damaged PEM"
-        } else {
-            "no private key in it"
-        };
-        format!("{}: {why}", at(pem))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toolkit::config::ClientAuth;
+    use crate::toolkit::config::settings::ClientAuth;
     use crate::toolkit::tls::tests::{file, meet, pem, plain_client, settings};
 
-    fn pair(cert: &str, key: &str) -> Result<Acceptor, String> {
+    fn pair(cert: &str, key: &str) -> Result<Acceptor, UnusableSetting> {
         let settings = TlsSettings {
             cert: pem("cert", file(cert)),
             key: Pem {
@@ -229,7 +195,7 @@ mod tests {
                 key: pem("key", bytes.to_vec()),
                 ..settings()
             };
-            acceptor(&settings).unwrap_err()
+            acceptor(&settings).unwrap_err().to_string()
         };
         assert_eq!(key(b""), "tls_server_config.key: no private key in it");
         assert_eq!(
@@ -256,9 +222,10 @@ mod tests {
                 "tls_server_config.cert: no certificate in it".into(),
             ),
         ] {
-            assert_eq!(pair(cert, file).unwrap_err(), expected, "{cert} {file}");
+            let error = pair(cert, file).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{cert} {file}");
         }
-        let unusable = pair("server.pem", "p521.key").unwrap_err();
+        let unusable = pair("server.pem", "p521.key").unwrap_err().to_string();
         assert!(
             unusable.starts_with(place) && unusable.contains("P-384"),
             "{unusable}"
@@ -280,7 +247,7 @@ mod tests {
             ("server.pem", "client.key", "key"),
             ("server.pem", "server.key", "client_ca"),
         ] {
-            let error = acceptor(&bad(cert, key)).unwrap_err();
+            let error = acceptor(&bad(cert, key)).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("tls_server_config.{field}: ")),
                 "{error}"

@@ -3,7 +3,7 @@
 //! Owns the crate `x509-cert`; must not know connections or settings. Judged as Go does, since the exporter-toolkit
 //! is the model, where rustls does not judge itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::CertificateError;
@@ -126,12 +126,9 @@ fn ascii(bytes: &[u8]) -> Option<String> {
 
 /// An `iPAddress`: four bytes or sixteen.
 fn address(bytes: &[u8]) -> Option<String> {
-    let address = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-        (Ok(v4), _) => IpAddr::from(Ipv4Addr::from(v4)),
-        (_, Ok(v6)) => IpAddr::from(Ipv6Addr::from(v6)),
-        _ => return None,
-    };
-    Some(canonical(address))
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    address.ok().map(canonical)
 }
 
 /// One way to write each address: IPv4 within IPv6 as IPv4.

@@ -9,10 +9,13 @@ mod acceptor;
 mod certificate;
 #[cfg(feature = "tls")]
 mod client;
+mod error;
 #[cfg(feature = "tls")]
 mod names;
 #[cfg(not(feature = "tls"))]
 mod off;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "tls")]
 mod reasons;
 #[cfg(feature = "tls")]
@@ -20,6 +23,7 @@ mod transport;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::acceptor::{Acceptor, acceptor};
+pub(crate) use self::error::UnusableSetting;
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::off::{Acceptor, acceptor};
 
@@ -48,8 +52,8 @@ pub(crate) mod tests {
     };
 
     use super::{Acceptor, acceptor};
-    use crate::http::tls::{HandshakeFailed, TlsAcceptor as _};
-    use crate::toolkit::config::{ClientAuth, Pem, TlsSettings, TlsVersion};
+    use crate::http::tls::HandshakeFailed;
+    use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
     /// Longer than anything takes that is not meant to take for ever.
     pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -381,7 +385,7 @@ pub(crate) mod tests {
     pub(super) fn meet(acceptor: Acceptor, client: ClientConfig) -> Met {
         let (socket, accepted) = sockets();
         let server = on_small_stack(move || {
-            let mut wire = acceptor.accept(accepted, Instant::now() + LONG)?;
+            let mut wire = acceptor.handshake(accepted, Instant::now() + LONG)?;
             let mut word = [0; 4];
             assert_eq!(wire.read(&mut word, Instant::now() + LONG).unwrap(), 4);
             wire.write_all(&word, Instant::now() + LONG).unwrap();

@@ -1,26 +1,27 @@
 //! A build without TLS: every setting is refused.
 //!
-//! Has the API of `on`; must not know HTTP.
+//! Has the API of `acceptor`; must not know HTTP.
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::error::UnusableSetting;
 use crate::http::ClientStream;
 use crate::http::tls::{HandshakeFailed, TlsAcceptor};
-use crate::toolkit::config::TlsSettings;
+use crate::toolkit::config::settings::TlsSettings;
 
-/// Never there.
 #[derive(Clone, Debug)]
 pub(crate) enum Acceptor {}
 
-/// Refuses.
-pub(crate) fn acceptor(_settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), String> {
-    Err(
-        "tls_server_config: this iperf3-exporter was built without TLS; one that was built with the cargo feature \
-         `tls`, which is on by default, has it"
-            .to_owned(),
-    )
+pub(crate) fn acceptor(
+    _settings: &TlsSettings,
+) -> Result<(Acceptor, Vec<String>), UnusableSetting> {
+    Err(UnusableSetting::new(
+        "tls_server_config",
+        "this iperf3-exporter was built without TLS; one that was built with the cargo feature `tls`, which is on by \
+         default, has it",
+    ))
 }
 
 impl Acceptor {

@@ -2,9 +2,10 @@
 //!
 //! Must not know connections or settings. rustls' own words are names of its types, some with all of their fields.
 
-use rustls::{CertificateError, Error};
+use std::fmt;
+use std::sync::Arc;
 
-use super::client::Refusal;
+use rustls::{CertificateError, Error, OtherError};
 
 /// What is taken of keys and signatures, by rustls with ring.
 const ALGORITHM: &str = "a key or a signature, its own or one in its chain, is of another kind than RSA of 2048 bits \
@@ -99,6 +100,37 @@ fn named(debug: &str) -> String {
         || format!("refused as {name}"),
         |(_, words)| (*words).to_owned(),
     )
+}
+
+/// What is refused here and has no word in rustls.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Longer than so many bytes.
+    ChainTooLong(usize),
+    NoAllowedName,
+    NoValidAuthority,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChainTooLong(limit_bytes) => {
+                write!(f, "its chain is longer than {limit_bytes} bytes")
+            }
+            Self::NoAllowedName => f.write_str("none of its names is one of client_allowed_sans"),
+            Self::NoValidAuthority => {
+                f.write_str("every authority of client_ca has expired or is not valid yet")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refusal))).into()
+    }
 }
 
 #[cfg(test)]

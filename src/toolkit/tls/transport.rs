@@ -27,7 +27,6 @@ const HEADER_BYTES: usize = 5;
 /// The type of a record that carries a handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// A TLS connection to a client.
 pub(crate) struct TlsTransport {
     socket: Arc<TcpStream>,
     tls: ServerConnection,
@@ -71,21 +70,22 @@ impl TlsTransport {
         until: Instant,
     ) -> Result<Self, HandshakeFailed> {
         let tls = ServerConnection::new(config).map_err(|error| refused(&error))?;
-        let mut wire = Self { socket, tls };
-        wire.tls
+        let mut client = Self { socket, tls };
+        client
+            .tls
             .read_tls(&mut header.as_slice())
             .map_err(|error| failed(&error))?;
         loop {
-            wire.flush(until).map_err(|error| failed(&error))?;
-            if !wire.tls.is_handshaking() {
-                return Ok(wire);
+            client.flush(until).map_err(|error| failed(&error))?;
+            if !client.tls.is_handshaking() {
+                return Ok(client);
             }
-            let length = wire.receive(until).map_err(|error| failed(&error))?;
-            if let Err(error) = wire.tls.process_new_packets() {
-                wire.tell_and_end();
+            let length = client.receive(until).map_err(|error| failed(&error))?;
+            if let Err(error) = client.tls.process_new_packets() {
+                client.tell_and_end();
                 return Err(refused(&error));
             }
-            if length == 0 && wire.tls.is_handshaking() {
+            if length == 0 && client.tls.is_handshaking() {
                 return Err(closed());
             }
         }
@@ -93,13 +93,7 @@ impl TlsTransport {
 
     /// Takes what the socket has next; 0 at its end.
     fn receive(&mut self, until: Instant) -> io::Result<usize> {
-        let mut socket = Deadlined(&self.socket, until);
-        loop {
-            match self.tls.read_tls(&mut socket) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
-            }
-        }
+        self.tls.read_tls(&mut Deadlined(&self.socket, until))
     }
 
     /// Sends all that waits to be sent.
@@ -172,27 +166,20 @@ impl ClientStream for TlsTransport {
     }
 }
 
-/// The header of the first record.
 fn first_header(socket: &TcpStream, until: Instant) -> Result<[u8; HEADER_BYTES], HandshakeFailed> {
+    let mut socket = Deadlined(socket, until);
     let mut header = [0; HEADER_BYTES];
-    let mut rest = header.as_mut_slice();
-    let mut is_silent = true;
-    while !rest.is_empty() {
-        match Deadlined(socket, until).read(rest) {
-            Ok(0) if is_silent => return Err(HandshakeFailed::Silent),
-            Ok(0) => return Err(closed()),
-            Ok(length) => {
-                is_silent = false;
-                rest = rest.get_mut(length..).unwrap_or_default();
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if is_silent && error.kind() == io::ErrorKind::ConnectionReset => {
-                return Err(HandshakeFailed::Silent);
-            }
-            Err(error) => return Err(failed(&error)),
-        }
+    let (first, rest) = header.split_at_mut(1);
+    let result = socket.read(first);
+    let is_silent = match &result {
+        Ok(length) => *length == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    };
+    if is_silent {
+        return Err(HandshakeFailed::Silent);
     }
-    Ok(header)
+    let result = result.and_then(|_| socket.read_exact(rest));
+    result.map_err(|error| failed(&error)).map(|()| header)
 }
 
 fn closed() -> HandshakeFailed {
@@ -202,6 +189,7 @@ fn closed() -> HandshakeFailed {
 fn failed(error: &io::Error) -> HandshakeFailed {
     match error.kind() {
         io::ErrorKind::TimedOut => HandshakeFailed::TimedOut,
+        io::ErrorKind::UnexpectedEof => closed(),
         _ => HandshakeFailed::Refused(error.to_string()),
     }
 }
@@ -230,6 +218,7 @@ impl Deadlined<'_> {
 }
 
 impl Read for Deadlined<'_> {
+    /// No signal interrupts it: the read comes when there is something to read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.left()?;
         wait_readable(self.0, self.1)?;
