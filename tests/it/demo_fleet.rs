@@ -36,7 +36,7 @@ impl Demo {
     fn start(settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new();
         let child = Command::new("bash")
-            .arg(top().join("tests/scripts/demo-fleet.sh"))
+            .arg(top().join("contrib/demo/demo-fleet.sh"))
             .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
             .env("TMPDIR", dir.path())
             .env_remove("KEEP")

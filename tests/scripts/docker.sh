@@ -89,7 +89,7 @@ make_base() {
     if [ ! -s "$archive" ]; then
         [ "$(id -u)" -eq 0 ] || skip "debootstrap needs root (DOCKER_BASE=image takes a base that is there)"
         # CI has root and a package manager; what a developer's machine has is its owner's choice.
-        [ -z "${CI:-}" ] || sh tests/scripts/need.sh debootstrap || fail "debootstrap is needed in CI"
+        [ -z "${CI:-}" ] || sh contrib/packaging/need.sh debootstrap || fail "debootstrap is needed in CI"
         command -v debootstrap >/dev/null 2>&1 ||
             skip "no debootstrap here (DOCKER_BASE=image takes a base that is there)"
         mkdir -p "$target" "$dir/root"
@@ -121,7 +121,7 @@ skip_or_fail() {
 build() {
     binary=${BIN:-}
     if [ -z "$binary" ]; then
-        sh tests/scripts/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
+        sh contrib/packaging/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
         binary=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release/iperf3-exporter
     fi
     place=$dir/context/target/x86_64-unknown-linux-musl/release
