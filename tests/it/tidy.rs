@@ -358,6 +358,58 @@ fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
     }
 }
 
+/// The hosts of registries, each as its name and its end: in one piece this file would have them. What is fetched comes
+/// by way of the system's own package manager, pip, cargo or rustup, which may be set up to ask a mirror.
+const REGISTRIES: &[(&str, &str)] = &[
+    ("crates", "io"),
+    ("static.rust-lang", "org"),
+    ("debian", "org"),
+    ("ubuntu", "com"),
+    ("alpinelinux", "org"),
+    ("archlinux", "org"),
+    ("fedoraproject", "org"),
+    ("opensuse", "org"),
+    ("downloads.openwrt", "org"),
+    ("pypi", "org"),
+    ("pythonhosted", "org"),
+    ("npmjs", "org"),
+    ("npmjs", "com"),
+    ("nodesource", "com"),
+    ("jsdelivr", "net"),
+    ("unpkg", "com"),
+    ("rubygems", "org"),
+    ("proxy.golang", "org"),
+    ("docker", "io"),
+    ("docker", "com"),
+    ("ghcr", "io"),
+    ("quay", "io"),
+    ("gcr", "io"),
+];
+
+#[test]
+fn no_host_of_a_registry_stands_in_any_file() {
+    let Some(files) = tracked() else {
+        return skipped(
+            "no_host_of_a_registry_stands_in_any_file",
+            "this is no git checkout",
+        );
+    };
+    for name in files {
+        let text = fs::read(top().join(&name)).unwrap();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        for (host, end) in REGISTRIES {
+            let host = format!("{host}.{end}");
+            let found = text.match_indices(&host).find(|(at, _)| {
+                let (before, after) = (&text[..*at], &text[at + host.len()..]);
+                // The end of another name; and a longer one, such as that of cargo's index, which cargo itself writes.
+                !before.ends_with(|c: char| c.is_alphanumeric() || c == '-')
+                    && !after.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+            });
+            assert!(found.is_none(), "{name} names {host}");
+        }
+    }
+}
+
 #[test]
 fn the_top_folder_has_only_what_belongs_there() {
     const ALLOWED: &[&str] = &[
