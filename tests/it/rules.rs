@@ -780,14 +780,15 @@ fn prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail() 
     if !has("prometheus", test) {
         return;
     }
-    let server = Server::start();
-    let exporter = Exporter::start::<&str>(&[]);
-    let job = |name: &str, mode: &str| {
+    // Each job has its own, so that none waits for the other's test.
+    let servers = [Server::start(), Server::start()];
+    let exporters = [0, 1].map(|_| Exporter::start::<&str>(&[]));
+    let job = |number: usize, name: &str, mode: &str| {
         format!(
             "  - job_name: {name}
     metrics_path: /probe
-    scrape_interval: 6s
-    scrape_timeout: 6s
+    scrape_interval: 4s
+    scrape_timeout: 4s
     params:
       period: ['1s']
       bitrate: ['10M']
@@ -802,8 +803,8 @@ fn prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail() 
       - target_label: __address__
         replacement: 127.0.0.1:{}
 ",
-            server.target(),
-            exporter.port()
+            servers[number].target(),
+            exporters[number].port()
         )
     };
     let configuration = format!(
@@ -813,12 +814,12 @@ rule_files: ['{}']
 scrape_configs:
 {}{}",
         top().join(RULES).display(),
-        job("tcp", ""),
-        job("udp", "      udp_mode: ['true']\n"),
+        job(0, "tcp", ""),
+        job(1, "udp", "      udp_mode: ['true']\n"),
     );
     let prometheus = Prometheus::start(&configuration);
     // 10 Mbit/s, as far as a second of bursts and whole blocks keeps to them.
-    for job in ["tcp", "udp"] {
+    for (job, server) in ["tcp", "udp"].into_iter().zip(&servers) {
         for way in ["upload", "download"] {
             let name = format!("iperf3_bandwidth_{way}_mbps{{job=\"{job}\"}}");
             let (mbps, labels) = prometheus.until(&name, |mbps| mbps > 0.0);
@@ -865,7 +866,7 @@ scrape_configs:
         assert_eq!(prometheus.query(&ever), None, "{name}");
     }
 
-    drop(server);
+    drop(servers);
     for job in ["tcp", "udp"] {
         prometheus.until(&format!("iperf3_up{{job=\"{job}\"}}"), |up| up == 0.0);
     }
