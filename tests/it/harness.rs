@@ -479,6 +479,25 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), text.into_owned())
 }
 
+/// Runs a script of `tests/scripts` with this build of the exporter, and wants it to succeed: its words; none when it
+/// says that it could not do it here, which `test` is skipped for.
+pub fn run_script(script: &str, test: &str) -> Option<String> {
+    let output = Command::new("sh")
+        .arg(top().join("tests/scripts").join(script))
+        // A script that builds one would build everything for a second time.
+        .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    if let Some(why) = said.trim().strip_prefix("SKIPPED: ") {
+        skipped(test, why);
+        return None;
+    }
+    Some(said.into_owned())
+}
+
 /// The standard output of a recorded run that succeeded: TCP, upload, one stream.
 pub fn good_report() -> PathBuf {
     top().join("tests/fixtures/3.12/tcp.json")

@@ -219,13 +219,13 @@ done_completing() { print -n 'DONE>' >"$TTY"; comppostfuncs=(done_completing); }
 comppostfuncs=(done_completing)
 "#;
 
-const FISH: &str = r#"
+const FISH: &str = r"
 source $argv[1]/iperf3-exporter.fish
 for line in $argv[2..]
     complete -C $line
     echo $END
 end
-"#;
+";
 
 impl Shell {
     const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
