@@ -27,7 +27,7 @@ SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \
 SHARED_OWN = man/man1 bash-completion/completions bash-completion fish/vendor_completions.d fish
 SCRIPTS += contrib/completions/iperf3-exporter.bash
 
-.PHONY: help build demo demo-fleet test check lint tools bench static install uninstall clean
+.PHONY: help build demo demo-fleet test test-all check lint tools bench static install uninstall clean
 .PHONY: deb rpm dist qemu supply msrv release-check reproducible
 
 help: ## list the targets
@@ -42,15 +42,21 @@ demo: ## build it, probe a local iperf3 server once, print the metrics, stop all
 demo-fleet: ## three hosts measure each other for DEMO_SECONDS=60, Prometheus with what is shipped, a table; KEEP=1 goes on
 	@bash contrib/demo/demo-fleet.sh
 
-# The tests say themselves which of them they skipped, and why. Nothing comes after cargo's closing lines.
-test: tools ## install what the tests need, run them
+# The tests say themselves which of them they skipped, and why, and cargo which are left to test-all. Nothing comes after
+# cargo's closing lines.
+test: tools ## install what the tests need, run them; 4 minutes on two cores
+	@echo "make test: 4 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
 	$(CARGO) test
+
+test-all: tools ## the same with what takes long and guards what rarely changes; 8 minutes
+	@echo "make test-all: 8 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+	$(CARGO) test -- --include-ignored
 
 # In steps of a recipe, so that `make -j` cannot mix them, and with the tests last: their closing lines are what
 # one looks for.
-check: tools ## format, lints, scripts, unit, then `make test`; CI runs `make release-check` too
+check: tools ## format, lints, scripts, unit, then `make test-all`; CI runs `make release-check` too
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-all
 
 lint:
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then echo "$(CARGO) fmt --check"; $(CARGO) fmt --check; \
@@ -64,10 +70,12 @@ lint:
 	else echo "SKIPPED: the scripts were not checked: no shellcheck here"; fi
 	@sh tests/scripts/unit.sh
 
-# A test that needs one of these and does not find it fails: a run without them would read as more than it is. Only
-# the second iperf3 is not to be had everywhere: the tests that want it say that they are skipped.
+# A test that needs one of the first and does not find it fails: a run without them would read as more than it is. The
+# others are not to be had everywhere, nor is a second iperf3: the tests that want one say that they are skipped.
 tools:
 	@sh contrib/packaging/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
+	@sh contrib/packaging/need.sh --wanted chromium busybox bash zsh fish mandoc groff lexgrog java python3 pip3 \
+	    systemd-analyze systemd-socket-activate
 	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 
 bench: ## run the benchmarks (BENCH_ARGS=...)

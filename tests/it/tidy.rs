@@ -497,6 +497,30 @@ fn the_systemd_unit_is_valid_and_hardened() {
 }
 
 #[test]
+fn each_test_that_cargo_test_leaves_out_is_one_of_make_test_all_and_says_why() {
+    let mut files: Vec<PathBuf> = sources()
+        .iter()
+        .map(|source| top().join(&source.path))
+        .collect();
+    let folder = fs::read_dir(top().join("tests/it")).unwrap().flatten();
+    files.extend(folder.map(|entry| entry.path()));
+    let mut count = 0;
+    for file in files.iter().filter(|file| file.is_file()) {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            // A line of its own, so that this one is not among them.
+            if line.trim_start().starts_with("#[ignore") {
+                let why = line
+                    .split_once("\"make test-all: ")
+                    .map_or("", |(_, why)| why);
+                assert!(why.len() > 10, "{}: {line}", file.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 2, "{count}");
+}
+
+#[test]
 fn every_test_module_is_one_that_the_map_explains() {
     let main = fs::read_to_string(top().join("tests/it/main.rs")).unwrap();
     let files = fs::read_dir(top().join("tests/it")).unwrap().flatten();
