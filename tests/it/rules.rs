@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::harness::{Exporter, Fake, Server, TempDir, good_report, has, run, top, wait_for};
+use crate::harness::{
+    Exporter, Fake, Server, TempDir, good_report, has, machine_alone, run, top, wait_for,
+};
 use crate::prometheus::{Prometheus, configurations};
 
 const RULES: &str = "contrib/recording-rules.yml";
@@ -34,11 +36,9 @@ fn recorded(rules: &str) -> Vec<&str> {
     names
 }
 
-/// Runs promtool. It gives way to tests that measure something, and takes memory rather than time: a third of what it
-/// does is collecting the garbage of evaluations.
+/// Runs promtool, which may take memory rather than time: a third of what it does is collecting what evaluations leave.
 fn promtool(words: &[&str]) -> (bool, String) {
-    let command = ["-n", "19", "env", "GOGC=400", "promtool"];
-    run("nice", &[&command, words].concat(), "")
+    run("env", &[&["GOGC=400", "promtool"], words].concat(), "")
 }
 
 /// Whether the cases of a file pass, and what promtool said.
@@ -73,6 +73,7 @@ fn the_rules_do_what_their_cases_say_with_all_of_them_loaded() {
     ) {
         return;
     }
+    let _alone = machine_alone();
     side_by_side(&case_files(), |file| {
         let (passed, said) = passes(&top().join(file));
         assert!(passed, "{said}");
@@ -141,6 +142,7 @@ fn the_cases_find_out_a_rule_that_is_wrong_in_each_way() {
 #[ignore = "make test-all: two dozen runs of promtool; make test has one of each kind"]
 fn the_cases_find_out_each_rule_that_is_wrong() {
     if has("promtool", "the_cases_find_out_each_rule_that_is_wrong") {
+        let _alone = machine_alone();
         find_out_rules(|_| true);
     }
 }
@@ -770,6 +772,7 @@ fn the_cases_find_out_some_alerts_that_are_wrong() {
 #[ignore = "make test-all: some 170 runs of promtool; make test has each 17th of them"]
 fn the_cases_find_out_each_alert_that_is_wrong() {
     if has("promtool", "the_cases_find_out_each_alert_that_is_wrong") {
+        let _alone = machine_alone();
         find_out_alerts(|_| true);
     }
 }
