@@ -82,6 +82,16 @@ pub(crate) struct Patience {
     pub(crate) latest_start: Option<Instant>,
 }
 
+impl Patience {
+    /// When the wait ends, and why: the limit that comes first, however late a thread gets to look.
+    fn end(&self) -> (Instant, GaveUp) {
+        match self.latest_start {
+            Some(latest) if latest < self.longest => (latest, GaveUp::NoTimeLeft),
+            _ => (self.longest, GaveUp::WaitedTooLong),
+        }
+    }
+}
+
 /// Who holds the lock, or waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -197,6 +207,7 @@ impl TestLock {
         };
         let place = state.queue.partition_point(|other| other.number <= number);
         state.queue.insert(place, waiter);
+        let (end, why) = patience.end();
         loop {
             let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
             if cancel.is_set() {
@@ -215,22 +226,11 @@ impl TestLock {
                     waited: now - since,
                 });
             }
-            let now = Instant::now();
-            let gave_up = if now >= patience.longest {
-                Some(GaveUp::WaitedTooLong)
-            } else if patience.latest_start.is_some_and(|latest| now >= latest) {
-                Some(GaveUp::NoTimeLeft)
-            } else {
-                None
-            };
-            if let Some(reason) = gave_up {
+            if Instant::now() >= end {
                 state.leave(ticket);
-                return Err(reason);
+                return Err(why);
             }
-            let until = patience
-                .latest_start
-                .map_or(patience.longest, |latest| latest.min(patience.longest));
-            state = sync::wait_until(&look, state, until);
+            state = sync::wait_until(&look, state, end);
         }
     }
 
@@ -401,6 +401,28 @@ mod tests {
         assert_eq!(refused(patient(), &cancelled), GaveUp::Cancelled);
         assert!(lock.status().queue.is_empty());
         drop(held);
+    }
+
+    #[test]
+    fn the_limit_that_came_first_is_the_reason_however_late_it_is() {
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let lock = TestLock::default();
+        let _held = hold(&lock);
+        for (longest, latest_start, why) in [
+            (ago(1), Some(ago(2)), GaveUp::NoTimeLeft),
+            (ago(2), Some(ago(1)), GaveUp::WaitedTooLong),
+            (ago(1), None, GaveUp::WaitedTooLong),
+            (ago(1), Some(now + LONG), GaveUp::WaitedTooLong),
+            (now + LONG, Some(ago(1)), GaveUp::NoTimeLeft),
+        ] {
+            let patience = Patience {
+                longest,
+                latest_start,
+            };
+            let got = acquire(&lock, Turn::Of(1), patience, &Cancel::default());
+            assert_eq!(got.map(drop), Err(why), "{patience:?}");
+        }
     }
 
     #[test]
