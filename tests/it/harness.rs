@@ -507,6 +507,14 @@ impl Connection {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
+    /// One more answer; none once the exporter has closed the connection.
+    pub fn get_if_open(&mut self, path: &str) -> Option<Reply> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).ok()?;
+        let has_more = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        has_more.then(|| self.reply())
+    }
+
     /// Reads one answer, as long as its `Content-Length` says.
     pub fn reply(&mut self) -> Reply {
         let mut head = String::new();
