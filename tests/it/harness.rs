@@ -416,6 +416,50 @@ impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Serves another client from now on, until the value is dropped.
+    pub fn held(&self) -> Holder {
+        let idle = sockets(self.pid());
+        let port = self.port.to_string();
+        let words = ["-c", "127.0.0.1", "-p", &port, "-t", "3600", "-b", "1M"];
+        let mut client = Command::new("iperf3");
+        client.args(words).stdout(Stdio::null());
+        let holder = Holder(client.spawn().unwrap());
+        // The control connection and the stream.
+        wait_for("the other client's test", || {
+            sockets(self.pid()) >= idle + 2
+        });
+        holder
+    }
+}
+
+/// A client that holds a server.
+pub struct Holder(Child);
+
+impl Holder {
+    /// Whether its test goes on.
+    pub fn is_at_it(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many sockets a process has.
+pub fn sockets(pid: u32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return 0;
+    };
+    files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 impl Drop for Server {
