@@ -371,6 +371,7 @@ pub fn free_port() -> u16 {
 pub struct Server {
     child: Child,
     pub port: u16,
+    intervals: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -399,8 +400,19 @@ impl Server {
             }
             if listens {
                 // Read on, so that its pipe never fills.
-                thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-                return Self { child, port };
+                let intervals = Arc::<AtomicU32>::default();
+                let told = Arc::clone(&intervals);
+                thread::spawn(move || {
+                    let lines = lines.lines().map_while(Result::ok);
+                    for _ in lines.filter(|line| line.contains("its/sec")) {
+                        told.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                return Self {
+                    child,
+                    port,
+                    intervals,
+                };
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -415,6 +427,11 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many seconds of tests it has told of: of each second and stream what arrived, and of each test the sum.
+    pub fn intervals(&self) -> u32 {
+        self.intervals.load(Ordering::Relaxed)
     }
 
     /// Serves another client from now on, until the value is dropped.
