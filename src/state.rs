@@ -124,3 +124,80 @@ impl State {
         self.binary.wait_for_nobody_asking(until);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+    use crate::cli::{self, Command};
+    use crate::log::Log;
+    use crate::probe::lock::Cancel;
+    use crate::web::config::live::Live;
+    use crate::web::gate::admission::Admission;
+    use crate::web::gate::visits::Visit;
+    use crate::web::routes::{self, Request};
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// Longer than anything takes.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn state() -> Arc<State> {
+        let Ok(Command::Run(config)) = cli::parse(Vec::new()) else {
+            panic!("no settings")
+        };
+        let log = Log::new(config.log_level, config.log_format);
+        let front = Live::open(None, &log).unwrap();
+        Arc::new(State::new(*config, log, front, Admission::new(8, None, 1)))
+    }
+
+    /// The answer's code and body.
+    fn get(state: &Arc<State>, url: &str) -> (u16, String) {
+        let visit = Visit {
+            peer: ([192, 0, 2, 1], 1).into(),
+            let_in: None,
+            is_last: Cancel::default(),
+            number: 1,
+            cancel: Cancel::default(),
+        };
+        let request = Request {
+            method: "GET",
+            url,
+            scrape_timeout: None,
+            authorization: None,
+            arrival: Instant::now(),
+            visit: &visit,
+        };
+        let reply = routes::answer(state, &request);
+        (reply.code, reply.body)
+    }
+
+    #[test]
+    fn it_is_ready_until_its_end_begins() {
+        let state = state();
+        assert_eq!(get(&state, "/ready"), (200, "OK\n".to_owned()));
+        state.shut_down(Instant::now());
+        let ending = (503, "shutting down\n".to_owned());
+        assert_eq!(get(&state, "/ready"), ending);
+        assert_eq!(get(&state, "/probe?target=192.0.2.7"), ending);
+    }
+
+    #[test]
+    fn the_end_waits_for_what_runs_and_no_longer_than_its_limit() {
+        let state = state();
+        let runs = state.by_hand.begin().unwrap();
+        // Comes back although something runs.
+        state.shut_down(Instant::now());
+        thread::scope(|scope| {
+            let end = scope.spawn(|| {
+                state.shut_down(Instant::now() + LONG);
+                state.by_hand.count()
+            });
+            // Time in which one that does not wait would come back.
+            thread::sleep(Duration::from_millis(20));
+            assert!(!end.is_finished(), "it came back before the end");
+            drop(runs);
+            assert_eq!(end.join().unwrap(), 0);
+        });
+    }
+}

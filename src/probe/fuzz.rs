@@ -3,52 +3,13 @@
 
 use std::net::IpAddr;
 
-use super::params::{DEFAULT_PORT, PARAMETERS, Params};
+use super::params::{DEFAULT_PORT, PARAMETERS, Params, Refusal};
 use super::target::{Host, parse_target};
 use super::values;
 use crate::fuzz::{Random, cases};
 
-const NAMES: &[&str] = &[
-    "target",
-    "target",
-    "target",
-    "target",
-    "port",
-    "period",
-    "reverse_mode",
-    "bidirectional",
-    "udp_mode",
-    "bitrate",
-    "parallel",
-    "bind_address",
-    "bind",
-    "omit",
-    "bytes",
-    "connect_timeout",
-    "family",
-    "bind_dev",
-    "cport",
-    "window",
-    "length",
-    "mss",
-    "congestion",
-    "dscp",
-    "tos",
-    "fq_rate",
-    "no_delay",
-    "zero_copy",
-    "dont_fragment",
-    "mptcp",
-    "sctp",
-    "max_age",
-    "debug",
-    "TARGET",
-    "debugger",
-    "",
-    "t%61rget",
-    "-c",
-    "port%00",
-];
+/// Names that are nearly one, or none.
+const ODD_NAMES: &[&str] = &["TARGET", "debugger", "", "t%61rget", "-c", "port%00"];
 
 const VALUES: &[&str] = &[
     "a",
@@ -135,8 +96,15 @@ const VALUES: &[&str] = &[
     "",
 ];
 
-/// What each of the rarer parameters takes.
+/// What each parameter takes, the target aside.
 const PAIRS: &[&str] = &[
+    "port=5202",
+    "period=1m30s",
+    "reverse_mode=1",
+    "bidirectional=t",
+    "bitrate=10M/32",
+    "parallel=4",
+    "bind_address=192.168.1.100%25wan0",
     "omit=1500ms",
     "omit=600",
     "bytes=1.5M",
@@ -166,8 +134,15 @@ const PAIRS: &[&str] = &[
     "debug=1",
 ];
 
+/// Every name that the table has, the target's a few times, and the odd ones.
+fn names() -> Vec<&'static str> {
+    let known = PARAMETERS.iter().flat_map(|row| row.names).copied();
+    let odd = ODD_NAMES.iter().copied();
+    known.chain(["target"; 3]).chain(odd).collect()
+}
+
 /// A query that is nearly one, or is one.
-fn query(random: &mut Random) -> String {
+fn query(random: &mut Random, names: &[&str]) -> String {
     let mut query = Vec::new();
     if random.once_in(2) {
         query.extend(b"target=a.server&");
@@ -177,7 +152,7 @@ fn query(random: &mut Random) -> String {
         query.push(b'&');
     }
     for _ in 0..random.within(0..5) {
-        let mut name = random.one_of(NAMES).as_bytes().to_vec();
+        let mut name = random.one_of(names).as_bytes().to_vec();
         let mut value = random.one_of(VALUES).as_bytes().to_vec();
         if random.once_in(6) {
             random.mutate(&mut name);
@@ -250,10 +225,27 @@ fn assert_is_one_line(line: &str) {
 }
 
 #[test]
+fn every_parameter_is_tried_with_a_value_that_it_takes() {
+    let name = |pair: &&'static str| pair.split('=').next().unwrap();
+    let tried: Vec<&str> = PAIRS.iter().map(name).collect();
+    for row in PARAMETERS.iter().filter(|row| row.id() != "target") {
+        let is_tried = row.names.iter().any(|name| tried.contains(name));
+        assert!(is_tried, "no value of {} among PAIRS", row.id());
+    }
+    for pair in PAIRS {
+        let parsed = Params::parse(&format!("target=a.server&{pair}"));
+        // Some go with another one only.
+        let is_taken = matches!(parsed, Ok(_) | Err(Refusal::Unfit(..)));
+        assert!(is_taken, "{pair}: {parsed:?}");
+    }
+}
+
+#[test]
 fn any_query_is_either_harmless_or_refused_with_one_line() {
+    let names = names();
     let mut accepted = 0_u32;
     cases(40_000, |random| {
-        let query = query(random);
+        let query = query(random, &names);
         let params = match Params::parse(&query) {
             Ok(params) => params,
             Err(refusal) => return assert_is_one_line(&refusal.to_string()),

@@ -371,6 +371,7 @@ pub fn free_port() -> u16 {
 pub struct Server {
     child: Child,
     pub port: u16,
+    intervals: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -399,8 +400,19 @@ impl Server {
             }
             if listens {
                 // Read on, so that its pipe never fills.
-                thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-                return Self { child, port };
+                let intervals = Arc::<AtomicU32>::default();
+                let told = Arc::clone(&intervals);
+                thread::spawn(move || {
+                    let lines = lines.lines().map_while(Result::ok);
+                    for _ in lines.filter(|line| line.contains("its/sec")) {
+                        told.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                return Self {
+                    child,
+                    port,
+                    intervals,
+                };
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -416,6 +428,55 @@ impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// How many seconds of tests it has told of: of each second and stream what arrived, and of each test the sum.
+    pub fn intervals(&self) -> u32 {
+        self.intervals.load(Ordering::Relaxed)
+    }
+
+    /// Serves another client from now on, until the value is dropped.
+    pub fn held(&self) -> Holder {
+        let idle = sockets(self.pid());
+        let port = self.port.to_string();
+        let words = ["-c", "127.0.0.1", "-p", &port, "-t", "3600", "-b", "1M"];
+        let mut client = Command::new("iperf3");
+        client.args(words).stdout(Stdio::null());
+        let holder = Holder(client.spawn().unwrap());
+        // The control connection and the stream.
+        wait_for("the other client's test", || {
+            sockets(self.pid()) >= idle + 2
+        });
+        holder
+    }
+}
+
+/// A client that holds a server.
+pub struct Holder(Child);
+
+impl Holder {
+    /// Whether its test goes on.
+    pub fn is_at_it(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many sockets a process has.
+pub fn sockets(pid: u32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return 0;
+    };
+    files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 impl Drop for Server {
@@ -524,6 +585,14 @@ impl Connection {
         }
         text += "\r\n";
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// One more answer; none once the exporter has closed the connection.
+    pub fn get_if_open(&mut self, path: &str) -> Option<Reply> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).ok()?;
+        let has_more = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        has_more.then(|| self.reply())
     }
 
     /// Reads one answer, as long as its `Content-Length` says.

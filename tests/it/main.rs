@@ -40,7 +40,7 @@
 //! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
 //! - `scene`: an exporter with probes of every kind behind it, for the pages.
-//! - `soak`: a thousand probes, and nothing grows.
+//! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
