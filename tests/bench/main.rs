@@ -11,6 +11,7 @@
 //! - `exporter`: the programs that are measured, `/proc`.
 //! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests, and bare servers beside which the
 //!   exporter's figures stand; certificates.
+//! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `elf`: what kind of binary it is.
 //! - `table`: how it is printed.
 
@@ -36,6 +37,8 @@ mod load;
 #[path = "../it/namespace.rs"]
 #[expect(dead_code, reason = "the tests make routers, too")]
 mod namespace;
+#[path = "../../src/openssl.rs"]
+mod openssl;
 mod probes;
 mod service;
 mod table;

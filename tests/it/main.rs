@@ -14,6 +14,7 @@
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
 //! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
+//! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
 //! - `attempts`: a busy server is tried again, also on its other ports.
 //! - `manual`: the manual page, the shells' completions, and where the README points to.
@@ -89,6 +90,8 @@ mod loss;
 mod manual;
 mod max_age;
 mod namespace;
+#[path = "../../src/openssl.rs"]
+mod openssl;
 mod openwrt;
 mod pages;
 mod parameters;

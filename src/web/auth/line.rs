@@ -337,7 +337,7 @@ mod tests {
     /// More than any test has.
     const MOST_ASKERS: usize = 1000;
     /// Only a fault lasts as long.
-    const HANGS: Duration = Duration::from_secs(20);
+    const HANGS: Duration = Duration::from_secs(60);
 
     fn key(password: &str) -> Key {
         Key {
