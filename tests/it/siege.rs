@@ -220,10 +220,15 @@ impl Siege<'_> {
 
     /// For the attackers: whether they may make a connection anew.
     ///
-    /// The exporter's word is that the connection which has waited longest without a request makes room. A client that
-    /// is slow to send one, on a busy machine and with a TLS handshake before it, must not become that one: while it
-    /// asks, attackers that hold all connections make only some of them anew.
-    pub(crate) fn may_come_anew(&self, at_most: usize) -> bool {
+    /// The exporter's word is that the connection which has waited longest without a request makes room. A client's
+    /// request comes with its connection, and that one never is its own; with TLS it comes some round trips later, which
+    /// are long on a busy machine. So attackers that hold all connections make some of them anew while it asks, and none
+    /// with TLS.
+    pub(crate) fn may_come_anew(&self) -> bool {
+        let at_most = match self.target.tls {
+            None => self.target.places / 2,
+            Some(_) => 0,
+        };
         !self.is_asking.load(Ordering::Relaxed)
             || self.made_anew.fetch_add(1, Ordering::Relaxed) < at_most
     }
@@ -261,7 +266,7 @@ impl Siege<'_> {
         let mut held: VecDeque<io::Result<T>> = (0..2 * places).map(|_| open()).collect();
         self.in_force();
         while self.goes_on() {
-            if self.may_come_anew(places / 2) {
+            if self.may_come_anew() {
                 held.pop_front();
                 held.push_back(open());
                 self.did();
