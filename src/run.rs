@@ -17,8 +17,8 @@ use crate::signals::{Asked, Signals};
 use crate::state::State;
 use crate::systemd::notify::Notifier;
 use crate::web::config::live::Live;
-use crate::web::gate::Gate;
 use crate::web::gate::admission::Admission;
+use crate::web::gate::{Gate, Limits};
 use crate::{sys, systemd, threads, web};
 
 /// A stack for threads that only wait and pass on.
@@ -60,9 +60,10 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     let notifier = Arc::new(Notifier::from_environment());
     let front = Live::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
     let listeners = listeners(&config, passed, &log)?;
-    let state = state(config, log, front, listeners.len());
+    let limits = Limits::default();
+    let state = state(config, log, front, listeners.len(), limits);
     let (sender, ends) = mpsc::channel();
-    let gate = open_gate(&state, &sender)?;
+    let gate = open_gate(&state, limits, &sender)?;
     let run = Run {
         status: listening(&listeners),
         state,
@@ -76,9 +77,9 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
 }
 
 /// The state, and a warning when the system allows less than was asked for.
-fn state(config: Config, log: Log, front: Live, listeners: usize) -> Arc<State> {
+fn state(config: Config, log: Log, front: Live, listeners: usize, limits: Limits) -> Arc<State> {
     let wanted = config.max_connections;
-    let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners);
+    let admission = Admission::new(wanted, sys::raise_descriptor_limit(), listeners, limits);
     let most = admission.most();
     let state = Arc::new(State::new(config, log, front, admission));
     log_panics(&state);
@@ -110,11 +111,16 @@ fn log_panics(state: &Arc<State>) {
 }
 
 /// Starts the server, and the gate before it.
-fn open_gate(state: &Arc<State>, sender: &Sender<End>) -> Result<Arc<Gate>, String> {
+fn open_gate(
+    state: &Arc<State>,
+    limits: Limits,
+    sender: &Sender<End>,
+) -> Result<Arc<Gate>, String> {
     let server =
         web::server::bind().map_err(|error| format!("cannot listen behind the gate: {error}"))?;
     let gone = sender.clone();
-    let gate = Gate::new(Arc::clone(state), server.address.clone(), move |error| {
+    let address = server.address.clone();
+    let gate = Gate::new(Arc::clone(state), limits, address, move |error| {
         // Fails only when `run` has ended already.
         let _ = gone.send(End::Stopped(error));
     });

@@ -65,6 +65,11 @@ impl Tls {
         flag(&self.web_config)
     }
 
+    /// What a client needs.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.client)
+    }
+
     /// The client's side of a handshake.
     pub(crate) fn shake_hands(
         &self,

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Exporter, Fake, good_report};
+use crate::harness::{Exporter, Fake, good_report, machine_alone};
 use crate::random::{Random, cases};
 
 const REQUESTS: &[&str] = &[
@@ -111,6 +111,18 @@ fn assert_are_http(mut answers: &[u8]) {
 
 #[test]
 fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
+    send_random_requests(100);
+}
+
+#[test]
+#[ignore = "make test-all: many more requests"]
+fn whatever_is_sent_very_often_every_answer_is_http_and_the_exporter_lives() {
+    send_random_requests(5000);
+}
+
+/// So many connections from each of four clients.
+fn send_random_requests(count: u64) {
+    let _alone = machine_alone();
     let fake = Fake::new(&format!(
         "{{ printf '%s\\n' \"$@\"; echo; }} >>\"$DIR/argv\"\nexec cat '{}'",
         good_report().display()
@@ -120,7 +132,7 @@ fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                cases(1000, |random| {
+                cases(count, |random| {
                     let sent = bytes(random);
                     let answers = exchange(random, port, &sent);
                     let shown = Shown(&sent, &answers);

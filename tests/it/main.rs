@@ -41,6 +41,7 @@
 //! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
 //! - `scene`: an exporter with probes of every kind behind it, for the pages.
+//! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
 //! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
@@ -105,6 +106,7 @@ mod release;
 mod replaced;
 mod rules;
 mod scene;
+mod siege;
 mod soak;
 mod systemd;
 mod tidy;

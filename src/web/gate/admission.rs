@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::connection::Closed;
+use super::limits::Limits;
 use crate::{sync, sys};
 
 /// A client's socket, and three on the way to the server behind the gate: both ends, and a second descriptor that
@@ -18,26 +19,11 @@ const DESCRIPTORS_A_CONNECTION: u64 = 4;
 /// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
-/// How long a new connection waits for the one that makes room: its thread only has to wake up.
-const MAKING_ROOM: Duration = Duration::from_secs(1);
-
-/// A connection without a request is left alone this long: a client that has just connected, or just read an answer,
-/// has its next request on its way.
-const REQUEST_ON_ITS_WAY: Duration = Duration::from_millis(100);
-
-/// How often a place can change hands in a second, by that.
-const TURNS_IN_A_SECOND: usize = 10;
-
-/// When every connection has a request in work, a new one waits this long for one of them to be answered: all but
-/// probes are answered in some milliseconds.
-const ANSWER_ON_ITS_WAY: Duration = Duration::from_millis(100);
-/// Who waited for that in vain speaks for all who come within this: a tenth of the time is enough to wait in.
-const IN_VAIN: Duration = Duration::from_secs(1);
-
 /// The open connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     most: usize,
+    limits: Limits,
     open: Mutex<Open>,
     /// Told when a request in progress is over, and when a connection has ended.
     over: Condvar,
@@ -85,12 +71,11 @@ impl Open {
     }
 
     /// Whether one who has come then may wait for a request to be answered; says that it does.
-    fn hopes_for_an_answer(&mut self, come: Instant) -> bool {
-        let now = Instant::now();
-        let was_in_vain = self.in_vain.is_some_and(|at| now < at + IN_VAIN);
-        let is_too_late = now >= come + ANSWER_ON_ITS_WAY;
+    fn hopes_for_an_answer(&mut self, come: Instant, limits: &Limits) -> bool {
+        let was_in_vain = self.in_vain.is_some_and(|at| at.elapsed() < limits.in_vain);
+        let is_too_late = come.elapsed() >= limits.answer_on_its_way;
         if is_too_late && !was_in_vain {
-            self.in_vain = Some(now);
+            self.in_vain = Some(Instant::now());
         }
         self.is_wanted = !was_in_vain && !is_too_late;
         self.is_wanted
@@ -130,7 +115,12 @@ pub(super) struct Place {
 impl Admission {
     /// At most `most`, and no more than fit a process that may have so many open descriptors, some of them for its
     /// listeners; none means as many as it likes.
-    pub(crate) fn new(most: usize, descriptors: Option<u64>, listeners: usize) -> Self {
+    pub(crate) fn new(
+        most: usize,
+        descriptors: Option<u64>,
+        listeners: usize,
+        limits: Limits,
+    ) -> Self {
         let reserved = RESERVED_DESCRIPTORS + u64::try_from(listeners).unwrap_or(u64::MAX);
         let enough_for = descriptors.map_or(u64::MAX, |limit| {
             limit.saturating_sub(reserved) / DESCRIPTORS_A_CONNECTION
@@ -138,6 +128,7 @@ impl Admission {
         let enough_for = usize::try_from(enough_for).unwrap_or(usize::MAX);
         Self {
             most: most.min(enough_for).max(1),
+            limits,
             open: Mutex::default(),
             over: Condvar::new(),
         }
@@ -152,8 +143,9 @@ impl Admission {
     /// silent. Of more the kernel drops the first packet, which is sent again after a second; of fewer than the
     /// standard library's 128 it would do so in a small burst.
     pub(super) fn backlog(&self) -> i32 {
-        let in_a_second = self.most.saturating_mul(TURNS_IN_A_SECOND);
-        i32::try_from(in_a_second)
+        let pause = self.limits.request_on_its_way.as_millis().max(1);
+        let turns = usize::try_from(1000 / pause).unwrap_or(usize::MAX);
+        i32::try_from(self.most.saturating_mul(turns))
             .unwrap_or(i32::MAX)
             .clamp(128, 4096)
     }
@@ -201,7 +193,7 @@ impl Admission {
     /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Place> {
         let come = Instant::now();
-        let until = come + MAKING_ROOM;
+        let until = come + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.most {
             if Instant::now() >= until {
@@ -210,17 +202,18 @@ impl Admission {
             let mut look_at = until;
             if !open.connections.values().any(|entry| entry.is_evicted) {
                 if let Some((idle_since, number)) = open.oldest() {
-                    let old_enough = idle_since + REQUEST_ON_ITS_WAY;
+                    let old_enough = idle_since + self.limits.request_on_its_way;
                     if Instant::now() < old_enough {
                         look_at = old_enough.min(until);
                     } else if let Some(goes) = open.connections.get_mut(&number) {
                         goes.evict();
                     }
                 } else {
-                    if !open.hopes_for_an_answer(come) {
+                    if !open.hopes_for_an_answer(come, &self.limits) {
                         return None;
                     }
-                    look_at = come + ANSWER_ON_ITS_WAY;
+                    // An answer is told; a part of a head that has been read is not.
+                    look_at = until.min(Instant::now() + self.limits.request_on_its_way);
                 }
             }
             open = self.wait_until(open, look_at);
@@ -295,5 +288,133 @@ impl Drop for Place {
         let mut open = sync::lock(&self.admission.open);
         open.connections.remove(&self.number);
         self.admission.tell(open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::{Admission, Closed, Limits};
+
+    /// Longer than anything takes that is not meant to take for ever.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    /// Room for one connection.
+    fn one(making_room: Duration, request_on_its_way: Duration) -> Arc<Admission> {
+        let limits = Limits {
+            making_room,
+            answer_on_its_way: making_room,
+            request_on_its_way,
+            in_vain: Duration::ZERO,
+            ..Limits::default()
+        };
+        Arc::new(Admission::new(1, None, 1, limits))
+    }
+
+    /// A client, and its accepted socket.
+    fn sockets() -> (TcpStream, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, Arc::new(listener.accept().unwrap().0))
+    }
+
+    #[test]
+    fn a_connection_that_just_came_is_left_alone() {
+        let admission = one(SHORT, LONG);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        assert!(place.busy());
+    }
+
+    #[test]
+    fn one_that_is_idle_for_longer_makes_room_and_its_thread_is_waited_for() {
+        let admission = one(SHORT, Duration::ZERO);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        // Its thread does not end.
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::MadeRoom);
+        assert!(!place.busy());
+        drop(place);
+        assert!(admission.enter(&second).is_some());
+    }
+
+    #[test]
+    fn one_whose_client_does_not_read_its_answer_makes_room() {
+        let admission = one(SHORT, Duration::ZERO);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy());
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        place.answering();
+        assert!(admission.enter(&second).is_none());
+        assert_eq!(place.reason_or(Closed::SlowReader), Closed::MadeRoom);
+    }
+
+    #[test]
+    fn the_connection_of_the_next_answer_ends_for_one_that_waits() {
+        let admission = one(LONG, LONG);
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy() && !place.answering() && place.busy());
+        let own = Arc::clone(&admission);
+        let entering = thread::spawn(move || own.enter(&second).is_some());
+        // Until it waits.
+        while !place.answering() {
+            assert!(place.busy());
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(place);
+        assert!(entering.join().unwrap());
+    }
+
+    #[test]
+    fn who_waited_in_vain_speaks_for_those_who_come_next() {
+        let limits = Limits {
+            answer_on_its_way: SHORT,
+            in_vain: LONG,
+            ..Limits::default()
+        };
+        let admission = Arc::new(Admission::new(1, None, 1, limits));
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let place = admission.enter(&first).unwrap();
+        assert!(place.busy());
+        assert!(admission.enter(&second).is_none());
+        // Nobody waits for this answer.
+        assert!(admission.enter(&second).is_none());
+        assert!(!place.answering());
+    }
+
+    #[test]
+    fn the_end_waits_for_an_answer_and_not_for_ever() {
+        let admission = one(LONG, LONG);
+        let (_client, socket) = sockets();
+        let place = admission.enter(&socket).unwrap();
+        assert!(place.busy());
+        place.answering();
+        let wait = |limit| {
+            let (sender, ended) = mpsc::channel();
+            let own = Arc::clone(&admission);
+            thread::spawn(move || {
+                own.wait_for_no_request(Instant::now() + limit);
+                let _ = sender.send(());
+            });
+            ended
+        };
+        // Its client does not read.
+        assert!(wait(SHORT).recv_timeout(LONG).is_ok());
+        let ended = wait(LONG * 60);
+        assert!(ended.try_recv().is_err());
+        place.idle();
+        assert!(ended.recv_timeout(LONG).is_ok());
     }
 }

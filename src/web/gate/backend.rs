@@ -16,14 +16,14 @@ use crate::web::way::{Address, Stream};
 /// that is more; each holds a thread of the server's. Making one anew for a request costs more than the request does,
 /// and threads that the server ends as fast as it makes them would be many at a time.
 const KEPT: usize = 8;
-/// What the greeting may take on a machine that is busy with a test: the server loop answers it by itself.
-const GREETING_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes read of an answer at a time; its head, some 300 bytes, has to fit.
 const ANSWER_CHUNK_BYTES: usize = 8 * 1024;
 
 /// The server behind the gate.
 pub(super) struct Backend {
     server: Address,
+    /// What the greeting may take.
+    greeting: Duration,
     visits: Arc<Visits>,
     kept: Mutex<Vec<Stream>>,
     handing_over: Mutex<()>,
@@ -42,11 +42,13 @@ pub(super) struct Carrier<'a> {
 impl Backend {
     pub(super) fn new(
         server: Address,
+        greeting: Duration,
         visits: Arc<Visits>,
         on_gone: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> Self {
         Self {
             server,
+            greeting,
             visits,
             kept: Mutex::default(),
             handing_over: Mutex::default(),
@@ -98,7 +100,7 @@ impl Backend {
                 (self.on_gone)(io::ErrorKind::ConnectionRefused.into());
             }
         })?;
-        stream.set_read_timeout(Some(GREETING_LIMIT))?;
+        stream.set_read_timeout(Some(self.greeting))?;
         let key = self.visits.begin(Carried::Greeting);
         let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
         let greeted = stream

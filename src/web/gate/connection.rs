@@ -6,28 +6,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Gate;
 use super::admission::Place;
 use super::backend::{Carrier, read_answer};
 use super::entrance::Opened;
 use super::head::{self, Head, Refusal};
+use super::limits::Limits;
 use super::visits::Visit;
 use super::wire::Wire;
 use crate::probe::lock::Cancel;
 use crate::sys;
-
-/// A head must be complete this long after its first byte: a slow link takes a second, a slow attacker for ever.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A connection without a request is closed after this: twice Prometheus' usual scrape interval.
-const IDLE_LIMIT: Duration = Duration::from_secs(120);
-/// An answer that is not read within this is given up.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// How long the rest of a refused request is read and thrown away, so that the refusal is not lost in a reset.
-const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-/// How much of it.
-const DRAIN_LIMIT_BYTES: usize = 256 * 1024;
 
 /// What a connection gets for which there is no room.
 pub(super) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -89,12 +79,12 @@ pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &
     // Kept for the connection's life: its size is that of the largest page.
     let mut answer: Vec<u8> = Vec::new();
     loop {
-        let end = match next_head(wire, &mut ahead) {
+        let end = match next_head(&gate.limits, wire, &mut ahead) {
             Ok(Some(end)) => end,
             Ok(None) | Err(Stop::Gone) => return place.reason_or(Closed::Done),
             Err(Stop::Idle) => return Closed::Idle,
             Err(Stop::SlowHead) => {
-                refuse(wire, 408, "request head not complete in time");
+                refuse(gate, wire, 408, "request head not complete in time");
                 return Closed::SlowHead;
             }
             Err(Stop::Refused(_)) if gate.pulse.is(&ahead) => {
@@ -102,7 +92,7 @@ pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &
             }
             Err(Stop::Refused(refusal)) => {
                 let (code, line) = refusal.answer();
-                refuse(wire, code, line);
+                refuse(gate, wire, code, line);
                 return Closed::Refused;
             }
         };
@@ -112,12 +102,12 @@ pub(super) fn serve(gate: &Gate, opened: &mut Opened, peer: SocketAddr, place: &
             Ok(head) => head,
             Err(refusal) => {
                 let (code, line) = refusal.answer();
-                refuse(wire, code, line);
+                refuse(gate, wire, code, line);
                 return Closed::Refused;
             }
         };
         if !place.busy() {
-            refuse(wire, 503, "too many connections, try again later");
+            refuse(gate, wire, 503, "too many connections, try again later");
             return Closed::MadeRoom;
         }
         let visit = Visit {
@@ -148,12 +138,16 @@ enum Stop {
 
 /// The length of the next complete head in `ahead`, which has what came behind the last one; none when the client
 /// closed the connection between two requests.
-fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, Stop> {
+fn next_head(
+    limits: &Limits,
+    wire: &mut dyn Wire,
+    ahead: &mut Vec<u8>,
+) -> Result<Option<usize>, Stop> {
     let mut chunk = [0; 2048];
     let limit = if ahead.is_empty() {
-        IDLE_LIMIT
+        limits.idle
     } else {
-        HEAD_LIMIT
+        limits.head
     };
     let mut until = Instant::now() + limit;
     let mut searched = 0;
@@ -174,7 +168,7 @@ fn next_head(wire: &mut dyn Wire, ahead: &mut Vec<u8>) -> Result<Option<usize>, 
             Ok(0) => return Err(Stop::Gone),
             Ok(length) => {
                 if ahead.is_empty() {
-                    until = Instant::now() + HEAD_LIMIT;
+                    until = Instant::now() + limits.head;
                 }
                 ahead.extend_from_slice(chunk.get(..length).unwrap_or_default());
             }
@@ -221,7 +215,7 @@ fn relay(
         return Err(fail(gate, wire, &error));
     }
     carrier.done(|| gate.state.admission.count());
-    match wire.write_all(answer, Instant::now() + ANSWER_LIMIT) {
+    match wire.write_all(answer, Instant::now() + gate.limits.answer) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
@@ -235,7 +229,7 @@ fn fail(gate: &Gate, wire: &mut dyn Wire, error: &io::Error) -> Closed {
         "the server behind the gate does not answer",
         &[("error", error)],
     );
-    refuse(wire, 503, "overloaded, try again later");
+    refuse(gate, wire, 503, "overloaded, try again later");
     Closed::Failed
 }
 
@@ -260,7 +254,7 @@ fn await_answer(
 }
 
 /// Answers for the gate itself, and ends the connection.
-pub(super) fn refuse(wire: &mut dyn Wire, code: u16, line: &str) {
+pub(super) fn refuse(gate: &Gate, wire: &mut dyn Wire, code: u16, line: &str) {
     let reason = match code {
         400 => "Bad Request",
         408 => "Request Timeout",
@@ -280,14 +274,14 @@ pub(super) fn refuse(wire: &mut dyn Wire, code: u16, line: &str) {
          Connection: close\r\n\r\n{line}\n",
         line.len() + 1
     );
-    let until = Instant::now() + DRAIN_LIMIT;
+    let until = Instant::now() + gate.limits.drain;
     if wire.write_all(text.as_bytes(), until).is_err() {
         return;
     }
     wire.close();
     let _ = wire.socket().shutdown(std::net::Shutdown::Write);
     let (mut chunk, mut drained) = ([0; 4096], 0);
-    while drained < DRAIN_LIMIT_BYTES {
+    while drained < gate.limits.drain_bytes {
         match wire.read(&mut chunk, until) {
             Ok(length) if length > 0 => drained += length,
             _ => break,

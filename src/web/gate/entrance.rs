@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Gate;
 use super::connection::{self, Closed};
@@ -13,9 +13,6 @@ use super::wire::{Plain, Wire, wait_readable};
 use crate::web::config::live::Front;
 use crate::web::tls::{Acceptor, HandshakeFailed};
 
-/// What a TLS handshake may take, its first byte included: a router with a slow processor on a slow link takes a
-/// second.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what upstream's server says when it cannot read its
@@ -45,7 +42,7 @@ pub(super) fn open(
     if front().is_some_and(|front| front.tls.is_none()) {
         return Ok(plain());
     }
-    let until = Instant::now() + HANDSHAKE_LIMIT;
+    let until = Instant::now() + gate.limits.handshake;
     let first = first_byte(gate, socket, until)?;
     // Once more: the client may have taken its time, and a certificate may be new since.
     let Some(front) = front() else {
@@ -59,7 +56,8 @@ pub(super) fn open(
     match &front.tls {
         None => Ok(plain()),
         Some(_) if first.is_ascii_alphabetic() => {
-            connection::refuse(&mut Plain::new(Arc::clone(socket)), 400, PLAIN_ON_TLS);
+            let wire = &mut Plain::new(Arc::clone(socket));
+            connection::refuse(gate, wire, 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
         Some(acceptor) => encrypt(gate, &front, acceptor, socket, peer, until),

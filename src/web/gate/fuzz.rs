@@ -208,8 +208,18 @@ const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-secon
 
 #[test]
 fn a_second_reader_agrees_on_every_head() {
+    second_reader_agrees(10_000);
+}
+
+#[test]
+#[ignore = "make test-all: many more heads"]
+fn a_second_reader_agrees_on_very_many_heads() {
+    second_reader_agrees(500_000);
+}
+
+fn second_reader_agrees(count: u64) {
     let (mut accepted, mut refused) = (0_u32, 0_u32);
-    cases(60_000, |random| {
+    cases(count, |random| {
         let bytes = head_bytes(random);
         let Some(end) = head::end(&bytes, 0) else {
             return;
@@ -266,7 +276,17 @@ fn a_second_reader_agrees_on_every_head() {
 
 #[test]
 fn a_head_ends_at_the_same_byte_in_whatever_pieces_it_comes() {
-    cases(30_000, |random| {
+    pieces_make_no_difference(5000);
+}
+
+#[test]
+#[ignore = "make test-all: many more heads"]
+fn very_many_heads_end_at_the_same_byte_in_whatever_pieces_they_come() {
+    pieces_make_no_difference(200_000);
+}
+
+fn pieces_make_no_difference(count: u64) {
+    cases(count, |random| {
         let mut bytes = head_bytes(random);
         for _ in 0..random.within(0..3) {
             bytes.extend(head_bytes(random));

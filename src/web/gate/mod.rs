@@ -15,9 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use self::admission::Place;
 use self::backend::Backend;
 pub(crate) use self::connection::Closed;
 pub(crate) use self::entrance::PLAIN_ON_TLS;
+pub(crate) use self::limits::Limits;
 use self::pulse::Pulse;
 use crate::state::State;
 use crate::web::way::Address;
@@ -28,6 +30,7 @@ mod backend;
 mod connection;
 mod entrance;
 mod head;
+mod limits;
 pub(crate) mod pulse;
 pub(crate) mod visits;
 pub(crate) mod wire;
@@ -39,12 +42,11 @@ mod fuzz;
 const CONNECTION_STACK_BYTES: usize = 128 * 1024;
 /// How long no poll(2) on a listener lasts for ever: it is asked again at once.
 const NO_END: Duration = Duration::from_secs(u32::MAX as u64);
-/// Pause after an accept error: most of them (no descriptors, no memory) last until something else ends.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The gate.
 pub(crate) struct Gate {
     state: Arc<State>,
+    limits: Limits,
     backend: Backend,
     /// The number of the next request.
     next_number: Mutex<u64>,
@@ -58,14 +60,16 @@ impl Gate {
     /// A gate before the server at `server`; `on_gone` is called when that can be reached no more.
     pub(crate) fn new(
         state: Arc<State>,
+        limits: Limits,
         server: Address,
         on_gone: impl Fn(io::Error) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         Ok(Self {
-            backend: Backend::new(server, Arc::clone(&state.visits), on_gone),
+            backend: Backend::new(server, limits.greeting, Arc::clone(&state.visits), on_gone),
             state,
+            limits,
             next_number: Mutex::default(),
-            pulse: Pulse::new(),
+            pulse: Pulse::new(limits.pulse),
             closing: UnixStream::pair()?,
         })
     }
@@ -104,7 +108,7 @@ impl Gate {
                     self.state
                         .log
                         .warn_seldom("cannot accept a connection", &[("error", &error)]);
-                    thread::sleep(ACCEPT_PAUSE);
+                    thread::sleep(self.limits.accept_pause);
                 }
             }
         }
@@ -119,14 +123,7 @@ impl Gate {
         };
         let (gate, own) = (Arc::clone(self), Arc::clone(&socket));
         let body = move || {
-            let closed = match entrance::open(&gate, &own, peer) {
-                Ok(mut opened) => {
-                    let closed = connection::serve(&gate, &mut opened, peer, &place);
-                    opened.wire.close();
-                    closed
-                }
-                Err(closed) => place.reason_or(closed),
-            };
+            let closed = gate.serve(&own, peer, &place);
             gate.count(closed);
             drop(place);
             gate.backend.shed(gate.state.admission.count());
@@ -134,6 +131,18 @@ impl Gate {
         let started = threads::start("connection", CONNECTION_STACK_BYTES, Box::new(body));
         if let Err(error) = started {
             self.turn_away(&socket, peer, &error);
+        }
+    }
+
+    /// Serves one connection to its end, and says why it ended.
+    fn serve(&self, socket: &Arc<TcpStream>, peer: SocketAddr, place: &Place) -> Closed {
+        match entrance::open(self, socket, peer) {
+            Ok(mut opened) => {
+                let closed = connection::serve(self, &mut opened, peer, place);
+                opened.wire.close();
+                closed
+            }
+            Err(closed) => place.reason_or(closed),
         }
     }
 

@@ -12,27 +12,31 @@ use std::time::Duration;
 pub(super) const LINE_BYTES: usize = 34;
 /// What the gate says when all is well.
 pub(super) const ANSWER: &[u8] = b"alive\n";
-/// What asking may take: a machine that is busy with a test takes a second.
-const LIMIT: Duration = Duration::from_secs(10);
 
-/// The line; there is none when the system has no random bytes.
+/// The question.
 #[derive(Clone)]
-pub(crate) struct Pulse(Option<Vec<u8>>);
+pub(crate) struct Pulse {
+    /// There is none when the system has no random bytes.
+    line: Option<Vec<u8>>,
+    /// What asking may take.
+    limit: Duration,
+}
 
 impl Pulse {
     /// A line of its own for each process.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         let mut random = [0; 16];
         let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random));
-        Self(
-            read.ok()
-                .map(|()| format!("!{:032x}\n", u128::from_ne_bytes(random)).into_bytes()),
-        )
+        let line = format!("!{:032x}\n", u128::from_ne_bytes(random)).into_bytes();
+        Self {
+            line: read.ok().map(|()| line),
+            limit,
+        }
     }
 
     /// Whether these bytes are the line.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
-        self.0.as_deref() == Some(bytes)
+        self.line.as_deref() == Some(bytes)
     }
 
     /// Asks at the port of a listener.
@@ -41,10 +45,10 @@ impl Pulse {
     /// The system's, or `InvalidData` when the answer is not the gate's. A `503` is one of the gate's: an exporter
     /// without a place is busy, not dead.
     pub(crate) fn ask(&self, listener: SocketAddr) -> io::Result<()> {
-        let line = self.0.as_deref().ok_or(io::ErrorKind::Unsupported)?;
-        let mut socket = connect(listener)?;
-        socket.set_read_timeout(Some(LIMIT))?;
-        socket.set_write_timeout(Some(LIMIT))?;
+        let line = self.line.as_deref().ok_or(io::ErrorKind::Unsupported)?;
+        let mut socket = connect(listener, self.limit)?;
+        socket.set_read_timeout(Some(self.limit))?;
+        socket.set_write_timeout(Some(self.limit))?;
         socket.write_all(line)?;
         let mut answer = [0; 64];
         let length = socket.read(&mut answer)?;
@@ -58,11 +62,11 @@ impl Pulse {
 }
 
 /// Connects to a listener of this host: to its own address, or over the loopback when it takes every address.
-fn connect(listener: SocketAddr) -> io::Result<TcpStream> {
+fn connect(listener: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let at = |ip: IpAddr| {
         let mut address = listener;
         address.set_ip(ip);
-        TcpStream::connect_timeout(&address, LIMIT)
+        TcpStream::connect_timeout(&address, limit)
     };
     match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => at(Ipv4Addr::LOCALHOST.into()),
@@ -70,6 +74,6 @@ fn connect(listener: SocketAddr) -> io::Result<TcpStream> {
         IpAddr::V6(ip) if ip.is_unspecified() => {
             at(Ipv6Addr::LOCALHOST.into()).or_else(|_| at(Ipv4Addr::LOCALHOST.into()))
         }
-        _ => TcpStream::connect_timeout(&listener, LIMIT),
+        _ => TcpStream::connect_timeout(&listener, limit),
     }
 }

@@ -25,8 +25,8 @@ pub(crate) trait Wire {
 /// TCP as it is.
 pub(crate) struct Plain {
     socket: Arc<TcpStream>,
-    /// The timeouts that the socket has, in whole seconds: they are set only when they change, and a wait needs no
-    /// poll(2) before it. So a deadline is kept to the second.
+    /// The timeouts that the socket has, rounded up: they are set only when they change, and a wait needs no poll(2)
+    /// before it. So a deadline is kept to the second, and one within a second to its hundredth.
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
 }
@@ -41,14 +41,20 @@ impl Plain {
     }
 }
 
-/// The whole seconds in which `until` comes.
-fn seconds_until(until: Instant) -> io::Result<Option<Duration>> {
+/// The time in which `until` comes, rounded up to whole seconds or, when it is less than one, to hundredths.
+fn timeout_until(until: Instant) -> io::Result<Option<Duration>> {
+    const HUNDREDTH: Duration = Duration::from_millis(10);
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    let begun = u64::from(left.subsec_nanos() > 0);
-    Ok(Some(Duration::from_secs(left.as_secs() + begun)))
+    let rounded = if left.as_secs() == 0 {
+        HUNDREDTH * left.subsec_nanos().div_ceil(HUNDREDTH.subsec_nanos())
+    } else {
+        let begun = u64::from(left.subsec_nanos() > 0);
+        Duration::from_secs(left.as_secs() + begun)
+    };
+    Ok(Some(rounded))
 }
 
 /// Whether a read or write is to be tried again with the time that is left: its timeout passed, or a signal came.
@@ -60,7 +66,7 @@ fn is_to_try_again(result: &io::Result<usize>) -> bool {
 impl Wire for Plain {
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         loop {
-            let timeout = seconds_until(until)?;
+            let timeout = timeout_until(until)?;
             if timeout != self.read_timeout {
                 self.socket.set_read_timeout(timeout)?;
                 self.read_timeout = timeout;
@@ -74,7 +80,7 @@ impl Wire for Plain {
 
     fn write_all(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            let timeout = seconds_until(until)?;
+            let timeout = timeout_until(until)?;
             if timeout != self.write_timeout {
                 self.socket.set_write_timeout(timeout)?;
                 self.write_timeout = timeout;

@@ -61,7 +61,7 @@ impl fmt::Display for HandshakeFailed {
 // What the tests of this folder share: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::{Read as _, Write as _};
@@ -284,7 +284,7 @@ mod tests {
     }
 
     /// A file of openssl's, the same in all tests of this process.
-    pub(super) fn file(name: &str) -> Vec<u8> {
+    pub(crate) fn file(name: &str) -> Vec<u8> {
         static FILES: Mutex<Files> = Mutex::new(Files(BTreeMap::new()));
         FILES.lock().unwrap().get(name)
     }

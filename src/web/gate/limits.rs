@@ -1,0 +1,318 @@
+//! How long each thing may take that a connection waits for, and how much of a refused request is read.
+//!
+//! One value, handed in where the exporter is put together; the tests below have one of milliseconds.
+
+use std::time::Duration;
+
+/// The limits of the gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From a head's first byte to its last.
+    pub(super) head: Duration,
+    /// How long a connection may be without a request.
+    pub(super) idle: Duration,
+    /// An answer that is not read within this is given up.
+    pub(super) answer: Duration,
+    /// How long the rest of a refused request is read and thrown away, so that the refusal is not lost in a reset.
+    pub(super) drain: Duration,
+    /// How much of it.
+    pub(super) drain_bytes: usize,
+    /// A TLS handshake, the wait for its first byte included.
+    pub(super) handshake: Duration,
+    /// How long a new connection waits for the one that makes room to end.
+    pub(super) making_room: Duration,
+    /// How long it waits, when every connection has a request in work, for one of them to be answered.
+    pub(super) answer_on_its_way: Duration,
+    /// A connection without a request is left alone this long.
+    pub(super) request_on_its_way: Duration,
+    /// A new connection that waited in vain for an answer speaks for all that come within this.
+    pub(super) in_vain: Duration,
+    /// Pause after an accept error.
+    pub(super) accept_pause: Duration,
+    /// What the first request on a connection to the server behind the gate may take.
+    pub(super) greeting: Duration,
+    /// What the watchdog's question may take.
+    pub(super) pulse: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A slow link takes a second, a slow attacker for ever.
+            head: Duration::from_secs(10),
+            // Twice Prometheus' usual scrape interval.
+            idle: Duration::from_secs(120),
+            // Three times Prometheus' usual scrape timeout: by then its client has given up.
+            answer: Duration::from_secs(30),
+            // A client that has sent a large request on a usual link is done within it.
+            drain: Duration::from_secs(1),
+            drain_bytes: 256 * 1024,
+            // A router with a slow processor on a slow link takes a second.
+            handshake: Duration::from_secs(10),
+            // Its thread only has to wake up: what takes longer is a machine that has no time for it.
+            making_room: Duration::from_secs(5),
+            // All but probes are answered in some milliseconds, and where the machine is busy in some hundred; half of
+            // the connections, or more, have no probe.
+            answer_on_its_way: Duration::from_secs(1),
+            // A client that has just connected, or just read an answer, has its next request on its way.
+            request_on_its_way: Duration::from_millis(100),
+            // Half of the time is enough to wait in.
+            in_vain: Duration::from_secs(1),
+            // Most of these errors (no descriptors, no memory) last until something else ends.
+            accept_pause: Duration::from_millis(100),
+            // The server loop answers it by itself: only a machine that is busy with a test takes a second.
+            greeting: Duration::from_secs(10),
+            // As the greeting, which is a part of it.
+            pulse: Duration::from_secs(10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::sync::mpsc::{self, Receiver};
+    use std::sync::{Arc, mpsc::TryRecvError};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::{Closed, Gate};
+    use super::Limits;
+    use crate::cli::{self, Command};
+    use crate::log::{Format, Level, Log};
+    use crate::state::State;
+    use crate::web::config::live::Live;
+    use crate::web::gate::admission::Admission;
+    use crate::web::way::{self, Address, Listener};
+
+    /// Longer than anything takes that is not meant to take for ever.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(200);
+    /// More than the buffers of two sockets hold.
+    const BODY_BYTES: usize = 16 * 1024 * 1024;
+
+    /// None that ends anything: a test sets the one that it is about.
+    fn endless() -> Limits {
+        Limits {
+            head: LONG,
+            idle: LONG,
+            answer: LONG,
+            drain: LONG,
+            drain_bytes: usize::MAX,
+            handshake: LONG,
+            ..Limits::default()
+        }
+    }
+
+    /// A server behind the gate. Its answer to what the gate asks is short, and that to `/large` is not.
+    fn server() -> Address {
+        let (listener, address, _) = way::open().unwrap();
+        let Listener::Unix(listener) = listener else {
+            panic!("no private socket");
+        };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || answer(stream));
+            }
+        });
+        address
+    }
+
+    fn answer(mut stream: UnixStream) {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while stream.read(&mut byte).unwrap_or(0) > 0 {
+            head.extend(byte);
+            if head.ends_with(b"\r\n\r\n") {
+                let is_large = head.starts_with(b"GET /large ");
+                let length = if is_large { BODY_BYTES } else { 3 };
+                let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                answer.push_str(&"x".repeat(length));
+                let _ = stream.write_all(answer.as_bytes());
+                head.clear();
+            }
+        }
+    }
+
+    fn gate(limits: Limits, web: Option<&Path>) -> Arc<Gate> {
+        let Ok(Command::Run(config)) = cli::parse([]) else {
+            panic!("no configuration");
+        };
+        let log = Log::new(Level::Error, Format::Logfmt);
+        let front = Live::open(web, &log).map_err(|problem| problem.0).unwrap();
+        let admission = Admission::new(8, None, 1, limits);
+        let state = Arc::new(State::new(*config, log, front, admission));
+        Arc::new(Gate::new(state, limits, server(), |_| ()).unwrap())
+    }
+
+    /// A client that has sent something before it is served, and how its connection ends.
+    fn connect(gate: &Arc<Gate>, sent: &[u8]) -> (TcpStream, Receiver<Closed>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        client.set_nodelay(true).unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
+        client.write_all(sent).unwrap();
+        let (sender, ended) = mpsc::channel();
+        let gate = Arc::clone(gate);
+        thread::spawn(move || {
+            let socket = Arc::new(socket);
+            let place = gate.state.admission.enter(&socket).unwrap();
+            let closed = gate.serve(&socket, peer, &place);
+            drop((place, socket));
+            let _ = sender.send(closed);
+        });
+        (client, ended)
+    }
+
+    fn end(ended: &Receiver<Closed>) -> Closed {
+        ended.recv_timeout(LONG).expect("the connection to end")
+    }
+
+    /// All that the client is sent; a reset is an end.
+    fn answers(client: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        if let Err(error) = client.read_to_end(&mut bytes) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Sends a byte now and then until the connection has ended; how, and whether the client was still sending then.
+    fn trickle(client: &mut TcpStream, ended: &Receiver<Closed>) -> Closed {
+        // Far longer than any limit that a test sets.
+        for _ in 0..60_000 {
+            match ended.try_recv() {
+                Ok(closed) => return closed,
+                Err(TryRecvError::Empty) => thread::sleep(Duration::from_millis(1)),
+                Err(error) => panic!("{error}"),
+            }
+            // It may be closed by now.
+            let _ = client.write_all(b"x");
+        }
+        panic!("the connection has no end");
+    }
+
+    #[test]
+    fn a_head_that_is_not_complete_in_time_is_answered_408() {
+        let limits = Limits {
+            head: SHORT,
+            ..endless()
+        };
+        let gate = gate(limits, None);
+        for (sent, answered) in [
+            ("G", 0),
+            ("GET /ready HTTP/1.1\r\nHost: a\r\n", 0),
+            // The begin of a second one comes with the first.
+            ("GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET", 1),
+        ] {
+            let (mut client, ended) = connect(&gate, sent.as_bytes());
+            let text = answers(&mut client);
+            assert_eq!(text.matches("HTTP/1.1 200 ").count(), answered, "{text}");
+            assert_eq!(text.matches("HTTP/1.1 408 ").count(), 1, "{text}");
+            drop(client);
+            assert_eq!(end(&ended), Closed::SlowHead);
+        }
+    }
+
+    #[test]
+    fn a_head_that_trickles_is_answered_408() {
+        let limits = Limits {
+            head: SHORT,
+            drain: SHORT,
+            ..endless()
+        };
+        let (mut client, ended) = connect(&gate(limits, None), b"GET /ready HTTP/1.1\r\nX: ");
+        assert_eq!(trickle(&mut client, &ended), Closed::SlowHead);
+        let mut begin = [0; 12];
+        // What was sent behind the end may have made it a reset.
+        if client.read_exact(&mut begin).is_ok() {
+            assert_eq!(&begin, b"HTTP/1.1 408");
+        }
+    }
+
+    #[test]
+    fn a_connection_without_a_request_is_closed_without_a_word() {
+        let limits = Limits {
+            idle: SHORT,
+            ..endless()
+        };
+        let gate = gate(limits, None);
+        let (mut client, ended) = connect(&gate, b"");
+        assert_eq!(answers(&mut client), "");
+        assert_eq!(end(&ended), Closed::Idle);
+        let (mut client, ended) = connect(&gate, b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answers(&mut client).ends_with("\r\n\r\nxxx"));
+        assert_eq!(end(&ended), Closed::Idle);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up() {
+        let limits = Limits {
+            answer: SHORT,
+            ..endless()
+        };
+        let gate = gate(limits, None);
+        let (mut client, ended) = connect(&gate, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(end(&ended), Closed::SlowReader);
+        assert!(answers(&mut client).len() < BODY_BYTES);
+    }
+
+    #[test]
+    fn the_rest_of_a_refused_request_is_read_no_longer_than_the_limit() {
+        const REFUSED: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+        let drains = [
+            Limits {
+                drain: SHORT,
+                ..endless()
+            },
+            Limits {
+                drain_bytes: 100,
+                ..endless()
+            },
+        ];
+        for limits in drains {
+            let (mut client, ended) = connect(&gate(limits, None), REFUSED);
+            assert_eq!(trickle(&mut client, &ended), Closed::Refused);
+        }
+        // Without a limit it is read to its end.
+        let (mut client, ended) = connect(&gate(endless(), None), REFUSED);
+        client.write_all(&vec![b'x'; 1_000_000]).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(answers(&mut client).starts_with("HTTP/1.1 413 "));
+        assert_eq!(end(&ended), Closed::Refused);
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_handshake_that_is_not_complete_in_time_is_given_up() {
+        use crate::web::tls::tests::file;
+        // The header of a record that holds a long first message.
+        const BEGIN: &[u8] = &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
+        let folder = std::env::temp_dir().join(format!("gate-limits-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for name in ["server.pem", "server.key"] {
+            fs::write(folder.join(name), file(name)).unwrap();
+        }
+        let web = folder.join("web.yml");
+        let text = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
+        fs::write(&web, text).unwrap();
+        let limits = Limits {
+            handshake: SHORT,
+            ..endless()
+        };
+        let gate = gate(limits, Some(&web));
+        for sent in [&[][..], &BEGIN[..3], BEGIN] {
+            let (mut client, ended) = connect(&gate, sent);
+            assert_eq!(end(&ended), Closed::Handshake, "{sent:?}");
+            assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0, "{sent:?}");
+        }
+        let (mut client, ended) = connect(&gate, BEGIN);
+        assert_eq!(trickle(&mut client, &ended), Closed::Handshake);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
