@@ -132,6 +132,7 @@ mod tests {
     use crate::log::Log;
     use crate::probe::lock::Cancel;
     use crate::web::config::live::Live;
+    use crate::web::gate::Limits;
     use crate::web::gate::admission::Admission;
     use crate::web::gate::visits::Visit;
     use crate::web::routes::{self, Request};
@@ -148,7 +149,12 @@ mod tests {
         };
         let log = Log::new(config.log_level, config.log_format);
         let front = Live::open(None, &log).unwrap();
-        Arc::new(State::new(*config, log, front, Admission::new(8, None, 1)))
+        Arc::new(State::new(
+            *config,
+            log,
+            front,
+            Admission::new(8, None, 1, Limits::default()),
+        ))
     }
 
     /// The answer's code and body.
