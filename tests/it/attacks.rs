@@ -776,10 +776,12 @@ fn send_ahead(siege: &Siege<'_>, line: Line) -> std::io::Result<()> {
             if line.read_line(&mut text)? == 0 {
                 return Ok(());
             }
-            answered += usize::from(text.starts_with("HTTP/1.1 200 "));
+            if text.starts_with("HTTP/1.1 200 ") {
+                answered += 1;
+                siege.did();
+                siege.in_force();
+            }
         }
-        siege.did();
-        siege.in_force();
     }
     Ok(())
 }
