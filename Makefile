@@ -15,7 +15,8 @@ TARGET  ?= x86_64-unknown-linux-musl
 TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 BENCH_ARGS ?=
 
-SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh) $(wildcard contrib/packaging/deb/*) contrib/openwrt/iperf3-exporter.init
+SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh) $(wildcard contrib/demo/*.sh) $(wildcard contrib/packaging/*.sh) \
+          $(wildcard contrib/packaging/deb/*) contrib/openwrt/iperf3-exporter.init
 UNIT    = iperf3-exporter.service
 # What is only copied: where from, and where to below PREFIX.
 SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \
@@ -26,7 +27,7 @@ SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \
 SHARED_OWN = man/man1 bash-completion/completions bash-completion fish/vendor_completions.d fish
 SCRIPTS += contrib/completions/iperf3-exporter.bash
 
-.PHONY: help build demo demo-fleet test check lint tools bench static install uninstall clean
+.PHONY: help build demo demo-fleet test test-all check lint tools bench static install uninstall clean
 .PHONY: deb rpm dist qemu supply msrv release-check reproducible
 
 help: ## list the targets
@@ -36,20 +37,26 @@ build: ## build the release binary
 	$(CARGO) build --release
 
 demo: ## build it, probe a local iperf3 server once, print the metrics, stop all again
-	@sh tests/scripts/demo.sh
+	@sh contrib/demo/demo.sh
 
 demo-fleet: ## three hosts measure each other for DEMO_SECONDS=60, Prometheus with what is shipped, a table; KEEP=1 goes on
-	@bash tests/scripts/demo-fleet.sh
+	@bash contrib/demo/demo-fleet.sh
 
-# The tests say themselves which of them they skipped, and why. Nothing comes after cargo's closing lines.
-test: tools ## install what the tests need, run them
+# The tests say themselves which of them they skipped, and why, and cargo which are left to test-all. Nothing comes after
+# cargo's closing lines.
+test: tools ## install what the tests need, run them; 4 minutes on two cores
+	@echo "make test: 4 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
 	$(CARGO) test
+
+test-all: tools ## the same with what takes long and guards what rarely changes; 8 minutes
+	@echo "make test-all: 8 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+	$(CARGO) test -- --include-ignored
 
 # In steps of a recipe, so that `make -j` cannot mix them, and with the tests last: their closing lines are what
 # one looks for.
-check: tools ## format, lints, scripts, unit, then `make test`; CI runs `make release-check` too
+check: tools ## format, lints, scripts, unit, then `make test-all`; CI runs `make release-check` too
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test-all
 
 lint:
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then echo "$(CARGO) fmt --check"; $(CARGO) fmt --check; \
@@ -63,41 +70,43 @@ lint:
 	else echo "SKIPPED: the scripts were not checked: no shellcheck here"; fi
 	@sh tests/scripts/unit.sh
 
-# A test that needs one of these and does not find it fails: a run without them would read as more than it is. Only
-# the second iperf3 is not to be had everywhere: the tests that want it say that they are skipped.
+# A test that needs one of the first and does not find it fails: a run without them would read as more than it is. The
+# others are not to be had everywhere, nor is a second iperf3: the tests that want one say that they are skipped.
 tools:
-	@sh tests/scripts/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
+	@sh contrib/packaging/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
+	@sh contrib/packaging/need.sh --wanted chromium busybox bash zsh fish mandoc groff lexgrog java python3 pip3 \
+	    systemd-analyze systemd-socket-activate
 	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)
 
 static: ## build a binary without shared libraries (TARGET=x86_64-unknown-linux-musl)
-	@sh tests/scripts/static.sh "$(TARGET)"
+	@sh contrib/packaging/static.sh "$(TARGET)"
 
 deb: ## make a Debian package of the static binary (TARGET=x86_64-unknown-linux-musl)
-	@sh tests/scripts/packages.sh deb "$(TARGET)"
+	@sh contrib/packaging/packages.sh deb "$(TARGET)"
 
 rpm: ## make an rpm package of the static binary (TARGET=x86_64-unknown-linux-musl)
-	@sh tests/scripts/packages.sh rpm "$(TARGET)"
+	@sh contrib/packaging/packages.sh rpm "$(TARGET)"
 
 dist: ## make the archives of a release, with checksums and SBOMs (TARGETS="x86_64-unknown-linux-musl ...")
-	@sh tests/scripts/dist.sh $(TARGETS)
+	@sh contrib/packaging/dist.sh $(TARGETS)
 
 qemu: ## build the static binaries and run each, by qemu where it is another processor's (TARGETS=)
-	@sh tests/scripts/qemu.sh $(TARGETS)
+	@sh contrib/packaging/qemu.sh $(TARGETS)
 
 supply: ## check licences, sources and known holes of all crates with cargo-deny (ADVISORY_DB=folder|fetch)
-	@sh tests/scripts/supply.sh
+	@sh contrib/packaging/supply.sh
 
 msrv: ## build and test with the oldest Rust that is supported
-	@sh tests/scripts/msrv.sh
+	@sh contrib/packaging/msrv.sh
 
 release-check: ## make a release twice, run its binaries, install and remove its packages (TARGETS=)
-	@sh tests/scripts/release-check.sh $(TARGETS)
+	@sh contrib/packaging/release-check.sh $(TARGETS)
 
 reproducible: ## build HEAD twice in different folders, compare the archives' bytes (TARGETS=)
-	@sh tests/scripts/reproducible.sh $(TARGETS)
+	@sh contrib/packaging/reproducible.sh $(TARGETS)
 
 # Never builds: as root, cargo would leave files of root's in target/, and often there is none on root's PATH.
 install: ## install BIN, unit, manual page, completions (PREFIX=/usr/local, DESTDIR=); `make build` first

@@ -105,6 +105,9 @@ mod web;
 mod docs;
 #[cfg(test)]
 mod fuzz;
+#[cfg(feature = "tls")]
+#[cfg(test)]
+mod openssl;
 
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os().skip(1)) {

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_web_fileuration_file_is_none() {
+    fn an_empty_name_of_a_web_configuration_file_is_none() {
         assert_eq!(config(&["--web.config.file="]).web_file, None);
         let path = config(&["--web.config.file=/etc/web.yml"]).web_file;
         assert_eq!(path.as_deref(), Some(std::path::Path::new("/etc/web.yml")));

@@ -70,19 +70,15 @@ impl Open {
         None
     }
 
-    /// Whether a new connection may wait for a request to be answered, nobody having done so in vain for so long; says
-    /// that it does.
-    fn hopes_for_an_answer(&mut self, in_vain: Duration) -> bool {
-        self.is_wanted = self.in_vain.is_none_or(|at| at.elapsed() >= in_vain);
-        self.is_wanted
-    }
-
-    /// A new connection has waited as long as it may.
-    fn gives_up(&mut self) {
-        // Unless an answer has been promised to it, and only its client is slow.
-        if std::mem::take(&mut self.is_wanted) {
+    /// Whether one who has come then may wait for a request to be answered; says that it does.
+    fn hopes_for_an_answer(&mut self, come: Instant, limits: &Limits) -> bool {
+        let was_in_vain = self.in_vain.is_some_and(|at| at.elapsed() < limits.in_vain);
+        let is_too_late = come.elapsed() >= limits.answer_on_its_way;
+        if is_too_late && !was_in_vain {
             self.in_vain = Some(Instant::now());
         }
+        self.is_wanted = !was_in_vain && !is_too_late;
+        self.is_wanted
     }
 }
 
@@ -196,11 +192,11 @@ impl Admission {
     /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
     /// thread that makes room.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Slot> {
-        let until = Instant::now() + self.limits.making_room;
+        let come = Instant::now();
+        let until = come + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.max {
             if Instant::now() >= until {
-                open.gives_up();
                 return None;
             }
             let mut look_at = until;
@@ -212,11 +208,12 @@ impl Admission {
                     } else if let Some(goes) = open.connections.get_mut(&number) {
                         goes.evict();
                     }
-                } else if open.hopes_for_an_answer(self.limits.in_vain) {
+                } else {
+                    if !open.hopes_for_an_answer(come, &self.limits) {
+                        return None;
+                    }
                     // An answer is told; a part of a head that has been read is not.
                     look_at = until.min(Instant::now() + self.limits.request_on_its_way);
-                } else {
-                    return None;
                 }
             }
             open = self.wait_until(open, look_at);
@@ -312,6 +309,7 @@ mod tests {
     fn one(making_room: Duration, request_on_its_way: Duration) -> Arc<Admission> {
         let limits = Limits {
             making_room,
+            answer_on_its_way: making_room,
             request_on_its_way,
             in_vain: Duration::ZERO,
             ..Limits::default()
@@ -382,7 +380,7 @@ mod tests {
     #[test]
     fn who_waited_in_vain_speaks_for_those_who_come_next() {
         let limits = Limits {
-            making_room: SHORT,
+            answer_on_its_way: SHORT,
             in_vain: LONG,
             ..Limits::default()
         };

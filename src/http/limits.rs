@@ -19,8 +19,10 @@ pub(crate) struct Limits {
     pub(super) drain_bytes: usize,
     /// A TLS handshake, the wait for its first byte included.
     pub(super) handshake: Duration,
-    /// How long a new connection waits for one that ends, or for one of the requests in flight to be answered.
+    /// How long a new connection waits for the one that makes room to end.
     pub(super) making_room: Duration,
+    /// How long it waits, when every connection has a request in work, for one of them to be answered.
+    pub(super) answer_on_its_way: Duration,
     /// A connection without a request is left alone this long.
     pub(super) request_on_its_way: Duration,
     /// A new connection that waited in vain for an answer speaks for all that come within this.
@@ -47,9 +49,11 @@ impl Default for Limits {
             drain_bytes: 256 * 1024,
             // A router with a slow processor on a slow link takes a second.
             handshake: Duration::from_secs(10),
+            // Its thread only has to wake up: what takes longer is a machine that has no time for it.
+            making_room: Duration::from_secs(5),
             // All but probes are answered in some milliseconds, and where the machine is busy in some hundred; half of
             // the connections, or more, have no probe.
-            making_room: Duration::from_secs(1),
+            answer_on_its_way: Duration::from_secs(1),
             // A client that has just connected, or just read an answer, has its next request on its way.
             request_on_its_way: Duration::from_millis(100),
             // Half of the time is enough to wait in.

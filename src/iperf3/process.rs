@@ -25,17 +25,12 @@ use crate::threads;
 /// Most bytes that are taken from standard output and standard error together. The largest report that
 /// `command` asks for is under 4 MiB.
 pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-/// What the child has between SIGTERM and SIGKILL: iperf3 tells its server within one round trip.
-const GRACE: Duration = Duration::from_millis(500);
-/// How often the child's end and a cancellation are looked for where one of them has no descriptor.
-const TICK: Duration = Duration::from_millis(100);
-/// The first such look after the pipes' end, when the child is all but gone; each further one doubles up to `TICK`.
-/// The pipes end a moment before the child can be reaped: with a first look at 1 ms an instant child cost 0.7 ms
-/// more than its bare run, with this one 0.2 ms, measured.
+/// The first look for the child's end after that of its pipes, when it is all but gone; each further one doubles up to
+/// [`Limits::tick`]. The pipes end a moment before the child can be reaped: with a first look at 1 ms an instant child
+/// cost 0.7 ms more than its bare run, with this one 0.2 ms, measured.
 const FIRST_TICK_AFTER_OUTPUT: Duration = Duration::from_micros(50);
-/// How long a killed child may take to be reaped before a thread of its own waits for it: one that hangs in the
-/// kernel does not die of SIGKILL at once.
-const REAP: Duration = Duration::from_secs(1);
+/// Pause where poll(2) fails, for want of kernel memory only: the deadline still holds.
+const POLL_FAILED: Duration = Duration::from_millis(100);
 /// A reaper only waits.
 const REAPER_STACK_BYTES: usize = 32 * 1024;
 /// Bytes taken from a pipe at a time: a report of a short test in one piece.
@@ -44,6 +39,30 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// Variables that the child keeps: where to find libraries and where temporary files go (iperf3 makes one a
 /// stream). Everything else of this process' environment is none of iperf3's business.
 const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"];
+
+/// The times of a run's end. Every run has the default; a value, so that tests can hand in others.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// What the child has between SIGTERM and SIGKILL.
+    grace: Duration,
+    /// How often the child's end and a cancellation are looked for while the pipes say nothing.
+    tick: Duration,
+    /// How long a killed child may take to be reaped before a thread of its own waits for it.
+    reap: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // iperf3 tells its server within one round trip.
+            grace: Duration::from_millis(500),
+            // Ten looks a second cost nothing, and nobody notices the wait.
+            tick: Duration::from_millis(100),
+            // One that hangs in the kernel does not die of SIGKILL at once.
+            reap: Duration::from_secs(1),
+        }
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +120,10 @@ pub(crate) fn run(
     let mut child = spawn(program, arguments, variable)?;
     let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
     let output = Output::of(&mut child, end, cancellation);
-    Ok(follow(child, output, deadline, cancel))
+    Ok(follow(child, output, deadline, cancel, Limits::default()))
 }
 
+/// Starts it, with an environment that is known and pipes for its outputs.
 fn spawn(
     program: &Path,
     arguments: &[String],
@@ -128,9 +148,15 @@ fn spawn(
         .spawn()
 }
 
-/// Follows the child to its end.
-fn follow(mut child: Child, mut output: Output, deadline: Instant, cancel: &Cancel) -> Finished {
-    let (ended, reaped) = watch(&mut child, &mut output, deadline, cancel);
+/// Follows a child to its end, and takes what it prints.
+fn follow(
+    mut child: Child,
+    mut output: Output,
+    deadline: Instant,
+    cancel: &Cancel,
+    limits: Limits,
+) -> Finished {
+    let (ended, reaped) = watch(&mut child, &mut output, deadline, cancel, limits);
     if !reaped {
         // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the child
         // stays a zombie until this process ends, which harms nobody.
@@ -158,13 +184,14 @@ fn watch(
     output: &mut Output,
     deadline: Instant,
     cancel: &Cancel,
+    limits: Limits,
 ) -> (Ended, bool) {
     let mut ending: Option<Ending> = None;
     let mut tick = FIRST_TICK_AFTER_OUTPUT;
     loop {
         let now = Instant::now();
         match &mut ending {
-            Some(end) if end.killed && now >= end.kill_at + REAP => return (end.why, false),
+            Some(end) if end.killed && now >= end.kill_at + limits.reap => return (end.why, false),
             Some(end) if !end.killed && now >= end.kill_at => {
                 sys::signal_group(child, End::AtOnce);
                 end.killed = true;
@@ -175,7 +202,7 @@ fn watch(
                     sys::signal_group(child, End::Politely);
                     ending = Some(Ending {
                         why,
-                        kill_at: now + GRACE,
+                        kill_at: now + limits.grace,
                         killed: false,
                     });
                 }
@@ -183,14 +210,18 @@ fn watch(
         }
         let next_event = match ending {
             None => deadline,
-            Some(end) if end.killed => end.kill_at + REAP,
+            Some(end) if end.killed => end.kill_at + limits.reap,
             Some(end) => end.kill_at,
         };
         let mut pause = next_event.saturating_duration_since(now);
         if output.needs_tick {
             let is_over = output.is_over();
-            pause = pause.min(if is_over { tick } else { TICK });
-            tick = if is_over { (tick * 2).min(TICK) } else { tick };
+            pause = pause.min(if is_over { tick } else { limits.tick });
+            tick = if is_over {
+                (tick * 2).min(limits.tick)
+            } else {
+                tick
+            };
         }
         output.wait(pause);
         // Its descriptor has not said that it ended.
@@ -284,7 +315,7 @@ impl Output {
         ];
         let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
             // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.
-            thread::sleep(timeout.min(TICK));
+            thread::sleep(timeout.min(POLL_FAILED));
             return false;
         };
         if stdout {
@@ -327,43 +358,96 @@ fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Finished, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
+    use super::{Ended, Finished, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
     use crate::cancel::Cancel;
+    use crate::sys;
+    use std::io::Read as _;
     use std::path::Path;
+    use std::process::Child;
     use std::thread;
     use std::time::{Duration, Instant};
 
     /// Long enough never to be what ends a test.
     const LONG: Duration = Duration::from_secs(60);
+    /// A child has all the time that it needs to end by itself once it was told.
+    const PATIENT: Limits = Limits {
+        grace: LONG,
+        tick: Duration::from_millis(1),
+        reap: LONG,
+    };
+    /// It has none.
+    const HASTY: Limits = Limits {
+        grace: Duration::from_millis(1),
+        ..PATIENT
+    };
 
-    fn shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
+    fn start(script: &str) -> Child {
         let arguments = ["-c".to_owned(), script.to_owned()];
-        run(
-            Path::new("/bin/sh"),
-            &arguments,
-            None,
-            Instant::now() + limit,
-            cancel,
-        )
-        .unwrap()
+        spawn(Path::new("/bin/sh"), &arguments, None).unwrap()
+    }
+
+    /// Follows a child with all the descriptors that there are.
+    fn followed(mut child: Child, deadline: Instant, cancel: &Cancel, limits: Limits) -> Finished {
+        let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
+        let output = Output::of(&mut child, end, cancellation);
+        follow(child, output, deadline, cancel, limits)
     }
 
     /// The same where neither the child's end nor a cancellation has a descriptor.
     fn ticking_shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
-        let arguments = ["-c".to_owned(), script.to_owned()];
-        let mut child = spawn(Path::new("/bin/sh"), &arguments, None).unwrap();
+        let mut child = start(script);
         let output = Output::of(&mut child, None, None);
-        follow(child, output, Instant::now() + limit, cancel)
+        follow(
+            child,
+            output,
+            Instant::now() + limit,
+            cancel,
+            Limits::default(),
+        )
     }
 
-    fn is_gone(pid: &[u8]) -> bool {
-        let pid = String::from_utf8(pid.to_vec()).unwrap();
-        !Path::new(&format!("/proc/{}", pid.trim())).exists()
+    /// A script's run, to which nothing happens.
+    fn shell(script: &str) -> Finished {
+        let deadline = Instant::now() + LONG;
+        followed(start(script), deadline, &Cancel::default(), PATIENT)
+    }
+
+    /// A script that comes to its deadline once it has printed a line; its run, and that line.
+    fn shell_past_its_deadline(script: &str, limits: Limits) -> (Finished, String) {
+        let mut child = start(script);
+        let mut line = Vec::new();
+        let mut byte = [0];
+        let stdout = child.stdout.as_mut().unwrap();
+        while stdout.read(&mut byte).unwrap() == 1 && byte != [b'\n'] {
+            line.extend(byte);
+        }
+        let own = child.id();
+        let run = followed(child, Instant::now(), &Cancel::default(), limits);
+        assert_eq!(run.ended, Ended::DeadlinePassed);
+        assert!(is_gone(&own.to_string()), "the child was left");
+        (run, String::from_utf8(line).unwrap())
+    }
+
+    fn text(printed: &[u8]) -> &str {
+        std::str::from_utf8(printed).unwrap().trim()
+    }
+
+    fn is_gone(pid: &str) -> bool {
+        !Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    /// Waits until a process that init reaps is gone.
+    fn wait_for_the_end_of(pid: &str) {
+        let end = Instant::now() + LONG;
+        while !is_gone(pid) {
+            assert!(Instant::now() < end, "{pid} is left");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]
     fn both_outputs_and_the_status_are_kept() {
-        let run = shell("echo out; echo err >&2; exit 3", LONG, &Cancel::default());
+        let run = shell("echo out; echo err >&2; exit 3");
         assert_eq!(run.ended, Ended::Exited(3));
         assert_eq!(
             (run.stdout, run.stderr),
@@ -375,97 +459,68 @@ mod tests {
     fn the_environment_is_fixed_and_stdin_is_empty() {
         let run = shell(
             "cat; env | grep -v '^PATH\\|^HOME\\|^PWD\\|^_\\|^SHLVL\\|^OLDPWD\\|TMP\\|TEMP\\|LD_LIBRARY'",
-            LONG,
-            &Cancel::default(),
         );
         assert_eq!(String::from_utf8(run.stdout).unwrap(), "LC_ALL=C\n");
     }
 
     #[test]
     fn a_signal_not_ours_is_told_apart() {
-        let run = shell("kill -9 $$", LONG, &Cancel::default());
-        assert_eq!(run.ended, Ended::Killed(9));
+        assert_eq!(shell("kill -9 $$").ended, Ended::Killed(9));
     }
 
     #[test]
     fn the_deadline_ends_a_child_politely() {
-        let run = shell(
-            "trap 'echo told; exit 0' TERM; echo $$ >&2; while :; do sleep 0.01; done",
-            Duration::from_millis(200),
-            &Cancel::default(),
-        );
-        assert_eq!(run.ended, Ended::DeadlinePassed);
+        let script = "trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+        let (run, _) = shell_past_its_deadline(script, PATIENT);
         assert_eq!(run.stdout, b"told\n");
-        assert!(is_gone(&run.stderr));
     }
 
     #[test]
     fn a_child_that_ignores_sigterm_is_killed_and_reaped() {
-        let run = shell(
-            "trap '' TERM; echo $$; while :; do sleep 0.01; done",
-            Duration::from_millis(100),
-            &Cancel::default(),
-        );
-        assert_eq!(run.ended, Ended::DeadlinePassed);
-        assert!(is_gone(&run.stdout));
+        let script = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+        shell_past_its_deadline(script, HASTY);
     }
 
     #[test]
     fn a_wrappers_own_child_is_ended_too() {
-        let run = shell(
-            "sleep 600 & echo $!; wait",
-            Duration::from_millis(100),
-            &Cancel::default(),
-        );
-        assert_eq!(run.ended, Ended::DeadlinePassed);
-        // Told at the same moment as the wrapper; init reaps it.
-        while !is_gone(&run.stdout) {
-            thread::yield_now();
-        }
+        let (_, pid) = shell_past_its_deadline("sleep 600 & echo $!; wait", PATIENT);
+        // Told at the same moment as the wrapper.
+        wait_for_the_end_of(&pid);
     }
 
     #[test]
     fn a_wrappers_own_child_that_ignores_sigterm_is_killed_too() {
-        let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.01; done'";
-        let run = shell(script, Duration::from_millis(100), &Cancel::default());
-        assert_eq!(run.ended, Ended::DeadlinePassed);
-        // Killed before the wrapper is reaped; init reaps it.
-        while !is_gone(&run.stdout) {
-            thread::yield_now();
-        }
+        let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.01; done'; :";
+        let (_, pid) = shell_past_its_deadline(script, HASTY);
+        // Killed before the wrapper is reaped.
+        wait_for_the_end_of(&pid);
     }
 
     #[test]
     fn nothing_waits_for_a_grandchild_that_keeps_the_pipes() {
         // setsid: out of the group, so that nobody tells it to end.
-        let run = shell("setsid sleep 5 & echo $!; exit 4", LONG, &Cancel::default());
+        let run = shell("setsid sleep 600 & echo $!; exit 4");
         assert_eq!(run.ended, Ended::Exited(4));
+        let pid = String::from_utf8(run.stdout).unwrap();
         assert!(
-            !is_gone(&run.stdout),
+            !is_gone(pid.trim()),
             "the grandchild was to outlive the run"
         );
+        assert_eq!(shell(&format!("kill {pid}")).ended, Ended::Exited(0));
     }
 
     #[test]
     fn a_child_that_closes_its_outputs_still_has_its_deadline() {
-        let run = shell(
-            "exec >&- 2>&-; exec sleep 600",
-            Duration::from_millis(100),
-            &Cancel::default(),
-        );
-        assert_eq!(run.ended, Ended::DeadlinePassed);
+        let script = "echo ready; exec >&- 2>&-; exec sleep 600";
+        shell_past_its_deadline(script, PATIENT);
     }
 
     #[test]
     fn too_much_output_is_an_error_and_ends_the_child() {
-        let run = shell("exec cat /dev/zero", LONG, &Cancel::default());
+        let run = shell("exec cat /dev/zero");
         assert_eq!(run.ended, Ended::TooMuchOutput);
         assert!(run.stdout.is_empty());
-        let run = shell(
-            &format!("head -c {OUTPUT_LIMIT_BYTES} /dev/zero"),
-            LONG,
-            &Cancel::default(),
-        );
+        let run = shell(&format!("head -c {OUTPUT_LIMIT_BYTES} /dev/zero"));
         assert_eq!(run.ended, Ended::Exited(0));
         assert_eq!(run.stdout.len(), OUTPUT_LIMIT_BYTES);
     }
@@ -473,17 +528,21 @@ mod tests {
     #[test]
     fn a_cancelled_run_ends() {
         let cancel = Cancel::default();
-        let own = cancel.clone();
-        let runner = thread::spawn(move || shell("exec sleep 600", LONG, &own).ended);
-        cancel.set();
-        assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+        thread::scope(|scope| {
+            let runner = scope.spawn(|| {
+                let child = start("exec sleep 600");
+                followed(child, Instant::now() + LONG, &cancel, PATIENT).ended
+            });
+            cancel.set();
+            assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+        });
     }
 
     #[test]
     fn without_descriptors_for_them_end_cancellation_and_deadline_are_seen_all_the_same() {
         let run = ticking_shell("setsid sleep 5 & echo $!; exit 4", LONG, &Cancel::default());
         assert_eq!(run.ended, Ended::Exited(4));
-        assert!(!is_gone(&run.stdout));
+        assert!(!is_gone(text(&run.stdout)));
         let closed = "exec >&- 2>&-; exec sleep 600";
         let soon = Duration::from_millis(100);
         let run = ticking_shell(closed, soon, &Cancel::default());
@@ -491,7 +550,7 @@ mod tests {
         let stubborn = "trap '' TERM; echo $$; while :; do sleep 0.01; done";
         let run = ticking_shell(stubborn, soon, &Cancel::default());
         assert_eq!(run.ended, Ended::DeadlinePassed);
-        assert!(is_gone(&run.stdout));
+        assert!(is_gone(text(&run.stdout)));
         let cancel = Cancel::default();
         let own = cancel.clone();
         let runner = thread::spawn(move || ticking_shell(closed, LONG, &own).ended);
@@ -512,7 +571,7 @@ mod tests {
             status.lines().find_map(count).unwrap()
         }
         let before = sleeps();
-        let run = shell("sleep 2; echo end", LONG, &Cancel::default());
+        let run = shell("sleep 2; echo end");
         assert_eq!(
             (run.ended, run.stdout),
             (Ended::Exited(0), b"end\n".to_vec())

@@ -160,6 +160,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_spent_waiting_counts_against_the_scrape_and_not_against_the_run() {
+        let now = Instant::now();
+        // header, --iperf3.timeout, waited -> what the run has then
+        for (header, run, waited, expected) in [
+            (Some(10_000), None, 4_000, 6_000),
+            (Some(10_000), Some(3_000), 4_000, 3_000),
+            (Some(10_000), Some(3_000), 8_000, 2_000),
+            (None, Some(3_000), 8_000, 3_000),
+            (None, None, 8_000, 30_000),
+        ] {
+            let limits = Limits::new(now, header.map(millis), Duration::ZERO, run.map(millis));
+            let start = now + millis(waited);
+            assert_eq!(limits.end_of_run(start) - start, millis(expected));
+        }
+    }
+
+    #[test]
     fn a_test_that_does_not_fit_is_cut_to_nine_tenths() {
         let now = Instant::now();
         for (run, wanted, omit, expected) in [

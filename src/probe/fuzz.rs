@@ -99,8 +99,15 @@ const VALUES: &[&str] = &[
     "",
 ];
 
-/// What each of the rarer parameters takes.
+/// What each parameter takes, the target aside.
 const PAIRS: &[&str] = &[
+    "port=5202",
+    "period=1m30s",
+    "reverse_mode=1",
+    "bidirectional=t",
+    "bitrate=10M/32",
+    "parallel=4",
+    "bind_address=192.168.1.100%25wan0",
     "omit=1500ms",
     "omit=600",
     "bytes=1.5M",
@@ -240,6 +247,25 @@ fn assert_are_in_range(params: &Params) {
 fn assert_is_one_line(line: &str) {
     assert!(!line.is_empty() && line.len() < 1024, "{line:?}");
     assert!(!line.contains(char::is_control), "{line:?}");
+}
+
+#[test]
+fn every_parameter_is_tried_with_a_value_that_it_takes() {
+    let name = |pair: &&'static str| pair.split('=').next().unwrap();
+    let tried: Vec<&str> = PAIRS.iter().map(name).collect();
+    for row in PARAMETERS.iter().filter(|row| row.id() != "target") {
+        let is_tried = row.names.iter().any(|name| tried.contains(name));
+        assert!(is_tried, "no value of {} among PAIRS", row.id());
+    }
+    for pair in PAIRS {
+        let parsed = Params::parse(&format!("target=a.server&{pair}"));
+        // Some go with another one only.
+        let is_taken = parsed.as_ref().is_ok()
+            || parsed
+                .as_ref()
+                .is_err_and(|refusal| refusal.to_string().contains("do not go together"));
+        assert!(is_taken, "{pair}: {parsed:?}");
+    }
 }
 
 #[test]

@@ -67,6 +67,16 @@ pub(crate) struct WaitLimits {
     pub(crate) latest_start: Option<Instant>,
 }
 
+impl WaitLimits {
+    /// When the wait ends, and why: the limit that comes first, however late a thread gets to look.
+    fn end(&self) -> (Instant, WaitError) {
+        match self.latest_start {
+            Some(latest) if latest < self.longest => (latest, WaitError::NoTimeLeft),
+            _ => (self.longest, WaitError::WaitedTooLong),
+        }
+    }
+}
+
 /// Who holds the lock, or waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -175,6 +185,7 @@ impl TestLock {
         };
         let place = state.queue.partition_point(|other| other.number <= number);
         state.queue.insert(place, waiter);
+        let (end, why) = patience.end();
         loop {
             let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
             if cancel.is_set() {
@@ -192,22 +203,11 @@ impl TestLock {
                     waited: now.instant - since.instant,
                 });
             }
-            let now = Instant::now();
-            let not_run = if now >= patience.longest {
-                Some(WaitError::WaitedTooLong)
-            } else if patience.latest_start.is_some_and(|latest| now >= latest) {
-                Some(WaitError::NoTimeLeft)
-            } else {
-                None
-            };
-            if let Some(reason) = not_run {
+            if Instant::now() >= end {
                 state.leave(ticket);
-                return Err(reason);
+                return Err(why);
             }
-            let until = patience
-                .latest_start
-                .map_or(patience.longest, |latest| latest.min(patience.longest));
-            state = sync::wait_until(&look, state, until);
+            state = sync::wait_until(&look, state, end);
         }
     }
 
@@ -230,17 +230,19 @@ impl TestLock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cancel, Position, TestLock, WaitError, WaitLimits};
+    use super::{Guard, Position, TestLock, WaitError, WaitLimits};
+    use crate::cancel::Cancel;
+    use crate::fuzz::cases;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::{Duration, Instant};
 
+    /// Longer than anything takes: a test that gets so far has failed.
+    const LONG: Duration = Duration::from_secs(60);
+
     fn patient() -> WaitLimits {
-        WaitLimits {
-            longest: Instant::now() + Duration::from_secs(60),
-            latest_start: None,
-        }
+        within(LONG)
     }
 
     fn within(limit: Duration) -> WaitLimits {
@@ -250,115 +252,82 @@ mod tests {
         }
     }
 
+    /// The lock, for one whose name is its turn.
+    fn acquire<'a>(
+        lock: &'a TestLock,
+        turn: Position,
+        patience: WaitLimits,
+        cancel: &Cancel,
+    ) -> Result<Guard<'a>, WaitError> {
+        lock.acquire(turn, 0, format!("{turn:?}"), patience, cancel)
+    }
+
+    /// The free lock, for one who came before everyone else.
+    fn hold(lock: &TestLock) -> Guard<'_> {
+        acquire(
+            lock,
+            Position::Numbered(0),
+            within(Duration::ZERO),
+            &Cancel::default(),
+        )
+        .unwrap()
+    }
+
     /// Waits until `count` stand in line.
     fn queue_of(lock: &TestLock, count: usize) {
+        let end = Instant::now() + LONG;
         while lock.status().queue.len() != count {
+            assert!(Instant::now() < end, "waited in vain for {count} in line");
             thread::yield_now();
         }
     }
 
+    /// Lets waiters come with these turns, one after the other, while the lock is held: in which order they have it,
+    /// each by its place among `turns`.
+    fn served(turns: &[Position]) -> Vec<usize> {
+        let lock = TestLock::default();
+        let order = Mutex::new(Vec::new());
+        let held = hold(&lock);
+        thread::scope(|scope| {
+            for (index, turn) in turns.iter().enumerate() {
+                let (lock, order) = (&lock, &order);
+                scope.spawn(move || {
+                    let name = index.to_string();
+                    let cancel = Cancel::default();
+                    let _held = lock.acquire(*turn, 0, name, patient(), &cancel).unwrap();
+                    order.lock().unwrap().push(index);
+                });
+                queue_of(lock, index + 1);
+            }
+            let shown = lock.status().queue.into_iter();
+            let shown: Vec<usize> = shown.map(|place| place.name.parse().unwrap()).collect();
+            drop(held);
+            queue_of(&lock, 0);
+            // The last one may still be about to say so.
+            let end = Instant::now() + LONG;
+            while order.lock().unwrap().len() < turns.len() {
+                assert!(Instant::now() < end, "a waiter was left standing");
+                thread::yield_now();
+            }
+            assert_eq!(shown, *order.lock().unwrap(), "the queue shows another one");
+        });
+        assert!(lock.status().holder.is_none());
+        order.into_inner().unwrap()
+    }
+
     #[test]
     fn waiters_are_served_in_the_order_of_their_coming() {
-        let lock = Arc::new(TestLock::default());
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let held = lock
-            .acquire(
-                Position::Numbered(0),
-                0,
-                "first".into(),
-                patient(),
-                &Cancel::default(),
-            )
-            .unwrap();
-        let waiters: Vec<_> = (0..50_u64)
-            .map(|number| {
-                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
-                let thread = thread::spawn(move || {
-                    let _held = own_lock
-                        .acquire(
-                            Position::Numbered(number),
-                            0,
-                            number.to_string(),
-                            patient(),
-                            &Cancel::default(),
-                        )
-                        .unwrap();
-                    order.lock().unwrap().push(number);
-                });
-                queue_of(&lock, usize::try_from(number).unwrap() + 1);
-                thread
-            })
-            .collect();
-        let names: Vec<String> = lock
-            .status()
-            .queue
-            .into_iter()
-            .map(|place| place.name)
-            .collect();
-        assert_eq!(names, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
-        drop(held);
-        for waiter in waiters {
-            waiter.join().unwrap();
-        }
-        assert_eq!(*order.lock().unwrap(), (0..50).collect::<Vec<_>>());
-        assert!(lock.status().holder.is_none());
+        let turns: Vec<Position> = (0..50).map(Position::Numbered).collect();
+        assert_eq!(served(&turns), (0..50).collect::<Vec<_>>());
     }
 
     #[test]
     fn a_ticket_counts_and_not_the_moment_it_is_shown() {
-        let lock = Arc::new(TestLock::default());
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let held = lock
-            .acquire(
-                Position::Numbered(0),
-                0,
-                "holder".into(),
-                patient(),
-                &Cancel::default(),
-            )
-            .unwrap();
-        let waiters: Vec<_> = [3, 1, 4, 2]
-            .into_iter()
-            .enumerate()
-            .map(|(shown, ticket)| {
-                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
-                let thread = thread::spawn(move || {
-                    let name = ticket.to_string();
-                    let _held = own_lock
-                        .acquire(
-                            Position::Numbered(ticket),
-                            0,
-                            name,
-                            patient(),
-                            &Cancel::default(),
-                        )
-                        .unwrap();
-                    order.lock().unwrap().push(ticket);
-                });
-                queue_of(&lock, shown + 1);
-                thread
-            })
-            .collect();
-        drop(held);
-        for waiter in waiters {
-            waiter.join().unwrap();
-        }
-        assert_eq!(*order.lock().unwrap(), [1, 2, 3, 4]);
+        assert_eq!(served(&[3, 1, 4, 2].map(Position::Numbered)), [1, 3, 0, 2]);
     }
 
     #[test]
     fn who_had_its_turn_stands_behind_those_who_came_and_before_those_who_come() {
-        let lock = Arc::new(TestLock::default());
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let held = lock
-            .acquire(
-                Position::Numbered(0),
-                0,
-                "holder".into(),
-                patient(),
-                &Cancel::default(),
-            )
-            .unwrap();
         let turns = [
             Position::Numbered(1),
             Position::Numbered(2),
@@ -366,73 +335,27 @@ mod tests {
             Position::Numbered(3),
             Position::Behind,
         ];
-        let waiters: Vec<_> = turns
-            .into_iter()
-            .enumerate()
-            .map(|(index, turn)| {
-                let (own_lock, order) = (Arc::clone(&lock), Arc::clone(&order));
-                let thread = thread::spawn(move || {
-                    let name = index.to_string();
-                    let _held = own_lock
-                        .acquire(turn, 0, name, patient(), &Cancel::default())
-                        .unwrap();
-                    order.lock().unwrap().push(index);
-                });
-                queue_of(&lock, index + 1);
-                thread
-            })
-            .collect();
-        drop(held);
-        for waiter in waiters {
-            waiter.join().unwrap();
-        }
-        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+        assert_eq!(served(&turns), [0, 1, 2, 3, 4]);
     }
 
     /// The one that leaves may be the one that the release has just told to look.
     #[test]
     fn a_waiter_that_leaves_passes_its_look_on() {
         for _ in 0..200 {
-            let lock = Arc::new(TestLock::default());
-            let cancel = Cancel::default();
-            let held = lock
-                .acquire(
-                    Position::Numbered(0),
-                    0,
-                    "holder".into(),
-                    patient(),
-                    &Cancel::default(),
-                )
-                .unwrap();
-            let (own, first_cancel) = (Arc::clone(&lock), cancel.clone());
-            let first = thread::spawn(move || {
-                own.acquire(
-                    Position::Numbered(1),
-                    0,
-                    "first".into(),
-                    patient(),
-                    &first_cancel,
-                )
-                .map(drop)
+            let (lock, cancel) = (TestLock::default(), Cancel::default());
+            let held = hold(&lock);
+            thread::scope(|scope| {
+                scope.spawn(|| drop(acquire(&lock, Position::Numbered(1), patient(), &cancel)));
+                queue_of(&lock, 1);
+                let second = scope.spawn(|| {
+                    acquire(&lock, Position::Numbered(2), patient(), &Cancel::default()).map(drop)
+                });
+                queue_of(&lock, 2);
+                // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
+                cancel.set();
+                drop(held);
+                assert_eq!(second.join().unwrap(), Ok(()));
             });
-            queue_of(&lock, 1);
-            let own = Arc::clone(&lock);
-            let second = thread::spawn(move || {
-                own.acquire(
-                    Position::Numbered(2),
-                    0,
-                    "second".into(),
-                    patient(),
-                    &Cancel::default(),
-                )
-                .map(drop)
-            });
-            queue_of(&lock, 2);
-            // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
-            cancel.set();
-            drop(held);
-            let _ = first.join().unwrap();
-            assert_eq!(second.join().unwrap(), Ok(()));
         }
     }
 
@@ -441,31 +364,44 @@ mod tests {
         let lock = TestLock::default();
         let cancelled = Cancel::default();
         cancelled.set();
-        let held = lock
-            .acquire(
-                Position::Numbered(0),
-                0,
-                "holder".into(),
-                patient(),
-                &Cancel::default(),
-            )
-            .unwrap();
-        let refused = |patience, cancel: &Cancel| {
-            lock.acquire(Position::Numbered(1), 0, "late".into(), patience, cancel)
-                .unwrap_err()
+        let held = hold(&lock);
+        let refused = |patience, cancel| {
+            let got = acquire(&lock, Position::Numbered(1), patience, cancel);
+            got.map(drop).unwrap_err()
         };
-        assert_eq!(
-            refused(within(Duration::from_millis(20)), &Cancel::default()),
-            WaitError::WaitedTooLong
-        );
         let no_time = WaitLimits {
             latest_start: Some(Instant::now() + Duration::from_millis(20)),
             ..patient()
         };
-        assert_eq!(refused(no_time, &Cancel::default()), WaitError::NoTimeLeft);
+        let wanted = Cancel::default();
+        let soon = within(Duration::from_millis(20));
+        assert_eq!(refused(soon, &wanted), WaitError::WaitedTooLong);
+        assert_eq!(refused(no_time, &wanted), WaitError::NoTimeLeft);
         assert_eq!(refused(patient(), &cancelled), WaitError::Cancelled);
         assert!(lock.status().queue.is_empty());
         drop(held);
+    }
+
+    #[test]
+    fn the_limit_that_came_first_is_the_reason_however_late_it_is() {
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let lock = TestLock::default();
+        let _held = hold(&lock);
+        for (longest, latest_start, why) in [
+            (ago(1), Some(ago(2)), WaitError::NoTimeLeft),
+            (ago(2), Some(ago(1)), WaitError::WaitedTooLong),
+            (ago(1), None, WaitError::WaitedTooLong),
+            (ago(1), Some(now + LONG), WaitError::WaitedTooLong),
+            (now + LONG, Some(ago(1)), WaitError::NoTimeLeft),
+        ] {
+            let patience = WaitLimits {
+                longest,
+                latest_start,
+            };
+            let got = acquire(&lock, Position::Numbered(1), patience, &Cancel::default());
+            assert_eq!(got.map(drop), Err(why), "{patience:?}");
+        }
     }
 
     #[test]
@@ -475,92 +411,56 @@ mod tests {
             longest: Instant::now(),
             latest_start: Some(Instant::now()),
         };
-        assert!(
-            lock.acquire(
-                Position::Numbered(0),
-                0,
-                "now".into(),
-                none,
-                &Cancel::default()
-            )
-            .is_ok()
-        );
+        assert!(acquire(&lock, Position::Numbered(0), none, &Cancel::default()).is_ok());
     }
 
     #[test]
     fn a_cancelled_waiter_leaves_at_once_and_the_others_move_up() {
-        let lock = Arc::new(TestLock::default());
-        let cancel = Cancel::default();
-        let held = lock
-            .acquire(
-                Position::Numbered(0),
-                0,
-                "holder".into(),
-                patient(),
-                &Cancel::default(),
-            )
-            .unwrap();
-        let (first_lock, first_cancel) = (Arc::clone(&lock), cancel.clone());
-        let first = thread::spawn(move || {
-            first_lock
-                .acquire(
-                    Position::Numbered(0),
-                    0,
-                    "first".into(),
-                    patient(),
-                    &first_cancel,
-                )
-                .map(drop)
+        let (lock, cancel) = (TestLock::default(), Cancel::default());
+        let held = hold(&lock);
+        thread::scope(|scope| {
+            let first =
+                scope.spawn(|| acquire(&lock, Position::Numbered(0), patient(), &cancel).map(drop));
+            queue_of(&lock, 1);
+            let second = scope.spawn(|| {
+                acquire(&lock, Position::Numbered(2), patient(), &Cancel::default()).map(drop)
+            });
+            queue_of(&lock, 2);
+            cancel.set();
+            lock.wake_all();
+            // While the lock is still held.
+            assert_eq!(first.join().unwrap(), Err(WaitError::Cancelled));
+            queue_of(&lock, 1);
+            drop(held);
+            assert_eq!(second.join().unwrap(), Ok(()));
         });
-        queue_of(&lock, 1);
-        let second_lock = Arc::clone(&lock);
-        let second = thread::spawn(move || {
-            second_lock
-                .acquire(
-                    Position::Numbered(2),
-                    0,
-                    "second".into(),
-                    patient(),
-                    &Cancel::default(),
-                )
-                .map(drop)
-        });
-        queue_of(&lock, 2);
-        cancel.set();
-        lock.wake_all();
-        assert_eq!(first.join().unwrap(), Err(WaitError::Cancelled));
-        queue_of(&lock, 1);
-        drop(held);
-        assert_eq!(second.join().unwrap(), Ok(()));
     }
 
     #[test]
     fn a_holder_that_panics_releases_the_lock() {
-        let lock = Arc::new(TestLock::default());
-        let own = Arc::clone(&lock);
-        let panicked = thread::spawn(move || {
-            let _held = own
-                .acquire(
-                    Position::Numbered(0),
-                    0,
-                    "doomed".into(),
-                    patient(),
-                    &Cancel::default(),
-                )
-                .unwrap();
-            panic!("on purpose");
+        let lock = TestLock::default();
+        thread::scope(|scope| {
+            let doomed = scope.spawn(|| {
+                let _held = hold(&lock);
+                panic!("on purpose");
+            });
+            assert!(doomed.join().is_err());
         });
-        assert!(panicked.join().is_err());
-        assert!(
-            lock.acquire(
-                Position::Numbered(1),
-                0,
-                "next".into(),
-                within(Duration::ZERO),
-                &Cancel::default()
-            )
-            .is_ok()
+        let next = acquire(
+            &lock,
+            Position::Numbered(1),
+            within(Duration::ZERO),
+            &Cancel::default(),
         );
+        assert!(next.is_ok());
+    }
+
+    /// What one thread does once: it comes, waits, holds.
+    struct Round {
+        before: Duration,
+        /// None waits as long as it takes.
+        limit: Option<Duration>,
+        hold: Duration,
     }
 
     /// Random arrivals, holds and give-ups: never two holders, every patient waiter is served in the order of
@@ -569,73 +469,52 @@ mod tests {
     fn random_arrivals_and_give_ups_lose_no_wake_up() {
         const THREADS: u64 = 24;
         const ROUNDS: u64 = 60;
-        let lock = Arc::new(TestLock::default());
-        let tickets = Arc::new(AtomicU64::new(0));
-        let holders = Arc::new(AtomicU64::new(0));
-        let served = Arc::new(AtomicU64::new(0));
-        let not_run = Arc::new(AtomicU64::new(0));
-        let threads: Vec<_> = (0..THREADS)
-            .map(|seed| {
-                let (lock, holders) = (Arc::clone(&lock), Arc::clone(&holders));
-                let (served, not_run) = (Arc::clone(&served), Arc::clone(&not_run));
-                let tickets = Arc::clone(&tickets);
-                thread::spawn(move || {
-                    // xorshift64: the same numbers at each run, other ones in each thread.
-                    let mut random = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                    let mut next = |below: u64| {
-                        random ^= random << 13;
-                        random ^= random >> 7;
-                        random ^= random << 17;
-                        random % below
-                    };
-                    for _ in 0..ROUNDS {
-                        thread::sleep(Duration::from_micros(next(300)));
-                        let is_patient = next(2) == 0;
-                        let patience = if is_patient {
-                            patient()
-                        } else {
-                            within(Duration::from_micros(next(3_000)))
-                        };
-                        let ticket = tickets.fetch_add(1, Ordering::SeqCst);
-                        match lock.acquire(
-                            Position::Numbered(ticket),
-                            0,
-                            seed.to_string(),
-                            patience,
-                            &Cancel::default(),
-                        ) {
-                            Ok(_held) => {
-                                assert_eq!(
-                                    holders.fetch_add(1, Ordering::SeqCst),
-                                    0,
-                                    "two holders"
-                                );
-                                thread::sleep(Duration::from_micros(next(200)));
-                                holders.fetch_sub(1, Ordering::SeqCst);
-                                served.fetch_add(1, Ordering::SeqCst);
-                            }
-                            Err(reason) => {
-                                assert_eq!(reason, WaitError::WaitedTooLong);
-                                assert!(!is_patient, "a patient waiter was left standing");
-                                not_run.fetch_add(1, Ordering::SeqCst);
-                            }
-                        }
+        cases(1, |random| {
+            let mut below = |micros: usize| {
+                let micros = random.within(0..micros);
+                Duration::from_micros(u64::try_from(micros).unwrap())
+            };
+            let mut round = || Round {
+                before: below(300),
+                limit: (below(2) == Duration::ZERO).then(|| below(3_000)),
+                hold: below(200),
+            };
+            let plans: Vec<Vec<Round>> = (0..THREADS)
+                .map(|_| (0..ROUNDS).map(|_| round()).collect())
+                .collect();
+            let lock = TestLock::default();
+            let [tickets, holders, served, gave_up] = [const { AtomicU64::new(0) }; 4];
+            let run = |round: Round| {
+                thread::sleep(round.before);
+                let patience = within(round.limit.unwrap_or(LONG));
+                let turn = Position::Numbered(tickets.fetch_add(1, Ordering::SeqCst));
+                match acquire(&lock, turn, patience, &Cancel::default()) {
+                    Ok(_held) => {
+                        let others = holders.fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(others, 0, "two holders");
+                        thread::sleep(round.hold);
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        served.fetch_add(1, Ordering::SeqCst);
                     }
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        assert_eq!(
-            served.load(Ordering::SeqCst) + not_run.load(Ordering::SeqCst),
-            THREADS * ROUNDS
-        );
-        assert!(
-            not_run.load(Ordering::SeqCst) > 0,
-            "nobody gave up: the test shows nothing"
-        );
-        let status = lock.status();
-        assert!(status.holder.is_none() && status.queue.is_empty());
+                    Err(reason) => {
+                        assert_eq!(reason, WaitError::WaitedTooLong);
+                        let is_patient = round.limit.is_none();
+                        assert!(!is_patient, "a patient waiter was left standing");
+                        gave_up.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            };
+            thread::scope(|scope| {
+                for plan in plans {
+                    let run = &run;
+                    scope.spawn(move || plan.into_iter().for_each(run));
+                }
+            });
+            let [served, gave_up] = [served, gave_up].map(AtomicU64::into_inner);
+            assert_eq!(served + gave_up, THREADS * ROUNDS);
+            assert!(gave_up > 0, "nobody gave up: the test shows nothing");
+            let status = lock.status();
+            assert!(status.holder.is_none() && status.queue.is_empty());
+        });
     }
 }

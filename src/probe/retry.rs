@@ -70,7 +70,9 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
                 let lock_wait = test.waited;
                 // What the attempts before it found is the answer, if there were any and somebody waits for it.
                 return match test.last_failure.take() {
-                    Some(failure) if why != WaitError::Cancelled => Ok(test.end_failed(failure)),
+                    Some(failure) if why != WaitError::Cancelled => {
+                        Ok(test.end_failed(failure, Instant::now()))
+                    }
                     _ => Err(NotRun {
                         why,
                         waited: lock_wait,
@@ -78,8 +80,9 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
                 };
             }
         };
-        let Some(pause) = test.pause_before_the_next(failure.reason) else {
-            return Ok(test.end_failed(failure));
+        let now = Instant::now();
+        let Some(pause) = test.pause_before_the_next(failure.reason, now) else {
+            return Ok(test.end_failed(failure, now));
         };
         engine.log.debug(
             "the server is busy, trying again",
@@ -92,7 +95,7 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
             ],
         );
         test.last_failure = Some(failure);
-        let until = Instant::now() + pause;
+        let until = now + pause;
         wanted.open.set_stage(Stage::Pausing { until }, test.count);
         wanted.cancel.wait_until(until);
     }
@@ -153,7 +156,7 @@ impl<'a> RetryLoop<'a> {
                     failure.reason,
                     Reason::Busy | Reason::Refused | Reason::ConnectTimeout
                 );
-            if !is_worth_it || next == ports.first || self.time_left().is_none() {
+            if !is_worth_it || next == ports.first || self.time_left(Instant::now()).is_none() {
                 return Ok(outcome);
             }
             engine.log.debug(
@@ -212,7 +215,7 @@ impl<'a> RetryLoop<'a> {
         self.waited += waited;
         let held = held?;
         // The lock goes to whoever is first, however late.
-        if self.first_start.is_some() && self.time_left().is_none() {
+        if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
             return Err(WaitError::NoTimeLeft);
         }
         self.first_start.get_or_insert_with(Instant::now);
@@ -287,33 +290,33 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The pause before the next round, if there is to be one after this failure.
-    fn pause_before_the_next(&mut self, reason: Reason) -> Option<Duration> {
-        let left = self.time_left()?;
+    fn pause_before_the_next(&mut self, reason: Reason, now: Instant) -> Option<Duration> {
+        let left = self.time_left(now)?;
         let may_be_free_soon = match reason {
             Reason::Busy => true,
-            Reason::Refused => self.is_between_tests(),
-            _ => self.was_reset && (self.is_between_tests() || self.has_just_begun()),
+            Reason::Refused => self.is_between_tests(now),
+            _ => self.was_reset && (self.is_between_tests(now) || self.has_just_begun(now)),
         };
         // The last attempt is at the last moment, and not given up for a pause that is a little too long.
         may_be_free_soon.then(|| self.pauses.next().min(left))
     }
 
     /// Whether the server was busy a moment ago.
-    fn is_between_tests(&self) -> bool {
+    fn is_between_tests(&self, now: Instant) -> bool {
         let busy = self.busy.as_ref();
-        busy.is_some_and(|(_, _, when)| when.elapsed() < REFUSED_WHILE_BUSY)
+        busy.is_some_and(|(_, _, when)| now.duration_since(*when) < REFUSED_WHILE_BUSY)
     }
 
     /// Whether the first attempt was a moment ago.
-    fn has_just_begun(&self) -> bool {
+    fn has_just_begun(&self, now: Instant) -> bool {
         let first = self.first_start;
-        first.is_some_and(|start| start.elapsed() < REFUSED_WHILE_BUSY)
+        first.is_some_and(|start| now.duration_since(start) < REFUSED_WHILE_BUSY)
     }
 
     /// What the attempts' time has beyond another test; none when it cannot hold one.
-    fn time_left(&self) -> Option<Duration> {
+    fn time_left(&self, now: Instant) -> Option<Duration> {
         let end = self.wanted.limits.end_of_attempts(self.first_start?);
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.saturating_duration_since(now);
         left.checked_sub(self.length() + OVERHEAD)
     }
 
@@ -328,17 +331,17 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The end with the failure that says most.
-    fn end_failed(mut self, failure: Failure) -> CompletedTest {
+    fn end_failed(mut self, failure: Failure, now: Instant) -> CompletedTest {
         let is_away =
             self.was_reset || matches!(failure.reason, Reason::Refused | Reason::ConnectTimeout);
-        if is_away && self.is_between_tests() {
+        if is_away && self.is_between_tests(now) {
             // One of its ports is closed, or the server is away between two tests: what it is, is busy.
             if let Some((busy, port, _)) = self.busy.take() {
                 self.port = port;
                 return self.end(Err(busy));
             }
         }
-        let end = self.wanted.limits.end_of_run(Instant::now());
+        let end = self.wanted.limits.end_of_run(now);
         let outcome = iperf3::refine_reason(Err(failure), &self.wanted.params.host, end);
         self.end(outcome)
     }
@@ -357,4 +360,163 @@ impl<'a> RetryLoop<'a> {
 /// Whether the connection was reset, in iperf3's words.
 fn is_reset(failure: &Failure) -> bool {
     failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{REFUSED_WHILE_BUSY, RetryLoop, TestRequest};
+    use crate::cancel::Cancel;
+    use crate::iperf3::Failure;
+    use crate::iperf3::reason::Reason;
+    use crate::probe::deadline::Limits;
+    use crate::probe::history::History;
+    use crate::probe::params::Params;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn millis(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    /// A moment less.
+    fn just_within(limit: Duration) -> Duration {
+        limit.saturating_sub(MOMENT)
+    }
+
+    fn failure(reason: Reason) -> Failure {
+        Failure {
+            reason,
+            words: String::new(),
+        }
+    }
+
+    /// A test that came and began at the given moment, with so much time for its scrape.
+    fn begun<T>(
+        query: &str,
+        scrape: Duration,
+        test: impl FnOnce(RetryLoop<'_>, Instant) -> T,
+    ) -> T {
+        let begin = Instant::now();
+        let params = Params::parse(query).unwrap();
+        let limits = Limits::new(begin, Some(scrape), Duration::ZERO, None);
+        let records = Arc::new(History::default());
+        let wanted = TestRequest {
+            params: &params,
+            period_seconds: params.period_seconds,
+            limits: &limits,
+            arrival: begin,
+            number: 1,
+            cancel: &Cancel::default(),
+            open: &records.open(&params, ([192, 0, 2, 1], 1).into(), None),
+        };
+        let mut course = RetryLoop::begin(&wanted);
+        course.first_start = Some(begin);
+        test(course, begin)
+    }
+
+    #[test]
+    fn a_busy_server_is_tried_again_as_long_as_the_scrape_holds_the_test() {
+        begun(
+            "target=192.0.2.7&period=3s",
+            millis(10_000),
+            |mut course, begin| {
+                // 10 s less the test and half a second for all else.
+                let time = millis(6_500);
+                assert_eq!(course.time_left(begin), Some(time));
+                assert!(course.pause_before_the_next(Reason::Busy, begin).is_some());
+                // The last attempt comes at the last moment, however long the pause would be.
+                let mut pause = |at| course.pause_before_the_next(Reason::Busy, begin + at);
+                assert_eq!(pause(just_within(time)), Some(MOMENT));
+                assert_eq!(pause(time + MOMENT), None);
+            },
+        );
+    }
+
+    #[test]
+    fn a_test_that_fills_its_scrape_is_not_tried_again() {
+        begun(
+            "target=192.0.2.7&period=4s",
+            millis(4_400),
+            |mut course, begin| {
+                assert_eq!(course.pause_before_the_next(Reason::Busy, begin), None);
+            },
+        );
+    }
+
+    #[test]
+    fn a_refused_connection_is_tried_again_behind_a_busy_answer_but_not_for_ever() {
+        begun(
+            "target=192.0.2.7&period=1s",
+            millis(60_000),
+            |mut course, begin| {
+                let is_tried = |course: &mut RetryLoop<'_>, at| {
+                    course.pause_before_the_next(Reason::Refused, at)
+                };
+                assert_eq!(is_tried(&mut course, begin), None);
+                let busy = begin + millis(20_000);
+                course.busy = Some((failure(Reason::Busy), 5201, busy));
+                assert!(is_tried(&mut course, busy).is_some());
+                let within = busy + just_within(REFUSED_WHILE_BUSY);
+                assert!(is_tried(&mut course, within).is_some());
+                assert_eq!(is_tried(&mut course, busy + REFUSED_WHILE_BUSY), None);
+                for reason in [
+                    Reason::Interrupted,
+                    Reason::UnknownHost,
+                    Reason::ConnectTimeout,
+                ] {
+                    assert_eq!(course.pause_before_the_next(reason, busy), None);
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn a_reset_is_tried_again_at_the_begin_and_behind_a_busy_answer() {
+        begun(
+            "target=192.0.2.7&period=1s",
+            millis(60_000),
+            |mut course, begin| {
+                course.was_reset = true;
+                let is_tried = |course: &mut RetryLoop<'_>, at| {
+                    let pause = course.pause_before_the_next(Reason::Interrupted, at);
+                    pause.is_some()
+                };
+                let within = begin + just_within(REFUSED_WHILE_BUSY);
+                assert!(is_tried(&mut course, begin) && is_tried(&mut course, within));
+                let end = begin + REFUSED_WHILE_BUSY;
+                // A server that resets every connection is none that tidies up.
+                assert!(!is_tried(&mut course, end));
+                course.busy = Some((failure(Reason::Busy), 5201, end));
+                assert!(is_tried(&mut course, end));
+                course.was_reset = false;
+                assert!(!is_tried(&mut course, end));
+            },
+        );
+    }
+
+    #[test]
+    fn a_range_with_a_port_that_was_busy_a_moment_ago_is_busy() {
+        for (ago, failed, reason, port) in [
+            (Duration::ZERO, Reason::Refused, Reason::Busy, 5202),
+            (Duration::ZERO, Reason::ConnectTimeout, Reason::Busy, 5202),
+            (REFUSED_WHILE_BUSY, Reason::Refused, Reason::Refused, 5203),
+            // What is not away says something else.
+            (Duration::ZERO, Reason::Auth, Reason::Auth, 5203),
+        ] {
+            let query = "target=192.0.2.7&port=5201-5203";
+            begun(query, millis(60_000), |mut course, begin| {
+                course.port = 5203;
+                course.busy = Some((failure(Reason::Busy), 5202, begin));
+                let completed = course.end_failed(failure(failed), begin + ago);
+                assert_eq!(
+                    completed.outcome,
+                    Err(failure(reason)),
+                    "{failed:?} {ago:?}"
+                );
+                assert_eq!(completed.port, port);
+            });
+        }
+    }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Counts {
     pub(crate) starts: u32,
     pub(crate) handshakes: u32,
     pub(crate) fleet_rounds: u32,
+    pub(crate) under_attack: u32,
 }
 
 pub(crate) const FULL: Counts = Counts {
@@ -37,6 +38,7 @@ pub(crate) const FULL: Counts = Counts {
     starts: 20,
     handshakes: 500,
     fleet_rounds: 3,
+    under_attack: 50,
 };
 
 pub(crate) const QUICK: Counts = Counts {
@@ -50,6 +52,7 @@ pub(crate) const QUICK: Counts = Counts {
     starts: 10,
     handshakes: 100,
     fleet_rounds: 1,
+    under_attack: 10,
 };
 
 /// What the probes of a figure are made with.

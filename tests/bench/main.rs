@@ -1,16 +1,18 @@
 //! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
 //!
-//! Measures the real binary from outside, over loopback only, in about six minutes; `BENCH_ARGS=--quick` takes
+//! Measures the real binary from outside, over loopback only, in about seven minutes; `BENCH_ARGS=--quick` takes
 //! two, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
 //! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
 //! or answers wrongly, never because of a number.
 //!
 //! - `figures`: the list of figures, and how two things are compared.
 //! - `probes`, `service`, `gate`: how each figure is measured, with the Go exporter's and the aim.
+//! - `attacks`: what `/health` takes while the exporter is under attack (`siege`, which is the tests' with `random`).
 //! - `fleet`: many exporters at one server, in network namespaces (`namespace`, which is the tests').
 //! - `exporter`: the programs that are measured, `/proc`.
 //! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests, and bare servers beside which the
 //!   exporter's figures stand; certificates.
+//! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `elf`: what kind of binary it is.
 //! - `table`: how it is printed.
 
@@ -26,6 +28,7 @@ use self::exporter::TempDir;
 use self::figures::{Counts, FIGURES, FULL, QUICK, Setting};
 use self::tls::Tls;
 
+mod attacks;
 mod client;
 mod elf;
 mod exporter;
@@ -36,8 +39,29 @@ mod load;
 #[path = "../it/namespace.rs"]
 #[expect(dead_code, reason = "the tests make routers, too")]
 mod namespace;
+#[path = "../../src/openssl.rs"]
+mod openssl;
 mod probes;
+#[path = "../../src/fuzz.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a file of the tests'"
+)]
+mod random;
 mod service;
+#[path = "../it/siege.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a file of the tests'; where it panics the exporter has answered wrongly, which ends the bench"
+)]
+mod siege;
 mod table;
 mod tls;
 
@@ -124,7 +148,8 @@ fn bench(options: Options) -> Result<(), String> {
         .iter()
         .filter(|(what, _)| what.contains(&options.only))
         .collect();
-    if wanted.is_empty() {
+    let wants_attacks = attacks::WHAT.contains(&options.only);
+    if wanted.is_empty() && !wants_attacks {
         return Err(format!("no figure is about `{}`", options.only));
     }
     let mut rows = Vec::new();
@@ -132,10 +157,20 @@ fn bench(options: Options) -> Result<(), String> {
         say(&format!("measuring {what} ..."))?;
         rows.extend(figure(&setting)?);
     }
-    let mut text = Vec::new();
-    table::write(&mut text, &rows).map_err(|error| error.to_string())?;
-    say("")?;
-    say(&String::from_utf8_lossy(&text))?;
+    let mut under_attack = None;
+    if wants_attacks {
+        say(&format!("measuring {} ...", attacks::WHAT))?;
+        under_attack = Some(attacks::section(&setting)?);
+    }
+    if !rows.is_empty() {
+        let mut text = Vec::new();
+        table::write(&mut text, &rows).map_err(|error| error.to_string())?;
+        say("")?;
+        say(&String::from_utf8_lossy(&text))?;
+    }
+    if let Some(text) = under_attack {
+        say(&format!("\n{text}\n"))?;
+    }
     say(&load("after"))?;
     say(&format!(
         "Go's numbers were measured on another machine with 2 processors, and are constants here; this one has {}. \

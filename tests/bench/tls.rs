@@ -1,4 +1,4 @@
-//! Certificates for the bench, made by `openssl`, and both ends of TLS: the client's, and that of a bare server.
+//! Certificates for the bench, and both ends of TLS: the client's, and that of a bare server.
 //!
 //! The client resumes nothing, so that each of its handshakes is a full one.
 
@@ -20,6 +20,7 @@ use rustls::{
 };
 
 use crate::exporter::TempDir;
+use crate::openssl;
 
 /// The web configuration that the exporter gets, and what its client and a bare server need.
 #[derive(Clone)]
@@ -32,7 +33,10 @@ pub(crate) struct Tls {
 impl Tls {
     /// For a binary that takes a configuration with TLS; its own words when it does not.
     pub(crate) fn of(binary: &Path, folder: &TempDir) -> Result<Result<Self, String>, String> {
-        make_certificates(folder.path())?;
+        let authority = ["basicConstraints=critical,CA:TRUE"];
+        openssl::certificate(folder.path(), "ca", None, &authority)?;
+        let names = ["subjectAltName=DNS:localhost"];
+        openssl::certificate(folder.path(), "server", Some("ca"), &names)?;
         let web_config = folder.path().join("web.yml");
         let text =
             "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n".to_owned();
@@ -59,6 +63,11 @@ impl Tls {
     /// The exporter's flag.
     pub(crate) fn flag(&self) -> String {
         flag(&self.web_config)
+    }
+
+    /// What a client needs.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.client)
     }
 
     /// The client's side of a handshake.
@@ -91,36 +100,6 @@ impl Tls {
 
 fn flag(web_config: &Path) -> String {
     format!("--web.config.file={}", web_config.display())
-}
-
-/// An authority, and a certificate for `localhost`; ECDSA with P-256, as most certificates of servers have it.
-fn make_certificates(folder: &Path) -> Result<(), String> {
-    // Without openssl's own configuration, which adds extensions of its own.
-    fs::write(
-        folder.join("openssl.cnf"),
-        "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n",
-    )
-    .map_err(|error| format!("cannot write into `{}`: {error}", folder.display()))?;
-    let kind =
-        "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-    for rest in [
-        "-subj /CN=ca -keyout ca.key -out ca.pem -addext basicConstraints=critical,CA:TRUE",
-        "-subj /CN=server -keyout server.key -out server.pem -CA ca.pem -CAkey ca.key \
-         -addext subjectAltName=DNS:localhost",
-    ] {
-        let made = Command::new("openssl")
-            .args(kind.split(' '))
-            .args(rest.split_whitespace())
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot start `openssl` (make test installs it): {error}"))?;
-        if !made.status.success() {
-            let words = String::from_utf8_lossy(&made.stderr).trim().to_owned();
-            return Err(format!("openssl made no certificate: {words}"));
-        }
-    }
-    Ok(())
 }
 
 fn configurations(folder: &Path) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {

@@ -16,6 +16,12 @@ fn until_go() -> Fake {
     ))
 }
 
+/// An exporter that lets a test run, and wait for its turn, as long as a busy machine needs to look at it.
+fn patient(fake: &Fake) -> Exporter {
+    let own = fake.flag();
+    Exporter::start(&[own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"])
+}
+
 /// The number of the fake that runs.
 fn pid(fake: &Fake) -> u32 {
     let path = fake.dir().join("pid");
@@ -115,7 +121,7 @@ fn each_path_takes_its_methods_and_refuses_in_words() {
 #[test]
 fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     let reply = exporter.run("target=127.0.0.1&period=30s");
     assert_eq!(
         (reply.code, reply.header("Location")),
@@ -181,7 +187,7 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
 #[test]
 fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
     pid(&fake);
     // As many as the page names.
@@ -248,7 +254,7 @@ fn a_probe_that_pauses_says_until_when() {
 #[test]
 fn no_length_is_made_up_for_a_test_of_bytes() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     for (number, query, words) in [
         (1, "bytes=1G", "; how long its bytes take will be seen.</p>"),
         // 80 Mbit at 8 Mbit/s, and what was begun of a second.
@@ -274,7 +280,7 @@ fn no_length_is_made_up_for_a_test_of_bytes() {
 #[test]
 fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.1", &[]);
     pid(&fake);
@@ -294,7 +300,7 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
 #[test]
 fn only_what_a_person_started_is_stopped_from_the_page() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
     let first = pid(&fake);
     // It waits, and is stopped there.
@@ -341,8 +347,8 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
 #[test]
 fn another_sites_page_starts_and_stops_nothing() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
-    let other = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
+    let other = patient(&fake);
     let keys = ["", "?", "?key=", &format!("?key={}", other.key())].map(str::to_owned);
     for key in &keys {
         let and = if key.is_empty() { "?" } else { "&" };
@@ -368,7 +374,7 @@ fn another_sites_page_starts_and_stops_nothing() {
 #[test]
 fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = patient(&fake);
     for number in 1..=16 {
         let reply = exporter.run("target=127.0.0.1");
         assert_eq!(reply.code, 303, "{number}: {}", reply.body);

@@ -2,13 +2,17 @@
 //! technology.
 //!
 //! The protocol goes over two pipes, so that there is no port that anyone else could speak to. Everything waits for a
-//! condition, and every wait has the harness' limit.
+//! condition, and every wait has the harness' limit. A browser or a page that crashes fails its tests at once, with
+//! what Chromium wrote to its standard error.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, PipeWriter, Write, pipe};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,20 +27,182 @@ pub type Screen = (u32, u32, bool);
 pub const PHONE: Screen = (390, 844, true);
 pub const DESKTOP: Screen = (1280, 900, false);
 
-/// One browser with one page, until it is dropped.
-pub struct Browser {
+/// The process. All tests that run at the same time share one: its start costs more than most of them.
+struct Chromium {
     child: Child,
-    requests: File,
+    requests: Mutex<PipeWriter>,
+    next_id: AtomicU64,
+    own: Mutex<Session>,
+    routes: Routes,
+    /// Its profile, and its standard error.
+    dir: TempDir,
+}
+
+/// Who reads the messages of a session, by its name; none of them once Chromium has ended.
+type Routes = Arc<Mutex<Option<HashMap<String, Sender<Value>>>>>;
+
+/// A conversation with the browser itself, whose session has no name, or with a page.
+struct Session {
+    name: String,
     answers: Receiver<Value>,
-    next: u64,
-    session: Option<String>,
     events: Vec<Value>,
-    /// Chromium's profile, and the pipes.
-    _dir: TempDir,
+}
+
+/// One page in a window of its own, until it is dropped.
+pub struct Browser {
+    chromium: Arc<Chromium>,
+    target: Value,
+    session: Session,
+}
+
+impl Chromium {
+    /// The one that runs, or a new one. It ends with the last test that uses it, and is not a static: a static is never
+    /// dropped, and its folder would stay.
+    fn shared() -> Arc<Self> {
+        static RUNNING: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chromium) = running.upgrade() {
+            return chromium;
+        }
+        let chromium = Arc::new(Self::start());
+        *running = Arc::downgrade(&chromium);
+        chromium
+    }
+
+    fn start() -> Self {
+        let dir = TempDir::new();
+        // Its own files are in its own folder, and no name but an address leads anywhere. Root, and who may make no
+        // namespace, have no sandbox: what is opened here is this repository's own pages. No page is put to sleep
+        // because another test's window is in front of it.
+        let script = "exec chromium --headless=new --no-sandbox --remote-debugging-pipe --user-data-dir=\"$0/profile\" \
+             --no-first-run --no-default-browser-check --disable-gpu --disable-dev-shm-usage --disable-breakpad \
+             --disable-background-networking --disable-component-update --disable-sync --disable-extensions \
+             --disable-default-apps --disable-background-timer-throttling --disable-renderer-backgrounding \
+             --disable-backgrounding-occluded-windows --hide-scrollbars --force-color-profile=srgb \
+             --host-resolver-rules='MAP * ~NOTFOUND, EXCLUDE 127.0.0.1' about:blank 3<&0 4>&1 </dev/null >/dev/null";
+        let (its_requests, requests) = pipe().unwrap();
+        let (answers, its_answers) = pipe().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", script, &dir.path().display().to_string()])
+            .env("HOME", dir.path())
+            .stdin(its_requests)
+            .stdout(its_answers)
+            .stderr(File::create(dir.path().join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let routes = Routes::new(Mutex::new(Some(HashMap::new())));
+        let all = Arc::clone(&routes);
+        thread::spawn(move || {
+            for message in BufReader::new(answers).split(0).map_while(Result::ok) {
+                let message: Value = serde_json::from_slice(&message).unwrap();
+                let session = message["sessionId"].as_str().unwrap_or_default();
+                let routes = all.lock().unwrap();
+                // A page that was closed may still have had something to say.
+                let reader = routes.as_ref().and_then(|routes| routes.get(session));
+                reader.map(|reader| reader.send(message));
+            }
+            // Whoever waits for an answer is told by the end of the channel.
+            all.lock().unwrap().take();
+        });
+        let own = Mutex::new(Session::new(&routes, ""));
+        Self {
+            child,
+            requests: Mutex::new(requests),
+            next_id: AtomicU64::new(1),
+            own,
+            routes,
+            dir,
+        }
+    }
+
+    /// One command of the protocol, and its result or its error. What happens meanwhile is kept in the session's
+    /// `events`.
+    fn ask(&self, session: &mut Session, mut message: Value) -> Result<Value, Value> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        message["id"] = json!(id);
+        if !session.name.is_empty() {
+            message["sessionId"] = json!(session.name);
+        }
+        if let Err(error) = self.send(&message) {
+            self.fail(&message, &error.to_string());
+        }
+        loop {
+            let mut answer = match session.answers.recv_timeout(PATIENCE) {
+                Ok(answer) => answer,
+                Err(RecvTimeoutError::Timeout) => self.fail(&message, "no answer"),
+                Err(RecvTimeoutError::Disconnected) => self.fail(&message, "it has ended"),
+            };
+            if answer["id"] == json!(id) {
+                return match answer.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answer["result"].take()),
+                };
+            }
+            if answer["method"] == "Inspector.targetCrashed" {
+                self.fail(&message, "the page has crashed");
+            }
+            if answer.get("method").is_some() {
+                session.events.push(answer);
+            }
+        }
+    }
+
+    /// A command to the browser itself.
+    fn ask_own(&self, method: &str, parameters: &Value) -> Value {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask(&mut own, json!({ "method": method, "params": parameters }))
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn send(&self, message: &Value) -> std::io::Result<()> {
+        let mut bytes = serde_json::to_vec(message).unwrap();
+        bytes.push(0);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.write_all(&bytes)
+    }
+
+    fn fail(&self, message: &Value, why: &str) -> ! {
+        let stderr = fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default();
+        // It also misses a desktop's services, at length.
+        let lines = stderr.lines().filter(|line| !line.contains(":dbus/"));
+        let lines: Vec<&str> = lines.collect();
+        let message = message.to_string();
+        panic!(
+            "Chromium: {why}, asked for {message:.300}; its standard error:\n{}",
+            lines.join("\n")
+        );
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Politely first: it ends its own processes then.
+        let _ = self.send(&json!({ "id": 0, "method": "Browser.close" }));
+        let end = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Session {
+    fn new(routes: &Routes, name: &str) -> Self {
+        let (sender, answers) = channel();
+        if let Some(routes) = routes.lock().unwrap().as_mut() {
+            routes.insert(name.to_owned(), sender);
+        }
+        Self {
+            name: name.to_owned(),
+            answers,
+            events: Vec::new(),
+        }
+    }
 }
 
 impl Browser {
-    /// Starts it; none, and a line that says so, where there is no Chromium.
+    /// A new page; none, and a line that says so, where there is no Chromium.
     pub fn start(test: &str) -> Option<Self> {
         // Not a failure in CI, as it is with smaller tools: not every system has it as a package.
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -44,55 +210,21 @@ impl Browser {
             skipped(test, "chromium is not here");
             return None;
         }
-        let dir = TempDir::new();
-        let path = |name: &str| dir.path().join(name);
-        let made = Command::new("mkfifo")
-            .args([path("requests"), path("answers")])
-            .status();
-        assert!(made.unwrap().success());
-        // Its own files are in its own folder, and no name but an address leads anywhere. Root, and who may make no
-        // namespace, have no sandbox: what is opened here is this repository's own pages.
-        let script = "cd \"$0\"; exec chromium --headless=new --no-sandbox --remote-debugging-pipe --user-data-dir=\"$0/profile\" \
-             --no-first-run --no-default-browser-check --disable-gpu --disable-dev-shm-usage --disable-breakpad \
-             --disable-background-networking --disable-component-update --disable-sync --disable-extensions \
-             --disable-default-apps --hide-scrollbars --force-color-profile=srgb \
-             --host-resolver-rules='MAP * ~NOTFOUND, EXCLUDE 127.0.0.1' \"$@\" 3<requests 4>answers";
-        let child = Command::new("sh")
-            .args(["-c", script, &dir.path().display().to_string()])
-            .arg("about:blank")
-            .env("HOME", dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let requests = File::options().write(true).open(path("requests")).unwrap();
-        let answers = File::open(path("answers")).unwrap();
-        let (sender, receiver) = channel();
-        thread::spawn(move || {
-            for message in BufReader::new(answers).split(0).map_while(Result::ok) {
-                let message = serde_json::from_slice(&message).unwrap();
-                if sender.send(message).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut browser = Self {
-            child,
-            requests,
-            answers: receiver,
-            next: 0,
-            session: None,
-            events: Vec::new(),
-            _dir: dir,
-        };
-        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
-        let attached = browser.call(
+        let chromium = Chromium::shared();
+        let page = json!({ "url": "about:blank", "newWindow": true });
+        let target = chromium.ask_own("Target.createTarget", &page)["targetId"].take();
+        let attached = chromium.ask_own(
             "Target.attachToTarget",
-            &json!({ "targetId": target["targetId"], "flatten": true }),
+            &json!({ "targetId": target, "flatten": true }),
         );
-        browser.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
+        let session = Session::new(&chromium.routes, attached["sessionId"].as_str().unwrap());
+        let mut browser = Self {
+            chromium,
+            target,
+            session,
+        };
         for domain in [
+            "Inspector",
             "Page",
             "Runtime",
             "Log",
@@ -102,51 +234,31 @@ impl Browser {
         ] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }
+        // As if its window were in front, which only one window is.
+        browser.call(
+            "Emulation.setFocusEmulationEnabled",
+            &json!({ "enabled": true }),
+        );
         browser.show(DESKTOP, false);
         Some(browser)
     }
 
-    /// One command of the protocol, and its result. What happens meanwhile is kept in `events`.
+    /// One command of the protocol, and its result.
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
         let message = json!({ "method": method, "params": parameters });
-        self.try_call(message)
+        self.chromium
+            .ask(&mut self.session, message)
             .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    fn try_call(&mut self, mut message: Value) -> Result<Value, Value> {
-        self.next += 1;
-        message["id"] = json!(self.next);
-        if let Some(session) = &self.session {
-            message["sessionId"] = json!(session);
-        }
-        let mut bytes = serde_json::to_vec(&message).unwrap();
-        bytes.push(0);
-        self.requests.write_all(&bytes).unwrap();
-        loop {
-            let mut answer = self
-                .answers
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|error| panic!("{message}: no answer of Chromium: {error}"));
-            if answer["id"] == json!(self.next) {
-                return match answer.get("error") {
-                    Some(error) => Err(error.clone()),
-                    None => Ok(answer["result"].take()),
-                };
-            }
-            if answer.get("method").is_some() {
-                self.events.push(answer);
-            }
-        }
-    }
-
-    /// Opens a page and waits until it is complete.
+    /// Opens a page and waits until it is complete. One that would load itself anew is kept from it: it would take the
+    /// ground, the focus and what was unfolded from under a test, at a moment that depends on how busy the machine is.
     pub fn open(&mut self, url: &str) {
         let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert_eq!(answer.get("errorText"), None, "{url}");
         let url = serde_json::to_string(url).unwrap();
-        self.wait_for(&format!(
-            "document.readyState === 'complete' && location.href === {url}"
-        ));
+        self.wait_for(&format!("location.href === {url}"));
+        self.call("Page.stopLoading", &json!({}));
     }
 
     /// The value of an expression in the page; a promise's value when it is kept. A page that loads itself anew takes
@@ -169,7 +281,7 @@ impl Browser {
         let parameters =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let message = json!({ "method": "Runtime.evaluate", "params": parameters });
-        let mut answer = self.try_call(message)?;
+        let mut answer = self.chromium.ask(&mut self.session, message)?;
         match answer.get("exceptionDetails") {
             Some(details) => Err(details.clone()),
             None => Ok(answer["result"]["value"].take()),
@@ -184,15 +296,17 @@ impl Browser {
             .to_owned()
     }
 
-    /// Waits until an expression is true. In between pages an expression has no page to be true in.
+    /// Waits until a page is complete and an expression is true of it: of one that is still on its way, an expression
+    /// sees the beginning. In between pages an expression has no page to be true in.
     pub fn wait_for(&mut self, expression: &str) {
         let end = Instant::now() + PATIENCE;
-        while self.try_value(expression) != Ok(json!(true)) {
+        let condition = format!("document.readyState === 'complete' && ({expression})");
+        while self.try_value(&condition) != Ok(json!(true)) {
             if Instant::now() > end {
                 let page = self.try_value("location.href + '\\n' + document.body.innerText");
                 panic!("waited in vain for {expression} on {page:?}");
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(30));
         }
     }
 
@@ -230,12 +344,17 @@ impl Browser {
         panic!("no Tab leads to {expression}");
     }
 
-    /// The screen, and whether its reader likes it dark.
-    pub fn show(&mut self, (width, height, is_phone): Screen, is_dark: bool) {
+    /// The screen.
+    pub fn resize(&mut self, (width, height, is_phone): Screen) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
             &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone }),
         );
+    }
+
+    /// The screen, and whether its reader likes it dark.
+    pub fn show(&mut self, screen: Screen, is_dark: bool) {
+        self.resize(screen);
         let scheme = if is_dark { "dark" } else { "light" };
         self.call(
             "Emulation.setEmulatedMedia",
@@ -261,7 +380,7 @@ impl Browser {
     pub fn complaints(&mut self) -> Vec<Value> {
         // Events that are under way come before this answer.
         self.value("1");
-        let events = std::mem::take(&mut self.events);
+        let events = std::mem::take(&mut self.session.events);
         let is_complaint = |event: &Value| {
             [
                 "Log.entryAdded",
@@ -271,6 +390,8 @@ impl Browser {
                 "Network.loadingFailed",
             ]
             .contains(&event["method"].as_str().unwrap())
+                // What was left behind for another page, and nobody's fault.
+                && event["params"]["canceled"] != json!(true)
         };
         events.into_iter().filter(is_complaint).collect()
     }
@@ -278,6 +399,7 @@ impl Browser {
     /// The addresses that were asked for since [`Self::complaints`] were asked for.
     pub fn requested(&self) -> Vec<String> {
         let requests = self
+            .session
             .events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent");
@@ -309,16 +431,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Politely first: it ends its own processes then.
-        let message = json!({ "id": 0, "method": "Browser.close" });
-        let mut bytes = serde_json::to_vec(&message).unwrap();
-        bytes.push(0);
-        let _ = self.requests.write_all(&bytes);
-        let end = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
-            thread::sleep(Duration::from_millis(10));
+        // Nobody waits for the answer, and of one that has crashed there is none.
+        let close = json!({ "id": 0, "method": "Target.closeTarget", "params": { "targetId": self.target } });
+        let _ = self.chromium.send(&close);
+        if let Ok(mut routes) = self.chromium.routes.lock()
+            && let Some(routes) = routes.as_mut()
+        {
+            routes.remove(&self.session.name);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -303,19 +302,15 @@ fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
     }
 }
 
-/// The contract of a shutdown's length, and as much again for a machine that does other things as well. The tests
-/// that use it have an iperf3 that would run for ten minutes and waiters that would wait for 80 seconds.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2 + 2);
-
+/// iperf3 would run for ten minutes, and the waiters would wait for 80 seconds. That the end has a limit in time, and
+/// iperf3 its moment to end by itself, is for the unit tests of `state` and `iperf3/process`.
 #[test]
 fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
     for signal in ["TERM", "INT"] {
-        // The sleep is in the shell's process group, and has no pipe of it.
         let fake = Fake::new(
-            "trap 'echo told >\"$DIR/told\"; exit 0' TERM\n\
-             sleep 600 >/dev/null 2>&1 &\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nwait",
+            "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
         );
-        let mut exporter = Exporter::start(&[fake.flag()]);
+        let mut exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=10m"]);
         let port = exporter.port();
         let mut watch = Connection::open(port);
         assert_eq!(watch.get("/ready").code, 200);
@@ -331,13 +326,8 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
             });
             waiting.push(connection);
         }
-        let begin = Instant::now();
         exporter.signal(signal);
-        let status = exporter.wait();
-        let taken = begin.elapsed();
-        assert_eq!(status.code(), Some(0));
-        assert!(taken < SHUTDOWN_LIMIT, "{signal}: {taken:?}");
-        assert!(fake.dir().join("told").exists(), "iperf3 got no SIGTERM");
+        assert_eq!(exporter.wait().code(), Some(0), "{signal}");
         let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
         assert!(!is_alive(pid.trim().parse().unwrap()));
         for connection in waiting.iter_mut().chain([&mut running]) {
@@ -358,20 +348,24 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_ready_says_503_until_then(
     running.send("/probe?target=127.0.0.1", &[]);
     wait_for("the fake to run", || fake.dir().join("pid").exists());
     let mut other = Connection::open(exporter.port());
-    assert_eq!(other.get("/ready").code, 200);
-    let begin = Instant::now();
+    let mut answers = vec![other.get("/ready")];
     exporter.signal("TERM");
-    exporter.log_line("shutting down");
-    // iperf3 has its 500 ms before the kill: the exporter answers for so long.
-    let mut reply = other.get("/ready");
-    while reply.code == 200 {
-        reply = other.get("/ready");
+    // It answers as long as iperf3 has its half second before the kill; to its end, whenever this machine comes to ask.
+    while let Some(reply) = other.get_if_open("/ready") {
+        answers.push(reply);
     }
-    assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+    let (before, after): (Vec<_>, Vec<_>) = answers.iter().partition(|reply| reply.code == 200);
+    assert!(
+        answers
+            .iter()
+            .take(before.len())
+            .all(|reply| reply.code == 200)
+    );
+    for reply in after {
+        assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+    }
     assert_eq!(running.reply().code, 503);
     assert_eq!(exporter.wait().code(), Some(0));
-    let taken = begin.elapsed();
-    assert!(taken < SHUTDOWN_LIMIT, "{taken:?}");
     let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
     assert!(!is_alive(pid.trim().parse().unwrap()));
 }
@@ -398,6 +392,9 @@ fn make_every_kind_of_line(exporter: &Logged) {
     assert_eq!(exporter.get("/probe?target=elsewhere.example"), 403);
     assert_eq!(exporter.get("/nowhere"), 404);
 }
+
+/// The last line of a start whose iperf3 is a fake, which has no usage text.
+const LAST_OF_START: &str = "iperf3 --help says nothing";
 
 fn fields(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -448,7 +445,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
         assert!(good.get(key).is_none(), "{key} is at its default: {good}");
     }
     let seconds: f64 = good["seconds"].as_str().unwrap().parse().unwrap();
-    assert!((0.0..60.0).contains(&seconds), "{good}");
+    assert!(seconds >= 0.0, "{good}");
     // What the recorded run's receiver got: `sum_received` of the report.
     let report: Value = fields(&fs::read_to_string(good_report()).unwrap());
     let received = &report["end"]["sum_received"];
@@ -557,7 +554,7 @@ fn no_request_breaks_a_line_of_the_log_or_adds_one() {
             "--probe.allow-target=127.0.0.1",
         ]);
         wait_for("the last line of the start", || {
-            exporter.log().contains("iperf3 found")
+            exporter.log().contains(LAST_OF_START)
         });
         let before = exporter.log().lines().count();
         let hostile = [
@@ -623,7 +620,7 @@ fn what_iperf3_says_stays_on_one_line_of_bounded_length() {
 fn refused_requests_do_not_flood_the_log() {
     let fake = good_or_refused();
     let exporter = Exporter::start(&[fake.flag(), "--probe.allow-target=127.0.0.1".to_owned()]);
-    exporter.log_line("iperf3 found");
+    exporter.log_line(LAST_OF_START);
     let before = exporter.log();
     let mut connection = Connection::open(exporter.port());
     for _ in 0..50 {
@@ -660,7 +657,7 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_tells_later_what_was_lost() {
             .unwrap(),
     );
     let mut log = String::new();
-    while !(log.contains("listening") && log.contains("iperf3 found")) {
+    while !(log.contains("listening") && log.contains(LAST_OF_START)) {
         log += &read_some(&mut reader);
     }
     let address = log.split_once("msg=\"listening\" address=").unwrap().1;

@@ -166,15 +166,17 @@ fn nobody_sees_the_password() {
         return;
     };
     let server = secrets.server();
+    // The iperf3 of PATH, which waits until it has been looked at.
+    let fake = Fake::with_help(
+        "while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; exec iperf3 \"$@\"",
+        "exec iperf3 --help",
+    );
     let mut flags = secrets.flags();
-    flags.push("--log.level=debug".to_owned());
+    flags.extend(["--log.level=debug".to_owned(), fake.flag()]);
     let exporter = Exporter::start(&flags);
     let mut seen = String::new();
     thread::scope(|scope| {
-        let running = scope.spawn(|| {
-            let path = format!("/probe?target={}&period=5&bitrate=1M", server.target());
-            exporter.get(&path)
-        });
+        let running = scope.spawn(|| probe(&exporter, &server, ""));
         let mut client = 0;
         harness::wait_for("the client", || {
             let children = harness::children(exporter.pid()).into_iter();
@@ -198,6 +200,7 @@ fn nobody_sees_the_password() {
         let own = fs::read(format!("/proc/{}/environ", exporter.pid())).unwrap();
         seen += &String::from_utf8_lossy(&own);
         seen += &harness::run("ps", &["axww", "-o", "args"], "").1;
+        fs::write(fake.dir().join("go"), "").unwrap();
         let reply = running.join().unwrap();
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
         seen += &reply.body;

@@ -249,8 +249,8 @@ fn filled(query: &str, values: &[(&str, String)]) -> String {
     query
 }
 
-/// A job of probes, each target under its own name.
-fn job(name: &str, params: &str, targets: &[String], exporter: u16) -> String {
+/// A job of probes, its target under its own name; `more` are further groups of targets.
+fn job(name: &str, params: &str, target: &str, more: &str, exporter: u16) -> String {
     format!(
         "  - job_name: {name}
     metrics_path: /probe
@@ -260,16 +260,15 @@ fn job(name: &str, params: &str, targets: &[String], exporter: u16) -> String {
       period: ['1s']
       bitrate: ['8M']
 {params}    static_configs:
-      - targets: ['{}']
-    relabel_configs:
+      - targets: ['{target}']
+{more}    relabel_configs:
       - source_labels: [__address__]
         target_label: __param_target
       - source_labels: [__param_target]
         target_label: instance
       - target_label: __address__
         replacement: 127.0.0.1:{exporter}
-",
-        targets.join("', '")
+"
     )
 }
 
@@ -305,13 +304,30 @@ fn history(server: &Server) -> String {
 /// budget, an exporter that is scraped itself.
 fn configuration(servers: &[Server; 2], exporter: u16, rules: &Path) -> String {
     let [first, second] = servers.each_ref().map(Server::target);
-    let down = format!("localhost:{}", free_port());
+    // More often than the others: it takes two failures until it is told, and they take no time.
+    let down = format!(
+        "      - targets: ['localhost:{}']
+        labels: {{__scrape_interval__: 3s, __scrape_timeout__: 3s}}
+",
+        free_port()
+    );
+    let (both, reverse) = (
+        "      bidirectional: ['true']\n",
+        "      reverse_mode: ['true']\n      max_age: ['8s']\n",
+    );
+    let udp = "      udp_mode: ['true']\n      bidirectional: ['true']\n      max_age: ['8s']\n";
+    let jobs = [
+        job("iperf3", both, &first, &down, exporter),
+        job("iperf3-down", reverse, &second, "", exporter),
+        job("iperf3-up", "", &second, "", exporter),
+        job("iperf3-udp", udp, &first, "", exporter),
+    ];
     format!(
         "global:
   evaluation_interval: 1s
 rule_files: ['{}', '{}']
 scrape_configs:
-{}{}{}{}  - job_name: iperf3-exporter
+{}  - job_name: iperf3-exporter
     scrape_interval: 1s
     scrape_timeout: 1s
     static_configs:
@@ -319,25 +335,7 @@ scrape_configs:
 ",
         rules.display(),
         top().join("contrib/alerts.yml").display(),
-        job(
-            "iperf3",
-            "      bidirectional: ['true']\n",
-            &[first.clone(), down],
-            exporter
-        ),
-        job(
-            "iperf3-down",
-            "      reverse_mode: ['true']\n      max_age: ['8s']\n",
-            std::slice::from_ref(&second),
-            exporter
-        ),
-        job("iperf3-up", "", &[second], exporter),
-        job(
-            "iperf3-udp",
-            "      udp_mode: ['true']\n      bidirectional: ['true']\n      max_age: ['8s']\n",
-            &[first],
-            exporter
-        ),
+        jobs.concat(),
     )
 }
 

@@ -1,21 +1,50 @@
-//! The container of `contrib/Dockerfile`, in a real Docker engine; `tests/scripts/docker.sh` has the steps.
+//! The container of `contrib/Dockerfile`: what it says by reading it, and what it does in a real Docker engine, of which
+//! `tests/scripts/docker.sh` has the steps.
 
-use std::process::Command;
+use std::fs;
 
-use crate::harness::{skipped, top};
+use crate::harness::{Exporter, run, run_script, top};
 
 #[test]
+#[ignore = "make test-all: a Debian, an image and two containers, a minute; guards contrib/Dockerfile"]
 fn the_container_is_healthy_probes_and_stops() {
-    let output = Command::new("sh")
-        .arg(top().join("tests/scripts/docker.sh"))
-        // Of this build: a static one would be a second build of everything.
-        .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    match said.trim().strip_prefix("SKIPPED: ") {
-        Some(why) => skipped("the_container_is_healthy_probes_and_stops", why),
-        None => assert!(said.contains("stopped with status 0"), "{said}"),
+    let test = "the_container_is_healthy_probes_and_stops";
+    if let Some(said) = run_script("docker.sh", test) {
+        assert!(said.contains("stopped with status 0"), "{said}");
     }
+}
+
+/// The words of the last line of the Dockerfile that begins so.
+fn words(dockerfile: &str, start: &str) -> Vec<String> {
+    let mut lines = dockerfile.lines().map(str::trim_start);
+    let line = lines.rfind(|line| line.starts_with(start)).unwrap();
+    let list = line[start.len()..].trim();
+    serde_json::from_str(list).unwrap_or_else(|_| vec![list.to_owned()])
+}
+
+#[test]
+fn the_container_starts_and_asks_what_is_in_it() {
+    let text = fs::read_to_string(top().join("contrib/Dockerfile")).unwrap();
+    let entry = words(&text, "ENTRYPOINT");
+    let place = format!("COPY ${{BINARY}} {}", entry[0]);
+    assert!(text.lines().any(|line| line == place), "{place}");
+    // What the engine is given: the file of what it is not to have keeps this one.
+    let binary = words(&text, "ARG BINARY=");
+    let kept = fs::read_to_string(top().join(".dockerignore")).unwrap();
+    assert!(kept.lines().any(|line| line == format!("!{}", binary[0])));
+
+    let exporter = Exporter::start(&entry[1..]);
+    let port = format!(":{}/", words(&text, "EXPOSE")[0]);
+    let health = words(&text, "CMD");
+    assert_eq!(health[0], entry[0]);
+    assert!(health[1].contains(&port), "{health:?}");
+    let url = health[1].replace(&port, &format!(":{}/", exporter.port()));
+    let (is_well, said) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &[&url], "");
+    assert!(is_well, "{health:?}: {said}");
+    // Whose number has to be one, so that Kubernetes can tell that it is not root's.
+    let user = words(&text, "USER");
+    let is_number = user[0]
+        .split(':')
+        .all(|id| id.parse::<u32>().is_ok_and(|id| id > 0));
+    assert!(is_number, "{user:?}");
 }

@@ -1,6 +1,7 @@
 //! The web configuration file at work: TLS, users, headers, the rate limit, and what happens when it changes.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use crate::harness::{Connection, Exporter, raw_request, run, wait_for};
 use crate::pki::{FOR_CLIENTS, Pki, SERVER};
@@ -170,20 +171,17 @@ fn a_new_certificate_is_used_at_once_and_no_connection_is_lost() {
     assert!(kept.get("/health").starts_with("HTTP/1.1 200"));
     let shown = || {
         let address = format!("127.0.0.1:{}", exporter.port());
-        run(
-            "openssl",
-            &["s_client", "-connect", &address, "-servername", "localhost"],
-            "",
-        )
-        .1
+        let words = ["s_client", "-connect", &address, "-servername", "localhost"];
+        // Before 3.2 it puts blanks around the sign.
+        run("openssl", &words, "").1.replace(" = ", "=")
     };
-    assert!(shown().contains("CN = server"), "{}", shown());
+    assert!(shown().contains("CN=server"), "{}", shown());
     // One file and then the other, as some tools do: in between, the old pair stays in use.
     pki.replace("server.pem", "next.pem");
-    assert!(shown().contains("CN = server"), "{}", shown());
+    assert!(shown().contains("CN=server"), "{}", shown());
     exporter.log_line("level=warn");
     pki.replace("server.key", "next.key");
-    assert!(shown().contains("CN = next"), "{}", shown());
+    assert!(shown().contains("CN=next"), "{}", shown());
     // The connection from before gets its answer and ends with it: the client shakes hands anew.
     let head = kept.get("/health");
     assert!(
@@ -510,16 +508,10 @@ fn a_client_that_goes_away_through_tls_frees_the_lock() {
     let pki = Pki::new();
     let fake = crate::harness::Fake::new("touch \"$DIR/began\"\nexec sleep 600");
     let exporter = Exporter::start(&[pki.web(SERVER), fake.flag()]);
-    let url = https(&exporter, "/probe?target=a&period=60s");
-    let got = pki.curl(&[
-        "--max-time",
-        "2",
-        "--header",
-        "X-Prometheus-Scrape-Timeout-Seconds: 120",
-        &url,
-    ]);
-    assert_eq!(got.code, 0, "{got:?}");
-    assert!(fake.dir().join("began").exists());
+    let mut client = Kept::open(&pki, exporter.port());
+    client.send("/probe?target=a&period=60s");
+    wait_for("the test to run", || fake.dir().join("began").exists());
+    drop(client);
     wait_for("the lock to be free", || {
         pki.curl(&[&https(&exporter, "/lock-status")])
             .body
@@ -551,16 +543,16 @@ impl Kept {
         Self { child }
     }
 
+    /// Sends a request and does not wait for its answer.
+    fn send(&mut self, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(request.as_bytes()).unwrap();
+    }
+
     /// The head of the answer.
     fn get(&mut self, path: &str) -> String {
-        use std::io::{Read, Write};
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        self.child
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(request.as_bytes())
-            .unwrap();
+        self.send(path);
         let output = self.child.stdout.as_mut().unwrap();
         let (mut head, mut byte) = (String::new(), [0]);
         while !head.ends_with("\r\n\r\n") {

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Exporter, Fake, good_report};
+use crate::harness::{Exporter, Fake, good_report, machine_alone};
 use crate::random::{Random, cases};
 
 const REQUESTS: &[&str] = &[
@@ -39,14 +39,20 @@ fn bytes(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Sends the bytes in random pieces, says that no more come, and has all that is answered.
+/// A request that ends its connection, or makes a head that is not complete one that is refused.
+const LAST: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// Sends the bytes in random pieces, says that no more come, and has all that is answered. As a client that closes its
+/// sending half ends its probes, half of them say it by a last request.
 fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
-    let mut rest = bytes;
+    let is_last_asked = random.once_in(2);
+    let bytes = [bytes, if is_last_asked { LAST } else { &[] }].concat();
+    let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let (piece, behind) = rest.split_at(random.within(1..200).min(rest.len()));
         // The exporter may have had enough.
@@ -55,7 +61,9 @@ fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
         }
         rest = behind;
     }
-    let _ = stream.shutdown(Shutdown::Write);
+    if !is_last_asked {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
     let mut answers = Vec::new();
     // A reset behind the answers does not take them back; a connection that is never closed does.
     if let Err(error) = stream.read_to_end(&mut answers) {
@@ -111,6 +119,18 @@ fn assert_are_http(mut answers: &[u8]) {
 
 #[test]
 fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
+    send_random_requests(300);
+}
+
+#[test]
+#[ignore = "make test-all: many more requests"]
+fn whatever_is_sent_very_often_every_answer_is_http_and_the_exporter_lives() {
+    send_random_requests(5000);
+}
+
+/// So many connections from each of four clients.
+fn send_random_requests(count: u64) {
+    let _alone = machine_alone();
     let fake = Fake::new(&format!(
         "{{ printf '%s\\n' \"$@\"; echo; }} >>\"$DIR/argv\"\nexec cat '{}'",
         good_report().display()
@@ -120,7 +140,7 @@ fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                cases(1000, |random| {
+                cases(count, |random| {
                     let sent = bytes(random);
                     let answers = exchange(random, port, &sent);
                     let shown = Shown(&sent, &answers);
@@ -131,6 +151,7 @@ fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
         }
     });
     assert_eq!(exporter.get("/health").code, 200);
+    assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 200);
     assert_eq!(exporter.metric("iperf3_exporter_panics_total"), 0.0);
     // Of all that was mistaken nothing came to iperf3 but what is a target.
     let lines = std::fs::read_to_string(fake.dir().join("argv")).unwrap();

@@ -1,11 +1,15 @@
-//! The reported goodput against a path whose rate is known, over each pair of iperf3 versions that is here.
+//! The reported goodput against what a path of a known rate let through, over each pair of iperf3 versions that is here.
 //!
-//! A `tbf` of R bits a second counts Ethernet frames of 1514 bytes, of which 1448 are TCP's payload: R · 1448 / 1514
-//! arrives. With both ways in use each also carries the other's acknowledgements, 66 bytes for every second frame.
+//! A busy machine leaves a path unused for moments, so the nominal rate is no measure of what must arrive: the router's
+//! own count of bytes is. What iperf3 does not count lies in buffers whose sizes are known. So each judgement holds on
+//! any machine; on an idle one the reports are within a hundredth or two of the rate, as the tests print.
+//!
+//! A `tbf` of R bits a second counts Ethernet frames of 1514 bytes, of which 1448 are TCP's payload. With both ways in
+//! use each also carries the other's acknowledgements, 66 bytes for a frame or for every second one.
 
 use std::path::{Path as FilePath, PathBuf};
 
-use crate::harness::{self, Exporter};
+use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
 use crate::path::{
     self, ACK_BYTES, FRAME_BYTES, PORT, Path, SERVER, TCP_PAYLOAD_BYTES, Way, installed_iperf3,
@@ -14,98 +18,216 @@ use crate::path::{
 
 /// What the paths let through, in Mbit/s.
 const RATES_MBIT: [u32; 3] = [10, 50, 200];
-/// How far the report may be off.
-const TOLERANCE: f64 = 0.05;
-/// A machine with other work leaves a path unused for moments, and what arrived is less then. It cannot be more.
-const ATTEMPTS: u32 = 4;
+/// What iperf3 writes and reads at a time. Since 3.16 a receiver counts whole blocks only.
+const BLOCK_BYTES: f64 = 16.0 * 1024.0;
+/// iperf3's own words before and after a test, which come through the path as well.
+const CONTROL_BYTES: f64 = 64.0 * 1024.0;
 
-/// Query and ways of each mode. Of several streams each way one is always at work while another one waits for an
-/// acknowledgement in the queue of the other way.
-const MODES: [(&str, &[Way]); 3] = [
-    ("", &[Way::Upload]),
-    ("&reverse_mode=1", &[Way::Download]),
-    ("&bidirectional=1&parallel=4", &[Way::Upload, Way::Download]),
+/// Query, streams each way, and ways of each mode. Of several streams each way one is always at work while another one
+/// waits for an acknowledgement in the queue of the other way.
+const MODES: [(&str, u32, &[Way]); 3] = [
+    ("", 1, &[Way::Upload]),
+    ("&reverse_mode=1", 1, &[Way::Download]),
+    (
+        "&bidirectional=1&parallel=4",
+        4,
+        &[Way::Upload, Way::Download],
+    ),
 ];
 
 #[test]
-fn the_goodput_is_what_the_path_lets_through() {
-    let test = "the_goodput_is_what_the_path_lets_through";
-    check(test, Some(installed_iperf3()), Some(installed_iperf3()));
+fn the_goodput_is_what_the_path_let_through() {
+    let test = "the_goodput_is_what_the_path_let_through";
+    let [slowest, _, fastest] = RATES_MBIT;
+    let installed = || Some(installed_iperf3());
+    check(test, [slowest, fastest], installed(), installed());
 }
 
 #[test]
-fn the_goodput_is_what_the_path_lets_through_to_a_newer_server() {
-    let test = "the_goodput_is_what_the_path_lets_through_to_a_newer_server";
-    check(test, Some(installed_iperf3()), newer_iperf3(test));
+#[ignore = "make test-all: every rate"]
+fn the_goodput_is_what_the_path_let_through_at_every_rate() {
+    let test = "the_goodput_is_what_the_path_let_through_at_every_rate";
+    let installed = || Some(installed_iperf3());
+    check(test, RATES_MBIT, installed(), installed());
 }
 
 #[test]
-fn the_goodput_is_what_the_path_lets_through_from_a_newer_client() {
-    let test = "the_goodput_is_what_the_path_lets_through_from_a_newer_client";
-    check(test, newer_iperf3(test), Some(installed_iperf3()));
+#[ignore = "make test-all: every rate, with another version of iperf3"]
+fn the_goodput_is_what_the_path_let_through_to_a_newer_server() {
+    let test = "the_goodput_is_what_the_path_let_through_to_a_newer_server";
+    check(
+        test,
+        RATES_MBIT,
+        Some(installed_iperf3()),
+        newer_iperf3(test),
+    );
 }
 
 #[test]
-fn the_goodput_is_what_the_path_lets_through_between_newer_ones() {
-    let test = "the_goodput_is_what_the_path_lets_through_between_newer_ones";
+#[ignore = "make test-all: every rate, with another version of iperf3"]
+fn the_goodput_is_what_the_path_let_through_from_a_newer_client() {
+    let test = "the_goodput_is_what_the_path_let_through_from_a_newer_client";
+    check(
+        test,
+        RATES_MBIT,
+        newer_iperf3(test),
+        Some(installed_iperf3()),
+    );
+}
+
+#[test]
+#[ignore = "make test-all: every rate, with another version of iperf3"]
+fn the_goodput_is_what_the_path_let_through_between_newer_ones() {
+    let test = "the_goodput_is_what_the_path_let_through_between_newer_ones";
     let newer = newer_iperf3(test);
-    check(test, newer.clone(), newer);
+    check(test, RATES_MBIT, newer.clone(), newer);
 }
 
 /// All rates at the same time, each on a path of its own: together they are a tenth of what loopback can.
-fn check(test: &str, client: Option<PathBuf>, server: Option<PathBuf>) {
-    if let Some(found) = path::side_by_side(test, client, server, RATES_MBIT, lane) {
-        harness::say(&format!("{test}: off by {found}"));
+fn check<const N: usize>(
+    test: &str,
+    rates: [u32; N],
+    client: Option<PathBuf>,
+    server: Option<PathBuf>,
+) {
+    let _alone = harness::machine_alone();
+    if let Some(found) = path::side_by_side(test, client, server, rates, lane) {
+        harness::say(&format!("{test}: of the path's rate {found}"));
     }
 }
 
-/// One path, in each mode; how far the reports were off.
+/// One path, in each mode; which part of its rate was reported.
 fn lane(mbit: u32, client: &FilePath, server: &FilePath) -> String {
     let path = Path::new();
-    path.shape(mbit);
-    let server = path.serve(server);
-    let exporter = path.exporter(client);
-    let offs: Vec<String> = MODES
+    let held_bytes = f64::from(path.shape(mbit));
+    let lane = Lane {
+        mbit,
+        held_bytes,
+        server: path.serve(server),
+        exporter: path.exporter(client),
+        path,
+    };
+    let parts: Vec<String> = MODES
         .iter()
-        .flat_map(|(query, ways)| ask(&exporter, &server, mbit, query, ways))
-        .map(|off| format!("{:+.1} %", off * 1e2))
+        .flat_map(|(query, streams, ways)| lane.ask(query, *streams, ways))
+        .map(|part| format!("{:.1} %", part * 1e2))
         .collect();
-    format!("{} at {mbit} Mbit/s", offs.join(", "))
+    format!("{} at {mbit} Mbit/s", parts.join(", "))
 }
 
-/// One mode, again when too little arrived; how far each way is off.
-fn ask(exporter: &Exporter, server: &Server, mbit: u32, query: &str, ways: &[Way]) -> Vec<f64> {
-    let others_acks = if ways.len() == 2 {
-        ACK_BYTES / 2.0
-    } else {
-        0.0
-    };
-    let part = TCP_PAYLOAD_BYTES / (FRAME_BYTES + others_acks);
-    let expected = f64::from(mbit) * 1e6 / 8.0 * part;
-    let mut seen = Vec::new();
-    for _ in 0..ATTEMPTS {
-        // Since 3.16 a receiver counts whole blocks only, and 128 KiB of each stream are 7 % of this at 10 Mbit/s.
-        let reply = exporter.get(&format!(
-            "/probe?target={SERVER}&port={PORT}&period=3&length=16K{query}"
+struct Lane {
+    mbit: u32,
+    /// What the router holds of each way at most.
+    held_bytes: f64,
+    server: Server,
+    exporter: Exporter,
+    path: Path,
+}
+
+impl Lane {
+    /// One mode; which part of the rate was reported of each way.
+    fn ask(&self, query: &str, streams: u32, ways: &[Way]) -> Vec<f64> {
+        let window = self.window_bytes(streams);
+        let passed = || [Way::Upload, Way::Download].map(|way| self.path.passed(way));
+        let before = passed();
+        let reply = self.exporter.get(&format!(
+            "/probe?target={SERVER}&port={PORT}&period=2&length=16K&window={window}{query}"
         ));
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
-        server.wait_until_it_listens().unwrap();
-        let offs: Vec<f64> = ways
-            .iter()
-            .map(|way| {
-                let reported = path::of_way(&reply, "iperf3_bandwidth_bytes_per_second", *way);
-                reported.unwrap_or_else(|| panic!("{}", reply.body)) / expected - 1.0
-            })
-            .collect();
-        assert!(
-            offs.iter().all(|off| *off < TOLERANCE),
-            "{mbit} Mbit/s {query}: more than the path lets through: {offs:?}\n{}",
-            reply.body
-        );
-        if offs.iter().all(|off| *off > -TOLERANCE) {
-            return offs;
-        }
-        seen.push(offs);
+        self.server.wait_until_it_listens().unwrap();
+        let after = passed();
+        let [up, down] = [0, 1].map(|way| (after[way] - before[way]) as f64);
+        let what = format!("{} Mbit/s {query}: {up} up, {down} down", self.mbit);
+        // What the kernel gives is twice what it is asked for.
+        let in_sockets = f64::from(streams) * 2.0 * f64::from(window);
+        let judge = |way: &Way| {
+            let (passed, other) = match way {
+                Way::Upload => (up, down),
+                Way::Download => (down, up),
+            };
+            let other = if ways.len() == 2 { other } else { 0.0 };
+            let report = Report::of(&reply, *way);
+            report.assert_is_what_passed(
+                passed,
+                other,
+                2.0 * in_sockets + f64::from(streams) * BLOCK_BYTES + self.held_bytes,
+                &what,
+            );
+            let rate = f64::from(self.mbit) * 1e6 / 8.0 * TCP_PAYLOAD_BYTES / FRAME_BYTES;
+            // What had come before the receiver's clock began lies in its sockets.
+            report.assert_is_no_faster(rate, in_sockets + self.held_bytes, &what);
+            report.bytes_per_second / rate
+        };
+        ways.iter().map(judge).collect()
     }
-    panic!("{mbit} Mbit/s {query}: less than the path lets through, each time: {seen:?}");
+
+    /// Each stream's window: all of them together fill the router's queue, and leave little in the sockets at the end.
+    fn window_bytes(&self, streams: u32) -> u32 {
+        /// What every Linux gives without being asked to give more.
+        const MOST: u32 = 200_000;
+        const LEAST: u32 = 16_000;
+        let queue_bytes = self.mbit * 1000 / 8 * path::QUEUE_MS;
+        (queue_bytes / streams).clamp(LEAST, MOST)
+    }
+}
+
+/// What is reported of one way.
+struct Report {
+    bytes: f64,
+    bytes_per_second: f64,
+    /// From the request to its answer.
+    probe_seconds: f64,
+}
+
+impl Report {
+    fn of(reply: &Reply, way: Way) -> Self {
+        let of_way = |family: &str| {
+            let value = path::of_way(reply, family, way);
+            value.unwrap_or_else(|| panic!("no {family}: {}", reply.body))
+        };
+        let report = Self {
+            bytes: of_way("iperf3_transferred_bytes"),
+            bytes_per_second: of_way("iperf3_bandwidth_bytes_per_second"),
+            probe_seconds: reply.family("iperf3_probe_duration_seconds").unwrap(),
+        };
+        // The older families are of the upload where there are both.
+        if way == Way::Upload || !reply.body.contains("direction=\"upload\"") {
+            let [bytes, seconds] = ["iperf3_received_bytes", "iperf3_received_seconds"]
+                .map(|family| reply.family(family).unwrap());
+            assert_eq!(report.bytes, bytes);
+            assert_eq!(report.bytes_per_second, bytes / seconds);
+        }
+        report
+    }
+
+    /// `passed` bytes of frames came through on this way, and `other` on the other one, which carried a test too;
+    /// `uncounted` bytes may have been on their way when iperf3 counted.
+    fn assert_is_what_passed(&self, passed: f64, other: f64, uncounted: f64, what: &str) {
+        let part = TCP_PAYLOAD_BYTES / FRAME_BYTES;
+        let most = passed * part;
+        // At most an acknowledgement for each frame.
+        let acks = other * ACK_BYTES / FRAME_BYTES;
+        let least = (passed - acks) * part - uncounted - CONTROL_BYTES;
+        assert!(
+            (least..=most).contains(&self.bytes),
+            "{what}: {} bytes reported, {least} to {most} came through",
+            self.bytes
+        );
+    }
+
+    /// No faster than a path of this `rate`, ahead of which it can be by so many bytes; and no slower than it would be
+    /// if it had used all of the probe's time.
+    fn assert_is_no_faster(&self, rate: f64, ahead: f64, what: &str) {
+        let seconds = self.bytes / self.bytes_per_second;
+        assert!(
+            self.bytes <= rate * seconds + ahead,
+            "{what}: {} bytes in {seconds} s are more than the path lets through",
+            self.bytes
+        );
+        assert!(
+            seconds <= self.probe_seconds,
+            "{what}: {seconds} s of a probe of {} s",
+            self.probe_seconds
+        );
+    }
 }

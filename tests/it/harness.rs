@@ -371,6 +371,7 @@ pub fn free_port() -> u16 {
 pub struct Server {
     child: Child,
     pub port: u16,
+    intervals: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -399,8 +400,19 @@ impl Server {
             }
             if listens {
                 // Read on, so that its pipe never fills.
-                thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-                return Self { child, port };
+                let intervals = Arc::<AtomicU32>::default();
+                let told = Arc::clone(&intervals);
+                thread::spawn(move || {
+                    let lines = lines.lines().map_while(Result::ok);
+                    for _ in lines.filter(|line| line.contains("its/sec")) {
+                        told.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                return Self {
+                    child,
+                    port,
+                    intervals,
+                };
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -416,6 +428,55 @@ impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// How many seconds of tests it has told of: of each second and stream what arrived, and of each test the sum.
+    pub fn intervals(&self) -> u32 {
+        self.intervals.load(Ordering::Relaxed)
+    }
+
+    /// Serves another client from now on, until the value is dropped.
+    pub fn held(&self) -> Holder {
+        let idle = sockets(self.pid());
+        let port = self.port.to_string();
+        let words = ["-c", "127.0.0.1", "-p", &port, "-t", "3600", "-b", "1M"];
+        let mut client = Command::new("iperf3");
+        client.args(words).stdout(Stdio::null());
+        let holder = Holder(client.spawn().unwrap());
+        // The control connection and the stream.
+        wait_for("the other client's test", || {
+            sockets(self.pid()) >= idle + 2
+        });
+        holder
+    }
+}
+
+/// A client that holds a server.
+pub struct Holder(Child);
+
+impl Holder {
+    /// Whether its test goes on.
+    pub fn is_at_it(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many sockets a process has.
+pub fn sockets(pid: u32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return 0;
+    };
+    files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 impl Drop for Server {
@@ -456,8 +517,6 @@ pub struct Parameter {
     pub names: Vec<String>,
     /// iperf3's options for it; none for the exporter's own.
     pub options: Vec<String>,
-    /// What holds without it.
-    pub default: String,
 }
 
 /// All parameters, in the order of the documentation.
@@ -479,7 +538,6 @@ pub fn parameters() -> Vec<Parameter> {
             Parameter {
                 names: words(cells[0]),
                 options: words(cells[1]),
-                default: cells[2].to_owned(),
             }
         })
         .collect();
@@ -516,6 +574,25 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), text.into_owned())
 }
 
+/// Runs a script of `tests/scripts` with this build of the exporter, and wants it to succeed: its words; none when it
+/// says that it could not do it here, which `test` is skipped for.
+pub fn run_script(script: &str, test: &str) -> Option<String> {
+    let output = Command::new("sh")
+        .arg(top().join("tests/scripts").join(script))
+        // A script that builds one would build everything for a second time.
+        .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    if let Some(why) = said.trim().strip_prefix("SKIPPED: ") {
+        skipped(test, why);
+        return None;
+    }
+    Some(said.into_owned())
+}
+
 /// The standard output of a recorded run that succeeded: TCP, upload, one stream.
 pub fn good_report() -> PathBuf {
     top().join("tests/fixtures/3.12/tcp.json")
@@ -542,6 +619,14 @@ impl Connection {
         }
         text += "\r\n";
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// One more answer; none once the exporter has closed the connection.
+    pub fn get_if_open(&mut self, path: &str) -> Option<Reply> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).ok()?;
+        let has_more = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        has_more.then(|| self.reply())
     }
 
     /// Reads one answer, as long as its `Content-Length` says.

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
 
 use crate::harness::{
-    Connection, Exporter, Fake, Parameter, Reply, TempDir, children, good_report, parameters,
-    raw_request, wait_for,
+    Connection, Exporter, Fake, Reply, TempDir, children, good_report, raw_request, wait_for,
 };
+use crate::random::{Random, cases};
 
 /// A fake that succeeds at once and adds each word of its command line to `$DIR/argv` as a line, with an empty line
 /// behind the last.
@@ -27,36 +28,41 @@ fn command_lines(fake: &Fake) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// iperf3's options in their order, whether each has a value, and whether it is always there.
-fn known_options() -> Vec<(String, bool, bool)> {
-    let mut known = vec![("-J".to_owned(), false, true)];
-    for Parameter {
-        names,
-        options,
-        default,
-    } in parameters()
-    {
-        match names[0].as_str() {
-            // What ends the test, and how often iperf3 reports on the way there.
-            "period" => known.extend(["-n", "-t", "-i"].map(|own| (own.to_owned(), true, false))),
-            "bytes" => {}
-            name => {
-                // Where there is one option for each value, it says all.
-                let takes_value = default != "false" && options.len() == 1;
-                let is_required = ["target", "port"].contains(&name);
-                let known_here = options.into_iter();
-                known.extend(known_here.map(|own| (own, takes_value, is_required)));
-            }
-        }
-    }
-    known
-}
-
 /// Holds a command line against the only form there is: known options in their order, and values that are none.
 fn assert_is_harmless(words: &[String]) {
     let mut words = words.iter().map(String::as_str).peekable();
-    for (option, takes_value, is_required) in known_options() {
-        let option = option.as_str();
+    for (option, takes_value, is_required) in [
+        ("-J", false, true),
+        ("-c", true, true),
+        ("-p", true, true),
+        ("-n", true, false),
+        ("-t", true, false),
+        ("-i", true, false),
+        ("-R", false, false),
+        ("--bidir", false, false),
+        ("-u", false, false),
+        ("-b", true, false),
+        ("-P", true, false),
+        ("-B", true, false),
+        ("-O", true, false),
+        ("--connect-timeout", true, false),
+        ("-4", false, false),
+        ("-6", false, false),
+        ("--bind-dev", true, false),
+        ("--cport", true, false),
+        ("-w", true, false),
+        ("-l", true, false),
+        ("-M", true, false),
+        ("-C", true, false),
+        ("--dscp", true, false),
+        ("-S", true, false),
+        ("--fq-rate", true, false),
+        ("-N", false, false),
+        ("-Z", false, false),
+        ("--dont-fragment", false, false),
+        ("--mptcp", false, false),
+        ("--sctp", false, false),
+    ] {
         if words.next_if_eq(&option).is_none() {
             assert!(!is_required, "no {option} before {:?}", words.peek());
             continue;
@@ -287,89 +293,91 @@ fn values_at_their_limits_reach_iperf3_as_they_are() {
     }
 }
 
-/// Marsaglia's xorshift, 64 bits: the same numbers in each run.
-struct Random(u64);
+/// The names of the table of parameters, as the refusal of another one tells them.
+fn parameters(exporter: &Exporter) -> Vec<String> {
+    let line = exporter.get("/probe?no_such=1").body;
+    let (_, names) = line.split_once(", want one of ").unwrap();
+    let names: Vec<String> = names.trim_end().split(", ").map(str::to_owned).collect();
+    assert!(names.len() > 20 && names[0] == "target", "{line}");
+    names
+}
 
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
+/// A query: mostly of known names with good or bad values, some of any characters.
+fn query(random: &mut Random, names: &[&str]) -> String {
+    const HOSTS: [&str; 12] = [
+        "127.0.0.1",
+        "127.0.0.1:5201",
+        "[::1]",
+        "[::1]:5201",
+        "foo.example",
+        "a.foo.example",
+        "0x7f000001",
+        "-c",
+        "--version",
+        "::1%25lo",
+        "%2Dx",
+        "localhost",
+    ];
+    const VALUES: [&str; 22] = [
+        "1",
+        "0",
+        "5201",
+        "65536",
+        "5s",
+        "1m30s",
+        "1h",
+        "-1",
+        "true",
+        "F",
+        "10M",
+        "1.5G/32",
+        "-R",
+        "128",
+        "%00",
+        "%0d%0a",
+        "$(id)",
+        ";id",
+        "127.0.0.1",
+        "::1%25lo",
+        "",
+        "9999999999999999999",
+    ];
+    let mut query = String::new();
+    if !random.once_in(4) {
+        query.push_str("target=");
+        query.push_str(random.one_of(&HOSTS));
     }
-
-    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.below(all.len())]
+    for _ in 0..random.within(0..4) {
+        query.push(if random.once_in(12) { ';' } else { '&' });
+        query.push_str(random.one_of(names));
+        query.push('=');
+        query.push_str(random.one_of(&VALUES));
     }
-
-    /// A query: mostly of known names with good or bad values, some of any characters.
-    fn query(&mut self, names: &[&str]) -> String {
-        const HOSTS: [&str; 12] = [
-            "127.0.0.1",
-            "127.0.0.1:5201",
-            "[::1]",
-            "[::1]:5201",
-            "foo.example",
-            "a.foo.example",
-            "0x7f000001",
-            "-c",
-            "--version",
-            "::1%25lo",
-            "%2Dx",
-            "localhost",
-        ];
-        const VALUES: [&str; 22] = [
-            "1",
-            "0",
-            "5201",
-            "65536",
-            "5s",
-            "1m30s",
-            "1h",
-            "-1",
-            "true",
-            "F",
-            "10M",
-            "1.5G/32",
-            "-R",
-            "128",
-            "%00",
-            "%0d%0a",
-            "$(id)",
-            ";id",
-            "127.0.0.1",
-            "::1%25lo",
-            "",
-            "9999999999999999999",
-        ];
-        let mut query = String::new();
-        if self.below(4) > 0 {
-            query.push_str("target=");
-            query.push_str(self.one_of(&HOSTS));
+    for _ in 0..random.within(0..20).saturating_sub(15) {
+        let at = random.within(0..query.len() + 1);
+        if random.once_in(2) {
+            query.insert_str(at, &format!("%{:02x}", random.byte()));
+        } else {
+            // Printable ASCII less the space, which would end the URL.
+            let byte = u8::try_from(random.within(0x21..0x7f)).unwrap();
+            query.insert(at, char::from(byte));
         }
-        for _ in 0..self.below(4) {
-            query.push_str(if self.below(12) == 0 { ";" } else { "&" });
-            query.push_str(self.one_of(names));
-            query.push('=');
-            query.push_str(self.one_of(&VALUES));
-        }
-        for _ in 0..self.below(20).saturating_sub(15) {
-            let at = self.below(query.len() + 1);
-            if self.below(2) == 0 {
-                query.insert_str(at, &format!("%{:02x}", self.below(256)));
-            } else {
-                // Printable ASCII less the space, which would end the URL.
-                let byte = u8::try_from(0x21 + self.below(0x7f - 0x21)).unwrap();
-                query.insert(at, char::from(byte));
-            }
-        }
-        query
     }
+    query
 }
 
 #[test]
+fn generated_queries_are_answered_and_only_known_words_reach_iperf3() {
+    generated_queries(600);
+}
+
+#[test]
+#[ignore = "make test-all: the same with five times as many"]
 fn three_thousand_generated_queries_are_answered_and_only_known_words_reach_iperf3() {
-    const COUNT: usize = 3000;
+    generated_queries(3000);
+}
+
+fn generated_queries(count: u64) {
     let fake = logging();
     let own_flag = fake.flag();
     let exporter = Exporter::start(&[
@@ -378,21 +386,18 @@ fn three_thousand_generated_queries_are_answered_and_only_known_words_reach_iper
         "--probe.allow-target=::1",
         "--probe.allow-target=*.foo.example",
     ]);
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let known = parameters(&exporter);
+    // A target is needed, and two more that are none.
+    let mut names = vec!["target", "target", "target", "%74arget", ""];
+    names.extend(known.iter().map(String::as_str));
     let mut connection = Connection::open(exporter.port());
     let (mut ran, mut refused, mut forbidden) = (0, 0, 0);
-    let parameters = parameters();
-    // Without the exporter's own: a result that is kept runs nothing.
-    let known = parameters
-        .iter()
-        .filter(|parameter| !parameter.options.is_empty())
-        .flat_map(|parameter| &parameter.names);
-    let mut names = vec!["target", "target", "target", "%74arget", ""];
-    names.extend(known.map(String::as_str));
-    for _ in 0..COUNT {
-        let query = random.query(&names);
+    cases(count, |random| {
+        let query = query(random, &names);
         let reply = connection.get(&format!("/probe?{query}"));
         match reply.code {
+            // A result that was kept needs no run.
+            200 if reply.family("iperf3_result_age_seconds").is_some() => {}
             200 => {
                 // The report that the fake gives does not fit to every mode.
                 assert!(reply.family("iperf3_up").is_some(), "{query}");
@@ -408,14 +413,15 @@ fn three_thousand_generated_queries_are_answered_and_only_known_words_reach_iper
             }
             code => panic!("{code} for {query}: {}", reply.body),
         }
-    }
-    // The generator is of use only when it makes each kind.
+    });
+    // The generator is of use only when it makes each kind; of one case, a failure that is looked at again, it cannot.
+    let made = ran as u64 > count / 15 && refused > count / 15 && forbidden > count / 60;
     assert!(
-        ran > 200 && refused > 200 && forbidden > 50,
+        made || std::env::var_os("FUZZ_CASES").is_some(),
         "{ran} {refused} {forbidden}"
     );
     let lines = command_lines(&fake);
-    assert_eq!(lines.len(), ran);
+    assert!(lines.len() >= ran, "{} of {ran}", lines.len());
     for words in &lines {
         assert_is_harmless(words);
         let host = &words[2];
@@ -658,7 +664,8 @@ fn an_iperf3_of_ill_will_costs_its_own_probe_and_nothing_else() {
          \"sum_received\":{\"bytes\":-1,\"seconds\":1e-999}}}",
     );
     let cat = |path: &Path| format!("exec cat '{}'", path.display());
-    for (script, reason) in [
+    let (nested, wide, huge) = (cat(&nested), cat(&wide), cat(&huge));
+    let cases = [
         ("exec yes", "bad_output"),
         ("exec yes >&2", "bad_output"),
         ("exec cat /dev/zero", "bad_output"),
@@ -671,33 +678,34 @@ fn an_iperf3_of_ill_will_costs_its_own_probe_and_nothing_else() {
             "echo '{\"end\":{\"sum_sent\":[],\"sum_received\":\"x\"}}'",
             "bad_output",
         ),
-        (&cat(&nested), "bad_output"),
-        (&cat(&wide), "other"),
-        (&cat(&huge), "bad_output"),
+        (&nested, "bad_output"),
+        (&wide, "other"),
+        (&huge, "bad_output"),
         ("kill -KILL $$", "killed"),
         ("kill -SEGV $$", "killed"),
         // Its standard streams closed, it goes on until its deadline.
         ("exec >&- 2>&-; exec sleep 600", "timeout"),
-    ] {
-        let fake = Fake::new(script);
-        let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=2s"]);
-        let reply = exporter.get("/probe?target=127.0.0.1&period=1s");
-        assert_eq!(reply.code, 200, "{script}");
-        assert_eq!(reply.family("iperf3_up"), Some(0.0), "{script}");
-        assert_eq!(reply.reason(), Some(reason), "{script}: {}", exporter.log());
-        wait_for("the child to be reaped", || {
-            children(exporter.pid()).is_empty()
-        });
-        assert_eq!(
-            exporter.metric("iperf3_exporter_panics_total"),
-            0.0,
-            "{script}"
-        );
-        assert_eq!(
-            exporter.metric("iperf3_exporter_lock_held"),
-            0.0,
-            "{script}"
-        );
+    ];
+    thread::scope(|scope| {
+        for (script, reason) in cases {
+            scope.spawn(move || assert_costs_its_own_probe(script, reason));
+        }
+    });
+}
+
+fn assert_costs_its_own_probe(script: &str, reason: &str) {
+    let fake = Fake::new(script);
+    let limit = if reason == "timeout" { "1s" } else { "10m" };
+    let exporter = Exporter::start(&[fake.flag(), format!("--iperf3.timeout={limit}")]);
+    let reply = exporter.get("/probe?target=127.0.0.1&period=1s");
+    assert_eq!(reply.code, 200, "{script}");
+    assert_eq!(reply.family("iperf3_up"), Some(0.0), "{script}");
+    assert_eq!(reply.reason(), Some(reason), "{script}: {}", exporter.log());
+    wait_for("the child to be reaped", || {
+        children(exporter.pid()).is_empty()
+    });
+    for nothing in ["iperf3_exporter_panics_total", "iperf3_exporter_lock_held"] {
+        assert_eq!(exporter.metric(nothing), 0.0, "{script}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Deadlines, periods that are cut, the lock's order and give-ups, and how much is taken on at a time.
+//!
+//! What is counted against which limit is arithmetic, and tested beside the code; here each limit is seen to be wired
+//! up: by what comes of a run that would never end, not by how long that took.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Instant;
 
 use crate::harness::{
     Connection, Exporter, Fake, Reply, children, good_report, is_alive, lock_status, run, wait_for,
@@ -18,11 +20,9 @@ fn instant() -> Fake {
     ))
 }
 
-/// A fake that runs far longer than any test waits, and leaves its number in `$DIR/pid` and its words in `$DIR/argv`.
+/// A fake that runs far longer than any test waits.
 fn endless() -> Fake {
-    Fake::new(
-        "echo \"$*\" >\"$DIR/argv\"\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
-    )
+    Fake::new("exec sleep 600")
 }
 
 /// A fake that waits for `$DIR/go` before it succeeds; it ends with its folder as well, should the test fail.
@@ -34,16 +34,22 @@ fn until_go() -> Fake {
     ))
 }
 
-fn argv(fake: &Fake) -> String {
-    fs::read_to_string(fake.dir().join("argv")).unwrap()
+/// No run of a fake that waits for `go`, and no wait for the lock, ends by a limit of its own.
+const UNLIMITED: [&str; 2] = ["--iperf3.timeout=1h", "--lock.timeout=1h"];
+
+/// An exporter with these flags besides.
+fn exporter(fake: &Fake, flags: &[&str]) -> Exporter {
+    let own = fake.flag();
+    let flags: Vec<&str> = flags.iter().copied().chain([own.as_str()]).collect();
+    Exporter::start(&flags)
 }
 
-/// The value of an option in the last run's words.
-fn option(fake: &Fake, name: &str) -> String {
-    let words = argv(fake);
-    let mut words = words.split_whitespace();
+/// The value of an option on the command line that a reply with `debug` tells.
+fn option<'a>(reply: &'a Reply, name: &str) -> &'a str {
+    let (_, rest) = reply.body.split_once("command line").unwrap();
+    let mut words = rest.split_whitespace();
     words.find(|word| *word == name);
-    words.next().unwrap_or_default().to_owned()
+    words.next().unwrap_or_default()
 }
 
 fn pid(fake: &Fake) -> u32 {
@@ -65,28 +71,25 @@ fn queue(exporter: &Exporter, watch: &mut Connection, path: &str, size: usize) -
     connection
 }
 
-/// Far below the 600 s of the fakes and the 30 s that are the default, far above what these runs may take.
-const SOON_SECONDS: f64 = 15.0;
-
-fn assert_timed_out(reply: &Reply, at_least_seconds: f64) {
+/// The run was ended at a limit, not before it, and nothing is left of it.
+fn assert_timed_out(exporter: &Exporter, reply: &Reply, at_least_seconds: f64) {
     assert_eq!(reply.code, 200);
     assert_eq!(reply.family("iperf3_up"), Some(0.0));
     assert_eq!(reply.reason(), Some("timeout"));
     let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
-    assert!(
-        (at_least_seconds..SOON_SECONDS).contains(&seconds),
-        "{seconds}"
-    );
+    assert!(seconds >= at_least_seconds, "{seconds}");
+    assert_eq!(children(exporter.pid()), []);
+    assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 0.0);
 }
 
 #[test]
 fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     let fake = endless();
-    let exporter = Exporter::start(&[fake.flag()]);
-    let reply = exporter.scrape("/probe?target=127.0.0.1&period=5s", "2");
+    let exporter = exporter(&fake, &[]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1&period=5s&debug=1", "2");
     // 2 s less the offset of 0.5 s; of these 1.5 s, 90 % in whole seconds is 1.
-    assert_timed_out(&reply, 1.5);
-    assert_eq!(option(&fake, "-t"), "1");
+    assert_timed_out(&exporter, &reply, 1.5);
+    assert_eq!(option(&reply, "-t"), "1");
     let line = exporter.log_line("period cut");
     for piece in [
         " level=warn ",
@@ -96,18 +99,24 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     ] {
         assert!(line.contains(piece), "{piece}: {line}");
     }
-    assert!(!is_alive(pid(&fake)));
-    assert_eq!(children(exporter.pid()), []);
 }
 
 #[test]
 fn the_iperf3_timeout_ends_a_run_when_it_is_the_earlier_limit() {
     let fake = endless();
-    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1s"]);
-    assert_timed_out(&exporter.get("/probe?target=127.0.0.1"), 1.0);
-    assert_timed_out(&exporter.scrape("/probe?target=127.0.0.1", "60"), 1.0);
-    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=60s"]);
-    assert_timed_out(&exporter.scrape("/probe?target=127.0.0.1", "2"), 1.5);
+    let path = "/probe?target=127.0.0.1";
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let exporter = exporter(&fake, &["--iperf3.timeout=1s"]);
+            assert_timed_out(&exporter, &exporter.get(path), 1.0);
+            // An answer at all: nobody waits here for an hour.
+            assert_timed_out(&exporter, &exporter.scrape(path, "3600"), 1.0);
+        });
+        scope.spawn(|| {
+            let exporter = exporter(&fake, &["--iperf3.timeout=1h"]);
+            assert_timed_out(&exporter, &exporter.scrape(path, "2"), 1.5);
+        });
+    });
 }
 
 #[test]
@@ -132,17 +141,15 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
         (&["--probe.timeout-offset=8s"], Some("10"), "10s", "4"),
         (&["--probe.timeout-offset=1h"], Some("10"), "4s", "4"),
     ] {
-        let own_flag = fake.flag();
-        let flags: Vec<&str> = flags.iter().copied().chain([own_flag.as_str()]).collect();
-        let exporter = Exporter::start(&flags);
-        let path = format!("/probe?target=127.0.0.1&period={wanted}");
+        let exporter = exporter(&fake, flags);
+        let path = format!("/probe?target=127.0.0.1&period={wanted}&debug=1");
         let reply = match header {
             Some(seconds) => exporter.scrape(&path, seconds),
             None => exporter.get(&path),
         };
         let case = format!("{flags:?} {header:?} {wanted}");
         assert_eq!(reply.code, 200, "{case}: {}", reply.body);
-        assert_eq!(option(&fake, "-t"), expected, "{case}");
+        assert_eq!(option(&reply, "-t"), expected, "{case}");
         let is_cut = wanted != format!("{expected}s");
         assert_eq!(exporter.log().contains("period cut"), is_cut, "{case}");
     }
@@ -183,26 +190,18 @@ fn a_scrape_header_that_is_no_positive_number_is_refused() {
     assert_eq!(exporter.get(path).code, 200);
 }
 
+/// That SIGTERM comes first is for the unit tests of `iperf3/process`, which hand in the time between the two.
 #[test]
-fn sigterm_comes_before_sigkill_and_the_lock_is_free_afterwards() {
+fn a_run_that_ignores_sigterm_is_gone_with_its_answer_and_the_next_one_follows() {
     let fake = Fake::new(&format!(
-        "[ ! -e \"$DIR/told\" ] || exec cat '{}'\n\
-         echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
-         trap 'echo told >\"$DIR/told\"' TERM\n\
-         while :; do sleep 600 >/dev/null 2>&1; done",
+        "[ \"$5\" != 2 ] || exec cat '{}'\ntrap '' TERM\nexec sleep 600",
         good_report().display()
     ));
-    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1s"]);
-    // 1 s, and the half second between the signals.
-    assert_timed_out(&exporter.get("/probe?target=127.0.0.1"), 1.5);
-    assert!(fake.dir().join("told").exists(), "no SIGTERM came");
-    assert!(!is_alive(pid(&fake)));
-    wait_for("the children to be reaped", || {
-        children(exporter.pid()).is_empty()
-    });
-    let reply = exporter.get("/probe?target=127.0.0.1");
-    assert_eq!(reply.family("iperf3_up"), Some(1.0));
-    assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 0.0);
+    let exporter = exporter(&fake, &[]);
+    let reply = exporter.scrape("/probe?target=127.0.0.1:1", "2");
+    assert_timed_out(&exporter, &reply, 1.5);
+    let reply = exporter.get("/probe?target=127.0.0.1:2");
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
 }
 
 #[test]
@@ -211,50 +210,18 @@ fn a_grandchild_that_keeps_the_pipes_open_delays_nothing() {
         "sleep 600 &\necho $! >\"$DIR/pid\"\nexec cat '{}'",
         good_report().display()
     ));
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = exporter(&fake, &["--iperf3.timeout=1h"]);
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
-    let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
-    assert!(seconds < SOON_SECONDS, "{seconds}");
-    // Nobody's child any more, so nobody else will end it.
+    // It still has them. Nobody's child any more, so nobody else will end it.
+    assert!(is_alive(pid(&fake)));
     assert!(run("kill", &[&pid(&fake).to_string()], "").0);
 }
 
 #[test]
-fn the_time_spent_waiting_counts_against_the_scrape() {
-    // The first probe waits for `go`, the second one runs until it is ended.
-    let fake = Fake::new(&format!(
-        "if [ \"$5\" = 1 ]; then\n\
-         echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
-         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; exec cat '{}'; fi\n\
-         exec sleep 600",
-        good_report().display()
-    ));
-    let exporter = Exporter::start(&[fake.flag()]);
-    let mut first = Connection::open(exporter.port());
-    first.send("/probe?target=127.0.0.1:1", &[]);
-    runs(&fake);
-    let mut second = Connection::open(exporter.port());
-    let header = [("X-Prometheus-Scrape-Timeout-Seconds", "5")];
-    let begin = Instant::now();
-    second.send("/probe?target=127.0.0.1:2&period=1s", &header);
-    // Here time is the matter: it waits for 3 s of its 4.5 s, the last second of which it needs for its test.
-    wait_for("three seconds to pass", || begin.elapsed().as_secs() >= 3);
-    fs::write(fake.dir().join("go"), "").unwrap();
-    assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
-    let reply = second.reply();
-    assert_timed_out(&reply, 4.5);
-    // Counted from the start of its run, its end would come at 7.5 s.
-    let seconds = reply.family("iperf3_probe_duration_seconds").unwrap();
-    assert!(seconds < 7.0, "{seconds}");
-    let waited = reply.family("iperf3_lock_wait_seconds").unwrap();
-    assert!((2.5..4.5).contains(&waited), "{waited}");
-}
-
-#[test]
-fn a_probe_that_gives_up_waiting_says_why_at_once() {
+fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag().as_str(), "--lock.timeout=1s"]);
+    let exporter = exporter(&fake, &["--iperf3.timeout=1h", "--lock.timeout=1s"]);
     let mut first = Connection::open(exporter.port());
     first.send("/probe?target=127.0.0.1", &[]);
     runs(&fake);
@@ -292,7 +259,7 @@ fn a_probe_that_gives_up_waiting_says_why_at_once() {
 #[test]
 fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag().as_str(), "--lock.timeout=0"]);
+    let exporter = exporter(&fake, &["--iperf3.timeout=1h", "--lock.timeout=0"]);
     let mut first = Connection::open(exporter.port());
     first.send("/probe?target=127.0.0.1", &[]);
     runs(&fake);
@@ -308,7 +275,7 @@ fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
 #[test]
 fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = exporter(&fake, &UNLIMITED);
     let reply = exporter.get("/lock-status");
     assert_eq!(
         reply.header("Content-Type"),
@@ -398,7 +365,7 @@ fn order(dir: &Path) -> Vec<u16> {
 fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     const FIRST_PORT: u16 = 2000;
     const COUNT: u16 = 50;
-    // The first one holds the lock until `go`; each later one takes some time, so that an overlap would show.
+    // The first one holds the lock until `go`; each later one takes a moment, so that an overlap would show.
     let fake = Fake::new(&format!(
         "mkdir \"$DIR/running\" || echo overlap >>\"$DIR/overlaps\"\n\
          if [ \"$5\" = 1 ]; then\n\
@@ -407,17 +374,18 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
          rmdir \"$DIR/running\"\nexec cat '{}'",
         good_report().display()
     ));
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = exporter(&fake, &UNLIMITED);
     let mut watch = Connection::open(exporter.port());
     assert_eq!(lock_status(&mut watch)["is_locked"], false);
     let mut holder = Connection::open(exporter.port());
     holder.send("/probe?target=127.0.0.1:1", &[]);
     runs(&fake);
 
-    // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on.
+    // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on:
+    // they wait for no longer than this less the offset and the ten seconds of a test, which are enough for any run.
     let timeout = |port: u16| match port % 5 {
-        0 => Some("3".to_owned()),
-        1 => Some(format!("{:.2}", 4.0 + f64::from(port - FIRST_PORT) / 50.0)),
+        0 => Some("11".to_owned()),
+        1 => Some(format!("{:.2}", 12.0 + f64::from(port - FIRST_PORT) / 50.0)),
         _ => None,
     };
     let mut threads = BTreeMap::new();
@@ -425,7 +393,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
         let mut connection = Connection::open(exporter.port());
         let timeout = timeout(port);
         let thread = thread::spawn(move || {
-            let path = format!("/probe?target=127.0.0.1:{port}&period=1s");
+            let path = format!("/probe?target=127.0.0.1:{port}&period=10s");
             let header = timeout
                 .iter()
                 .map(|seconds| ("X-Prometheus-Scrape-Timeout-Seconds", seconds.as_str()))
@@ -504,17 +472,27 @@ fn workers(pid: u32) -> usize {
 }
 
 #[test]
+fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
+    // Of 32 connections; the rule is tested where it stands, in `web/work`.
+    one_probe_too_many(&["--web.max-connections=32"], 24);
+}
+
+#[test]
+#[ignore = "make test-all: the same with as many connections as there are by default"]
 fn the_241st_probe_is_refused_and_leaves_places_for_those_who_look() {
     // Of 256 connections; see the README's chapter on security.
-    const LIMIT: usize = 240;
+    one_probe_too_many(&[], 240);
+}
+
+fn one_probe_too_many(flags: &[&str], limit: u32) {
     let fake = until_go();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = exporter(&fake, &[&UNLIMITED, flags].concat());
     let mut probes = Vec::new();
-    for number in 1..=LIMIT {
+    for number in 1..=limit {
         let mut connection = Connection::open(exporter.port());
         connection.send("/probe?target=127.0.0.1", &[]);
         wait_for("the request to be in work", || {
-            workers(exporter.pid()) >= number
+            workers(exporter.pid()) >= number as usize
         });
         probes.push(connection);
     }
@@ -535,5 +513,5 @@ fn the_241st_probe_is_refused_and_leaves_places_for_those_who_look() {
         exporter.get("/probe?target=127.0.0.1").code == 200
     });
     let success = "iperf3_exporter_probes_total{outcome=\"success\"}";
-    assert_eq!(exporter.metric(success), 241.0);
+    assert_eq!(exporter.metric(success), f64::from(limit + 1));
 }

@@ -14,6 +14,7 @@
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
 //! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
+//! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `attempts`: a busy server is tried again, also on its other ports.
@@ -41,7 +42,8 @@
 //! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
 //! - `scene`: an exporter with probes of every kind behind it, for the pages.
-//! - `soak`: a thousand probes, and nothing grows.
+//! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
+//! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
@@ -91,6 +93,8 @@ mod loss;
 mod manual;
 mod max_age;
 mod namespace;
+#[path = "../../src/openssl.rs"]
+mod openssl;
 mod openwrt;
 mod pages;
 mod parameters;
@@ -104,6 +108,7 @@ mod release;
 mod replaced;
 mod rules;
 mod scene;
+mod siege;
 mod soak;
 mod systemd;
 mod tidy;

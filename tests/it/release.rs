@@ -216,7 +216,7 @@ fn the_number_of_crates_in_the_binary_is_the_one_that_is_told() {
 
 #[test]
 fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
-    let script = top().join("tests/scripts/bom.sh").display().to_string();
+    let script = top().join("contrib/packaging/bom.sh").display().to_string();
     if Command::new("jq").arg("--version").output().is_err() {
         return skipped(
             "the_bill_of_materials_names_each_linked_crate_once_and_repeats",
@@ -274,7 +274,7 @@ fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
 
 #[test]
 fn the_licence_texts_cover_each_linked_crate() {
-    let script = top().join("tests/scripts/bom.sh").display().to_string();
+    let script = top().join("contrib/packaging/bom.sh").display().to_string();
     if Command::new("jq").arg("--version").output().is_err() {
         return skipped("the_licence_texts_cover_each_linked_crate", "no jq here");
     }
@@ -314,7 +314,7 @@ fn the_licence_texts_cover_each_linked_crate() {
 
 #[test]
 fn a_release_of_which_nothing_could_be_built_is_no_release() {
-    let script = top().join("tests/scripts/release-check.sh");
+    let script = top().join("contrib/packaging/release-check.sh");
     let script = script.display().to_string();
     // No architecture that rustc knows, and one that it does not know of this machine's.
     let own = format!("{}-nothing-linux", run("uname", &["-m"], "").1.trim());

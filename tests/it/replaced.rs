@@ -283,7 +283,8 @@ fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
             .unwrap()
             .success()
     );
-    let exporter = Exporter::start(&[fake.flag()]);
+    // A run waits for this test and for nothing else.
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1h"]);
     let status = || -> serde_json::Value {
         let reply = exporter.get("/lock-status");
         assert_eq!(reply.code, 200);

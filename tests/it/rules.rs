@@ -3,10 +3,13 @@
 //! queries.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::harness::{Exporter, Fake, Server, TempDir, good_report, has, run, top, wait_for};
+use crate::harness::{
+    Exporter, Fake, Server, TempDir, good_report, has, machine_alone, run, top, wait_for,
+};
 use crate::prometheus::{Prometheus, configurations};
 
 const RULES: &str = "contrib/recording-rules.yml";
@@ -33,6 +36,16 @@ fn recorded(rules: &str) -> Vec<&str> {
     names
 }
 
+/// Runs promtool, which may take memory rather than time: a third of what it does is collecting what evaluations leave.
+fn promtool(words: &[&str]) -> (bool, String) {
+    run("env", &[&["GOGC=400", "promtool"], words].concat(), "")
+}
+
+/// Whether the cases of a file pass, and what promtool said.
+fn passes(file: &Path) -> (bool, String) {
+    promtool(&["test", "rules", &file.display().to_string()])
+}
+
 #[test]
 fn the_rules_do_what_their_cases_say() {
     if !has("promtool", "the_rules_do_what_their_cases_say") {
@@ -40,28 +53,42 @@ fn the_rules_do_what_their_cases_say() {
     }
     for file in [RULES, ALERTS] {
         let file = top().join(file).display().to_string();
-        let (passed, said) = run("promtool", &["check", "rules", &file], "");
+        let (passed, said) = promtool(&["check", "rules", &file]);
         assert!(passed, "{said}");
     }
-    side_by_side(&case_files(), |file| {
-        let file = top().join(file).display().to_string();
-        let (passed, said) = run("promtool", &["test", "rules", &file], "");
-        assert!(passed, "{said}");
+    let (rules, alerts) = (read(RULES), read(ALERTS));
+    side_by_side(&cases(), |case| {
+        let (passed, said) = case.passes(&case.asked(), &rules, &alerts);
+        assert!(passed, "{}: {said}", case.name());
     });
 }
 
 #[test]
-fn the_cases_find_out_each_rule_that_is_wrong() {
-    if !has("promtool", "the_cases_find_out_each_rule_that_is_wrong") {
+#[ignore = "make test-all: half a minute of promtool; the same cases, of which each has but the rules that it asks for \
+            in make test"]
+fn the_rules_do_what_their_cases_say_with_all_of_them_loaded() {
+    if !has(
+        "promtool",
+        "the_rules_do_what_their_cases_say_with_all_of_them_loaded",
+    ) {
         return;
     }
+    let _alone = machine_alone();
+    side_by_side(&case_files(), |file| {
+        let (passed, said) = passes(&top().join(file));
+        assert!(passed, "{said}");
+    });
+}
+
+/// The fork's names with rules that are wrong in one way each, of which the cases have to find out those that `are_tried`
+/// by number.
+fn find_out_rules(are_tried: impl Fn(usize) -> bool) {
     let (rules, cases) = (read(RULES), read(CASES));
-    let dir = TempDir::new();
     let cases = cases.replace("../../contrib/", "");
-    let cases = dir.write("cases.yml", &cases).display().to_string();
     let test = |rules: &str| {
+        let dir = TempDir::new();
         dir.write("recording-rules.yml", rules);
-        run("promtool", &["test", "rules", &cases], "")
+        passes(&dir.write("cases.yml", &cases))
     };
     let (passed, said) = test(&rules);
     assert!(passed, "{said}");
@@ -70,6 +97,7 @@ fn the_cases_find_out_each_rule_that_is_wrong() {
         .filter_map(|line| line.trim_start().strip_prefix("expr: "))
         .collect();
     assert_eq!(expressions.len(), recorded(&rules).len());
+    let mut tries = Vec::new();
     for expression in expressions {
         let turned = if expression.contains("\"upload\"") {
             expression.replace("\"upload\"", "\"download\"")
@@ -84,9 +112,38 @@ fn the_cases_find_out_each_rule_that_is_wrong() {
             // A zero for what was not measured.
             format!("{expression} or vector(0)"),
         ] {
-            let (passed, said) = test(&rules.replace(expression, &wrong));
-            assert!(!passed && said.contains("FAILED"), "{wrong}: {said}");
+            if are_tried(tries.len()) {
+                tries.push(Some((rules.replace(expression, &wrong), wrong)));
+            } else {
+                tries.push(None);
+            }
         }
+    }
+    let tries: Vec<_> = tries.into_iter().flatten().collect();
+    assert!(tries.len() >= 4);
+    side_by_side(&tries, |(rules, wrong)| {
+        let (passed, said) = test(rules);
+        assert!(!passed && said.contains("FAILED"), "{wrong}: {said}");
+    });
+}
+
+#[test]
+fn the_cases_find_out_a_rule_that_is_wrong_in_each_way() {
+    if has(
+        "promtool",
+        "the_cases_find_out_a_rule_that_is_wrong_in_each_way",
+    ) {
+        // Four ways, and each time with another rule.
+        find_out_rules(|number| number % 5 == 0);
+    }
+}
+
+#[test]
+#[ignore = "make test-all: two dozen runs of promtool; make test has one of each kind"]
+fn the_cases_find_out_each_rule_that_is_wrong() {
+    if has("promtool", "the_cases_find_out_each_rule_that_is_wrong") {
+        let _alone = machine_alone();
+        find_out_rules(|_| true);
     }
 }
 
@@ -135,815 +192,589 @@ fn block<'a>(text: &'a str, kind: &str, name: &str) -> &'a str {
         .iter()
         .filter_map(|next| rest.find(next))
         .min();
-    &rest[..end.unwrap_or(rest.len())]
+    rest[..end.unwrap_or(rest.len())].trim_end()
 }
 
-/// A file's cases in which `alert` is asked for, as a file of their own, without what they ask for besides, but for what
-/// `rules` record; none when there are none.
-fn cases_of(file: &str, alert: &str, rules: &str) -> Option<String> {
-    let text = read(file).replace("../../contrib/", "");
-    let (head, cases) = text.split_once("\ntests:\n").unwrap();
-    let wanted = format!("      - alertname: {alert}");
-    let (mut kept, mut is_kept) = (String::new(), true);
-    for line in cases.lines() {
-        if line.starts_with("      - alertname: ") {
-            is_kept = line == wanted;
-        } else if let Some(query) = line.strip_prefix("      - expr: '") {
-            let name = query.split(['{', '\'']).next().unwrap();
-            is_kept = rules.contains(&format!("- record: {name}\n"));
-        } else if line.len() - line.trim_start().len() < 6 {
-            is_kept = true;
-        }
-        if is_kept {
-            kept += &format!("{line}\n");
+/// One case of a file.
+struct Case {
+    /// What stands in its file before all cases.
+    head: String,
+    text: String,
+    /// How often promtool evaluates all rules for it: what it costs.
+    steps: u64,
+}
+
+/// All cases, those first that cost least.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for file in case_files() {
+        let text = read(&file).replace("../../contrib/", "");
+        let (head, text) = text.split_once("\ntests:\n").unwrap();
+        let (_, interval) = head.split_once("evaluation_interval: ").unwrap();
+        let interval = seconds(interval.lines().next().unwrap());
+        let text = format!("\n{text}");
+        for text in text.split("\n  - name: ").skip(1) {
+            let times = text
+                .lines()
+                .filter_map(|line| line.split_once("eval_time: "));
+            let last = times.map(|(_, time)| seconds(time)).max().unwrap();
+            cases.push(Case {
+                head: head.to_owned(),
+                text: text.to_owned(),
+                steps: last / interval,
+            });
         }
     }
-    let kept = format!("\n{kept}");
-    let cases: Vec<&str> = kept
-        .split("\n  - name: ")
-        .filter(|case| case.contains(&wanted))
-        .collect();
-    let cases = cases.join("\n  - name: ");
-    (!cases.is_empty()).then(|| format!("{head}\ntests:\n  - name: {cases}\n"))
+    cases.sort_by_key(|case| case.steps);
+    assert!(cases.len() >= 40, "{}", cases.len());
+    cases
 }
 
-/// Whether the cases that ask for `alert` pass, and what promtool said. There is no other alert then, and of the
-/// recording rules only the groups that it needs: promtool evaluates all that is there at each step.
-fn cases_pass(rules: &str, alerts: &str, alert: &str) -> (bool, String) {
-    let dir = TempDir::new();
-    let rule = block(alerts, "alert", alert);
-    // This group is evaluated last.
-    let group = "groups:\n  - name: iperf3-alerts-exporter\n    rules:\n";
-    dir.write("alerts.yml", &format!("{group}{rule}\n"));
-    let groups = rules.split("\n  - name: ").skip(1).filter(|group| {
-        let mut records = group.split("- record: ").skip(1);
-        records.any(|record| rule.contains(record.lines().next().unwrap()))
-    });
-    let groups: Vec<&str> = groups.collect();
-    let rules = if groups.is_empty() {
+/// Seconds of a time with one unit.
+fn seconds(text: &str) -> u64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => panic!("{text} has another unit"),
+    };
+    number.parse::<u64>().unwrap() * seconds
+}
+
+impl Case {
+    fn name(&self) -> &str {
+        self.text.lines().next().unwrap()
+    }
+
+    /// The alerts that it asks for, fired or not.
+    fn asked(&self) -> Vec<&str> {
+        let lines = self.text.lines();
+        let mut names: Vec<&str> = lines
+            .filter_map(|line| line.strip_prefix("      - alertname: "))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The case as a file of its own, without what it asks of other alerts, and of rules that `rules` do not have.
+    fn file(&self, wanted: &[&str], rules: &str) -> String {
+        let (mut kept, mut is_kept) = (String::new(), true);
+        for line in self.text.lines() {
+            if let Some(alert) = line.strip_prefix("      - alertname: ") {
+                is_kept = wanted.contains(&alert);
+            } else if let Some(query) = line.strip_prefix("      - expr: ") {
+                let name = query.trim_start_matches('\'').split(['{', '\'']).next();
+                let name = name.unwrap();
+                is_kept = rules.contains(&format!("- record: {name}\n"));
+            } else if line.len() - line.trim_start().len() < 6 {
+                is_kept = true;
+            }
+            if is_kept {
+                kept += &format!("{line}\n");
+            }
+        }
+        format!("{}\ntests:\n  - name: {kept}", self.head)
+    }
+
+    /// Whether it finds what it asks of the alerts that are `wanted`, and what promtool said. There is no other alert
+    /// then, and of the recording rules only those that are needed: promtool evaluates all that is there at each step.
+    fn passes(&self, wanted: &[&str], rules: &str, alerts: &str) -> (bool, String) {
+        let dir = TempDir::new();
+        if wanted.is_empty() {
+            // One of recorded names alone, of which some are patterns.
+            dir.write("recording-rules.yml", rules);
+            let text = format!("{}\ntests:\n  - name: {}\n", self.head, self.text);
+            return passes(&dir.write("case.yml", &text));
+        }
+        let wanted_rules: Vec<&str> = wanted
+            .iter()
+            .map(|name| block(alerts, "alert", name))
+            .collect();
+        let mut text = wanted_rules.join("\n") + "\n";
+        // This group is evaluated last.
+        let group = "groups:\n  - name: iperf3-alerts-exporter\n    rules:\n";
+        dir.write("alerts.yml", &format!("{group}{text}"));
+        if *wanted == self.asked() {
+            text += &self.text;
+        }
+        let rules = needed(rules, text);
+        dir.write("recording-rules.yml", &rules);
+        passes(&dir.write("case.yml", &self.file(wanted, &rules)))
+    }
+}
+
+/// The file of recording rules without those that neither `text` names nor one that it names.
+fn needed(rules: &str, mut text: String) -> String {
+    let names: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.strip_prefix("      - record: "))
+        .collect();
+    let mut kept: Vec<&str> = Vec::new();
+    while let Some(name) = names
+        .iter()
+        .find(|name| !kept.contains(name) && text.contains(**name))
+    {
+        kept.push(name);
+        text += block(rules, "record", name);
+    }
+    let mut file = "groups:\n".to_owned();
+    for group in rules.split("\n  - name: ").skip(1) {
+        let own = names.iter().filter(|name| {
+            kept.contains(name) && group.contains(&format!("      - record: {name}\n"))
+        });
+        let blocks: Vec<&str> = own.map(|name| block(rules, "record", name)).collect();
+        if !blocks.is_empty() {
+            let name = group.lines().next().unwrap();
+            file += &format!("  - name: {name}\n    rules:\n{}\n", blocks.join("\n"));
+        }
+    }
+    if kept.is_empty() {
         "groups: []\n".to_owned()
     } else {
-        format!("groups:\n  - name: {}\n", groups.join("\n  - name: "))
-    };
-    dir.write("recording-rules.yml", &rules);
-    let mut is_asked = false;
-    for (number, file) in case_files().iter().enumerate() {
-        let Some(cases) = cases_of(file, alert, &rules) else {
-            continue;
-        };
-        is_asked = true;
-        let cases = dir.write(&format!("{number}.yml"), &cases);
-        let (passed, said) = run(
-            "promtool",
-            &["test", "rules", &cases.display().to_string()],
-            "",
-        );
-        if !passed {
-            return (false, said);
-        }
+        file
     }
-    assert!(is_asked, "no case asks for {alert}");
-    (true, String::new())
 }
 
-/// How a rule can be wrong: its name, the alert by which that is seen, what is replaced by what.
-type Wrong<'a> = (&'a str, &'a str, &'a str, &'a str);
+/// What is replaced by what.
+type Ways = &'static [(&'static str, &'static str)];
 
-/// Alerts whose expression, or time, is wrong.
-const WRONG_ALERTS: &[Wrong<'static>] = &[
+/// How an alert can be wrong in its expression, or time: its name, what is replaced by what.
+const WRONG_ALERTS: &[(&str, Ways)] = &[
     (
         "Iperf3ExporterDown",
-        "Iperf3ExporterDown",
-        "[10m]) == 0",
-        "[2m]) == 0",
-    ),
-    ("Iperf3ExporterDown", "Iperf3ExporterDown", ">= 2", ">= 1"),
-    (
-        "Iperf3ExporterDown",
-        "Iperf3ExporterDown",
-        "for: 5m",
-        "for: 0s",
-    ),
-    (
-        "Iperf3ExporterDown",
-        "Iperf3ExporterDown",
-        r#"job=~".*exporter.*""#,
-        r#"job!~".*exporter.*""#,
-    ),
-    (
-        "Iperf3ExporterDown",
-        "Iperf3ExporterDown",
-        "[1h]) == 0",
-        "[1h]) == 2",
+        &[
+            ("[10m]) == 0", "[2m]) == 0"),
+            (">= 2", ">= 1"),
+            ("for: 5m", "for: 0s"),
+            (r#"job=~".*exporter.*""#, r#"job!~".*exporter.*""#),
+            ("[1h]) == 0", "[1h]) == 2"),
+        ],
     ),
     (
         "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        "[10m]) == 0",
-        "[2m]) == 0",
-    ),
-    ("Iperf3NoAnswer", "Iperf3NoAnswer", "for: 5m", "for: 0s"),
-    (
-        "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        "unless on (exporter)",
-        "unless on (job)",
-    ),
-    (
-        "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        "unless on (exporter)",
-        "unless on ()",
-    ),
-    (
-        "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        r#"job=~".*iperf3.*","#,
-        "",
-    ),
-    (
-        "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        r#"job!~".*exporter.*""#,
-        r#"job=~".*exporter.*""#,
-    ),
-    (
-        "Iperf3NoAnswer",
-        "Iperf3NoAnswer",
-        "[1h]) == 0",
-        "[1h]) == 2",
+        &[
+            ("[10m]) == 0", "[2m]) == 0"),
+            ("for: 5m", "for: 0s"),
+            ("unless on (exporter)", "unless on (job)"),
+            ("unless on (exporter)", "unless on ()"),
+            (r#"job=~".*iperf3.*","#, ""),
+            (r#"job!~".*exporter.*""#, r#"job=~".*exporter.*""#),
+            ("[1h]) == 0", "[1h]) == 2"),
+        ],
     ),
     (
         "Iperf3NothingMeasured",
-        "Iperf3NothingMeasured",
-        "[1h]",
-        "[10m]",
-    ),
-    (
-        "Iperf3NothingMeasured",
-        "Iperf3NothingMeasured",
-        "for: 35m",
-        "for: 0s",
-    ),
-    (
-        "Iperf3NothingMeasured",
-        "Iperf3NothingMeasured",
-        "absent_over_time(iperf3_up[1h])",
-        "absent(iperf3_up == 1)",
+        &[
+            ("[1h]", "[10m]"),
+            ("for: 35m", "for: 0s"),
+            ("absent_over_time(iperf3_up[1h])", "absent(iperf3_up == 1)"),
+        ],
     ),
     (
         "Iperf3RecordingRulesMissing",
-        "Iperf3RecordingRulesMissing",
-        "target:iperf3_up:avg1d",
-        "iperf3_up",
-    ),
-    (
-        "Iperf3RecordingRulesMissing",
-        "Iperf3RecordingRulesMissing",
-        "last_over_time(iperf3_up[1h])",
-        "iperf3_up",
-    ),
-    (
-        "Iperf3RecordingRulesMissing",
-        "Iperf3RecordingRulesMissing",
-        "for: 30m",
-        "for: 5m",
-    ),
-    ("Iperf3TargetDown", "Iperf3TargetDown", "budget|", ""),
-    ("Iperf3TargetDown", "Iperf3TargetDown", "busy|", ""),
-    ("Iperf3TargetDown", "Iperf3TargetDown", "local|", ""),
-    (
-        "Iperf3TargetDown",
-        "Iperf3TargetDown",
-        "reason!~",
-        "reason=~",
+        &[
+            ("target:iperf3_up:avg1d", "iperf3_up"),
+            ("last_over_time(iperf3_up[1h])", "iperf3_up"),
+            ("for: 30m", "for: 5m"),
+        ],
     ),
     (
         "Iperf3TargetDown",
-        "Iperf3TargetDown",
-        "target_reason:iperf3_failures:count1h",
-        "target:iperf3_failures:count1h",
-    ),
-    (
-        "Iperf3TargetDown",
-        "Iperf3TargetDown",
-        "severity: critical",
-        "severity: info",
-    ),
-    (
-        "Iperf3TargetDown",
-        "Iperf3TargetDown",
-        r#"{{ or $labels.reason "reason not known" }}"#,
-        "failed",
+        &[
+            ("budget|", ""),
+            ("busy|", ""),
+            ("local|", ""),
+            ("reason!~", "reason=~"),
+            (
+                "target_reason:iperf3_failures:count1h",
+                "target:iperf3_failures:count1h",
+            ),
+            ("severity: critical", "severity: info"),
+            (r#"{{ or $labels.reason "reason not known" }}"#, "failed"),
+        ],
     ),
     (
         "Iperf3ServerBusy",
-        "Iperf3ServerBusy",
-        r#"reason="busy""#,
-        r#"reason!="busy""#,
+        &[(r#"reason="busy""#, r#"reason!="busy""#)],
     ),
-    ("Iperf3CannotTest", "Iperf3CannotTest", "auth|", ""),
-    ("Iperf3CannotTest", "Iperf3CannotTest", "local|", "busy|"),
-    ("Iperf3ResultStale", "Iperf3ResultStale", "3 *", "1 *"),
-    ("Iperf3ResultStale", "Iperf3ResultStale", "3 *", "30 *"),
-    ("Iperf3ResultStale", "Iperf3ResultStale", "600", "1"),
-    ("Iperf3ResultStale", "Iperf3ResultStale", "[2d]", "[1m]"),
+    ("Iperf3CannotTest", &[("auth|", ""), ("local|", "busy|")]),
     (
         "Iperf3ResultStale",
-        "Iperf3ResultStale",
-        "ignoring (target)",
-        "on (job, instance)",
-    ),
-    (
-        "Iperf3ResultStale",
-        "Iperf3ResultStale",
-        "last_over_time(up[10m])",
-        "last_over_time(up[2d])",
-    ),
-    (
-        "Iperf3BandwidthFell",
-        "Iperf3BandwidthFell",
-        "< 0.7",
-        "< 0.49",
+        &[
+            ("3 *", "1 *"),
+            ("3 *", "30 *"),
+            ("600", "1"),
+            ("[2d]", "[1m]"),
+            ("ignoring (target)", "on (job, instance)"),
+            ("last_over_time(up[10m])", "last_over_time(up[2d])"),
+        ],
     ),
     (
         "Iperf3BandwidthFell",
-        "Iperf3BandwidthFell",
-        "for: 1h",
-        "for: 12h",
-    ),
-    (
-        "Iperf3BandwidthFell",
-        "Iperf3BandwidthFell",
-        ":median7d",
-        ":p10_7d",
+        &[
+            ("< 0.7", "< 0.49"),
+            ("for: 1h", "for: 12h"),
+            (":median7d", ":p10_7d"),
+        ],
     ),
     (
         "Iperf3BandwidthCollapsed",
-        "Iperf3BandwidthCollapsed",
-        "[3h]",
-        "[1h]",
+        &[
+            ("[3h]", "[1h]"),
+            (":p10_7d", ":median7d"),
+            ("< 0.5", "< 0.7"),
+            ("for: 30m", "for: 6h"),
+            (">= 2", ">= 1"),
+        ],
     ),
-    (
-        "Iperf3BandwidthCollapsed",
-        "Iperf3BandwidthCollapsed",
-        ":p10_7d",
-        ":median7d",
-    ),
-    (
-        "Iperf3BandwidthCollapsed",
-        "Iperf3BandwidthCollapsed",
-        "< 0.5",
-        "< 0.7",
-    ),
-    (
-        "Iperf3BandwidthCollapsed",
-        "Iperf3BandwidthCollapsed",
-        "for: 30m",
-        "for: 6h",
-    ),
-    (
-        "Iperf3BandwidthCollapsed",
-        "Iperf3BandwidthCollapsed",
-        ">= 2",
-        ">= 1",
-    ),
-    ("Iperf3PacketLoss", "Iperf3PacketLoss", "> 0.01", "> 0.0001"),
-    ("Iperf3PacketLoss", "Iperf3PacketLoss", "> 0.01", "> 0.05"),
     (
         "Iperf3PacketLoss",
-        "Iperf3PacketLoss",
-        "for: 10m",
-        "for: 0s",
+        &[
+            ("> 0.01", "> 0.0001"),
+            ("> 0.01", "> 0.05"),
+            ("for: 10m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3PacketLossHigh",
-        "Iperf3PacketLossHigh",
-        "> 0.05",
-        "> 0.01",
-    ),
-    (
-        "Iperf3PacketLossHigh",
-        "Iperf3PacketLossHigh",
-        "> 0.05",
-        "> 0.2",
-    ),
-    (
-        "Iperf3PacketLossHigh",
-        "Iperf3PacketLossHigh",
-        "for: 10m",
-        "for: 0s",
+        &[
+            ("> 0.05", "> 0.01"),
+            ("> 0.05", "> 0.2"),
+            ("for: 10m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3Retransmits",
-        "Iperf3Retransmits",
-        "> 0.02",
-        "> 0.005",
+        &[
+            ("> 0.02", "> 0.005"),
+            ("> 0.02", "> 0.05"),
+            ("[2h]", "[1h]"),
+            ("for: 30m", "for: 0s"),
+        ],
     ),
-    ("Iperf3Retransmits", "Iperf3Retransmits", "> 0.02", "> 0.05"),
-    ("Iperf3Retransmits", "Iperf3Retransmits", "[2h]", "[1h]"),
     (
-        "Iperf3Retransmits",
-        "Iperf3Retransmits",
-        "for: 30m",
-        "for: 0s",
+        "Iperf3RttRose",
+        &[
+            ("> 2", "> 1.2"),
+            ("> 0.01", "> 0.0001"),
+            ("> 2", "> 4"),
+            ("for: 1h", "for: 24h"),
+        ],
     ),
-    ("Iperf3RttRose", "Iperf3RttRose", "> 2", "> 1.2"),
-    ("Iperf3RttRose", "Iperf3RttRose", "> 0.01", "> 0.0001"),
-    ("Iperf3RttRose", "Iperf3RttRose", "> 2", "> 4"),
-    ("Iperf3RttRose", "Iperf3RttRose", "for: 1h", "for: 24h"),
-    ("Iperf3CpuBound", "Iperf3CpuBound", "> 0.9", "> 0.8"),
-    ("Iperf3CpuBound", "Iperf3CpuBound", "> 0.9", "> 1"),
-    ("Iperf3CpuBound", "Iperf3CpuBound", "0.5,", "0.95,"),
     (
         "Iperf3CpuBound",
-        "Iperf3CpuBound",
-        r#"mode="total""#,
-        r#"mode=~".+""#,
-    ),
-    ("Iperf3CpuBound", "Iperf3CpuBound", ">= 2", ">= 1"),
-    ("Iperf3CpuBound", "Iperf3CpuBound", "for: 15m", "for: 0s"),
-    (
-        "Iperf3QueueSaturated",
-        "Iperf3QueueSaturated",
-        "min_over_time",
-        "max_over_time",
+        &[
+            ("> 0.9", "> 0.8"),
+            ("> 0.9", "> 1"),
+            ("0.5,", "0.95,"),
+            (r#"mode="total""#, r#"mode=~".+""#),
+            (">= 2", ">= 1"),
+            ("for: 15m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3QueueSaturated",
-        "Iperf3QueueSaturated",
-        ">= 3",
-        ">= 1",
+        &[
+            ("min_over_time", "max_over_time"),
+            (">= 3", ">= 1"),
+            ("for: 5m", "for: 0s"),
+        ],
     ),
-    (
-        "Iperf3QueueSaturated",
-        "Iperf3QueueSaturated",
-        "for: 5m",
-        "for: 0s",
-    ),
-    ("Iperf3LockWaitLong", "Iperf3LockWaitLong", "> 60", "> 20"),
-    ("Iperf3LockWaitLong", "Iperf3LockWaitLong", "> 60", "> 80"),
-    ("Iperf3LockWaitLong", "Iperf3LockWaitLong", "0.9,", "0.4,"),
-    ("Iperf3LockWaitLong", "Iperf3LockWaitLong", ">= 5", ">= 0"),
     (
         "Iperf3LockWaitLong",
-        "Iperf3LockWaitLong",
-        "for: 30m",
-        "for: 0s",
+        &[
+            ("> 60", "> 20"),
+            ("> 60", "> 80"),
+            ("0.9,", "0.4,"),
+            (">= 5", ">= 0"),
+            ("for: 30m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3ProbesNotRun",
-        "Iperf3ProbesNotRun",
-        "> 0.1",
-        "> 0.01",
-    ),
-    ("Iperf3ProbesNotRun", "Iperf3ProbesNotRun", "> 0.1", "> 0.3"),
-    ("Iperf3ProbesNotRun", "Iperf3ProbesNotRun", "> 1.5", "> 0"),
-    (
-        "Iperf3ProbesNotRun",
-        "Iperf3ProbesNotRun",
-        "no_time_left|",
-        "",
-    ),
-    (
-        "Iperf3ProbesNotRun",
-        "Iperf3ProbesNotRun",
-        "|full",
-        "|full|running",
-    ),
-    (
-        "Iperf3ProbesNotRun",
-        "Iperf3ProbesNotRun",
-        "for: 5m",
-        "for: 0s",
+        &[
+            ("> 0.1", "> 0.01"),
+            ("> 0.1", "> 0.3"),
+            ("> 1.5", "> 0"),
+            ("no_time_left|", ""),
+            ("|full", "|full|running"),
+            ("for: 5m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3ExporterErrors",
-        "Iperf3ExporterErrors",
-        "> 1.5",
-        "> 0",
-    ),
-    (
-        "Iperf3ExporterErrors",
-        "Iperf3ExporterErrors",
-        "> 1.5",
-        "> 5",
-    ),
-    (
-        "Iperf3ExporterErrors",
-        "Iperf3ExporterErrors",
-        "|not_found",
-        "",
-    ),
-    (
-        "Iperf3ExporterErrors",
-        "Iperf3ExporterErrors",
-        "increase",
-        "max_over_time",
-    ),
-    (
-        "Iperf3ExporterErrors",
-        "Iperf3ExporterErrors",
-        "bad_output|",
-        "refused|",
-    ),
-    ("Iperf3ProbesRefused", "Iperf3ProbesRefused", "> 4.5", "> 2"),
-    (
-        "Iperf3ProbesRefused",
-        "Iperf3ProbesRefused",
-        "> 4.5",
-        "> 100",
+        &[
+            ("> 1.5", "> 0"),
+            ("> 1.5", "> 5"),
+            ("|not_found", ""),
+            ("increase", "max_over_time"),
+            ("bad_output|", "refused|"),
+        ],
     ),
     (
         "Iperf3ProbesRefused",
-        "Iperf3ProbesRefused",
-        "increase",
-        "max_over_time",
-    ),
-    (
-        "Iperf3ProbesRefused",
-        "Iperf3ProbesRefused",
-        "for: 5m",
-        "for: 2h",
+        &[
+            ("> 4.5", "> 2"),
+            ("> 4.5", "> 100"),
+            ("increase", "max_over_time"),
+            ("for: 5m", "for: 2h"),
+        ],
     ),
     (
         "Iperf3ExporterPanicked",
-        "Iperf3ExporterPanicked",
-        "[1h]",
-        "[3h]",
-    ),
-    (
-        "Iperf3ExporterPanicked",
-        "Iperf3ExporterPanicked",
-        "increase",
-        "max_over_time",
+        &[("[1h]", "[3h]"), ("increase", "max_over_time")],
     ),
     (
         "Iperf3BinaryMissing",
-        "Iperf3BinaryMissing",
-        "ignoring (version, revision, rustc, features)",
-        "on (job, instance)",
-    ),
-    (
-        "Iperf3BinaryMissing",
-        "Iperf3BinaryMissing",
-        "ignoring (version, revision, rustc, features)",
-        "on (job)",
-    ),
-    (
-        "Iperf3BinaryMissing",
-        "Iperf3BinaryMissing",
-        "rustc, features",
-        "rustc",
-    ),
-    (
-        "Iperf3BinaryMissing",
-        "Iperf3BinaryMissing",
-        "for: 10m",
-        "for: 5m",
+        &[
+            (
+                "ignoring (version, revision, rustc, features)",
+                "on (job, instance)",
+            ),
+            ("ignoring (version, revision, rustc, features)", "on (job)"),
+            ("rustc, features", "rustc"),
+            ("for: 10m", "for: 5m"),
+        ],
     ),
     (
         "Iperf3ExporterRestarts",
-        "Iperf3ExporterRestarts",
-        "> 3",
-        "> 2",
+        &[
+            ("> 3", "> 2"),
+            ("> 3", "> 4"),
+            ("and on (job, instance)", "or on (job, instance)"),
+        ],
     ),
     (
-        "Iperf3ExporterRestarts",
-        "Iperf3ExporterRestarts",
-        "> 3",
-        "> 4",
-    ),
-    (
-        "Iperf3ExporterRestarts",
-        "Iperf3ExporterRestarts",
-        "and on (job, instance)",
-        "or on (job, instance)",
-    ),
-    ("Iperf3LoginsFail", "Iperf3LoginsFail", "> 30", "> 10"),
-    ("Iperf3LoginsFail", "Iperf3LoginsFail", "> 30", "> 100"),
-    ("Iperf3LoginsFail", "Iperf3LoginsFail", "for: 5m", "for: 1h"),
-    (
-        "Iperf3ConnectionsNearLimit",
-        "Iperf3ConnectionsNearLimit",
-        "> 0.9",
-        "> 0.8",
+        "Iperf3LoginsFail",
+        &[("> 30", "> 10"), ("> 30", "> 100"), ("for: 5m", "for: 1h")],
     ),
     (
         "Iperf3ConnectionsNearLimit",
-        "Iperf3ConnectionsNearLimit",
-        "> 0.9",
-        "> 0.99",
-    ),
-    (
-        "Iperf3ConnectionsNearLimit",
-        "Iperf3ConnectionsNearLimit",
-        "for: 5m",
-        "for: 0s",
+        &[
+            ("> 0.9", "> 0.8"),
+            ("> 0.9", "> 0.99"),
+            ("for: 5m", "for: 0s"),
+        ],
     ),
     (
         "Iperf3BudgetNearlySpent",
-        "Iperf3BudgetNearlySpent",
-        "> 0.8",
-        "> 0.5",
-    ),
-    (
-        "Iperf3BudgetNearlySpent",
-        "Iperf3BudgetNearlySpent",
-        "> 0.8",
-        "> 0.95",
-    ),
-    (
-        "Iperf3BudgetNearlySpent",
-        "Iperf3BudgetNearlySpent",
-        "1.1 *",
-        "0 *",
-    ),
-    (
-        "Iperf3BudgetNearlySpent",
-        "Iperf3BudgetNearlySpent",
-        "1.1 *",
-        "2 *",
+        &[
+            ("> 0.8", "> 0.5"),
+            ("> 0.8", "> 0.95"),
+            ("1.1 *", "0 *"),
+            ("1.1 *", "2 *"),
+        ],
     ),
     (
         "Iperf3BudgetSpent",
-        "Iperf3BudgetSpent",
-        r#""budget""#,
-        r#""other""#,
-    ),
-    ("Iperf3BudgetSpent", "Iperf3BudgetSpent", "[30m]", "[2h]"),
-    (
-        "Iperf3BudgetSpent",
-        "Iperf3BudgetSpent",
-        "increase",
-        "max_over_time",
+        &[
+            (r#""budget""#, r#""other""#),
+            ("[30m]", "[2h]"),
+            ("increase", "max_over_time"),
+        ],
     ),
 ];
 
-/// Recording rules that are wrong.
-const WRONG_RECORDS: &[Wrong<'static>] = &[
+/// How a recording rule can be wrong: its name, the alert by which that is seen, what is replaced by what.
+const WRONG_RECORDS: &[(&str, &str, Ways)] = &[
     (
         "target:iperf3_up:avg1d",
         "Iperf3RecordingRulesMissing",
-        "iperf3_up[1d]",
-        "iperf3_gone[1d]",
+        &[("iperf3_up[1d]", "iperf3_gone[1d]")],
     ),
     (
         "target:iperf3_failures:count1h",
         "Iperf3TargetDown",
-        "[10m])) == 0",
-        "[5m])) == 0",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "[1h])) == 0",
-        "[20m])) == 0",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        ">= 2",
-        ">= 1",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "without (port)",
-        "without ()",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "max without",
-        "min without",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "[10m])) == 0",
-        "[10m])) == 2",
-    ),
-    (
-        "target:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "[1h])) == 0",
-        "[1h])) == 2",
+        &[
+            ("[10m])) == 0", "[5m])) == 0"),
+            ("[1h])) == 0", "[20m])) == 0"),
+            (">= 2", ">= 1"),
+            ("without (port)", "without ()"),
+            ("max without", "min without"),
+            ("[10m])) == 0", "[10m])) == 2"),
+            ("[1h])) == 0", "[1h])) == 2"),
+        ],
     ),
     (
         "target_reason:iperf3_failure_info:newest1h",
         "Iperf3TargetDown",
-        "timestamp(iperf3_failure_info)",
-        "iperf3_failure_info",
-    ),
-    (
-        "target_reason:iperf3_failure_info:newest1h",
-        "Iperf3TargetDown",
-        "topk",
-        "bottomk",
-    ),
-    (
-        "target_reason:iperf3_failure_info:newest1h",
-        "Iperf3TargetDown",
-        "[1h:15s]",
-        "[1m:15s]",
+        &[
+            ("timestamp(iperf3_failure_info)", "iperf3_failure_info"),
+            ("topk", "bottomk"),
+            ("[1h:15s]", "[1m:15s]"),
+        ],
     ),
     (
         "target_reason:iperf3_failures:count1h",
         "Iperf3TargetDown",
-        "          or ignoring (reason) target:iperf3_failures:count1h",
-        "",
-    ),
-    (
-        "target_reason:iperf3_failures:count1h",
-        "Iperf3TargetDown",
-        "> bool 0",
-        "* 1",
-    ),
-    (
-        "target_direction:iperf3_tcp_retransmits:ratio",
-        "Iperf3Retransmits",
-        "1448",
-        "8948",
+        &[
+            (
+                "          or ignoring (reason) target:iperf3_failures:count1h",
+                "",
+            ),
+            ("> bool 0", "* 1"),
+        ],
     ),
     (
         "target_direction:iperf3_tcp_retransmits:ratio",
         "Iperf3Retransmits",
-        "(iperf3_transferred_bytes > 0)",
-        "iperf3_transferred_bytes",
+        &[
+            ("1448", "8948"),
+            ("(iperf3_transferred_bytes > 0)", "iperf3_transferred_bytes"),
+        ],
     ),
     (
         "target_direction:iperf3_packet_loss_ratio:median2h",
         "Iperf3PacketLoss",
-        "0.5,",
-        "0.9,",
-    ),
-    (
-        "target_direction:iperf3_packet_loss_ratio:median2h",
-        "Iperf3PacketLoss",
-        ">= 3",
-        ">= 1",
-    ),
-    (
-        "target_direction:iperf3_packet_loss_ratio:median2h",
-        "Iperf3PacketLoss",
-        "[2h]",
-        "[1h]",
-    ),
-    (
-        "target_direction:iperf3_packet_loss_ratio:median2h",
-        "Iperf3PacketLoss",
-        "iperf3_packet_loss_ratio[",
-        "iperf3_lost_percent[",
-    ),
-    (
-        "target_direction:iperf3_packet_loss_ratio:median2h",
-        "Iperf3PacketLoss",
-        "            * count_over_time(iperf3_packet_loss_ratio[2h])\n",
-        "            * 99\n",
+        &[
+            ("0.5,", "0.9,"),
+            (">= 3", ">= 1"),
+            ("[2h]", "[1h]"),
+            ("iperf3_packet_loss_ratio[", "iperf3_lost_percent["),
+            (
+                "            * count_over_time(iperf3_packet_loss_ratio[2h])\n",
+                "            * 99\n",
+            ),
+        ],
     ),
     (
         "target_direction:iperf3_bandwidth_bytes_per_second:median7d",
         "Iperf3BandwidthFell",
-        "            * count_over_time(iperf3_bandwidth_bytes_per_second[7d])\n",
-        "            * 40\n",
+        &[
+            (
+                "            * count_over_time(iperf3_bandwidth_bytes_per_second[7d])\n",
+                "            * 40\n",
+            ),
+            (">= 10", ">= 1"),
+            ("offset 3d", "offset 1s"),
+            ("0.5,", "0.1,"),
+        ],
     ),
     (
         "target_direction:iperf3_bandwidth_bytes_per_second:median1d",
         "Iperf3BandwidthFell",
-        "[1d])) >= 3",
-        "[1d])) >= 1",
-    ),
-    (
-        "target_direction:iperf3_bandwidth_bytes_per_second:median1d",
-        "Iperf3BandwidthFell",
-        "0.5,",
-        "0.9,",
-    ),
-    (
-        "target_direction:iperf3_bandwidth_bytes_per_second:median1d",
-        "Iperf3BandwidthFell",
-        "0.5,",
-        "0.1,",
-    ),
-    (
-        "target_direction:iperf3_bandwidth_bytes_per_second:median7d",
-        "Iperf3BandwidthFell",
-        ">= 10",
-        ">= 1",
-    ),
-    (
-        "target_direction:iperf3_bandwidth_bytes_per_second:median7d",
-        "Iperf3BandwidthFell",
-        "offset 3d",
-        "offset 1s",
-    ),
-    (
-        "target_direction:iperf3_bandwidth_bytes_per_second:median7d",
-        "Iperf3BandwidthFell",
-        "0.5,",
-        "0.1,",
+        &[
+            ("[1d])) >= 3", "[1d])) >= 1"),
+            ("0.5,", "0.9,"),
+            ("0.5,", "0.1,"),
+        ],
     ),
     (
         "target_direction:iperf3_bandwidth_bytes_per_second:p10_7d",
         "Iperf3BandwidthCollapsed",
-        "0.1,",
-        "0.9,",
+        &[("0.1,", "0.9,")],
     ),
     (
         "target_direction:iperf3_tcp_rtt_mean_seconds:median1d",
         "Iperf3RttRose",
-        "0.5,",
-        "0,",
-    ),
-    (
-        "target_direction:iperf3_tcp_rtt_mean_seconds:median1d",
-        "Iperf3RttRose",
-        ">= 3",
-        ">= 1",
+        &[("0.5,", "0,"), (">= 3", ">= 1")],
     ),
     (
         "target_direction:iperf3_tcp_rtt_mean_seconds:median7d",
         "Iperf3RttRose",
-        "offset 3d",
-        "offset 1s",
-    ),
-    (
-        "target_direction:iperf3_tcp_rtt_mean_seconds:median7d",
-        "Iperf3RttRose",
-        ">= 10",
-        ">= 1",
+        &[("offset 3d", "offset 1s"), (">= 10", ">= 1")],
     ),
     (
         "target:iperf3_result_age_seconds:p95_7d",
         "Iperf3ResultStale",
-        "0.95,",
-        "0.1,",
-    ),
-    (
-        "target:iperf3_result_age_seconds:p95_7d",
-        "Iperf3ResultStale",
-        "[7d]",
-        "[5m]",
+        &[("0.95,", "0.1,"), ("[7d]", "[5m]")],
     ),
 ];
 
-#[test]
-fn the_cases_find_out_each_alert_that_is_wrong() {
-    if !has("promtool", "the_cases_find_out_each_alert_that_is_wrong") {
-        return;
-    }
-    let (rules, alerts_text) = (read(RULES), read(ALERTS));
-    let wrong = |text: &str, kind: &str, (name, _, from, to): Wrong<'_>| {
-        let right = block(text, kind, name);
-        assert!(right.contains(from), "{name} has no {from}");
-        text.replace(right, &right.replace(from, to))
-    };
-    // What is tried: the rules, the alerts, the alert to look at, and what was done.
-    let mut tries: Vec<(String, String, &str, String)> = Vec::new();
-    for name in alerts(&alerts_text) {
-        assert!(
-            WRONG_ALERTS.iter().any(|(known, ..)| *known == name),
-            "nobody looks whether a wrong {name} is found out"
-        );
-        let (passed, said) = cases_pass(&rules, &alerts_text, name);
-        assert!(passed, "{said}");
+/// A file of rules with one that is wrong.
+fn wrong(text: &str, kind: &str, name: &str, (from, to): (&str, &str)) -> String {
+    let right = block(text, kind, name);
+    assert!(right.contains(from), "{name} has no {from}");
+    text.replace(right, &right.replace(from, to))
+}
+
+/// A way to be wrong: the rules, the alerts, the alert to look at, and what was done.
+type Try<'a> = (String, String, &'a str, String);
+
+/// All ways, those of each alert and of each rule behind another.
+fn tries<'a>(rules: &str, alerts_text: &'a str) -> Vec<Try<'a>> {
+    let mut tries = Vec::new();
+    for name in alerts(alerts_text) {
+        let known = WRONG_ALERTS.iter().find(|(known, _)| *known == name);
+        let (_, ways) =
+            known.unwrap_or_else(|| panic!("nobody looks whether a wrong {name} is found out"));
         // One that never fires.
         let never = wrong(
-            &alerts_text,
+            alerts_text,
             "alert",
-            (name, name, "expr: ", "expr: vector(1) < 0 and "),
+            name,
+            ("expr: ", "expr: vector(1) < 0 and "),
         );
-        let never = never.replace(
-            "vector(1) < 0 and |\n",
-            "|\n          vector(1) < 0 and on ()\n",
-        );
-        let never = never.replace(
-            "vector(1) < 0 and >-\n",
-            ">-\n          vector(1) < 0 and on ()\n",
-        );
-        tries.push((rules.clone(), never, name, format!("{name} never fires")));
+        let mut never = never;
+        for style in ["|", ">-"] {
+            never = never.replace(
+                &format!("vector(1) < 0 and {style}\n"),
+                &format!("{style}\n          vector(1) < 0 and on ()\n"),
+            );
+        }
+        tries.push((rules.to_owned(), never, name, format!("{name} never fires")));
+        for way in *ways {
+            let alerts = wrong(alerts_text, "alert", name, *way);
+            tries.push((rules.to_owned(), alerts, name, format!("{name} {way:?}")));
+        }
     }
-    for row in WRONG_ALERTS {
-        let alerts = wrong(&alerts_text, "alert", *row);
-        tries.push((rules.clone(), alerts, row.1, format!("{row:?}")));
+    for (name, alert, ways) in WRONG_RECORDS {
+        for way in *ways {
+            let rules = wrong(rules, "record", name, *way);
+            let what = format!("{name} {way:?}");
+            tries.push((rules, alerts_text.to_owned(), *alert, what));
+        }
     }
-    for row in WRONG_RECORDS {
-        let rules = wrong(&rules, "record", *row);
-        tries.push((rules, alerts_text.clone(), row.1, format!("{row:?}")));
-    }
+    assert!(tries.len() >= 150, "{}", tries.len());
+    tries
+}
+
+/// Looks whether the cases find out those ways to be wrong that `are_tried` by number.
+fn find_out_alerts(are_tried: impl Fn(usize) -> bool) {
+    let (rules, alerts, cases) = (read(RULES), read(ALERTS), cases());
+    let tries = tries(&rules, &alerts).into_iter().enumerate();
+    let tries: Vec<Try<'_>> = tries
+        .filter(|(number, _)| are_tried(*number))
+        .map(|(_, one)| one)
+        .collect();
     let unseen = Mutex::new(Vec::new());
     side_by_side(&tries, |(rules, alerts, alert, what)| {
-        let (passed, said) = cases_pass(rules, alerts, alert);
+        let asking = cases.iter().filter(|case| case.asked().contains(alert));
+        // The first one that does not pass is enough.
+        let said = asking
+            .map(|case| case.passes(&[alert], rules, alerts))
+            .find_map(|(passed, said)| (!passed).then_some(said));
         // Found out by what it says, and not by rules that promtool cannot read.
-        let is_seen = said.contains(&format!("alertname: {alert}")) || said.contains("expr: ");
-        if passed || !is_seen || said.contains("could not parse") {
+        let is_seen = said.as_ref().is_some_and(|said| {
+            (said.contains(&format!("alertname: {alert}")) || said.contains("expr: "))
+                && !said.contains("could not parse")
+        });
+        if !is_seen {
             let mut unseen = unseen.lock().unwrap_or_else(PoisonError::into_inner);
-            unseen.push(format!("{what}: {said}"));
+            unseen.push(format!("{what}: {said:?}"));
         }
     });
     let unseen = unseen.into_inner().unwrap();
     assert!(unseen.is_empty(), "not found out:\n{}", unseen.join("\n"));
+}
+
+#[test]
+fn the_cases_find_out_some_alerts_that_are_wrong() {
+    if has("promtool", "the_cases_find_out_some_alerts_that_are_wrong") {
+        // A prime number apart, so that they are of all kinds.
+        find_out_alerts(|number| number % 17 == 0);
+    }
+}
+
+#[test]
+#[ignore = "make test-all: some 170 runs of promtool; make test has each 17th of them"]
+fn the_cases_find_out_each_alert_that_is_wrong() {
+    if has("promtool", "the_cases_find_out_each_alert_that_is_wrong") {
+        let _alone = machine_alone();
+        find_out_alerts(|_| true);
+    }
 }
 
 #[test]
@@ -952,14 +783,15 @@ fn prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail() 
     if !has("prometheus", test) {
         return;
     }
-    let server = Server::start();
-    let exporter = Exporter::start::<&str>(&[]);
-    let job = |name: &str, mode: &str| {
+    // Each job has its own, so that none waits for the other's test.
+    let servers = [Server::start(), Server::start()];
+    let exporters = [0, 1].map(|_| Exporter::start::<&str>(&[]));
+    let job = |number: usize, name: &str, mode: &str| {
         format!(
             "  - job_name: {name}
     metrics_path: /probe
-    scrape_interval: 6s
-    scrape_timeout: 6s
+    scrape_interval: 4s
+    scrape_timeout: 4s
     params:
       period: ['1s']
       bitrate: ['10M']
@@ -974,8 +806,8 @@ fn prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail() 
       - target_label: __address__
         replacement: 127.0.0.1:{}
 ",
-            server.target(),
-            exporter.port()
+            servers[number].target(),
+            exporters[number].port()
         )
     };
     let configuration = format!(
@@ -985,16 +817,16 @@ rule_files: ['{}']
 scrape_configs:
 {}{}",
         top().join(RULES).display(),
-        job("tcp", ""),
-        job("udp", "      udp_mode: ['true']\n"),
+        job(0, "tcp", ""),
+        job(1, "udp", "      udp_mode: ['true']\n"),
     );
     let prometheus = Prometheus::start(&configuration);
-    // 10 Mbit/s, as far as a second of bursts and whole blocks keeps to them.
-    for job in ["tcp", "udp"] {
+    // 10 Mbit/s, as far as a second of bursts, whole blocks and other work of the processor keeps to them.
+    for (job, server) in ["tcp", "udp"].into_iter().zip(&servers) {
         for way in ["upload", "download"] {
             let name = format!("iperf3_bandwidth_{way}_mbps{{job=\"{job}\"}}");
             let (mbps, labels) = prometheus.until(&name, |mbps| mbps > 0.0);
-            assert!((4.0..40.0).contains(&mbps), "{name} {mbps}");
+            assert!((2.0..40.0).contains(&mbps), "{name} {mbps}");
             let (target, port) = (server.target(), server.port.to_string());
             for (label, value) in [
                 ("job", job),
@@ -1037,7 +869,7 @@ scrape_configs:
         assert_eq!(prometheus.query(&ever), None, "{name}");
     }
 
-    drop(server);
+    drop(servers);
     for job in ["tcp", "udp"] {
         prometheus.until(&format!("iperf3_up{{job=\"{job}\"}}"), |up| up == 0.0);
     }

@@ -41,7 +41,9 @@ impl Scene {
         let error = json!({ "error": HOSTILE }).to_string();
         fs::write(fake.dir().join("hostile.json"), error).unwrap();
         let own = fake.flag();
-        let mut all = vec![own.as_str()];
+        // What runs and what waits does so as long as the scene stands: a test on a busy machine may need it for longer
+        // than iperf3 is given otherwise.
+        let mut all = vec![own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"];
         all.extend(flags);
         let exporter = Exporter::start(&all);
         Self {

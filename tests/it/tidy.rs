@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{TempDir, run, skipped, top};
+use crate::harness::{TempDir, run_script, skipped, top};
 
 /// A file under src: its path from the top, its whole text, and its text as far as it is product.
 pub struct Source {
@@ -355,6 +355,58 @@ fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
     }
 }
 
+/// The hosts of registries, each as its name and its end: in one piece this file would have them. What is fetched comes
+/// by way of the system's own package manager, pip, cargo or rustup, which may be set up to ask a mirror.
+const REGISTRIES: &[(&str, &str)] = &[
+    ("crates", "io"),
+    ("static.rust-lang", "org"),
+    ("debian", "org"),
+    ("ubuntu", "com"),
+    ("alpinelinux", "org"),
+    ("archlinux", "org"),
+    ("fedoraproject", "org"),
+    ("opensuse", "org"),
+    ("downloads.openwrt", "org"),
+    ("pypi", "org"),
+    ("pythonhosted", "org"),
+    ("npmjs", "org"),
+    ("npmjs", "com"),
+    ("nodesource", "com"),
+    ("jsdelivr", "net"),
+    ("unpkg", "com"),
+    ("rubygems", "org"),
+    ("proxy.golang", "org"),
+    ("docker", "io"),
+    ("docker", "com"),
+    ("ghcr", "io"),
+    ("quay", "io"),
+    ("gcr", "io"),
+];
+
+#[test]
+fn no_host_of_a_registry_stands_in_any_file() {
+    let Some(files) = tracked() else {
+        return skipped(
+            "no_host_of_a_registry_stands_in_any_file",
+            "this is no git checkout",
+        );
+    };
+    for name in files {
+        let text = fs::read(top().join(&name)).unwrap();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        for (host, end) in REGISTRIES {
+            let host = format!("{host}.{end}");
+            let found = text.match_indices(&host).find(|(at, _)| {
+                let (before, after) = (&text[..*at], &text[at + host.len()..]);
+                // The end of another name; and a longer one, such as that of cargo's index, which cargo itself writes.
+                !before.ends_with(|c: char| c.is_alphanumeric() || c == '-')
+                    && !after.starts_with(|c: char| c.is_alphanumeric() || c == '-')
+            });
+            assert!(found.is_none(), "{name} names {host}");
+        }
+    }
+}
+
 #[test]
 fn the_top_folder_has_only_what_belongs_there() {
     const ALLOWED: &[&str] = &[
@@ -436,13 +488,33 @@ fn a_skip_is_seen_where_the_output_goes_into_a_file() {
 
 #[test]
 fn the_systemd_unit_is_valid_and_hardened() {
-    let script = top().join("tests/scripts/unit.sh");
-    let (passed, said) = run("sh", &[&script.display().to_string()], "");
-    assert!(passed, "{said}");
-    match said.trim().strip_prefix("SKIPPED: ") {
-        Some(why) => skipped("the_systemd_unit_is_valid_and_hardened", why),
-        None => assert!(said.contains("verified, exposure "), "{said}"),
+    if let Some(said) = run_script("unit.sh", "the_systemd_unit_is_valid_and_hardened") {
+        assert!(said.contains("verified, exposure "), "{said}");
     }
+}
+
+#[test]
+fn each_test_that_cargo_test_leaves_out_is_one_of_make_test_all_and_says_why() {
+    let mut files: Vec<PathBuf> = sources()
+        .iter()
+        .map(|source| top().join(&source.path))
+        .collect();
+    let folder = fs::read_dir(top().join("tests/it")).unwrap().flatten();
+    files.extend(folder.map(|entry| entry.path()));
+    let mut count = 0;
+    for file in files.iter().filter(|file| file.is_file()) {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            // A line of its own, so that this one is not among them.
+            if line.trim_start().starts_with("#[ignore") {
+                let why = line
+                    .split_once("\"make test-all: ")
+                    .map_or("", |(_, why)| why);
+                assert!(why.len() > 10, "{}: {line}", file.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 2, "{count}");
 }
 
 #[test]

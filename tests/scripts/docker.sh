@@ -4,12 +4,13 @@
 # on a network of their own, it is unhealthy without iperf3, and `docker stop` ends it with status 0. Removes all
 # that it made, except for the base's archive under target/, which saves a minute the next time.
 #     BIN=path           the binary, instead of a static one that is built; it has to run on the base
-#     DOCKER_BASE=image  the base, instead of a Debian made by debootstrap (no registry of images is asked)
+#     DOCKER_BASE=image  the base, instead of a Debian made by debootstrap from the mirror that the system's apt uses
+#                        (no registry of images is asked)
 #     DOCKER_BARE=yes    leaves iperf3 out of that Debian, so that the Dockerfile has to install it, over the network
 # Prints one line that begins with SKIPPED: where it cannot be done.
 set -eu
 
-readonly suite=bookworm mirror=http://deb.debian.org/debian
+readonly suite=bookworm
 readonly step_s=0.2
 readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
 readonly stop_s=20      # what the exporter may take to end before Docker kills it
@@ -89,9 +90,10 @@ make_base() {
     if [ ! -s "$archive" ]; then
         [ "$(id -u)" -eq 0 ] || skip "debootstrap needs root (DOCKER_BASE=image takes a base that is there)"
         # CI has root and a package manager; what a developer's machine has is its owner's choice.
-        [ -z "${CI:-}" ] || sh tests/scripts/need.sh debootstrap || fail "debootstrap is needed in CI"
+        [ -z "${CI:-}" ] || sh contrib/packaging/need.sh debootstrap || fail "debootstrap is needed in CI"
         command -v debootstrap >/dev/null 2>&1 ||
             skip "no debootstrap here (DOCKER_BASE=image takes a base that is there)"
+        mirror=$(sh tests/scripts/debian-mirror.sh 2>&1) || skip_or_fail "$mirror"
         mkdir -p "$target" "$dir/root"
         # The mount goes with its namespace. $include is no word or one.
         # shellcheck disable=SC2016
@@ -111,7 +113,7 @@ make_base() {
     base=$name-base
 }
 
-# In CI Debian's registry is there; elsewhere a machine may be without a network.
+# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
 skip_or_fail() {
     [ -n "${CI:-}" ] || skip "$1"
     fail "$1"
@@ -121,7 +123,7 @@ skip_or_fail() {
 build() {
     binary=${BIN:-}
     if [ -z "$binary" ]; then
-        sh tests/scripts/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
+        sh contrib/packaging/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
         binary=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release/iperf3-exporter
     fi
     place=$dir/context/target/x86_64-unknown-linux-musl/release

@@ -1,7 +1,8 @@
 #!/bin/sh
 # newer-iperf3.sh [--cached]: prints the path of an iperf3 newer than the system's, for the tests that run two
-# versions against each other. It is Debian's, unpacked with its own libraries into a folder under target/: nothing
-# is installed, and the second call finds it there. --cached looks only there and downloads nothing.
+# versions against each other. It is Debian's, from the mirror that the system's apt uses, unpacked with its own
+# libraries into a folder under target/: nothing is installed, and the second call finds it there. --cached looks only
+# there and downloads nothing.
 # Exits 1, with one line that says why, when there is none.
 set -eu
 
@@ -43,18 +44,19 @@ fetch() {
         command -v "$command" >/dev/null 2>&1 || give_up "no $command here: only Debian's packages are known to it"
     done
     [ -r "$keyring" ] || give_up "no $keyring, which holds the keys that Debian signs with"
+    mirror=$(sh tests/scripts/debian-mirror.sh) || exit 1
     draft=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$draft"' EXIT
     # apt gives up its rights for a user who has to reach the folder.
     chmod 755 "$draft"
     mkdir -p "$draft/apt/state/lists/partial" "$draft/apt/cache/archives/partial" "$draft/packages" "$draft/root"
-    printf 'deb [signed-by=%s] http://deb.debian.org/debian %s main\n' "$keyring" "$suite" >"$draft/apt/sources.list"
+    printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$draft/apt/sources.list"
     : >"$draft/apt/status"
     # Its words are worth reading only when it failed. $packages is split at blanks on purpose.
     # shellcheck disable=SC2086
     if ! words=$(cd "$draft/packages" && own_apt update 2>&1 && own_apt download $packages 2>&1); then
         printf '%s\n' "$words" >&2
-        give_up "Debian's registry has not answered with the packages (apt's words are above)"
+        give_up "$mirror has not answered with the packages (apt's words are above)"
     fi
     for package in "$draft"/packages/*.deb; do
         dpkg-deb --extract "$package" "$draft/root" || give_up "cannot unpack ${package##*/}"

@@ -17,7 +17,7 @@ main() {
     here=$PWD/contrib/openwrt
     if ! command -v busybox >/dev/null 2>&1; then
         # CI has root and a package manager; what a developer's machine has is its owner's choice.
-        [ -z "${CI:-}" ] || sh tests/scripts/need.sh busybox
+        [ -z "${CI:-}" ] || sh contrib/packaging/need.sh busybox
         command -v busybox >/dev/null 2>&1 || {
             echo "SKIPPED: the OpenWrt service was not tested: no busybox here"
             exit 0

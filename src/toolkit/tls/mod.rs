@@ -36,8 +36,7 @@ pub(crate) mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::path::Path;
-    use std::process::Command;
-    use std::sync::{Arc, OnceLock};
+    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -52,14 +51,13 @@ pub(crate) mod tests {
     };
 
     use super::{Acceptor, acceptor};
+    use crate::http::ClientStream as _;
     use crate::http::tls::HandshakeFailed;
+    use crate::openssl;
     use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
     /// Longer than anything takes that is not meant to take for ever.
     pub(super) const LONG: Duration = Duration::from_secs(60);
-
-    /// Certificates, made once by openssl: `NAME.pem` and `NAME.key`, with what is in them.
-    struct Pki(BTreeMap<String, Vec<u8>>);
 
     /// The certificates, with what openssl is asked to put into each. Signed by the one after the colon, if any.
     const CERTIFICATES: [(&str, &[&str]); 28] = [
@@ -163,88 +161,102 @@ pub(crate) mod tests {
         ),
     ];
 
-    fn openssl(folder: &Path, words: &[&str]) {
-        let output = Command::new("openssl")
-            .args(words)
-            .current_dir(folder)
-            .output()
-            .expect("the tests need openssl");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {words:?}: {said}");
-    }
+    /// What else openssl makes: files in other forms, of other kinds, and with faults.
+    const COMMANDS: [&str; 15] = [
+        "req -x509 -config openssl.cnf -nodes -days 30 -newkey rsa:2048 -keyout rsa.key -out rsa.pem -subj /CN=rsa",
+        "rsa -in rsa.key -traditional -out rsa.pkcs1.key",
+        "ec -in server.key -out server.sec1.key",
+        "rsa -in rsa.key -traditional -aes128 -passout pass:geheim -out rsa.encrypted.key",
+        "pkcs8 -topk8 -in server.key -passout pass:geheim -out server.encrypted.key",
+        "ecparam -name prime256v1 -out parameters.pem",
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out p521.key",
+        "genpkey -algorithm ed25519 -out ed25519.key",
+        "req -x509 -config openssl.cnf -days 30 -key ed25519.key -out ed25519.pem -subj /CN=ed25519",
+        "req -new -config openssl.cnf -key server.key -out v1.csr -subj /CN=v1",
+        "x509 -req -in v1.csr -CA ca.pem -CAkey ca.key -days 30 -out v1.pem",
+        "ec -in server.key -out v1.key",
+        "req -x509 -config openssl.cnf -days 30 -key p521.key -out ca-p521.pem -subj /CN=p521 \
+         -addext basicConstraints=CA:TRUE",
+        "req -x509 -config openssl.cnf -days 30 -key server.key -out below-p521.pem -subj /CN=below \
+         -addext basicConstraints=CA:FALSE -CA ca-p521.pem -CAkey p521.key",
+        "ec -in server.key -out below-p521.key",
+    ];
 
-    impl Pki {
-        fn make() -> Self {
+    /// The files that openssl has made so far. One that nobody asks for is not made: most tests need two or three.
+    struct Files(BTreeMap<String, Vec<u8>>);
+
+    impl Files {
+        fn get(&mut self, name: &str) -> Vec<u8> {
+            if !self.0.contains_key(name) {
+                self.make(name);
+            }
+            self.0[name].clone()
+        }
+
+        /// Makes a file, and before it those that it is made of.
+        fn make(&mut self, file: &str) {
+            let certificate = CERTIFICATES.iter().find_map(|(names, extensions)| {
+                let (name, signer) = names
+                    .split_once(':')
+                    .map_or((*names, None), |(name, signer)| (name, Some(signer)));
+                let (own, _) = file.rsplit_once('.')?;
+                (own == name).then_some((name, signer, extensions))
+            });
+            if let Some((name, signer, extensions)) = certificate {
+                let signers =
+                    signer.map(|signer| ["pem", "key"].map(|kind| format!("{signer}.{kind}")));
+                let made = ["pem", "key"].map(|kind| format!("{name}.{kind}"));
+                self.run(signers.iter().flatten(), made.iter(), |folder| {
+                    openssl::certificate(folder, name, signer, extensions)
+                });
+                return;
+            }
+            let words = COMMANDS
+                .iter()
+                .map(|command| command.split(' ').collect::<Vec<_>>());
+            let files = |words: &[&str], options: &[&str]| -> Vec<String> {
+                let pairs = words.windows(2).filter(|pair| options.contains(&pair[0]));
+                pairs.map(|pair| pair[1].to_owned()).collect()
+            };
+            let (words, made) = words
+                .map(|words| {
+                    let made = files(&words, &["-out", "-keyout"]);
+                    (words, made)
+                })
+                .find(|(_, made)| made.iter().any(|made| made == file))
+                .unwrap_or_else(|| panic!("nothing makes {file}"));
+            let needed = files(&words, &["-in", "-key", "-CA", "-CAkey"]);
+            self.run(needed.iter(), made.iter(), |folder| {
+                openssl::run(folder, &words)
+            });
+        }
+
+        /// Runs openssl in a folder with the files that it needs, and keeps those that it makes.
+        fn run<'a>(
+            &mut self,
+            needed: impl Iterator<Item = &'a String>,
+            made: impl Iterator<Item = &'a String>,
+            openssl: impl FnOnce(&Path) -> Result<(), String>,
+        ) {
+            let needed: Vec<_> = needed.map(|name| (name, self.get(name))).collect();
             let folder = std::env::temp_dir().join(format!("tls-tests-{}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
-            fs::write(
-                folder.join("cnf"),
-                "[req]\ndistinguished_name=dn\n[dn]\nCN=name\n",
-            )
-            .unwrap();
-            for (name, extensions) in CERTIFICATES {
-                let (name, signer) = name.split_once(':').unwrap_or((name, ""));
-                let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
-                let subject = format!("/CN={name}");
-                let mut words: Vec<String> =
-                    "req -x509 -config cnf -nodes -days 30 -newkey ec -pkeyopt \
-                     ec_paramgen_curve:P-256 -keyout KEY -out PEM -subj SUBJECT"
-                        .split(' ')
-                        .map(|word| {
-                            word.replace("KEY", &key)
-                                .replace("PEM", &pem)
-                                .replace("SUBJECT", &subject)
-                        })
-                        .collect();
-                if !signer.is_empty() {
-                    words.extend(["-CA".into(), format!("{signer}.pem")]);
-                    words.extend(["-CAkey".into(), format!("{signer}.key")]);
-                }
-                for extension in extensions {
-                    words.extend(["-addext".into(), (*extension).into()]);
-                }
-                openssl(
-                    &folder,
-                    &words.iter().map(String::as_str).collect::<Vec<_>>(),
-                );
+            for (name, bytes) in needed {
+                fs::write(folder.join(name), bytes).unwrap();
             }
-            for command in [
-                "req -x509 -config cnf -nodes -days 30 -newkey rsa:2048 -keyout rsa.key -out rsa.pem -subj /CN=rsa",
-                "rsa -in rsa.key -traditional -out rsa.pkcs1.key",
-                "ec -in server.key -out server.sec1.key",
-                "rsa -in rsa.key -traditional -aes128 -passout pass:geheim -out rsa.encrypted.key",
-                "pkcs8 -topk8 -in server.key -passout pass:geheim -out server.encrypted.key",
-                "ecparam -name prime256v1 -out parameters.pem",
-                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out p521.key",
-                "genpkey -algorithm ed25519 -out ed25519.key",
-                "req -x509 -config cnf -days 30 -key ed25519.key -out ed25519.pem -subj /CN=ed25519",
-                "req -new -config cnf -key server.key -out v1.csr -subj /CN=v1",
-                "x509 -req -in v1.csr -CA ca.pem -CAkey ca.key -days 30 -out v1.pem",
-                "ec -in server.key -out v1.key",
-                "req -x509 -config cnf -days 30 -key p521.key -out ca-p521.pem -subj /CN=p521 \
-                 -addext basicConstraints=CA:TRUE",
-                "req -x509 -config cnf -days 30 -key server.key -out below-p521.pem -subj /CN=below \
-                 -addext basicConstraints=CA:FALSE -CA ca-p521.pem -CAkey p521.key",
-                "ec -in server.key -out below-p521.key",
-            ] {
-                openssl(&folder, &command.split(' ').collect::<Vec<_>>());
+            openssl(&folder).unwrap();
+            for name in made {
+                let bytes = fs::read(folder.join(name)).unwrap();
+                self.0.insert(name.clone(), bytes);
             }
-            let files = fs::read_dir(&folder).unwrap().map(|entry| {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_str().unwrap();
-                (name.to_owned(), fs::read(&path).unwrap())
-            });
-            let files = files.collect();
             fs::remove_dir_all(&folder).unwrap();
-            Self(files)
         }
     }
 
-    /// A file of openssl's.
+    /// A file of openssl's, the same in all tests of this process.
     pub(crate) fn file(name: &str) -> Vec<u8> {
-        static PKI: OnceLock<Pki> = OnceLock::new();
-        let files = &PKI.get_or_init(Pki::make).0;
-        files.get(name).unwrap_or_else(|| panic!("{name}")).clone()
+        static FILES: Mutex<Files> = Mutex::new(Files(BTreeMap::new()));
+        FILES.lock().unwrap().get(name)
     }
 
     pub(super) fn pem(field: &'static str, bytes: Vec<u8>) -> Pem {

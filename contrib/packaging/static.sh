@@ -51,7 +51,7 @@ give_up() {
 
 build() {
     command -v rustc >/dev/null 2>&1 || give_up "no rustc here: see https://rustup.rs"
-    toolchain=$(sh tests/scripts/toolchain.sh "$target") || exit 1
+    toolchain=$(sh contrib/packaging/toolchain.sh "$target") || exit 1
     [ -z "$toolchain" ] || export RUSTUP_TOOLCHAIN="$toolchain"
     subcommand=build
     if has_c && ! has_compiler; then

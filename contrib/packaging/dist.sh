@@ -15,7 +15,7 @@ main() {
     umask 022
     unset BIN # one binary for every target would be wrong
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    epoch=$(sh tests/scripts/epoch.sh)
+    epoch=$(sh contrib/packaging/epoch.sh)
     export SOURCE_DATE_EPOCH="$epoch"
     mkdir -p "${CARGO_TARGET_DIR:-target}"
     dist=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/dist
@@ -40,10 +40,11 @@ main() {
 # x86_64-unknown-linux-musl → x86_64
 archive() {
     top=$name-$version-${1%%-*}
-    sh tests/scripts/stage.sh "$1" "$dir/stage"
+    sh contrib/packaging/stage.sh "$1" "$dir/stage"
     mkdir "$dir/$top"
     cp -R contrib README.md CHANGELOG.md LICENSE "$name.service" "$dir/stage/share/." "$dir/$top"
-    rm -rf "$dir/$top/contrib/packaging"
+    # What makes a release, or needs a checkout.
+    rm -rf "$dir/$top/contrib/packaging" "$dir/$top/contrib/demo"
     cp "$dir/stage/usr/bin/$name" "$dir/$top/"
     find "$dir/$top" -type d -exec chmod 755 {} +
     find "$dir/$top" -type f -exec chmod 644 {} +

@@ -1,7 +1,9 @@
 #!/bin/sh
-# need.sh COMMAND ...: makes sure that each COMMAND (iperf3, promtool, ...) is on PATH, and installs what is
+# need.sh [--wanted] COMMAND ...: makes sure that each COMMAND (iperf3, promtool, ...) is on PATH, and installs what is
 # missing with the system's package manager. Prints nothing and touches nothing when all are there.
 # Exits 1, with one line that names what is missing and how to get it by hand, when it cannot.
+# --wanted: each that cannot be had is named in one line, and that is no failure; nothing is asked of the network for a
+# day after that, so that a machine without one does not wait each time.
 set -eu
 
 readonly policy=/usr/sbin/policy-rc.d
@@ -9,7 +11,12 @@ readonly policy_mark='Written by need.sh of iperf3-exporter'
 readonly lock_wait_s=120 # another apt-get, such as the unattended upgrades, may hold dpkg's lock that long
 
 main() {
-    [ $# -gt 0 ] || { echo "usage: need.sh COMMAND ..." >&2; exit 2; }
+    if [ "${1:-}" = --wanted ]; then
+        shift
+        wanted "$@"
+        exit 0
+    fi
+    [ $# -gt 0 ] || { echo "usage: need.sh [--wanted] COMMAND ..." >&2; exit 2; }
     missing=$(missing_of "$@")
     [ -n "$missing" ] || exit 0
 
@@ -43,6 +50,29 @@ main() {
 give_up() {
     echo "need.sh: missing: $missing: $1" >&2
     exit 1
+}
+
+# All at once, as that is fastest; one that is not to be had must not keep the others away.
+wanted() {
+    missing=$(missing_of "$@")
+    [ -n "$missing" ] || return 0
+    marks=${CARGO_TARGET_DIR:-target}/wanted
+    mkdir -p "$marks"
+    # Those that were not to be had a moment ago are named again, and not tried.
+    tried=
+    for name in $missing; do
+        [ -n "$(find "$marks/$name" -mmin -1440 2>/dev/null)" ] || tried="$tried $name"
+    done
+    if [ -n "$tried" ]; then
+        echo "need.sh: installing what holds$tried" >&2
+        # shellcheck disable=SC2086 # several words
+        sh "$0" $tried >/dev/null 2>&1 || for name in $tried; do
+            NEED_LISTS_ARE_NEW=yes sh "$0" "$name" >/dev/null 2>&1 || : >"$marks/$name"
+        done
+    fi
+    for name in $(missing_of "$@"); do
+        echo "need.sh: $name cannot be had here: what wants it is skipped, and says so (sh $0 $name tells why)" >&2
+    done
 }
 
 # The commands among the arguments that are not on PATH, with blanks between them.
@@ -98,6 +128,14 @@ package_of() {
         *:ss | *:ip | *:tc) echo iproute2 ;;
         *:unshare | *:nsenter | *:setpriv) echo util-linux ;;
         *:lexgrog) echo man-db ;;
+        apt-get:java) echo default-jre-headless ;;
+        dnf:java) echo java-latest-openjdk-headless ;;
+        pacman:java) echo jre-openjdk-headless ;;
+        apk:java) echo openjdk21-jre-headless ;;
+        zypper:java) echo java-21-openjdk-headless ;;
+        apk:pip3) echo py3-pip ;;
+        pacman:pip3) echo python-pip ;;
+        *:pip3) echo python3-pip ;;
         *) echo "$1" ;;
     esac
 }
@@ -153,7 +191,7 @@ install_with_apt() {
     service_before=$(prometheus_service)
 
     # A list of packages that cannot be fetched is no reason to stop: the one from before may do.
-    $become env DEBIAN_FRONTEND=noninteractive apt-get update -qq || true
+    [ -n "${NEED_LISTS_ARE_NEW:-}" ] || $become env DEBIAN_FRONTEND=noninteractive apt-get update -qq || true
     $become env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o "DPkg::Lock::Timeout=$lock_wait_s" $packages || exit 1
 

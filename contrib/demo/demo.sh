@@ -23,9 +23,9 @@ main() {
     trap 'exit 143' TERM
     trap 'exit 141' PIPE # `make demo | head`
 
-    sh tests/scripts/need.sh iperf3
+    sh contrib/packaging/need.sh iperf3
     fetcher=$(first_of curl wget)
-    [ -n "$fetcher" ] || { sh tests/scripts/need.sh curl; fetcher=curl; }
+    [ -n "$fetcher" ] || { sh contrib/packaging/need.sh curl; fetcher=curl; }
     find_binary
     dir=$(mktemp -d)
     # The logs are looked at as soon as their writers were started, which may be before those made them.

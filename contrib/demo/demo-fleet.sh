@@ -46,7 +46,7 @@ main() {
     case $seconds in
         '' | *[!0-9]* | 0*) fail "DEMO_SECONDS=$seconds is not a number of seconds" ;;
     esac
-    sh tests/scripts/need.sh iperf3 prometheus promtool setpriv
+    sh contrib/packaging/need.sh iperf3 prometheus promtool setpriv
     find_binary
     dir=$(mktemp -d "${TMPDIR:-/tmp}/demo-fleet.XXXXXX")
 
@@ -85,7 +85,7 @@ make_hosts() {
     elif [ "$(id -u)" -ne 0 ]; then
         why="you are not root"
     else
-        sh tests/scripts/need.sh ip nsenter tc unshare
+        sh contrib/packaging/need.sh ip nsenter tc unshare
         make_network >"$dir/network.log" 2>&1 || why="no network namespaces: $(tail -n 1 "$dir/network.log")"
     fi
     if [ -z "$why" ]; then
@@ -372,7 +372,7 @@ look() {
     promtool query instant "$prometheus_url" "{__name__=~\"$families\"}" >"$dir/snapshot" 2>"$dir/query.log" ||
         : >"$dir/snapshot"
     awk -v hosts="$hosts" -v dead_port="$dead_port" -v alerts="$alerts" -v missing_file="$dir/missing" \
-        -f tests/scripts/demo-fleet.awk "$dir/snapshot" >"$dir/table"
+        -f contrib/demo/demo-fleet.awk "$dir/snapshot" >"$dir/table"
     # Two targets that are the same exporter would write the same series, and nobody would see that there are two.
     local pools
     pools=$(answer "/api/v1/targets?state=active" | grep -o '"scrapePool":"iperf3-exporter"' | grep -c '') || true

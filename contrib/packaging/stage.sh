@@ -1,6 +1,6 @@
 #!/bin/sh
 # stage.sh TARGET FOLDER: builds the static binary for TARGET, and lays out under FOLDER, which must not exist, what a
-# package installs: usr/ and etc/. tests/scripts/packages.sh makes .deb and .rpm from it, so that both have the same
+# package installs: usr/ and etc/. contrib/packaging/packages.sh makes .deb and .rpm from it, so that both have the same
 # files. FOLDER/share is no part of it: what dist.sh and packages.sh place by their own rules.
 # BIN=path takes a binary that is there instead of building one.
 # Each file's mode and time is set: what the checkout has depends on its umask and hour.
@@ -19,10 +19,10 @@ main() {
     umask 022
     mkdir "$folder"
 
-    toolchain=$(sh tests/scripts/toolchain.sh "$target") || exit 1
+    toolchain=$(sh contrib/packaging/toolchain.sh "$target") || exit 1
     [ -z "$toolchain" ] || export RUSTUP_TOOLCHAIN="$toolchain"
     binary=${BIN:-${CARGO_TARGET_DIR:-target}/$target/release/$name}
-    [ -n "${BIN:-}" ] || sh tests/scripts/static.sh "$target" >&2
+    [ -n "${BIN:-}" ] || sh contrib/packaging/static.sh "$target" >&2
 
     bin=$folder/usr/bin units=$folder/usr/lib/systemd/system doc=$folder/usr/share/doc/$name
     mkdir -p "$bin" "$units" "$doc/examples" "$folder/etc/default" "$folder/share"
@@ -41,8 +41,8 @@ main() {
     completion _$name usr/share/zsh/vendor-completions/_$name
     completion $name.fish usr/share/fish/vendor_completions.d/$name.fish
 
-    sh tests/scripts/bom.sh sbom "$target" "$bin/$name" >"$folder/share/sbom.cdx.json"
-    sh tests/scripts/bom.sh licences "$target" >"$folder/share/THIRD-PARTY-LICENCES"
+    sh contrib/packaging/bom.sh sbom "$target" "$bin/$name" >"$folder/share/sbom.cdx.json"
+    sh contrib/packaging/bom.sh licences "$target" >"$folder/share/THIRD-PARTY-LICENCES"
     library=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html
     [ -f "$library" ] || give_up "this Rust brings no $library, whose texts go with each copy of the binary: \
 take rustup's"

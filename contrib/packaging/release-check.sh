@@ -25,7 +25,7 @@ main() {
     command -v cargo >/dev/null 2>&1 || fail "no cargo here: see https://rustup.rs"
     targets=
     for target in "$@"; do
-        if sh tests/scripts/toolchain.sh "$target" >/dev/null; then
+        if sh contrib/packaging/toolchain.sh "$target" >/dev/null; then
             targets="$targets $target"
         else
             case $target in
@@ -38,20 +38,20 @@ main() {
     set -- $targets
     [ $# -gt 0 ] || fail "none of the targets can be built here"
 
-    sh tests/scripts/dist.sh "$@"
+    sh contrib/packaging/dist.sh "$@"
     cp "$dist/SHA256SUMS" "$dir/first"
-    sh tests/scripts/dist.sh "$@" >/dev/null
+    sh contrib/packaging/dist.sh "$@" >/dev/null
     cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes other archives"
     (cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "SHA256SUMS does not fit"
     for target in "$@"; do
         look_into "$target"
-        BIN=$dir/$top/$name sh tests/scripts/qemu.sh "$target"
+        BIN=$dir/$top/$name sh contrib/packaging/qemu.sh "$target"
     done
     for target in "$@"; do
         case $target in
             "$(uname -m)"-*)
-                sh tests/scripts/stage.sh "$target" "$dir/stage"
-                sh tests/scripts/packages-check.sh "$dir/stage" "$target"
+                sh contrib/packaging/stage.sh "$target" "$dir/stage"
+                sh contrib/packaging/packages-check.sh "$dir/stage" "$target"
                 ;;
         esac
     done

@@ -34,17 +34,17 @@ main() {
 
 # check deb TOOL
 check() {
-    if ! command -v "$2" >/dev/null 2>&1 && ! sh tests/scripts/need.sh "$2"; then
+    if ! command -v "$2" >/dev/null 2>&1 && ! sh contrib/packaging/need.sh "$2"; then
         # CI has to have it.
         [ -z "${CI:-}" ] || fail "no $2 here"
         echo "SKIPPED: the .$1: no $2 here"
         return
     fi
     for version in $old $new; do
-        made=$(VERSION=$version sh tests/scripts/packages.sh "$1" "$target")
+        made=$(VERSION=$version sh contrib/packaging/packages.sh "$1" "$target")
         mv "$made" "$dir/$version.$1"
     done
-    made=$(VERSION=$old sh tests/scripts/packages.sh "$1" "$target")
+    made=$(VERSION=$old sh contrib/packaging/packages.sh "$1" "$target")
     cmp "$dir/$old.$1" "$made" || fail "$made is not the same when it is made twice"
     rm "$made"
     "fields_of_$1" "$dir/$old.$1"
@@ -59,7 +59,7 @@ check() {
             deb) word=in-namespace ;;
             rpm) word=rpm-in-namespace ;;
         esac
-        unshare --mount --propagation private sh tests/scripts/packages-check.sh "$STAGE" "$target" "$word" "$dir"
+        unshare --mount --propagation private sh contrib/packaging/packages-check.sh "$STAGE" "$target" "$word" "$dir"
     fi
 }
 
@@ -131,7 +131,7 @@ live_with_deb() {
         said=$(inside systemd-analyze verify --man=no --recursive-errors=no $unit 2>&1) || fail "the unit: $said"
         case $said in *$name*) fail "the unit: $said" ;; esac
     fi
-    inside sh /checkout/tests/scripts/smoke.sh $binary >&2
+    inside sh /checkout/contrib/packaging/smoke.sh $binary >&2
 
     echo 'ARGS="--lock.timeout=80s"' >"$root/etc/default/$name"
     apt install "/packages/$new.deb"
@@ -178,7 +178,7 @@ live_with_rpm() {
 
     rpm_does -i "/packages/$old.rpm"
     inside rpm -V --nodeps $name >&2 || fail "rpm finds changed files"
-    inside sh /checkout/tests/scripts/smoke.sh /usr/bin/$name >&2
+    inside sh /checkout/contrib/packaging/smoke.sh /usr/bin/$name >&2
     echo 'ARGS="--lock.timeout=80s"' >"$root/etc/default/$name"
     rpm_does -U "/packages/$new.rpm"
     [ "$(inside rpm -q $name --qf '%{VERSION}')" = "$new" ] || fail "the rpm is not upgraded"

@@ -20,7 +20,7 @@ main() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    sh tests/scripts/need.sh curl
+    sh contrib/packaging/need.sh curl
     dir=$(mktemp -d)
     make_fake
 

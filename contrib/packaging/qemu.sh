@@ -12,9 +12,9 @@ for target in "$@"; do
         armv7-* | arm-*) runner=qemu-arm ;;
         *) runner=qemu-${target%%-*} ;;
     esac
-    [ -z "$runner" ] || sh tests/scripts/need.sh "$runner"
+    [ -z "$runner" ] || sh contrib/packaging/need.sh "$runner"
     binary=${BIN:-${CARGO_TARGET_DIR:-target}/$target/release/iperf3-exporter}
-    [ -n "${BIN:-}" ] || sh tests/scripts/static.sh "$target"
+    [ -n "${BIN:-}" ] || sh contrib/packaging/static.sh "$target"
     echo "$target${runner:+ by $runner}:"
-    sh tests/scripts/smoke.sh "$binary" "$runner"
+    sh contrib/packaging/smoke.sh "$binary" "$runner"
 done

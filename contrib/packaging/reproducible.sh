@@ -20,12 +20,12 @@ main() {
     # The downloads are the same for both, their folder is not.
     mkdir "$dir/home"
     cp -R "${CARGO_HOME:-$HOME/.cargo}/registry" "$dir/home/"
-    (cd "$dir/one" && CARGO_TARGET_DIR="$dir/one/target" sh tests/scripts/dist.sh "$@")
+    (cd "$dir/one" && CARGO_TARGET_DIR="$dir/one/target" sh contrib/packaging/dist.sh "$@")
     (
         umask 077
         export CARGO_HOME="$dir/home" CARGO_TARGET_DIR="$dir/the other target"
         cd "$dir/two/with a blank"
-        sh tests/scripts/dist.sh "$@" >/dev/null
+        sh contrib/packaging/dist.sh "$@" >/dev/null
     )
     cmp "$dir/one/target/dist/SHA256SUMS" "$dir/the other target/dist/SHA256SUMS" || {
         cat "$dir/one/target/dist/SHA256SUMS" "$dir/the other target/dist/SHA256SUMS" >&2

@@ -32,7 +32,7 @@ main() {
     sed 's/^\([^ ]*\) v\([^ ]*\).*/\1 \2/' "$dir/tree" | sort -u >"$dir/linked"
     [ "$what" != crates ] || { cat "$dir/linked"; exit 0; }
 
-    command -v jq >/dev/null 2>&1 || sh tests/scripts/need.sh jq
+    command -v jq >/dev/null 2>&1 || sh contrib/packaging/need.sh jq
     # shellcheck disable=SC2086
     cargo metadata --locked --quiet --format-version 1 --filter-platform "$target" ${CARGO_FLAGS:-} >"$dir/metadata" ||
         give_up "cargo metadata failed"

@@ -20,13 +20,13 @@ main() {
     cd "$(dirname "$0")/../.."
     umask 022
     case $kind in
-        deb) sh tests/scripts/need.sh dpkg-deb ;;
-        rpm) sh tests/scripts/need.sh rpmbuild ;;
+        deb) sh contrib/packaging/need.sh dpkg-deb ;;
+        rpm) sh contrib/packaging/need.sh rpmbuild ;;
     esac
     # 1.0.0-rc.1 comes before 1.0.0, which only a tilde tells these tools.
     version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
     version=$(echo "$version" | tr - '~')
-    epoch=$(sh tests/scripts/epoch.sh)
+    epoch=$(sh contrib/packaging/epoch.sh)
     export SOURCE_DATE_EPOCH="$epoch"
     packages=${CARGO_TARGET_DIR:-target}/packages
     mkdir -p "$packages"
@@ -41,7 +41,7 @@ main() {
     if [ -n "$staged" ]; then
         cp -R "$staged" "$dir/stage"
     else
-        sh tests/scripts/stage.sh "$target" "$dir/stage"
+        sh contrib/packaging/stage.sh "$target" "$dir/stage"
     fi
     mv "$dir/stage/share" "$dir/share"
     stage=$dir/stage doc=$dir/stage/usr/share/doc/$name
