@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::in_flight::RequestContext;
+pub(crate) use super::in_flight::RequestContext;
 
 /// A request whose head was accepted.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub(crate) struct Request<'a> {
     /// Path and query as they came.
     pub(crate) url: &'a str,
     /// The value of a header by its name; only those are there that `head` passes on.
-    pub(super) header: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) header: &'a dyn Fn(&str) -> Option<String>,
     /// When it came.
     pub(crate) arrival: Instant,
     /// Who sent it, and whether they still wait.

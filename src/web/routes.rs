@@ -149,3 +149,56 @@ fn metrics(site: &Site) -> Response {
     }
     Response::new(200, text::CONTENT_TYPE, text.into_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::handle;
+    use crate::cancel::Cancel;
+    use crate::http::request::{Request, RequestContext};
+    use crate::log::{Log, LogConfig};
+    use crate::probe::prober::{ProbeConfig, Prober};
+    use crate::toolkit::access::Access;
+    use crate::toolkit::config::reloader::Reloader;
+    use crate::web::site::{Paths, Site};
+
+    /// The response's code and body.
+    fn get(site: &Site, url: &str) -> (u16, String) {
+        let context = RequestContext {
+            peer: ([192, 0, 2, 1], 1).into(),
+            tls_config: None,
+            close_after_response: Cancel::default(),
+            number: 1,
+            cancel: Cancel::default(),
+        };
+        let request = Request {
+            method: "GET",
+            url,
+            header: &|_| None,
+            arrival: Instant::now(),
+            context: &context,
+        };
+        let response = handle(site, &request);
+        (response.code, response.body)
+    }
+
+    #[test]
+    fn it_is_ready_until_its_end_begins() {
+        let log = Log::new(LogConfig::default());
+        let prober = Arc::new(Prober::new(ProbeConfig::default(), log.clone(), 8));
+        let reloader = Reloader::open(None, &log).unwrap();
+        let paths = Paths {
+            telemetry: "/metrics".to_owned(),
+            probe: "/probe".to_owned(),
+        };
+        let access = Arc::new(Access::new(reloader, log, 8));
+        let site = Site::new(paths, Arc::clone(&prober), access, Vec::new());
+        assert_eq!(get(&site, "/ready"), (200, "OK\n".to_owned()));
+        prober.shut_down();
+        let ending = (503, "shutting down\n".to_owned());
+        assert_eq!(get(&site, "/ready"), ending);
+        assert_eq!(get(&site, "/probe?target=192.0.2.7"), ending);
+    }
+}

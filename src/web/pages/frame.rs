@@ -1,4 +1,6 @@
 //! What every page has: frame, headers, escaping, times.
+//!
+//! Must not know what a page shows.
 
 use std::time::SystemTime;
 
