@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::chromium::{Browser, DESKTOP, PHONE, Screen};
+use crate::fixture_exporter::{HOSTILE, Scene, screenshots};
 use crate::harness::{Server, machine_alone, run, skipped, top};
-use crate::scene::{HOSTILE, Scene, screenshots};
 
 /// The narrowest screen that WCAG asks for, and a desk's at a zoom of 200 %.
 const NARROW: Screen = (320, 640, true);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{PATIENCE, TempDir, has, run, top, wait_for};
-use crate::path;
+use crate::netem;
 
 /// The alerts that there may be: the links lose by design, and on a busy machine a queue may be long or a CPU the limit.
 const EXPECTED: &[&str] = &[
@@ -198,7 +198,7 @@ fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
 #[ignore = "make test-all: three quarters of a minute; guards contrib/demo and what is shipped for Prometheus"]
 fn three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all() {
     let test = "three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all";
-    if !can_run(test) || !path::bridges_can_be_made(test) {
+    if !can_run(test) || !netem::bridges_can_be_made(test) {
         return;
     }
     let (passed, said) = Demo::start(&[("DEMO_SECONDS", "25")]).end();

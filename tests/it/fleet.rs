@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::harness::{self, Connection, Exporter, Reply, wait_for};
 use crate::namespace::{Bridge, Namespace, Server};
-use crate::path;
+use crate::netem;
 
 #[test]
 fn exporters_share_a_server_and_each_has_its_turn() {
@@ -21,7 +21,7 @@ fn ten_exporters_share_a_server_and_each_has_its_turn() {
 
 fn share_a_server(test: &str, count: usize) {
     let _alone = harness::machine_alone();
-    if !path::bridges_can_be_made(test) {
+    if !netem::bridges_can_be_made(test) {
         return;
     }
     let bridge = Bridge::new(count + 1).unwrap();
@@ -46,7 +46,7 @@ fn share_a_server(test: &str, count: usize) {
 
 #[test]
 fn exporters_find_the_server_of_a_range_of_ports_that_is_free() {
-    if !path::bridges_can_be_made("exporters_find_the_server_of_a_range_of_ports_that_is_free") {
+    if !netem::bridges_can_be_made("exporters_find_the_server_of_a_range_of_ports_that_is_free") {
         return;
     }
     let bridge = Bridge::new(3).unwrap();
@@ -78,7 +78,7 @@ fn connections(host: &Namespace) -> usize {
 }
 
 fn exporter_in(namespace: &Namespace) -> Exporter {
-    path::exporter_in(namespace, FilePath::new("iperf3"))
+    netem::exporter_in(namespace, FilePath::new("iperf3"))
 }
 
 /// A client that holds a server until it is dropped.

@@ -11,7 +11,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
-use crate::path::{
+use crate::netem::{
     self, ACK_BYTES, FRAME_BYTES, PORT, Path, SERVER, TCP_PAYLOAD_BYTES, Way, installed_iperf3,
     newer_iperf3,
 };
@@ -91,7 +91,7 @@ fn check<const N: usize>(
     server: Option<PathBuf>,
 ) {
     let _alone = harness::machine_alone();
-    if let Some(found) = path::side_by_side(test, client, server, rates, lane) {
+    if let Some(found) = netem::side_by_side(test, client, server, rates, lane) {
         harness::say(&format!("{test}: of the path's rate {found}"));
     }
 }
@@ -166,7 +166,7 @@ impl Lane {
         /// What every Linux gives without being asked to give more.
         const MOST: u32 = 200_000;
         const LEAST: u32 = 16_000;
-        let queue_bytes = self.mbit * 1000 / 8 * path::QUEUE_MS;
+        let queue_bytes = self.mbit * 1000 / 8 * netem::QUEUE_MS;
         (queue_bytes / streams).clamp(LEAST, MOST)
     }
 }
@@ -182,7 +182,7 @@ struct Report {
 impl Report {
     fn of(reply: &Reply, way: Way) -> Self {
         let of_way = |family: &str| {
-            let value = path::of_way(reply, family, way);
+            let value = netem::of_way(reply, family, way);
             value.unwrap_or_else(|| panic!("no {family}: {}", reply.body))
         };
         let report = Self {

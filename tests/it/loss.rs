@@ -13,7 +13,7 @@ use std::thread;
 
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
-use crate::path::{self, PORT, Path, SERVER, Way, installed_iperf3, newer_iperf3};
+use crate::netem::{self, PORT, Path, SERVER, Way, installed_iperf3, newer_iperf3};
 
 /// How many of a hundred datagrams the paths drop.
 const LOSSES_PERCENT: [u32; 4] = [0, 1, 5, 20];
@@ -76,7 +76,7 @@ fn check<const N: usize>(
     server: Option<PathBuf>,
 ) {
     let _alone = harness::machine_alone();
-    if let Some(found) = path::side_by_side(test, client, server, losses, lane) {
+    if let Some(found) = netem::side_by_side(test, client, server, losses, lane) {
         harness::say(&format!("{test}: lost {found}"));
     }
 }
@@ -195,7 +195,7 @@ impl Counts {
             Way::Download => ends.server,
         };
         let reported = |family: &str| {
-            let value = path::of_way(reply, family, way);
+            let value = netem::of_way(reply, family, way);
             value.unwrap_or_else(|| panic!("no {family}: {what}"))
         };
         let exactly = |count: u64| count as f64;

@@ -7,18 +7,18 @@
 //! - `real`: probes of a real iperf3 server, in every mode, and failures that the real one can show.
 //! - `parameters`: each rarer parameter through the real iperf3, and what the installed iperf3 cannot do.
 //! - `credentials`: a real iperf3 server with users, and what is never seen of a password.
-//! - `replaced`: the README examples of the three exporters that this one replaces.
+//! - `compat`: the README examples of the three exporters that this one replaces.
 //! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
-//! - `by_hand`: probes that a person starts from the page, and stops.
+//! - `manual`: probes that a person starts from the page, and stops.
 //! - `html`: what every page has to be, and how it is compared with a golden.
 //! - `limits`: deadlines, periods that are cut, the lock's order and give-ups.
-//! - `gate`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
-//! - `front`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
+//! - `front_end`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
+//! - `web_config`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
 //! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `attempts`: a busy server is tried again, also on its other ports.
-//! - `manual`: the manual page, the shells' completions, and where the README points to.
+//! - `man_page`: the manual page, the shells' completions, and where the README points to.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
 //! - `budget`: the day's bytes.
@@ -28,20 +28,20 @@
 //! - `demo_fleet`: `make demo-fleet`, which is the shipped configuration from end to end.
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
-//! - `path`: a way over a router that shapes, drops and counts.
+//! - `netem`: a way over a router that shapes, drops and counts.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
 //! - `fleet`: many exporters and few servers.
 //! - `fuzz`: random bytes and requests over real connections.
 //! - `random`: random input; the unit tests' own file.
 //! - `health`: `--health=URL`, asked of exporters and of other servers.
-//! - `hostile`: query strings, methods, paths and iperf3 binaries of ill will.
+//! - `malformed`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
 //! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
-//! - `scene`: an exporter with probes of every kind behind it, for the pages.
+//! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
 //! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
 //! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
@@ -70,45 +70,45 @@ mod attacks;
 mod attempts;
 mod browser;
 mod budget;
-mod by_hand;
 mod chromium;
 mod cli;
+mod compat;
 mod credentials;
 mod dashboard;
 mod debug;
 mod demo_fleet;
 mod docker;
+mod fixture_exporter;
 mod fixtures;
 mod fleet;
-mod front;
+mod front_end;
 mod fuzz;
-mod gate;
 mod goodput;
 mod harness;
 mod health;
-mod hostile;
 mod html;
 mod limits;
 mod loss;
+mod malformed;
+mod man_page;
 mod manual;
 mod max_age;
 mod namespace;
+mod netem;
 #[path = "../../src/openssl.rs"]
 mod openssl;
 mod openwrt;
 mod pages;
 mod parameters;
-mod path;
 mod pki;
 mod prometheus;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
 mod release;
-mod replaced;
 mod rules;
-mod scene;
 mod siege;
 mod soak;
 mod systemd;
 mod tidy;
+mod web_config;

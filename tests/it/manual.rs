@@ -1,597 +1,445 @@
-//! The manual page through the programs that render it, the completions in the shells that they are for, and what
-//! the README and CONTRIBUTING point to.
+//! Probes that a person starts from the page: how they are started, shown, counted and stopped, and who may do that.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{TempDir, run, skipped, top};
+use crate::fixture_exporter::Scene;
+use crate::harness::{Connection, Exporter, Fake, Reply, good_report, is_alive, wait_for};
+use crate::html::assert_sound;
 
-/// Whether `program` is on PATH; says that `test` is skipped where not. A shell that is not here has nobody who could
-/// use its completion.
-fn is_here(program: &str, test: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if !is_here {
-        skipped(test, &format!("{program} is not here"));
-    }
-    is_here
+/// Runs until its folder is gone, or the file `go` is in it; its number is in `pid`.
+fn until_go() -> Fake {
+    Fake::new(&format!(
+        "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
+         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
+        good_report().display()
+    ))
 }
 
-fn page() -> String {
-    top()
-        .join("contrib/iperf3-exporter.1")
-        .display()
-        .to_string()
+/// An exporter that lets a test run, and wait for its turn, as long as a busy machine needs to look at it.
+fn patient(fake: &Fake) -> Exporter {
+    let own = fake.flag();
+    Exporter::start(&[own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"])
 }
 
-fn completions() -> String {
-    top().join("contrib/completions").display().to_string()
+/// The number of the fake that runs.
+fn pid(fake: &Fake) -> u32 {
+    let path = fake.dir().join("pid");
+    wait_for("the fake to run", || path.exists());
+    fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }
 
-/// All long names of the program's own `--help`, those that switch off too.
-fn names() -> BTreeSet<String> {
-    let (_, help) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &["--help"], "");
-    let mut names = BTreeSet::new();
-    for line in help.lines().filter(|line| line.starts_with("  -")) {
-        for name in line.trim().split(", ") {
-            let name = name.split('=').next().unwrap();
-            if let Some(switch) = name.strip_prefix("--[no-]") {
-                names.insert(format!("--{switch}"));
-                names.insert(format!("--no-{switch}"));
-            } else if name.starts_with("--") {
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    assert!(names.len() > 20, "{help}");
-    names
+/// As a form of the page does.
+fn post(exporter: &Exporter, path: &str) -> Reply {
+    let path = format!("{path}?key={}", exporter.key());
+    exporter.request("POST", &path, &[("Content-Length", "0")])
 }
 
-#[test]
-fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
-    let test = "the_manual_page_renders_without_a_warning_and_has_each_flag";
-    if !is_here("groff", test) {
-        return;
-    }
-    let output = Command::new("groff")
-        .args(["-man", "-Tutf8", "-ww", "-P-c", "-rLL=80n", &page()])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-    // Bold and underlined letters are written twice, with a step back between.
-    let mut shown = String::new();
-    for letter in String::from_utf8(output.stdout).unwrap().chars() {
-        if letter == '\u{8}' {
-            shown.pop();
-        } else {
-            shown.push(letter);
-        }
-    }
-    for line in shown.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
-        // A name that is cut cannot be searched for.
-        assert!(!line.ends_with('\u{2010}'), "{line}");
-    }
-    for section in [
-        "NAME",
-        "SYNOPSIS",
-        "DESCRIPTION",
-        "OPTIONS",
-        "PROBE PARAMETERS",
-        "ENDPOINTS",
-        "METRICS",
-        "FAILURE REASONS",
-        "SIGNALS",
-        "EXIT STATUS",
-        "ENVIRONMENT",
-        "FILES",
-        "EXAMPLES",
-        "SECURITY",
-        "SEE ALSO",
-    ] {
-        assert!(shown.lines().any(|line| line == section), "{section}");
-    }
-    for name in names() {
-        let name = name.replacen("--no-", "--[no-]", 1);
-        let switch = name.replacen("--", "--[no-]", 1);
-        let has = |name: &str| {
-            shown.lines().any(|line| {
-                let mut tags = line.trim().split(", ");
-                line.starts_with("       -") && tags.any(|tag| tag.split('=').next() == Some(name))
-            })
-        };
-        assert!(has(&name) || has(&switch), "{name} is not in the page");
-    }
-}
-
-#[test]
-fn what_takes_the_place_of_a_run_is_in_the_synopsis_and_has_its_exit_status() {
-    // Both chapters are written by hand, and no table tells these flags from the others.
-    let source = fs::read_to_string(page()).unwrap().replace("\\-", "-");
-    for chapter in ["SYNOPSIS", "EXIT STATUS"] {
-        let (_, text) = source.split_once(&format!("\n.SH {chapter}\n")).unwrap();
-        let (text, _) = text.split_once("\n.SH ").unwrap();
-        for flag in ["--help", "--version", "--config.check", "--health"] {
-            assert!(
-                names().contains(flag) && text.contains(flag),
-                "{chapter}: {flag}"
-            );
-        }
-    }
-}
-
-#[test]
-fn mandoc_has_nothing_to_say_of_the_manual_page() {
-    if !is_here("mandoc", "mandoc_has_nothing_to_say_of_the_manual_page") {
-        return;
-    }
-    let (_, said) = run("mandoc", &["-Tlint", &page()], "");
-    // Until a version is out there is no date that the page could have.
-    let changelog = fs::read_to_string(top().join("CHANGELOG.md")).unwrap();
-    let is_dated = changelog
-        .lines()
-        .any(|line| line.starts_with("## ") && line.contains(" - "));
-    let said: Vec<&str> = said
-        .lines()
-        .filter(|line| is_dated || !line.ends_with("WARNING: missing date, using \"\": TH"))
-        .collect();
-    assert!(said.is_empty(), "{said:#?}");
-}
-
-#[test]
-fn man_takes_the_manual_page_without_a_warning() {
-    if !is_here("lexgrog", "man_takes_the_manual_page_without_a_warning") {
-        return;
-    }
-    let output = Command::new("man")
-        .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", &page()])
-        .env("MANWIDTH", "80")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-    // What `apropos` finds it by.
-    let (found, said) = run("lexgrog", &[&page()], "");
-    assert!(
-        found && said.contains("iperf3-exporter - Prometheus exporter"),
-        "{said}"
-    );
-}
-
-/// A shell with the completion in it.
-#[derive(Clone, Copy, Debug)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
-/// Calls the function as bash does, with what it was given split at `=` as bash splits it.
-const BASH: &str = r#"
-source "$1/iperf3-exporter.bash"
-shift
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
-$(complete -p iperf3-exporter | sed 's/.* -F \([^ ]*\) .*/\1/') 2>/dev/null || exit 1
-"#;
-
-/// Ends what is offered for one line; no flag and no file has this name.
-const END: &str = "(end)";
-
-/// The outer zsh types each line into an inner one at a terminal, waits for what that says, and takes the line away.
-const ZSH: &str = r#"
-zmodload zsh/zpty
-zpty inner zsh -d -i
-zpty -r inner seen '*READY>*'
-for line; do
-    zpty -w -n inner "$line"$'\t'
-    zpty -r inner seen '*DONE>*'
-    print -r -- "$END" >>"$HITS"
-    zpty -w -n inner $'\C-u'
-done
-zpty -d inner
-"#;
-
-/// The inner zsh's start: what is offered is written down on its way, and not shown.
-const ZSHRC: &str = r#"
-PROMPT='READY''>' RPROMPT=
-unsetopt zle_bracketed_paste auto_list auto_menu 2>/dev/null
-bindkey -e
-fpath=("$COMPLETIONS" $fpath)
-autoload -Uz compinit
-compinit -u -D
-compadd() {
-    local at
-    # With these it answers to the functions of the completion, and offers nothing.
-    for at in "${@[1,(i)(-|--)]}"; do
-        [[ $at != -[OAD]* ]] || { builtin compadd "$@"; return; }
-    done
-    local -a hits
-    builtin compadd -O hits "$@"
-    (( $#hits == 0 )) || print -rl -- $hits >>"$HITS"
-    builtin compadd "$@"
-}
-# The list is emptied before it is called.
-done_completing() { print -n 'DONE>' >"$TTY"; comppostfuncs=(done_completing); }
-comppostfuncs=(done_completing)
-"#;
-
-const FISH: &str = r"
-source $argv[1]/iperf3-exporter.fish
-for line in $argv[2..]
-    complete -C $line
-    echo $END
-end
-";
-
-impl Shell {
-    const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
-
-    fn program(self) -> &'static str {
-        match self {
-            Self::Bash => "bash",
-            Self::Zsh => "zsh",
-            Self::Fish => "fish",
-        }
-    }
-
-    /// What is offered in `folder` for each line, a hit a line; the shell is started once, as that is what takes long.
-    fn hits(self, folder: &Path, lines: &[String]) -> Vec<String> {
-        let home = TempDir::new();
-        let hits = home.write("hits", "");
-        let mut command = Command::new("timeout");
-        command.arg("60").arg(self.program());
-        command.current_dir(folder).env("HOME", home.path());
-        command.env("END", END);
-        match self {
-            Self::Bash => {
-                // In a shell of its own each: what one line leaves behind is not there for the next.
-                let script = format!("{BASH}printf '%s\\n' \"${{COMPREPLY[@]}}\"\n");
-                let each = lines.iter().map(|line| {
-                    let words = split_by_bash(line).join("' '");
-                    format!("(set -- \"$1\" '{words}'\n{script})\necho '{END}'\n")
-                });
-                let all: String = each.collect();
-                command.args(["--norc", "-e", "-c", &all, "bash", &completions()]);
-            }
-            Self::Zsh => {
-                home.write(".zshrc", ZSHRC);
-                command.args(["-f", "-c", ZSH, "zsh"]).args(lines);
-                command.env("ZDOTDIR", home.path()).env("TERM", "dumb");
-                command.env("COMPLETIONS", completions()).env("HITS", &hits);
-            }
-            Self::Fish => {
-                command.args(["-c", FISH, &completions()]).args(lines);
-                command.env("XDG_CONFIG_HOME", home.path());
-            }
-        }
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{self:?}: {said}");
-        let text = match self {
-            Self::Zsh => fs::read_to_string(hits).unwrap(),
-            _ => String::from_utf8(output.stdout).unwrap(),
-        };
-        let mut hits: Vec<String> = text.split(&format!("{END}\n")).map(str::to_owned).collect();
-        assert_eq!(hits.pop().as_deref(), Some(""), "{self:?}: {text}");
-        assert_eq!(hits.len(), lines.len(), "{self:?}: {text}");
-        hits
-    }
-
-    /// What is offered in `folder` for the last word of each of `lines`: flags without `=`, values without their flag.
-    fn offered(self, folder: &Path, lines: &[&[&str]]) -> Vec<BTreeSet<String>> {
-        let texts = lines
-            .iter()
-            .map(|words| format!("iperf3-exporter {}", words.join(" ")));
-        let hits = self.hits(folder, &texts.collect::<Vec<_>>());
-        let mut offered = Vec::new();
-        for (text, words) in hits.iter().zip(lines) {
-            let before = words.last().unwrap().split_once('=').map(|(flag, _)| flag);
-            let found = text
-                .lines()
-                .map(|hit| hit.split('\t').next().unwrap())
-                .map(|hit| match before {
-                    Some(flag) => hit.strip_prefix(&format!("{flag}=")).unwrap_or(hit),
-                    None => hit.strip_suffix('=').unwrap_or(hit),
-                })
-                .filter(|hit| !hit.is_empty())
-                .map(str::to_owned);
-            offered.push(found.collect());
-        }
-        offered
-    }
-}
-
-/// The words of a line as bash hands them to a completion: `=` is one of its own.
-fn split_by_bash(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for word in line.split(' ') {
-        match word.split_once('=') {
-            Some((flag, "")) => words.extend([flag.to_owned(), "=".to_owned()]),
-            Some((flag, value)) => {
-                words.extend([flag.to_owned(), "=".to_owned(), value.to_owned()]);
-            }
-            None => words.push(word.to_owned()),
-        }
-    }
-    words
-}
-
-fn set<S: AsRef<str>>(words: &[S]) -> BTreeSet<String> {
-    words.iter().map(|word| word.as_ref().to_owned()).collect()
-}
-
-#[test]
-fn each_shell_offers_what_the_program_takes_and_nothing_twice() {
-    let test = "each_shell_offers_what_the_program_takes_and_nothing_twice";
-    let dir = TempDir::new();
-    dir.write("web.yml", "");
-    let all = names();
-    let without = |gone: &[&str]| {
-        let mut names = all.clone();
-        for name in gone {
-            assert!(names.remove(*name), "{name}");
-        }
-        names
-    };
-    let beginning = |start: &str| -> BTreeSet<String> {
-        let names = all.iter().filter(|name| name.starts_with(start));
-        names.cloned().collect()
-    };
-    assert!(beginning("--lo").contains("--log.level"));
-    let levels = ["debug", "info", "warn", "error"];
-    let cases: &[(&[&str], BTreeSet<String>)] = &[
-        (&["--"], all.clone()),
-        (&["--lo"], beginning("--lo")),
-        (&["--no-"], beginning("--no-")),
-        // What is repeatable is offered again; the other name and the other way are the same flag.
-        (
-            &[
-                "--log.level=debug",
-                "--web.listen-address=:1",
-                "--port",
-                "1",
-                "--no-web.systemd-socket",
-                "--iperf3-path=x",
-                "--",
-            ],
-            without(&[
-                "--log.level",
-                "--web.systemd-socket",
-                "--no-web.systemd-socket",
-                "--iperf3.path",
-                "--iperf3-path",
-            ]),
-        ),
-        (&["--log.level="], set(&levels)),
-        (&["--log.level", ""], set(&levels)),
-        (&["--log.format=j"], set(&["json"])),
-        (&["--log.format", "j"], set(&["json"])),
-        (&["--web.config.file="], set(&["web.yml"])),
-        (&["--web.config.file", "w"], set(&["web.yml"])),
-        (&["--iperf3.password-file=we"], set(&["web.yml"])),
-        // Nobody can guess these, a file of that name least of all.
-        (&["--probe.allow-target=w"], set::<&str>(&[])),
-        (&["--web.probe-path", "w"], set::<&str>(&[])),
-        // The program takes no word that is no flag.
-        (&["w"], set::<&str>(&[])),
-    ];
-    for shell in Shell::ALL {
-        if !is_here(shell.program(), test) {
-            continue;
-        }
-        let lines: Vec<&[&str]> = cases.iter().map(|(words, _)| *words).collect();
-        let offered = shell.offered(dir.path(), &lines);
-        for ((words, expected), offered) in cases.iter().zip(offered) {
-            assert_eq!(offered, *expected, "{shell:?} {words:?}");
-        }
-    }
-}
-
-/// The documents for people, from the top.
-fn documents() -> Vec<String> {
-    let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
-    let mut folders = vec![".github".to_owned(), "contrib".to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(top().join(&folder)).unwrap().flatten() {
-            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-            if entry.path().is_dir() {
-                folders.push(name);
-            } else if Path::new(&name).extension().is_some_and(|end| end == "md") {
-                found.push(name);
-            }
-        }
-    }
-    assert!(found.contains(&".github/CONTRIBUTING.md".to_owned()));
-    found
-}
-
-fn read(document: &str) -> String {
-    fs::read_to_string(top().join(document)).unwrap()
-}
-
-/// The lines that are no part of a block of code.
-fn prose(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_code = false;
-    text.lines().filter(move |line| {
-        let is_fence = line.trim_start().starts_with("```");
-        is_code ^= is_fence;
-        !is_code && !is_fence
-    })
-}
-
-/// The names by which a document's headings are linked to, as GitHub makes them.
-fn anchors(text: &str) -> Vec<String> {
-    let headings = prose(text).filter_map(|line| {
-        let title = line.trim_start_matches('#');
-        (title.len() < line.len())
-            .then(|| title.strip_prefix(' '))
-            .flatten()
+fn ended(exporter: &Exporter, number: u64) -> Reply {
+    let mut reply = None;
+    wait_for("the probe to end", || {
+        let page = exporter.get(&format!("/probes/{number}"));
+        let is_over = page.header("Refresh").is_none();
+        reply = Some(page);
+        is_over
     });
-    let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
-    let mut anchors: Vec<String> = Vec::new();
-    for title in headings {
-        let name: String = title.to_lowercase().chars().filter(kept).collect();
-        let name = name.replace(' ', "-");
-        assert!(!anchors.contains(&name), "two headings are called {title}");
-        anchors.push(name);
-    }
-    anchors
-}
-
-/// Where a document's links go to.
-fn links(text: &str) -> Vec<String> {
-    let text = prose(text).collect::<Vec<_>>().join("\n");
-    let ends = text.match_indices("](").map(|(at, _)| at + 2);
-    let to = |at: usize| text[at..].split([')', ' ']).next().unwrap().to_owned();
-    ends.map(to).collect()
+    reply.unwrap()
 }
 
 #[test]
-fn each_link_of_a_document_leads_somewhere() {
-    let mut lost = Vec::new();
-    let mut count = 0;
-    for document in documents() {
-        let text = read(&document);
-        let folder = Path::new(&document).parent().unwrap();
-        let links = links(&text).into_iter();
-        for link in links.filter(|link| !link.starts_with("https://")) {
-            count += 1;
-            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            let path = match file {
-                "" => top().join(&document),
-                file => top().join(folder).join(file),
-            };
-            let leads = match anchor {
-                "" => path.exists(),
-                name => fs::read_to_string(path)
-                    .is_ok_and(|text| anchors(&text).iter().any(|anchor| anchor == name)),
-            };
-            if !leads {
-                lost.push(format!("{document}: {link}"));
-            }
+fn each_path_takes_its_methods_and_refuses_in_words() {
+    let fake = until_go();
+    fs::write(fake.dir().join("go"), "").unwrap();
+    let own = fake.flag();
+    let exporter = Exporter::start(&[own.as_str(), "--probe.allow-target=127.0.0.1"]);
+    assert_eq!(exporter.run("target=127.0.0.1").code, 303);
+    ended(&exporter, 1);
+    for (method, path, code, allow) in [
+        ("GET", "/run?", 400, None),
+        ("GET", "/run?target=", 400, None),
+        ("GET", "/run?target=127.0.0.1&nonsense=1", 400, None),
+        ("GET", "/run?target=127.0.0.1&debug=true", 400, None),
+        ("GET", "/run?target=127.0.0.1&max_age=1m", 400, None),
+        ("GET", "/run?target=127.0.0.2", 403, None),
+        ("HEAD", "/run?target=127.0.0.1", 405, Some("GET")),
+        ("POST", "/run?target=127.0.0.1", 405, Some("GET")),
+        ("GET", "/probes/1", 200, None),
+        ("HEAD", "/probes/1", 200, None),
+        ("POST", "/probes/1", 405, Some("GET, HEAD")),
+        ("GET", "/probes/1/stop", 405, Some("POST")),
+        ("HEAD", "/probes/1/stop", 405, Some("POST")),
+        ("DELETE", "/probes/1", 405, Some("GET, HEAD")),
+        // One that has ended needs no stopping.
+        ("POST", "/probes/1/stop", 303, None),
+        ("POST", "/probes/2/stop", 404, None),
+        ("POST", "/probes/x/stop", 404, None),
+        ("GET", "/probes/2", 404, None),
+        ("GET", "/probes/0", 404, None),
+        ("GET", "/probes/", 404, None),
+        ("GET", "/probes/x", 404, None),
+        ("GET", "/probes/+1", 404, None),
+        ("GET", "/probes/1/x", 404, None),
+        ("GET", "/probes/1/", 404, None),
+        ("POST", "/probes/1/x/stop", 404, None),
+        ("GET", "/probes/99999999999999999999999", 404, None),
+        ("HEAD", "/probes/2", 404, None),
+        ("GET", "/style.css", 200, None),
+        ("HEAD", "/icon.svg", 200, None),
+        ("POST", "/style.css", 405, Some("GET, HEAD")),
+    ] {
+        let reply = match method {
+            "POST" => post(&exporter, path),
+            "GET" if path.starts_with("/run") => exporter.run(path.trim_start_matches("/run?")),
+            method => exporter.request(method, path, &[]),
+        };
+        assert_eq!(reply.code, code, "{method} {path}: {}", reply.body);
+        assert_eq!(reply.header("Allow"), allow, "{method} {path}");
+        let is_page = reply.header("Content-Type") == Some("text/html; charset=utf-8");
+        assert_eq!(reply.body.is_empty(), method == "HEAD", "{method} {path}");
+        if is_page && method != "HEAD" {
+            assert_sound(&reply.body);
         }
+        // A person reads it, but for where one is led on, methods that no form sends there, and paths further down:
+        // the links of a page would lead astray there.
+        let is_page_path = !["/style.css", "/icon.svg"].contains(&path)
+            && !path.starts_with("/probes/1/x")
+            && path != "/probes/1/";
+        let is_for_people = ![303, 405].contains(&code) && is_page_path;
+        assert_eq!(is_page, is_for_people, "{method} {path}");
     }
+    let metrics = exporter.get("/metrics").body;
     assert!(
-        lost.is_empty() && count > 30,
-        "{count} links, of them lost: {lost:#?}"
+        metrics.contains("{path=\"/probes/\",code=\"404\"}"),
+        "{metrics}"
     );
-}
-
-/// The files of this repository that a text names.
-fn named_files(text: &str) -> Vec<&str> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let mut files = Vec::new();
-    for start in ["contrib/", "src/", "tests/", ".github/", ".ci/", ".cargo/"] {
-        for (at, _) in text.match_indices(start) {
-            let before = &text[..at];
-            // The end of a longer path is none of ours, but for the way up from a document.
-            if before.ends_with(is_part) && !before.ends_with("../") {
-                continue;
-            }
-            let name = &text[at..];
-            let name = &name[..name.find(|c| !is_part(c)).unwrap_or(name.len())];
-            files.push(name.trim_end_matches('.'));
-        }
-    }
-    files
-}
-
-/// The targets of make that a text has in its code.
-fn named_targets(text: &str) -> Vec<&str> {
-    let mut targets = Vec::new();
-    for (at, _) in text.match_indices("make ") {
-        let before = &text[..at];
-        let starts = ["`", "\n", "$ ", "sudo ", "&& "];
-        let line = before.rsplit('\n').next().unwrap();
-        let is_block = before.matches("```").count() % 2 == 1;
-        let is_code = is_block || line.matches('`').count() % 2 == 1;
-        if is_code && starts.iter().any(|start| before.ends_with(start)) {
-            let rest = &text[at + "make ".len()..];
-            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
-            let (name, rest) = rest.split_at(end.unwrap_or(rest.len()));
-            // `make package/NAME/compile` is of another project's Makefile.
-            if !rest.starts_with('/') {
-                targets.push(name);
-            }
-        }
-    }
-    targets
-}
-
-#[test]
-fn each_file_and_each_target_that_a_document_names_is_there() {
-    let makefile = read("Makefile");
-    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    let rules = makefile
-        .lines()
-        .filter_map(|line| Some(line.split_once(':')?.0));
-    // The empty one is bare `make`, or a comment behind it.
-    let targets: Vec<&str> = rules.filter(is_name).chain([""]).collect();
-    assert!(targets.contains(&"check"), "{targets:?}");
-    let mut lost = Vec::new();
-    let mut count = (0, 0);
-    for document in documents() {
-        let text = read(&document);
-        for file in named_files(&text) {
-            count.0 += 1;
-            if !top().join(file).exists() {
-                lost.push(format!("{document}: {file}"));
-            }
-        }
-        for target in named_targets(&text) {
-            count.1 += 1;
-            if !targets.contains(&target) {
-                lost.push(format!("{document}: make {target}"));
-            }
-        }
-    }
     assert!(
-        lost.is_empty() && count.0 > 30 && count.1 > 10,
-        "{count:?} files and targets, of them lost: {lost:#?}"
+        !metrics.contains("path=\"/probes/1"),
+        "one label for all probes: {metrics}"
     );
 }
 
-/// The commands of the README's third step, as they stand there, but for the last one, which runs on.
 #[test]
-fn the_readmes_way_to_a_prometheus_is_one() {
-    if !crate::harness::has("promtool", "the_readmes_way_to_a_prometheus_is_one") {
-        return;
+fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    let reply = exporter.run("target=127.0.0.1&period=30s");
+    assert_eq!(
+        (reply.code, reply.header("Location")),
+        (303, Some("probes/1"))
+    );
+    // Its connection is closed, and it runs on.
+    pid(&fake);
+    exporter.run("target=127.0.0.2");
+    exporter.run("target=127.0.0.3");
+    let running = exporter.get("/probes/1");
+    assert!(
+        running.body.contains("<p>It runs on port 5201 since "),
+        "{}",
+        running.body
+    );
+    assert!(running.body.contains("<progress "), "{}", running.body);
+    assert!(running.header("Refresh").is_some(), "{}", running.head);
+    wait_for("the others to be in line", || {
+        exporter
+            .get("/probes/3")
+            .body
+            .contains(", at place 2 of 2.</p>")
+    });
+    let waiting = exporter.get("/probes/2");
+    assert!(
+        waiting.body.contains(", at place 1 of 2.</p>"),
+        "{}",
+        waiting.body
+    );
+    let home = exporter.get("/").body;
+    let now = home.split_once("<h2 id=\"now\">").unwrap().1;
+    let now = now.split_once("</section>").unwrap().0;
+    let places = [
+        "Running",
+        "127.0.0.1:5201",
+        "Waiting",
+        "127.0.0.2:5201",
+        "127.0.0.3:5201",
+    ];
+    let places: Vec<usize> = places
+        .iter()
+        .map(|piece| now.find(piece).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{now}");
+    fs::write(fake.dir().join("go"), "").unwrap();
+    for number in 1..=3 {
+        let page = ended(&exporter, number).body;
+        assert!(
+            page.contains("<span class=\"good\">success</span>"),
+            "{page}"
+        );
+        assert!(page.contains("127.0.0.1, from the page</dd>"), "{page}");
     }
-    let readme = read("README.md");
-    let step = readme.split_once("\n**3. Prometheus.**").unwrap().1;
-    let shell = step.split_once("```sh\n").unwrap().1;
-    let shell = shell.split_once("\n```").unwrap().0;
-    let (commands, last) = shell.rsplit_once('\n').unwrap();
-    assert_eq!(last, "prometheus --config.file=prometheus.yml");
-    let dir = TempDir::new();
-    std::os::unix::fs::symlink(top().join("contrib"), dir.path().join("contrib")).unwrap();
-    let script = format!(
-        "set -eu; cd '{}'\n{commands}\ngrep 192.0.2.7 *.yml",
-        dir.path().display()
+    let count = |sample: &str| exporter.metric(&format!("iperf3_exporter_{sample}"));
+    assert_eq!(count("probes_total{outcome=\"success\"}"), 3.0);
+    assert_eq!(
+        count("http_requests_total{path=\"/run\",code=\"303\"}"),
+        3.0
     );
-    let (passed, said) = run("sh", &["-c", &script], "");
-    assert!(passed, "{said}");
-    assert!(said.contains("SUCCESS: prometheus.yml is valid"), "{said}");
+    assert!(count("http_requests_total{path=\"/probes/\",code=\"200\"}") >= 6.0);
 }
 
 #[test]
-fn the_readme_tells_of_each_alert_and_of_no_other() {
-    let readme = read("README.md");
-    let chapter = readme
-        .split_once("\n## Rules, alerts, dashboard\n")
-        .unwrap()
-        .1;
-    let chapter = chapter.split_once("\n## ").unwrap().0;
-    let rows = chapter.lines().filter(|line| line.starts_with("| `Iperf3"));
-    let told = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
-    let told: Vec<&str> = told.collect();
-    let alerts = read("contrib/alerts.yml");
-    let names = alerts
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- alert: "));
-    assert_eq!(set(&told), set(&names.collect::<Vec<_>>()));
+fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    exporter.run("target=127.0.0.1");
+    pid(&fake);
+    // As many as the page names.
+    let count = 20;
+    let mut scrapes: Vec<Connection> = (0..count)
+        .map(|_| Connection::open(exporter.port()))
+        .collect();
+    let start = std::sync::Barrier::new(count);
+    std::thread::scope(|scope| {
+        for (number, scrape) in scrapes.iter_mut().enumerate() {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                scrape.send(&format!("/probe?target=127.0.1.{number}"), &[]);
+            });
+        }
+    });
+    let mut queue = Vec::new();
+    wait_for("all to be in line", || {
+        let status = exporter.get("/lock-status").body;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let places = status["queue"].as_array().unwrap();
+        let name = |place: &serde_json::Value| place["requester"].as_str().unwrap().to_owned();
+        queue = places.iter().map(name).collect::<Vec<_>>();
+        queue.len() == count
+    });
+    let home = exporter.get("/").body;
+    let shown = home.split_once("first in line first</h3>").unwrap().1;
+    let shown = shown.split_once("</ol>").unwrap().0;
+    let shown: Vec<&str> = shown
+        .split("<b>")
+        .skip(1)
+        .map(|item| item.split_once('<').unwrap().0)
+        .collect();
+    assert_eq!(shown, queue);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    for scrape in &mut scrapes {
+        assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
+    }
+}
+
+#[test]
+fn a_probe_that_pauses_says_until_when() {
+    let scene = Scene::start(&[]);
+    scene.run("target=busy.example&period=1s");
+    let says = "busy, and asks again at <time ";
+    wait_for("it to pause", || {
+        let home = scene.exporter.get("/").body;
+        let page = scene.exporter.get("/probes/1");
+        assert!(page.header("Refresh").is_some(), "{}", page.head);
+        let is_seen =
+            home.contains("<h3>Pausing before the next attempt</h3>") && home.contains(says);
+        is_seen && page.body.contains(says)
+    });
+    assert_eq!(post(&scene.exporter, "/probes/1/stop").code, 303);
+    let page = ended(&scene.exporter, 1).body;
+    // It has a result: the attempts so far found the server busy.
+    assert!(
+        page.contains(">busy</span>") || page.contains(">stopped</span>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn no_length_is_made_up_for_a_test_of_bytes() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    for (number, query, words) in [
+        (1, "bytes=1G", "; how long its bytes take will be seen.</p>"),
+        // 80 Mbit at 8 Mbit/s, and what was begun of a second.
+        (
+            2,
+            "bytes=10000000&bitrate=8M",
+            "; the test alone takes 11s <progress ",
+        ),
+    ] {
+        exporter.run(&format!("target=127.0.0.1&{query}"));
+        let mut page = String::new();
+        wait_for("it to run", || {
+            page = exporter.get(&format!("/probes/{number}")).body;
+            page.contains("<p>It runs on port ")
+        });
+        assert!(page.contains(words), "{page}");
+        assert_eq!(page.contains("<progress "), number == 2, "{page}");
+        post(&exporter, &format!("/probes/{number}/stop"));
+        ended(&exporter, number);
+    }
+}
+
+#[test]
+fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    let mut scrape = Connection::open(exporter.port());
+    scrape.send("/probe?target=127.0.0.1", &[]);
+    pid(&fake);
+    drop(scrape);
+    let page = ended(&exporter, 1).body;
+    assert!(
+        page.contains("<span class=\"none\">cancelled</span>"),
+        "{page}"
+    );
+    let home = exporter.get("/").body;
+    assert!(
+        home.contains("All 1 remembered probes are shown, 1 of them without a result;"),
+        "{home}"
+    );
+}
+
+#[test]
+fn only_what_a_person_started_is_stopped_from_the_page() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    exporter.run("target=127.0.0.1");
+    let first = pid(&fake);
+    // It waits, and is stopped there.
+    exporter.run("target=127.0.0.2");
+    let reply = post(&exporter, "/probes/2/stop");
+    assert_eq!((reply.code, reply.header("Location")), (303, Some("../2")));
+    let page = ended(&exporter, 2).body;
+    assert!(
+        page.contains("<span class=\"none\">stopped</span>"),
+        "{page}"
+    );
+    assert!(is_alive(first));
+    let running = exporter.get("/probes/1").body;
+    let key = exporter.key();
+    let button = format!(
+        "<form action=\"1/stop?key={key}\" method=\"post\"><button type=\"submit\">Stop it</button>"
+    );
+    assert!(running.contains(&button), "{running}");
+    assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
+    ended(&exporter, 1);
+    wait_for("iperf3 to be gone", || !is_alive(first));
+    assert_eq!(
+        exporter.metric("iperf3_exporter_probes_total{outcome=\"cancelled\"}"),
+        2.0
+    );
+    // Prometheus' is not: whoever looks at the page did not start it.
+    fs::remove_file(fake.dir().join("pid")).unwrap();
+    let mut scrape = Connection::open(exporter.port());
+    scrape.send("/probe?target=127.0.0.1", &[]);
+    let scraped = pid(&fake);
+    let reply = post(&exporter, "/probes/3/stop");
+    assert_eq!(reply.code, 409);
+    assert_sound(&reply.body);
+    let page = exporter.get("/probes/3").body;
+    assert!(
+        !page.contains("Stop it") && page.contains("It runs on port"),
+        "{page}"
+    );
+    assert!(is_alive(scraped));
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
+}
+
+#[test]
+fn another_sites_page_starts_and_stops_nothing() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    let other = patient(&fake);
+    let keys = ["", "?", "?key=", &format!("?key={}", other.key())].map(str::to_owned);
+    for key in &keys {
+        let and = if key.is_empty() { "?" } else { "&" };
+        let reply = exporter.get(&format!("/run{key}{and}target=127.0.0.1"));
+        assert_eq!(reply.code, 403, "{key}");
+        assert_sound(&reply.body);
+    }
+    assert!(exporter.get("/").body.contains("nobody waits"));
+    assert!(!fake.dir().join("pid").exists());
+    assert_eq!(exporter.run("target=127.0.0.1").code, 303);
+    let running = pid(&fake);
+    for key in &keys {
+        let path = format!("/probes/1/stop{key}");
+        let reply = exporter.request("POST", &path, &[]);
+        assert_eq!(reply.code, 403, "{key}");
+        assert_sound(&reply.body);
+    }
+    assert!(is_alive(running));
+    assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
+    ended(&exporter, 1);
+}
+
+#[test]
+fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
+    let fake = until_go();
+    let exporter = patient(&fake);
+    for number in 1..=16 {
+        let reply = exporter.run("target=127.0.0.1");
+        assert_eq!(reply.code, 303, "{number}: {}", reply.body);
+    }
+    let reply = exporter.run("target=127.0.0.1");
+    assert_eq!(reply.code, 503);
+    assert!(reply.header("Retry-After").is_some(), "{}", reply.head);
+    // It is a page like any other.
+    for name in ["Content-Security-Policy", "Cache-Control"] {
+        assert_eq!(reply.header(name), exporter.get("/").header(name), "{name}");
+    }
+    assert_sound(&reply.body);
+    let refused = exporter.metric("iperf3_exporter_probes_total{outcome=\"full\"}");
+    assert_eq!(refused, 1.0);
+    exporter.log_line("cause=\"too many tests wait for their turn\"");
+    // A scrape has its own places.
+    let mut scrape = Connection::open(exporter.port());
+    scrape.send("/probe?target=127.0.0.9", &[]);
+    wait_for("the scrape to wait", || {
+        exporter.get("/").body.contains("127.0.0.9:5201")
+    });
+    assert_eq!(post(&exporter, "/probes/16/stop").code, 303);
+    wait_for("a place", || exporter.run("target=127.0.0.1").code == 303);
+    fs::write(fake.dir().join("go"), "").unwrap();
+    assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
+    wait_for("all to end", || {
+        exporter.get("/").body.contains("nobody waits")
+    });
+}
+
+#[test]
+fn the_exporters_end_ends_what_a_person_started() {
+    // It does not end by itself, and not when it is asked to.
+    let fake = Fake::new(
+        "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
+         while [ -d \"$DIR\" ]; do sleep 0.02; done",
+    );
+    let mut exporter = Exporter::start(&[fake.flag()]);
+    exporter.run("target=127.0.0.1&period=1h");
+    let running = pid(&fake);
+    exporter.run("target=127.0.0.2");
+    exporter.signal("TERM");
+    assert_eq!(exporter.wait().code(), Some(0), "{}", exporter.log());
+    wait_for("iperf3 to be gone", || !is_alive(running));
+}
+
+#[test]
+fn no_flag_takes_a_path_of_the_page() {
+    for flag in ["--web.probe-path", "--web.telemetry-path"] {
+        for path in [
+            "/run",
+            "/style.css",
+            "/icon.svg",
+            "/probes/",
+            "/probes/1",
+            "/probes/x/stop",
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+                .arg(format!("{flag}={path}"))
+                .arg("--config.check")
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{flag}={path}: {said}");
+            assert!(said.contains(flag) && said.lines().count() == 1, "{said}");
+        }
+    }
 }

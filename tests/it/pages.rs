@@ -5,12 +5,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::fixture_exporter::{Scene, both_ways};
 use crate::harness::{
     Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, parameters,
     run, skipped, top, wait_for,
 };
 use crate::html::{assert_sound, masked};
-use crate::scene::{Scene, both_ways};
 
 /// Succeeds, but is refused by the port 1; its words are in `$DIR/argv`.
 fn fake() -> Fake {

@@ -1,0 +1,597 @@
+//! The manual page through the programs that render it, the completions in the shells that they are for, and what
+//! the README and CONTRIBUTING point to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{TempDir, run, skipped, top};
+
+/// Whether `program` is on PATH; says that `test` is skipped where not. A shell that is not here has nobody who could
+/// use its completion.
+fn is_here(program: &str, test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_here {
+        skipped(test, &format!("{program} is not here"));
+    }
+    is_here
+}
+
+fn page() -> String {
+    top()
+        .join("contrib/iperf3-exporter.1")
+        .display()
+        .to_string()
+}
+
+fn completions() -> String {
+    top().join("contrib/completions").display().to_string()
+}
+
+/// All long names of the program's own `--help`, those that switch off too.
+fn names() -> BTreeSet<String> {
+    let (_, help) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &["--help"], "");
+    let mut names = BTreeSet::new();
+    for line in help.lines().filter(|line| line.starts_with("  -")) {
+        for name in line.trim().split(", ") {
+            let name = name.split('=').next().unwrap();
+            if let Some(switch) = name.strip_prefix("--[no-]") {
+                names.insert(format!("--{switch}"));
+                names.insert(format!("--no-{switch}"));
+            } else if name.starts_with("--") {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    assert!(names.len() > 20, "{help}");
+    names
+}
+
+#[test]
+fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
+    let test = "the_manual_page_renders_without_a_warning_and_has_each_flag";
+    if !is_here("groff", test) {
+        return;
+    }
+    let output = Command::new("groff")
+        .args(["-man", "-Tutf8", "-ww", "-P-c", "-rLL=80n", &page()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    // Bold and underlined letters are written twice, with a step back between.
+    let mut shown = String::new();
+    for letter in String::from_utf8(output.stdout).unwrap().chars() {
+        if letter == '\u{8}' {
+            shown.pop();
+        } else {
+            shown.push(letter);
+        }
+    }
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+        // A name that is cut cannot be searched for.
+        assert!(!line.ends_with('\u{2010}'), "{line}");
+    }
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "PROBE PARAMETERS",
+        "ENDPOINTS",
+        "METRICS",
+        "FAILURE REASONS",
+        "SIGNALS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "EXAMPLES",
+        "SECURITY",
+        "SEE ALSO",
+    ] {
+        assert!(shown.lines().any(|line| line == section), "{section}");
+    }
+    for name in names() {
+        let name = name.replacen("--no-", "--[no-]", 1);
+        let switch = name.replacen("--", "--[no-]", 1);
+        let has = |name: &str| {
+            shown.lines().any(|line| {
+                let mut tags = line.trim().split(", ");
+                line.starts_with("       -") && tags.any(|tag| tag.split('=').next() == Some(name))
+            })
+        };
+        assert!(has(&name) || has(&switch), "{name} is not in the page");
+    }
+}
+
+#[test]
+fn what_takes_the_place_of_a_run_is_in_the_synopsis_and_has_its_exit_status() {
+    // Both chapters are written by hand, and no table tells these flags from the others.
+    let source = fs::read_to_string(page()).unwrap().replace("\\-", "-");
+    for chapter in ["SYNOPSIS", "EXIT STATUS"] {
+        let (_, text) = source.split_once(&format!("\n.SH {chapter}\n")).unwrap();
+        let (text, _) = text.split_once("\n.SH ").unwrap();
+        for flag in ["--help", "--version", "--config.check", "--health"] {
+            assert!(
+                names().contains(flag) && text.contains(flag),
+                "{chapter}: {flag}"
+            );
+        }
+    }
+}
+
+#[test]
+fn mandoc_has_nothing_to_say_of_the_manual_page() {
+    if !is_here("mandoc", "mandoc_has_nothing_to_say_of_the_manual_page") {
+        return;
+    }
+    let (_, said) = run("mandoc", &["-Tlint", &page()], "");
+    // Until a version is out there is no date that the page could have.
+    let changelog = fs::read_to_string(top().join("CHANGELOG.md")).unwrap();
+    let is_dated = changelog
+        .lines()
+        .any(|line| line.starts_with("## ") && line.contains(" - "));
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| is_dated || !line.ends_with("WARNING: missing date, using \"\": TH"))
+        .collect();
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+#[test]
+fn man_takes_the_manual_page_without_a_warning() {
+    if !is_here("lexgrog", "man_takes_the_manual_page_without_a_warning") {
+        return;
+    }
+    let output = Command::new("man")
+        .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", &page()])
+        .env("MANWIDTH", "80")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    // What `apropos` finds it by.
+    let (found, said) = run("lexgrog", &[&page()], "");
+    assert!(
+        found && said.contains("iperf3-exporter - Prometheus exporter"),
+        "{said}"
+    );
+}
+
+/// A shell with the completion in it.
+#[derive(Clone, Copy, Debug)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Calls the function as bash does, with what it was given split at `=` as bash splits it.
+const BASH: &str = r#"
+source "$1/iperf3-exporter.bash"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+$(complete -p iperf3-exporter | sed 's/.* -F \([^ ]*\) .*/\1/') 2>/dev/null || exit 1
+"#;
+
+/// Ends what is offered for one line; no flag and no file has this name.
+const END: &str = "(end)";
+
+/// The outer zsh types each line into an inner one at a terminal, waits for what that says, and takes the line away.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty inner zsh -d -i
+zpty -r inner seen '*READY>*'
+for line; do
+    zpty -w -n inner "$line"$'\t'
+    zpty -r inner seen '*DONE>*'
+    print -r -- "$END" >>"$HITS"
+    zpty -w -n inner $'\C-u'
+done
+zpty -d inner
+"#;
+
+/// The inner zsh's start: what is offered is written down on its way, and not shown.
+const ZSHRC: &str = r#"
+PROMPT='READY''>' RPROMPT=
+unsetopt zle_bracketed_paste auto_list auto_menu 2>/dev/null
+bindkey -e
+fpath=("$COMPLETIONS" $fpath)
+autoload -Uz compinit
+compinit -u -D
+compadd() {
+    local at
+    # With these it answers to the functions of the completion, and offers nothing.
+    for at in "${@[1,(i)(-|--)]}"; do
+        [[ $at != -[OAD]* ]] || { builtin compadd "$@"; return; }
+    done
+    local -a hits
+    builtin compadd -O hits "$@"
+    (( $#hits == 0 )) || print -rl -- $hits >>"$HITS"
+    builtin compadd "$@"
+}
+# The list is emptied before it is called.
+done_completing() { print -n 'DONE>' >"$TTY"; comppostfuncs=(done_completing); }
+comppostfuncs=(done_completing)
+"#;
+
+const FISH: &str = r"
+source $argv[1]/iperf3-exporter.fish
+for line in $argv[2..]
+    complete -C $line
+    echo $END
+end
+";
+
+impl Shell {
+    const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
+
+    /// What is offered in `folder` for each line, a hit a line; the shell is started once, as that is what takes long.
+    fn hits(self, folder: &Path, lines: &[String]) -> Vec<String> {
+        let home = TempDir::new();
+        let hits = home.write("hits", "");
+        let mut command = Command::new("timeout");
+        command.arg("60").arg(self.program());
+        command.current_dir(folder).env("HOME", home.path());
+        command.env("END", END);
+        match self {
+            Self::Bash => {
+                // In a shell of its own each: what one line leaves behind is not there for the next.
+                let script = format!("{BASH}printf '%s\\n' \"${{COMPREPLY[@]}}\"\n");
+                let each = lines.iter().map(|line| {
+                    let words = split_by_bash(line).join("' '");
+                    format!("(set -- \"$1\" '{words}'\n{script})\necho '{END}'\n")
+                });
+                let all: String = each.collect();
+                command.args(["--norc", "-e", "-c", &all, "bash", &completions()]);
+            }
+            Self::Zsh => {
+                home.write(".zshrc", ZSHRC);
+                command.args(["-f", "-c", ZSH, "zsh"]).args(lines);
+                command.env("ZDOTDIR", home.path()).env("TERM", "dumb");
+                command.env("COMPLETIONS", completions()).env("HITS", &hits);
+            }
+            Self::Fish => {
+                command.args(["-c", FISH, &completions()]).args(lines);
+                command.env("XDG_CONFIG_HOME", home.path());
+            }
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{self:?}: {said}");
+        let text = match self {
+            Self::Zsh => fs::read_to_string(hits).unwrap(),
+            _ => String::from_utf8(output.stdout).unwrap(),
+        };
+        let mut hits: Vec<String> = text.split(&format!("{END}\n")).map(str::to_owned).collect();
+        assert_eq!(hits.pop().as_deref(), Some(""), "{self:?}: {text}");
+        assert_eq!(hits.len(), lines.len(), "{self:?}: {text}");
+        hits
+    }
+
+    /// What is offered in `folder` for the last word of each of `lines`: flags without `=`, values without their flag.
+    fn offered(self, folder: &Path, lines: &[&[&str]]) -> Vec<BTreeSet<String>> {
+        let texts = lines
+            .iter()
+            .map(|words| format!("iperf3-exporter {}", words.join(" ")));
+        let hits = self.hits(folder, &texts.collect::<Vec<_>>());
+        let mut offered = Vec::new();
+        for (text, words) in hits.iter().zip(lines) {
+            let before = words.last().unwrap().split_once('=').map(|(flag, _)| flag);
+            let found = text
+                .lines()
+                .map(|hit| hit.split('\t').next().unwrap())
+                .map(|hit| match before {
+                    Some(flag) => hit.strip_prefix(&format!("{flag}=")).unwrap_or(hit),
+                    None => hit.strip_suffix('=').unwrap_or(hit),
+                })
+                .filter(|hit| !hit.is_empty())
+                .map(str::to_owned);
+            offered.push(found.collect());
+        }
+        offered
+    }
+}
+
+/// The words of a line as bash hands them to a completion: `=` is one of its own.
+fn split_by_bash(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for word in line.split(' ') {
+        match word.split_once('=') {
+            Some((flag, "")) => words.extend([flag.to_owned(), "=".to_owned()]),
+            Some((flag, value)) => {
+                words.extend([flag.to_owned(), "=".to_owned(), value.to_owned()]);
+            }
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+fn set<S: AsRef<str>>(words: &[S]) -> BTreeSet<String> {
+    words.iter().map(|word| word.as_ref().to_owned()).collect()
+}
+
+#[test]
+fn each_shell_offers_what_the_program_takes_and_nothing_twice() {
+    let test = "each_shell_offers_what_the_program_takes_and_nothing_twice";
+    let dir = TempDir::new();
+    dir.write("web.yml", "");
+    let all = names();
+    let without = |gone: &[&str]| {
+        let mut names = all.clone();
+        for name in gone {
+            assert!(names.remove(*name), "{name}");
+        }
+        names
+    };
+    let beginning = |start: &str| -> BTreeSet<String> {
+        let names = all.iter().filter(|name| name.starts_with(start));
+        names.cloned().collect()
+    };
+    assert!(beginning("--lo").contains("--log.level"));
+    let levels = ["debug", "info", "warn", "error"];
+    let cases: &[(&[&str], BTreeSet<String>)] = &[
+        (&["--"], all.clone()),
+        (&["--lo"], beginning("--lo")),
+        (&["--no-"], beginning("--no-")),
+        // What is repeatable is offered again; the other name and the other way are the same flag.
+        (
+            &[
+                "--log.level=debug",
+                "--web.listen-address=:1",
+                "--port",
+                "1",
+                "--no-web.systemd-socket",
+                "--iperf3-path=x",
+                "--",
+            ],
+            without(&[
+                "--log.level",
+                "--web.systemd-socket",
+                "--no-web.systemd-socket",
+                "--iperf3.path",
+                "--iperf3-path",
+            ]),
+        ),
+        (&["--log.level="], set(&levels)),
+        (&["--log.level", ""], set(&levels)),
+        (&["--log.format=j"], set(&["json"])),
+        (&["--log.format", "j"], set(&["json"])),
+        (&["--web.config.file="], set(&["web.yml"])),
+        (&["--web.config.file", "w"], set(&["web.yml"])),
+        (&["--iperf3.password-file=we"], set(&["web.yml"])),
+        // Nobody can guess these, a file of that name least of all.
+        (&["--probe.allow-target=w"], set::<&str>(&[])),
+        (&["--web.probe-path", "w"], set::<&str>(&[])),
+        // The program takes no word that is no flag.
+        (&["w"], set::<&str>(&[])),
+    ];
+    for shell in Shell::ALL {
+        if !is_here(shell.program(), test) {
+            continue;
+        }
+        let lines: Vec<&[&str]> = cases.iter().map(|(words, _)| *words).collect();
+        let offered = shell.offered(dir.path(), &lines);
+        for ((words, expected), offered) in cases.iter().zip(offered) {
+            assert_eq!(offered, *expected, "{shell:?} {words:?}");
+        }
+    }
+}
+
+/// The documents for people, from the top.
+fn documents() -> Vec<String> {
+    let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    let mut folders = vec![".github".to_owned(), "contrib".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(top().join(&folder)).unwrap().flatten() {
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if Path::new(&name).extension().is_some_and(|end| end == "md") {
+                found.push(name);
+            }
+        }
+    }
+    assert!(found.contains(&".github/CONTRIBUTING.md".to_owned()));
+    found
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(top().join(document)).unwrap()
+}
+
+/// The lines that are no part of a block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The names by which a document's headings are linked to, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = prose(text).filter_map(|line| {
+        let title = line.trim_start_matches('#');
+        (title.len() < line.len())
+            .then(|| title.strip_prefix(' '))
+            .flatten()
+    });
+    let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+    let mut anchors: Vec<String> = Vec::new();
+    for title in headings {
+        let name: String = title.to_lowercase().chars().filter(kept).collect();
+        let name = name.replace(' ', "-");
+        assert!(!anchors.contains(&name), "two headings are called {title}");
+        anchors.push(name);
+    }
+    anchors
+}
+
+/// Where a document's links go to.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text).collect::<Vec<_>>().join("\n");
+    let ends = text.match_indices("](").map(|(at, _)| at + 2);
+    let to = |at: usize| text[at..].split([')', ' ']).next().unwrap().to_owned();
+    ends.map(to).collect()
+}
+
+#[test]
+fn each_link_of_a_document_leads_somewhere() {
+    let mut lost = Vec::new();
+    let mut count = 0;
+    for document in documents() {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().unwrap();
+        let links = links(&text).into_iter();
+        for link in links.filter(|link| !link.starts_with("https://")) {
+            count += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let path = match file {
+                "" => top().join(&document),
+                file => top().join(folder).join(file),
+            };
+            let leads = match anchor {
+                "" => path.exists(),
+                name => fs::read_to_string(path)
+                    .is_ok_and(|text| anchors(&text).iter().any(|anchor| anchor == name)),
+            };
+            if !leads {
+                lost.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(
+        lost.is_empty() && count > 30,
+        "{count} links, of them lost: {lost:#?}"
+    );
+}
+
+/// The files of this repository that a text names.
+fn named_files(text: &str) -> Vec<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let mut files = Vec::new();
+    for start in ["contrib/", "src/", "tests/", ".github/", ".ci/", ".cargo/"] {
+        for (at, _) in text.match_indices(start) {
+            let before = &text[..at];
+            // The end of a longer path is none of ours, but for the way up from a document.
+            if before.ends_with(is_part) && !before.ends_with("../") {
+                continue;
+            }
+            let name = &text[at..];
+            let name = &name[..name.find(|c| !is_part(c)).unwrap_or(name.len())];
+            files.push(name.trim_end_matches('.'));
+        }
+    }
+    files
+}
+
+/// The targets of make that a text has in its code.
+fn named_targets(text: &str) -> Vec<&str> {
+    let mut targets = Vec::new();
+    for (at, _) in text.match_indices("make ") {
+        let before = &text[..at];
+        let starts = ["`", "\n", "$ ", "sudo ", "&& "];
+        let line = before.rsplit('\n').next().unwrap();
+        let is_block = before.matches("```").count() % 2 == 1;
+        let is_code = is_block || line.matches('`').count() % 2 == 1;
+        if is_code && starts.iter().any(|start| before.ends_with(start)) {
+            let rest = &text[at + "make ".len()..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+            let (name, rest) = rest.split_at(end.unwrap_or(rest.len()));
+            // `make package/NAME/compile` is of another project's Makefile.
+            if !rest.starts_with('/') {
+                targets.push(name);
+            }
+        }
+    }
+    targets
+}
+
+#[test]
+fn each_file_and_each_target_that_a_document_names_is_there() {
+    let makefile = read("Makefile");
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let rules = makefile
+        .lines()
+        .filter_map(|line| Some(line.split_once(':')?.0));
+    // The empty one is bare `make`, or a comment behind it.
+    let targets: Vec<&str> = rules.filter(is_name).chain([""]).collect();
+    assert!(targets.contains(&"check"), "{targets:?}");
+    let mut lost = Vec::new();
+    let mut count = (0, 0);
+    for document in documents() {
+        let text = read(&document);
+        for file in named_files(&text) {
+            count.0 += 1;
+            if !top().join(file).exists() {
+                lost.push(format!("{document}: {file}"));
+            }
+        }
+        for target in named_targets(&text) {
+            count.1 += 1;
+            if !targets.contains(&target) {
+                lost.push(format!("{document}: make {target}"));
+            }
+        }
+    }
+    assert!(
+        lost.is_empty() && count.0 > 30 && count.1 > 10,
+        "{count:?} files and targets, of them lost: {lost:#?}"
+    );
+}
+
+/// The commands of the README's third step, as they stand there, but for the last one, which runs on.
+#[test]
+fn the_readmes_way_to_a_prometheus_is_one() {
+    if !crate::harness::has("promtool", "the_readmes_way_to_a_prometheus_is_one") {
+        return;
+    }
+    let readme = read("README.md");
+    let step = readme.split_once("\n**3. Prometheus.**").unwrap().1;
+    let shell = step.split_once("```sh\n").unwrap().1;
+    let shell = shell.split_once("\n```").unwrap().0;
+    let (commands, last) = shell.rsplit_once('\n').unwrap();
+    assert_eq!(last, "prometheus --config.file=prometheus.yml");
+    let dir = TempDir::new();
+    std::os::unix::fs::symlink(top().join("contrib"), dir.path().join("contrib")).unwrap();
+    let script = format!(
+        "set -eu; cd '{}'\n{commands}\ngrep 192.0.2.7 *.yml",
+        dir.path().display()
+    );
+    let (passed, said) = run("sh", &["-c", &script], "");
+    assert!(passed, "{said}");
+    assert!(said.contains("SUCCESS: prometheus.yml is valid"), "{said}");
+}
+
+#[test]
+fn the_readme_tells_of_each_alert_and_of_no_other() {
+    let readme = read("README.md");
+    let chapter = readme
+        .split_once("\n## Rules, alerts, dashboard\n")
+        .unwrap()
+        .1;
+    let chapter = chapter.split_once("\n## ").unwrap().0;
+    let rows = chapter.lines().filter(|line| line.starts_with("| `Iperf3"));
+    let told = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    let told: Vec<&str> = told.collect();
+    let alerts = read("contrib/alerts.yml");
+    let names = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    assert_eq!(set(&told), set(&names.collect::<Vec<_>>()));
+}
