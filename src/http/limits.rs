@@ -205,7 +205,7 @@ mod tests {
     /// Sends a byte now and then until the connection has ended; how, and whether the client was still sending then.
     fn trickle(client: &mut TcpStream, ended: &Receiver<Closed>) -> Closed {
         // Far longer than any limit that a test sets.
-        for _ in 0..60_000 {
+        for _ in 0..20_000 {
             match ended.try_recv() {
                 Ok(closed) => return closed,
                 Err(TryRecvError::Empty) => thread::sleep(Duration::from_millis(1)),
