@@ -311,13 +311,13 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn a_handshake_that_is_not_complete_in_time_is_given_up() {
-        use crate::toolkit::tls::tests::file;
+        use crate::toolkit::tls::test_file;
         // The header of a record that holds a long first message.
         const BEGIN: &[u8] = &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
         let folder = std::env::temp_dir().join(format!("gate-limits-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         for name in ["server.pem", "server.key"] {
-            fs::write(folder.join(name), file(name)).unwrap();
+            fs::write(folder.join(name), test_file(name)).unwrap();
         }
         let web = folder.join("web.yml");
         let text = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";

@@ -52,7 +52,11 @@ fn product(text: &str, path: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let mut all = text.lines().peekable();
     while let Some(line) = all.next() {
-        if line == "#[cfg(test)]" && all.peek().is_some_and(|next| next.ends_with("mod tests {")) {
+        if line == "#[cfg(test)]"
+            && all
+                .peek()
+                .is_some_and(|next| next.starts_with("mod tests {"))
+        {
             let rest: Vec<&str> = all.collect();
             let end = rest.iter().position(|line| *line == "}");
             assert_eq!(end, Some(rest.len() - 1), "{path}: the tests stand last");

@@ -27,10 +27,15 @@ pub(crate) use self::error::UnusableSetting;
 #[cfg(not(feature = "tls"))]
 pub(crate) use self::off::{Acceptor, acceptor};
 
+// For the tests of the front end.
+#[cfg(feature = "tls")]
+#[cfg(test)]
+pub(crate) use self::tests::file as test_file;
+
 // What the tests of this folder share: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::{Read as _, Write as _};
