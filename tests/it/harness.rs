@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -69,6 +68,16 @@ impl Drop for TempDir {
     }
 }
 
+/// Writes a script that can be executed at once.
+///
+/// Another process writes it: what is open for writing here is inherited by whatever another test starts at the same
+/// moment, until that has become its own program, and a script that is open for writing cannot be executed (ETXTBSY).
+pub fn write_program(path: &Path, text: &str) {
+    let script = "cat >\"$0\" && chmod 755 \"$0\"";
+    let (is_written, said) = run("sh", &["-c", script, path.to_str().unwrap()], text);
+    assert!(is_written, "{said}");
+}
+
 /// A scripted iperf3. The script must `exec` what it sleeps in: a grandchild would keep the pipes open.
 pub struct Fake {
     dir: TempDir,
@@ -89,10 +98,7 @@ impl Fake {
              if [ \"$1\" = --help ]; then {help}; exit 0; fi\n{script}\n",
             dir.path().display()
         );
-        // Written under another name first: a script that is still open for writing cannot be executed.
-        let draft = dir.write("draft", &text);
-        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(draft, dir.path().join("iperf3")).unwrap();
+        write_program(&dir.path().join("iperf3"), &text);
         Self { dir }
     }
 

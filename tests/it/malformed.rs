@@ -1,12 +1,12 @@
 //! Query strings, methods, paths and iperf3 binaries of ill will.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
 use crate::harness::{
     Connection, Exporter, Fake, Reply, TempDir, children, good_report, raw_request, wait_for,
+    write_program,
 };
 use crate::random::{Random, cases};
 
@@ -713,8 +713,8 @@ fn assert_costs_its_own_probe(script: &str, reason: &str) {
 fn a_file_that_is_no_program_is_not_given_to_a_shell() {
     let dir = TempDir::new();
     let canary = dir.path().join("canary");
-    let path = dir.write("iperf3", &format!("touch '{}'\n", canary.display()));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = dir.path().join("iperf3");
+    write_program(&path, &format!("touch '{}'\n", canary.display()));
     let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!((reply.code, reply.reason()), (200, Some("local")));

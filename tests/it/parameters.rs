@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
@@ -576,7 +575,7 @@ fn a_changed_iperf3_is_asked_again_and_one_that_is_the_same_is_not() {
     fs::write(fake.dir().join("help"), text).unwrap();
     let program = fake.dir().join("iperf3");
     let draft = fake.dir().join("draft");
-    fs::copy(&program, &draft).unwrap();
+    harness::write_program(&draft, &fs::read_to_string(&program).unwrap());
     fs::rename(draft, &program).unwrap();
     // The report is of one way only, which is no matter here.
     assert!(
@@ -628,14 +627,14 @@ fn without_a_usage_text_iperf3_decides() {
         assert_eq!(exporter.get("/health").code, 200);
     }
     // Nor is one that says nothing of itself at all slower for it: it is asked once.
-    let path = dir.write(
-        "iperf3",
+    let path = dir.path().join("iperf3");
+    harness::write_program(
+        &path,
         &format!(
             "#!/bin/sh\ncase $1 in -J) exec cat '{}';; esac\necho \"$1\" >> \"${{0%/*}}/asked\"; exit 1\n",
             report.display()
         ),
     );
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
     exporter.log_line("no usable iperf3");
     for _ in 0..3 {

@@ -9,7 +9,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 
@@ -702,8 +701,8 @@ fn iperf3_may_appear_and_vanish_while_the_exporter_runs() {
 fn an_iperf3_that_cannot_be_executed_is_a_local_failure() {
     let dir = TempDir::new();
     let plain_file = dir.write("plain", "#!/bin/sh\nexit 0\n");
-    let no_program = dir.write("no-program", "\x01\x02 neither script nor program\n");
-    fs::set_permissions(&no_program, fs::Permissions::from_mode(0o755)).unwrap();
+    let no_program = dir.path().join("no-program");
+    harness::write_program(&no_program, "\x01\x02 neither script nor program\n");
     let folder = dir.path().join("folder");
     fs::create_dir(&folder).unwrap();
     for path in [plain_file, no_program, folder] {
