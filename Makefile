@@ -44,12 +44,15 @@ demo-fleet: ## three hosts measure each other for DEMO_SECONDS=60, Prometheus wi
 
 # The tests say themselves which of them they skipped, and why, and cargo which are left to test-all. Nothing comes after
 # cargo's closing lines.
-test: tools ## install what the tests need, run them; 4 minutes on two cores
+test: ## install what the tests need, run them; 4 minutes on two cores
 	@echo "make test: 4 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+	@$(MAKE) --no-print-directory tools
 	$(CARGO) test
 
-test-all: tools ## the same with what takes long and guards what rarely changes; 8 minutes
+test-all: ## the same with what takes long and guards what rarely changes; 8 minutes
 	@echo "make test-all: 8 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+	@$(MAKE) --no-print-directory tools
+	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 	$(CARGO) test -- --include-ignored
 
 # In steps of a recipe, so that `make -j` cannot mix them, and with the tests last: their closing lines are what
@@ -76,7 +79,6 @@ tools:
 	@sh contrib/packaging/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
 	@sh contrib/packaging/need.sh --wanted chromium busybox bash zsh fish mandoc groff lexgrog java python3 pip3 \
 	    systemd-analyze systemd-socket-activate
-	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)

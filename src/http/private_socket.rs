@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn afolder_that_cannot_hold_it_is_passed_over() {
+    fn a_folder_that_cannot_hold_it_is_passed_over() {
         let missing = PathBuf::from("/nonexistent");
         let error = first_of(std::slice::from_ref(&missing), open_nameless).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

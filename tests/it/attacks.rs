@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -205,7 +205,13 @@ impl Ground {
 
     /// A TCP connection from another address of this machine, to whom the exporter is the same.
     fn socket_from(&self, address: Ipv4Addr) -> TcpStream {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
         rustix::net::bind(&socket, &SocketAddr::from((address, 0))).unwrap();
         rustix::net::connect(&socket, &self.target.address).unwrap();
         TcpStream::from(socket)
@@ -214,7 +220,13 @@ impl Ground {
     /// A connection on which much is asked, the first answer has begun to come, and nothing is read. Its buffer is
     /// small, or the exporter would have to make many answers until it is full.
     fn never_reading(&self, bytes: &[u8]) -> std::io::Result<Line> {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
         set_socket_recv_buffer_size(&socket, 8 * 1024).unwrap();
         rustix::net::connect(&socket, &self.target.address)?;
         let mut line = self.target.line_over(TcpStream::from(socket))?;

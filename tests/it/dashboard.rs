@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Exporter, Server, TempDir, free_port, has, top, wait_for};
+use crate::harness::{ClosedPort, Exporter, Server, TempDir, has, top, wait_for};
 use crate::prometheus::Prometheus;
 
 fn read(name: &str) -> String {
@@ -302,14 +302,13 @@ fn history(server: &Server) -> String {
 
 /// All that the dashboard shows: uploads, downloads and both, TCP and UDP, a target that is down, kept results, a
 /// budget, an exporter that is scraped itself.
-fn configuration(servers: &[Server; 2], exporter: u16, rules: &Path) -> String {
+fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path) -> String {
     let [first, second] = servers.each_ref().map(Server::target);
     // More often than the others: it takes two failures until it is told, and they take no time.
     let down = format!(
-        "      - targets: ['localhost:{}']
+        "      - targets: ['localhost:{closed}']
         labels: {{__scrape_interval__: 3s, __scrape_timeout__: 3s}}
-",
-        free_port()
+"
     );
     let (both, reverse) = (
         "      bidirectional: ['true']\n",
@@ -352,7 +351,8 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     assert!(rules.contains("\n    interval: 2m\n"));
     let rules = rules.replace("interval: 2m", "interval: 1s");
     let rules = dir.write("recording-rules.yml", &rules);
-    let configuration = configuration(&servers, exporter.port(), &rules);
+    let closed = ClosedPort::new();
+    let configuration = configuration(&servers, exporter.port(), closed.port, &rules);
     let prometheus = Prometheus::start_with(&configuration, &history(&servers[0]));
     let dashboard = dashboard();
 

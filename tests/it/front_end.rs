@@ -508,11 +508,7 @@ fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_de
         }
     };
     assert_eq!(status.code(), Some(1), "{}", exporter.log());
-    assert!(
-        exporter.log().contains("msg=\"the server stopped\""),
-        "{}",
-        exporter.log()
-    );
+    exporter.log_line("msg=\"the server stopped\"");
 }
 
 #[test]

@@ -229,12 +229,15 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
     first.send("/probe?target=127.0.0.1", &[]);
     runs(&fake);
     let path = "/probe?target=127.0.0.1&period=1s";
-    for (header, cause, outcome) in [
+    for (round, (header, cause, outcome)) in [
         (None, "--lock.timeout", "lock_timeout"),
         (Some("60"), "--lock.timeout", "lock_timeout"),
         // 1.5 s less the test's second: no more than half a second to wait.
         (Some("2"), "scrape timeout", "no_time_left"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let sample = format!("iperf3_exporter_probes_total{{outcome=\"{outcome}\"}}");
         let before = exporter.metric(&sample);
         let reply = match header {
@@ -253,6 +256,9 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
         assert_eq!(exporter.metric(&sample), before + 1.0);
         let line = exporter.log_line("probe not run");
         assert!(line.contains(" level=warn "), "{line}");
+        wait_for("a line for each round", || {
+            exporter.log().matches("msg=\"probe not run\"").count() == round + 1
+        });
     }
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
     fs::write(fake.dir().join("go"), "").unwrap();

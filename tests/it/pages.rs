@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fixture_exporter::{Scene, both_ways};
 use crate::harness::{
     Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, parameters,
-    run, skipped, top, wait_for,
+    run, skipped, top, wait_for, write_program,
 };
 use crate::html::{assert_sound, masked};
 
@@ -784,8 +783,8 @@ fn health_says_so_when_iperf3_does_not_tell_its_version() {
         ("#!/bin/sh\necho 'fping: Version 5.1'\n", "version"),
         ("#!/bin/sh\nexit 0\n", "version"),
     ] {
-        let path = dir.write("iperf3", text);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = dir.path().join("iperf3");
+        write_program(&path, text);
         let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
         let line = exporter.log_line("no usable iperf3");
         assert!(
@@ -816,8 +815,8 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
         broken.display(),
         good_report().display()
     );
-    let path = dir.write("iperf3", &script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = dir.path().join("iperf3");
+    write_program(&path, &script);
     let exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
     exporter.log_line("no usable iperf3");
     assert_eq!(exporter.get("/health").code, 503);
@@ -831,8 +830,7 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
         1.0
     );
     // And one that could not run it any more tells as well.
-    fs::write(dir.path().join("draft"), "garbage").unwrap();
-    fs::set_permissions(dir.path().join("draft"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&dir.path().join("draft"), "garbage");
     fs::rename(dir.path().join("draft"), &path).unwrap();
     assert_eq!(
         exporter.get("/probe?target=127.0.0.1").reason(),
@@ -845,8 +843,8 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
 fn a_version_that_hangs_holds_neither_health_nor_the_end() {
     let dir = TempDir::new();
     let script = "#!/bin/sh\necho $$ >\"${0%/*}/draft-pid\"; mv \"${0%/*}/draft-pid\" \"${0%/*}/pid\"; exec sleep 600\n";
-    let path = dir.write("iperf3", script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = dir.path().join("iperf3");
+    write_program(&path, script);
     let mut exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
     wait_for("its version to be asked for", || {
         dir.path().join("pid").exists()

@@ -555,15 +555,11 @@ basic_auth_users:
     }
     // Prometheus cannot see this now.
     let sample = format!("\n{} ", REFUSED[0]);
-    let metrics = page(&url, &address).body;
-    let count = metrics
-        .split_once(&sample)
-        .unwrap()
-        .1
-        .lines()
-        .next()
-        .unwrap();
-    assert!(count.parse::<f64>().unwrap() >= 2.0, "{count}");
+    wait_for("two refusals", || {
+        let metrics = page(&url, &address).body;
+        let count = metrics.split_once(&sample).unwrap().1.lines().next();
+        count.unwrap().parse::<f64>().unwrap() >= 2.0
+    });
     pki.write("password", "secret\n");
     for job in JOBS {
         prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 1.0);

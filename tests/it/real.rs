@@ -314,7 +314,8 @@ fn client_of(exporter: &Exporter) -> u32 {
 
 #[test]
 fn a_port_where_nobody_listens_is_refused() {
-    let query = format!("target=127.0.0.1:{}&period=1", harness::free_port());
+    let closed = harness::ClosedPort::new();
+    let query = format!("target=127.0.0.1:{}&period=1", closed.port);
     assert_eq!(reason(&plain(), &query), "refused");
 }
 
