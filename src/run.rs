@@ -93,7 +93,8 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
         notifier,
         sender,
     };
-    run.start(signals, listeners)?;
+    run.start(signals, listeners)
+        .inspect_err(|_| run.front_end.clean_up())?;
     run.note(run.notifier.ready(&run.status));
     Ok(run.wait_for_end(&ends))
 }

@@ -83,10 +83,14 @@ impl Backend {
     /// A worker's life: requests, until it was idle for long and another one waits.
     fn work(self: &Arc<Self>) {
         let mut buffer = Vec::new();
-        while let Some(request) = self.next() {
+        let mut worker = Worker {
+            backend: self,
+            is_waiting: true,
+        };
+        while let Some(request) = worker.next() {
             let key = header(&request, KEY_HEADER);
             match key.and_then(|key| self.traffic.in_flight.of(&key)) {
-                Some(InFlight::Request(context)) => self.take(request, &context, &mut buffer),
+                Some(InFlight::Request(context)) => worker.take(request, &context, &mut buffer),
                 Some(InFlight::WarmUp) => {
                     self.send(request, &Response::warm_up(), &mut buffer);
                 }
@@ -94,71 +98,6 @@ impl Backend {
                 None => drop(request.into_writer()),
             }
         }
-    }
-
-    /// The next request, for a worker that counts as waiting and goes on to do so; none when it is to end.
-    fn next(&self) -> Option<tiny_http::Request> {
-        loop {
-            let waiting = *sync::lock(&self.waiting);
-            let received = match waiting {
-                // Nothing wakes an exporter that is idle.
-                0 | 1 => self.server.recv().map(Some),
-                2..=KEPT => self.server.recv_timeout(KEPT_FOR),
-                _ => self.server.recv_timeout(SPARE_FOR),
-            };
-            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
-            // in the queue.
-            let received = match received {
-                Ok(None) => self.server.try_recv(),
-                received => received,
-            };
-            match received {
-                Ok(Some(request)) => return Some(request),
-                Ok(None) => {
-                    let mut waiting = sync::lock(&self.waiting);
-                    // The last one stays, or a request would find nobody.
-                    if *waiting > 1 {
-                        *waiting -= 1;
-                        return None;
-                    }
-                }
-                // It reaches one worker only, and `tiny_http` does not go on after it.
-                Err(error) => {
-                    (self.on_lost)(error);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Answers a request, once another worker waits for the next one.
-    fn take(
-        self: &Arc<Self>,
-        request: tiny_http::Request,
-        context: &RequestContext,
-        buffer: &mut Vec<u8>,
-    ) {
-        let arrival = Instant::now();
-        let Some(permit) = self.traffic.requests.try_acquire() else {
-            return self.refuse(
-                request,
-                &"as many requests are in work as there may be",
-                buffer,
-            );
-        };
-        // Not counted from here on. Whoever was the last starts a follower, and waits itself where there is none.
-        let is_last = {
-            let mut waiting = sync::lock(&self.waiting);
-            *waiting -= 1;
-            *waiting == 0
-        };
-        if is_last && let Err(error) = self.start_worker() {
-            *sync::lock(&self.waiting) += 1;
-            return self.refuse(request, &error, buffer);
-        }
-        self.answer(request, context, arrival, buffer);
-        drop(permit);
-        *sync::lock(&self.waiting) += 1;
     }
 
     fn refuse(&self, request: tiny_http::Request, cause: &dyn Display, buffer: &mut Vec<u8>) {
@@ -229,6 +168,92 @@ impl Backend {
             self.log
                 .debug("client gone before its answer", &[("error", &error)]);
         }
+    }
+}
+
+/// One worker. Whatever ends it, a panic too, it does not count as waiting any more.
+struct Worker<'a> {
+    backend: &'a Arc<Backend>,
+    is_waiting: bool,
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.set_waiting(false);
+    }
+}
+
+impl Worker<'_> {
+    /// Counts it, or no more; how many wait then.
+    fn set_waiting(&mut self, is_waiting: bool) -> usize {
+        let mut waiting = sync::lock(&self.backend.waiting);
+        match (self.is_waiting, is_waiting) {
+            (false, true) => *waiting += 1,
+            (true, false) => *waiting -= 1,
+            _ => {}
+        }
+        self.is_waiting = is_waiting;
+        *waiting
+    }
+
+    /// The next request; none when this worker is to end.
+    fn next(&mut self) -> Option<tiny_http::Request> {
+        let server = &self.backend.server;
+        loop {
+            let received = match self.set_waiting(true) {
+                // Nothing wakes an exporter that is idle.
+                0 | 1 => server.recv().map(Some),
+                2..=KEPT => server.recv_timeout(KEPT_FOR),
+                _ => server.recv_timeout(SPARE_FOR),
+            };
+            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
+            // in the queue.
+            let received = match received {
+                Ok(None) => server.try_recv(),
+                received => received,
+            };
+            match received {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => {
+                    let mut waiting = sync::lock(&self.backend.waiting);
+                    // The last one stays, or a request would find nobody.
+                    if *waiting > 1 {
+                        *waiting -= 1;
+                        self.is_waiting = false;
+                        return None;
+                    }
+                }
+                // It reaches one worker only, and `tiny_http` does not go on after it.
+                Err(error) => {
+                    (self.backend.on_lost)(error);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Answers a request, once another worker waits for the next one.
+    fn take(
+        &mut self,
+        request: tiny_http::Request,
+        context: &RequestContext,
+        buffer: &mut Vec<u8>,
+    ) {
+        let arrival = Instant::now();
+        let Some(permit) = self.backend.traffic.requests.try_acquire() else {
+            let cause = "as many requests are in work as there may be";
+            return self.backend.refuse(request, &cause, buffer);
+        };
+        // Whoever was the last that waited starts a follower, and waits itself where there is none.
+        if self.set_waiting(false) == 0
+            && let Err(error) = self.backend.start_worker()
+        {
+            return self.backend.refuse(request, &error, buffer);
+        }
+        self.backend.answer(request, context, arrival, buffer);
+        // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
+        self.set_waiting(true);
+        drop(permit);
     }
 }
 

@@ -83,11 +83,11 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Makes a connection and keeps it if there is room: shows that the server accepts and answers.
+    /// Makes a connection, and keeps it if there is none: shows that the server accepts and answers.
     pub(super) fn ping(&self) -> io::Result<()> {
         let stream = self.connect()?;
         let mut kept = sync::lock(&self.kept);
-        if kept.len() < KEPT {
+        if kept.is_empty() {
             kept.push(stream);
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -132,8 +132,14 @@ fn path_of(descriptor: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into()
 }
 
-/// A listener that keeps its name.
+/// A listener that keeps its name, in a parent where nobody else can rename the folder. Whoever takes the name away
+/// ends the process: the backend cannot be reached then.
 fn open_named(parent: &Path) -> io::Result<(UnixListener, Address)> {
+    let mode = fs::metadata(parent)?.permissions().mode();
+    let (writable_by_others, sticky) = (mode & 0o022 != 0, mode & 0o1000 != 0);
+    if writable_by_others && !sticky {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     let folder = new_folder(parent)?;
     let path = folder.0.join(NAME);
     let listener = UnixListener::bind(&path)?;
