@@ -526,7 +526,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_run_ends() {
+    fn a_cancelled_run_is_ended_politely() {
+        let cancel = Cancel::default();
+        let mut child =
+            start("trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
+        let mut ready = [0; 6];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut ready)
+            .unwrap();
+        cancel.set();
+        let run = followed(child, Instant::now() + LONG, &cancel, PATIENT);
+        assert_eq!((run.ended, text(&run.stdout)), (Ended::Cancelled, "told"));
+        // While it waits, a cancellation wakes it.
         let cancel = Cancel::default();
         thread::scope(|scope| {
             let runner = scope.spawn(|| {
@@ -536,6 +550,8 @@ mod tests {
             cancel.set();
             assert_eq!(runner.join().unwrap(), Ended::Cancelled);
         });
+        // What iperf3 really has: the contract's half second.
+        assert_eq!(Limits::default().grace, Duration::from_millis(500));
     }
 
     #[test]

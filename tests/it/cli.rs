@@ -339,7 +339,7 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
 }
 
 #[test]
-fn a_signal_ends_even_a_test_that_ignores_sigterm_and_ready_says_503_until_then() {
+fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_then_is_503() {
     let fake = Fake::new(
         "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
     );

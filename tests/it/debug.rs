@@ -76,9 +76,9 @@ fn the_ports_of_a_range_are_told_as_they_were_tried() {
          echo '{\"error\":\"unable to connect to server: Connection refused\"}'\nexit 1",
     );
     let exporter = Exporter::start(&[fake.flag()]);
-    let path = "/probe?target=127.0.0.1&port=5201-5202&period=1s&debug=1";
+    let path = "/probe?target=127.0.0.1&port=5201-5202&period=10s&debug=1";
     // Time enough to try both, and few pauses until there is none left.
-    let body = exporter.scrape(path, "6").body;
+    let body = exporter.scrape(path, "13").body;
     let times = part(&body, "time line (UTC)").join("\n");
     // Of many the latest ones are told: each time round, the second port comes without a pause or a wait.
     let told = times.contains(", port 5201\n") && times.contains(": port 5202");

@@ -353,10 +353,12 @@ fn a_dead_target_costs_the_connect_timeout() {
         return;
     }
     // A queue of one that nobody empties: the kernel drops what comes when it is full.
-    let script = "import socket,sys,time\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen(0)\n\
+    let script = "import socket,sys\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen(0)\n\
                   port=s.getsockname()[1];kept=[]\n\
-                  for _ in range(4):\n c=socket.socket();c.setblocking(False)\n c.connect_ex(('127.0.0.1',port));kept.append(c)\n\
-                  time.sleep(0.2);print(port,flush=True);sys.stdin.read()";
+                  import select\n\
+                  while True:\n c=socket.socket();c.setblocking(False)\n c.connect_ex(('127.0.0.1',port));kept.append(c)\n\
+                  \x20if not select.select([],[c],[],0.5)[1]: break\n\
+                  print(port,flush=True);sys.stdin.read()";
     if !harness::has("python3", test) {
         return;
     }

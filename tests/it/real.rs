@@ -323,9 +323,10 @@ fn a_port_where_nobody_listens_is_refused() {
 fn a_server_that_serves_another_client_is_busy() {
     let server = Server::start();
     let _other = server.held();
-    // It is tried again as long as that holds a test: here for three seconds and a half.
-    let exporter = Exporter::start(&["--iperf3.timeout=5s"]);
-    let query = format!("target={}&period=1", server.target());
+    // It is tried again as long as that holds a test: here for a second and a half. The last attempt then has the time
+    // of the whole test, which is long on a busy machine too.
+    let exporter = Exporter::start(&["--iperf3.timeout=12s"]);
+    let query = format!("target={}&period=10", server.target());
     assert_eq!(reason(&exporter, &query), "busy");
 }
 
@@ -550,11 +551,11 @@ fn every_reason_can_be_had_and_is_counted() {
 
 fn assert_reason_is_counted(expected: &str, script: &str) {
     let fake = Fake::new(script);
-    let timeout = match expected {
-        "timeout" => "300ms",
-        // It is tried again as long as that holds a test.
-        "busy" => "5s",
-        _ => "60s",
+    let (timeout, period) = match expected {
+        "timeout" => ("300ms", 1),
+        // It is tried again as long as that holds a test, for which the last attempt has time.
+        "busy" => ("12s", 10),
+        _ => ("60s", 1),
     };
     let exporter = Exporter::start(&[fake.flag(), format!("--iperf3.timeout={timeout}")]);
     let outcome = format!("iperf3_exporter_probes_total{{outcome=\"{expected}\"}}");
@@ -563,7 +564,7 @@ fn assert_reason_is_counted(expected: &str, script: &str) {
         // The first probe removes it.
         reason(&exporter, "target=127.0.0.1&period=1");
     }
-    let got = reason(&exporter, "target=127.0.0.1&period=1");
+    let got = reason(&exporter, &format!("target=127.0.0.1&period={period}"));
     assert_eq!(got, expected, "{script}\n{}", exporter.log());
     assert_eq!(exporter.metric(&outcome), 1.0, "{expected}");
     let line = exporter.log_line("msg=\"iperf3 failed\"");
