@@ -30,7 +30,7 @@ pub(super) struct Kept {
     pub(super) ended: Moment,
 }
 
-/// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
+/// A place among those who wait for a test: counted from the moment at which it was found, so that a test which
 /// ends at once knows that somebody will be told.
 #[derive(Debug)]
 pub(super) struct TestWaiter(Arc<InFlightTest>);
@@ -57,7 +57,7 @@ pub(super) enum Found {
     Result(Kept),
     /// A test that runs.
     Running(TestWaiter),
-    /// Nothing: the caller has to run this flight, and end it.
+    /// Nothing: the caller has to run this test, and end it.
     Nothing(TestWaiter),
     /// Nothing, and no room for another test.
     NoRoom,
@@ -102,7 +102,7 @@ struct Entry {
 }
 
 impl ResultCache {
-    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new flight
+    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new test
     /// of at least `length` is begun where there is neither.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
         let mut inner = sync::lock(&self.inner);
@@ -138,7 +138,7 @@ impl ResultCache {
         Found::Nothing(waiter)
     }
 
-    /// Ends the flight of `test`: tells who waits, and keeps what is to be kept.
+    /// Ends the test in flight of `test`: tells who waits, and keeps what is to be kept.
     pub(super) fn complete(&self, test: &Params, end: Result<Kept, WaitError>) {
         let mut inner = sync::lock(&self.inner);
         let Some(entry) = inner.get_mut(test) else {
@@ -193,7 +193,7 @@ impl ResultCache {
         entries.filter(|(_, entry)| entry.success.is_some()).count()
     }
 
-    /// Makes everyone who waits for a flight look whether the own client is still there.
+    /// Makes everyone who waits for a test look whether the own client is still there.
     pub(crate) fn wake_all(&self) {
         for (_, entry) in &sync::lock(&self.inner).entries {
             if let Some((in_flight_test, _)) = &entry.in_flight_test {
@@ -256,7 +256,7 @@ impl TestWaiter {
         Self(Arc::clone(in_flight_test))
     }
 
-    /// Waits for the flight's end; none when `until` comes first, or is known to, or `cancel` is set.
+    /// Waits for the test's end; none when `until` comes first, or is known to, or `cancel` is set.
     pub(super) fn wait(
         self,
         until: Option<Instant>,
@@ -281,7 +281,7 @@ impl Kept {
         const STDERR_LIMIT_CHARS: usize = 512;
         let mut completed = CompletedTest::clone(&self.completed);
         if let Ok(report) = &mut completed.outcome {
-            // For people to look at, who look at what `records` has.
+            // For people to look at, who look at what `history` has.
             for way in [&mut report.upload, &mut report.download]
                 .into_iter()
                 .flatten()
@@ -396,7 +396,7 @@ mod tests {
         results.find(test, MINUTE, Duration::ZERO)
     }
 
-    /// Gives a seat up, as one who has no time.
+    /// Gives its place up, as one who has no time.
     fn leave(found: Found) {
         let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
             panic!("no flight")
@@ -558,7 +558,7 @@ mod tests {
     #[test]
     fn a_client_that_goes_leaves_at_once() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
-        let _seat = find(&results, &test);
+        let _waiter = find(&results, &test);
         for _ in 0..200 {
             let Found::Running(waiter) = find(&results, &test) else {
                 panic!("no flight to join")
