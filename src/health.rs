@@ -132,7 +132,7 @@ fn exchange(url: &Url) -> Result<String, String> {
             Err(_) => 0,
         };
         answer.extend(part.iter().take(length));
-        if let Some(verdict) = judge(&answer, length == 0) {
+        if let Some(verdict) = verdict(&answer, length == 0) {
             return verdict;
         }
         if length == 0 {
@@ -169,7 +169,7 @@ fn connect(url: &Url) -> Result<TcpStream, String> {
 }
 
 /// What an answer says as far as it has come; none while it may still say something else.
-fn judge(answer: &[u8], is_all: bool) -> Option<Result<String, String>> {
+fn verdict(answer: &[u8], is_all: bool) -> Option<Result<String, String>> {
     const VERSION: &[u8] = b"HTTP/1.";
     if !answer.iter().zip(VERSION).all(|(a, b)| a == b) {
         let text = String::from_utf8_lossy(answer);
@@ -215,7 +215,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Url, judge};
+    use super::{Url, verdict};
 
     #[test]
     fn a_url_has_a_host_and_defaults_for_the_rest() {
@@ -280,7 +280,7 @@ mod tests {
     fn an_answer_is_judged_as_soon_as_it_can_be() {
         let whole = "HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno iperf3\nmore";
         for end in 0..whole.len() {
-            let verdict = judge(&whole.as_bytes()[..end], false);
+            let verdict = verdict(&whole.as_bytes()[..end], false);
             assert_eq!(
                 verdict.is_some(),
                 end > whole.find("\nmore").unwrap(),
@@ -288,18 +288,18 @@ mod tests {
             );
         }
         let said = "it answered 503 Service Unavailable: no iperf3".to_owned();
-        assert_eq!(judge(whole.as_bytes(), false), Some(Err(said)));
+        assert_eq!(verdict(whole.as_bytes(), false), Some(Err(said)));
         assert_eq!(
-            judge(b"HTTP/1.0 404 Not Found\r\n\r\n", true),
+            verdict(b"HTTP/1.0 404 Not Found\r\n\r\n", true),
             Some(Err("it answered 404 Not Found".to_owned()))
         );
         assert_eq!(
-            judge(b"HTTP/1.1 400 Bad Request\r\n\r\nno", true),
+            verdict(b"HTTP/1.1 400 Bad Request\r\n\r\nno", true),
             Some(Err("it answered 400 Bad Request: no".to_owned()))
         );
-        assert_eq!(judge(b"HTTP/1.1 200", true), None);
+        assert_eq!(verdict(b"HTTP/1.1 200", true), None);
         assert_eq!(
-            judge(b"SSH-2.0-\x1b[2J\r\n", false),
+            verdict(b"SSH-2.0-\x1b[2J\r\n", false),
             Some(Err(
                 "the answer is not HTTP/1.1: \"SSH-2.0-?[2J\"".to_owned()
             ))

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::{json, sync, sys, time_text};
 
 /// Least time between two lines with one message of what a client could repeat without end.
-const SELDOM: Duration = Duration::from_secs(10);
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a line waits for room, unless the line before it was lost: a reader that is only slow gets everything,
 /// and one that has stopped costs the exporter this time once.
-const PATIENCE: Duration = Duration::from_millis(20);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
 /// What the first line after lost ones is preceded by.
 const LOST: &str = "log lines were lost, standard error had no room for them";
 
@@ -87,7 +87,7 @@ pub(crate) struct Log(Arc<Inner>);
 struct Inner {
     config: LogConfig,
     /// When [`Log::warn_ratelimited`] last wrote each of its messages, of which there are as many as places that call it.
-    last_seldom: Mutex<Vec<(&'static str, Instant)>>,
+    last_warned: Mutex<Vec<(&'static str, Instant)>>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
     output: Mutex<Output>,
 }
@@ -106,7 +106,7 @@ impl Log {
     pub(crate) fn new(config: LogConfig) -> Self {
         Self(Arc::new(Inner {
             config,
-            last_seldom: Mutex::default(),
+            last_warned: Mutex::default(),
             output: Mutex::default(),
         }))
     }
@@ -128,10 +128,10 @@ impl Log {
 
     /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
     pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
-        let mut last = sync::lock(&self.0.last_seldom);
+        let mut last = sync::lock(&self.0.last_warned);
         let now = Instant::now();
         match last.iter_mut().find(|(known, _)| *known == message) {
-            Some((_, at)) if now - *at < SELDOM => return,
+            Some((_, at)) if now - *at < RATE_LIMIT_INTERVAL => return,
             Some((_, at)) => *at = now,
             None => last.push((message, now)),
         }
@@ -165,10 +165,10 @@ impl Output {
     /// In one write, unless it is longer than a pipe takes in one piece, or goes to a terminal.
     fn put(&mut self, fd: BorrowedFd<'_>, line: &str, lost: impl Fn(u64) -> String) {
         let mut told = 0;
-        let mut until = Instant::now() + PATIENCE;
+        let mut until = Instant::now() + WRITE_TIMEOUT;
         let mut text = Cow::Borrowed(line);
         if self.lost > 0 {
-            until -= PATIENCE;
+            until -= WRITE_TIMEOUT;
             let end = if self.is_cut { "\n" } else { "" };
             let before = format!("{end}{}", lost(self.lost));
             told = before.len();

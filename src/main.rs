@@ -8,6 +8,8 @@
 //!        → iperf3 (argv, child, report) → metrics (text)
 //! ```
 //!
+//! `web::routes::handle` knows the path first, and calls `access.answer` before anything else is done.
+//!
 //! # The rings
 //!
 //! Each is built in `run`, is handed what it needs, and knows only what stands below it; `tests/it/architecture.rs` reads
@@ -23,6 +25,8 @@
 //! | probe | iperf3, the text writer of metrics, utilities |
 //! | metrics | iperf3, utilities |
 //! | iperf3 | utilities |
+//! | systemd | utilities |
+//! | health | the TLS answer of http, utilities |
 //!
 //! # The rooms: where a change goes
 //!

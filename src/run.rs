@@ -292,7 +292,7 @@ impl Run {
     }
 
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
-    /// behind the gate answers it. Silence makes systemd start it anew.
+    /// behind the front end answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
         let self_check = self.front_end.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a

@@ -1,7 +1,7 @@
 //! The table of flags, and what it fills: the settings.
 //!
 //! Owns flags and their words; must not know what a value is used for, or how a command line is cut into words. To
-//! add a flag is to add a row and a field of [`Config`].
+//! add a flag is to add a row and a field of the configuration of the ring that needs it.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -45,7 +45,7 @@ struct Open {
 #[derive(Debug)]
 struct Entry {
     socket: Arc<TcpStream>,
-    /// Since when there is no request in work; none while there is one.
+    /// Since when there is no request in flight; none while there is one.
     idle_since: Option<Instant>,
     /// Its answer is on its way. A socket's buffer takes one at once: whoever makes it wait does not read.
     is_answering: bool,
@@ -83,7 +83,7 @@ impl Open {
 }
 
 impl Entry {
-    /// Whether it can make room: it has no request in work, and none that lies unread in its socket, unless that is
+    /// Whether it can make room: it has no request in flight, and none that lies unread in its socket, unless that is
     /// because its client does not read either.
     fn can_go(&self) -> bool {
         self.idle_since.is_some() && !self.is_evicted && (self.is_answering || !self.has_unread())
@@ -113,7 +113,7 @@ pub(super) struct Slot {
 }
 
 impl Admission {
-    /// At most `most`, and no more than fit a process that may have so many open descriptors, some of them for its
+    /// At most `max`, and no more than fit a process that may have so many open descriptors, some of them for its
     /// listeners; none means as many as it likes.
     pub(crate) fn new(
         max: usize,

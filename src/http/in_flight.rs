@@ -1,7 +1,7 @@
 //! Which request to the server behind the front end is whose.
 //!
-//! The front end gives each request a key before it passes it on, and the server loop looks it up: so the server knows the
-//! true client, a client that goes away cancels its own request and no other, and a request that is not the front end's
+//! The front end gives each request a key before it passes it on, and a worker looks it up: so it knows the true
+//! client, a client that goes away cancels its own request and no other, and a request that is not the front end's
 //! is told apart, whichever way it came.
 
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! How long each thing may take that a connection waits for, and how much of a refused request is read.
+//! How long each thing may take that a connection waits for, and how much of a refused request is read. The limits on a
+//! head's size are in `head`.
 //!
 //! One value, handed in where the exporter is put together; the tests below have one of milliseconds.
 
@@ -60,7 +61,7 @@ impl Default for Limits {
             in_vain: Duration::from_secs(1),
             // Most of these errors (no descriptors, no memory) last until something else ends.
             accept_pause: Duration::from_millis(100),
-            // The server loop answers it by itself: only a machine that is busy with a test takes a second.
+            // A worker answers it by itself: only a machine that is busy with a test takes a second.
             warm_up: Duration::from_secs(10),
             // As the warm_up, which is a part of it.
             self_check: Duration::from_secs(10),

@@ -56,7 +56,7 @@ pub(super) struct Secret(OsString);
 
 impl fmt::Debug for CredentialFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given(hidden)")
+        f.write_str("CredentialFlags(hidden)")
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn neither_debugging_output_nor_the_shown_words_tell_them() {
         let given = given(Some("bob"), Some("/k/ey"), Some("/pass/word"), true);
-        assert_eq!(format!("{given:?}"), "Given(hidden)");
+        assert_eq!(format!("{given:?}"), "CredentialFlags(hidden)");
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");
         let mut args = Args::new(None);

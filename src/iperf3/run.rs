@@ -51,7 +51,7 @@ pub(crate) struct Run {
     /// What it led to; none when it was cancelled.
     pub(crate) outcome: Option<Outcome>,
     /// How it went.
-    pub(crate) story: RunDetails,
+    pub(crate) details: RunDetails,
     /// What it cost.
     pub(crate) cost: Cost,
     /// Whether its streams were connected: else the server had not begun with it.
@@ -82,7 +82,7 @@ impl Run {
     pub(crate) fn refused(port: u16, failure: Failure) -> Self {
         Self {
             outcome: Some(Err(failure)),
-            story: RunDetails::not_started(port),
+            details: RunDetails::not_started(port),
             cost: Cost::default(),
             was_connected: false,
         }
@@ -90,7 +90,7 @@ impl Run {
 
     /// Whether there was a process.
     pub(crate) fn was_started(&self) -> bool {
-        self.story.ended != NOT_STARTED
+        self.details.ended != NOT_STARTED
     }
 }
 
@@ -111,37 +111,37 @@ impl RunDetails {
 /// Runs one test.
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let started = Instant::now();
-    let mut story = RunDetails::not_started(spec.port);
-    let not_run = |story, failure| Run {
-        story,
+    let mut details = RunDetails::not_started(spec.port);
+    let not_run = |details, failure| Run {
+        details,
         ..Run::refused(spec.port, failure)
     };
-    let ready = match prepare(binary, spec, &mut story) {
+    let ready = match prepare(binary, spec, &mut details) {
         Ok(ready) => ready,
-        Err(failure) => return not_run(story, failure),
+        Err(failure) => return not_run(details, failure),
     };
     let path = &ready.installed.path;
     let variable = ready.secret.as_ref().map(Secret::variable);
     let arguments = &ready.arguments;
     let run = process::run(path, arguments, variable, spec.deadline, cancel);
     binary.note_run(run.as_ref().map(|_| ()));
-    story.took = started.elapsed();
+    details.took = started.elapsed();
     match run {
         Ok(finished) => {
-            story.ended = finished.ended.to_string();
-            story.stderr = shown_stderr(&finished.stderr);
+            details.ended = finished.ended.to_string();
+            details.stderr = shown_stderr(&finished.stderr);
             let document = Document::read(&finished.stdout);
             if spec.keep_end_part {
-                story.end_part = document.as_ref().and_then(Document::end_part);
+                details.end_part = document.as_ref().and_then(Document::end_part);
             }
-            let outcome = judge(&finished, document.as_ref(), spec);
+            let outcome = classify(&finished, document.as_ref(), spec);
             let was_connected = document.as_ref().is_some_and(Document::was_connected);
             let cost = document.map(|document| document.cost(spec.mode, &outcome));
             Run {
                 was_connected,
                 cost: cost.unwrap_or_default(),
                 outcome: (finished.ended != Ended::Cancelled).then_some(outcome),
-                story,
+                details,
             }
         }
         Err(error) => {
@@ -150,7 +150,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
                 _ => Reason::Local,
             };
             let words = format!("cannot run `{}`: {error}", path.display());
-            not_run(story, Failure { reason, words })
+            not_run(details, Failure { reason, words })
         }
     }
 }
@@ -166,7 +166,7 @@ struct Prepared {
 fn prepare(
     binary: &Binary,
     spec: &TestSpec<'_>,
-    story: &mut RunDetails,
+    details: &mut RunDetails,
 ) -> Result<Prepared, Failure> {
     let installed = binary.installed().map_err(|unusable| Failure {
         reason: match unusable {
@@ -183,7 +183,7 @@ fn prepare(
     }
     let missing = missing_option(&args, &installed);
     let arguments = args.into_words();
-    story.words = std::iter::once(installed.path.display().to_string())
+    details.words = std::iter::once(installed.path.display().to_string())
         .chain(credentials::shown(&arguments))
         .collect();
     if let Some(words) = missing {
@@ -240,7 +240,7 @@ pub(crate) fn refine_reason(outcome: Outcome, host: &Host, end: Instant) -> Outc
     })
 }
 
-fn judge(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
+fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
     let failure = |reason, words: String| Err(Failure { reason, words });
     match finished.ended {
         // Whatever it printed when told to end is not a result.

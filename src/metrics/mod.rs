@@ -1,4 +1,4 @@
-//! Metrics: tables that turn a probe or the exporter's own state into families, and the text format.
+//! Metrics: tables that turn a test's report or the process into families, and the text format.
 //!
 //! Must not know processes of iperf3 or sockets. To add a metric is to add a row to a table.
 

@@ -4,7 +4,7 @@
 //! and one that iperf3 did not measure, or that cannot be true, is absent: never 0, never an estimate.
 
 use crate::iperf3::report::intervals::{QUANTILE, Rates};
-use crate::iperf3::report::metadata::{Cpu, Facts};
+use crate::iperf3::report::metadata::{Cpu, Metadata};
 use crate::iperf3::report::tcp::{Rtt, Tcp};
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
@@ -40,7 +40,7 @@ pub(crate) enum Samples {
     /// A summary a direction.
     Rates(fn(&Direction) -> Option<Rates>),
     /// One of the upload, in which this end sends.
-    Upload(fn(&Facts) -> Option<f64>),
+    Upload(fn(&Metadata) -> Option<f64>),
     /// One an end and mode.
     Cpu,
     /// One a direction, of value 1 and with words as labels.
@@ -135,7 +135,7 @@ pub(crate) const ROWS: &[Row] = &[
         help: "Largest segment that this end sends, of the control connection, which goes the way of the data.",
         unit: "bytes",
         absent: "as above; with `mss`, of which iperf3 prints what was asked for",
-        samples: Samples::Upload(|facts| facts.mss_bytes),
+        samples: Samples::Upload(|metadata| metadata.mss_bytes),
     },
     Row {
         name: "iperf3_tcp_path_mtu_bytes",
@@ -233,18 +233,18 @@ pub(super) fn write(text: &mut Text, labels: [(&str, &str); 2], report: &Report)
         text.family(row.name, row.help, row.samples.kind());
         match row.samples {
             Samples::Upload(value) => {
-                let value = report.upload.as_ref().and_then(|_| value(&report.facts));
+                let value = report.upload.as_ref().and_then(|_| value(&report.metadata));
                 let [target, port] = labels;
                 put(text, "", &[target, port, ("direction", "upload")], value);
             }
             Samples::Cpu => {
-                write_cpu(text, labels, "local", report.facts.local_cpu);
-                write_cpu(text, labels, "remote", report.facts.remote_cpu);
+                write_cpu(text, labels, "local", report.metadata.local_cpu);
+                write_cpu(text, labels, "remote", report.metadata.remote_cpu);
             }
             Samples::Way(_) | Samples::Rates(_) | Samples::Info => {
                 for (name, way) in [("upload", &report.upload), ("download", &report.download)] {
                     if let Some(way) = way {
-                        write_way(text, labels, row.samples, (name, way), &report.facts);
+                        write_way(text, labels, row.samples, (name, way), &report.metadata);
                     }
                 }
             }
@@ -258,7 +258,7 @@ fn write_way(
     [target, port]: [(&str, &str); 2],
     samples: Samples,
     (name, way): (&str, &Direction),
-    facts: &Facts,
+    metadata: &Metadata,
 ) {
     let labels = [target, port, ("direction", name)];
     let [_, _, direction] = labels;
@@ -280,10 +280,10 @@ fn write_way(
                 target,
                 port,
                 direction,
-                ("protocol", facts.protocol.as_str()),
+                ("protocol", metadata.protocol.as_str()),
                 ("congestion_sender", way.congestion.sender.as_str()),
                 ("congestion_receiver", way.congestion.receiver.as_str()),
-                ("iperf3_version", facts.version.as_str()),
+                ("iperf3_version", metadata.version.as_str()),
             ];
             put(text, "", &labels, Some(1.0));
         }

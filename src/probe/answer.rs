@@ -30,7 +30,7 @@ pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
     /// How it went.
-    pub(crate) story: RunDetails,
+    pub(crate) details: RunDetails,
 }
 
 /// What a request is answered with.

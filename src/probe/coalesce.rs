@@ -1,6 +1,7 @@
 //! Probes with `max_age`: one test for many scrapes, not bound to any of them.
 //!
-//! Owns which request starts a test, and what each is answered; what is kept is `results`'. Must not know text formats.
+//! Owns which request starts a test, and what each is answered; what is kept is `result_cache`'s. Must not know text
+//! formats.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +72,7 @@ pub(super) fn length(params: &Params) -> Duration {
         .map_or(DEFAULT_RUN_LIMIT, Duration::from_secs)
 }
 
-/// What the flight brings, or what there was before when it does not end within the request's time.
+/// What the test brings, or what there was before when it does not end within the request's time.
 fn wait(
     engine: &Engine,
     test: &Params,
@@ -144,14 +145,14 @@ fn begin(engine: &Arc<Engine>, params: &Params, limits: Limits, caller: &Caller<
         open.end(kept.map(|kept| answer_from(&engine, &params.test(), kept, arrival)));
     };
     if let Err(error) = threads::start("test", STACK_BYTES, Box::new(body)) {
-        // The landing went with the closure: who waits is told.
+        // The completion was dropped with the closure: who waits is told.
         engine
             .log
             .error("cannot start a thread for a test", &[("error", &error)]);
     }
 }
 
-/// Ends a flight when it is dropped, in a panic and when its thread was never started too.
+/// Ends a shared test when it is dropped, in a panic and when its thread was never started too.
 struct Completion {
     engine: Arc<Engine>,
     test: Params,

@@ -1,7 +1,7 @@
 //! The probes that are in progress and the last ones that ended, for people to look at.
 //!
-//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MOST`] and by
-//! `MOST_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told with the answer of
+//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`] and by
+//! `MAX_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told with the answer of
 //! whoever began it; requests that were refused are none.
 
 use std::collections::VecDeque;
@@ -18,9 +18,9 @@ use crate::probe::params::Params;
 use crate::sync;
 
 /// Most ended probes that are remembered.
-pub(crate) const MOST: usize = 100;
+pub(crate) const MAX_PROBES: usize = 100;
 /// Most memory that they take: a usual probe has some 3 KiB, one of the largest kind 100.
-const MOST_BYTES: usize = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 /// How much of iperf3's standard error is remembered of each attempt.
 const STDERR_LIMIT_CHARS: usize = 2048;
 /// How much of the part `end` of a report is remembered, which only a request with `debug` has.
@@ -132,7 +132,7 @@ struct Inner {
 /// A probe in progress, for whoever runs it; it ends when this is dropped, in a panic too.
 #[derive(Debug)]
 pub(super) struct Running {
-    records: Arc<History>,
+    history: Arc<History>,
     /// Its number.
     pub(super) number: u64,
     end: Option<Result<Answer, WaitError>>,
@@ -161,7 +161,7 @@ impl History {
             stop,
         });
         Running {
-            records: Arc::clone(self),
+            history: Arc::clone(self),
             number,
             end: None,
         }
@@ -228,7 +228,7 @@ impl History {
         };
         inner.past_bytes += past.bytes();
         inner.past.push_back(Arc::new(past));
-        while inner.past.len() > MOST || inner.past_bytes > MOST_BYTES {
+        while inner.past.len() > MAX_PROBES || inner.past_bytes > MAX_BYTES {
             let Some(oldest) = inner.past.pop_front() else {
                 break;
             };
@@ -241,7 +241,7 @@ impl History {
 impl Running {
     /// What it is doing now, after so many attempts.
     pub(super) fn set_stage(&self, stage: Stage, attempts: u32) {
-        let mut inner = sync::lock(&self.records.inner);
+        let mut inner = sync::lock(&self.history.inner);
         let mut current = inner.current.iter_mut();
         if let Some(probe) = current.find(|probe| probe.number == self.number) {
             probe.stage = stage;
@@ -259,24 +259,24 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let end = self.end.take().unwrap_or(Err(WaitError::Broken));
-        self.records.close(self.number, end);
+        self.history.close(self.number, end);
     }
 }
 
 /// As much of an answer as is remembered.
 fn trimmed(mut answer: Answer) -> Answer {
     let is_long = |attempt: &Attempt| {
-        let story = &attempt.story;
-        let end_part = story.end_part.as_ref();
-        story.stderr.len() > STDERR_LIMIT_CHARS
+        let details = &attempt.details;
+        let end_part = details.end_part.as_ref();
+        details.stderr.len() > STDERR_LIMIT_CHARS
             || end_part.is_some_and(|part| part.len() > END_PART_LIMIT_BYTES)
     };
     if answer.completed.attempts.iter().any(is_long) {
         for attempt in &mut Arc::make_mut(&mut answer.completed).attempts {
-            let story = &mut attempt.story;
-            story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
+            let details = &mut attempt.details;
+            details.stderr = details.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
             // Half of it would be no JSON, and whoever asked for it had it all.
-            story.end_part = story
+            details.end_part = details
                 .end_part
                 .take()
                 .filter(|part| part.len() <= END_PART_LIMIT_BYTES);
@@ -295,9 +295,9 @@ impl Finished {
         let completed = &*answer.completed;
         let words = |words: &[String]| words.iter().map(|word| word.len() + 24).sum::<usize>();
         let attempts = completed.attempts.iter().map(|attempt| {
-            let story = &attempt.story;
-            let end_part = story.end_part.as_ref().map_or(0, String::len);
-            size_of::<Attempt>() + words(&story.words) + story.stderr.len() + end_part
+            let details = &attempt.details;
+            let end_part = details.end_part.as_ref().map_or(0, String::len);
+            size_of::<Attempt>() + words(&details.words) + details.stderr.len() + end_part
         });
         let report = completed.outcome.as_ref().ok();
         let ways = report.map_or([None, None], |report| {
@@ -313,7 +313,7 @@ impl Finished {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, History, MOST, MOST_BYTES, Running, STDERR_LIMIT_CHARS, Stage};
+    use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, STDERR_LIMIT_CHARS, Stage};
     use crate::cancel::Cancel;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
@@ -328,9 +328,9 @@ mod tests {
         "192.0.2.1:1".parse().unwrap()
     }
 
-    fn open(records: &Arc<History>, stop: Option<Cancel>) -> Running {
+    fn open(history: &Arc<History>, stop: Option<Cancel>) -> Running {
         let params = Params::parse("target=a").unwrap();
-        records.open(&params, client(), stop)
+        history.open(&params, client(), stop)
     }
 
     /// An answer with this much standard error.
@@ -339,12 +339,12 @@ mod tests {
             reason: Reason::Busy,
             words: String::new(),
         };
-        let mut story = Run::refused(5201, failure).story;
-        story.stderr = "e".repeat(stderr_bytes);
+        let mut details = Run::refused(5201, failure).details;
+        details.stderr = "e".repeat(stderr_bytes);
         let attempts = vec![
             Attempt {
                 waited: None,
-                story
+                details
             };
             8
         ];
@@ -361,24 +361,24 @@ mod tests {
         }
     }
 
-    fn numbers(records: &History) -> Vec<u64> {
-        let past = records.overview().past;
+    fn numbers(history: &History) -> Vec<u64> {
+        let past = history.overview().past;
         past.iter().map(|past| past.number).collect()
     }
 
     #[test]
     fn the_last_hundred_are_remembered_newest_end_first() {
-        let records = Arc::new(History::default());
-        let slow = open(&records, None);
-        for _ in 0..MOST + 5 {
-            open(&records, None).end(Ok(answer(0)));
+        let history = Arc::new(History::default());
+        let slow = open(&history, None);
+        for _ in 0..MAX_PROBES + 5 {
+            open(&history, None).end(Ok(answer(0)));
         }
-        assert_eq!(numbers(&records), (7..=106).rev().collect::<Vec<_>>());
-        assert_eq!(records.overview().forgotten, 5);
+        assert_eq!(numbers(&history), (7..=106).rev().collect::<Vec<_>>());
+        assert_eq!(history.overview().forgotten, 5);
         slow.end(Err(WaitError::NoTimeLeft));
-        assert_eq!(numbers(&records).first(), Some(&1));
-        assert!(records.find(7).is_none() && records.find(107).is_none());
-        let Some(Found::Finished(past)) = records.find(1) else {
+        assert_eq!(numbers(&history).first(), Some(&1));
+        assert!(history.find(7).is_none() && history.find(107).is_none());
+        let Some(Found::Finished(past)) = history.find(1) else {
             panic!("forgotten")
         };
         assert!(matches!(past.end, Err(WaitError::NoTimeLeft)));
@@ -386,53 +386,56 @@ mod tests {
 
     #[test]
     fn long_stories_are_cut_and_make_room_by_their_size() {
-        let records = Arc::new(History::default());
+        let history = Arc::new(History::default());
         let told = answer(1_000_000);
-        open(&records, None).end(Ok(told.clone()));
-        assert_eq!(told.completed.attempts[0].story.stderr.len(), 1_000_000);
-        let Some(Found::Finished(past)) = records.find(1) else {
+        open(&history, None).end(Ok(told.clone()));
+        assert_eq!(told.completed.attempts[0].details.stderr.len(), 1_000_000);
+        let Some(Found::Finished(past)) = history.find(1) else {
             panic!("forgotten")
         };
         let kept = past.end.as_ref().unwrap();
         assert_eq!(
-            kept.completed.attempts[7].story.stderr.len(),
+            kept.completed.attempts[7].details.stderr.len(),
             STDERR_LIMIT_CHARS
         );
-        for _ in 0..MOST {
-            open(&records, None).end(Ok(answer(STDERR_LIMIT_CHARS)));
+        for _ in 0..MAX_PROBES {
+            open(&history, None).end(Ok(answer(STDERR_LIMIT_CHARS)));
         }
-        let bytes: usize = records
+        let bytes: usize = history
             .overview()
             .past
             .iter()
             .map(|past| past.bytes())
             .sum();
-        let count = numbers(&records).len();
-        assert!(bytes <= MOST_BYTES && bytes == records.inner.lock().unwrap().past_bytes);
-        assert!((30..MOST).contains(&count), "{count} of {bytes} bytes");
+        let count = numbers(&history).len();
+        assert!(bytes <= MAX_BYTES && bytes == history.inner.lock().unwrap().past_bytes);
+        assert!(
+            (30..MAX_PROBES).contains(&count),
+            "{count} of {bytes} bytes"
+        );
     }
 
     #[test]
     fn a_probe_is_in_progress_until_its_end_and_a_panic_ends_it_too() {
-        let records = Arc::new(History::default());
+        let history = Arc::new(History::default());
         let stop = Cancel::default();
-        let manual = open(&records, Some(stop.clone()));
-        let scrape = open(&records, None);
+        let manual = open(&history, Some(stop.clone()));
+        let scrape = open(&history, None);
         let length = Duration::from_secs(5);
         scrape.set_stage(Stage::Running { port: 1, length }, 3);
-        let current = records.overview().current;
+        let current = history.overview().current;
         assert_eq!((current.len(), current[1].attempts), (2, 3));
         assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));
         assert!(current[0].can_be_stopped() && !current[1].can_be_stopped());
-        assert!(!records.stop(scrape.number) && !records.stop(99) && !stop.is_set());
-        assert!(records.stop(manual.number) && stop.is_set());
+        assert!(!history.stop(scrape.number) && !history.stop(99) && !stop.is_set());
+        assert!(history.stop(manual.number) && stop.is_set());
         drop(manual);
-        assert!(!records.stop(1));
-        let Some(Found::Finished(past)) = records.find(1) else {
+        assert!(!history.stop(1));
+        let Some(Found::Finished(past)) = history.find(1) else {
             panic!("forgotten")
         };
         assert!(past.is_manual && matches!(past.end, Err(WaitError::Broken)));
-        assert_eq!(numbers(&records), [1]);
-        assert!(matches!(records.find(2), Some(Found::Current(_))));
+        assert_eq!(numbers(&history), [1]);
+        assert!(matches!(history.find(2), Some(Found::Current(_))));
     }
 }

@@ -116,7 +116,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_stored_results_limit",
         help: "Most results that are kept; the one that was not asked for longest makes room.",
         kind: Kind::Gauge,
-        write: |text, _| text.plain(Some(result_cache::MOST as f64)),
+        write: |text, _| text.plain(Some(result_cache::MAX_RESULTS as f64)),
     },
 ];
 

@@ -1,8 +1,8 @@
 //! One probe: its stages in order, and its outcome.
 //!
 //! Must not know text formats or HTTP status codes. Each stage ends the probe or hands its result to the next: is there
-//! a result that will do (`shared`), fit the test into its time, wait for the lock and run iperf3, as often as the
-//! server is busy (`attempts`), count and log (`told`).
+//! a result that will do (`coalesce`), fit the test into its time, wait for the lock and run iperf3, as often as the
+//! server is busy (`retry`), count and log (`accounting`). `prober` is the handle that other rings use.
 
 mod accounting;
 pub(crate) mod allow;

@@ -1,6 +1,6 @@
 //! The results that are kept for later scrapes, and the tests that run for several of them.
 //!
-//! Owns what is kept how long; must not know how a test is run or told. Bounded by `MOST`: what nobody asked for
+//! Owns what is kept how long; must not know how a test is run or told. Bounded by `MAX_RESULTS`: what nobody asked for
 //! longest makes room. In memory only.
 
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,8 +15,8 @@ use crate::probe::params::Params;
 use crate::sync;
 
 /// Most results that are kept.
-pub(crate) const MOST: usize = 256;
-/// Most tests that run or wait on their own at a time, each on a thread: the others of [`MOST`] can make room.
+pub(crate) const MAX_RESULTS: usize = 256;
+/// Most tests that run or wait on their own at a time, each on a thread: the others of [`MAX_RESULTS`] can make room.
 const MAX_IN_FLIGHT: usize = 128;
 /// How long a failure that nobody waited for is told to the next who asks: longer and it says little of the network.
 const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
@@ -30,7 +30,7 @@ pub(super) struct Kept {
     pub(super) ended: Moment,
 }
 
-/// A place among those who wait for a flight: counted from the moment at which it was found, so that a flight which
+/// A place among those who wait for a test: counted from the moment at which it was found, so that a test which
 /// ends at once knows that somebody will be told.
 #[derive(Debug)]
 pub(super) struct TestWaiter(Arc<InFlightTest>);
@@ -57,7 +57,7 @@ pub(super) enum Found {
     Result(Kept),
     /// A test that runs.
     Running(TestWaiter),
-    /// Nothing: the caller has to run this flight, and end it.
+    /// Nothing: the caller has to run this test, and end it.
     Nothing(TestWaiter),
     /// Nothing, and no room for another test.
     NoRoom,
@@ -102,7 +102,7 @@ struct Entry {
 }
 
 impl ResultCache {
-    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new flight
+    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new test
     /// of at least `length` is begun where there is neither.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
         let mut inner = sync::lock(&self.inner);
@@ -138,7 +138,7 @@ impl ResultCache {
         Found::Nothing(waiter)
     }
 
-    /// Ends the flight of `test`: tells who waits, and keeps what is to be kept.
+    /// Ends the test in flight of `test`: tells who waits, and keeps what is to be kept.
     pub(super) fn complete(&self, test: &Params, end: Result<Kept, WaitError>) {
         let mut inner = sync::lock(&self.inner);
         let Some(entry) = inner.get_mut(test) else {
@@ -165,7 +165,7 @@ impl ResultCache {
     /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
     pub(super) fn keep(&self, test: &Params, kept: &Kept) {
         let mut inner = sync::lock(&self.inner);
-        let has_place = inner.entries.len() < MOST || inner.get(test).is_some();
+        let has_place = inner.entries.len() < MAX_RESULTS || inner.get(test).is_some();
         if let Some(entry) = has_place.then(|| inner.entry(test)).flatten() {
             entry.succeed(kept);
         }
@@ -193,7 +193,7 @@ impl ResultCache {
         entries.filter(|(_, entry)| entry.success.is_some()).count()
     }
 
-    /// Makes everyone who waits for a flight look whether the own client is still there.
+    /// Makes everyone who waits for a test look whether the own client is still there.
     pub(crate) fn wake_all(&self) {
         for (_, entry) in &sync::lock(&self.inner).entries {
             if let Some((in_flight_test, _)) = &entry.in_flight_test {
@@ -226,7 +226,7 @@ impl Inner {
         self.requests += 1;
         let asked = self.requests;
         if self.get(test).is_none() {
-            if self.entries.len() >= MOST {
+            if self.entries.len() >= MAX_RESULTS {
                 let entries = self.entries.iter().enumerate();
                 let idle = entries.filter(|(_, (_, entry))| entry.in_flight_test.is_none());
                 // Without a success there is little to lose.
@@ -256,7 +256,7 @@ impl TestWaiter {
         Self(Arc::clone(in_flight_test))
     }
 
-    /// Waits for the flight's end; none when `until` comes first, or is known to, or `cancel` is set.
+    /// Waits for the test's end; none when `until` comes first, or is known to, or `cancel` is set.
     pub(super) fn wait(
         self,
         until: Option<Instant>,
@@ -281,7 +281,7 @@ impl Kept {
         const STDERR_LIMIT_CHARS: usize = 512;
         let mut completed = CompletedTest::clone(&self.completed);
         if let Ok(report) = &mut completed.outcome {
-            // For people to look at, who look at what `records` has.
+            // For people to look at, who look at what `history` has.
             for way in [&mut report.upload, &mut report.download]
                 .into_iter()
                 .flatten()
@@ -292,9 +292,9 @@ impl Kept {
         let last = completed.attempts.pop();
         completed.attempts.clear();
         completed.attempts.extend(last.map(|mut attempt| {
-            let story = &mut attempt.story;
-            story.end_part = None;
-            story.stderr = story.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
+            let details = &mut attempt.details;
+            details.end_part = None;
+            details.stderr = details.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
             attempt
         }));
         Self {
@@ -339,7 +339,7 @@ impl InFlightTest {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Kept, MAX_IN_FLIGHT, MOST, ResultCache};
+    use super::{Found, Kept, MAX_IN_FLIGHT, MAX_RESULTS, ResultCache};
     use crate::cancel::Cancel;
     use crate::iperf3::reason::Reason;
     use crate::iperf3::report::intervals::Interval;
@@ -396,7 +396,7 @@ mod tests {
         results.find(test, MINUTE, Duration::ZERO)
     }
 
-    /// Gives a seat up, as one who has no time.
+    /// Gives its place up, as one who has no time.
     fn leave(found: Found) {
         let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
             panic!("no flight")
@@ -485,21 +485,21 @@ mod tests {
         };
         let report = completed.outcome.as_mut().unwrap();
         (report.upload, report.download) = (Some(way.clone()), Some(way));
-        let mut story = Run::refused(5201, failure().unwrap_err()).story;
-        story.stderr = "e".repeat(10_000);
-        story.end_part = Some("{}".to_owned());
+        let mut details = Run::refused(5201, failure().unwrap_err()).details;
+        details.stderr = "e".repeat(10_000);
+        details.end_part = Some("{}".to_owned());
         let waited = None;
-        completed.attempts = vec![Attempt { waited, story }; 3];
+        completed.attempts = vec![Attempt { waited, details }; 3];
         results.keep(&test, &told);
         let kept = results.last(&test).unwrap();
         let report = kept.completed.outcome.as_ref().unwrap();
         for way in [&report.upload, &report.download] {
             assert!(way.as_ref().unwrap().intervals.is_empty());
         }
-        let [Attempt { story, .. }] = kept.completed.attempts.as_slice() else {
+        let [Attempt { details, .. }] = kept.completed.attempts.as_slice() else {
             panic!("{} attempts", kept.completed.attempts.len())
         };
-        assert_eq!((story.stderr.len(), &story.end_part), (512, &None));
+        assert_eq!((details.stderr.len(), &details.end_part), (512, &None));
         // Whoever asked for it is told all of it.
         let all = told.completed.outcome.as_ref().unwrap().upload.as_ref();
         assert_eq!(all.unwrap().intervals.len(), 3);
@@ -558,7 +558,7 @@ mod tests {
     #[test]
     fn a_client_that_goes_leaves_at_once() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
-        let _seat = find(&results, &test);
+        let _waiter = find(&results, &test);
         for _ in 0..200 {
             let Found::Running(waiter) = find(&results, &test) else {
                 panic!("no flight to join")
@@ -578,13 +578,13 @@ mod tests {
         let flying = test_of("flying");
         let _flight = find(&results, &flying);
         let of = |number: usize| test_of(&format!("host{number}"));
-        for number in 0..2 * MOST {
+        for number in 0..2 * MAX_RESULTS {
             let _flight = find(&results, &of(number));
             results.complete(&of(number), Ok(kept(success())));
         }
-        assert_eq!(results.count(), MOST - 1);
+        assert_eq!(results.count(), MAX_RESULTS - 1);
         assert!(results.last_success(&of(0)).is_none());
-        assert!(results.last_success(&of(2 * MOST - 1)).is_some());
+        assert!(results.last_success(&of(2 * MAX_RESULTS - 1)).is_some());
         assert!(matches!(find(&results, &flying), Found::Running(_)));
         // What was measured for one request takes nobody's place.
         results.keep(&of(0), &kept(success()));

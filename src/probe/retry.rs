@@ -24,7 +24,7 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 /// client and are started anew are away for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
 /// How many attempts are told; of more the latest ones.
-const TOLD: usize = 8;
+const ATTEMPTS_KEPT: usize = 8;
 
 /// A test that somebody wants.
 #[derive(Clone, Copy, Debug)]
@@ -56,14 +56,14 @@ pub(super) struct NotRun {
 ///
 /// # Errors
 /// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
-    let mut test = RetryLoop::begin(wanted);
+pub(super) fn run(engine: &Engine, request: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
+    let mut test = RetryLoop::begin(request);
     // What cannot run need not wait for its turn.
     if let Some(failure) = test.over_budget(engine) {
         return Ok(test.end(Err(failure)));
     }
     loop {
-        let failure = match test.round(engine) {
+        let failure = match test.try_all_ports(engine) {
             Ok(Ok(report)) => return Ok(test.end(Ok(report))),
             Ok(Err(failure)) => failure,
             Err(why) => {
@@ -87,8 +87,8 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
         engine.log.debug(
             "the server is busy, trying again",
             &[
-                ("target", &wanted.params.host),
-                ("port", &wanted.params.ports),
+                ("target", &request.params.host),
+                ("port", &request.params.ports),
                 ("reason", &failure.reason.label()),
                 ("attempts", &test.count),
                 ("pause_seconds", &format!("{:.3}", pause.as_secs_f64())),
@@ -96,14 +96,14 @@ pub(super) fn run(engine: &Engine, wanted: &TestRequest<'_>) -> Result<Completed
         );
         test.last_failure = Some(failure);
         let until = now + pause;
-        wanted.open.set_stage(Stage::Pausing { until }, test.count);
-        wanted.cancel.wait_until(until);
+        request.open.set_stage(Stage::Pausing { until }, test.count);
+        request.cancel.wait_until(until);
     }
 }
 
 /// How far a test has come.
 struct RetryLoop<'a> {
-    wanted: &'a TestRequest<'a>,
+    request: &'a TestRequest<'a>,
     /// The port of the last attempt.
     port: u16,
     count: u32,
@@ -119,10 +119,10 @@ struct RetryLoop<'a> {
 }
 
 impl<'a> RetryLoop<'a> {
-    fn begin(wanted: &'a TestRequest<'a>) -> Self {
+    fn begin(request: &'a TestRequest<'a>) -> Self {
         Self {
-            wanted,
-            port: wanted.params.ports.first,
+            request,
+            port: request.params.ports.first,
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
@@ -135,10 +135,10 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
-    fn round(&mut self, engine: &Engine) -> Result<Outcome, WaitError> {
+    fn try_all_ports(&mut self, engine: &Engine) -> Result<Outcome, WaitError> {
         let (_held, waited) = self.wait_for_turn(engine)?;
         let mut waited = Some(waited);
-        let ports = self.wanted.params.ports;
+        let ports = self.request.params.ports;
         self.port = ports.first;
         loop {
             let outcome = self.attempt(engine, waited)?;
@@ -162,7 +162,7 @@ impl<'a> RetryLoop<'a> {
             engine.log.debug(
                 "trying the next port",
                 &[
-                    ("target", &self.wanted.params.host),
+                    ("target", &self.request.params.host),
                     ("port", &self.port),
                     ("reason", &failure.reason.label()),
                     ("next", &next),
@@ -183,13 +183,13 @@ impl<'a> RetryLoop<'a> {
             limits,
             cancel,
             ..
-        } = *self.wanted;
+        } = *self.request;
         let queued = Instant::now();
-        let (turn, patience) = match self.first_start {
+        let (position, wait_limits) = match self.first_start {
             None => (
-                Position::Numbered(self.wanted.number),
+                Position::Numbered(self.request.number),
                 WaitLimits {
-                    longest: self.wanted.arrival + engine.config.lock_timeout,
+                    longest: self.request.arrival + engine.config.lock_timeout,
                     latest_start: limits.latest_start(params.least_seconds(period_seconds)),
                 },
             ),
@@ -203,13 +203,15 @@ impl<'a> RetryLoop<'a> {
                 },
             ),
         };
-        self.wanted.open.set_stage(Stage::Queued, self.count);
-        let (probe, name) = (self.wanted.open.number, params.server());
-        let held = engine.lock.acquire(turn, probe, name, patience, cancel);
+        self.request.open.set_stage(Stage::Queued, self.count);
+        let (probe, name) = (self.request.open.number, params.server());
+        let held = engine
+            .lock
+            .acquire(position, probe, name, wait_limits, cancel);
         let waited = match &held {
             Ok(held) => held.waited,
             // A wait that was given up is told from the request on, which is what its limit counts from.
-            Err(_) if self.first_start.is_none() => self.wanted.arrival.elapsed(),
+            Err(_) if self.first_start.is_none() => self.request.arrival.elapsed(),
             Err(_) => queued.elapsed(),
         };
         self.waited += waited;
@@ -230,14 +232,14 @@ impl<'a> RetryLoop<'a> {
             limits,
             cancel,
             ..
-        } = *self.wanted;
+        } = *self.request;
         let run = match self.over_budget(engine) {
             None => {
                 let running = Stage::Running {
                     port: self.port,
                     length: self.length(),
                 };
-                self.wanted.open.set_stage(running, self.count);
+                self.request.open.set_stage(running, self.count);
                 let now = Instant::now();
                 let deadline = limits.end_of_run(now);
                 let selected = Selected {
@@ -267,12 +269,12 @@ impl<'a> RetryLoop<'a> {
             }
             self.count += 1;
         }
-        if self.attempts.len() == TOLD {
+        if self.attempts.len() == ATTEMPTS_KEPT {
             self.attempts.remove(0);
         }
         self.attempts.push(Attempt {
             waited,
-            story: run.story,
+            details: run.details,
         });
         let outcome = run.outcome.ok_or(WaitError::Cancelled)?;
         self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
@@ -282,7 +284,7 @@ impl<'a> RetryLoop<'a> {
     /// The refusal of a test that the day's budget does not allow.
     fn over_budget(&self, engine: &Engine) -> Option<Failure> {
         let now = SystemTime::now();
-        let checked = engine.budget.check(self.wanted.params, self.length(), now);
+        let checked = engine.budget.check(self.request.params, self.length(), now);
         checked.err().map(|words| Failure {
             reason: Reason::Budget,
             words,
@@ -315,7 +317,7 @@ impl<'a> RetryLoop<'a> {
 
     /// What the attempts' time has beyond another test; none when it cannot hold one.
     fn time_left(&self, now: Instant) -> Option<Duration> {
-        let end = self.wanted.limits.end_of_attempts(self.first_start?);
+        let end = self.request.limits.end_of_attempts(self.first_start?);
         let left = end.saturating_duration_since(now);
         left.checked_sub(self.length() + OVERHEAD)
     }
@@ -326,7 +328,7 @@ impl<'a> RetryLoop<'a> {
             params,
             period_seconds,
             ..
-        } = self.wanted;
+        } = self.request;
         Duration::from_secs(params.least_seconds(*period_seconds))
     }
 
@@ -341,8 +343,8 @@ impl<'a> RetryLoop<'a> {
                 return self.end(Err(busy));
             }
         }
-        let end = self.wanted.limits.end_of_run(now);
-        let outcome = iperf3::refine_reason(Err(failure), &self.wanted.params.host, end);
+        let end = self.request.limits.end_of_run(now);
+        let outcome = iperf3::refine_reason(Err(failure), &self.request.params.host, end);
         self.end(outcome)
     }
 
@@ -402,7 +404,7 @@ mod tests {
         let params = Params::parse(query).unwrap();
         let limits = Limits::new(begin, Some(scrape), Duration::ZERO, None);
         let records = Arc::new(History::default());
-        let wanted = TestRequest {
+        let request = TestRequest {
             params: &params,
             period_seconds: params.period_seconds,
             limits: &limits,
@@ -411,9 +413,9 @@ mod tests {
             cancel: &Cancel::default(),
             open: &records.open(&params, ([192, 0, 2, 1], 1).into(), None),
         };
-        let mut course = RetryLoop::begin(&wanted);
-        course.first_start = Some(begin);
-        test(course, begin)
+        let mut retry_loop = RetryLoop::begin(&request);
+        retry_loop.first_start = Some(begin);
+        test(retry_loop, begin)
     }
 
     #[test]
@@ -421,13 +423,17 @@ mod tests {
         begun(
             "target=192.0.2.7&period=3s",
             millis(10_000),
-            |mut course, begin| {
+            |mut retry_loop, begin| {
                 // 10 s less the test and half a second for all else.
                 let time = millis(6_500);
-                assert_eq!(course.time_left(begin), Some(time));
-                assert!(course.pause_before_the_next(Reason::Busy, begin).is_some());
+                assert_eq!(retry_loop.time_left(begin), Some(time));
+                assert!(
+                    retry_loop
+                        .pause_before_the_next(Reason::Busy, begin)
+                        .is_some()
+                );
                 // The last attempt comes at the last moment, however long the pause would be.
-                let mut pause = |at| course.pause_before_the_next(Reason::Busy, begin + at);
+                let mut pause = |at| retry_loop.pause_before_the_next(Reason::Busy, begin + at);
                 assert_eq!(pause(just_within(time)), Some(MOMENT));
                 assert_eq!(pause(time + MOMENT), None);
             },
@@ -439,8 +445,8 @@ mod tests {
         begun(
             "target=192.0.2.7&period=4s",
             millis(4_400),
-            |mut course, begin| {
-                assert_eq!(course.pause_before_the_next(Reason::Busy, begin), None);
+            |mut retry_loop, begin| {
+                assert_eq!(retry_loop.pause_before_the_next(Reason::Busy, begin), None);
             },
         );
     }
@@ -450,23 +456,23 @@ mod tests {
         begun(
             "target=192.0.2.7&period=1s",
             millis(60_000),
-            |mut course, begin| {
-                let is_tried = |course: &mut RetryLoop<'_>, at| {
-                    course.pause_before_the_next(Reason::Refused, at)
+            |mut retry_loop, begin| {
+                let is_tried = |retry_loop: &mut RetryLoop<'_>, at| {
+                    retry_loop.pause_before_the_next(Reason::Refused, at)
                 };
-                assert_eq!(is_tried(&mut course, begin), None);
+                assert_eq!(is_tried(&mut retry_loop, begin), None);
                 let busy = begin + millis(20_000);
-                course.busy = Some((failure(Reason::Busy), 5201, busy));
-                assert!(is_tried(&mut course, busy).is_some());
+                retry_loop.busy = Some((failure(Reason::Busy), 5201, busy));
+                assert!(is_tried(&mut retry_loop, busy).is_some());
                 let within = busy + just_within(REFUSED_WHILE_BUSY);
-                assert!(is_tried(&mut course, within).is_some());
-                assert_eq!(is_tried(&mut course, busy + REFUSED_WHILE_BUSY), None);
+                assert!(is_tried(&mut retry_loop, within).is_some());
+                assert_eq!(is_tried(&mut retry_loop, busy + REFUSED_WHILE_BUSY), None);
                 for reason in [
                     Reason::Interrupted,
                     Reason::UnknownHost,
                     Reason::ConnectTimeout,
                 ] {
-                    assert_eq!(course.pause_before_the_next(reason, busy), None);
+                    assert_eq!(retry_loop.pause_before_the_next(reason, busy), None);
                 }
             },
         );
@@ -477,21 +483,21 @@ mod tests {
         begun(
             "target=192.0.2.7&period=1s",
             millis(60_000),
-            |mut course, begin| {
-                course.was_reset = true;
-                let is_tried = |course: &mut RetryLoop<'_>, at| {
-                    let pause = course.pause_before_the_next(Reason::Interrupted, at);
+            |mut retry_loop, begin| {
+                retry_loop.was_reset = true;
+                let is_tried = |retry_loop: &mut RetryLoop<'_>, at| {
+                    let pause = retry_loop.pause_before_the_next(Reason::Interrupted, at);
                     pause.is_some()
                 };
                 let within = begin + just_within(REFUSED_WHILE_BUSY);
-                assert!(is_tried(&mut course, begin) && is_tried(&mut course, within));
+                assert!(is_tried(&mut retry_loop, begin) && is_tried(&mut retry_loop, within));
                 let end = begin + REFUSED_WHILE_BUSY;
                 // A server that resets every connection is none that tidies up.
-                assert!(!is_tried(&mut course, end));
-                course.busy = Some((failure(Reason::Busy), 5201, end));
-                assert!(is_tried(&mut course, end));
-                course.was_reset = false;
-                assert!(!is_tried(&mut course, end));
+                assert!(!is_tried(&mut retry_loop, end));
+                retry_loop.busy = Some((failure(Reason::Busy), 5201, end));
+                assert!(is_tried(&mut retry_loop, end));
+                retry_loop.was_reset = false;
+                assert!(!is_tried(&mut retry_loop, end));
             },
         );
     }
@@ -506,10 +512,10 @@ mod tests {
             (Duration::ZERO, Reason::Auth, Reason::Auth, 5203),
         ] {
             let query = "target=192.0.2.7&port=5201-5203";
-            begun(query, millis(60_000), |mut course, begin| {
-                course.port = 5203;
-                course.busy = Some((failure(Reason::Busy), 5202, begin));
-                let completed = course.end_failed(failure(failed), begin + ago);
+            begun(query, millis(60_000), |mut retry_loop, begin| {
+                retry_loop.port = 5203;
+                retry_loop.busy = Some((failure(Reason::Busy), 5202, begin));
+                let completed = retry_loop.end_failed(failure(failed), begin + ago);
                 assert_eq!(
                     completed.outcome,
                     Err(failure(reason)),

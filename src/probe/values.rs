@@ -1,6 +1,6 @@
 //! The grammars of parameter values: text becomes a value in its range, or none.
 //!
-//! Hosts and ports are `target`'s. Must not know which parameter a value is of.
+//! Hosts and ports are `iperf3/target`'s. Must not know which parameter a value is of.
 
 use std::time::Duration;
 

@@ -18,13 +18,13 @@ const STATUS_LIMIT_CHARS: usize = 512;
 /// The way to the service manager, where there is one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    way: Option<Way>,
+    way: Option<ManagerSocket>,
     watchdog_interval: Option<Duration>,
 }
 
 /// A socket of this process, and the manager's address.
 #[derive(Debug)]
-struct Way {
+struct ManagerSocket {
     socket: UnixDatagram,
     manager: SocketAddr,
 }
@@ -32,7 +32,7 @@ struct Way {
 impl Notifier {
     /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
     pub(crate) fn from_environment() -> Self {
-        let way = env::var_os("NOTIFY_SOCKET").and_then(|text| Way::to(&text));
+        let way = env::var_os("NOTIFY_SOCKET").and_then(|text| ManagerSocket::to(&text));
         let text = |name| Some(env::var_os(name)?.to_string_lossy().into_owned());
         let interval = watchdog_interval(
             text("WATCHDOG_USEC").as_deref(),
@@ -87,7 +87,7 @@ impl Notifier {
     }
 }
 
-impl Way {
+impl ManagerSocket {
     /// None for an address of another kind, such as `vsock:2:1234` of a virtual machine's host: that one is for the
     /// first process of the machine.
     fn to(address: &OsStr) -> Option<Self> {
@@ -141,7 +141,7 @@ fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::{Notifier, STATUS_LIMIT_CHARS, Way, status_line, watchdog_interval};
+    use super::{ManagerSocket, Notifier, STATUS_LIMIT_CHARS, status_line, watchdog_interval};
     use std::ffi::OsStr;
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -152,7 +152,7 @@ mod tests {
         let name = format!("iperf3-exporter-unit-{}-{name}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        let way = Way::to(OsStr::new(&format!("@{name}")));
+        let way = ManagerSocket::to(OsStr::new(&format!("@{name}")));
         assert!(way.is_some());
         let notifier = Notifier {
             way,
@@ -216,7 +216,7 @@ mod tests {
     fn an_address_of_another_kind_is_no_manager() {
         let too_long = format!("/{}", "x".repeat(200));
         for text in ["", "@", "notify", "vsock:2:1234", &too_long] {
-            assert!(Way::to(OsStr::new(text)).is_none(), "{text}");
+            assert!(ManagerSocket::to(OsStr::new(text)).is_none(), "{text}");
         }
         let notifier = Notifier {
             way: None,

@@ -14,7 +14,7 @@ use crate::sys;
 const FIRST_DESCRIPTOR: usize = 3;
 /// Most sockets that are taken. Each has a thread that accepts; a unit lists one or two. It also keeps a count such
 /// as 4294967295 from being tried out.
-const MOST_SOCKETS: usize = 64;
+const MAX_SOCKETS: usize = 64;
 
 /// Which sockets are there, as the environment has it.
 #[derive(Debug, Default)]
@@ -52,10 +52,12 @@ impl Passed {
             }
             Some(_) => {}
         }
-        let is_allowed = |count: &usize| (1..=MOST_SOCKETS).contains(count);
-        count.parse().ok().filter(is_allowed).ok_or_else(|| {
-            format!("LISTEN_FDS is `{count}`, not a number from 1 to {MOST_SOCKETS}")
-        })
+        let is_allowed = |count: &usize| (1..=MAX_SOCKETS).contains(count);
+        count
+            .parse()
+            .ok()
+            .filter(is_allowed)
+            .ok_or_else(|| format!("LISTEN_FDS is `{count}`, not a number from 1 to {MAX_SOCKETS}"))
     }
 
     /// `descriptor 3`, with the name that the unit gives it where it has one.

@@ -17,7 +17,7 @@ pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
     let mut out = String::with_capacity(4096 + metrics.len());
     summary(&mut out, params, answer);
     time_line(&mut out, answer);
-    let last = last_story(&answer.completed);
+    let last = last_details(&answer.completed);
     let part = |out: &mut String, title: &str, text: &str| {
         let _ = writeln!(out, "\n{title}\n{}", indented(text));
     };
@@ -26,9 +26,9 @@ pub(crate) fn text(params: &Params, answer: &Answer, metrics: &str) -> String {
     part(
         &mut out,
         "standard error",
-        last.map_or("", |story| &story.stderr),
+        last.map_or("", |details| &details.stderr),
     );
-    let end_part = last.and_then(|story| story.end_part.as_deref());
+    let end_part = last.and_then(|details| details.end_part.as_deref());
     part(
         &mut out,
         "end of iperf3's report (kept for the request that ran the test only)",
@@ -74,14 +74,14 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
 }
 
 /// The run whose outcome the probe's is.
-pub(super) fn last_story(completed: &CompletedTest) -> Option<&RunDetails> {
-    let mut stories = completed.attempts.iter().map(|attempt| &attempt.story);
-    stories.rfind(|story| story.port == completed.port)
+pub(super) fn last_details(completed: &CompletedTest) -> Option<&RunDetails> {
+    let mut stories = completed.attempts.iter().map(|attempt| &attempt.details);
+    stories.rfind(|details| details.port == completed.port)
 }
 
 /// A run's command line as a shell would take it; empty when there was none.
-pub(super) fn command_line(story: &RunDetails) -> String {
-    let words = story.words.iter().map(|word| shell_word(word));
+pub(super) fn command_line(details: &RunDetails) -> String {
+    let words = details.words.iter().map(|word| shell_word(word));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -98,7 +98,7 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
     let untold = usize::try_from(completed.count)
         .unwrap_or(usize::MAX)
         .saturating_sub(completed.attempts.len());
-    for (index, Attempt { waited, story }) in completed.attempts.iter().enumerate() {
+    for (index, Attempt { waited, details }) in completed.attempts.iter().enumerate() {
         let number = untold + index + 1;
         let RunDetails {
             started,
@@ -106,7 +106,7 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
             port,
             ended,
             ..
-        } = story;
+        } = details;
         if let Some(waited) = waited {
             events.push((
                 started.checked_sub(*waited).unwrap_or(*started),

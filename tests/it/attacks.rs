@@ -36,7 +36,7 @@ const SECOND_GROWTH_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 const AGAIN: usize = 4;
 /// Lines of log that all attacks on one exporter may cause.
 const LOG_LIMIT_LINES: usize = 200;
-/// Connections that the gate keeps to the server behind it, each with three descriptors and one thread there.
+/// Connections that the front end keeps to the server behind it, each with three descriptors and one thread there.
 const KEPT: usize = 8;
 /// Threads that `tiny_http` keeps for connections to come.
 const SPARE_THREADS: usize = 4;

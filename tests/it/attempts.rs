@@ -1,6 +1,6 @@
 //! A busy server is tried again, within the probe's time, and on its other ports.
 //!
-//! When there is another attempt is arithmetic, and tested in `probe/attempts`.
+//! When there is another attempt is arithmetic, and tested in `probe/retry`.
 
 use std::fs;
 use std::thread;

@@ -1,4 +1,4 @@
-//! The gate: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
+//! The front end: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -58,7 +58,7 @@ fn listening_ports(pid: u32) -> Vec<u16> {
         .collect()
 }
 
-/// The descriptor by which the gate finds the server behind it, and the name that its socket had. Its user can get
+/// The descriptor by which the front end finds the server behind it, and the name that its socket had. Its user can get
 /// there through `/proc`, which is of use to the tests, and root can.
 fn behind(exporter: &Exporter) -> (PathBuf, PathBuf) {
     std::fs::read_dir(format!("/proc/{}/fd", exporter.pid()))
@@ -73,8 +73,8 @@ fn behind(exporter: &Exporter) -> (PathBuf, PathBuf) {
         .expect("a private socket")
 }
 
-/// What the server behind the gate answers to one who reaches it: whatever key the request has, it is not one that
-/// the gate has given out.
+/// What the server behind the front end answers to one who reaches it: whatever key the request has, it is not one that
+/// the front end has given out.
 fn assert_no_answer(mut stream: impl Read + Write) {
     let mut text = String::new();
     for key in 0..100 {
@@ -362,7 +362,7 @@ fn what_could_be_read_in_two_ways_or_has_a_body_is_refused_and_ends_the_connecti
     wait_for("all to be counted", || exporter.metric(refused) == 17.0);
 }
 
-/// The one limit in time that is waited for: that each ends what it is for is shown by the gate's own tests, in
+/// The one limit in time that is waited for: that each ends what it is for is shown by the front end's own tests, in
 /// milliseconds.
 #[test]
 fn a_head_that_trickles_is_given_up() {
@@ -373,7 +373,7 @@ fn a_head_that_trickles_is_given_up() {
         .unwrap();
     let mut writer = stream.try_clone().unwrap();
     let trickle = thread::spawn(move || {
-        // Until the gate has had enough.
+        // Until the front end has had enough.
         while writer.write_all(b"X: y\r\n").is_ok() {
             thread::sleep(Duration::from_millis(300));
         }

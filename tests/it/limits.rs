@@ -474,7 +474,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     );
 }
 
-/// The requests in work, by their threads: asking over HTTP would be one more of them.
+/// The requests in flight, by their threads: asking over HTTP would be one more of them.
 fn workers(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
@@ -483,7 +483,7 @@ fn workers(pid: u32) -> usize {
 
 #[test]
 fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
-    // Of 32 connections; the rule is tested where it stands, in `web/work`.
+    // Of 32 connections; the rule is tested where it stands, in `http/admission`.
     one_probe_too_many(&["--web.max-connections=32"], 24);
 }
 

@@ -172,7 +172,7 @@ fn the_map_has_every_room_and_no_other() {
         let (names, _) = row.split_once(" |").unwrap();
         let mut floor = String::new();
         for name in names.split('`').step_by(2).filter(|name| !name.is_empty()) {
-            // `web/door`, `auth`: the second one is beside the first.
+            // `toolkit/auth`, `tls`: the second one is beside the first.
             if let Some((folder, _)) = name.rsplit_once('/') {
                 floor = format!("{folder}/");
             }

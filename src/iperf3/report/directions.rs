@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::report::intervals::Intervals;
 use crate::iperf3::report::json::{at, has_number, items, longest, number, total};
-use crate::iperf3::report::metadata::{Congestion, Facts, is_sctp};
+use crate::iperf3::report::metadata::{Congestion, Metadata, is_sctp};
 use crate::iperf3::report::model::Direction;
 use crate::iperf3::report::model::Report;
 use crate::iperf3::report::plausibility;
@@ -60,7 +60,7 @@ impl<'a> Test<'a> {
         Some(Report {
             upload: one(Way::Up)?,
             download: one(Way::Down)?,
-            facts: Facts::of(self.root),
+            metadata: Metadata::of(self.root),
         })
     }
 

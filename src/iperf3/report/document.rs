@@ -300,7 +300,7 @@ mod tests {
         let upload = report.upload.unwrap();
         assert_eq!(upload.tcp, Some(Tcp::default()));
         assert_eq!((upload.retransmits, upload.rates), (None, None));
-        assert_eq!(report.facts.mss_bytes, None);
+        assert_eq!(report.metadata.mss_bytes, None);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
             (upload.retransmits, upload.tcp, upload.udp),
             (None, None, None)
         );
-        assert_eq!(report.facts.protocol, "sctp");
+        assert_eq!(report.metadata.protocol, "sctp");
     }
 
     #[test]

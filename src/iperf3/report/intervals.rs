@@ -63,7 +63,7 @@ impl Rates {
 }
 
 /// Most intervals of a direction that are kept for people to look at: more than a plot has room for.
-pub(crate) const MOST_KEPT: usize = 300;
+pub(crate) const MAX_KEPT: usize = 300;
 
 /// How fast a direction was for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,9 +90,9 @@ impl Interval {
     }
 }
 
-/// At most [`MOST_KEPT`] intervals: of a longer test neighbours become one, until they are few enough.
+/// At most [`MAX_KEPT`] intervals: of a longer test neighbours become one, until they are few enough.
 fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
-    while intervals.len() > MOST_KEPT {
+    while intervals.len() > MAX_KEPT {
         let pairs = intervals.chunks(2).filter_map(|pair| match pair {
             [one, next] => Some(one.and(*next)),
             [one] => Some(*one),
@@ -215,7 +215,7 @@ fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Interval, Intervals, MOST_KEPT, Rates, merged};
+    use super::{Interval, Intervals, MAX_KEPT, Rates, merged};
     use crate::iperf3::mode::Mode;
     use crate::iperf3::report::transfer::Way;
 
@@ -270,8 +270,8 @@ mod tests {
         let few: Vec<_> = (0..300).map(second).collect();
         assert_eq!(merged(few.clone()), few);
         let many = merged((0..86_400).map(second).collect());
-        assert!(many.len() <= MOST_KEPT, "{}", many.len());
-        assert!(many.len() > MOST_KEPT / 2, "{}", many.len());
+        assert!(many.len() <= MAX_KEPT, "{}", many.len());
+        assert!(many.len() > MAX_KEPT / 2, "{}", many.len());
         let carried = |one: &Interval| one.bytes_per_second * (one.end_seconds - one.start_seconds);
         let sum: f64 = many.iter().map(carried).sum();
         assert!(

@@ -50,7 +50,7 @@ const OTHER: &str = "other";
 
 /// What holds for both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Facts {
+pub(crate) struct Metadata {
     /// `tcp`, `udp`, `sctp` or `other`; empty when the report does not say.
     pub(crate) protocol: String,
     /// The version of the iperf3 of this end; empty where it is no short plain word.
@@ -83,7 +83,7 @@ pub(crate) struct Congestion {
     pub(crate) receiver: String,
 }
 
-impl Facts {
+impl Metadata {
     /// Those of a document.
     pub(super) fn of(root: &Value) -> Self {
         let percent = at(root, &["end", "cpu_utilization_percent"]);
@@ -160,16 +160,17 @@ fn version(root: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Congestion, Facts, Way};
+    use super::{Congestion, Metadata, Way};
     use crate::iperf3::mode::Mode;
     use serde_json::{Value, json};
 
     #[test]
     fn words_that_are_not_plain_and_short_are_no_labels() {
-        let facts = |version: Value| Facts::of(&json!({ "start": { "version": version } })).version;
-        assert_eq!(facts(json!("iperf 3.12")), "3.12");
-        assert_eq!(facts(json!("iperf 3.17+git-1_a")), "3.17+git-1_a");
-        assert_eq!(facts(json!("x".repeat(32))), "x".repeat(32));
+        let metadata =
+            |version: Value| Metadata::of(&json!({ "start": { "version": version } })).version;
+        assert_eq!(metadata(json!("iperf 3.12")), "3.12");
+        assert_eq!(metadata(json!("iperf 3.17+git-1_a")), "3.17+git-1_a");
+        assert_eq!(metadata(json!("x".repeat(32))), "x".repeat(32));
         for no_word in [
             json!("x".repeat(33)),
             json!("a\"b"),
@@ -179,7 +180,7 @@ mod tests {
             json!(3.12),
             json!(null),
         ] {
-            assert_eq!(facts(no_word.clone()), "", "{no_word}");
+            assert_eq!(metadata(no_word.clone()), "", "{no_word}");
         }
     }
 
@@ -191,7 +192,7 @@ mod tests {
         };
         let protocol = |word: Value| {
             let root = json!({ "start": { "test_start": { "protocol": word } } });
-            Facts::of(&root).protocol
+            Metadata::of(&root).protocol
         };
         assert_eq!(receiver(json!("cubic")), "cubic");
         assert_eq!(receiver(json!("dctcp-reno")), "dctcp-reno");
@@ -224,23 +225,23 @@ mod tests {
 
     #[test]
     fn an_end_that_did_not_say_has_no_cpu() {
-        let facts = Facts::of(&json!({ "end": { "cpu_utilization_percent": {
+        let metadata = Metadata::of(&json!({ "end": { "cpu_utilization_percent": {
             "host_total": 150.0, "host_user": 0, "host_system": -1.0,
             "remote_total": 0, "remote_user": 0, "remote_system": 0,
         } } }));
-        let local = facts.local_cpu.unwrap();
+        let local = metadata.local_cpu.unwrap();
         assert_eq!(
             (local.total, local.user, local.system),
             (1.5, Some(0.0), None)
         );
-        assert_eq!(facts.remote_cpu, None);
-        let facts = Facts::of(&json!({ "end": { "cpu_utilization_percent": {
+        assert_eq!(metadata.remote_cpu, None);
+        let metadata = Metadata::of(&json!({ "end": { "cpu_utilization_percent": {
             "host_total": 1e300, "host_user": 1, "host_system": 1,
             "remote_total": 99.0, "remote_user": 1e9, "remote_system": 50,
         } } }));
-        assert_eq!(facts.local_cpu, None);
-        let remote = facts.remote_cpu.unwrap();
+        assert_eq!(metadata.local_cpu, None);
+        let remote = metadata.remote_cpu.unwrap();
         assert_eq!((remote.user, remote.system), (None, Some(0.5)));
-        assert_eq!(Facts::of(&json!({})).local_cpu, None);
+        assert_eq!(Metadata::of(&json!({})).local_cpu, None);
     }
 }

@@ -3,7 +3,7 @@
 //! Must not know JSON.
 
 use super::intervals::{Interval, Rates};
-use super::metadata::{Congestion, Facts};
+use super::metadata::{Congestion, Metadata};
 use super::plausibility;
 use super::tcp::Tcp;
 use super::transfer::Transfer;
@@ -17,7 +17,7 @@ pub(crate) struct Report {
     /// Server to client, in a reverse and a bidirectional test.
     pub(crate) download: Option<Direction>,
     /// What holds for both.
-    pub(crate) facts: Facts,
+    pub(crate) metadata: Metadata,
 }
 
 /// One direction, all its streams together.

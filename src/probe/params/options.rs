@@ -26,7 +26,7 @@ pub(crate) struct Ports {
 
 impl Ports {
     /// Most ports of one server: a probe is no port scan.
-    const MOST: u16 = 32;
+    const MAX: u16 = 32;
 
     /// One port.
     pub(crate) fn one(port: u16) -> Self {
@@ -43,7 +43,7 @@ impl Ports {
         };
         let (first, last) = (target::parse_port(first)?, target::parse_port(last)?);
         let count = last.checked_sub(first)?;
-        (count < Self::MOST).then_some(Self { first, last })
+        (count < Self::MAX).then_some(Self { first, last })
     }
 
     /// The one to try after `port`; the first again behind the last.

@@ -140,7 +140,7 @@ fn ended(site: &Site, past: &Arc<Finished>) -> String {
             }
         }
         push_measures(&mut page, ways);
-        push_story(&mut page, &answer.completed);
+        push_run_details(&mut page, &answer.completed);
         push_metrics(&mut page, site, past, answer);
     }
     let header = header(number, &neighbours(site, past));
@@ -315,8 +315,8 @@ fn push_measures(page: &mut String, ways: [Option<&Direction>; 2]) {
 }
 
 /// Command line, time line and words of iperf3.
-fn push_story(page: &mut String, completed: &CompletedTest) {
-    let Some(last) = debug::last_story(completed) else {
+fn push_run_details(page: &mut String, completed: &CompletedTest) {
+    let Some(last) = debug::last_details(completed) else {
         return;
     };
     push_text(page, "Command line", &debug::command_line(last));

@@ -20,8 +20,8 @@ const SEARCH_LIMIT_CHARS: usize = 300;
 /// Which probes are shown. Whatever a query holds, it is one.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Filter {
-    /// What a target contains, in small letters of ASCII, which names and addresses are (`probe/target`): the tables of
-    /// all letters would take 16 kB of the binary.
+    /// What a target contains, in small letters of ASCII, which names and addresses are (`iperf3/target`): the tables
+    /// of all letters would take 16 kB of the binary.
     target: String,
     /// Those only that brought no result.
     failures: bool,

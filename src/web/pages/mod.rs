@@ -1,8 +1,9 @@
 //! The pages for people: HTML by hand, with no script and nothing from elsewhere.
 //!
-//! Must not know how a value was measured. Here is what all of them have: frame, headers, escaping, times; `home` and
-//! `details` are the pages, `form` has what comes from the tables of the rooms that own them, `list` the table of
-//! probes. All links are relative: a proxy may put a path in front of them.
+//! Must not know how a value was measured. `home` and `details` are the pages, `frame` has what all of them
+//! share, `form` has what comes from the tables of the rooms that own them, `list` has the table of probes, `plot`
+//! draws intervals, `units` writes numbers, `waiting` finds the probes that wait for the lock. All links
+//! are relative: a proxy may put a path in front of them.
 
 mod details;
 mod form;
