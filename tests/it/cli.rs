@@ -303,7 +303,7 @@ fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
 }
 
 /// iperf3 would run for ten minutes, and the waiters would wait for 80 seconds. That the end has a limit in time, and
-/// iperf3 its moment to end by itself, is for the unit tests of `run` and `iperf3/process`.
+/// iperf3 its moment to end by itself, is for the unit tests of `web/routes`, `permits` and `iperf3/process`.
 #[test]
 fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
     for signal in ["TERM", "INT"] {
