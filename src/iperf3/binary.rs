@@ -17,16 +17,33 @@ use crate::cancel::Cancel;
 use crate::permits::{Permit, Permits};
 use crate::{sync, sys};
 
-/// What `iperf3 --version` may take: it prints and ends; a slow flash disk is the worst to expect.
-const VERSION_LIMIT: Duration = Duration::from_secs(2);
-/// What `iperf3 --help` may take, for the same reason.
-const HELP_LIMIT: Duration = Duration::from_secs(2);
 /// How long it is taken as given that iperf3 could not be run.
 const FAILURE_KEPT: Duration = Duration::from_secs(10);
 /// How long it is taken as given that its usage text could not be read.
 const HELP_FAILURE_KEPT: Duration = Duration::from_secs(60);
 /// Where to look when there is no PATH: what login shells and systemd start with.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What its answers may take. Every binary has the default; a value, so that tests can hand in others.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Of `iperf3 --version`.
+    version: Duration,
+    /// Of `iperf3 --help`.
+    help: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // It prints and ends; on a machine that is overloaded, or has a slow flash disk, that takes seconds. `/metrics`
+        // asks too, and has the ten seconds that Prometheus gives a scrape.
+        let limit = Duration::from_secs(8);
+        Self {
+            version: limit,
+            help: limit,
+        }
+    }
+}
 
 /// Why iperf3 cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +79,7 @@ impl fmt::Display for Unusable {
 #[derive(Debug)]
 pub(crate) struct Binary {
     name: String,
+    limits: Limits,
     /// Set when the exporter ends: what is being asked for is given up.
     shutdown: Cancel,
     /// Never held while a process runs.
@@ -109,6 +127,7 @@ impl Binary {
     pub(crate) fn new(name: String, shutdown: Cancel) -> Self {
         Self {
             name,
+            limits: Limits::default(),
             shutdown,
             known: Mutex::new(None),
             asking: Mutex::new(()),
@@ -116,8 +135,7 @@ impl Binary {
         }
     }
 
-    /// Where it is now, and what it can do: a new file is asked, which takes [`VERSION_LIMIT`] and [`HELP_LIMIT`] at
-    /// worst. One that did not say what it can do is asked again after [`HELP_FAILURE_KEPT`], and not before: that
+    /// Where it is now, and what it can do: a new file is asked, which takes all of its [`Limits`] at worst. One that did not say what it can do is asked again after [`HELP_FAILURE_KEPT`], and not before: that
     /// would make each test slower.
     pub(crate) fn installed(&self) -> Result<Installed, Unusable> {
         let identity = self.identify()?;
@@ -168,10 +186,12 @@ impl Binary {
 
     /// Asks for the version, and for the usage text unless it is known; for who holds `asking`.
     fn ask(&self, identity: Identity) -> Known {
-        let version = ask_version(&identity.path, &self.shutdown);
+        let version = ask_version(&identity.path, self.limits.version, &self.shutdown);
         let features = match self.known(&identity).and_then(|known| known.features) {
             // One that does not even say its version in time would only take as long again.
-            None if version.is_ok() => ask_features(&identity.path, &self.shutdown),
+            None if version.is_ok() => {
+                ask_features(&identity.path, self.limits.help, &self.shutdown)
+            }
             features => features,
         };
         let known = Known {
@@ -300,9 +320,9 @@ fn identify(path: &Path, name: &str) -> Result<Identity, Unusable> {
     })
 }
 
-fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
+fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String, Unusable> {
     let broken = |cause: String| Unusable::Broken(path.to_owned(), cause);
-    let deadline = Instant::now() + VERSION_LIMIT;
+    let deadline = Instant::now() + limit;
     let run = process::run(path, &["--version".to_owned()], None, deadline, shutdown)
         .map_err(|error: io::Error| broken(error.to_string()))?;
     // The first line is `iperf 3.12 (cJSON 1.7.15)`.
@@ -311,7 +331,7 @@ fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
     match (words.next(), words.next()) {
         (Some("iperf"), Some(version)) => Ok(version.chars().take(32).collect()),
         _ if run.ended == Ended::DeadlinePassed => {
-            Err(broken(format!("no version within {VERSION_LIMIT:?}")))
+            Err(broken(format!("no version within {limit:?}")))
         }
         _ => {
             let error = String::from_utf8_lossy(&run.stderr);
@@ -325,9 +345,114 @@ fn ask_version(path: &Path, shutdown: &Cancel) -> Result<String, Unusable> {
 }
 
 /// What the usage text has, wherever it is printed and whatever the status: both have changed over the versions.
-fn ask_features(path: &Path, shutdown: &Cancel) -> Option<Arc<Features>> {
-    let deadline = Instant::now() + HELP_LIMIT;
+fn ask_features(path: &Path, limit: Duration, shutdown: &Cancel) -> Option<Arc<Features>> {
+    let deadline = Instant::now() + limit;
     let run = process::run(path, &["--help".to_owned()], None, deadline, shutdown).ok()?;
     let features = Features::read(&run.stdout).or_else(|| Features::read(&run.stderr))?;
     Some(Arc::new(features))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Binary, Limits, Unusable};
+    use crate::cancel::Cancel;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// Longer than anything may take.
+    const LONG: Duration = Duration::from_secs(3600);
+    /// It never answers; where it is waited for all the same, a test fails after this time.
+    const HANGS: &str = "exec sleep 60";
+
+    /// A scripted iperf3; its folder goes with the value.
+    struct Script(PathBuf);
+
+    impl Script {
+        /// With shell code that answers `--version` and `--help`.
+        fn new(name: &str, version: &str, help: &str) -> Self {
+            let name = format!("iperf3-exporter-{}-{name}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            let text =
+                format!("#!/bin/sh\ncase $1 in --version) {version};; --help) {help};; esac\n");
+            // Another process writes it: one that is open for writing here cannot be executed (ETXTBSY).
+            let status = Command::new("sh")
+                .args([
+                    "-c",
+                    "mkdir \"$0\" && printf %s \"$1\" >\"$0/iperf3\" && chmod 755 \"$0/iperf3\"",
+                ])
+                .args([folder.as_os_str(), text.as_ref()])
+                .status();
+            assert!(status.unwrap().success());
+            Self(folder)
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("iperf3")
+        }
+    }
+
+    impl Drop for Script {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn binary(path: &Path, limits: Limits) -> Binary {
+        Binary {
+            limits,
+            ..Binary::new(path.display().to_string(), Cancel::default())
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_say_its_version_in_time_is_broken() {
+        let script = Script::new("version", HANGS, HANGS);
+        let path = script.path();
+        let limits = Limits {
+            version: Duration::from_millis(20),
+            help: LONG,
+        };
+        let said = binary(&path, limits).version();
+        let broken = Unusable::Broken(path, "no version within 20ms".to_owned());
+        assert_eq!(said, Err(broken));
+    }
+
+    #[test]
+    fn one_that_does_not_say_what_it_can_do_in_time_can_be_run() {
+        let script = Script::new("help", "echo 'iperf 3.99'", HANGS);
+        let limits = Limits {
+            version: LONG,
+            help: Duration::from_millis(20),
+        };
+        let binary = binary(&script.path(), limits);
+        let installed = binary.installed().unwrap();
+        assert_eq!(installed.version.as_deref(), Some("3.99"));
+        assert_eq!(installed.features, None);
+        assert_eq!(binary.check(), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_holds_neither_who_asks_for_health_nor_the_end() {
+        let script = Script::new("hangs", HANGS, HANGS);
+        let limits = Limits {
+            version: LONG,
+            help: LONG,
+        };
+        let binary = binary(&script.path(), limits);
+        thread::scope(|scope| {
+            let asker = scope.spawn(|| binary.version());
+            let end = Instant::now() + Duration::from_secs(30);
+            while binary.asking.try_lock().is_ok() {
+                assert!(Instant::now() < end, "nobody asks");
+                thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(binary.check(), Ok(()));
+            binary.shutdown.set();
+            binary.wait_until_idle(Instant::now() + LONG);
+            let said = asker.join().unwrap();
+            assert!(matches!(said, Err(Unusable::Broken(..))), "{said:?}");
+        });
+    }
 }

@@ -13,8 +13,9 @@ use crate::threads;
 
 /// The lookup's stack: the C library's resolver keeps its buffers there.
 const STACK_BYTES: usize = 256 * 1024;
-/// What the lookup may take: iperf3 has just made the same one, so its answer is at hand or does not come.
-const LIMIT: Duration = Duration::from_secs(1);
+/// What the lookup may take: iperf3 has just made the same one, so its answer is at hand or does not come. On a machine
+/// that is overloaded the thread may take seconds to begin.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Whether `name` has no address, as far as can be told within `time_left`; false when it cannot.
 pub(super) fn has_no_address(name: &str, time_left: Duration) -> bool {

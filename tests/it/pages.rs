@@ -854,7 +854,11 @@ fn a_version_that_hangs_holds_neither_health_nor_the_end() {
         .trim()
         .parse()
         .unwrap();
-    assert_eq!(exporter.get("/health").code, 200);
+    // That nobody is waited for is for the unit tests of `iperf3/binary`: on a machine that is busy enough it is known by
+    // now that there is no answer.
+    let reply = exporter.get("/health");
+    let is_given_up = reply.code == 503 && reply.body.contains("no version within");
+    assert!(reply.code == 200 || is_given_up, "{}", reply.body);
     exporter.signal("TERM");
     assert_eq!(exporter.wait().code(), Some(0));
     wait_for("the child to be gone", || !is_alive(pid));
