@@ -369,7 +369,9 @@ mod tests {
         let own = Arc::clone(&admission);
         let entering = thread::spawn(move || own.enter(&second).is_some());
         // Until it waits.
+        let end = Instant::now() + LONG;
         while !place.answering() {
+            assert!(Instant::now() < end, "nobody waits for the answer");
             assert!(place.busy());
             thread::sleep(Duration::from_millis(1));
         }

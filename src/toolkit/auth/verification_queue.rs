@@ -152,6 +152,7 @@ fn network(client: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::{Credentials, LIMIT, SHARE, Verdict, VerificationQueue, network};
+    use crate::fuzz::cases;
     use crate::sync;
     use std::net::IpAddr;
     use std::sync::mpsc::{self, Receiver, Sender};
@@ -162,7 +163,7 @@ mod tests {
     /// The places of one network.
     const OF_NETWORK: usize = LIMIT / SHARE;
     /// Only a fault lasts as long.
-    const HANGS: Duration = Duration::from_secs(20);
+    const HANGS: Duration = Duration::from_secs(60);
 
     fn credentials(password: &str) -> Credentials {
         Credentials {
@@ -267,7 +268,9 @@ mod tests {
         fn sent_away(&self, password: &str, number: usize) {
             let before = self.waiting();
             let thread = self.ask(password, client(number));
+            let since = Instant::now();
             while !thread.is_finished() {
+                assert!(since.elapsed() < HANGS, "{password} hangs");
                 assert_eq!(self.waiting(), before, "{password} stands in the queue");
                 thread::yield_now();
             }
@@ -450,27 +453,23 @@ mod tests {
             Duration::from_micros(200),
         ));
         let threads: Vec<_> = (1..=16_usize)
-            .map(|seed| {
+            .map(|number| {
                 let queue = Arc::clone(&queue);
                 thread::spawn(move || {
-                    let mut random = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                     let mut judged = 0;
-                    for _ in 0..500 {
-                        random ^= random << 13;
-                        random ^= random >> 7;
-                        random ^= random << 17;
-                        let password = (random % 400).to_string();
+                    cases(500, |random| {
+                        let password = random.within(0..400).to_string();
                         let expected = if password.starts_with('1') {
                             Verdict::Allowed
                         } else {
                             Verdict::Refused
                         };
-                        let verdict = queue.check(credentials(&password), client(seed));
+                        let verdict = queue.check(credentials(&password), client(number));
                         if verdict != Verdict::Overloaded {
                             assert_eq!(verdict, expected);
                             judged += 1;
                         }
-                    }
+                    });
                     judged
                 })
             })
