@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{
-    Connection, Exporter, Fake, TempDir, assert_golden, free_port, good_report, is_alive,
+    Connection, Exporter, Fake, Reply, TempDir, assert_golden, free_port, good_report, is_alive,
     lock_status, request, skipped, top, wait_for,
 };
 
@@ -348,23 +348,23 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_the
     running.send("/probe?target=127.0.0.1", &[]);
     wait_for("the fake to run", || fake.dir().join("pid").exists());
     let mut other = Connection::open(exporter.port());
-    let mut answers = vec![other.get("/ready")];
+    let mut waiting = Connection::open(exporter.port());
+    waiting.send("/probe?target=127.0.0.1", &[]);
+    wait_for("a probe to wait", || {
+        lock_status(&mut other)["queue_size"] == 1
+    });
+    assert_eq!(other.get("/ready").code, 200);
     exporter.signal("TERM");
-    // It answers as long as iperf3 has its half second before the kill; to its end, whenever this machine comes to ask.
-    while let Some(reply) = other.get_if_open("/ready") {
-        answers.push(reply);
-    }
-    let (before, after): (Vec<_>, Vec<_>) = answers.iter().partition(|reply| reply.code == 200);
-    assert!(
-        answers
-            .iter()
-            .take(before.len())
-            .all(|reply| reply.code == 200)
-    );
-    for reply in after {
+    let assert_ending = |reply: Reply| {
         assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+    };
+    // Who waits learns that the end has begun: from here on nobody gets another answer, however long this machine takes
+    // to ask. It answers as long as iperf3 has its half second before the kill.
+    assert_ending(waiting.reply());
+    while let Some(reply) = other.get_if_open("/ready") {
+        assert_ending(reply);
     }
-    assert_eq!(running.reply().code, 503);
+    assert_ending(running.reply());
     assert_eq!(exporter.wait().code(), Some(0));
     let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
     assert!(!is_alive(pid.trim().parse().unwrap()));
