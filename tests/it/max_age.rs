@@ -250,8 +250,9 @@ fn a_client_that_goes_does_not_end_the_test() {
     assert_eq!(runs(&fake), 1);
 }
 
+/// That it is its own length and 15 s without the flag is for the unit tests of `probe/deadline`.
 #[test]
-fn the_test_has_its_own_length_and_fifteen_seconds_or_the_flags_time() {
+fn a_test_that_no_scrape_limits_ends_at_the_flags_time() {
     let fake = gated();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=1s".to_owned()]);
     let reply = exporter.get("/probe?target=127.0.0.1&period=1s&max_age=1m");
