@@ -12,8 +12,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{
-    Connection, Exporter, Fake, Reply, TempDir, assert_golden, free_port, good_report, is_alive,
-    lock_status, request, skipped, top, wait_for,
+    Connection, Exporter, Fake, Reply, TempDir, assert_golden, good_report, is_alive,
+    listening_ports, lock_status, request, skipped, top, wait_for,
 };
 
 /// A run of the binary that ends by itself.
@@ -56,7 +56,7 @@ fn run_to_its_end<S: AsRef<OsStr>>(words: &[S]) -> Ended {
     }
 }
 
-/// An exporter whose log may have any form and level: it is known to listen when its port takes a connection.
+/// An exporter whose log may have any form and level, so that its port is learned from the system.
 struct Logged {
     _child: Guard,
     dir: TempDir,
@@ -66,35 +66,29 @@ struct Logged {
 impl Logged {
     fn start(flags: &[&str]) -> Self {
         let dir = TempDir::new();
-        // The port may be taken between its choice and its use: then the exporter ends, and another one is tried.
-        for _ in 0..20 {
-            let port = free_port();
-            let child = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
-                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                .args(flags)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(fs::File::create(dir.path().join("log")).unwrap())
-                .spawn()
-                .unwrap();
-            let mut guard = Guard(child);
-            let mut has_ended = false;
-            wait_for("the exporter to listen or to end", || {
-                has_ended = guard.0.try_wait().unwrap().is_some();
-                has_ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
-            });
-            if !has_ended {
-                return Self {
-                    _child: guard,
-                    dir,
-                    port,
-                };
+        let child = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+            .arg("--web.listen-address=127.0.0.1:0")
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut guard = Guard(child);
+        let mut ports = Vec::new();
+        wait_for("the exporter to listen", || {
+            if let Some(status) = guard.0.try_wait().unwrap() {
+                let log = fs::read_to_string(dir.path().join("log")).unwrap();
+                panic!("the exporter ended with {status}:\n{log}");
             }
+            ports = listening_ports(guard.0.id());
+            !ports.is_empty()
+        });
+        Self {
+            _child: guard,
+            dir,
+            port: ports[0],
         }
-        panic!(
-            "the exporter did not start: {}",
-            fs::read_to_string(dir.path().join("log")).unwrap()
-        );
     }
 
     fn get(&self, path: &str) -> u16 {

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    self, Connection, Exporter, Fake, Server, TempDir, children, is_alive, lock_status,
-    raw_request, wait_for,
+    self, Connection, Exporter, Fake, Server, TempDir, children, is_alive, listening_ports,
+    lock_status, raw_request, wait_for,
 };
 
 /// A fake whose test lasts until somebody ends it.
@@ -38,24 +38,6 @@ fn with_descriptors(limit: u32, flags: &[&str]) -> Exporter {
         ])
         .args(flags);
     Exporter::spawn(command)
-}
-
-/// The ports on which a process listens.
-fn listening_ports(pid: u32) -> Vec<u16> {
-    let (_, table) = harness::run("ss", &["-Hltnp"], "");
-    let pid = format!("pid={pid},");
-    table
-        .lines()
-        .filter(|line| line.contains(&pid))
-        .filter_map(|line| {
-            line.split_whitespace()
-                .nth(3)?
-                .rsplit(':')
-                .next()?
-                .parse()
-                .ok()
-        })
-        .collect()
 }
 
 /// The descriptor by which the front end finds the server behind it, and the name that its socket had. Its user can get
@@ -492,7 +474,7 @@ fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_de
         }
     });
     drop(held);
-    let status = loop {
+    wait_for("the exporter to take no connection", || {
         // Two requests at a time: one of them needs a new connection to the server.
         let clients: Vec<_> = (0..4)
             .filter_map(|_| {
@@ -503,11 +485,9 @@ fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_de
                 Some(stream)
             })
             .collect();
-        if clients.is_empty() {
-            break exporter.wait();
-        }
-    };
-    assert_eq!(status.code(), Some(1), "{}", exporter.log());
+        clients.is_empty()
+    });
+    assert_eq!(exporter.wait().code(), Some(1), "{}", exporter.log());
     exporter.log_line("msg=\"the server stopped\"");
 }
 

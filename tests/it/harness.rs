@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -364,13 +364,44 @@ pub fn parse_reply(answer: &[u8]) -> Option<Reply> {
     })
 }
 
-/// A port that was free a moment ago.
+/// A port of 127.0.0.1 that is free, and that nobody gets by chance: the system gives away ports of its own range only,
+/// and of what is below it each test takes another one.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    /// Above the ports of the services that a machine may have.
+    const FIRST: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let end: u32 = range.split_whitespace().next().unwrap().parse().unwrap();
+    // Tests may run as threads of one process or as a process each.
+    let own_first = std::process::id().wrapping_mul(101);
+    loop {
+        let number = own_first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        // Where the system gives away all there are it is asked for one.
+        let port = number
+            .checked_rem(end.saturating_sub(FIRST))
+            .map_or(0, |offset| u16::try_from(FIRST + offset).unwrap());
+        if let Ok(free) = ClosedPort::at(port) {
+            return free.port;
+        }
+    }
+}
+
+/// The ports on which a process listens.
+pub fn listening_ports(pid: u32) -> Vec<u16> {
+    let (_, table) = run("ss", &["-Hltnp"], "");
+    let pid = format!("pid={pid},");
+    table
+        .lines()
+        .filter(|line| line.contains(&pid))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .nth(3)?
+                .rsplit(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect()
 }
 
 /// A port of 127.0.0.1 that refuses connections as long as the value lives: it is bound, and nobody listens.
@@ -381,20 +412,24 @@ pub struct ClosedPort {
 
 impl ClosedPort {
     pub fn new() -> Self {
+        Self::at(0).unwrap()
+    }
+
+    /// A port of one's own choice, if it is free.
+    fn at(port: u16) -> rustix::io::Result<Self> {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
         let socket = socket_with(
             AddressFamily::INET,
             SocketType::STREAM,
             SocketFlags::CLOEXEC,
             None,
-        )
-        .unwrap();
-        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
-        Self {
+        )?;
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], port)))?;
+        let address = SocketAddr::try_from(getsockname(&socket)?).unwrap();
+        Ok(Self {
             port: address.port(),
             _socket: socket,
-        }
+        })
     }
 }
 

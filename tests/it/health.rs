@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use crate::harness::{Exporter, Fake, free_port};
+use crate::harness::{ClosedPort, Exporter, Fake};
 use crate::pki::{Pki, SERVER};
 
 /// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
@@ -120,7 +120,8 @@ fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
 
 #[test]
 fn whoever_is_not_there_is_not_alive() {
-    let port = free_port();
+    let closed = ClosedPort::new();
+    let port = closed.port;
     let refused = "Connection refused (os error 111)";
     assert_not_alive(
         &format!("http://127.0.0.1:{port}/health"),
