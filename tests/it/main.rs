@@ -17,7 +17,7 @@
 //! - `openssl`: how certificates are made; the unit tests' own file.
 //! - `pki`: certificates of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
-//! - `attempts`: a busy server is tried again, also on its other ports.
+//! - `retry`: a busy server is tried again, also on its other ports.
 //! - `man_page`: the manual page, the shells' completions, and where the README points to.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
@@ -67,7 +67,6 @@
 
 mod architecture;
 mod attacks;
-mod attempts;
 mod browser;
 mod budget;
 mod chromium;
@@ -106,6 +105,7 @@ mod prometheus;
 mod random;
 mod real;
 mod release;
+mod retry;
 mod rules;
 mod siege;
 mod soak;
