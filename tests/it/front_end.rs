@@ -14,11 +14,6 @@ use crate::harness::{
     raw_request, wait_for,
 };
 
-/// A fake whose test lasts until somebody ends it.
-fn endless() -> Fake {
-    Fake::new("echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600")
-}
-
 fn connect(exporter: &Exporter) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", exporter.port())).unwrap();
     stream
@@ -129,19 +124,14 @@ fn connections_opened_at_one_moment_and_kept_are_all_answered() {
 
 #[test]
 fn a_client_that_goes_away_ends_its_running_and_its_waiting_probe() {
-    let fake = endless();
+    let fake = Fake::endless();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=25h".to_owned()]);
     let mut watch = Connection::open(exporter.port());
     let mut running = connect(&exporter);
     running
         .write_all(b"GET /probe?target=127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
-    wait_for("the test to run", || fake.dir().join("pid").exists());
-    let pid: u32 = std::fs::read_to_string(fake.dir().join("pid"))
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let pid = fake.pid();
     let mut waiting: Vec<TcpStream> = Vec::new();
     for port in 2..5 {
         let mut stream = connect(&exporter);
@@ -199,14 +189,14 @@ fn a_client_that_closes_its_sending_half_still_gets_a_page() {
 
 #[test]
 fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() {
-    let fake = endless();
+    let fake = Fake::endless();
     // Descriptors for four connections.
     let exporter = with_descriptors(49, &["--log.level=debug", &fake.flag()]);
     let mut probe = connect(&exporter);
     probe
         .write_all(b"GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: a\r\n\r\n")
         .unwrap();
-    wait_for("the test to run", || fake.dir().join("pid").exists());
+    wait_for("the test to run", || fake.runs());
     let mut idle: Vec<TcpStream> = (0..3)
         .map(|_| {
             let mut stream = connect(&exporter);
@@ -513,7 +503,7 @@ fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_de
 
 #[test]
 fn a_burst_over_the_limit_gets_an_answer_each() {
-    let fake = endless();
+    let fake = Fake::endless();
     let exporter = Exporter::start(&[
         &fake.flag(),
         "--lock.timeout=1s",
@@ -544,17 +534,14 @@ fn a_burst_over_the_limit_gets_an_answer_each() {
 #[test]
 fn the_end_takes_no_new_connection_and_leaves_no_child() {
     // One that does not heed SIGTERM, so that the end takes its half second.
-    let fake = Fake::new(
-        "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nsleep 600 & wait; wait; sleep 600",
-    );
+    let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     let mut running = Connection::open(exporter.port());
     running.send(
         "/probe?target=a",
         &[("X-Prometheus-Scrape-Timeout-Seconds", "120")],
     );
-    let pid_file = fake.dir().join("pid");
-    wait_for("the test to run", || pid_file.exists());
+    let pid = fake.pid();
     let mut waiting = Connection::open(exporter.port());
     waiting.send("/probe?target=b", &[]);
     let mut idle: Vec<Connection> = (0..50).map(|_| Connection::open(exporter.port())).collect();
@@ -569,10 +556,5 @@ fn the_end_takes_no_new_connection_and_leaves_no_child() {
     });
     assert_eq!(waiting.reply().code, 503);
     assert!(exporter.wait().success());
-    let pid: u32 = std::fs::read_to_string(pid_file)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
     wait_for("iperf3 to be gone", || !is_alive(pid));
 }

@@ -15,7 +15,7 @@
 //! - `front_end`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `web_config`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
 //! - `openssl`: how certificates are made; the unit tests' own file.
-//! - `pki`: certificates of the tests' own, and `curl` with them.
+//! - `pki`: certificates and a password's hash of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `retry`: a busy server is tried again, also on its other ports.
 //! - `man_page`: the manual page, the shells' completions, and where the README points to.
@@ -29,6 +29,7 @@
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
 //! - `netem`: a way over a router that shapes, drops and counts.
+//! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
 //! - `fleet`: many exporters and few servers.
@@ -94,6 +95,7 @@ mod manual;
 mod max_age;
 mod namespace;
 mod netem;
+mod observed;
 #[path = "../../src/openssl.rs"]
 mod openssl;
 mod openwrt;

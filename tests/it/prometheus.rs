@@ -7,10 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{Exporter, Server, TempDir, free_port, has, raw_request, run, top, wait_for};
-use crate::pki::{FOR_CLIENTS, Pki, SERVER};
-
-/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
-const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
+use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
 
 /// A Prometheus on a free port of 127.0.0.1 until it is dropped.
 pub struct Prometheus {
