@@ -25,6 +25,7 @@
 //! - `chromium`: how that Chromium is driven.
 //! - `dashboard`: the Grafana dashboard and the alerts, in a real Prometheus.
 //! - `debug`: the story of a probe as text.
+//! - `demo`: `make demo`, one probe on this machine.
 //! - `demo_fleet`: `make demo-fleet`, which is the shipped configuration from end to end.
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
@@ -76,6 +77,7 @@ mod compat;
 mod credentials;
 mod dashboard;
 mod debug;
+mod demo;
 mod demo_fleet;
 mod docker;
 mod fixture_exporter;
