@@ -451,10 +451,15 @@ impl Server {
 
     /// With further options of iperf3.
     pub fn with(options: &[&str]) -> Self {
+        Self::of(Path::new("iperf3"), options)
+    }
+
+    /// Of another iperf3 than the one on PATH.
+    pub fn of(iperf3: &Path, options: &[&str]) -> Self {
         // The port may be taken between its choice and its use: then iperf3 ends, and another one is tried.
         for _ in 0..20 {
             let port = free_port();
-            let mut child = Command::new("iperf3")
+            let mut child = Command::new(iperf3)
                 .args(["-s", "--forceflush", "-p", &port.to_string()])
                 .args(options)
                 .stdin(Stdio::null())

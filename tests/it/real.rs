@@ -15,6 +15,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, sockets};
+use crate::netem::{installed_iperf3, newer_iperf3};
 use crate::observed::{Observed, number};
 
 /// The families of a TCP test against iperf3's own report.
@@ -330,6 +331,35 @@ fn a_client_that_is_killed_from_elsewhere_was_killed() {
         let probe = scope.spawn(|| reason(&exporter, &query));
         signal(client_of(&exporter), "KILL");
         assert_eq!(probe.join().unwrap(), "killed");
+    });
+}
+
+/// What they measure is held against a path in `goodput` and `loss`; this one is quick, and needs no namespaces.
+#[test]
+fn two_versions_of_iperf3_measure_to_each_other() {
+    let Some(newer) = newer_iperf3("two_versions_of_iperf3_measure_to_each_other") else {
+        return;
+    };
+    let pairs = [
+        (installed_iperf3(), newer.clone()),
+        (newer, installed_iperf3()),
+    ];
+    thread::scope(|scope| {
+        for (client, server) in &pairs {
+            scope.spawn(move || {
+                let server = Server::of(server, &[]);
+                let exporter = Exporter::start(&[format!("--iperf3.path={}", client.display())]);
+                for mode in ["", "&reverse_mode=1", "&bidirectional=1", "&udp_mode=1"] {
+                    let target = server.target();
+                    let path = format!("/probe?target={target}&period=1&bitrate=10M{mode}");
+                    let reply = exporter.get(&path);
+                    let what = || format!("{} {mode}: {}", client.display(), reply.body);
+                    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", what());
+                    let received = reply.family("iperf3_received_bytes");
+                    assert!(received > Some(0.0), "{}", what());
+                }
+            });
+        }
     });
 }
 
