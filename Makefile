@@ -78,7 +78,7 @@ lint:
 tools:
 	@sh contrib/packaging/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
 	@sh contrib/packaging/need.sh --wanted chromium busybox bash zsh fish mandoc groff lexgrog java python3 pip3 \
-	    systemd-analyze systemd-socket-activate
+	    systemd-analyze systemd-socket-activate dpkg-deb
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)
