@@ -41,7 +41,7 @@
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
-//! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
+//! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
 //! - `siege`: the table of attacks, and what attackers need; the bench uses it too.

@@ -1,4 +1,5 @@
-//! What goes into a release besides the code: others' crates, their licences, the list of them; and `make install`.
+//! What goes into a release besides the code: others' crates, their licences, the list of them; `make install`; and which
+//! files a package has.
 //!
 //! That the archives and packages work is `make release-check`'s part: it takes builds of minutes.
 
