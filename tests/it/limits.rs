@@ -451,13 +451,6 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     );
 }
 
-/// The requests in flight, by their threads: asking over HTTP would be one more of them.
-fn workers(pid: u32) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| name == "worker\n").count()
-}
-
 #[test]
 fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
     // Of 32 connections; the rule is tested where it stands, in `probe/engine`.
@@ -475,11 +468,14 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     let fake = Fake::until_go();
     let exporter = exporter(&fake, &[&UNLIMITED, flags].concat());
     let mut probes = Vec::new();
+    let mut watch = Connection::open(exporter.port());
     for number in 1..=limit {
         let mut connection = Connection::open(exporter.port());
         connection.send("/probe?target=127.0.0.1", &[]);
-        wait_for("the request to be in work", || {
-            workers(exporter.pid()) >= number as usize
+        // One that is only on its way would leave its place to the one too many.
+        wait_for("the probe to run or to wait", || {
+            let status = lock_status(&mut watch);
+            status["is_locked"] == true && status["queue_size"] == number - 1
         });
         probes.push(connection);
     }
