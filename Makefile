@@ -44,13 +44,13 @@ demo-fleet: ## three hosts measure each other for DEMO_SECONDS=60, Prometheus wi
 
 # The tests say themselves which of them they skipped, and why, and cargo which are left to test-all. Nothing comes after
 # cargo's closing lines.
-test: ## install what the tests need, run them; 4 minutes on two cores
-	@echo "make test: 4 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+test: ## install what the tests need, run them; about 3 minutes on two cores
+	@echo "make test: about 3 minutes on two cores, more where all crates are compiled first; what cannot run here says SKIPPED."
 	@$(MAKE) --no-print-directory tools
 	$(CARGO) test
 
-test-all: ## the same with what takes long and guards what rarely changes; 8 minutes
-	@echo "make test-all: 8 minutes on two cores, and 3 more where all has to be compiled; what cannot run here says SKIPPED."
+test-all: ## the same with what takes long and guards what rarely changes; 6 to 7 minutes
+	@echo "make test-all: 6 to 7 minutes on two cores, more where all crates are compiled first; what cannot run here says SKIPPED."
 	@$(MAKE) --no-print-directory tools
 	@sh tests/scripts/newer-iperf3.sh >/dev/null || true
 	$(CARGO) test -- --include-ignored
@@ -78,7 +78,7 @@ lint:
 tools:
 	@sh contrib/packaging/need.sh iperf3 prometheus promtool curl ip jq nsenter openssl setpriv ss tc unshare
 	@sh contrib/packaging/need.sh --wanted chromium busybox bash zsh fish mandoc groff lexgrog java python3 pip3 \
-	    systemd-analyze systemd-socket-activate
+	    systemd-analyze systemd-socket-activate dpkg-deb
 
 bench: ## run the benchmarks (BENCH_ARGS=...)
 	$(CARGO) bench --bench bench -- $(BENCH_ARGS)

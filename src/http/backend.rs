@@ -268,3 +268,110 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
         .collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::{Backend, InFlight, KEY_HEADER, RequestContext, Response, Traffic};
+    use crate::cancel::Cancel;
+    use crate::http::admission::Admission;
+    use crate::http::in_flight::InFlightRequests;
+    use crate::http::limits::Limits;
+    use crate::http::metrics::Metrics;
+    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::permits::Permits;
+    use crate::sync;
+
+    /// Longer than anything takes that is not meant to take for ever.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Few requests at a time.
+    fn traffic(requests: usize) -> Arc<Traffic> {
+        Arc::new(Traffic {
+            admission: Arc::new(Admission::new(8, None, 1, Limits::default())),
+            in_flight: InFlightRequests::default(),
+            requests: Arc::new(Permits::new(requests)),
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Sends a request as the front end does.
+    fn ask(traffic: &Traffic, mut stream: UnixStream, path: &str) -> UnixStream {
+        let key = traffic.in_flight.begin(InFlight::Request(RequestContext {
+            peer: ([127, 0, 0, 1], 1).into(),
+            tls_config: None,
+            close_after_response: Cancel::default(),
+            number: 0,
+            cancel: Cancel::default(),
+        }));
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{KEY_HEADER}: {key}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    /// The begin of the status line; what is behind it is not read.
+    fn status(mut stream: UnixStream) -> String {
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin).expect("an answer");
+        String::from_utf8_lossy(&begin).into_owned()
+    }
+
+    #[test]
+    fn a_request_without_a_permit_is_answered_503_and_its_worker_serves_the_next_one() {
+        const PERMITS: usize = 2;
+        let traffic = traffic(PERMITS);
+        let (begins, begun) = mpsc::channel();
+        let (end, ends) = mpsc::channel();
+        let ends = Mutex::new(ends);
+        let log = Log::new(LogConfig {
+            level: Level::Error,
+            format: Format::Logfmt,
+        });
+        let address = Backend::start(
+            Arc::clone(&traffic),
+            Box::new(move |request| {
+                if request.url == "/held" {
+                    begins.send(()).unwrap();
+                    sync::lock(&ends).recv_timeout(LONG).unwrap();
+                }
+                Response::line(200, "done")
+            }),
+            log,
+            Arc::new(|error| panic!("{error}")),
+        )
+        .unwrap();
+        let ask = |path| ask(&traffic, address.connect().unwrap(), path);
+        let held: Vec<UnixStream> = (0..PERMITS)
+            .map(|_| {
+                let stream = ask("/held");
+                begun.recv_timeout(LONG).expect("a worker that takes it");
+                stream
+            })
+            .collect();
+        // More than there are workers: a refusal that cost its worker would leave nobody to answer the next one.
+        for _ in 0..4 * PERMITS {
+            assert_eq!(status(ask("/short")), "HTTP/1.1 503");
+        }
+        for _ in 0..PERMITS {
+            end.send(()).unwrap();
+        }
+        for stream in held {
+            assert_eq!(status(stream), "HTTP/1.1 200");
+        }
+        // A permit comes back just after its answer.
+        let until = Instant::now() + LONG;
+        while traffic.requests.count() > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for _ in 0..4 * PERMITS {
+            assert_eq!(status(ask("/short")), "HTTP/1.1 200");
+        }
+    }
+}

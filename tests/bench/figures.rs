@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::exporter::TempDir;
 use crate::table::Row;
 use crate::tls::Tls;
-use crate::{fleet, gate, probes, service};
+use crate::{fleet, front_end, probes, service};
 
 /// How often each thing is done.
 pub(crate) struct Counts {
@@ -75,18 +75,21 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ("one-second tests", probes::short_test),
     ("/metrics, 1 connection", service::one_connection),
     ("/metrics, 16 connections", service::many_connections),
-    ("/health, 1 connection, plain and TLS", gate::one_connection),
+    (
+        "/health, 1 connection, plain and TLS",
+        front_end::one_connection,
+    ),
     (
         "/health, 16 connections, plain and TLS",
-        gate::many_connections,
+        front_end::many_connections,
     ),
-    ("TLS handshakes", gate::handshakes),
+    ("TLS handshakes", front_end::handshakes),
     ("starts", service::start),
     ("memory", service::memory),
-    ("memory with TLS", gate::memory),
+    ("memory with TLS", front_end::memory),
     (
         "memory with 256 idle connections, plain and TLS",
-        gate::idle_connections,
+        front_end::idle_connections,
     ),
     ("size", service::size),
     ("iperf3's rate", probes::rate),

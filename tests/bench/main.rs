@@ -6,7 +6,7 @@
 //! or answers wrongly, never because of a number.
 //!
 //! - `figures`: the list of figures, and how two things are compared.
-//! - `probes`, `service`, `gate`: how each figure is measured, with the Go exporter's and the aim.
+//! - `probes`, `service`, `front_end`: how each figure is measured, with the Go exporter's and the aim.
 //! - `attacks`: what `/health` takes while the exporter is under attack (`siege`, which is the tests' with `random`).
 //! - `fleet`: many exporters at one server, in network namespaces (`namespace`, which is the tests').
 //! - `exporter`: the programs that are measured, `/proc`.
@@ -34,7 +34,7 @@ mod elf;
 mod exporter;
 mod figures;
 mod fleet;
-mod gate;
+mod front_end;
 mod load;
 #[path = "../it/namespace.rs"]
 #[expect(dead_code, reason = "the tests make routers, too")]

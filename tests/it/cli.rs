@@ -301,16 +301,14 @@ fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
 #[test]
 fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
     for signal in ["TERM", "INT"] {
-        let fake = Fake::new(
-            "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
-        );
+        let fake = Fake::endless();
         let mut exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=10m"]);
         let port = exporter.port();
         let mut watch = Connection::open(port);
         assert_eq!(watch.get("/ready").code, 200);
         let mut running = Connection::open(port);
         running.send("/probe?target=127.0.0.1", &[]);
-        wait_for("the fake to run", || fake.dir().join("pid").exists());
+        let pid = fake.pid();
         let mut waiting = Vec::new();
         for size in 1..=3 {
             let mut connection = Connection::open(port);
@@ -322,8 +320,7 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         }
         exporter.signal(signal);
         assert_eq!(exporter.wait().code(), Some(0), "{signal}");
-        let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
-        assert!(!is_alive(pid.trim().parse().unwrap()));
+        assert!(!is_alive(pid));
         for connection in waiting.iter_mut().chain([&mut running]) {
             let reply = connection.reply();
             assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
@@ -334,13 +331,11 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
 
 #[test]
 fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_then_is_503() {
-    let fake = Fake::new(
-        "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\nexec sleep 600",
-    );
+    let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     let mut running = Connection::open(exporter.port());
     running.send("/probe?target=127.0.0.1", &[]);
-    wait_for("the fake to run", || fake.dir().join("pid").exists());
+    let pid = fake.pid();
     let mut other = Connection::open(exporter.port());
     let mut waiting = Connection::open(exporter.port());
     waiting.send("/probe?target=127.0.0.1", &[]);
@@ -360,8 +355,7 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_the
     }
     assert_ending(running.reply());
     assert_eq!(exporter.wait().code(), Some(0));
-    let pid = fs::read_to_string(fake.dir().join("pid")).unwrap();
-    assert!(!is_alive(pid.trim().parse().unwrap()));
+    assert!(!is_alive(pid));
 }
 
 #[test]

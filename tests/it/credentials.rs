@@ -200,7 +200,7 @@ fn nobody_sees_the_password() {
         let own = fs::read(format!("/proc/{}/environ", exporter.pid())).unwrap();
         seen += &String::from_utf8_lossy(&own);
         seen += &harness::run("ps", &["axww", "-o", "args"], "").1;
-        fs::write(fake.dir().join("go"), "").unwrap();
+        fake.go();
         let reply = running.join().unwrap();
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
         seen += &reply.body;

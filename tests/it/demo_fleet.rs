@@ -1,12 +1,13 @@
-//! `make demo-fleet`: three exporters, three servers and a Prometheus with what is shipped, from end to end; and that
-//! nothing of it is left behind, however it ends.
+//! `make demo-fleet`: three exporters, three servers and a Prometheus with what is shipped, from end to end; that
+//! nothing of it is left behind, however it ends; and its table, from a recording.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{PATIENCE, TempDir, has, run, top, wait_for};
+use crate::harness::{PATIENCE, TempDir, assert_golden, has, run, top, wait_for};
 use crate::netem;
 
 /// The alerts that there may be: the links lose by design, and on a busy machine a queue may be long or a CPU the limit.
@@ -87,19 +88,9 @@ impl Demo {
         self.child.wait().unwrap().code()
     }
 
-    /// The processes that have its folder in their environment: all that it started, and itself.
+    /// All that it started, and itself.
     fn processes(&self) -> Vec<String> {
-        let mark = format!("TMPDIR={}\0", self.dir.path().display());
-        fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|entry| {
-                let environment = fs::read(entry.path().join("environ")).ok()?;
-                let text = String::from_utf8_lossy(&environment).into_owned();
-                let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
-                text.contains(&mark).then_some(command)
-            })
-            .collect()
+        processes_with(self.dir.path())
     }
 
     /// The cable from its bridge to this host.
@@ -114,6 +105,21 @@ impl Demo {
         let files: Vec<_> = fs::read_dir(self.dir.path()).unwrap().flatten().collect();
         assert!(files.is_empty(), "{files:?}");
     }
+}
+
+/// The command lines of all processes that have a folder as `TMPDIR` in their environment.
+pub fn processes_with(folder: &Path) -> Vec<String> {
+    let mark = format!("TMPDIR={}\0", folder.display());
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let environment = fs::read(entry.path().join("environ")).ok()?;
+            let text = String::from_utf8_lossy(&environment).into_owned();
+            let command = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            text.contains(&mark).then_some(command)
+        })
+        .collect()
 }
 
 /// Whether there is a page at an address that was shown to a person.
@@ -192,6 +198,57 @@ fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
             assert!(EXPECTED.contains(&alert), "{alert}:\n{said}");
         }
     }
+}
+
+/// The table of what Prometheus knew, and what is missing in it.
+fn table(snapshot: &str) -> (String, String) {
+    const SETTINGS: [&str; 3] = [
+        "hosts=alpha 127.103.200.1 46107 40795 beta 127.103.200.2 46107 40469 gamma 127.103.200.3 46107 37943 ",
+        "dead_port=1",
+        "alerts=1",
+    ];
+    let dir = TempDir::new();
+    let missing = dir.path().join("missing");
+    let output = Command::new("awk")
+        .args(SETTINGS.iter().flat_map(|setting| ["-v", setting]))
+        .args(["-v", &format!("missing_file={}", missing.display())])
+        .arg("-f")
+        .arg(top().join("contrib/demo/demo-fleet.awk"))
+        .arg(dir.write("snapshot", snapshot))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    (table, fs::read_to_string(missing).unwrap())
+}
+
+#[test]
+fn the_table_of_a_recorded_fleet_is_as_before_and_what_is_missing_is_named() {
+    // What `promtool query instant` printed of a fleet on loopback addresses.
+    let recorded = top().join("tests/fixtures/demo-fleet/snapshot.txt");
+    let recorded = fs::read_to_string(recorded).unwrap();
+    let (whole, missing) = table(&recorded);
+    assert_golden(&top().join("tests/golden/demo-fleet.txt"), &whole);
+    assert_eq!(missing, "");
+    let lines = recorded.lines();
+    let less: Vec<&str> = lines
+        .filter(|line| {
+            let is_alert = line.starts_with("ALERTS{") && line.contains("Iperf3TargetDown");
+            let is_way = line.starts_with("iperf3_up{") && line.contains("127.103.200.2:40469");
+            !is_alert && !is_way
+        })
+        .collect();
+    let (_, missing) = table(&(less.join("\n") + "\n"));
+    let expected = "\
+beta to alpha, upload: iperf3_up 1
+beta to alpha, download: iperf3_up 1
+beta to alpha, udp: iperf3_up 1
+beta to gamma, upload: iperf3_up 1
+beta to gamma, download: iperf3_up 1
+beta to gamma, udp: iperf3_up 1
+an alert, pending or firing, of the target that is down
+";
+    assert_eq!(missing, expected);
 }
 
 #[test]

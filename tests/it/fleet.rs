@@ -1,10 +1,9 @@
 //! Many exporters and few servers: an iperf3 server takes one test at a time, and the others come again.
 
 use std::path::Path as FilePath;
-use std::process::{Child, Stdio};
 use std::thread;
 
-use crate::harness::{self, Connection, Exporter, Reply, wait_for};
+use crate::harness::{self, Connection, Exporter, Holder, Reply, wait_for};
 use crate::namespace::{Bridge, Namespace, Server};
 use crate::netem;
 
@@ -29,10 +28,13 @@ fn share_a_server(test: &str, count: usize) {
     let _server = Server::start(server_host, FilePath::new("iperf3"), 5201).unwrap();
     let exporters: Vec<Exporter> = hosts.iter().map(exporter_in).collect();
     let target = Bridge::address(count);
+    let mut client = hosts[0].command("iperf3");
+    client.args(["-c", &target, "-t", "3600", "-b", "1M"]);
+    let holder = Holder::start(client, || connections(server_host) >= 2);
     let replies = at_once(
         &exporters,
         &format!("/probe?target={target}&period=1s&bitrate=10M"),
-        Holder::new(server_host, &hosts[0], &target),
+        holder,
     );
     let attempts: Vec<f64> = replies
         .iter()
@@ -79,30 +81,6 @@ fn connections(host: &Namespace) -> usize {
 
 fn exporter_in(namespace: &Namespace) -> Exporter {
     netem::exporter_in(namespace, FilePath::new("iperf3"))
-}
-
-/// A client that holds a server until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn new(server_host: &Namespace, host: &Namespace, target: &str) -> Self {
-        let words = ["-c", target, "-t", "3600", "-b", "1M"];
-        let mut client = host.command("iperf3");
-        client
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let holder = Self(client.spawn().unwrap());
-        wait_for("the other client's test", || connections(server_host) >= 2);
-        holder
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The answers to one scrape of each exporter, all of which have found the server busy.

@@ -78,6 +78,9 @@ pub fn write_program(path: &Path, text: &str) {
     assert!(is_written, "{said}");
 }
 
+/// Shell code that leaves the own process number in `$DIR/pid`, which is there only once it is whole.
+pub const TELL_PID: &str = "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n";
+
 /// A scripted iperf3. The script must `exec` what it sleeps in: a grandchild would keep the pipes open.
 pub struct Fake {
     dir: TempDir,
@@ -111,8 +114,44 @@ impl Fake {
         ))
     }
 
+    /// One whose test lasts until somebody ends it; it tells its number.
+    pub fn endless() -> Self {
+        Self::new(&format!("{TELL_PID}exec sleep 600"))
+    }
+
+    /// The same, and it does not heed SIGTERM.
+    pub fn stubborn() -> Self {
+        Self::new(&format!("trap '' TERM\n{TELL_PID}exec sleep 600"))
+    }
+
+    /// One that tells its number and succeeds once the file `go` is in its folder; it ends with the folder as well,
+    /// should the test fail.
+    pub fn until_go() -> Self {
+        Self::new(&format!(
+            "{TELL_PID}while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
+            good_report().display()
+        ))
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Lets those go on that wait for it.
+    pub fn go(&self) {
+        self.dir.write("go", "");
+    }
+
+    /// Whether one has told its number.
+    pub fn runs(&self) -> bool {
+        self.dir().join("pid").exists()
+    }
+
+    /// The number of the last one that told it; waits for the first.
+    pub fn pid(&self) -> u32 {
+        wait_for("the fake to run", || self.runs());
+        let text = fs::read_to_string(self.dir().join("pid")).unwrap();
+        text.trim().parse().unwrap()
     }
 
     /// The flag that makes the exporter use it.
@@ -447,10 +486,15 @@ impl Server {
 
     /// With further options of iperf3.
     pub fn with(options: &[&str]) -> Self {
+        Self::of(Path::new("iperf3"), options)
+    }
+
+    /// Of another iperf3 than the one on PATH.
+    pub fn of(iperf3: &Path, options: &[&str]) -> Self {
         // The port may be taken between its choice and its use: then iperf3 ends, and another one is tried.
         for _ in 0..20 {
             let port = free_port();
-            let mut child = Command::new("iperf3")
+            let mut child = Command::new(iperf3)
                 .args(["-s", "--forceflush", "-p", &port.to_string()])
                 .args(options)
                 .stdin(Stdio::null())
@@ -506,20 +550,24 @@ impl Server {
         let port = self.port.to_string();
         let words = ["-c", "127.0.0.1", "-p", &port, "-t", "3600", "-b", "1M"];
         let mut client = Command::new("iperf3");
-        client.args(words).stdout(Stdio::null());
-        let holder = Holder(client.spawn().unwrap());
+        client.args(words);
         // The control connection and the stream.
-        wait_for("the other client's test", || {
-            sockets(self.pid()) >= idle + 2
-        });
-        holder
+        Holder::start(client, || sockets(self.pid()) >= idle + 2)
     }
 }
 
-/// A client that holds a server.
+/// A client that holds a server until it is dropped.
 pub struct Holder(Child);
 
 impl Holder {
+    /// Starts it, and waits until it holds the server.
+    pub fn start(mut client: Command, holds: impl FnMut() -> bool) -> Self {
+        client.stdin(Stdio::null()).stdout(Stdio::null());
+        let holder = Self(client.spawn().unwrap());
+        wait_for("the other client's test", holds);
+        holder
+    }
+
     /// Whether its test goes on.
     pub fn is_at_it(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
@@ -583,6 +631,8 @@ pub struct Parameter {
     pub names: Vec<String>,
     /// iperf3's options for it; none for the exporter's own.
     pub options: Vec<String>,
+    /// Whether its value stands behind the option on iperf3's command line.
+    pub takes_value: bool,
 }
 
 /// All parameters, in the order of the documentation.
@@ -601,9 +651,13 @@ pub fn parameters() -> Vec<Parameter> {
     let parameters: Vec<Parameter> = rows
         .map(|row| {
             let cells: Vec<&str> = row.split(" | ").collect();
+            let (names, options) = (words(cells[0]), words(cells[1]));
+            // Of a switch nothing but the option is said, and of several options one stands for each value.
+            let is_switch = cells[4].starts_with("1, t, T, TRUE");
             Parameter {
-                names: words(cells[0]),
-                options: words(cells[1]),
+                names,
+                takes_value: options.len() == 1 && !is_switch,
+                options,
             }
         })
         .collect();

@@ -6,10 +6,7 @@ use std::process::Command;
 use std::thread;
 
 use crate::harness::{ClosedPort, Exporter, Fake};
-use crate::pki::{Pki, SERVER};
-
-/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
-const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
+use crate::pki::{HASH, Pki, SERVER};
 
 /// Asks a URL: the exit code, and standard output and standard error behind each other.
 fn ask(url: &str) -> (i32, String) {

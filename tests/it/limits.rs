@@ -21,20 +21,6 @@ fn instant() -> Fake {
     ))
 }
 
-/// A fake that runs far longer than any test waits.
-fn endless() -> Fake {
-    Fake::new("exec sleep 600")
-}
-
-/// A fake that waits for `$DIR/go` before it succeeds; it ends with its folder as well, should the test fail.
-fn until_go() -> Fake {
-    Fake::new(&format!(
-        "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
-         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
-        good_report().display()
-    ))
-}
-
 /// No run of a fake that waits for `go`, and no wait for the lock, ends by a limit of its own.
 const UNLIMITED: [&str; 2] = ["--iperf3.timeout=1h", "--lock.timeout=1h"];
 
@@ -51,15 +37,6 @@ fn option<'a>(reply: &'a Reply, name: &str) -> &'a str {
     let mut words = rest.split_whitespace();
     words.find(|word| *word == name);
     words.next().unwrap_or_default()
-}
-
-fn pid(fake: &Fake) -> u32 {
-    let text = fs::read_to_string(fake.dir().join("pid")).unwrap();
-    text.trim().parse().unwrap()
-}
-
-fn runs(fake: &Fake) {
-    wait_for("the fake to run", || fake.dir().join("pid").exists());
 }
 
 /// Starts a probe on a connection of its own, and returns when it stands in the queue at place `size`.
@@ -85,7 +62,7 @@ fn assert_timed_out(exporter: &Exporter, reply: &Reply, at_least_seconds: f64) {
 
 #[test]
 fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
-    let fake = endless();
+    let fake = Fake::endless();
     let exporter = exporter(&fake, &[]);
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=5s&debug=1", "2");
     // 2 s less the offset of 0.5 s; of these 1.5 s, 90 % in whole seconds is 1.
@@ -104,7 +81,7 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
 
 #[test]
 fn the_iperf3_timeout_ends_a_run_when_it_is_the_earlier_limit() {
-    let fake = endless();
+    let fake = Fake::endless();
     let path = "/probe?target=127.0.0.1";
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -217,17 +194,17 @@ fn a_grandchild_that_keeps_the_pipes_open_delays_nothing() {
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     // It still has them. Nobody's child any more, so nobody else will end it.
-    assert!(is_alive(pid(&fake)));
-    assert!(run("kill", &[&pid(&fake).to_string()], "").0);
+    assert!(is_alive(fake.pid()));
+    assert!(run("kill", &[&fake.pid().to_string()], "").0);
 }
 
 #[test]
 fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = exporter(&fake, &["--iperf3.timeout=1h", "--lock.timeout=1s"]);
     let mut first = Connection::open(exporter.port());
     first.send("/probe?target=127.0.0.1", &[]);
-    runs(&fake);
+    wait_for("the fake to run", || fake.runs());
     let path = "/probe?target=127.0.0.1&period=1s";
     for (round, (header, cause, outcome)) in [
         (None, "--lock.timeout", "lock_timeout"),
@@ -261,21 +238,21 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
         });
     }
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
 }
 
 #[test]
 fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = exporter(&fake, &["--iperf3.timeout=1h", "--lock.timeout=0"]);
     let mut first = Connection::open(exporter.port());
     first.send("/probe?target=127.0.0.1", &[]);
-    runs(&fake);
+    wait_for("the fake to run", || fake.runs());
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.code, 503, "{}", reply.body);
     assert!(reply.body.contains("--lock.timeout"), "{}", reply.body);
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
@@ -283,7 +260,7 @@ fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
 
 #[test]
 fn lock_status_shows_who_holds_the_lock_and_who_waits() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = exporter(&fake, &UNLIMITED);
     let reply = exporter.get("/lock-status");
     assert_eq!(
@@ -298,7 +275,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     let begin = now();
     let mut first = Connection::open(exporter.port());
     first.send("/probe?target=127.0.0.1:5301", &[]);
-    runs(&fake);
+    wait_for("the fake to run", || fake.runs());
     let waiting = ["[::1]:5302", "127.0.0.2:5303", "localhost:5304"];
     let mut waiters: Vec<Connection> = waiting
         .iter()
@@ -326,7 +303,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     }
     assert_eq!(exporter.metric("iperf3_exporter_lock_held"), 1.0);
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 3.0);
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     for connection in waiters.iter_mut().chain([&mut first]) {
         assert_eq!(connection.reply().code, 200);
     }
@@ -389,7 +366,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     assert_eq!(lock_status(&mut watch)["is_locked"], false);
     let mut holder = Connection::open(exporter.port());
     holder.send("/probe?target=127.0.0.1:1", &[]);
-    runs(&fake);
+    wait_for("the fake to run", || fake.runs());
 
     // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on:
     // they wait for no longer than this less the offset and the ten seconds of a test, which are enough for any run.
@@ -444,7 +421,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
         );
     }
 
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     for (port, thread) in threads {
         replies.insert(port, thread.join().unwrap());
     }
@@ -474,13 +451,6 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     );
 }
 
-/// The requests in flight, by their threads: asking over HTTP would be one more of them.
-fn workers(pid: u32) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| name == "worker\n").count()
-}
-
 #[test]
 fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
     // Of 32 connections; the rule is tested where it stands, in `probe/engine`.
@@ -495,14 +465,17 @@ fn the_241st_probe_is_refused_and_leaves_places_for_those_who_look() {
 }
 
 fn one_probe_too_many(flags: &[&str], limit: u32) {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = exporter(&fake, &[&UNLIMITED, flags].concat());
     let mut probes = Vec::new();
+    let mut watch = Connection::open(exporter.port());
     for number in 1..=limit {
         let mut connection = Connection::open(exporter.port());
         connection.send("/probe?target=127.0.0.1", &[]);
-        wait_for("the request to be in work", || {
-            workers(exporter.pid()) >= number as usize
+        // One that is only on its way would leave its place to the one too many.
+        wait_for("the probe to run or to wait", || {
+            let status = lock_status(&mut watch);
+            status["is_locked"] == true && status["queue_size"] == number - 1
         });
         probes.push(connection);
     }
@@ -514,7 +487,7 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     for path in ["/ready", "/", "/health", "/metrics", "/lock-status"] {
         assert_eq!(exporter.get(path).code, 200, "{path}");
     }
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     for probe in &mut probes {
         assert_eq!(probe.reply().family("iperf3_up"), Some(1.0));
     }

@@ -211,6 +211,12 @@ impl Counts {
         // Once one was read that is behind the last that may be dropped, none of those is missed.
         if lost + received > f64::from(LAST_DROPPED) {
             assert!(lost >= exactly(self.dropped), "lost, {what}");
+        } else {
+            let summary = what.lines().next().unwrap_or_default();
+            harness::skipped(
+                &format!("the lower bound of lost datagrams, {summary}"),
+                "this machine was too busy to read one behind the last that may be dropped",
+            );
         }
         assert_eq!(reported("iperf3_packet_loss_ratio"), lost / sent, "{what}");
         // With threads, the one that sends may be at its last datagram when the counts are taken.

@@ -15,9 +15,9 @@
 //! - `front_end`: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
 //! - `web_config`: the web configuration file: TLS, users, headers, the rate limit, and changes while it runs.
 //! - `openssl`: how certificates are made; the unit tests' own file.
-//! - `pki`: certificates of the tests' own, and `curl` with them.
+//! - `pki`: certificates and a password's hash of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
-//! - `attempts`: a busy server is tried again, also on its other ports.
+//! - `retry`: a busy server is tried again, also on its other ports.
 //! - `man_page`: the manual page, the shells' completions, and where the README points to.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
@@ -25,10 +25,12 @@
 //! - `chromium`: how that Chromium is driven.
 //! - `dashboard`: the Grafana dashboard and the alerts, in a real Prometheus.
 //! - `debug`: the story of a probe as text.
+//! - `demo`: `make demo`, one probe on this machine.
 //! - `demo_fleet`: `make demo-fleet`, which is the shipped configuration from end to end.
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
 //! - `netem`: a way over a router that shapes, drops and counts.
+//! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
 //! - `fleet`: many exporters and few servers.
@@ -39,7 +41,7 @@
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
-//! - `release`: what goes into a release besides the code: others' crates, their licences, the list of them.
+//! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
 //! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
@@ -67,7 +69,6 @@
 
 mod architecture;
 mod attacks;
-mod attempts;
 mod browser;
 mod budget;
 mod chromium;
@@ -76,6 +77,7 @@ mod compat;
 mod credentials;
 mod dashboard;
 mod debug;
+mod demo;
 mod demo_fleet;
 mod docker;
 mod fixture_exporter;
@@ -95,6 +97,7 @@ mod manual;
 mod max_age;
 mod namespace;
 mod netem;
+mod observed;
 #[path = "../../src/openssl.rs"]
 mod openssl;
 mod openwrt;
@@ -106,6 +109,7 @@ mod prometheus;
 mod random;
 mod real;
 mod release;
+mod retry;
 mod rules;
 mod siege;
 mod soak;

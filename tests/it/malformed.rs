@@ -1,13 +1,14 @@
 //! Query strings, methods, paths and iperf3 binaries of ill will.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::thread;
 
 use crate::harness::{
-    Connection, Exporter, Fake, Reply, TempDir, children, good_report, raw_request, wait_for,
-    write_program,
+    Connection, Exporter, Fake, Reply, TempDir, children, good_report, parameters, raw_request,
+    wait_for, write_program,
 };
 use crate::random::{Random, cases};
 
@@ -29,45 +30,25 @@ fn command_lines(fake: &Fake) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Holds a command line against the only form there is: known options in their order, and values that are none.
+/// iperf3's options that there are, and whether a value stands behind each.
+fn known_options() -> BTreeMap<String, bool> {
+    // Those that have no parameter: JSON, and no reports in between.
+    let own = [("-J".to_owned(), false), ("-i".to_owned(), true)];
+    let of_parameters = parameters().into_iter().flat_map(|parameter| {
+        let options = parameter.options.into_iter();
+        options.map(move |option| (option, parameter.takes_value))
+    });
+    own.into_iter().chain(of_parameters).collect()
+}
+
+/// Holds a command line against the only form there is: known options, each once at most, and values that are none.
 fn assert_is_harmless(words: &[String]) {
-    let mut words = words.iter().map(String::as_str).peekable();
-    for (option, takes_value, is_required) in [
-        ("-J", false, true),
-        ("-c", true, true),
-        ("-p", true, true),
-        ("-n", true, false),
-        ("-t", true, false),
-        ("-i", true, false),
-        ("-R", false, false),
-        ("--bidir", false, false),
-        ("-u", false, false),
-        ("-b", true, false),
-        ("-P", true, false),
-        ("-B", true, false),
-        ("-O", true, false),
-        ("--connect-timeout", true, false),
-        ("-4", false, false),
-        ("-6", false, false),
-        ("--bind-dev", true, false),
-        ("--cport", true, false),
-        ("-w", true, false),
-        ("-l", true, false),
-        ("-M", true, false),
-        ("-C", true, false),
-        ("--dscp", true, false),
-        ("-S", true, false),
-        ("--fq-rate", true, false),
-        ("-N", false, false),
-        ("-Z", false, false),
-        ("--dont-fragment", false, false),
-        ("--mptcp", false, false),
-        ("--sctp", false, false),
-    ] {
-        if words.next_if_eq(&option).is_none() {
-            assert!(!is_required, "no {option} before {:?}", words.peek());
-            continue;
-        }
+    let mut unseen = known_options();
+    let mut words = words.iter().map(String::as_str);
+    while let Some(option) = words.next() {
+        let takes_value = unseen
+            .remove(option)
+            .unwrap_or_else(|| panic!("{option:?} is no option, or one too many"));
         if takes_value {
             let value = words
                 .next()
@@ -79,7 +60,9 @@ fn assert_is_harmless(words: &[String]) {
             );
         }
     }
-    assert_eq!(words.next(), None, "one word too many");
+    for option in ["-J", "-c", "-p"] {
+        assert!(!unseen.contains_key(option), "no {option}");
+    }
 }
 
 /// What every refusal looks like.
@@ -294,15 +277,6 @@ fn values_at_their_limits_reach_iperf3_as_they_are() {
     }
 }
 
-/// The names of the table of parameters, as the refusal of another one tells them.
-fn parameters(exporter: &Exporter) -> Vec<String> {
-    let line = exporter.get("/probe?no_such=1").body;
-    let (_, names) = line.split_once(", want one of ").unwrap();
-    let names: Vec<String> = names.trim_end().split(", ").map(str::to_owned).collect();
-    assert!(names.len() > 20 && names[0] == "target", "{line}");
-    names
-}
-
 /// A query: mostly of known names with good or bad values, some of any characters.
 fn query(random: &mut Random, names: &[&str]) -> String {
     const HOSTS: [&str; 12] = [
@@ -387,10 +361,10 @@ fn generated_queries(count: u64) {
         "--probe.allow-target=::1",
         "--probe.allow-target=*.foo.example",
     ]);
-    let known = parameters(&exporter);
+    let known = parameters();
     // A target is needed, and two more that are none.
     let mut names = vec!["target", "target", "target", "%74arget", ""];
-    names.extend(known.iter().map(String::as_str));
+    names.extend(known.iter().flat_map(|one| &one.names).map(String::as_str));
     let mut connection = Connection::open(exporter.port());
     let (mut ran, mut refused, mut forbidden) = (0, 0, 0);
     cases(count, |random| {

@@ -4,29 +4,13 @@ use std::fs;
 use std::process::Command;
 
 use crate::fixture_exporter::Scene;
-use crate::harness::{Connection, Exporter, Fake, Reply, good_report, is_alive, wait_for};
+use crate::harness::{Connection, Exporter, Fake, Reply, is_alive, wait_for};
 use crate::html::assert_sound;
-
-/// Runs until its folder is gone, or the file `go` is in it; its number is in `pid`.
-fn until_go() -> Fake {
-    Fake::new(&format!(
-        "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
-         while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
-        good_report().display()
-    ))
-}
 
 /// An exporter that lets a test run, and wait for its turn, as long as a busy machine needs to look at it.
 fn patient(fake: &Fake) -> Exporter {
     let own = fake.flag();
     Exporter::start(&[own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"])
-}
-
-/// The number of the fake that runs.
-fn pid(fake: &Fake) -> u32 {
-    let path = fake.dir().join("pid");
-    wait_for("the fake to run", || path.exists());
-    fs::read_to_string(path).unwrap().trim().parse().unwrap()
 }
 
 /// As a form of the page does.
@@ -48,8 +32,8 @@ fn ended(exporter: &Exporter, number: u64) -> Reply {
 
 #[test]
 fn each_path_takes_its_methods_and_refuses_in_words() {
-    let fake = until_go();
-    fs::write(fake.dir().join("go"), "").unwrap();
+    let fake = Fake::until_go();
+    fake.go();
     let own = fake.flag();
     let exporter = Exporter::start(&[own.as_str(), "--probe.allow-target=127.0.0.1"]);
     assert_eq!(exporter.run("target=127.0.0.1").code, 303);
@@ -120,7 +104,7 @@ fn each_path_takes_its_methods_and_refuses_in_words() {
 
 #[test]
 fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     let reply = exporter.run("target=127.0.0.1&period=30s");
     assert_eq!(
@@ -128,7 +112,7 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
         (303, Some("probes/1"))
     );
     // Its connection is closed, and it runs on.
-    pid(&fake);
+    fake.pid();
     exporter.run("target=127.0.0.2");
     exporter.run("target=127.0.0.3");
     let running = exporter.get("/probes/1");
@@ -166,7 +150,7 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
         .map(|piece| now.find(piece).unwrap())
         .collect();
     assert!(places.is_sorted(), "{now}");
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     for number in 1..=3 {
         let page = ended(&exporter, number).body;
         assert!(
@@ -186,10 +170,10 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
 
 #[test]
 fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
-    pid(&fake);
+    fake.pid();
     // As many as the page names.
     let count = 20;
     let mut scrapes: Vec<Connection> = (0..count)
@@ -223,7 +207,7 @@ fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
         .map(|item| item.split_once('<').unwrap().0)
         .collect();
     assert_eq!(shown, queue);
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     for scrape in &mut scrapes {
         assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
     }
@@ -253,7 +237,7 @@ fn a_probe_that_pauses_says_until_when() {
 
 #[test]
 fn no_length_is_made_up_for_a_test_of_bytes() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     for (number, query, words) in [
         (1, "bytes=1G", "; how long its bytes take will be seen.</p>"),
@@ -279,11 +263,11 @@ fn no_length_is_made_up_for_a_test_of_bytes() {
 
 #[test]
 fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.1", &[]);
-    pid(&fake);
+    fake.pid();
     drop(scrape);
     let page = ended(&exporter, 1).body;
     assert!(
@@ -299,10 +283,10 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
 
 #[test]
 fn only_what_a_person_started_is_stopped_from_the_page() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
-    let first = pid(&fake);
+    let first = fake.pid();
     // It waits, and is stopped there.
     exporter.run("target=127.0.0.2");
     let reply = post(&exporter, "/probes/2/stop");
@@ -330,7 +314,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     fs::remove_file(fake.dir().join("pid")).unwrap();
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.1", &[]);
-    let scraped = pid(&fake);
+    let scraped = fake.pid();
     let reply = post(&exporter, "/probes/3/stop");
     assert_eq!(reply.code, 409);
     assert_sound(&reply.body);
@@ -340,13 +324,13 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
         "{page}"
     );
     assert!(is_alive(scraped));
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
 }
 
 #[test]
 fn another_sites_page_starts_and_stops_nothing() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     let other = patient(&fake);
     let keys = ["", "?", "?key=", &format!("?key={}", other.key())].map(str::to_owned);
@@ -357,9 +341,9 @@ fn another_sites_page_starts_and_stops_nothing() {
         assert_sound(&reply.body);
     }
     assert!(exporter.get("/").body.contains("nobody waits"));
-    assert!(!fake.dir().join("pid").exists());
+    assert!(!fake.runs());
     assert_eq!(exporter.run("target=127.0.0.1").code, 303);
-    let running = pid(&fake);
+    let running = fake.pid();
     for key in &keys {
         let path = format!("/probes/1/stop{key}");
         let reply = exporter.request("POST", &path, &[]);
@@ -373,7 +357,7 @@ fn another_sites_page_starts_and_stops_nothing() {
 
 #[test]
 fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
-    let fake = until_go();
+    let fake = Fake::until_go();
     let exporter = patient(&fake);
     for number in 1..=16 {
         let reply = exporter.run("target=127.0.0.1");
@@ -398,7 +382,7 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
     });
     assert_eq!(post(&exporter, "/probes/16/stop").code, 303);
     wait_for("a place", || exporter.run("target=127.0.0.1").code == 303);
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
     wait_for("all to end", || {
         exporter.get("/").body.contains("nobody waits")
@@ -408,13 +392,10 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
 #[test]
 fn the_exporters_end_ends_what_a_person_started() {
     // It does not end by itself, and not when it is asked to.
-    let fake = Fake::new(
-        "trap '' TERM\necho $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n\
-         while [ -d \"$DIR\" ]; do sleep 0.02; done",
-    );
+    let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     exporter.run("target=127.0.0.1&period=1h");
-    let running = pid(&fake);
+    let running = fake.pid();
     exporter.run("target=127.0.0.2");
     exporter.signal("TERM");
     assert_eq!(exporter.wait().code(), Some(0), "{}", exporter.log());

@@ -17,10 +17,6 @@ fn gated() -> Fake {
     ))
 }
 
-fn open(fake: &Fake) {
-    fs::write(fake.dir().join("go"), "").unwrap();
-}
-
 fn close(fake: &Fake) {
     fs::remove_file(fake.dir().join("go")).unwrap();
 }
@@ -59,7 +55,7 @@ fn age(reply: &Reply) -> Option<f64> {
 #[test]
 fn a_young_result_is_answered_without_a_test() {
     let fake = gated();
-    open(&fake);
+    fake.go();
     let exporter = exporter(&fake);
     let begin = now();
     let first = exporter.get("/probe?target=127.0.0.1&max_age=30m");
@@ -109,7 +105,7 @@ fn a_young_result_is_answered_without_a_test() {
 #[test]
 fn an_old_result_makes_a_new_test() {
     let fake = gated();
-    open(&fake);
+    fake.go();
     let exporter = exporter(&fake);
     let path = "/probe?target=127.0.0.1&max_age=1s";
     let first = exporter.get(path);
@@ -132,7 +128,7 @@ fn who_asks_at_the_same_time_shares_one_test() {
         exporter.metric("iperf3_exporter_requests_in_work") == 21.0
     });
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
-    open(&fake);
+    fake.go();
     for client in &mut clients {
         assert_eq!(client.reply().family("iperf3_up"), Some(1.0));
     }
@@ -156,7 +152,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     assert_eq!(exporter.scrape(&path("1h"), "1.5").code, 503);
     wait_for("the test to run", || runs(&fake) > 0);
     assert_eq!((runs(&fake), children(exporter.pid()).len()), (1, 1));
-    open(&fake);
+    fake.go();
     let reply = exporter.get(&path("1h"));
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(runs(&fake), 1);
@@ -185,7 +181,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
 #[test]
 fn a_test_that_the_flag_cuts_is_waited_for() {
     let fake = gated();
-    open(&fake);
+    fake.go();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=20s".to_owned()]);
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=60s&max_age=5m", "30");
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
@@ -195,7 +191,7 @@ fn a_test_that_the_flag_cuts_is_waited_for() {
 #[test]
 fn a_failure_is_the_last_result_until_there_is_a_success() {
     let fake = gated();
-    open(&fake);
+    fake.go();
     let exporter = exporter(&fake);
     let path = "/probe?target=127.0.0.1&period=1s&max_age=1s";
     assert_eq!(exporter.get(path).family("iperf3_up"), Some(1.0));
@@ -209,7 +205,7 @@ fn a_failure_is_the_last_result_until_there_is_a_success() {
         // The first of them still had the success to tell.
         let up = if before == 0.0 { 1.0 } else { 0.0 };
         assert_eq!(reply.family("iperf3_up"), Some(up), "{}", reply.body);
-        open(&fake);
+        fake.go();
         wait_for("the failure", || {
             exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}") > before
         });
@@ -244,7 +240,7 @@ fn a_client_that_goes_does_not_end_the_test() {
         exporter.metric("iperf3_exporter_requests_in_work") == 1.0
     });
     assert_eq!(children(exporter.pid()).len(), 1);
-    open(&fake);
+    fake.go();
     let reply = exporter.get("/probe?target=127.0.0.1&max_age=1m");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(runs(&fake), 1);
@@ -263,7 +259,7 @@ fn a_test_that_no_scrape_limits_ends_at_the_flags_time() {
 #[test]
 fn failures_are_told_and_not_kept() {
     let fake = gated();
-    open(&fake);
+    fake.go();
     fs::write(fake.dir().join("fail"), "").unwrap();
     let exporter = exporter(&fake);
     let path = "/probe?target=127.0.0.1&period=1s&max_age=1m";
@@ -280,7 +276,7 @@ fn failures_are_told_and_not_kept() {
     // The last result, which is the failure before.
     assert_eq!(reply.reason(), Some("unreachable"), "{}", reply.body);
     wait_for("the test to run", || runs(&fake) == 3);
-    open(&fake);
+    fake.go();
     wait_for("it to end", || {
         exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}") == 3.0
     });
@@ -354,7 +350,7 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
     assert_eq!(exporter.get("/probes/2").code, 404);
     // Nobody at the page began it.
     assert!(!exporter.get("/probes/1").body.contains("Stop it"));
-    open(&fake);
+    fake.go();
     for scrape in &mut scrapes {
         assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
     }

@@ -314,7 +314,7 @@ pub fn installed_iperf3() -> PathBuf {
     PathBuf::from("iperf3")
 }
 
-/// One that is newer, which `make tools` downloaded; says that `test` is skipped where it could not.
+/// One that is newer, which `make test-all` downloads; says that `test` is skipped where it could not.
 pub fn newer_iperf3(test: &str) -> Option<PathBuf> {
     let script = harness::top().join("tests/scripts/newer-iperf3.sh");
     let (is_there, said) = harness::run("sh", &[&script.display().to_string(), "--cached"], "");

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::fixture_exporter::{Scene, both_ways};
 use crate::harness::{
-    Connection, Exporter, Fake, TempDir, assert_golden, good_report, has, is_alive, parameters,
-    run, skipped, top, wait_for, write_program,
+    Connection, Exporter, Fake, TELL_PID, TempDir, assert_golden, good_report, has, is_alive,
+    parameters, run, skipped, top, wait_for, write_program,
 };
 use crate::html::{assert_sound, masked};
 
@@ -842,9 +842,9 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
 #[test]
 fn a_version_that_hangs_holds_neither_health_nor_the_end() {
     let dir = TempDir::new();
-    let script = "#!/bin/sh\necho $$ >\"${0%/*}/draft-pid\"; mv \"${0%/*}/draft-pid\" \"${0%/*}/pid\"; exec sleep 600\n";
+    let script = format!("#!/bin/sh\nDIR=${{0%/*}}\n{TELL_PID}exec sleep 600\n");
     let path = dir.path().join("iperf3");
-    write_program(&path, script);
+    write_program(&path, &script);
     let mut exporter = Exporter::start(&[format!("--iperf3.path={}", path.display())]);
     wait_for("its version to be asked for", || {
         dir.path().join("pid").exists()

@@ -8,49 +8,8 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, good_report};
-
-/// The exporter with the iperf3 of PATH, which tells what it can do, and leaves its words and its JSON.
-struct Observed {
-    fake: Fake,
-    exporter: Exporter,
-}
-
-impl Observed {
-    fn new() -> Self {
-        let fake = Fake::with_help(
-            "printf '%s ' \"$@\" > \"$DIR/words\"\niperf3 \"$@\" > \"$DIR/json\"\nstatus=$?\n\
-             cat \"$DIR/json\"\nexit $status",
-            "exec iperf3 --help",
-        );
-        let exporter = Exporter::start(&[fake.flag()]);
-        Self { fake, exporter }
-    }
-
-    fn get(&self, query: &str) -> Reply {
-        let reply = self.exporter.get(&format!("/probe?{query}"));
-        assert_eq!(reply.code, 200, "{query}: {}", reply.body);
-        reply
-    }
-
-    /// A probe that must succeed: its reply, iperf3's report of it, and iperf3's words.
-    fn probe(&self, query: &str) -> (Reply, Value, String) {
-        let reply = self.get(query);
-        let up = reply.family("iperf3_up");
-        assert_eq!(up, Some(1.0), "{query}: {}", self.exporter.log());
-        let text = fs::read_to_string(self.fake.dir().join("json")).unwrap();
-        (reply, serde_json::from_str(&text).unwrap(), self.words())
-    }
-
-    fn words(&self) -> String {
-        fs::read_to_string(self.fake.dir().join("words")).unwrap()
-    }
-}
-
-fn number(report: &Value, pointer: &str) -> f64 {
-    let value = report.pointer(pointer).and_then(Value::as_f64);
-    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
-}
+use crate::harness::{self, Exporter, Fake, Server, TempDir, good_report};
+use crate::observed::{Observed, number};
 
 fn text<'a>(report: &'a Value, pointer: &str) -> &'a str {
     let value = report.pointer(pointer).and_then(Value::as_str);
@@ -71,7 +30,8 @@ fn iperf3_has(option: &str, test: &str) -> bool {
 fn omitted_seconds_come_before_the_period_and_are_not_counted() {
     let (server, observed) = (Server::start(), Observed::new());
     let query = format!("target={}&period=1&omit=1&bitrate=8M", server.target());
-    let (reply, report, words) = observed.probe(&query);
+    let (reply, report) = observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(" -t 1 "), "{words}");
     assert!(words.contains(" -O 1 "), "{words}");
     assert_eq!(number(&report, "/start/test_start/omit"), 1.0);
@@ -113,7 +73,8 @@ fn bytes_end_a_test_instead_of_the_period() {
         "&udp_mode=1&bitrate=50M",
     ] {
         let query = format!("target={}&bytes=1M{mode}", server.target());
-        let (reply, report, words) = observed.probe(&query);
+        let (reply, report) = observed.probe(&query);
+        let words = observed.words();
         assert!(words.contains(" -n 1048576 "), "{words}");
         assert!(!words.contains(" -t "), "{words}");
         assert_eq!(number(&report, "/start/test_start/bytes"), 1_048_576.0);
@@ -141,13 +102,14 @@ fn sizes_reach_the_sockets() {
     let (server, observed) = (Server::start(), Observed::new());
     let target = server.target();
     let query = format!("target={target}&period=1&bitrate=10M&window=64K&length=1.5K&mss=1000");
-    let (_, report, words) = observed.probe(&query);
+    let (_, report) = observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(" -w 65536 -l 1536 -M 1000 "), "{words}");
     assert_eq!(number(&report, "/start/sock_bufsize"), 65536.0);
     assert_eq!(number(&report, "/start/test_start/blksize"), 1536.0);
     assert_eq!(number(&report, "/start/tcp_mss"), 1000.0);
     let query = format!("target={target}&period=1&udp_mode=1&length=200");
-    let (reply, report, _) = observed.probe(&query);
+    let (reply, report) = observed.probe(&query);
     assert_eq!(number(&report, "/start/test_start/blksize"), 200.0);
     let packets = reply.family("iperf3_sent_packets").unwrap();
     assert_eq!(reply.family("iperf3_sent_bytes"), Some(packets * 200.0));
@@ -178,7 +140,8 @@ fn the_congestion_control_is_the_one_that_was_asked_for() {
         "target={}&period=1&bitrate=10M&congestion=reno",
         server.target()
     );
-    let (_, report, words) = observed.probe(&query);
+    let (_, report) = observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(" -C reno "), "{words}");
     assert_eq!(text(&report, "/end/sender_tcp_congestion"), "reno");
     assert_eq!(text(&report, "/end/receiver_tcp_congestion"), "reno");
@@ -198,7 +161,8 @@ fn the_class_of_the_packets_is_the_one_that_was_asked_for() {
             scope.spawn(move || {
                 let (server, observed) = (Server::start(), Observed::new());
                 let query = format!("target={}&period=1&bitrate=1M&{parameter}", server.target());
-                let (_, report, words) = observed.probe(&query);
+                let (_, report) = observed.probe(&query);
+                let words = observed.words();
                 assert!(words.contains(option), "{words}");
                 assert_eq!(number(&report, "/start/test_start/tos"), tos, "{parameter}");
             });
@@ -224,7 +188,8 @@ fn the_version_of_ip_decides_what_a_name_means() {
             "target=localhost:{}&period=1&bitrate=1M&family={version}",
             server.port
         );
-        let (_, report, words) = observed.probe(&query);
+        let (_, report) = observed.probe(&query);
+        let words = observed.words();
         assert!(words.contains(&format!(" -{version} ")), "{words}");
         assert_eq!(text(&report, "/start/connected/0/remote_host"), address);
     }
@@ -239,7 +204,8 @@ fn a_local_device_and_a_local_port_are_used() {
         "target={}&period=1&bitrate=1M&cport={port}",
         server.target()
     );
-    let (_, report, words) = observed.probe(&query);
+    let (_, report) = observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(&format!(" --cport {port} ")), "{words}");
     assert_eq!(
         number(&report, "/start/connected/0/local_port"),
@@ -254,7 +220,8 @@ fn a_local_device_and_a_local_port_are_used() {
             server.target()
         )
     };
-    let (_, _, words) = observed.probe(&query("lo"));
+    observed.probe(&query("lo"));
+    let words = observed.words();
     assert!(words.contains(" --bind-dev lo "), "{words}");
     assert_eq!(observed.get(&query("nosuch0")).reason(), Some("local"));
 }
@@ -267,7 +234,8 @@ fn pacing_by_the_kernel_holds_the_rate() {
     }
     let (server, observed) = (Server::start(), Observed::new());
     let query = format!("target={}&period=2&fq_rate=8M&length=4K", server.target());
-    let (reply, _, words) = observed.probe(&query);
+    let (reply, _) = observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(" --fq-rate 8000000 "), "{words}");
     // 1 MB a second; a loopback without it has a thousand times that.
     let bytes = reply.family("iperf3_received_bytes").unwrap();
@@ -279,7 +247,8 @@ fn switches_reach_iperf3() {
     let (server, observed) = (Server::start(), Observed::new());
     let target = server.target();
     let query = format!("target={target}&period=1&no_delay=1&zero_copy=true&bitrate=10M");
-    let (_, _, words) = observed.probe(&query);
+    observed.probe(&query);
+    let words = observed.words();
     assert!(words.contains(" -N -Z "), "{words}");
 }
 

@@ -1,4 +1,4 @@
-//! Certificates of the tests' own, made by `openssl`, and clients that use them.
+//! Certificates of the tests' own, made by `openssl`, a password's hash, and clients that use them.
 
 use std::process::Command;
 
@@ -9,6 +9,9 @@ use crate::openssl;
 pub struct Pki {
     dir: TempDir,
 }
+
+/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
+pub const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
 
 /// What a certificate for a client says of its use.
 pub const FOR_CLIENTS: &str = "extendedKeyUsage=clientAuth";

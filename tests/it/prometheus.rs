@@ -7,10 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::harness::{Exporter, Server, TempDir, free_port, has, raw_request, run, top, wait_for};
-use crate::pki::{FOR_CLIENTS, Pki, SERVER};
-
-/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
-const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
+use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
 
 /// A Prometheus on a free port of 127.0.0.1 until it is dropped.
 pub struct Prometheus {
@@ -46,7 +43,8 @@ impl Prometheus {
                     dir.path().join("data").display()
                 ))
                 .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                .arg("--log.level=warn")
+                // So it tells why a scrape failed.
+                .arg("--log.level=debug")
                 .current_dir(dir.path())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -98,6 +96,13 @@ impl Prometheus {
         Some((value, first["metric"].clone()))
     }
 
+    /// Why scrapes failed so far, as its log has it.
+    fn failed_scrapes(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.dir.path().join("log")).unwrap();
+        let lines = log.lines().filter(|line| line.contains("Scrape failed"));
+        lines.map(str::to_owned).collect()
+    }
+
     /// The same, once `is_right` for the value.
     pub fn until(&self, query: &str, is_right: impl Fn(f64) -> bool) -> (f64, Value) {
         let mut last = None;
@@ -115,7 +120,11 @@ impl Drop for Prometheus {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            eprintln!("Prometheus' log:\n{log}");
+            let told = log
+                .lines()
+                .filter(|line| !line.contains("level=debug") || line.contains("Scrape failed"));
+            let told: Vec<&str> = told.collect();
+            eprintln!("Prometheus' log:\n{}", told.join("\n"));
         }
     }
 }
@@ -498,16 +507,19 @@ basic_auth_users:
     let configuration = tls_configuration(&pki, &server.target(), exporter.port());
     check_configuration(&configuration, "this test's");
     let prometheus = Prometheus::start(&configuration);
-    // A scrape behind those that were, and none so far was turned away, be it by a certificate or a password. One may
-    // have been too slow on a busy machine.
+    // Two scrapes of each job behind those that were, and none so far was turned away, be it by a certificate or a
+    // password. One may have been too slow on a busy machine, and for no other reason has any failed.
     let has_been_up = || {
         let scrapes = JOBS.map(|job| format!("sum_over_time(up{{job=\"{job}\"}}[1h])"));
         let before = scrapes
             .each_ref()
             .map(|scrapes| prometheus.until(scrapes, |_| true).0);
         for (scrapes, before) in scrapes.iter().zip(before) {
-            prometheus.until(scrapes, |scrapes| scrapes > before);
+            prometheus.until(scrapes, |scrapes| scrapes >= before + 2.0);
         }
+        let failed = prometheus.failed_scrapes();
+        let is_slow = |line: &&String| line.contains("context deadline exceeded");
+        assert!(failed.iter().all(|line| is_slow(&line)), "{failed:#?}");
         let (count, _) = prometheus.until(REFUSED, |_| true);
         assert_eq!(count, 0.0, "{}", exporter.log());
         // A scrape that was given up in its handshake fails that; one with a wrong certificate says so.
@@ -550,6 +562,11 @@ basic_auth_users:
     has_been_up();
 
     pki.write("password", "wrong\n");
+    // So that this is seen at all where a scrape fails for another reason.
+    wait_for("Prometheus to tell of refused scrapes", || {
+        let failed = prometheus.failed_scrapes();
+        failed.iter().any(|line| line.contains("401 Unauthorized"))
+    });
     for job in JOBS {
         prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 0.0);
     }

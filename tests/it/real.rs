@@ -15,52 +15,8 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, sockets};
-
-/// The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
-struct Observed {
-    fake: Fake,
-    exporter: Exporter,
-}
-
-impl Observed {
-    fn new() -> Self {
-        let fake = Fake::new(
-            "printf '%s\\n' \"$@\" > \"$DIR/words\"\n\
-             iperf3 \"$@\" > \"$DIR/json\"\n\
-             status=$?\n\
-             cat \"$DIR/json\"\n\
-             exit $status",
-        );
-        let exporter = Exporter::start(&[fake.flag()]);
-        Self { fake, exporter }
-    }
-
-    /// A probe that must succeed, with iperf3's own report of the same run.
-    fn probe(&self, query: &str) -> (Reply, Value) {
-        let reply = self.exporter.get(&format!("/probe?{query}"));
-        let text = fs::read_to_string(self.fake.dir().join("json")).unwrap();
-        assert_eq!(reply.code, 200, "{query}: {}", reply.body);
-        assert_eq!(
-            reply.family("iperf3_up"),
-            Some(1.0),
-            "{query}: {}\n{text}\n{}",
-            reply.body,
-            self.exporter.log()
-        );
-        assert_eq!(reply.reason(), None, "{query}");
-        (reply, serde_json::from_str(&text).unwrap())
-    }
-
-    fn words(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.fake.dir().join("words")).unwrap();
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
-fn number(report: &Value, pointer: &str) -> f64 {
-    let value = report.pointer(pointer).and_then(Value::as_f64);
-    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
-}
+use crate::netem::{installed_iperf3, newer_iperf3};
+use crate::observed::{Observed, number};
 
 /// The families of a TCP test against iperf3's own report.
 fn assert_tcp(reply: &Reply, report: &Value) {
@@ -259,7 +215,7 @@ fn a_period_is_rounded_up_to_whole_seconds() {
     let query = format!("target={}&period=1.2s&bitrate=1M", server.target());
     let (_, report) = observed.probe(&query);
     assert_eq!(number(&report, "/start/test_start/duration"), 2.0);
-    assert!(observed.words().contains(&"2".to_owned()));
+    assert!(observed.words().contains(" -t 2 "));
 }
 
 /// A probe of the iperf3 of PATH that must fail, and its reason.
@@ -375,6 +331,35 @@ fn a_client_that_is_killed_from_elsewhere_was_killed() {
         let probe = scope.spawn(|| reason(&exporter, &query));
         signal(client_of(&exporter), "KILL");
         assert_eq!(probe.join().unwrap(), "killed");
+    });
+}
+
+/// What they measure is held against a path in `goodput` and `loss`; this one is quick, and needs no namespaces.
+#[test]
+fn two_versions_of_iperf3_measure_to_each_other() {
+    let Some(newer) = newer_iperf3("two_versions_of_iperf3_measure_to_each_other") else {
+        return;
+    };
+    let pairs = [
+        (installed_iperf3(), newer.clone()),
+        (newer, installed_iperf3()),
+    ];
+    thread::scope(|scope| {
+        for (client, server) in &pairs {
+            scope.spawn(move || {
+                let server = Server::of(server, &[]);
+                let exporter = Exporter::start(&[format!("--iperf3.path={}", client.display())]);
+                for mode in ["", "&reverse_mode=1", "&bidirectional=1", "&udp_mode=1"] {
+                    let target = server.target();
+                    let path = format!("/probe?target={target}&period=1&bitrate=10M{mode}");
+                    let reply = exporter.get(&path);
+                    let what = || format!("{} {mode}: {}", client.display(), reply.body);
+                    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", what());
+                    let received = reply.family("iperf3_received_bytes");
+                    assert!(received > Some(0.0), "{}", what());
+                }
+            });
+        }
     });
 }
 

@@ -1,4 +1,5 @@
-//! What goes into a release besides the code: others' crates, their licences, the list of them; and `make install`.
+//! What goes into a release besides the code: others' crates, their licences, the list of them; `make install`; and which
+//! files a package has.
 //!
 //! That the archives and packages work is `make release-check`'s part: it takes builds of minutes.
 
@@ -8,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{TempDir, assert_golden, run, skipped, top};
+use crate::harness::{TempDir, assert_golden, has, run, skipped, top};
 
 /// What the crates are counted for; the other architectures have the same ones, which a test holds.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -325,6 +326,81 @@ fn a_release_of_which_nothing_could_be_built_is_no_release() {
         let (passed, text) = run("sh", &[&script, target], "");
         assert!(!passed && text.contains(why), "{text}");
     }
+}
+
+/// Runs a script of `contrib/packaging` with these variables; whether it succeeded, and its words.
+fn packaging(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let output = Command::new("sh")
+        .arg(top().join("contrib/packaging").join(script))
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text.into_owned())
+}
+
+/// Mode, owner and path of each file in a list of tar's: neither size nor time.
+fn listed(list: &str) -> String {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        format!("{} {} {}\n", fields[0], fields[1], fields[5..].join(" "))
+    };
+    list.lines().map(line).collect()
+}
+
+/// That it can be installed, upgraded and removed is seen by `make release-check`. A few bytes stand in for the binary:
+/// what is in it does not matter here, and to pack a real one takes seconds.
+#[test]
+fn the_debian_package_has_these_files_with_these_modes() {
+    let test = "the_debian_package_has_these_files_with_these_modes";
+    if !has("dpkg-deb", test) || !has("jq", test) {
+        return;
+    }
+    let dir = TempDir::new();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (_, rustc) = run("rustc", &["-vV"], "");
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    let (host, stage) = (host.unwrap(), path("stage"));
+    let binary = dir.write("binary", "#!/bin/sh\n").display().to_string();
+    let (passed, said) = packaging("stage.sh", &[host, &stage], &[("BIN", &binary)]);
+    if said.contains("this Rust brings no") {
+        return skipped(test, "this Rust has no licence text of its library");
+    }
+    assert!(passed, "{said}");
+    let variables = [
+        ("STAGE", stage.as_str()),
+        ("VERSION", "1.2.3"),
+        // There the package is made, which must not be taken for one of `make deb`.
+        ("CARGO_TARGET_DIR", &path("target")),
+    ];
+    let (passed, said) = packaging("packages.sh", &["deb", host], &variables);
+    assert!(passed, "{said}");
+    let package = said.trim_end();
+    let ask = |words: &str| {
+        let (passed, said) = run("sh", &["-c", &words.replace("PACKAGE", package)], "");
+        assert!(passed, "{words}: {said}");
+        said
+    };
+    let fields = ask("dpkg-deb -f PACKAGE");
+    let fields = fields.lines().filter(|line| {
+        !line.starts_with("Architecture: ") && !line.starts_with("Installed-Size: ")
+    });
+    let fields: Vec<&str> = fields.collect();
+    let contents = format!(
+        "{}\n{}\n{}\n",
+        listed(&ask("dpkg-deb -c PACKAGE")),
+        listed(&ask("dpkg-deb --ctrl-tarfile PACKAGE | tar -tv")),
+        fields.join("\n")
+    );
+    assert_golden(&top().join("tests/golden/package.txt"), &contents);
+    let control = path("control");
+    ask(&format!("dpkg-deb -e PACKAGE {control}"));
+    for script in ["postinst", "prerm", "postrm"] {
+        ask(&format!("sh -n {control}/{script}"));
+    }
+    let configuration = fs::read_to_string(format!("{control}/conffiles")).unwrap();
+    assert_eq!(configuration, "/etc/default/iperf3-exporter\n");
 }
 
 /// All files and folders below a folder, from its name on.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::harness::{TempDir, run_script, skipped, top};
+use crate::harness::{TempDir, run, run_script, skipped, top};
 
 /// A file under src: its path from the top, its whole text, and its text as far as it is product.
 pub struct Source {
@@ -488,6 +488,27 @@ fn a_skip_is_seen_where_the_output_goes_into_a_file() {
     ] {
         assert!(said.contains(line), "no {line} in {said}");
     }
+}
+
+#[test]
+fn what_a_run_skipped_is_told_in_one_line() {
+    let script = top().join("tests/scripts/skips.sh").display().to_string();
+    let dir = TempDir::new();
+    let lint = dir.write("lint", "SKIPPED: the lints were not run: no clippy here\n");
+    let tests = "make test: what cannot run here says SKIPPED.\n\
+        SKIPPED: one: nobody needs it (skip 1 of this run)\n\
+        test tidy::another ... SKIPPED: another: too long (skip 2 of this run)\nok\n";
+    let tests = dir.write("tests", tests);
+    let files = [lint, tests].map(|file| file.display().to_string());
+    let (passed, said) = run("sh", &[&script, &files[0], &files[1]], "");
+    assert!(passed, "{said}");
+    assert_eq!(
+        said,
+        "3 skipped: the lints were not run: no clippy here; one: nobody needs it; another: too long\n"
+    );
+    let nothing = dir.write("nothing", "").display().to_string();
+    let (_, said) = run("sh", &[&script, &nothing], "");
+    assert_eq!(said, "nothing was skipped\n");
 }
 
 #[test]

@@ -4,10 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 
 use crate::harness::{Connection, Exporter, raw_request, run, wait_for};
-use crate::pki::{FOR_CLIENTS, Pki, SERVER};
-
-/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
-const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
+use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
 
 fn https(exporter: &Exporter, path: &str) -> String {
     format!("https://localhost:{}{path}", exporter.port())

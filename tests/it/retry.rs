@@ -150,7 +150,7 @@ fn the_next_port_is_tried_before_others_have_their_turn() {
     wait_for("them to wait", || {
         exporter.metric("iperf3_exporter_lock_waiters") == 4.0
     });
-    fs::write(fake.dir().join("go"), "").unwrap();
+    fake.go();
     assert_eq!(range.reply().family("iperf3_up"), Some(1.0));
     for other in &mut others {
         assert_eq!(other.reply().family("iperf3_up"), Some(1.0));

@@ -1,4 +1,4 @@
-//! What the gate costs, and what TLS costs: requests through it, handshakes, memory.
+//! What the front end costs, and what TLS costs: requests through it, handshakes, memory.
 //!
 //! Beside each figure stand bare servers, measured in turns with it: the machine's own share.
 

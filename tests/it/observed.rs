@@ -1,0 +1,58 @@
+//! The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Exporter, Fake, Reply};
+
+/// The two of them.
+pub struct Observed {
+    fake: Fake,
+    pub exporter: Exporter,
+}
+
+impl Observed {
+    pub fn new() -> Self {
+        let fake = Fake::with_help(
+            "printf '%s ' \"$@\" > \"$DIR/words\"\niperf3 \"$@\" > \"$DIR/json\"\nstatus=$?\n\
+             cat \"$DIR/json\"\nexit $status",
+            "exec iperf3 --help",
+        );
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    /// A probe that may fail.
+    pub fn get(&self, query: &str) -> Reply {
+        let reply = self.exporter.get(&format!("/probe?{query}"));
+        assert_eq!(reply.code, 200, "{query}: {}", reply.body);
+        reply
+    }
+
+    /// A probe that must succeed, with iperf3's own report of the same run.
+    pub fn probe(&self, query: &str) -> (Reply, Value) {
+        let reply = self.get(query);
+        let text = fs::read_to_string(self.fake.dir().join("json")).unwrap();
+        assert_eq!(
+            reply.family("iperf3_up"),
+            Some(1.0),
+            "{query}: {}\n{text}\n{}",
+            reply.body,
+            self.exporter.log()
+        );
+        assert_eq!(reply.reason(), None, "{query}");
+        (reply, serde_json::from_str(&text).unwrap())
+    }
+
+    /// The command line of the last run, with a blank behind each word.
+    pub fn words(&self) -> String {
+        fs::read_to_string(self.fake.dir().join("words")).unwrap()
+    }
+}
+
+/// A number of a report, by its JSON pointer.
+pub fn number(report: &Value, pointer: &str) -> f64 {
+    let value = report.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
+}
