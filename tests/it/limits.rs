@@ -483,7 +483,7 @@ fn workers(pid: u32) -> usize {
 
 #[test]
 fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
-    // Of 32 connections; the rule is tested where it stands, in `probe/engine`.
+    // Of 32 connections; the rule is tested where it stands, in `probe/prober`.
     one_probe_too_many(&["--web.max-connections=32"], 24);
 }
 
