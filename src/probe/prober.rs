@@ -141,8 +141,7 @@ impl Prober {
         scrape_timeout: Option<&str>,
         arrival: Instant,
     ) -> Result<(Params, Limits), Refused> {
-        let params =
-            Params::parse(query).map_err(|refusal| Refused::BadRequest(refusal.to_string()))?;
+        let params = Params::parse(query).map_err(Refused::BadRequest)?;
         if !allow::allows(&self.config.allow, &params.host) {
             let host = params.host.as_str();
             let line = format!("target {host:?} is not allowed by --probe.allow-target");
