@@ -13,7 +13,7 @@ use super::lock::WaitError;
 use super::params::Params;
 use super::prober::Prober;
 use super::result_cache::Found;
-use super::retry;
+use super::retry::RetryLoop;
 
 /// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
 ///
@@ -47,7 +47,7 @@ pub(super) fn answer(
         begin(prober, params, limits, caller);
     }
     let cache = &prober.result_cache;
-    let result = match cache.wait(in_flight, limits.scrape(), &caller.cancel) {
+    let result = match cache.wait(in_flight, limits.scrape, &caller.cancel) {
         Some(end) => end,
         None if caller.cancel.is_set() => Err(WaitError::Cancelled),
         // What there was before, when the test does not end within the request's time.
@@ -101,7 +101,7 @@ fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller)
     let body = move || {
         let mut completion = completion;
         let (prober, test) = (own_prober, params.test());
-        let end = retry::run(&prober, &params, &limits, &caller, &running);
+        let end = RetryLoop::begin(&prober, &params, &limits, &caller, &running).run();
         let end = end.map(|answer| answer_from(&prober, &test, answer.completed, caller.arrival));
         running.end(&end);
         completion.end = end.map(|answer| answer.completed);

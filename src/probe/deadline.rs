@@ -28,7 +28,8 @@ pub(super) fn scrape_timeout(text: &str) -> Option<Duration> {
 /// What limits one probe in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    scrape: Option<Instant>,
+    /// When the answer has to be there; none when the client waits as long as it takes.
+    pub(super) scrape: Option<Instant>,
     run: Option<Duration>,
     /// The scrape ends the wait for a result, and not the test.
     pub(super) is_detached: bool,
@@ -64,11 +65,6 @@ impl Limits {
             is_detached: true,
             ..self
         }
-    }
-
-    /// When the answer has to be there; none when the client waits as long as it takes.
-    pub(super) fn scrape(&self) -> Option<Instant> {
-        self.scrape
     }
 
     /// When a run that starts at `start` must be over.

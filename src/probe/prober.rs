@@ -250,11 +250,9 @@ impl Prober {
                 let features = self.binary.features_listed();
                 let path = installed.path.display();
                 let mut fields: Vec<Field<'_>> = vec![("path", &path), ("version", &version)];
-                fields.extend(
-                    features
-                        .iter()
-                        .map(|list| -> Field<'_> { ("features", list) }),
-                );
+                if let Some(features) = &features {
+                    fields.push(("features", features));
+                }
                 self.log.info("iperf3 found", &fields);
                 if features.is_none() {
                     self.log.warn(

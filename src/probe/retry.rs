@@ -31,57 +31,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: much longer and a free server stands idle while probes run out of time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs a test, again as long as its server is busy and its time can hold it; counts and logs what comes of it.
-///
-/// # Errors
-/// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(
-    prober: &Prober,
-    params: &Params,
-    limits: &Limits,
-    caller: &Caller,
-    running: &Running,
-) -> Result<Answer, WaitError> {
-    let mut test = RetryLoop::begin(prober, params, limits, caller, running);
-    if test.period_seconds < params.period_seconds {
-        prober.log.warn(
-            "period cut to fit into its time",
-            &[
-                ("target", &params.host),
-                ("port", &params.ports),
-                ("wanted_seconds", &params.period_seconds),
-                ("period_seconds", &test.period_seconds),
-            ],
-        );
-    }
-    let outcome = test.run().inspect_err(|why| {
-        accounting::not_run(prober, params, caller.client, *why, Some(test.waited));
-    })?;
-    let completed = CompletedTest {
-        outcome,
-        port: test.port,
-        count: test.count,
-        attempts: test.attempts,
-        lock_wait: test.waited,
-        ended: Moment::now(),
-    };
-    let duration = caller.arrival.elapsed();
-    accounting::ran(prober, params, caller.client, &completed, duration);
-    // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
-    let is_whole = test.period_seconds == params.period_seconds || limits.is_detached;
-    if is_whole && completed.outcome.is_ok() {
-        prober.result_cache.keep(&params.test(), &completed);
-    }
-    Ok(Answer {
-        completed: Arc::new(completed),
-        duration,
-        age: None,
-        last_success: None,
-    })
-}
-
 /// How far a test has come.
-struct RetryLoop<'a> {
+pub(super) struct RetryLoop<'a> {
     prober: &'a Prober,
     params: &'a Params,
     limits: &'a Limits,
@@ -103,7 +54,8 @@ struct RetryLoop<'a> {
 }
 
 impl<'a> RetryLoop<'a> {
-    fn begin(
+    /// No attempt yet.
+    pub(super) fn begin(
         prober: &'a Prober,
         params: &'a Params,
         limits: &'a Limits,
@@ -129,7 +81,50 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    fn run(&mut self) -> Result<Outcome, WaitError> {
+    /// Runs a test, again as long as its server is busy and its time can hold it; counts and logs what comes of it.
+    ///
+    /// # Errors
+    /// When iperf3 was not run at all, or nobody wants the result any more.
+    pub(super) fn run(mut self) -> Result<Answer, WaitError> {
+        let (prober, params, caller) = (self.prober, self.params, self.caller);
+        let is_cut = self.period_seconds < params.period_seconds;
+        if is_cut {
+            prober.log.warn(
+                "period cut to fit into its time",
+                &[
+                    ("target", &params.host),
+                    ("port", &params.ports),
+                    ("wanted_seconds", &params.period_seconds),
+                    ("period_seconds", &self.period_seconds),
+                ],
+            );
+        }
+        let outcome = self.try_until_free().inspect_err(|why| {
+            accounting::not_run(prober, params, caller.client, *why, Some(self.waited));
+        })?;
+        let completed = CompletedTest {
+            outcome,
+            port: self.port,
+            count: self.count,
+            attempts: self.attempts,
+            lock_wait: self.waited,
+            ended: Moment::now(),
+        };
+        let duration = caller.arrival.elapsed();
+        accounting::ran(prober, params, caller.client, &completed, duration);
+        // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
+        if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
+            prober.result_cache.keep(&params.test(), &completed);
+        }
+        Ok(Answer {
+            completed: Arc::new(completed),
+            duration,
+            age: None,
+            last_success: None,
+        })
+    }
+
+    fn try_until_free(&mut self) -> Result<Outcome, WaitError> {
         // What cannot run need not wait for its turn.
         if let Some(failure) = self.over_budget() {
             return Ok(Err(failure));

@@ -10,7 +10,8 @@ use super::deadline::Limits;
 use super::lock::WaitError;
 use super::params::Params;
 use super::prober::Prober;
-use super::{accounting, coalesce, retry};
+use super::retry::RetryLoop;
+use super::{accounting, coalesce};
 use crate::cancel::Cancel;
 
 impl Prober {
@@ -30,7 +31,7 @@ impl Prober {
             return coalesce::answer(self, params, limits, caller, max_age);
         }
         let running = self.history.open(params, caller.client, None);
-        let end = retry::run(self, params, limits, caller, &running);
+        let end = RetryLoop::begin(self, params, limits, caller, &running).run();
         running.end(&end);
         end
     }
@@ -60,7 +61,7 @@ impl Prober {
         let prober = Arc::clone(self);
         let body = move || {
             let limits = limits.detached(params.length_seconds(params.period_seconds));
-            let end = retry::run(&prober, &params, &limits, &caller, &running);
+            let end = RetryLoop::begin(&prober, &params, &limits, &caller, &running).run();
             running.end(&end);
             // Last of all: the end of the exporter waits for it.
             drop(permit);
