@@ -50,11 +50,11 @@
 //! | `web/probes`, `exposition`, `debug`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
-//! | `probe/prober`, `engine`, `answer` | the engine's handle; what all probes share; what comes of a probe |
+//! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
 //! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's words; refusals; allowed targets |
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
-//! | `probe/single`, `coalesce`, `manual` | a test for one request, for many (`max_age`), for a person |
-//! | `probe/retry`, `backoff` | a busy server is tried again: when, and on which port |
+//! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
+//! | `probe/retry` | a busy server is tried again: when, and on which port |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
 //! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |

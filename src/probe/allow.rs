@@ -3,7 +3,6 @@
 //! A name is held against names only and an address against addresses only: what a name resolves to is decided
 //! later and elsewhere, so a rule that looked it up would promise more than it can keep.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use crate::iperf3::target::Host;
@@ -17,12 +16,7 @@ pub(crate) enum Rule {
     /// Every name below this one; kept with its leading dot.
     Suffix(String),
     /// The addresses that share the first bits.
-    Block {
-        /// Its first address.
-        network: IpAddr,
-        /// How many bits are shared.
-        bits: u8,
-    },
+    Block { network: IpAddr, bits: u8 },
 }
 
 impl Rule {
@@ -69,18 +63,8 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Suffix(suffix) => write!(f, "*{suffix}"),
-            Self::Block { network, bits } => write!(f, "{network}/{bits}"),
-        }
-    }
-}
-
 /// Whether `host` may be probed; without rules every host may.
-pub(crate) fn allows(rules: &[Rule], host: &Host) -> bool {
+pub(super) fn allows(rules: &[Rule], host: &Host) -> bool {
     rules.is_empty() || rules.iter().any(|rule| rule.matches(host))
 }
 

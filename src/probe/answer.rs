@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
 use crate::iperf3::{Outcome, RunDetails};
+use crate::moment::Moment;
 
 /// A test that was run, in as many attempts as it took.
 #[derive(Clone, Debug)]
@@ -22,46 +23,36 @@ pub(crate) struct CompletedTest {
     pub(crate) attempts: Vec<Attempt>,
     /// How long all of them waited for the lock.
     pub(crate) lock_wait: Duration,
+    pub(crate) ended: Moment,
 }
 
-/// One attempt.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
-    /// How it went.
     pub(crate) details: RunDetails,
 }
 
 /// What a request is answered with.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The test.
     pub(crate) completed: Arc<CompletedTest>,
     /// From the request to its answer.
     pub(crate) duration: Duration,
-    /// How old the result is, for requests with `max_age`.
-    pub(crate) freshness: Option<Freshness>,
-}
-
-/// How old a result is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Freshness {
-    /// Since the test ended.
-    pub(crate) age: Duration,
-    /// When a test of this kind last succeeded, as far as is known.
+    /// How long ago the test ended, for requests with `max_age`.
+    pub(crate) age: Option<Duration>,
+    /// When a test of this kind last succeeded, for requests with `max_age` and as far as is known.
     pub(crate) last_success: Option<SystemTime>,
 }
 
 /// Who wants a probe.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
     /// Where the request came from.
     pub(crate) client: SocketAddr,
-    /// When it came.
     pub(crate) arrival: Instant,
     /// Its place in the order in which requests came.
     pub(crate) number: u64,
     /// Set when nobody wants the result any more.
-    pub(crate) cancel: &'a Cancel,
+    pub(crate) cancel: Cancel,
 }

@@ -9,12 +9,10 @@ use super::params::Params;
 use crate::iperf3::Cost;
 use crate::sync;
 
-/// Seconds of a day.
 const DAY_SECONDS: u64 = 86_400;
 
-/// The budget of an exporter.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(super) struct Budget {
     /// Most payload bytes of a day, both ways together.
     limit: Option<u64>,
     spent: Mutex<Spent>,
@@ -30,37 +28,38 @@ struct Spent {
 
 impl Budget {
     /// Nothing spent yet. Without a limit it only counts.
-    pub(crate) fn new(limit: Option<u64>) -> Self {
+    pub(super) fn new(limit: Option<u64>) -> Self {
         Self {
             limit,
             spent: Mutex::default(),
         }
     }
 
-    /// Most bytes of a day.
-    pub(crate) fn limit(&self) -> Option<u64> {
-        self.limit
-    }
-
     /// Bytes spent on the day of `now`.
-    pub(crate) fn today(&self, now: SystemTime) -> f64 {
-        let mut spent = sync::lock(&self.spent);
-        spent.turn_to(now);
-        spent.bytes
+    pub(super) fn today(&self, now: SystemTime) -> f64 {
+        self.spend(Cost::default(), now)
     }
 
-    /// Counts what a run cost.
-    pub(crate) fn spend(&self, cost: Cost, now: SystemTime) {
+    /// Counts what a run cost, and tells what the day of `now` did so far.
+    ///
+    /// A clock that was set back begins another day as well: without one that can be relied on, a router that booted
+    /// in the wrong year would refuse until that year.
+    pub(super) fn spend(&self, cost: Cost, now: SystemTime) -> f64 {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let day = since.unwrap_or_default().as_secs() / DAY_SECONDS;
         let mut spent = sync::lock(&self.spent);
-        spent.turn_to(now);
+        if day != spent.day {
+            *spent = Spent { day, bytes: 0.0 };
+        }
         spent.bytes += cost.upload + cost.download;
+        spent.bytes
     }
 
     /// Whether a test may run.
     ///
     /// # Errors
     /// Why it may not, as a line.
-    pub(crate) fn check(
+    pub(super) fn check(
         &self,
         params: &Params,
         seconds: Duration,
@@ -81,18 +80,6 @@ impl Budget {
                 "the test would take {size:.0} bytes, and {left:.0} of the day's {limit} are left"
             )),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Spent {
-    /// Begins anew on another day. A clock that was set back begins anew as well: without one that can be relied on,
-    /// a router that booted in the wrong year would refuse until that year.
-    fn turn_to(&mut self, now: SystemTime) {
-        let since = now.duration_since(SystemTime::UNIX_EPOCH);
-        let day = since.unwrap_or_default().as_secs() / DAY_SECONDS;
-        if day != self.day {
-            *self = Self { day, bytes: 0.0 };
         }
     }
 }

@@ -5,40 +5,40 @@
 use std::time::{Duration, Instant};
 
 /// The limit of a run when neither Prometheus nor a flag gives one.
-pub(crate) const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(30);
+const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest scrape timeout that is taken at its word: longer than the longest test, and far from where
 /// adding it to an instant could overflow.
-const SCRAPE_TIMEOUT_LIMIT: Duration = Duration::from_secs(25 * 3600);
+const SCRAPE_TIMEOUT_LIMIT_SECONDS: f64 = 25.0 * 3600.0;
 
 /// Name of the header that Prometheus sends with each scrape, in seconds
 /// (Prometheus' documentation, "Writing exporters").
 pub(crate) const SCRAPE_TIMEOUT_HEADER: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /// The scrape timeout that a header's text gives; `None` when it is not a positive number.
-pub(crate) fn scrape_timeout(text: &str) -> Option<Duration> {
+pub(super) fn scrape_timeout(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok()?;
-    let positive = seconds.is_finite() && seconds > 0.0;
-    positive.then(|| {
-        Duration::try_from_secs_f64(seconds).map_or(SCRAPE_TIMEOUT_LIMIT, |timeout| {
-            timeout.min(SCRAPE_TIMEOUT_LIMIT)
-        })
-    })
+    let is_positive = seconds.is_finite() && seconds > 0.0;
+    let seconds = seconds.min(SCRAPE_TIMEOUT_LIMIT_SECONDS);
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|_| is_positive)
 }
 
 /// What limits one probe in time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    scrape: Option<Instant>,
+    /// When the answer has to be there; none when the client waits as long as it takes.
+    pub(super) scrape: Option<Instant>,
     run: Option<Duration>,
     /// The scrape ends the wait for a result, and not the test.
-    is_detached: bool,
+    pub(super) is_detached: bool,
 }
 
 impl Limits {
     /// Limits of a request that came at `arrival` with the given scrape timeout; `offset` is taken off that, but
     /// never more than half of it. `run` limits iperf3 itself, from its start on.
-    pub(crate) fn new(
+    pub(super) fn new(
         arrival: Instant,
         scrape_timeout: Option<Duration>,
         offset: Duration,
@@ -53,11 +53,13 @@ impl Limits {
         }
     }
 
-    /// The limits of a test of this length that runs on when its scrape's time is up.
-    pub(crate) fn detached(self, length: Duration) -> Self {
+    /// The limits of a test that runs on when its scrape's time is up. One of unknown length is ended by bytes, which may
+    /// take any time: as long as a test that nothing limits.
+    pub(super) fn detached(self, length_seconds: Option<u64>) -> Self {
         /// What a test may take beyond its own length when no flag limits it: connecting, and a path that is slow to
         /// drain.
         const EXTRA: Duration = Duration::from_secs(15);
+        let length = length_seconds.map_or(DEFAULT_RUN_LIMIT, Duration::from_secs);
         Self {
             run: Some(self.run.unwrap_or(length + EXTRA)),
             is_detached: true,
@@ -65,13 +67,8 @@ impl Limits {
         }
     }
 
-    /// When the answer has to be there; none when the client waits as long as it takes.
-    pub(crate) fn scrape(&self) -> Option<Instant> {
-        self.scrape
-    }
-
     /// When a run that starts at `start` must be over.
-    pub(crate) fn end_of_run(&self, start: Instant) -> Instant {
+    pub(super) fn end_of_run(&self, start: Instant) -> Instant {
         match (self.scrape.filter(|_| !self.is_detached), self.run) {
             (Some(scrape), Some(run)) => scrape.min(start + run),
             (Some(scrape), None) => scrape,
@@ -81,7 +78,7 @@ impl Limits {
     }
 
     /// When the last of several attempts must be over, of which the first started at `first_start`.
-    pub(crate) fn end_of_attempts(&self, first_start: Instant) -> Instant {
+    pub(super) fn end_of_attempts(&self, first_start: Instant) -> Instant {
         let end = self.end_of_run(first_start);
         match self.scrape {
             None => end,
@@ -93,7 +90,7 @@ impl Limits {
     /// The seconds of a test's period when `wanted` were asked for, `omit` of warming up come before them, and it could
     /// start at `start`: a test that does not fit is cut to 90 % of the time there is, in whole seconds, and its period
     /// to at least one. What is omitted is not cut: a shorter warming up would measure something else.
-    pub(crate) fn fit(&self, wanted: u64, omit: u64, start: Instant) -> u64 {
+    pub(super) fn fit(&self, wanted: u64, omit: u64, start: Instant) -> u64 {
         let time = self.end_of_run(start).saturating_duration_since(start);
         if Duration::from_secs(omit + wanted) < time {
             wanted
@@ -103,16 +100,12 @@ impl Limits {
         }
     }
 
-    /// The last moment at which a test that takes `seconds`, what is omitted included, can still start and end within
-    /// its scrape.
-    pub(crate) fn latest_start(&self, seconds: u64) -> Option<Instant> {
+    /// The last moment at which a test of this length, what is omitted included, can still start and end within its
+    /// scrape.
+    pub(super) fn latest_start(&self, length: Duration) -> Option<Instant> {
         let scrape = self.scrape.filter(|_| !self.is_detached)?;
         // Further back than the clock reaches means that there is no such moment left.
-        Some(
-            scrape
-                .checked_sub(Duration::from_secs(seconds))
-                .unwrap_or_else(Instant::now),
-        )
+        Some(scrape.checked_sub(length).unwrap_or_else(Instant::now))
     }
 }
 
@@ -215,10 +208,10 @@ mod tests {
             (None, None, 75_000, 75_000),
         ] {
             let limits = Limits::new(now, header.map(millis), millis(500), run.map(millis));
-            let limits = limits.detached(millis(60_000));
+            let limits = limits.detached(Some(60));
             assert_eq!(limits.end_of_run(now) - now, millis(end));
             assert_eq!(limits.end_of_attempts(now) - now, millis(end_of_attempts));
-            assert_eq!(limits.latest_start(60), None);
+            assert_eq!(limits.latest_start(millis(60_000)), None);
         }
     }
 
@@ -241,10 +234,10 @@ mod tests {
         let now = Instant::now();
         let limits = Limits::new(now, Some(millis(10_000)), millis(500), None);
         assert_eq!(
-            limits.latest_start(5).map(|at| at - now),
+            limits.latest_start(millis(5_000)).map(|at| at - now),
             Some(millis(4_500))
         );
         let unhurried = Limits::new(now, None, millis(500), Some(millis(10_000)));
-        assert_eq!(unhurried.latest_start(5), None);
+        assert_eq!(unhurried.latest_start(millis(5_000)), None);
     }
 }

@@ -11,20 +11,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
 use crate::moment::Moment;
-use crate::probe::answer::Answer;
-use crate::probe::answer::Attempt;
+use crate::probe::answer::{Answer, Attempt};
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
 
 /// Most ended probes that are remembered.
-pub(crate) const MAX_PROBES: usize = 100;
+const MAX_PROBES: usize = 100;
 /// Most memory that they take: a usual probe has some 3 KiB, one of the largest kind 100.
 const MAX_BYTES: usize = 1024 * 1024;
-/// How much of iperf3's standard error is remembered of each attempt.
-const STDERR_LIMIT_CHARS: usize = 2048;
-/// How much of the part `end` of a report is remembered, which only a request with `debug` has.
-const END_PART_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What a probe in progress is doing.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +28,12 @@ pub(crate) enum Stage {
     Queued,
     /// iperf3 runs, or is about to.
     Running {
-        /// The port that is tried.
         port: u16,
         /// What the test takes at least.
         length: Duration,
     },
     /// The server was busy, and is asked again at this moment.
-    Pausing {
-        /// When it is asked again.
-        until: Instant,
-    },
+    Pausing { until: Instant },
 }
 
 /// A probe in progress.
@@ -50,13 +41,11 @@ pub(crate) enum Stage {
 pub(crate) struct Current {
     /// Its number, from 1 in the order of coming.
     pub(crate) number: u64,
-    /// What it was asked to do.
     pub(crate) params: Arc<Params>,
     /// Where the request came from.
     pub(crate) client: SocketAddr,
-    /// When it came.
+    /// When the request came.
     pub(crate) began: SystemTime,
-    /// What it is doing.
     pub(crate) stage: Stage,
     /// Since when it has been doing that.
     pub(crate) since: Moment,
@@ -76,15 +65,10 @@ impl Current {
 /// A probe that ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// Its number, from 1 in the order of coming.
     pub(crate) number: u64,
-    /// What it was asked to do.
     pub(crate) params: Arc<Params>,
-    /// Where the request came from.
     pub(crate) client: SocketAddr,
-    /// When it came.
     pub(crate) began: SystemTime,
-    /// When it ended.
     pub(crate) ended: SystemTime,
     /// A person started it from the page.
     pub(crate) is_manual: bool,
@@ -103,18 +87,14 @@ pub(crate) struct Overview {
     pub(crate) forgotten: u64,
 }
 
-/// One probe.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// It is in progress.
     Current(Current),
-    /// It has ended.
     Finished(Arc<Finished>),
 }
 
-/// The memory of probes.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(super) struct History {
     inner: Mutex<Inner>,
 }
 
@@ -125,7 +105,6 @@ struct Inner {
     current: Vec<Current>,
     /// In the order of ending.
     past: VecDeque<Arc<Finished>>,
-    past_bytes: usize,
     forgotten: u64,
 }
 
@@ -133,9 +112,14 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Running {
     history: Arc<History>,
-    /// Its number.
     pub(super) number: u64,
-    end: Option<Result<Answer, WaitError>>,
+    end: Result<Answer, WaitError>,
+}
+
+impl Inner {
+    fn current(&mut self, number: u64) -> Option<&mut Current> {
+        self.current.iter_mut().find(|probe| probe.number == number)
+    }
 }
 
 impl History {
@@ -163,12 +147,11 @@ impl History {
         Running {
             history: Arc::clone(self),
             number,
-            end: None,
+            end: Err(WaitError::Broken),
         }
     }
 
-    /// Everything, of this moment.
-    pub(crate) fn overview(&self) -> Overview {
+    pub(super) fn overview(&self) -> Overview {
         let inner = sync::lock(&self.inner);
         Overview {
             current: inner.current.clone(),
@@ -178,111 +161,69 @@ impl History {
     }
 
     /// The probe of this number, unless it is forgotten or has not come yet.
-    pub(crate) fn find(&self, number: u64) -> Option<Found> {
-        let inner = sync::lock(&self.inner);
-        let current = inner.current.iter().find(|probe| probe.number == number);
-        let past = || inner.past.iter().find(|probe| probe.number == number);
-        current
-            .map(|probe| Found::Current(probe.clone()))
-            .or_else(|| past().map(|probe| Found::Finished(Arc::clone(probe))))
+    pub(super) fn find(&self, number: u64) -> Option<Found> {
+        let mut inner = sync::lock(&self.inner);
+        if let Some(probe) = inner.current(number) {
+            return Some(Found::Current(probe.clone()));
+        }
+        let past = inner.past.iter().find(|probe| probe.number == number)?;
+        Some(Found::Finished(Arc::clone(past)))
     }
 
     /// Stops a probe that a person may stop; whether there was one. Waiters see it after
     /// [`crate::probe::lock::TestLock::wake_all`].
-    pub(crate) fn stop(&self, number: u64) -> bool {
-        let inner = sync::lock(&self.inner);
-        let mut current = inner.current.iter();
-        let probe = current.find(|probe| probe.number == number);
-        let stop = probe.and_then(|probe| probe.stop.as_ref());
+    pub(super) fn stop(&self, number: u64) -> bool {
+        let mut inner = sync::lock(&self.inner);
+        let stop = inner.current(number).and_then(|probe| probe.stop.as_ref());
         stop.inspect(|stop| stop.set()).is_some()
     }
 
     /// Stops every probe that a person may stop: for the end.
-    pub(crate) fn stop_all(&self) {
-        for probe in &sync::lock(&self.inner).current {
-            if let Some(stop) = &probe.stop {
-                stop.set();
-            }
-        }
-    }
-
-    fn close(&self, number: u64, end: Result<Answer, WaitError>) {
-        let mut inner = sync::lock(&self.inner);
-        let place = inner.current.iter().position(|own| own.number == number);
-        let Some(place) = place else { return };
-        let Current {
-            params,
-            client,
-            began,
-            stop,
-            ..
-        } = inner.current.remove(place);
-        let past = Finished {
-            number,
-            params,
-            client,
-            began,
-            ended: SystemTime::now(),
-            is_manual: stop.is_some(),
-            end: end.map(trimmed),
-        };
-        inner.past_bytes += past.bytes();
-        inner.past.push_back(Arc::new(past));
-        while inner.past.len() > MAX_PROBES || inner.past_bytes > MAX_BYTES {
-            let Some(oldest) = inner.past.pop_front() else {
-                break;
-            };
-            inner.past_bytes -= oldest.bytes();
-            inner.forgotten += 1;
-        }
+    pub(super) fn stop_all(&self) {
+        let inner = sync::lock(&self.inner);
+        let stops = inner.current.iter().filter_map(|probe| probe.stop.as_ref());
+        stops.for_each(Cancel::set);
     }
 }
 
 impl Running {
     /// What it is doing now, after so many attempts.
     pub(super) fn set_stage(&self, stage: Stage, attempts: u32) {
-        let mut inner = sync::lock(&self.history.inner);
-        let mut current = inner.current.iter_mut();
-        if let Some(probe) = current.find(|probe| probe.number == self.number) {
+        if let Some(probe) = sync::lock(&self.history.inner).current(self.number) {
             probe.stage = stage;
             probe.since = Moment::now();
             probe.attempts = attempts;
         }
     }
 
-    /// It has ended.
-    pub(super) fn end(mut self, end: Result<Answer, WaitError>) {
-        self.end = Some(end);
+    pub(super) fn end(mut self, end: &Result<Answer, WaitError>) {
+        self.end.clone_from(end);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let end = self.end.take().unwrap_or(Err(WaitError::Broken));
-        self.history.close(self.number, end);
-    }
-}
-
-/// As much of an answer as is remembered.
-fn trimmed(mut answer: Answer) -> Answer {
-    let is_long = |attempt: &Attempt| {
-        let details = &attempt.details;
-        let end_part = details.end_part.as_ref();
-        details.stderr.len() > STDERR_LIMIT_CHARS
-            || end_part.is_some_and(|part| part.len() > END_PART_LIMIT_BYTES)
-    };
-    if answer.completed.attempts.iter().any(is_long) {
-        for attempt in &mut Arc::make_mut(&mut answer.completed).attempts {
-            let details = &mut attempt.details;
-            details.stderr = details.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
-            // Half of it would be no JSON, and whoever asked for it had it all.
-            details.end_part = details
-                .end_part
-                .take()
-                .filter(|part| part.len() <= END_PART_LIMIT_BYTES);
+        let mut inner = sync::lock(&self.history.inner);
+        let mut current = inner.current.iter();
+        let Some(place) = current.position(|own| own.number == self.number) else {
+            return;
+        };
+        let probe = inner.current.remove(place);
+        inner.past.push_back(Arc::new(Finished {
+            number: probe.number,
+            params: probe.params,
+            client: probe.client,
+            began: probe.began,
+            ended: SystemTime::now(),
+            is_manual: probe.stop.is_some(),
+            end: self.end.clone(),
+        }));
+        let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
+        while inner.past.len() > MAX_PROBES || bytes(&inner) > MAX_BYTES {
+            inner.past.pop_front();
+            inner.forgotten += 1;
         }
     }
-    answer
 }
 
 impl Finished {
@@ -293,30 +234,28 @@ impl Finished {
         const REST: usize = 2048;
         let Ok(answer) = &self.end else { return REST };
         let completed = &*answer.completed;
-        let words = |words: &[String]| words.iter().map(|word| word.len() + 24).sum::<usize>();
         let attempts = completed.attempts.iter().map(|attempt| {
             let details = &attempt.details;
+            let words = details.words.iter().map(|word| word.len() + 24);
             let end_part = details.end_part.as_ref().map_or(0, String::len);
-            size_of::<Attempt>() + words(&details.words) + details.stderr.len() + end_part
+            size_of::<Attempt>() + words.sum::<usize>() + details.stderr.len() + end_part
         });
-        let report = completed.outcome.as_ref().ok();
-        let ways = report.map_or([None, None], |report| {
-            [&report.upload, &report.download].map(Option::as_ref)
-        });
-        let intervals = ways
-            .iter()
+        let reports = completed.outcome.iter();
+        let directions = reports.flat_map(|report| [&report.upload, &report.download]);
+        let intervals = directions
             .flatten()
-            .map(|way| size_of_val(way.intervals.as_slice()));
+            .map(|direction| size_of_val(direction.intervals.as_slice()));
         REST + attempts.sum::<usize>() + intervals.sum::<usize>()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, STDERR_LIMIT_CHARS, Stage};
+    use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
     use crate::cancel::Cancel;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
+    use crate::moment::Moment;
     use crate::probe::answer::{Answer, Attempt, CompletedTest};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
@@ -355,9 +294,11 @@ mod tests {
                 count: 8,
                 attempts,
                 lock_wait: Duration::ZERO,
+                ended: Moment::now(),
             }),
             duration: Duration::ZERO,
-            freshness: None,
+            age: None,
+            last_success: None,
         }
     }
 
@@ -371,11 +312,11 @@ mod tests {
         let history = Arc::new(History::default());
         let slow = open(&history, None);
         for _ in 0..MAX_PROBES + 5 {
-            open(&history, None).end(Ok(answer(0)));
+            open(&history, None).end(&Ok(answer(0)));
         }
         assert_eq!(numbers(&history), (7..=106).rev().collect::<Vec<_>>());
         assert_eq!(history.overview().forgotten, 5);
-        slow.end(Err(WaitError::NoTimeLeft));
+        slow.end(&Err(WaitError::NoTimeLeft));
         assert_eq!(numbers(&history).first(), Some(&1));
         assert!(history.find(7).is_none() && history.find(107).is_none());
         let Some(Found::Finished(past)) = history.find(1) else {
@@ -385,30 +326,15 @@ mod tests {
     }
 
     #[test]
-    fn long_stories_are_cut_and_make_room_by_their_size() {
+    fn long_stories_make_room_by_their_size() {
         let history = Arc::new(History::default());
-        let told = answer(1_000_000);
-        open(&history, None).end(Ok(told.clone()));
-        assert_eq!(told.completed.attempts[0].details.stderr.len(), 1_000_000);
-        let Some(Found::Finished(past)) = history.find(1) else {
-            panic!("forgotten")
-        };
-        let kept = past.end.as_ref().unwrap();
-        assert_eq!(
-            kept.completed.attempts[7].details.stderr.len(),
-            STDERR_LIMIT_CHARS
-        );
         for _ in 0..MAX_PROBES {
-            open(&history, None).end(Ok(answer(STDERR_LIMIT_CHARS)));
+            open(&history, None).end(&Ok(answer(2048)));
         }
-        let bytes: usize = history
-            .overview()
-            .past
-            .iter()
-            .map(|past| past.bytes())
-            .sum();
-        let count = numbers(&history).len();
-        assert!(bytes <= MAX_BYTES && bytes == history.inner.lock().unwrap().past_bytes);
+        let past = history.overview().past;
+        let bytes: usize = past.iter().map(|past| past.bytes()).sum();
+        let count = past.len();
+        assert!(bytes <= MAX_BYTES);
         assert!(
             (30..MAX_PROBES).contains(&count),
             "{count} of {bytes} bytes"

@@ -1,34 +1,47 @@
 //! The test lock: one holder at a time, strictly first come, first served, with a bounded wait.
 //!
 //! Must not know what it protects. The queue is the truth and a notification only says "look again": whoever
-//! stands first when the lock is free takes it. A waiter that gives up leaves the queue and makes the next one
+//! stands first when the lock is free takes it. A waiter that gives up leaves the queue and makes the others
 //! look, so no wake-up can be lost with it. (Refused: handing the lock over inside the notification, as a
 //! semaphore does. A waiter that times out at that moment would take the hand-over with it.)
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::moment::Moment;
 use crate::sync;
 
-/// Why a waiter left without the lock.
+/// Why a probe has no result to answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitError {
-    /// It waited as long as a waiter may.
     WaitedTooLong,
-    /// What remains of its scrape cannot hold its test any more.
     NoTimeLeft,
-    /// Nobody wants the result any more.
     Cancelled,
-    /// Its test runs on beyond its scrape, and there is no earlier result.
     Running,
-    /// As many tests wait and run on their own as there may be.
     Full,
     /// The thread of its test came to a bad end.
     Broken,
+}
+
+impl WaitError {
+    /// Each with its outcome label, in the order in which they are written.
+    pub(super) const ALL: [(Self, &'static str); 6] = [
+        (Self::WaitedTooLong, "lock_timeout"),
+        (Self::NoTimeLeft, "no_time_left"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Running, "running"),
+        (Self::Full, "full"),
+        (Self::Broken, "broken"),
+    ];
+
+    /// The outcome label of its probe.
+    pub(crate) fn label(self) -> &'static str {
+        let own = Self::ALL.iter().find(|(known, _)| *known == self);
+        own.map_or("", |(_, label)| label)
+    }
 }
 
 impl fmt::Display for WaitError {
@@ -48,189 +61,123 @@ impl fmt::Display for WaitError {
     }
 }
 
-/// Where a waiter stands in line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Position {
-    /// In the order of these numbers, which are given out where requests come in: the threads that bring them here
-    /// may overtake each other.
-    Numbered(u64),
-    /// Behind everyone who has come so far, and before everyone who comes later: for who had its turn already.
-    Behind,
-}
-
-/// How long a waiter waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitLimits {
-    /// The longest wait, whatever the scrape allows.
-    pub(crate) longest: Instant,
-    /// The last moment at which the lock is still of use.
-    pub(crate) latest_start: Option<Instant>,
-}
-
-impl WaitLimits {
-    /// When the wait ends, and why: the limit that comes first, however late a thread gets to look.
-    fn end(&self) -> (Instant, WaitError) {
-        match self.latest_start {
-            Some(latest) if latest < self.longest => (latest, WaitError::NoTimeLeft),
-            _ => (self.longest, WaitError::WaitedTooLong),
-        }
+/// When a wait ends that may last until `longest` and is of use until `latest_start`, and why: the limit that comes
+/// first, however late a thread gets to look.
+pub(super) fn first_limit(longest: Instant, latest_start: Option<Instant>) -> (Instant, WaitError) {
+    match latest_start {
+        Some(latest) if latest < longest => (latest, WaitError::NoTimeLeft),
+        _ => (longest, WaitError::WaitedTooLong),
     }
 }
 
 /// Who holds the lock, or waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The number of the probe.
+    /// The number of the probe, which no other one has.
     pub(crate) probe: u64,
-    /// Who it is.
     pub(crate) name: String,
-    /// Since when.
     pub(crate) since: Moment,
 }
 
 /// The lock as `/lock-status` shows it, all of one moment.
 #[derive(Debug)]
 pub(crate) struct Status {
-    /// Who holds it.
     pub(crate) holder: Option<Place>,
     /// Who waits, first in line first.
     pub(crate) queue: Vec<Place>,
 }
 
-/// The lock.
 #[derive(Debug, Default)]
-pub(crate) struct TestLock {
+pub(super) struct TestLock {
     state: Mutex<State>,
+    /// One for all waiters: a few hundred at most look, once a test.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     holder: Option<Place>,
-    /// In the order of their tickets.
-    queue: VecDeque<Waiter>,
+    /// In the order of their numbers, and of coming where these are the same.
+    queue: VecDeque<(u64, Place)>,
     /// The highest number that has come so far.
     latest: u64,
-    /// How many have come.
-    count: u64,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    /// Whose turn it is of several.
-    number: u64,
-    /// Which one it is: who comes back may have another one's number.
-    ticket: u64,
-    place: Place,
-    /// Its own, so that a release wakes one thread and not all of them.
-    look: Arc<Condvar>,
-}
-
-impl State {
-    /// Makes the first in line look whether the lock is free.
-    fn wake_first(&self) {
-        if let Some(first) = self.queue.front() {
-            first.look.notify_one();
-        }
-    }
-
-    fn leave(&mut self, ticket: u64) {
-        self.queue.retain(|waiter| waiter.ticket != ticket);
-        self.wake_first();
-    }
 }
 
 /// Holds the lock until it is dropped, in a panic too.
 #[derive(Debug)]
-pub(crate) struct Guard<'a> {
-    lock: &'a TestLock,
-    /// How long the holder waited for it.
-    pub(crate) waited: Duration,
-}
+pub(super) struct Guard<'a>(&'a TestLock);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let mut state = sync::lock(&self.lock.state);
-        state.holder = None;
-        state.wake_first();
+        sync::lock(&self.0.state).holder = None;
+        self.0.changed.notify_all();
     }
 }
 
 impl TestLock {
-    /// Takes the lock, when everyone before it in line has had it.
-    pub(crate) fn acquire(
+    /// Takes the lock, when everyone before it in line has had it, or gives up at `until` with `why`.
+    ///
+    /// The line is in the order of numbers that are given out where requests come in: the threads that bring them here
+    /// may overtake each other. Who had its turn already has no number, and stands behind everyone who has come so far
+    /// and before everyone who comes later.
+    pub(super) fn acquire(
         &self,
-        turn: Position,
+        number: Option<u64>,
         probe: u64,
         name: String,
-        patience: WaitLimits,
+        (until, why): (Instant, WaitError),
         cancel: &Cancel,
     ) -> Result<Guard<'_>, WaitError> {
-        let since = Moment::now();
-        let look = Arc::new(Condvar::new());
         let mut state = sync::lock(&self.state);
-        if let Position::Numbered(number) = turn {
-            state.latest = state.latest.max(number);
-        }
-        let number = match turn {
-            Position::Numbered(number) => number,
-            Position::Behind => state.latest,
-        };
-        state.count += 1;
-        let ticket = state.count;
-        let waiter = Waiter {
-            number,
-            ticket,
-            place: Place { probe, name, since },
-            look: Arc::clone(&look),
-        };
-        let place = state.queue.partition_point(|other| other.number <= number);
-        state.queue.insert(place, waiter);
-        let (end, why) = patience.end();
-        loop {
-            let is_first = state.queue.front().is_some_and(|w| w.ticket == ticket);
+        let number = number.unwrap_or(state.latest);
+        state.latest = state.latest.max(number);
+        let since = Moment::now();
+        let at = state.queue.partition_point(|(other, _)| *other <= number);
+        let place = Place { probe, name, since };
+        state.queue.insert(at, (number, place));
+        let why = loop {
             if cancel.is_set() {
-                state.leave(ticket);
-                return Err(WaitError::Cancelled);
+                break WaitError::Cancelled;
             }
+            let first = state.queue.front();
+            let is_first = first.is_some_and(|(_, place)| place.probe == probe);
             if is_first && state.holder.is_none() {
-                let now = Moment::now();
-                state.holder = state.queue.pop_front().map(|waiter| Place {
-                    since: now,
-                    ..waiter.place
+                state.holder = state.queue.pop_front().map(|(_, place)| Place {
+                    since: Moment::now(),
+                    ..place
                 });
-                return Ok(Guard {
-                    lock: self,
-                    waited: now.instant - since.instant,
-                });
+                return Ok(Guard(self));
             }
-            if Instant::now() >= end {
-                state.leave(ticket);
-                return Err(why);
+            if Instant::now() >= until {
+                break why;
             }
-            state = sync::wait_until(&look, state, end);
-        }
+            state = sync::wait_until(&self.changed, state, until);
+        };
+        state.queue.retain(|(_, place)| place.probe != probe);
+        self.changed.notify_all();
+        Err(why)
     }
 
     /// Makes every waiter look whether it is cancelled.
-    pub(crate) fn wake_all(&self) {
-        for waiter in &sync::lock(&self.state).queue {
-            waiter.look.notify_one();
-        }
+    pub(super) fn wake_all(&self) {
+        // Who has looked already waits by now, and is not missed.
+        drop(sync::lock(&self.state));
+        self.changed.notify_all();
     }
 
     /// Who holds it and who waits, at this moment.
-    pub(crate) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let state = sync::lock(&self.state);
         Status {
             holder: state.holder.clone(),
-            queue: state.queue.iter().map(|w| w.place.clone()).collect(),
+            queue: state.queue.iter().map(|(_, place)| place.clone()).collect(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Guard, Position, TestLock, WaitError, WaitLimits};
+    use super::{Guard, TestLock, WaitError, first_limit};
     use crate::cancel::Cancel;
     use crate::fuzz::cases;
     use std::sync::Mutex;
@@ -241,36 +188,27 @@ mod tests {
     /// Longer than anything takes: a test that gets so far has failed.
     const LONG: Duration = Duration::from_secs(60);
 
-    fn patient() -> WaitLimits {
+    fn patient() -> (Instant, WaitError) {
         within(LONG)
     }
 
-    fn within(limit: Duration) -> WaitLimits {
-        WaitLimits {
-            longest: Instant::now() + limit,
-            latest_start: None,
-        }
+    fn within(limit: Duration) -> (Instant, WaitError) {
+        first_limit(Instant::now() + limit, None)
     }
 
-    /// The lock, for one whose name is its turn.
+    /// The lock, for the probe of this number.
     fn acquire<'a>(
         lock: &'a TestLock,
-        turn: Position,
-        patience: WaitLimits,
+        number: u64,
+        limit: (Instant, WaitError),
         cancel: &Cancel,
     ) -> Result<Guard<'a>, WaitError> {
-        lock.acquire(turn, 0, format!("{turn:?}"), patience, cancel)
+        lock.acquire(Some(number), number, number.to_string(), limit, cancel)
     }
 
     /// The free lock, for one who came before everyone else.
     fn hold(lock: &TestLock) -> Guard<'_> {
-        acquire(
-            lock,
-            Position::Numbered(0),
-            within(Duration::ZERO),
-            &Cancel::default(),
-        )
-        .unwrap()
+        acquire(lock, 0, within(Duration::ZERO), &Cancel::default()).unwrap()
     }
 
     /// Waits until `count` stand in line.
@@ -282,30 +220,31 @@ mod tests {
         }
     }
 
-    /// Lets waiters come with these turns, one after the other, while the lock is held: in which order they have it,
-    /// each by its place among `turns`.
-    fn served(turns: &[Position]) -> Vec<usize> {
+    /// Lets waiters come with these numbers, one after the other, while the lock is held: in which order they have it,
+    /// each by its place among `numbers`.
+    fn served(numbers: &[Option<u64>]) -> Vec<u64> {
         let lock = TestLock::default();
         let order = Mutex::new(Vec::new());
         let held = hold(&lock);
         thread::scope(|scope| {
-            for (index, turn) in turns.iter().enumerate() {
+            for (index, number) in (0..).zip(numbers) {
                 let (lock, order) = (&lock, &order);
                 scope.spawn(move || {
-                    let name = index.to_string();
                     let cancel = Cancel::default();
-                    let _held = lock.acquire(*turn, 0, name, patient(), &cancel).unwrap();
+                    let _held = lock
+                        .acquire(*number, index, String::new(), patient(), &cancel)
+                        .unwrap();
                     order.lock().unwrap().push(index);
                 });
-                queue_of(lock, index + 1);
+                queue_of(lock, usize::try_from(index).unwrap() + 1);
             }
             let shown = lock.status().queue.into_iter();
-            let shown: Vec<usize> = shown.map(|place| place.name.parse().unwrap()).collect();
+            let shown: Vec<u64> = shown.map(|place| place.probe).collect();
             drop(held);
             queue_of(&lock, 0);
             // The last one may still be about to say so.
             let end = Instant::now() + LONG;
-            while order.lock().unwrap().len() < turns.len() {
+            while order.lock().unwrap().len() < numbers.len() {
                 assert!(Instant::now() < end, "a waiter was left standing");
                 thread::yield_now();
             }
@@ -317,25 +256,19 @@ mod tests {
 
     #[test]
     fn waiters_are_served_in_the_order_of_their_coming() {
-        let turns: Vec<Position> = (0..50).map(Position::Numbered).collect();
-        assert_eq!(served(&turns), (0..50).collect::<Vec<_>>());
+        let numbers: Vec<Option<u64>> = (0..50).map(Some).collect();
+        assert_eq!(served(&numbers), (0..50).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_ticket_counts_and_not_the_moment_it_is_shown() {
-        assert_eq!(served(&[3, 1, 4, 2].map(Position::Numbered)), [1, 3, 0, 2]);
+    fn a_number_counts_and_not_the_moment_it_is_shown() {
+        assert_eq!(served(&[3, 1, 4, 2].map(Some)), [1, 3, 0, 2]);
     }
 
     #[test]
     fn who_had_its_turn_stands_behind_those_who_came_and_before_those_who_come() {
-        let turns = [
-            Position::Numbered(1),
-            Position::Numbered(2),
-            Position::Behind,
-            Position::Numbered(3),
-            Position::Behind,
-        ];
-        assert_eq!(served(&turns), [0, 1, 2, 3, 4]);
+        let numbers = [Some(1), Some(2), None, Some(3), None];
+        assert_eq!(served(&numbers), [0, 1, 2, 3, 4]);
     }
 
     /// The one that leaves may be the one that the release has just told to look.
@@ -345,11 +278,10 @@ mod tests {
             let (lock, cancel) = (TestLock::default(), Cancel::default());
             let held = hold(&lock);
             thread::scope(|scope| {
-                scope.spawn(|| drop(acquire(&lock, Position::Numbered(1), patient(), &cancel)));
+                scope.spawn(|| drop(acquire(&lock, 1, patient(), &cancel)));
                 queue_of(&lock, 1);
-                let second = scope.spawn(|| {
-                    acquire(&lock, Position::Numbered(2), patient(), &Cancel::default()).map(drop)
-                });
+                let second =
+                    scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).map(drop));
                 queue_of(&lock, 2);
                 // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
                 cancel.set();
@@ -365,14 +297,9 @@ mod tests {
         let cancelled = Cancel::default();
         cancelled.set();
         let held = hold(&lock);
-        let refused = |patience, cancel| {
-            let got = acquire(&lock, Position::Numbered(1), patience, cancel);
-            got.map(drop).unwrap_err()
-        };
-        let no_time = WaitLimits {
-            latest_start: Some(Instant::now() + Duration::from_millis(20)),
-            ..patient()
-        };
+        let refused = |limit, cancel| acquire(&lock, 1, limit, cancel).map(drop).unwrap_err();
+        let now = Instant::now();
+        let no_time = first_limit(now + LONG, Some(now + Duration::from_millis(20)));
         let wanted = Cancel::default();
         let soon = within(Duration::from_millis(20));
         assert_eq!(refused(soon, &wanted), WaitError::WaitedTooLong);
@@ -395,23 +322,17 @@ mod tests {
             (ago(1), Some(now + LONG), WaitError::WaitedTooLong),
             (now + LONG, Some(ago(1)), WaitError::NoTimeLeft),
         ] {
-            let patience = WaitLimits {
-                longest,
-                latest_start,
-            };
-            let got = acquire(&lock, Position::Numbered(1), patience, &Cancel::default());
-            assert_eq!(got.map(drop), Err(why), "{patience:?}");
+            let limit = first_limit(longest, latest_start);
+            let got = acquire(&lock, 1, limit, &Cancel::default());
+            assert_eq!(got.map(drop), Err(why), "{limit:?}");
         }
     }
 
     #[test]
     fn a_free_lock_is_had_even_with_no_time_to_wait() {
         let lock = TestLock::default();
-        let none = WaitLimits {
-            longest: Instant::now(),
-            latest_start: Some(Instant::now()),
-        };
-        assert!(acquire(&lock, Position::Numbered(0), none, &Cancel::default()).is_ok());
+        let none = first_limit(Instant::now(), Some(Instant::now()));
+        assert!(acquire(&lock, 0, none, &Cancel::default()).is_ok());
     }
 
     #[test]
@@ -419,12 +340,9 @@ mod tests {
         let (lock, cancel) = (TestLock::default(), Cancel::default());
         let held = hold(&lock);
         thread::scope(|scope| {
-            let first =
-                scope.spawn(|| acquire(&lock, Position::Numbered(0), patient(), &cancel).map(drop));
+            let first = scope.spawn(|| acquire(&lock, 0, patient(), &cancel).map(drop));
             queue_of(&lock, 1);
-            let second = scope.spawn(|| {
-                acquire(&lock, Position::Numbered(2), patient(), &Cancel::default()).map(drop)
-            });
+            let second = scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).map(drop));
             queue_of(&lock, 2);
             cancel.set();
             lock.wake_all();
@@ -446,12 +364,7 @@ mod tests {
             });
             assert!(doomed.join().is_err());
         });
-        let next = acquire(
-            &lock,
-            Position::Numbered(1),
-            within(Duration::ZERO),
-            &Cancel::default(),
-        );
+        let next = acquire(&lock, 1, within(Duration::ZERO), &Cancel::default());
         assert!(next.is_ok());
     }
 
@@ -486,9 +399,9 @@ mod tests {
             let [tickets, holders, served, gave_up] = [const { AtomicU64::new(0) }; 4];
             let run = |round: Round| {
                 thread::sleep(round.before);
-                let patience = within(round.limit.unwrap_or(LONG));
-                let turn = Position::Numbered(tickets.fetch_add(1, Ordering::SeqCst));
-                match acquire(&lock, turn, patience, &Cancel::default()) {
+                let limit = within(round.limit.unwrap_or(LONG));
+                let number = tickets.fetch_add(1, Ordering::SeqCst);
+                match acquire(&lock, number, limit, &Cancel::default()) {
                     Ok(_held) => {
                         let others = holders.fetch_add(1, Ordering::SeqCst);
                         assert_eq!(others, 0, "two holders");

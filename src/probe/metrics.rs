@@ -17,10 +17,12 @@ use crate::sync;
 /// the usual lengths of a test between.
 const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0];
 
-/// The outcome label of a probe whose test runs on.
-const RUNNING: &str = "running";
 /// The outcome label of a test that succeeded.
 const SUCCESS: &str = "success";
+/// The outcome label of a probe whose parameters or scrape header were refused.
+pub(super) const BAD_REQUEST: &str = "bad_request";
+/// The outcome label of a probe whose target is not allowed.
+pub(super) const NOT_ALLOWED: &str = "not_allowed";
 
 /// The families, in the order in which they are written.
 pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
@@ -41,9 +43,9 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         help: "The version of the iperf3 binary, and what it has of all that depends on version or build; the value is 1.",
         kind: Kind::Gauge,
         write: |text, look| {
-            if let Some(version) = &look.now.iperf3_version {
+            if let Some(version) = &look.iperf3_version {
                 let mut labels = vec![("version", version.as_str())];
-                let features = look.now.iperf3_features.as_deref();
+                let features = look.iperf3_features.as_deref();
                 labels.extend(features.map(|features| ("features", features)));
                 text.sample("", &labels, 1.0);
             }
@@ -59,13 +61,13 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_lock_held",
         help: "Whether a test holds the test lock.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(f64::from(u8::from(look.now.lock.holder.is_some())))),
+        write: |text, look| text.plain(Some(f64::from(u8::from(look.lock.holder.is_some())))),
     },
     Family {
         name: "iperf3_exporter_lock_waiters",
         help: "Probes that wait for the test lock.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.now.lock.queue.len() as f64)),
+        write: |text, look| text.plain(Some(look.lock.queue.len() as f64)),
     },
     Family {
         name: "iperf3_exporter_lock_wait_seconds",
@@ -86,13 +88,13 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_test_bytes_today",
         help: "Payload of the tests of this UTC day, both directions together, as far as iperf3 said.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.now.bytes_today)),
+        write: |text, look| text.plain(Some(look.bytes_today)),
     },
     Family {
         name: "iperf3_exporter_test_bytes_per_day_limit",
         help: "The budget of --probe.max-bytes-per-day; absent without one.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(look.now.bytes_per_day.map(|bytes| bytes as f64)),
+        write: |text, look| text.plain(look.bytes_per_day.map(|bytes| bytes as f64)),
     },
     Family {
         name: "iperf3_exporter_retries_total",
@@ -110,7 +112,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         name: "iperf3_exporter_stored_results",
         help: "Results that are kept for probes with max_age.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(Some(look.now.stored_results as f64)),
+        write: |text, look| text.plain(Some(look.stored_results as f64)),
     },
     Family {
         name: "iperf3_exporter_stored_results_limit",
@@ -120,52 +122,21 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
 ];
 
-/// Why a probe was not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotRun {
-    /// It gave up waiting for the lock.
-    Waiting(WaitError),
-    /// Its parameters were refused.
-    BadRequest,
-    /// Its target is not allowed.
-    NotAllowed,
-}
-
-impl NotRun {
-    /// Each with its outcome label.
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Waiting(WaitError::WaitedTooLong), "lock_timeout"),
-        (Self::Waiting(WaitError::NoTimeLeft), "no_time_left"),
-        (Self::Waiting(WaitError::Cancelled), "cancelled"),
-        (Self::Waiting(WaitError::Running), RUNNING),
-        (Self::Waiting(WaitError::Full), "full"),
-        (Self::Waiting(WaitError::Broken), "broken"),
-        (Self::BadRequest, "bad_request"),
-        (Self::NotAllowed, "not_allowed"),
-    ];
-
-    /// Its outcome label.
-    pub(crate) fn label(self) -> &'static str {
-        let own = Self::ALL.iter().find(|(known, _)| *known == self);
-        own.map_or("", |(_, label)| label)
-    }
-}
-
 /// Every outcome label, in the order in which they are written.
-pub(crate) fn outcomes() -> impl Iterator<Item = &'static str> {
+fn outcomes() -> impl Iterator<Item = &'static str> {
     let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
-    let not_run = NotRun::ALL.iter().map(|(_, label)| *label);
-    std::iter::once(SUCCESS).chain(reasons).chain(not_run)
+    let gave_up = WaitError::ALL.iter().map(|(_, label)| *label);
+    let outcomes = std::iter::once(SUCCESS).chain(reasons).chain(gave_up);
+    outcomes.chain([BAD_REQUEST, NOT_ALLOWED])
 }
 
-/// What the engine counts.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics {
+pub(super) struct Metrics {
     counts: Mutex<Counts>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     durations: (f64, u64),
     errors: u64,
     probes: Labelled,
@@ -190,41 +161,28 @@ impl Counts {
     fn outcome(&mut self, label: &'static str) {
         self.probes.count(label);
         // That a test still runs is no error.
-        self.errors += u64::from(label != SUCCESS && label != RUNNING);
+        self.errors += u64::from(![SUCCESS, WaitError::Running.label()].contains(&label));
     }
 }
 
 /// What the families are written from, all of one moment.
 pub(crate) struct Snapshot {
-    counts: Counts,
-    now: Now,
-}
-
-/// What is not counted but looked up for a scrape.
-pub(super) struct Now {
-    /// iperf3's version, where there is one.
+    pub(super) counts: Counts,
     pub(super) iperf3_version: Option<String>,
     /// What iperf3 can do, separated by commas, where that is known.
     pub(super) iperf3_features: Option<String>,
-    /// Who holds the test lock, and who waits.
     pub(super) lock: Status,
-    /// What the tests of this day cost.
     pub(super) bytes_today: f64,
-    /// What they may cost.
     pub(super) bytes_per_day: Option<u64>,
-    /// Results that are kept.
     pub(super) stored_results: usize,
 }
 
 impl Metrics {
-    /// Writes the families; what is not counted here is looked up by the caller.
-    pub(super) fn write(&self, text: &mut Text, now: Now) {
-        let counts = sync::lock(&self.counts).clone();
-        text.families(FAMILIES, &Snapshot { counts, now });
+    pub(super) fn counts(&self) -> Counts {
+        sync::lock(&self.counts).clone()
     }
 
-    /// A probe that was run.
-    pub(crate) fn probe_ran(&self, outcome: &Outcome, duration: Duration, waited: Duration) {
+    pub(super) fn probe_ran(&self, outcome: &Outcome, duration: Duration, waited: Duration) {
         let mut counts = sync::lock(&self.counts);
         counts.durations.0 += duration.as_secs_f64();
         counts.durations.1 += 1;
@@ -235,34 +193,33 @@ impl Metrics {
         }
     }
 
-    /// A run of iperf3.
-    pub(crate) fn test_ran(&self, cost: Cost) {
+    pub(super) fn test_ran(&self, cost: Cost) {
         let mut counts = sync::lock(&self.counts);
         counts.bytes_up += cost.upload;
         counts.bytes_down += cost.download;
     }
 
     /// An attempt that found the server busy, and is followed by another one.
-    pub(crate) fn retried(&self) {
+    pub(super) fn retried(&self) {
         sync::lock(&self.counts).retries += 1;
     }
 
     /// A probe that was answered with the result of another one's test.
-    pub(crate) fn result_reused(&self) {
+    pub(super) fn result_reused(&self) {
         sync::lock(&self.counts).reused += 1;
     }
 
     /// A probe that was not answered with a result, and how long it stood in line, if it did.
-    pub(crate) fn probe_gave_up(&self, why: WaitError, waited: Option<Duration>) {
+    pub(super) fn probe_gave_up(&self, why: WaitError, waited: Option<Duration>) {
+        let mut counts = sync::lock(&self.counts);
         if let Some(waited) = waited {
-            sync::lock(&self.counts).wait(waited);
+            counts.wait(waited);
         }
-        self.probe_refused(NotRun::Waiting(why));
+        counts.outcome(why.label());
     }
 
-    /// A probe that was not run.
-    pub(crate) fn probe_refused(&self, why: NotRun) {
-        sync::lock(&self.counts).outcome(why.label());
+    pub(super) fn probe_refused(&self, label: &'static str) {
+        sync::lock(&self.counts).outcome(label);
     }
 }
 

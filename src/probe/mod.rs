@@ -7,14 +7,11 @@
 mod accounting;
 pub(crate) mod allow;
 pub(crate) mod answer;
-mod backoff;
-pub(crate) mod budget;
+mod budget;
 mod coalesce;
 pub(crate) mod deadline;
-mod engine;
 pub(crate) mod history;
 pub(crate) mod lock;
-pub(crate) mod manual;
 pub(crate) mod metrics;
 pub(crate) mod params;
 pub(crate) mod prober;

@@ -1,34 +1,74 @@
-//! The engine's handle: all that the web ring may ask of it.
+//! What all probes share: the test lock, the iperf3 binary, budget, result cache, history, limits and the allow-list;
+//! and what the web ring may ask of it.
 //!
-//! Must not know HTTP: a refusal is a value, and the web ring makes a status code of it.
+//! Must not know HTTP, or how a probe runs: a refusal is a value, and the web ring makes a status code of it.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::allow;
-use super::answer::{Answer, Caller};
+use super::allow::{self, Rule};
+use super::budget::Budget;
 use super::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
-use super::engine::Engine;
-use super::history::{Found, Overview};
-use super::lock::{Status, WaitError};
-use super::metrics::{NotRun, Now};
+use super::history::{Found, History, Overview};
+use super::lock::{Status, TestLock, WaitError};
+use super::metrics::{BAD_REQUEST, FAMILIES, Metrics, NOT_ALLOWED, Snapshot};
 use super::params::Params;
-use super::{coalesce, manual, single};
-
-pub(crate) use super::engine::ProbeConfig;
-use crate::iperf3::binary::Unusable;
+use super::result_cache::ResultCache;
+use crate::cancel::Cancel;
+use crate::iperf3::binary::{Binary, Unusable};
+use crate::iperf3::credentials::Credentials;
 use crate::log::{Field, Log};
 use crate::metrics::text::Text;
-use crate::permits::Permit;
+use crate::permits::{Permit, Permits};
+use crate::threads;
 
-/// The engine's handle.
-#[derive(Debug)]
-pub(crate) struct Prober {
-    engine: Arc<Engine>,
+/// Most probes that people start at a time: they run one after the other, and nobody watches more.
+const MANUAL_LIMIT: usize = 16;
+/// How many connections count for [`waiting_limit`]: the requests that the server works on at a time.
+const CONNECTIONS_LIMIT: usize = 256;
+/// A test's stack: that of a worker, as it reads the same reports.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// What the flags say about probes.
+#[derive(Debug, Default)]
+pub(crate) struct ProbeConfig {
+    /// The iperf3 binary, a path or a name to look up on PATH.
+    pub(crate) iperf3_path: String,
+    /// Maximum duration of one run of iperf3.
+    pub(crate) iperf3_timeout: Option<Duration>,
+    /// User and password for servers that ask for them.
+    pub(crate) credentials: Option<Credentials>,
+    /// Longest wait for the test lock.
+    pub(crate) lock_timeout: Duration,
+    /// Taken off the scrape timeout.
+    pub(crate) timeout_offset: Duration,
+    /// Which targets may be probed; empty means all.
+    pub(crate) allow: Vec<Rule>,
+    /// Most payload bytes of a UTC day's tests.
+    pub(crate) max_bytes_per_day: Option<u64>,
 }
 
-/// Why a request runs no test; prints as the line that the client gets.
+/// One value, shared by everything that runs probes.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    pub(super) config: ProbeConfig,
+    pub(super) log: Log,
+    pub(super) lock: TestLock,
+    pub(super) binary: Binary,
+    pub(super) budget: Budget,
+    pub(super) result_cache: ResultCache,
+    /// The probes in progress, and the last ones.
+    pub(super) history: Arc<History>,
+    /// How many of them a person started from the page.
+    pub(super) manual: Arc<Permits>,
+    /// The probes that have a request waiting.
+    requests: Arc<Permits>,
+    pub(super) metrics: Metrics,
+    /// Set once the exporter is to end.
+    pub(super) shutdown: Cancel,
+}
+
+/// Why a request runs no test, as the line that the client gets.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// A parameter or the scrape header.
@@ -37,28 +77,40 @@ pub(crate) enum Refused {
     NotAllowed(String),
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadRequest(line) | Self::NotAllowed(line) => f.write_str(line),
-        }
-    }
+/// How many of so many connections may have a probe, which can wait long for the lock: some are left for those who ask
+/// how the exporter is. With a test of a few seconds each, the last of them would wait far longer than any scrape
+/// timeout anyway.
+fn waiting_limit(connections: usize) -> usize {
+    let connections = connections.min(CONNECTIONS_LIMIT);
+    let for_others = (connections / 16).max(8).min(connections / 2);
+    connections - for_others
 }
 
 impl Prober {
-    /// An engine behind a server with so many connections.
+    /// A prober behind a server with so many connections.
     pub(crate) fn new(config: ProbeConfig, log: Log, connections: usize) -> Self {
-        let engine = Arc::new(Engine::new(config, log, connections));
-        Self { engine }
+        let shutdown = Cancel::default();
+        Self {
+            log,
+            lock: TestLock::default(),
+            binary: Binary::new(config.iperf3_path.clone(), shutdown.clone()),
+            budget: Budget::new(config.max_bytes_per_day),
+            result_cache: ResultCache::default(),
+            history: Arc::default(),
+            manual: Arc::new(Permits::new(MANUAL_LIMIT)),
+            requests: Arc::new(Permits::new(waiting_limit(connections))),
+            metrics: Metrics::default(),
+            shutdown,
+            config,
+        }
     }
 
     /// A place among the requests that wait for a probe; none when there are as many as there may be.
     pub(crate) fn reserve(&self) -> Option<Permit> {
-        let permit = self.engine.requests.try_acquire();
+        let permit = self.requests.try_acquire();
         if permit.is_none() {
             let cause = "as many probes wait as there may be";
-            self.engine
-                .log
+            self.log
                 .warn_ratelimited("probe refused", &[("cause", &cause)]);
         }
         permit
@@ -73,13 +125,12 @@ impl Prober {
     ) -> Result<(Params, Limits), Refused> {
         let checked = self.read(query, scrape_timeout, arrival);
         if let Err(refused) = &checked {
-            self.engine.metrics.probe_refused(match refused {
-                Refused::BadRequest(_) => NotRun::BadRequest,
-                Refused::NotAllowed(_) => NotRun::NotAllowed,
-            });
-            self.engine
-                .log
-                .debug("probe refused", &[("cause", refused)]);
+            let (label, line) = match refused {
+                Refused::BadRequest(line) => (BAD_REQUEST, line),
+                Refused::NotAllowed(line) => (NOT_ALLOWED, line),
+            };
+            self.metrics.probe_refused(label);
+            self.log.debug("probe refused", &[("cause", line)]);
         }
         checked
     }
@@ -90,9 +141,8 @@ impl Prober {
         scrape_timeout: Option<&str>,
         arrival: Instant,
     ) -> Result<(Params, Limits), Refused> {
-        let params =
-            Params::parse(query).map_err(|refusal| Refused::BadRequest(refusal.to_string()))?;
-        if !allow::allows(&self.engine.config.allow, &params.host) {
+        let params = Params::parse(query).map_err(Refused::BadRequest)?;
+        if !allow::allows(&self.config.allow, &params.host) {
             let host = params.host.as_str();
             let line = format!("target {host:?} is not allowed by --probe.allow-target");
             return Err(Refused::NotAllowed(line));
@@ -107,146 +157,140 @@ impl Prober {
         let limits = Limits::new(
             arrival,
             timeout.transpose()?,
-            self.engine.config.timeout_offset,
-            self.engine.config.iperf3_timeout,
+            self.config.timeout_offset,
+            self.config.iperf3_timeout,
         );
         Ok((params, limits))
     }
 
-    /// Answers one probe, with a new test or with a result that will do.
-    ///
-    /// # Errors
-    /// When there is no result: the lock was not had in time, nobody wants it any more, or it comes too late.
-    pub(crate) fn probe(
-        &self,
-        params: &Params,
-        limits: &Limits,
-        caller: Caller<'_>,
-    ) -> Result<Answer, WaitError> {
-        // A binary that is not known yet is asked now, and not under the test lock.
-        let _ = self.engine.binary.installed();
-        match params.options.max_age {
-            Some(max_age) => coalesce::answer(&self.engine, params, limits, caller, max_age),
-            None => single::run(&self.engine, params, limits, caller),
-        }
-    }
-
-    /// Starts a probe for a person; its number leads to it in [`Prober::find`].
-    ///
-    /// # Errors
-    /// When there are as many as there may be, or no thread is to be had.
-    pub(crate) fn start(
-        &self,
-        params: Params,
-        limits: Limits,
-        caller: Caller<'_>,
-    ) -> Result<u64, WaitError> {
-        manual::start(&self.engine, params, limits, caller)
+    /// Starts a thread for a test that is bound to no request.
+    pub(super) fn start_thread(&self, body: threads::Body) -> Result<(), WaitError> {
+        threads::start("test", STACK_BYTES, body).map_err(|error| {
+            let what = "cannot start a thread for a test";
+            self.log.error(what, &[("error", &error)]);
+            WaitError::Broken
+        })
     }
 
     /// Stops a probe that a person started; whether there was one.
     pub(crate) fn stop(&self, number: u64) -> bool {
-        let is_stopped = self.engine.history.stop(number);
-        if is_stopped {
-            self.wake_all();
-        }
+        let is_stopped = self.history.stop(number);
+        self.wake_all();
         is_stopped
     }
 
     /// The probes in progress and the last ones.
     pub(crate) fn overview(&self) -> Overview {
-        self.engine.history.overview()
+        self.history.overview()
     }
 
     /// The probe of this number, as long as it is remembered.
     pub(crate) fn find(&self, number: u64) -> Option<Found> {
-        self.engine.history.find(number)
+        self.history.find(number)
     }
 
     /// Who holds the test lock, and who waits for it.
     pub(crate) fn lock_status(&self) -> Status {
-        self.engine.lock.status()
+        self.lock.status()
     }
 
     /// Whether iperf3 can be run, as far as is known.
     pub(crate) fn health(&self) -> Result<(), Unusable> {
-        self.engine.binary.check()
+        self.binary.check()
     }
 
     /// Wakes all waiters so that they re-check for cancellation.
     pub(crate) fn wake_all(&self) {
-        self.engine.wake_all();
+        self.lock.wake_all();
+        self.result_cache.wake_all();
     }
 
     /// Whether the exporter is about to end.
     pub(crate) fn is_shutting_down(&self) -> bool {
-        self.engine.shutdown.is_set()
+        self.shutdown.is_set()
     }
 
     /// Ends what runs without a request; whoever waits is woken. Requests are cancelled by their own connections.
     pub(crate) fn shut_down(&self) {
-        self.engine.shutdown.set();
-        self.engine.history.stop_all();
+        self.shutdown.set();
+        self.history.stop_all();
         self.wake_all();
     }
 
     /// Blocks until no test runs without a request, or `until` has come.
     pub(crate) fn wait_until_idle(&self, until: Instant) {
-        self.engine.result_cache.wait_until_idle(until);
-        self.engine.manual.wait_until_idle(until);
-        self.engine.binary.wait_until_idle(until);
+        self.result_cache.wait_until_idle(until);
+        self.manual.wait_until_idle(until);
+        self.binary.wait_until_idle(until);
     }
 
     /// Writes the families of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
-        let engine = &self.engine;
-        let now = Now {
-            iperf3_version: engine.binary.version().ok(),
-            iperf3_features: engine.binary.features_listed(),
-            lock: engine.lock.status(),
-            bytes_today: engine.budget.today(SystemTime::now()),
-            bytes_per_day: engine.budget.limit(),
-            stored_results: engine.result_cache.count(),
+        let snapshot = Snapshot {
+            counts: self.metrics.counts(),
+            iperf3_version: self.binary.version().ok(),
+            iperf3_features: self.binary.features_listed(),
+            lock: self.lock.status(),
+            bytes_today: self.budget.today(SystemTime::now()),
+            bytes_per_day: self.config.max_bytes_per_day,
+            stored_results: self.result_cache.count(),
         };
-        engine.metrics.write(text, now);
+        text.families(FAMILIES, &snapshot);
     }
 
     /// Logs which iperf3 there is, and whether its credentials can be read. They may come later, or be put right: no
     /// reason not to start.
     pub(crate) fn report_iperf3(&self) {
         let installed = self
-            .engine
             .binary
             .version()
-            .and_then(|version| Ok((version, self.engine.binary.installed()?)));
+            .and_then(|version| Ok((version, self.binary.installed()?)));
         match installed {
             Ok((version, installed)) => {
-                let features = self.engine.binary.features_listed();
+                let features = self.binary.features_listed();
                 let path = installed.path.display();
                 let mut fields: Vec<Field<'_>> = vec![("path", &path), ("version", &version)];
-                fields.extend(
-                    features
-                        .iter()
-                        .map(|list| -> Field<'_> { ("features", list) }),
-                );
-                self.engine.log.info("iperf3 found", &fields);
+                if let Some(features) = &features {
+                    fields.push(("features", features));
+                }
+                self.log.info("iperf3 found", &fields);
                 if features.is_none() {
-                    self.engine.log.warn(
+                    self.log.warn(
                         "iperf3 --help says nothing: parameters are passed on unchecked, and none limits connecting",
                         &[("path", &path)],
                     );
                 }
             }
-            Err(unusable) => self.engine.log.warn(
+            Err(unusable) => self.log.warn(
                 "no usable iperf3, probes will fail until there is one",
                 &[("error", &unusable)],
             ),
         }
-        if let Some(credentials) = &self.engine.config.credentials
+        if let Some(credentials) = &self.config.credentials
             && let Err(line) = credentials.check()
         {
             let what = "iperf3's credentials cannot be read, probes will fail until they can";
-            self.engine.log.warn(what, &[("error", &line)]);
+            self.log.warn(what, &[("error", &line)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::waiting_limit;
+
+    #[test]
+    fn probes_leave_connections_for_others() {
+        for (connections, probes) in [
+            (1, 1),
+            (2, 1),
+            (8, 4),
+            (16, 8),
+            (64, 56),
+            (256, 240),
+            (10_000, 240),
+        ] {
+            assert_eq!(waiting_limit(connections), probes, "{connections}");
         }
     }
 }

@@ -3,49 +3,27 @@
 //! Owns what is kept how long; must not know how a test is run or told. Bounded by `MAX_RESULTS`: what nobody asked for
 //! longest makes room. In memory only.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::moment::Moment;
-use crate::permits::{Permit, Permits};
 use crate::probe::answer::CompletedTest;
 use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::sync;
 
 /// Most results that are kept.
-pub(crate) const MAX_RESULTS: usize = 256;
+pub(super) const MAX_RESULTS: usize = 256;
 /// Most tests that run or wait on their own at a time, each on a thread: the others of [`MAX_RESULTS`] can make room.
 const MAX_IN_FLIGHT: usize = 128;
 /// How long a failure that nobody waited for is told to the next who asks: longer and it says little of the network.
 const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 
-/// A result and when it came to be.
-#[derive(Clone, Debug)]
-pub(super) struct Kept {
-    /// The test.
-    pub(super) completed: Arc<CompletedTest>,
-    /// When it ended.
-    pub(super) ended: Moment,
-}
-
-/// A place among those who wait for a test: counted from the moment at which it was found, so that a test which
-/// ends at once knows that somebody will be told.
+/// A test that runs, or waits for its turn, for whoever asks for it. Who waits shares it from the moment at which it was
+/// found, so that a test which ends at once knows that somebody will be told.
 #[derive(Debug)]
-pub(super) struct TestWaiter(Arc<InFlightTest>);
-
-/// A test that runs, or waits for its turn, for whoever asks for it.
-#[derive(Debug)]
-struct InFlightTest {
-    state: Mutex<InFlightState>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-struct InFlightState {
-    end: Option<Result<Kept, WaitError>>,
-    waiters: usize,
+pub(super) struct InFlightTest {
+    end: OnceLock<Result<Arc<CompletedTest>, WaitError>>,
     /// Before this it cannot be over.
     earliest_end: Instant,
 }
@@ -54,298 +32,230 @@ struct InFlightState {
 #[derive(Debug)]
 pub(super) enum Found {
     /// A result that will do.
-    Result(Kept),
+    Result(Arc<CompletedTest>),
     /// A test that runs.
-    Running(TestWaiter),
+    Running(Arc<InFlightTest>),
     /// Nothing: the caller has to run this test, and end it.
-    Nothing(TestWaiter),
+    Nothing(Arc<InFlightTest>),
     /// Nothing, and no room for another test.
     NoRoom,
 }
 
-/// All results.
-#[derive(Debug)]
-pub(crate) struct ResultCache {
-    inner: Mutex<Inner>,
-    /// The tests that run on their own.
-    in_flight: Arc<Permits>,
-}
-
-impl Default for ResultCache {
-    fn default() -> Self {
-        Self {
-            inner: Mutex::default(),
-            in_flight: Arc::new(Permits::new(MAX_IN_FLIGHT)),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
-struct Inner {
-    /// A list: a few hundred at most are compared faster than a test runs.
-    entries: Vec<(Params, Entry)>,
-    /// Counts the requests, to know which entry was asked for longest ago.
-    requests: u64,
+pub(super) struct ResultCache {
+    /// What was asked for last stands last. A list: a few hundred at most are compared faster than a test runs.
+    entries: Mutex<Vec<Entry>>,
+    /// A test has ended, or somebody who waits for one was cancelled.
+    changed: Condvar,
 }
 
 /// What is known of one test.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entry {
-    success: Option<Kept>,
+    test: Params,
+    success: Option<Arc<CompletedTest>>,
     /// The failure that came after it.
-    failure: Option<Kept>,
+    failure: Option<Arc<CompletedTest>>,
     /// Nobody waited for that failure, and nobody has asked since.
     is_undelivered: bool,
-    in_flight_test: Option<(Arc<InFlightTest>, Permit)>,
-    /// The number of the request that asked last.
-    asked: u64,
+    in_flight: Option<Arc<InFlightTest>>,
 }
 
 impl ResultCache {
     /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new test
     /// of at least `length` is begun where there is neither.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
-        let mut inner = sync::lock(&self.inner);
-        let permit = self.in_flight.try_acquire();
+        let mut entries = sync::lock(&self.entries);
+        let in_flight = entries.iter().filter(|entry| entry.in_flight.is_some());
+        let has_room = in_flight.count() < MAX_IN_FLIGHT;
+        let known = take(&mut entries, test);
         // Who is refused takes nobody's place.
-        if permit.is_none() && inner.get(test).is_none() {
+        if known.is_none() && !has_room {
             return Found::NoRoom;
         }
-        let Some(entry) = inner.entry(test) else {
-            return Found::NoRoom;
-        };
-        let is_young = |kept: &&Kept, most: Duration| kept.ended.elapsed() <= most;
-        let success = entry.success.as_ref();
-        if let Some(kept) = success.filter(|kept| is_young(kept, max_age)) {
-            return Found::Result(kept.clone());
-        }
-        if std::mem::take(&mut entry.is_undelivered) {
-            let failure = entry.failure.as_ref();
-            if let Some(kept) = failure.filter(|kept| is_young(kept, max_age.min(UNDELIVERED_FOR)))
-            {
-                return Found::Result(kept.clone());
+        let mut entry = known.unwrap_or_else(|| Entry::new(test));
+        let found = entry.look(max_age, length, has_room);
+        if entries.len() >= MAX_RESULTS {
+            let idle = entries.iter().enumerate();
+            let idle = idle.filter(|(_, entry)| entry.in_flight.is_none());
+            // Without a success there is little to lose.
+            if let Some((place, _)) = idle.min_by_key(|(_, entry)| entry.success.is_some()) {
+                entries.remove(place);
             }
         }
-        if let Some((in_flight_test, _)) = &entry.in_flight_test {
-            return Found::Running(TestWaiter::take(in_flight_test));
-        }
-        let Some(permit) = permit else {
-            return Found::NoRoom;
-        };
-        let in_flight_test = Arc::new(InFlightTest::new(Instant::now() + length));
-        let waiter = TestWaiter::take(&in_flight_test);
-        entry.in_flight_test = Some((in_flight_test, permit));
-        Found::Nothing(waiter)
+        entries.push(entry);
+        found
     }
 
-    /// Ends the test in flight of `test`: tells who waits, and keeps what is to be kept.
-    pub(super) fn complete(&self, test: &Params, end: Result<Kept, WaitError>) {
-        let mut inner = sync::lock(&self.inner);
-        let Some(entry) = inner.get_mut(test) else {
-            return;
-        };
-        // Its permit comes back when those who wait were told.
-        let Some((in_flight_test, _permit)) = entry.in_flight_test.take() else {
-            return;
-        };
-        let mut state = sync::lock(&in_flight_test.state);
-        match &end {
-            Ok(kept) if kept.completed.outcome.is_ok() => entry.succeed(kept),
-            Ok(kept) => {
-                entry.failure = Some(kept.trimmed());
-                entry.is_undelivered = state.waiters == 0;
+    /// Waits for a test's end; none when `until` comes first, or is known to, or `cancel` is set.
+    pub(super) fn wait(
+        &self,
+        test: Arc<InFlightTest>,
+        until: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Option<Result<Arc<CompletedTest>, WaitError>> {
+        /// How long one wait may last, where there is no end to it.
+        const LONG: Duration = Duration::from_secs(3600);
+        let mut entries = sync::lock(&self.entries);
+        loop {
+            if let Some(end) = test.end.get() {
+                return Some(end.clone());
             }
-            Err(_) => {}
+            let now = Instant::now();
+            let is_in_vain = until.is_some_and(|until| until <= now || until < test.earliest_end);
+            if is_in_vain || cancel.is_set() {
+                // While the entries are locked: the test's end has to see who still waits.
+                drop(test);
+                return None;
+            }
+            entries = sync::wait_until(&self.changed, entries, until.unwrap_or(now + LONG));
         }
-        state.end = Some(end);
-        drop(state);
-        in_flight_test.changed.notify_all();
     }
 
-    /// Keeps the success of a test that was run for one request, if there is a place that nobody else has.
-    pub(super) fn keep(&self, test: &Params, kept: &Kept) {
-        let mut inner = sync::lock(&self.inner);
-        let has_place = inner.entries.len() < MAX_RESULTS || inner.get(test).is_some();
-        if let Some(entry) = has_place.then(|| inner.entry(test)).flatten() {
-            entry.succeed(kept);
+    /// Ends the test in flight of `test`: tells who waits, and keeps a failure that nobody is told.
+    pub(super) fn complete(&self, test: &Params, end: Result<Arc<CompletedTest>, WaitError>) {
+        let mut entries = sync::lock(&self.entries);
+        let Some(entry) = entries.iter_mut().find(|entry| entry.test == *test) else {
+            return;
+        };
+        let Some(in_flight) = entry.in_flight.take() else {
+            return;
+        };
+        if let Ok(completed) = &end
+            && completed.outcome.is_err()
+        {
+            entry.failure = Some(trimmed(completed));
+            entry.is_undelivered = Arc::strong_count(&in_flight) == 1;
+        }
+        // It ends once.
+        let _ = in_flight.end.set(end);
+        self.changed.notify_all();
+    }
+
+    /// Keeps the success of a test, if there is a place that nobody else has.
+    pub(super) fn keep(&self, test: &Params, completed: &CompletedTest) {
+        let mut entries = sync::lock(&self.entries);
+        let known = take(&mut entries, test);
+        if known.is_some() || entries.len() < MAX_RESULTS {
+            entries.push(Entry {
+                success: Some(trimmed(completed)),
+                in_flight: known.and_then(|entry| entry.in_flight),
+                ..Entry::new(test)
+            });
         }
     }
 
     /// The last result of `test`, however old, a failure too: for who cannot wait for the next one.
-    pub(super) fn last(&self, test: &Params) -> Option<Kept> {
-        let mut inner = sync::lock(&self.inner);
-        let entry = inner.get_mut(test)?;
+    pub(super) fn last(&self, test: &Params) -> Option<Arc<CompletedTest>> {
+        let mut entries = sync::lock(&self.entries);
+        let entry = entries.iter_mut().find(|entry| entry.test == *test)?;
         // Told with this.
         entry.is_undelivered = false;
         entry.failure.as_ref().or(entry.success.as_ref()).cloned()
     }
 
     /// The last success of `test`, however old.
-    pub(super) fn last_success(&self, test: &Params) -> Option<Kept> {
-        let inner = sync::lock(&self.inner);
-        inner.get(test)?.success.clone()
+    pub(super) fn last_success(&self, test: &Params) -> Option<Arc<CompletedTest>> {
+        let entries = sync::lock(&self.entries);
+        let entry = entries.iter().find(|entry| entry.test == *test)?;
+        entry.success.clone()
     }
 
     /// How many results are kept.
-    pub(crate) fn count(&self) -> usize {
-        let inner = sync::lock(&self.inner);
-        let entries = inner.entries.iter();
-        entries.filter(|(_, entry)| entry.success.is_some()).count()
+    pub(super) fn count(&self) -> usize {
+        let entries = sync::lock(&self.entries);
+        entries
+            .iter()
+            .filter(|entry| entry.success.is_some())
+            .count()
     }
 
     /// Makes everyone who waits for a test look whether the own client is still there.
-    pub(crate) fn wake_all(&self) {
-        for (_, entry) in &sync::lock(&self.inner).entries {
-            if let Some((in_flight_test, _)) = &entry.in_flight_test {
-                // Who has looked already waits by now, and is not missed.
-                drop(sync::lock(&in_flight_test.state));
-                in_flight_test.changed.notify_all();
-            }
-        }
+    pub(super) fn wake_all(&self) {
+        // Who has looked already waits by now, and is not missed.
+        drop(sync::lock(&self.entries));
+        self.changed.notify_all();
     }
 
     /// Blocks until no test runs on its own, or `until` has come: for the end, which cancels them.
-    pub(crate) fn wait_until_idle(&self, until: Instant) {
-        self.in_flight.wait_until_idle(until);
+    pub(super) fn wait_until_idle(&self, until: Instant) {
+        let mut entries = sync::lock(&self.entries);
+        while entries.iter().any(|entry| entry.in_flight.is_some()) && Instant::now() < until {
+            entries = sync::wait_until(&self.changed, entries, until);
+        }
     }
 }
 
-impl Inner {
-    fn get(&self, test: &Params) -> Option<&Entry> {
-        let mut entries = self.entries.iter();
-        entries.find_map(|(own, entry)| (own == test).then_some(entry))
-    }
-
-    fn get_mut(&mut self, test: &Params) -> Option<&mut Entry> {
-        let mut entries = self.entries.iter_mut();
-        entries.find_map(|(own, entry)| (own == test).then_some(entry))
-    }
-
-    /// The entry of `test`, made where there is none; none when every place has a test that runs.
-    fn entry(&mut self, test: &Params) -> Option<&mut Entry> {
-        self.requests += 1;
-        let asked = self.requests;
-        if self.get(test).is_none() {
-            if self.entries.len() >= MAX_RESULTS {
-                let entries = self.entries.iter().enumerate();
-                let idle = entries.filter(|(_, (_, entry))| entry.in_flight_test.is_none());
-                // Without a success there is little to lose.
-                let goes = idle.min_by_key(|(_, (_, e))| (e.success.is_some(), e.asked));
-                let (place, _) = goes?;
-                self.entries.swap_remove(place);
-            }
-            self.entries.push((test.clone(), Entry::default()));
-        }
-        let entry = self.get_mut(test)?;
-        entry.asked = asked;
-        Some(entry)
-    }
+fn take(entries: &mut Vec<Entry>, test: &Params) -> Option<Entry> {
+    let place = entries.iter().position(|entry| entry.test == *test)?;
+    Some(entries.remove(place))
 }
 
 impl Entry {
-    fn succeed(&mut self, kept: &Kept) {
-        self.success = Some(kept.trimmed());
-        self.failure = None;
-        self.is_undelivered = false;
+    fn new(test: &Params) -> Self {
+        Self {
+            test: test.clone(),
+            success: None,
+            failure: None,
+            is_undelivered: false,
+            in_flight: None,
+        }
+    }
+
+    fn look(&mut self, max_age: Duration, length: Duration, has_room: bool) -> Found {
+        let is_young = |kept: &&Arc<CompletedTest>, max: Duration| kept.ended.elapsed() <= max;
+        let success = self.success.as_ref();
+        if let Some(kept) = success.filter(|kept| is_young(kept, max_age)) {
+            return Found::Result(Arc::clone(kept));
+        }
+        let failure = self.failure.as_ref();
+        if std::mem::take(&mut self.is_undelivered)
+            && let Some(kept) = failure.filter(|kept| is_young(kept, max_age.min(UNDELIVERED_FOR)))
+        {
+            return Found::Result(Arc::clone(kept));
+        }
+        if let Some(test) = &self.in_flight {
+            return Found::Running(Arc::clone(test));
+        }
+        if !has_room {
+            return Found::NoRoom;
+        }
+        let test = Arc::new(InFlightTest {
+            end: OnceLock::new(),
+            earliest_end: Instant::now() + length,
+        });
+        self.in_flight = Some(Arc::clone(&test));
+        Found::Nothing(test)
     }
 }
 
-impl TestWaiter {
-    fn take(in_flight_test: &Arc<InFlightTest>) -> Self {
-        sync::lock(&in_flight_test.state).waiters += 1;
-        Self(Arc::clone(in_flight_test))
-    }
-
-    /// Waits for the test's end; none when `until` comes first, or is known to, or `cancel` is set.
-    pub(super) fn wait(
-        self,
-        until: Option<Instant>,
-        cancel: &Cancel,
-    ) -> Option<Result<Kept, WaitError>> {
-        self.0.wait(until, cancel)
-    }
-}
-
-impl Kept {
-    /// A result of this moment.
-    pub(super) fn new(completed: Arc<CompletedTest>) -> Self {
-        Self {
-            completed,
-            ended: Moment::now(),
+/// Without what only the request that asked for it is told, so that the store stays small.
+fn trimmed(completed: &CompletedTest) -> Arc<CompletedTest> {
+    let mut completed = completed.clone();
+    // People look at those that `history` has.
+    if let Ok(report) = &mut completed.outcome {
+        for direction in report.upload.iter_mut().chain(&mut report.download) {
+            direction.intervals = Vec::new();
         }
     }
-
-    /// Without what only the request that asked for it is told, and so small that the store stays small.
-    fn trimmed(&self) -> Self {
-        /// How much of iperf3's standard error is kept.
-        const STDERR_LIMIT_CHARS: usize = 512;
-        let mut completed = CompletedTest::clone(&self.completed);
-        if let Ok(report) = &mut completed.outcome {
-            // For people to look at, who look at what `history` has.
-            for way in [&mut report.upload, &mut report.download]
-                .into_iter()
-                .flatten()
-            {
-                way.intervals = Vec::new();
-            }
-        }
-        let last = completed.attempts.pop();
-        completed.attempts.clear();
-        completed.attempts.extend(last.map(|mut attempt| {
-            let details = &mut attempt.details;
-            details.end_part = None;
-            details.stderr = details.stderr.chars().take(STDERR_LIMIT_CHARS).collect();
-            attempt
-        }));
-        Self {
-            completed: Arc::new(completed),
-            ..self.clone()
-        }
+    let earlier = completed.attempts.len().saturating_sub(1);
+    completed.attempts.drain(..earlier);
+    for attempt in &mut completed.attempts {
+        attempt.details.end_part = None;
     }
-}
-
-impl InFlightTest {
-    fn new(earliest_end: Instant) -> Self {
-        Self {
-            state: Mutex::new(InFlightState {
-                end: None,
-                waiters: 0,
-                earliest_end,
-            }),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Waits for its end, as one of its waiters.
-    fn wait(&self, until: Option<Instant>, cancel: &Cancel) -> Option<Result<Kept, WaitError>> {
-        /// How long one wait may last, where there is no end to it.
-        const LONG: Duration = Duration::from_secs(3600);
-        let mut state = sync::lock(&self.state);
-        loop {
-            if let Some(end) = &state.end {
-                return Some(end.clone());
-            }
-            let now = Instant::now();
-            let is_in_vain = until.is_some_and(|until| until <= now || until < state.earliest_end);
-            if is_in_vain || cancel.is_set() {
-                state.waiters -= 1;
-                return None;
-            }
-            let until = until.unwrap_or_else(|| now + LONG);
-            state = sync::wait_until(&self.changed, state, until);
-        }
-    }
+    Arc::new(completed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, Kept, MAX_IN_FLIGHT, MAX_RESULTS, ResultCache};
+    use super::{Found, MAX_IN_FLIGHT, MAX_RESULTS, ResultCache};
     use crate::cancel::Cancel;
     use crate::iperf3::reason::Reason;
     use crate::iperf3::report::intervals::Interval;
     use crate::iperf3::report::metadata::Congestion;
     use crate::iperf3::report::{Direction, Report, Transfer};
     use crate::iperf3::{Failure, Outcome, Run};
+    use crate::moment::Moment;
     use crate::probe::answer::{Attempt, CompletedTest};
     use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
@@ -376,20 +286,30 @@ mod tests {
         failure
     }
 
-    fn kept(outcome: Outcome) -> Kept {
-        Kept::new(Arc::new(CompletedTest {
+    fn completed(outcome: Outcome) -> CompletedTest {
+        CompletedTest {
             outcome,
             port: 5201,
             count: 1,
             attempts: Vec::new(),
             lock_wait: Duration::ZERO,
-        }))
+            ended: Moment::now(),
+        }
+    }
+
+    /// Ends the test in flight as a probe does.
+    fn complete(results: &ResultCache, test: &Params, completed: CompletedTest) {
+        if completed.outcome.is_ok() {
+            results.keep(test, &completed);
+        }
+        results.complete(test, Ok(Arc::new(completed)));
     }
 
     /// The same, as if it had ended so long ago.
-    fn aged(mut kept: Kept, age: Duration) -> Kept {
-        kept.ended.instant = kept.ended.instant.checked_sub(age).unwrap();
-        kept
+    fn aged(mut completed: CompletedTest, age: Duration) -> CompletedTest {
+        let ended = &mut completed.ended.instant;
+        *ended = ended.checked_sub(age).unwrap();
+        completed
     }
 
     fn find(results: &ResultCache, test: &Params) -> Found {
@@ -397,12 +317,12 @@ mod tests {
     }
 
     /// Gives its place up, as one who has no time.
-    fn leave(found: Found) {
+    fn leave(results: &ResultCache, found: Found) {
         let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
             panic!("no flight")
         };
         let now = Some(Instant::now());
-        assert!(waiter.wait(now, &Cancel::default()).is_none());
+        assert!(results.wait(waiter, now, &Cancel::default()).is_none());
     }
 
     #[test]
@@ -411,7 +331,7 @@ mod tests {
         let Found::Nothing(_) = find(&results, &test) else {
             panic!("something was found")
         };
-        results.complete(&test, Ok(aged(kept(success()), MINUTE / 2)));
+        complete(&results, &test, aged(completed(success()), MINUTE / 2));
         assert!(matches!(find(&results, &test), Found::Result(_)));
         let young = results.find(&test, MINUTE / 4, Duration::ZERO);
         assert!(matches!(young, Found::Nothing(_)));
@@ -425,20 +345,21 @@ mod tests {
         let Found::Nothing(own_waiter) = find(&results, &test) else {
             panic!("something was found")
         };
-        let in_flight_test = Arc::clone(&own_waiter.0);
         let waiters: Vec<_> = (0..10)
             .map(|_| {
                 let Found::Running(waiter) = find(&results, &test) else {
                     panic!("no flight to join")
                 };
-                thread::spawn(move || waiter.wait(None, &Cancel::default()))
+                let results = Arc::clone(&results);
+                thread::spawn(move || results.wait(waiter, None, &Cancel::default()))
             })
             .collect();
-        assert_eq!(super::sync::lock(&in_flight_test.state).waiters, 11);
-        results.complete(&test, Ok(kept(failure())));
+        // These, and the cache's own.
+        assert_eq!(Arc::strong_count(&own_waiter), 12);
+        complete(&results, &test, completed(failure()));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();
-            assert_eq!(end.completed.outcome, failure());
+            assert_eq!(end.outcome, failure());
         }
         // It was told, and is not kept.
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
@@ -447,22 +368,21 @@ mod tests {
     #[test]
     fn a_failure_that_nobody_waited_for_is_told_once() {
         let (results, test) = (ResultCache::default(), test_of("a"));
-        leave(find(&results, &test));
-        results.complete(&test, Ok(kept(failure())));
+        leave(&results, find(&results, &test));
+        complete(&results, &test, completed(failure()));
         let Found::Result(told) = find(&results, &test) else {
             panic!("it was lost")
         };
-        assert_eq!(told.completed.outcome, failure());
-        leave(find(&results, &test));
-        results.complete(&test, Ok(aged(kept(failure()), MINUTE * 2)));
+        assert_eq!(told.outcome, failure());
+        leave(&results, find(&results, &test));
+        complete(&results, &test, aged(completed(failure()), MINUTE * 2));
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
     #[test]
     fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
         let (results, test) = (ResultCache::default(), test_of("a"));
-        let mut told = kept(success());
-        let completed = Arc::make_mut(&mut told.completed);
+        let mut told = completed(success());
         let second = Interval {
             start_seconds: 0.0,
             end_seconds: 1.0,
@@ -483,25 +403,25 @@ mod tests {
             intervals: vec![second; 3],
             congestion: Congestion::default(),
         };
-        let report = completed.outcome.as_mut().unwrap();
+        let report = told.outcome.as_mut().unwrap();
         (report.upload, report.download) = (Some(way.clone()), Some(way));
         let mut details = Run::refused(5201, failure().unwrap_err()).details;
-        details.stderr = "e".repeat(10_000);
+        details.stderr = "e".repeat(4096);
         details.end_part = Some("{}".to_owned());
         let waited = None;
-        completed.attempts = vec![Attempt { waited, details }; 3];
+        told.attempts = vec![Attempt { waited, details }; 3];
         results.keep(&test, &told);
         let kept = results.last(&test).unwrap();
-        let report = kept.completed.outcome.as_ref().unwrap();
+        let report = kept.outcome.as_ref().unwrap();
         for way in [&report.upload, &report.download] {
             assert!(way.as_ref().unwrap().intervals.is_empty());
         }
-        let [Attempt { details, .. }] = kept.completed.attempts.as_slice() else {
-            panic!("{} attempts", kept.completed.attempts.len())
+        let [Attempt { details, .. }] = kept.attempts.as_slice() else {
+            panic!("{} attempts", kept.attempts.len())
         };
-        assert_eq!((details.stderr.len(), &details.end_part), (512, &None));
+        assert_eq!((details.stderr.len(), &details.end_part), (4096, &None));
         // Whoever asked for it is told all of it.
-        let all = told.completed.outcome.as_ref().unwrap().upload.as_ref();
+        let all = told.outcome.as_ref().unwrap().upload.as_ref();
         assert_eq!(all.unwrap().intervals.len(), 3);
     }
 
@@ -512,15 +432,19 @@ mod tests {
             panic!("something was found")
         };
         let soon = Instant::now() + MINUTE / 2;
-        assert!(waiter.wait(Some(soon), &Cancel::default()).is_none());
+        assert!(
+            results
+                .wait(waiter, Some(soon), &Cancel::default())
+                .is_none()
+        );
         let cancel = Cancel::default();
         cancel.set();
         let Found::Running(waiter) = find(&results, &test) else {
             panic!("no flight to join")
         };
-        assert!(waiter.wait(None, &cancel).is_none());
+        assert!(results.wait(waiter, None, &cancel).is_none());
         // Neither counts as one who was told.
-        results.complete(&test, Ok(kept(failure())));
+        complete(&results, &test, completed(failure()));
         assert!(matches!(find(&results, &test), Found::Result(_)));
     }
 
@@ -530,24 +454,21 @@ mod tests {
         let Found::Nothing(waiter) = find(&results, &test) else {
             panic!("something was found")
         };
-        results.complete(&test, Ok(kept(failure())));
-        assert!(waiter.wait(None, &Cancel::default()).is_some());
+        complete(&results, &test, completed(failure()));
+        assert!(results.wait(waiter, None, &Cancel::default()).is_some());
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
     #[test]
     fn the_last_result_is_a_failure_until_there_is_a_success() {
         let (results, test) = (ResultCache::default(), test_of("a"));
-        let last = || {
-            results
-                .last(&test)
-                .map(|kept| kept.completed.outcome.is_ok())
-        };
+        let last = || results.last(&test).map(|kept| kept.outcome.is_ok());
         assert_eq!(last(), None);
         for outcome in [success(), failure(), success()] {
             let is_ok = outcome.is_ok();
-            leave(results.find(&test, Duration::ZERO, Duration::ZERO));
-            results.complete(&test, Ok(kept(outcome)));
+            let found = results.find(&test, Duration::ZERO, Duration::ZERO);
+            leave(&results, found);
+            complete(&results, &test, completed(outcome));
             assert_eq!(last(), Some(is_ok));
             // Told, if it was untold.
             let _told = results.find(&test, MINUTE, Duration::ZERO);
@@ -565,7 +486,8 @@ mod tests {
             };
             let cancel = Cancel::default();
             let own = cancel.clone();
-            let waiter = thread::spawn(move || waiter.wait(None, &own).is_none());
+            let cache = Arc::clone(&results);
+            let waiter = thread::spawn(move || cache.wait(waiter, None, &own).is_none());
             cancel.set();
             results.wake_all();
             assert!(waiter.join().unwrap());
@@ -580,14 +502,14 @@ mod tests {
         let of = |number: usize| test_of(&format!("host{number}"));
         for number in 0..2 * MAX_RESULTS {
             let _flight = find(&results, &of(number));
-            results.complete(&of(number), Ok(kept(success())));
+            complete(&results, &of(number), completed(success()));
         }
         assert_eq!(results.count(), MAX_RESULTS - 1);
         assert!(results.last_success(&of(0)).is_none());
         assert!(results.last_success(&of(2 * MAX_RESULTS - 1)).is_some());
         assert!(matches!(find(&results, &flying), Found::Running(_)));
         // What was measured for one request takes nobody's place.
-        results.keep(&of(0), &kept(success()));
+        results.keep(&of(0), &completed(success()));
         assert!(results.last_success(&of(0)).is_none());
     }
 

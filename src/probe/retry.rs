@@ -3,20 +3,21 @@
 //! Owns when there is another attempt, and on which port. The lock is held while iperf3 runs, and given back between
 //! attempts. Must not know text formats.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cancel::Cancel;
+use super::accounting;
+use super::answer::{Answer, Attempt, Caller, CompletedTest};
+use super::deadline::Limits;
+use super::history::{Running, Stage};
+use super::lock::{Guard, WaitError, first_limit};
+use super::params::{Params, Selected};
+use super::prober::Prober;
 use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
-use crate::probe::answer::Attempt;
-use crate::probe::answer::CompletedTest;
-use crate::probe::backoff::Backoff;
-use crate::probe::deadline::Limits;
-use crate::probe::engine::Engine;
-use crate::probe::history::{Running, Stage};
-use crate::probe::lock::{Guard, Position, WaitError, WaitLimits};
-use crate::probe::params::{Params, Selected};
+use crate::moment::Moment;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
 const OVERHEAD: Duration = Duration::from_millis(500);
@@ -25,124 +26,150 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
-
-/// A test that somebody wants.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TestRequest<'a> {
-    /// What it is.
-    pub(super) params: &'a Params,
-    /// Seconds to transmit, which may be fewer than `params` has.
-    pub(super) period_seconds: u64,
-    /// What limits it in time.
-    pub(super) limits: &'a Limits,
-    /// When it was asked for.
-    pub(super) arrival: Instant,
-    /// Its place in the order in which requests came.
-    pub(super) number: u64,
-    /// Set when nobody wants it any more.
-    pub(super) cancel: &'a Cancel,
-    /// Where it is told what becomes of it.
-    pub(super) open: &'a Running,
-}
-
-/// Why a test was not run, and how long it had waited for the lock.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NotRun {
-    pub(super) why: WaitError,
-    pub(super) waited: Duration,
-}
-
-/// Runs a test, again as long as its server is busy and its time can hold it.
-///
-/// # Errors
-/// When iperf3 was not run at all, or nobody wants the result any more.
-pub(super) fn run(engine: &Engine, request: &TestRequest<'_>) -> Result<CompletedTest, NotRun> {
-    let mut test = RetryLoop::begin(request);
-    // What cannot run need not wait for its turn.
-    if let Some(failure) = test.over_budget(engine) {
-        return Ok(test.end(Err(failure)));
-    }
-    loop {
-        let failure = match test.try_all_ports(engine) {
-            Ok(Ok(report)) => return Ok(test.end(Ok(report))),
-            Ok(Err(failure)) => failure,
-            Err(why) => {
-                let lock_wait = test.waited;
-                // What the attempts before it found is the answer, if there were any and somebody waits for it.
-                return match test.last_failure.take() {
-                    Some(failure) if why != WaitError::Cancelled => {
-                        Ok(test.end_failed(failure, Instant::now()))
-                    }
-                    _ => Err(NotRun {
-                        why,
-                        waited: lock_wait,
-                    }),
-                };
-            }
-        };
-        let now = Instant::now();
-        let Some(pause) = test.pause_before_the_next(failure.reason, now) else {
-            return Ok(test.end_failed(failure, now));
-        };
-        engine.log.debug(
-            "the server is busy, trying again",
-            &[
-                ("target", &request.params.host),
-                ("port", &request.params.ports),
-                ("reason", &failure.reason.label()),
-                ("attempts", &test.count),
-                ("pause_seconds", &format!("{:.3}", pause.as_secs_f64())),
-            ],
-        );
-        test.last_failure = Some(failure);
-        let until = now + pause;
-        request.open.set_stage(Stage::Pausing { until }, test.count);
-        request.cancel.wait_until(until);
-    }
-}
+/// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause: much longer and a free server stands idle while probes run out of time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How far a test has come.
-struct RetryLoop<'a> {
-    request: &'a TestRequest<'a>,
+pub(super) struct RetryLoop<'a> {
+    prober: &'a Prober,
+    params: &'a Params,
+    limits: &'a Limits,
+    caller: &'a Caller,
+    running: &'a Running,
+    /// Seconds to transmit, which may be fewer than `params` has.
+    period_seconds: u64,
     /// The port of the last attempt.
     port: u16,
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
     first_start: Option<Instant>,
-    last_failure: Option<Failure>,
     /// The last busy answer: from which port, and when.
     busy: Option<(Failure, u16, Instant)>,
     /// The last attempt's connection was reset before the test: a server that tidies up behind another one does so.
     was_reset: bool,
-    pauses: Backoff,
+    last_pause: Duration,
 }
 
 impl<'a> RetryLoop<'a> {
-    fn begin(request: &'a TestRequest<'a>) -> Self {
+    /// No attempt yet.
+    pub(super) fn begin(
+        prober: &'a Prober,
+        params: &'a Params,
+        limits: &'a Limits,
+        caller: &'a Caller,
+        running: &'a Running,
+    ) -> Self {
+        let omit_seconds = params.options.omit_seconds;
         Self {
-            request,
-            port: request.params.ports.first,
+            prober,
+            params,
+            limits,
+            caller,
+            running,
+            period_seconds: limits.fit(params.period_seconds, omit_seconds, caller.arrival),
+            port: params.ports.first,
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
             first_start: None,
-            last_failure: None,
             busy: None,
             was_reset: false,
-            pauses: Backoff::new(),
+            last_pause: SHORTEST_PAUSE,
+        }
+    }
+
+    /// Runs a test, again as long as its server is busy and its time can hold it; counts and logs what comes of it.
+    ///
+    /// # Errors
+    /// When iperf3 was not run at all, or nobody wants the result any more.
+    pub(super) fn run(mut self) -> Result<Answer, WaitError> {
+        let (prober, params, caller) = (self.prober, self.params, self.caller);
+        let is_cut = self.period_seconds < params.period_seconds;
+        if is_cut {
+            prober.log.warn(
+                "period cut to fit into its time",
+                &[
+                    ("target", &params.host),
+                    ("port", &params.ports),
+                    ("wanted_seconds", &params.period_seconds),
+                    ("period_seconds", &self.period_seconds),
+                ],
+            );
+        }
+        let outcome = self.try_until_free().inspect_err(|why| {
+            accounting::not_run(prober, params, caller.client, *why, Some(self.waited));
+        })?;
+        let completed = CompletedTest {
+            outcome,
+            port: self.port,
+            count: self.count,
+            attempts: self.attempts,
+            lock_wait: self.waited,
+            ended: Moment::now(),
+        };
+        let duration = caller.arrival.elapsed();
+        accounting::ran(prober, params, caller.client, &completed, duration);
+        // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
+        if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
+            prober.result_cache.keep(&params.test(), &completed);
+        }
+        Ok(Answer {
+            completed: Arc::new(completed),
+            duration,
+            age: None,
+            last_success: None,
+        })
+    }
+
+    fn try_until_free(&mut self) -> Result<Outcome, WaitError> {
+        // What cannot run need not wait for its turn.
+        if let Some(failure) = self.over_budget() {
+            return Ok(Err(failure));
+        }
+        let mut last_failure = None;
+        loop {
+            let failure = match self.try_all_ports() {
+                Ok(Err(failure)) => failure,
+                Ok(success) => return Ok(success),
+                // What the attempts before it found is the answer, if there were any and somebody waits for it.
+                Err(why) => {
+                    let found = last_failure.filter(|_| why != WaitError::Cancelled);
+                    let failure = found.ok_or(why)?;
+                    return Ok(self.refined(failure, Instant::now()));
+                }
+            };
+            let now = Instant::now();
+            let Some(pause) = self.pause_before_the_next(failure.reason, now) else {
+                return Ok(self.refined(failure, now));
+            };
+            self.prober.log.debug(
+                "the server is busy, trying again",
+                &[
+                    ("target", &self.params.host),
+                    ("port", &self.params.ports),
+                    ("reason", &failure.reason.label()),
+                    ("attempts", &self.count),
+                    ("pause_seconds", &accounting::seconds(pause)),
+                ],
+            );
+            last_failure = Some(failure);
+            let until = now + pause;
+            self.running.set_stage(Stage::Pausing { until }, self.count);
+            self.caller.cancel.wait_until(until);
         }
     }
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
-    fn try_all_ports(&mut self, engine: &Engine) -> Result<Outcome, WaitError> {
-        let (_held, waited) = self.wait_for_turn(engine)?;
+    fn try_all_ports(&mut self) -> Result<Outcome, WaitError> {
+        let (_held, waited) = self.wait_for_turn()?;
         let mut waited = Some(waited);
-        let ports = self.request.params.ports;
+        let ports = self.params.ports;
         self.port = ports.first;
         loop {
-            let outcome = self.attempt(engine, waited)?;
-            waited = None;
+            let outcome = self.attempt(waited.take())?;
             let Err(failure) = &outcome else {
                 return Ok(outcome);
             };
@@ -159,10 +186,10 @@ impl<'a> RetryLoop<'a> {
             if !is_worth_it || next == ports.first || self.time_left(Instant::now()).is_none() {
                 return Ok(outcome);
             }
-            engine.log.debug(
+            self.prober.log.debug(
                 "trying the next port",
                 &[
-                    ("target", &self.request.params.host),
+                    ("target", &self.params.host),
                     ("port", &self.port),
                     ("reason", &failure.reason.label()),
                     ("next", &next),
@@ -173,47 +200,29 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The lock, and how long it was waited for.
-    fn wait_for_turn<'s>(
-        &mut self,
-        engine: &'s Engine,
-    ) -> Result<(Guard<'s>, Duration), WaitError> {
-        let TestRequest {
-            params,
-            period_seconds,
-            limits,
-            cancel,
-            ..
-        } = *self.request;
+    fn wait_for_turn(&mut self) -> Result<(Guard<'a>, Duration), WaitError> {
         let queued = Instant::now();
-        let (position, wait_limits) = match self.first_start {
-            None => (
-                Position::Numbered(self.request.number),
-                WaitLimits {
-                    longest: self.request.arrival + engine.config.lock_timeout,
-                    latest_start: limits.latest_start(params.least_seconds(period_seconds)),
-                },
-            ),
-            Some(first) => (
-                Position::Behind,
-                WaitLimits {
-                    longest: queued + engine.config.lock_timeout,
-                    latest_start: limits
-                        .end_of_attempts(first)
-                        .checked_sub(self.length() + OVERHEAD),
-                },
-            ),
+        let (number, since, latest_start) = match self.first_start {
+            None => {
+                let latest_start = self.limits.latest_start(self.length());
+                // The limit of the first wait counts from the request on.
+                (Some(self.caller.number), self.caller.arrival, latest_start)
+            }
+            Some(first) => {
+                let end = self.limits.end_of_attempts(first);
+                (None, queued, end.checked_sub(self.length() + OVERHEAD))
+            }
         };
-        self.request.open.set_stage(Stage::Queued, self.count);
-        let (probe, name) = (self.request.open.number, params.server());
-        let held = engine
-            .lock
-            .acquire(position, probe, name, wait_limits, cancel);
-        let waited = match &held {
-            Ok(held) => held.waited,
-            // A wait that was given up is told from the request on, which is what its limit counts from.
-            Err(_) if self.first_start.is_none() => self.request.arrival.elapsed(),
-            Err(_) => queued.elapsed(),
-        };
+        self.running.set_stage(Stage::Queued, self.count);
+        let held = self.prober.lock.acquire(
+            number,
+            self.running.number,
+            self.params.server(),
+            first_limit(since + self.prober.config.lock_timeout, latest_start),
+            &self.caller.cancel,
+        );
+        // A wait that was given up is told from where its limit counts.
+        let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
         let held = held?;
         // The lock goes to whoever is first, however late.
@@ -225,27 +234,21 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
-    fn attempt(&mut self, engine: &Engine, waited: Option<Duration>) -> Result<Outcome, WaitError> {
-        let TestRequest {
-            params,
-            period_seconds,
-            limits,
-            cancel,
-            ..
-        } = *self.request;
-        let run = match self.over_budget(engine) {
+    fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+        let Self { prober, params, .. } = *self;
+        let run = match self.over_budget() {
             None => {
                 let running = Stage::Running {
                     port: self.port,
                     length: self.length(),
                 };
-                self.request.open.set_stage(running, self.count);
+                self.running.set_stage(running, self.count);
                 let now = Instant::now();
-                let deadline = limits.end_of_run(now);
+                let deadline = self.limits.end_of_run(now);
                 let selected = Selected {
                     params,
                     port: self.port,
-                    period_seconds,
+                    period_seconds: self.period_seconds,
                     limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
                 };
                 let spec = TestSpec {
@@ -255,17 +258,17 @@ impl<'a> RetryLoop<'a> {
                     udp: params.options.udp,
                     keep_end_part: params.options.debug,
                     deadline,
-                    credentials: engine.config.credentials.as_ref(),
+                    credentials: prober.config.credentials.as_ref(),
                 };
-                iperf3::run_test(&engine.binary, &spec, cancel)
+                iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
             }
             Some(failure) => Run::refused(self.port, failure),
         };
-        engine.budget.spend(run.cost, SystemTime::now());
-        engine.metrics.test_ran(run.cost);
+        prober.budget.spend(run.cost, SystemTime::now());
+        prober.metrics.test_ran(run.cost);
         if run.was_started() {
             if self.count > 0 {
-                engine.metrics.retried();
+                prober.metrics.retried();
             }
             self.count += 1;
         }
@@ -282,9 +285,9 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// The refusal of a test that the day's budget does not allow.
-    fn over_budget(&self, engine: &Engine) -> Option<Failure> {
-        let now = SystemTime::now();
-        let checked = engine.budget.check(self.request.params, self.length(), now);
+    fn over_budget(&self) -> Option<Failure> {
+        let budget = &self.prober.budget;
+        let checked = budget.check(self.params, self.length(), SystemTime::now());
         checked.err().map(|words| Failure {
             reason: Reason::Budget,
             words,
@@ -297,65 +300,47 @@ impl<'a> RetryLoop<'a> {
         let may_be_free_soon = match reason {
             Reason::Busy => true,
             Reason::Refused => self.is_between_tests(now),
-            _ => self.was_reset && (self.is_between_tests(now) || self.has_just_begun(now)),
+            _ => self.was_reset && (self.is_between_tests(now) || is_recent(self.first_start, now)),
         };
+        if !may_be_free_soon {
+            return None;
+        }
+        self.last_pause = next_pause(self.last_pause);
         // The last attempt is at the last moment, and not given up for a pause that is a little too long.
-        may_be_free_soon.then(|| self.pauses.next().min(left))
+        Some(self.last_pause.min(left))
     }
 
     /// Whether the server was busy a moment ago.
     fn is_between_tests(&self, now: Instant) -> bool {
-        let busy = self.busy.as_ref();
-        busy.is_some_and(|(_, _, when)| now.duration_since(*when) < REFUSED_WHILE_BUSY)
-    }
-
-    /// Whether the first attempt was a moment ago.
-    fn has_just_begun(&self, now: Instant) -> bool {
-        let first = self.first_start;
-        first.is_some_and(|start| now.duration_since(start) < REFUSED_WHILE_BUSY)
+        is_recent(self.busy.as_ref().map(|(_, _, when)| *when), now)
     }
 
     /// What the attempts' time has beyond another test; none when it cannot hold one.
     fn time_left(&self, now: Instant) -> Option<Duration> {
-        let end = self.request.limits.end_of_attempts(self.first_start?);
+        let end = self.limits.end_of_attempts(self.first_start?);
         let left = end.saturating_duration_since(now);
         left.checked_sub(self.length() + OVERHEAD)
     }
 
     /// What a test takes at least.
     fn length(&self) -> Duration {
-        let TestRequest {
-            params,
-            period_seconds,
-            ..
-        } = self.request;
-        Duration::from_secs(params.least_seconds(*period_seconds))
+        Duration::from_secs(self.params.least_seconds(self.period_seconds))
     }
 
-    /// The end with the failure that says most.
-    fn end_failed(mut self, failure: Failure, now: Instant) -> CompletedTest {
+    /// The failure that says most, and its port.
+    fn refined(&mut self, failure: Failure, now: Instant) -> Outcome {
         let is_away =
             self.was_reset || matches!(failure.reason, Reason::Refused | Reason::ConnectTimeout);
-        if is_away && self.is_between_tests(now) {
-            // One of its ports is closed, or the server is away between two tests: what it is, is busy.
-            if let Some((busy, port, _)) = self.busy.take() {
-                self.port = port;
-                return self.end(Err(busy));
-            }
+        // One of its ports is closed, or the server is away between two tests: what it is, is busy.
+        if is_away
+            && self.is_between_tests(now)
+            && let Some((busy, port, _)) = self.busy.take()
+        {
+            self.port = port;
+            return Err(busy);
         }
-        let end = self.request.limits.end_of_run(now);
-        let outcome = iperf3::refine_reason(Err(failure), &self.request.params.host, end);
-        self.end(outcome)
-    }
-
-    fn end(self, outcome: Outcome) -> CompletedTest {
-        CompletedTest {
-            outcome,
-            port: self.port,
-            count: self.count,
-            attempts: self.attempts,
-            lock_wait: self.waited,
-        }
+        let end = self.limits.end_of_run(now);
+        iperf3::refine_reason(Err(failure), &self.params.host, end)
     }
 }
 
@@ -364,16 +349,31 @@ fn is_reset(failure: &Failure) -> bool {
     failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
 }
 
+/// Whether something was a moment ago.
+fn is_recent(when: Option<Instant>, now: Instant) -> bool {
+    when.is_some_and(|when| now.duration_since(when) < REFUSED_WHILE_BUSY)
+}
+
+/// The pause behind one of `last`: random between the shortest and three times the last one, so that exporters which
+/// collided once do not collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+fn next_pause(last: Duration) -> Duration {
+    // Randomness of the system's, which the standard library gives to its hash tables.
+    let part = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
+    let longest = (last * 3).min(LONGEST_PAUSE);
+    SHORTEST_PAUSE + longest.saturating_sub(SHORTEST_PAUSE).mul_f64(part)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{REFUSED_WHILE_BUSY, RetryLoop, TestRequest};
+    use super::{LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_PAUSE, next_pause};
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
     use crate::iperf3::reason::Reason;
+    use crate::log::{Log, LogConfig};
+    use crate::probe::answer::Caller;
     use crate::probe::deadline::Limits;
-    use crate::probe::history::History;
     use crate::probe::params::Params;
-    use std::sync::Arc;
+    use crate::probe::prober::{ProbeConfig, Prober};
     use std::time::{Duration, Instant};
 
     const MOMENT: Duration = Duration::from_millis(1);
@@ -403,17 +403,15 @@ mod tests {
         let begin = Instant::now();
         let params = Params::parse(query).unwrap();
         let limits = Limits::new(begin, Some(scrape), Duration::ZERO, None);
-        let records = Arc::new(History::default());
-        let request = TestRequest {
-            params: &params,
-            period_seconds: params.period_seconds,
-            limits: &limits,
+        let prober = Prober::new(ProbeConfig::default(), Log::new(LogConfig::default()), 8);
+        let caller = Caller {
+            client: ([192, 0, 2, 1], 1).into(),
             arrival: begin,
             number: 1,
-            cancel: &Cancel::default(),
-            open: &records.open(&params, ([192, 0, 2, 1], 1).into(), None),
+            cancel: Cancel::default(),
         };
-        let mut retry_loop = RetryLoop::begin(&request);
+        let running = prober.history.open(&params, caller.client, None);
+        let mut retry_loop = RetryLoop::begin(&prober, &params, &limits, &caller, &running);
         retry_loop.first_start = Some(begin);
         test(retry_loop, begin)
     }
@@ -515,14 +513,32 @@ mod tests {
             begun(query, millis(60_000), |mut retry_loop, begin| {
                 retry_loop.port = 5203;
                 retry_loop.busy = Some((failure(Reason::Busy), 5202, begin));
-                let completed = retry_loop.end_failed(failure(failed), begin + ago);
-                assert_eq!(
-                    completed.outcome,
-                    Err(failure(reason)),
-                    "{failed:?} {ago:?}"
-                );
-                assert_eq!(completed.port, port);
+                let told = retry_loop.refined(failure(failed), begin + ago);
+                assert_eq!(told, Err(failure(reason)), "{failed:?} {ago:?}");
+                assert_eq!(retry_loop.port, port);
             });
         }
+    }
+
+    #[test]
+    fn pauses_are_within_their_bounds_and_grow() {
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            let mut pause = next_pause(SHORTEST_PAUSE);
+            assert!(SHORTEST_PAUSE <= pause && pause <= SHORTEST_PAUSE * 3);
+            for _ in 0..20 {
+                pause = next_pause(pause);
+                assert!(SHORTEST_PAUSE <= pause && pause <= LONGEST_PAUSE);
+                longest = longest.max(pause);
+            }
+        }
+        assert!(longest > LONGEST_PAUSE / 2, "{longest:?}");
+    }
+
+    #[test]
+    fn two_that_collided_wait_differently() {
+        let last = Duration::from_secs(1);
+        let same = (0..10).filter(|_| next_pause(last) == next_pause(last));
+        assert!(same.count() < 10);
     }
 }

@@ -1,70 +1,76 @@
-//! A probe of one request: a test of its own, which ends with it.
+//! A probe of one request: a test of its own, which ends with it; or one that a person starts from the page, on a thread
+//! of its own and bound to no request.
 //!
-//! Must not know text formats.
+//! Must not know text formats, HTML or status codes.
 
 use std::sync::Arc;
 
 use super::answer::{Answer, Caller};
 use super::deadline::Limits;
-use super::engine::Engine;
-use super::history::Running;
 use super::lock::WaitError;
 use super::params::Params;
-use super::retry::{self, NotRun, TestRequest};
+use super::prober::Prober;
+use super::retry::RetryLoop;
 use super::{accounting, coalesce};
+use crate::cancel::Cancel;
 
-/// Runs a test for one request, and remembers it.
-pub(super) fn run(
-    engine: &Engine,
-    params: &Params,
-    limits: &Limits,
-    caller: Caller<'_>,
-) -> Result<Answer, WaitError> {
-    let open = engine.history.open(params, caller.client, None);
-    let end = run_once(engine, params, limits, caller, &open);
-    open.end(end.clone());
-    end
-}
+impl Prober {
+    /// Answers one probe, with a new test or with a result that will do.
+    ///
+    /// # Errors
+    /// When there is no result: the lock was not had in time, nobody wants it any more, or it comes too late.
+    pub(crate) fn probe(
+        self: &Arc<Self>,
+        params: &Params,
+        limits: &Limits,
+        caller: &Caller,
+    ) -> Result<Answer, WaitError> {
+        // A binary that is not known yet is asked now, and not under the test lock.
+        let _ = self.binary.installed();
+        if let Some(max_age) = params.options.max_age {
+            return coalesce::answer(self, params, limits, caller, max_age);
+        }
+        let running = self.history.open(params, caller.client, None);
+        let end = RetryLoop::begin(self, params, limits, caller, &running).run();
+        running.end(&end);
+        end
+    }
 
-/// Runs a test for one request.
-pub(super) fn run_once(
-    engine: &Engine,
-    params: &Params,
-    limits: &Limits,
-    caller: Caller<'_>,
-    open: &Running,
-) -> Result<Answer, WaitError> {
-    let Caller {
-        client, arrival, ..
-    } = caller;
-    let period_seconds = accounting::fitted(engine, params, limits, arrival);
-    let wanted = TestRequest {
-        params,
-        period_seconds,
-        limits,
-        arrival,
-        number: caller.number,
-        cancel: caller.cancel,
-        open,
-    };
-    match retry::run(engine, &wanted) {
-        Ok(completed) => {
-            let duration = arrival.elapsed();
-            accounting::ran(engine, params, client, &completed, duration);
-            let completed = Arc::new(completed);
-            // A test that was cut is not the one that was asked for.
-            if period_seconds == params.period_seconds {
-                coalesce::keep(engine, params, &completed);
-            }
-            Ok(Answer {
-                completed,
-                duration,
-                freshness: None,
-            })
+    /// Starts a probe for a person; its number leads to it in [`Prober::find`].
+    ///
+    /// # Errors
+    /// When there are as many as there may be, or no thread is to be had.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        params: Params,
+        limits: Limits,
+        caller: &Caller,
+    ) -> Result<u64, WaitError> {
+        let Some(permit) = self.manual.try_acquire() else {
+            accounting::not_run(self, &params, caller.client, WaitError::Full, None);
+            return Err(WaitError::Full);
+        };
+        let caller = Caller {
+            // Not the request's: that is answered in a moment.
+            cancel: Cancel::default(),
+            ..caller.clone()
+        };
+        let stop = Some(caller.cancel.clone());
+        let running = self.history.open(&params, caller.client, stop);
+        let number = running.number;
+        let prober = Arc::clone(self);
+        let body = move || {
+            let limits = limits.detached(params.length_seconds(params.period_seconds));
+            let end = RetryLoop::begin(&prober, &params, &limits, &caller, &running).run();
+            running.end(&end);
+            // Last of all: the end of the exporter waits for it.
+            drop(permit);
+        };
+        // The exporter may have begun to end after the request came in.
+        if self.shutdown.is_set() {
+            return Err(WaitError::Cancelled);
         }
-        Err(NotRun { why, waited }) => {
-            accounting::not_run(engine, params, client, why, Some(waited));
-            Err(why)
-        }
+        self.start_thread(Box::new(body))?;
+        Ok(number)
     }
 }

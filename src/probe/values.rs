@@ -2,6 +2,7 @@
 //!
 //! Hosts and ports are `iperf3/target`'s. Must not know which parameter a value is of.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::duration;
@@ -41,32 +42,21 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 /// A week at most: whatever is older says nothing of the network.
 pub(super) fn max_age(text: &str) -> Option<Duration> {
-    within(
-        text,
-        Duration::from_secs(1),
-        Duration::from_secs(7 * 24 * 3600),
-    )
+    let range = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+    duration::parse(text).filter(|age| range.contains(age))
 }
 
-pub(super) fn period_seconds(text: &str) -> Option<u64> {
-    let period = within(text, Duration::from_secs(1), Duration::from_secs(24 * 3600))?;
-    Some(duration::ceil_seconds(period))
-}
-
-/// Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
-pub(super) fn omit_seconds(text: &str) -> Option<u64> {
-    let omit = within(text, Duration::ZERO, Duration::from_secs(600))?;
-    Some(duration::ceil_seconds(omit))
+/// Rounded up, of a duration in a range of whole seconds.
+pub(super) fn seconds(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    let time = duration::parse(text).filter(|time| time.as_secs() >= *range.start())?;
+    Some(duration::ceil_seconds(time)).filter(|seconds| range.contains(seconds))
 }
 
 /// In milliseconds, as iperf3 has it; 0 would give up at once.
 pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
-    let wait = within(text, Duration::from_millis(1), Duration::from_secs(3600))?;
+    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let wait = duration::parse(text).filter(|wait| range.contains(wait))?;
     u32::try_from(wait.as_nanos().div_ceil(1_000_000)).ok()
-}
-
-fn within(text: &str, min: Duration, max: Duration) -> Option<Duration> {
-    duration::parse(text).filter(|value| (min..=max).contains(value))
 }
 
 /// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).

@@ -52,14 +52,9 @@ fn summary(out: &mut String, params: &Params, answer: &Answer) {
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let result = answer.freshness.map_or_else(
+    let result = answer.age.map_or_else(
         || "of a test for this request".to_owned(),
-        |fresh| {
-            format!(
-                "of a test that ended {} ago",
-                duration::format(millis(fresh.age))
-            )
-        },
+        |age| format!("of a test that ended {} ago", duration::format(millis(age))),
     );
     let _ = writeln!(
         out,

@@ -17,9 +17,7 @@ pub(super) fn text(params: &Params, answer: &Answer) -> String {
         duration: answer.duration,
         lock_wait: completed.lock_wait,
         attempts: completed.count,
-        age: answer.freshness.map(|freshness| freshness.age),
-        last_success: answer
-            .freshness
-            .and_then(|freshness| freshness.last_success),
+        age: answer.age,
+        last_success: answer.last_success,
     })
 }

@@ -28,7 +28,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response
         Ok(checked) => checked,
         Err((code, line)) => return Response::line(code, &line),
     };
-    match site.prober.probe(&params, &limits, caller(request)) {
+    match site.prober.probe(&params, &limits, &caller(request)) {
         Ok(answer) => {
             let metrics = exposition::text(&params, &answer);
             if params.options.debug {
@@ -63,7 +63,7 @@ pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
                     and its details are shown";
         return refused(400, line);
     }
-    match site.prober.start(params, limits, caller(request)) {
+    match site.prober.start(params, limits, &caller(request)) {
         Ok(number) => see_other(format!("probes/{number}")),
         Err(why) => refused(503, &format!("no test was run: {why}"))
             .with_header("Retry-After", RETRY_AFTER_SECONDS),
@@ -116,12 +116,12 @@ fn see_other(place: String) -> Response {
     Response::line(303, "see there").with_header("Location", place)
 }
 
-fn caller<'a>(request: &Request<'a>) -> Caller<'a> {
+fn caller(request: &Request<'_>) -> Caller {
     Caller {
         client: request.context.peer,
         arrival: request.arrival,
         number: request.context.number,
-        cancel: &request.context.cancel,
+        cancel: request.context.cancel.clone(),
     }
 }
 
@@ -135,11 +135,8 @@ fn check(
     let checked = site
         .prober
         .check(query, scrape_timeout.as_deref(), request.arrival);
-    checked.map_err(|refused| {
-        let code = match refused {
-            Refused::BadRequest(_) => 400,
-            Refused::NotAllowed(_) => 403,
-        };
-        (code, refused.to_string())
+    checked.map_err(|refused| match refused {
+        Refused::BadRequest(line) => (400, line),
+        Refused::NotAllowed(line) => (403, line),
     })
 }

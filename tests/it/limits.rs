@@ -453,7 +453,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
 
 #[test]
 fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
-    // Of 32 connections; the rule is tested where it stands, in `probe/engine`.
+    // Of 32 connections; the rule is tested where it stands, in `probe/prober`.
     one_probe_too_many(&["--web.max-connections=32"], 24);
 }
 

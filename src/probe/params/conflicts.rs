@@ -5,9 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::options::{Family, Options, Params};
-use super::refusal::Refusal;
-use super::row::Protocol;
+use super::options::Params;
+use super::row::{Parameter, Protocol};
 use super::table::PARAMETERS;
 use crate::iperf3::target::Host;
 
@@ -16,20 +15,32 @@ const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
 /// Least segment that iperf3 asks SCTP for; less is ignored (`iperf_sctp_connect`).
 const SCTP_MSS_LEAST: u16 = 512;
 
+/// The refusal of two names of one parameter, or of two that exclude each other.
+pub(super) fn together(one: &str, other: &str) -> String {
+    format!("parameters {one:?} and {other:?} are given together, want one of them")
+}
+
+/// The refusal of two that iperf3 refuses together, or of which it ignores one.
+fn conflict(one: &str, other: &str, why: &str) -> Result<(), String> {
+    Err(format!(
+        "parameters {one:?} and {other:?} do not go together: {why}"
+    ))
+}
+
 /// Refuses the first two that do not go together.
-pub(super) fn check(params: &Params) -> Result<(), Refusal> {
+pub(super) fn check(params: &Params) -> Result<(), String> {
     protocols(params)?;
     values(params)?;
     addresses(params)
 }
 
 /// What a protocol does not have.
-fn protocols(params: &Params) -> Result<(), Refusal> {
+fn protocols(params: &Params) -> Result<(), String> {
     let options = &params.options;
     match (options.udp, options.sctp, options.mptcp) {
-        (true, true, _) => return Err(Refusal::Together("sctp", "udp_mode")),
-        (true, _, true) => return Err(Refusal::Together("mptcp", "udp_mode")),
-        (_, true, true) => return Err(Refusal::Together("mptcp", "sctp")),
+        (true, true, _) => return Err(together("sctp", "udp_mode")),
+        (true, _, true) => return Err(together("mptcp", "udp_mode")),
+        (_, true, true) => return Err(together("mptcp", "sctp")),
         _ => {}
     }
     let (protocol, other, why) = match (options.udp, options.sctp) {
@@ -37,85 +48,65 @@ fn protocols(params: &Params) -> Result<(), Refusal> {
         (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores it with SCTP"),
         _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores it without UDP"),
     };
-    let mut ignored = PARAMETERS
-        .iter()
-        .filter(|row| row.ignored_with.contains(&protocol));
+    let is_ignored = |row: &&Parameter| row.ignored_with.contains(&protocol);
+    let mut ignored = PARAMETERS.iter().filter(is_ignored);
     match ignored.find(|row| (row.display)(params).is_some()) {
-        Some(row) => Err(Refusal::Conflict(row.id(), other, why)),
+        Some(row) => conflict(row.id(), other, why),
         None => Ok(()),
     }
 }
 
 /// Values that exclude each other.
-fn values(params: &Params) -> Result<(), Refusal> {
+fn values(params: &Params) -> Result<(), String> {
     let options = &params.options;
     if options.dscp.is_some() && options.tos.is_some() {
-        return Err(Refusal::Together("dscp", "tos"));
+        return Err(together("dscp", "tos"));
     }
-    if options.udp
-        && options
-            .length
-            .is_some_and(|length| !UDP_LENGTHS.contains(&length))
-    {
-        let why = "a datagram has 16 to 65507 bytes";
-        return Err(Refusal::Conflict("length", "udp_mode", why));
+    let is_no_datagram = |length: u32| !UDP_LENGTHS.contains(&length);
+    if options.udp && options.length.is_some_and(is_no_datagram) {
+        return conflict("length", "udp_mode", "a datagram has 16 to 65507 bytes");
     }
     if options.sctp && options.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
-        let why = "iperf3 ignores less than 512 with SCTP";
-        return Err(Refusal::Conflict("mss", "sctp", why));
+        return conflict("mss", "sctp", "iperf3 ignores less than 512 with SCTP");
     }
     let streams = u32::from(params.parallel()) * u32::from(params.mode.directions());
     let last = u32::from(options.cport.unwrap_or_default()) + streams - 1;
     if last > u32::from(u16::MAX) {
-        let other = if params.parallel() > 1 {
-            "parallel"
-        } else {
-            "bidirectional"
+        let other = match params.parallel() {
+            1 => "bidirectional",
+            _ => "parallel",
         };
         let why = "each stream takes a port, and the last would be above 65535";
-        return Err(Refusal::Conflict("cport", other, why));
+        return conflict("cport", other, why);
     }
     Ok(())
 }
 
 /// Addresses, devices and the version of IP.
-fn addresses(params: &Params) -> Result<(), Refusal> {
-    let Options {
-        family,
-        bind_dev,
-        dont_fragment,
-        ..
-    } = &params.options;
-    let bind = params.options.bind.as_deref().map(|bind| device_of(bind));
+fn addresses(params: &Params) -> Result<(), String> {
+    let options = &params.options;
     let target = match &params.host {
         Host::Address { ip, .. } => Some(family_of(*ip)),
         Host::Name(_) => None,
     };
-    let local = bind.and_then(|(address, _)| Some(family_of(address.parse().ok()?)));
-    let why = "the address is of the other version of IP";
-    if let Some(family) = family {
-        if target.is_some_and(|target| target != *family) {
-            return Err(Refusal::Conflict("family", "target", why));
-        }
-        if local.is_some_and(|local| local != *family) {
-            return Err(Refusal::Conflict("family", "bind_address", why));
+    let (bind, bind_device) = device_of(options.bind.as_deref().unwrap_or_default());
+    let local = bind.parse().ok().map(family_of);
+    for (name, family) in [("target", target), ("bind_address", local)] {
+        if options.family.is_some() && family.is_some() && family != options.family {
+            let why = "the address is of the other version of IP";
+            return conflict("family", name, why);
         }
     }
-    let ignored = "iperf3 ignores it with IPv6";
-    if *dont_fragment && target == Some(Family::V6) {
-        return Err(Refusal::Conflict("dont_fragment", "target", ignored));
-    }
-    if *dont_fragment && *family == Some(Family::V6) {
-        return Err(Refusal::Conflict("dont_fragment", "family", ignored));
-    }
-    if let Some(device) = bind_dev {
-        let other = |named: Option<&str>| named.is_some_and(|named| named != device);
-        let why = "each names a device, and iperf3 takes one";
-        if other(device_of(params.host.as_str()).1) {
-            return Err(Refusal::Conflict("bind_dev", "target", why));
+    for (name, family) in [("target", target), ("family", options.family)] {
+        if options.dont_fragment && family == Some(6) {
+            return conflict("dont_fragment", name, "iperf3 ignores it with IPv6");
         }
-        if other(bind.and_then(|(_, device)| device)) {
-            return Err(Refusal::Conflict("bind_dev", "bind_address", why));
+    }
+    let (_, target_device) = device_of(params.host.as_str());
+    for (name, device) in [("target", target_device), ("bind_address", bind_device)] {
+        if options.bind_dev.is_some() && device.is_some() && device != options.bind_dev.as_deref() {
+            let why = "each names a device, and iperf3 takes one";
+            return conflict("bind_dev", name, why);
         }
     }
     Ok(())
@@ -129,11 +120,8 @@ fn device_of(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn family_of(ip: IpAddr) -> Family {
-    match ip {
-        IpAddr::V4(_) => Family::V4,
-        IpAddr::V6(_) => Family::V6,
-    }
+fn family_of(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 4 } else { 6 }
 }
 
 #[cfg(test)]
@@ -198,7 +186,7 @@ mod tests {
             ),
             ("target=fe80::1%25eth0&bind_dev=eth1", "bind_dev", "target"),
         ] {
-            let line = Params::parse(query).expect_err(query).to_string();
+            let line = Params::parse(query).expect_err(query);
             let start = format!("parameters {one:?} and {other:?} ");
             assert!(line.starts_with(&start), "{query}: {line}");
         }

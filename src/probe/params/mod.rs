@@ -10,8 +10,6 @@ pub(crate) use crate::probe::values::decode;
 
 mod conflicts;
 mod options;
-mod period;
 mod query;
-mod refusal;
 mod row;
 mod table;

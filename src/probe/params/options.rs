@@ -15,12 +15,17 @@ pub(super) const DEFAULT_PORT: u16 = 5201;
 pub(super) const DEFAULT_PERIOD_SECONDS: u64 = 5;
 /// What each UDP stream sends when no bitrate is given (`UDP_RATE` in iperf.h).
 const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
+/// Most intervals that a report may carry, counted over all streams. One takes some 450 bytes of JSON, so that
+/// the report of every test that can be asked for, 24 hours of 128 streams included, stays far below
+/// `process::OUTPUT_LIMIT_BYTES` and is read in little memory.
+const STREAM_INTERVALS_LIMIT: u64 = 4096;
+/// iperf3's longest interval (`MAX_INTERVAL` in iperf.h).
+const INTERVAL_LIMIT_SECONDS: u64 = 60;
+
 /// The ports of a server, one or several in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
-    /// The one that is tried first.
     pub(crate) first: u16,
-    /// The last one, which may be the first.
     pub(crate) last: u16,
 }
 
@@ -28,8 +33,7 @@ impl Ports {
     /// Most ports of one server: a probe is no port scan.
     const MAX: u16 = 32;
 
-    /// One port.
-    pub(crate) fn one(port: u16) -> Self {
+    pub(super) fn one(port: u16) -> Self {
         Self {
             first: port,
             last: port,
@@ -66,38 +70,10 @@ impl fmt::Display for Ports {
     }
 }
 
-/// Which version of IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-}
-
-impl Family {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "4" => Some(Self::V4),
-            "6" => Some(Self::V6),
-            _ => None,
-        }
-    }
-
-    /// As the parameter has it.
-    pub(super) fn digit(self) -> &'static str {
-        match self {
-            Self::V4 => "4",
-            Self::V6 => "6",
-        }
-    }
-}
-
 /// The parameters whose values are independent of each other: `None`, 0 and false leave it to iperf3 and the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are iperf3's switches")]
 pub(crate) struct Options {
-    /// UDP instead of TCP.
     pub(crate) udp: bool,
     /// Target bitrate as iperf3 reads it.
     pub(crate) bitrate: Option<String>,
@@ -109,11 +85,9 @@ pub(crate) struct Options {
     pub(crate) omit_seconds: u64,
     /// What ends the test instead of the period.
     pub(crate) bytes: Option<u64>,
-    /// How long connecting may take.
     pub(crate) connect_timeout_ms: Option<u32>,
-    /// Version of IP.
-    pub(crate) family: Option<Family>,
-    /// Local device.
+    /// Version of IP, 4 or 6.
+    pub(crate) family: Option<u8>,
     pub(crate) bind_dev: Option<String>,
     /// Local port of the first stream.
     pub(crate) cport: Option<u16>,
@@ -123,7 +97,6 @@ pub(crate) struct Options {
     pub(crate) length: Option<u32>,
     /// Largest segment in bytes.
     pub(crate) mss: Option<u16>,
-    /// TCP's congestion control.
     pub(crate) congestion: Option<String>,
     /// Class of the packets, a number or a name.
     pub(crate) dscp: Option<String>,
@@ -131,15 +104,10 @@ pub(crate) struct Options {
     pub(crate) tos: Option<u8>,
     /// Pacing by the kernel, in bits a second.
     pub(crate) fq_rate: Option<u64>,
-    /// No Nagle.
     pub(crate) no_delay: bool,
-    /// Send with sendfile(2).
     pub(crate) zero_copy: bool,
-    /// IPv4's flag of that name.
     pub(crate) dont_fragment: bool,
-    /// MPTCP instead of TCP.
     pub(crate) mptcp: bool,
-    /// SCTP instead of TCP.
     pub(crate) sctp: bool,
     /// How old a result may be that is answered instead of a new test.
     pub(crate) max_age: Option<Duration>,
@@ -150,22 +118,18 @@ pub(crate) struct Options {
 /// What a probe is asked to do, every value within its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Params {
-    /// The server.
     pub(crate) host: Host,
     /// Its ports, of which the first one that is not busy is used.
     pub(crate) ports: Ports,
     /// Seconds to transmit; with `options.bytes`, which end the test instead, 1: the least that one takes.
     pub(crate) period_seconds: u64,
-    /// Which way.
     pub(crate) mode: Mode,
-    /// All the others.
     pub(crate) options: Options,
 }
 
 /// A test as it is run: what was asked for, and what this attempt makes of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Selected<'a> {
-    /// What was asked for.
     pub(crate) params: &'a Params,
     /// Which of its ports to use.
     pub(crate) port: u16,
@@ -177,7 +141,7 @@ pub(crate) struct Selected<'a> {
 
 /// What was found so far in a query; the rows' `set` fill it.
 #[derive(Default)]
-pub(crate) struct Builder {
+pub(super) struct Builder {
     pub(super) target: Option<(Host, Option<u16>)>,
     pub(super) ports: Option<Ports>,
     pub(super) period_seconds: Option<u64>,
@@ -239,9 +203,33 @@ impl Params {
     }
 }
 
+impl Selected<'_> {
+    /// The interval to ask for; `None` keeps iperf3's own second, 0 switches intervals off.
+    pub(super) fn interval_seconds(&self) -> Option<u64> {
+        let Self {
+            params,
+            limit_seconds,
+            ..
+        } = *self;
+        // Of unknown length when bytes end it: as long as it may be. From 3.16 on such a test goes on to the end of its
+        // interval, so one that is longer than a second is asked for only where the report would grow too long.
+        let length = params.length_seconds(self.period_seconds);
+        let seconds = length.map_or(limit_seconds, |length| length.min(limit_seconds));
+        let intervals =
+            seconds * u64::from(params.parallel()) * u64::from(params.mode.directions());
+        match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
+            0 | 1 => None,
+            seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),
+            // From 3.16 on the end of an interval is when such a test looks whether it is over.
+            _ if length.is_none() => Some(INTERVAL_LIMIT_SECONDS),
+            _ => Some(0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Params;
+    use super::{Params, Selected};
 
     #[test]
     fn a_test_is_as_long_as_what_ends_it() {
@@ -271,6 +259,56 @@ mod tests {
                 least,
                 "{query}"
             );
+        }
+    }
+
+    /// As long as a day's test may take.
+    const LIMIT_SECONDS: u64 = 90_000;
+
+    fn interval(query: &str, limit_seconds: u64) -> Option<u64> {
+        let params = Params::parse(query).unwrap();
+        Selected {
+            params: &params,
+            port: params.ports.first,
+            period_seconds: params.period_seconds,
+            limit_seconds,
+        }
+        .interval_seconds()
+    }
+
+    #[test]
+    fn bytes_keep_the_second_while_the_report_stays_short() {
+        for (query, limit_seconds, expected) in [
+            ("target=a&bytes=10M", 30, None),
+            ("target=a&bytes=10M", 4096, None),
+            ("target=a&bytes=10M&parallel=128", 30, None),
+            (
+                "target=a&bytes=10M&parallel=128&bidirectional=1",
+                250,
+                Some(16),
+            ),
+        ] {
+            assert_eq!(interval(query, limit_seconds), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn long_tests_of_many_streams_have_fewer_intervals() {
+        for (query, expected) in [
+            ("target=a&period=60s&parallel=64", None),
+            ("target=a&period=60s&parallel=128", Some(2)),
+            ("target=a&period=60s&parallel=128&bidirectional=1", Some(4)),
+            ("target=a&period=1h", None),
+            ("target=a&period=24h", Some(22)),
+            ("target=a&period=24h&parallel=128", Some(0)),
+            // Ended by bytes, after a time that only its limit bounds.
+            ("target=a&bytes=1M&bitrate=8M&parallel=128", None),
+            ("target=a&period=30s&omit=30s&parallel=128", Some(2)),
+            ("target=a&bytes=1024G", Some(22)),
+            ("target=a&bytes=1024G&parallel=128", Some(60)),
+            ("target=a&bytes=1G&bitrate=1M&parallel=1", Some(3)),
+        ] {
+            assert_eq!(interval(query, LIMIT_SECONDS), expected, "{query}");
         }
     }
 }

@@ -1,50 +1,62 @@
-//! A query string becomes parameters, or a refusal; and back, for people.
+//! A query string becomes parameters, or a line that says why not; and back, for people.
 //!
-//! Owns what a query string is made of; each parameter is a row of `table`.
+//! Owns what a query string is made of; each parameter is a row of `table`. A refusal names the parameter, the value and
+//! what is allowed.
 
-use super::conflicts;
+use super::conflicts::{self, together};
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
-use super::refusal::{QUERY_LIMIT_BYTES, Refusal};
-use super::row::Parameter;
-use super::table::PARAMETERS;
+use super::table::{PARAMETERS, TARGET_ALLOWED};
 use crate::iperf3::Mode;
 use crate::probe::values;
 
+/// Longest query string that is looked at; all parameters together need a tenth of it.
+const QUERY_LIMIT_BYTES: usize = 8 * 1024;
+/// How much of a refused value is shown.
+const SHOWN_LIMIT_CHARS: usize = 60;
+
 impl Params {
     /// Reads what stands behind the `?` of a probe's URL.
-    pub(crate) fn parse(query: &str) -> Result<Self, Refusal> {
-        if query.len() > QUERY_LIMIT_BYTES {
-            return Err(Refusal::TooLong(query.len()));
+    pub(crate) fn parse(query: &str) -> Result<Self, String> {
+        let length = query.len();
+        if length > QUERY_LIMIT_BYTES {
+            return Err(format!(
+                "query of {length} bytes is not allowed, want at most {QUERY_LIMIT_BYTES}"
+            ));
         }
         let mut builder = Builder::default();
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let encoding = || Refusal::Encoding(part.to_owned());
-            let name = values::decode(name).ok_or_else(encoding)?;
-            let value = values::decode(value).ok_or_else(encoding)?;
-            let Some(row) = PARAMETERS
-                .iter()
-                .find(|row| row.names.contains(&name.as_str()))
-            else {
-                return Err(Refusal::Unknown(name));
+            let (Some(name), Some(value)) = (values::decode(name), values::decode(value)) else {
+                let part = quoted(part);
+                return Err(format!("query part {part} is not percent-encoded UTF-8"));
             };
-            match given.iter().find(|(id, _)| *id == row.id()) {
-                Some((_, earlier)) if *earlier == name => return Err(Refusal::Twice(name)),
-                Some(_) => {
-                    let other = row.names.get(1).copied().unwrap_or_default();
-                    return Err(Refusal::Together(row.id(), other));
+            let row = PARAMETERS
+                .iter()
+                .find(|row| row.names.contains(&name.as_str()));
+            let Some(row) = row else {
+                let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
+                let (name, known) = (quoted(&name), known.join(", "));
+                return Err(format!("unknown parameter {name}, want one of {known}"));
+            };
+            let id = row.id();
+            match given.iter().find(|(earlier, _)| *earlier == id) {
+                Some((_, earlier)) if *earlier == name => {
+                    let name = quoted(&name);
+                    return Err(format!(
+                        "parameter {name} is given more than once, want it once"
+                    ));
                 }
-                None => given.push((row.id(), name)),
+                Some(_) => return Err(together(id, row.names.last().unwrap_or(&id))),
+                None => given.push((id, name)),
             }
             // An empty value is none: that is what a form sends for a field left blank, and what Go's
             // exporters make of it.
-            if !value.is_empty() {
-                (row.set)(&mut builder, &value).ok_or(Refusal::Value(
-                    row.id(),
-                    value,
-                    row.allowed,
-                ))?;
+            if !value.is_empty() && (row.set)(&mut builder, &value).is_none() {
+                let (value, allowed) = (quoted(&value), row.allowed);
+                return Err(format!(
+                    "parameter {id:?}: {value} is not allowed, want {allowed}"
+                ));
             }
         }
         builder.finish()
@@ -60,37 +72,40 @@ impl Params {
 }
 
 impl Builder {
-    fn finish(self) -> Result<Params, Refusal> {
+    fn finish(self) -> Result<Params, String> {
         let Some((host, target_port)) = self.target else {
-            let is_target = |row: &&Parameter| row.id() == "target";
-            return match PARAMETERS.iter().find(is_target) {
-                Some(row) => Err(Refusal::Missing(row.id(), row.allowed)),
-                None => Err(Refusal::Unknown("target".to_owned())),
-            };
+            return Err(format!(
+                "parameter \"target\" is missing, want {TARGET_ALLOWED}"
+            ));
         };
         let mode = match (self.reverse, self.bidirectional) {
-            (true, true) => return Err(Refusal::Together("reverse_mode", "bidirectional")),
+            (true, true) => return Err(together("reverse_mode", "bidirectional")),
             (true, false) => Mode::Reverse,
             (false, true) => Mode::Bidirectional,
             (false, false) => Mode::Upload,
         };
-        if self.options.bytes.is_some() && self.period_seconds.is_some() {
-            return Err(Refusal::Together("period", "bytes"));
-        }
-        let default_seconds = match self.options.bytes {
-            Some(_) => 1,
-            None => DEFAULT_PERIOD_SECONDS,
+        let default_seconds = match (self.options.bytes, self.period_seconds) {
+            (Some(_), Some(_)) => return Err(together("period", "bytes")),
+            (Some(_), None) => 1,
+            (None, _) => DEFAULT_PERIOD_SECONDS,
         };
+        let target_ports = Ports::one(target_port.unwrap_or(DEFAULT_PORT));
         let params = Params {
             host,
-            ports: self
-                .ports
-                .unwrap_or(Ports::one(target_port.unwrap_or(DEFAULT_PORT))),
+            ports: self.ports.unwrap_or(target_ports),
             period_seconds: self.period_seconds.unwrap_or(default_seconds),
             mode,
             options: self.options,
         };
         conflicts::check(&params).map(|()| params)
+    }
+}
+
+/// A refused value as it may be shown: quoted, escaped, and not endless.
+fn quoted(value: &str) -> String {
+    match value.char_indices().nth(SHOWN_LIMIT_CHARS) {
+        None => format!("{value:?}"),
+        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
     }
 }
 
@@ -104,7 +119,7 @@ mod tests {
     }
 
     fn refusal(query: &str) -> String {
-        Params::parse(query).expect_err(query).to_string()
+        Params::parse(query).expect_err(query)
     }
 
     #[test]

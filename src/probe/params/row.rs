@@ -9,11 +9,9 @@ use crate::probe::values::BOOLEAN_ALLOWED;
 /// How a parameter is asked for in the page's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// A line of text.
     Text,
     /// A whole number in a range.
     Number(u32, u32),
-    /// A box to tick.
     Tick,
     /// Not at all: it is about the answer of the probe path, which the form does not ask.
     None,
@@ -28,11 +26,9 @@ pub(super) enum Protocol {
     Sctp,
 }
 
-/// One parameter.
 pub(crate) struct Parameter {
     /// Its name and its other name.
     pub(crate) names: &'static [&'static str],
-    /// iperf3's option.
     pub(crate) option: &'static str,
     /// What is allowed, as the end of "want …".
     pub(crate) allowed: &'static str,
@@ -40,9 +36,7 @@ pub(crate) struct Parameter {
     pub(crate) default: &'static str,
     /// What a person calls it.
     pub(crate) label: &'static str,
-    /// What it does.
     pub(crate) help: &'static str,
-    /// Its field in the form.
     pub(crate) input: Input,
     /// Used so rarely that the form keeps it folded away.
     pub(crate) is_rare: bool,
@@ -90,7 +84,6 @@ pub(super) const SWITCH: Parameter = Parameter {
 };
 
 impl Parameter {
-    /// The first of its names.
     pub(crate) fn id(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
     }

@@ -6,8 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::options::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Family, Ports, Selected};
-use super::period;
+use super::options::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Ports, Selected};
 use super::row::{Input, Parameter, Protocol, SWITCH, VALUE};
 use crate::duration;
 use crate::iperf3::Mode;
@@ -20,12 +19,15 @@ use crate::probe::values;
 /// after which Linux gives up.
 const CONNECT_TIMEOUT_MS: u32 = 5000;
 
+pub(super) const TARGET_ALLOWED: &str = "a host name, an IPv4 address or an IPv6 address, each also with a port: \
+    host:5201, [::1]:5201";
+
 /// All parameters, in the order of the documentation and of the command line.
 pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["target"],
         option: "-c",
-        allowed: "a host name, an IPv4 address or an IPv6 address, each also with a port: host:5201, [::1]:5201",
+        allowed: TARGET_ALLOWED,
         default: "required",
         label: "Target",
         help: "The iperf3 server.",
@@ -59,12 +61,25 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Period",
         help: "How long to transmit; rounded up to whole seconds. Cut when the test, with omit, does not fit into its time.",
         is_rare: false,
-        set: |builder, text| Some(builder.period_seconds = Some(values::period_seconds(text)?)),
+        set: |builder, text| {
+            Some(builder.period_seconds = Some(values::seconds(text, 1..=86_400)?))
+        },
         display: |params| {
             (params.options.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
                 .then(|| duration::format(Duration::from_secs(params.period_seconds)))
         },
-        args: |_, test, args| period::add_to(test, args),
+        args: |row, test, args| {
+            match test.params.options.bytes {
+                None => args.value(row.option, test.period_seconds),
+                Some(bytes) => {
+                    args.needed_by(Need::Parameter("bytes"));
+                    args.value("-n", bytes);
+                }
+            }
+            if let Some(seconds) = test.interval_seconds() {
+                args.value("-i", seconds);
+            }
+        },
         ..VALUE
     },
     Parameter {
@@ -144,7 +159,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Omit at the start",
         help: "Transmit this long before the period begins and leave it out of the result: TCP's slow start. Rounded up to \
                whole seconds, never cut. iperf3 before 3.18 takes 60s at most.",
-        set: |builder, text| Some(builder.options.omit_seconds = values::omit_seconds(text)?),
+        // Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
+        set: |builder, text| Some(builder.options.omit_seconds = values::seconds(text, 0..=600)?),
         display: |params| {
             let omit = Duration::from_secs(params.options.omit_seconds);
             (!omit.is_zero()).then(|| duration::format(omit))
@@ -201,16 +217,13 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "4 or 6",
         label: "IP version (4 or 6)",
         help: "Use IPv4 only, or IPv6 only.",
-        set: |builder, text| Some(builder.options.family = Some(Family::parse(text)?)),
-        display: |params| {
-            params
-                .options
-                .family
-                .map(|family| family.digit().to_owned())
+        set: |builder, text| {
+            matches!(text, "4" | "6").then(|| builder.options.family = text.parse().ok())
         },
+        display: |params| number(params.options.family),
         args: |_, test, args| {
             if let Some(family) = test.params.options.family {
-                args.option(&format!("-{}", family.digit()));
+                args.option(&format!("-{family}"));
             }
         },
         ..VALUE

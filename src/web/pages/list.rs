@@ -11,7 +11,6 @@ use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::probe::history::{Finished, Overview};
 use crate::probe::lock::WaitError;
-use crate::probe::metrics::NotRun;
 use crate::probe::params::decode;
 
 /// Longest text that is looked for: no target is longer.
@@ -227,13 +226,8 @@ pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
         },
         Err(WaitError::Cancelled) if past.is_manual => ("none", "stopped".to_owned()),
         // Where nobody wanted the result any more, iperf3 may have run.
-        Err(why @ (WaitError::Cancelled | WaitError::Broken)) => {
-            ("none", NotRun::Waiting(*why).label().to_owned())
-        }
-        Err(why) => (
-            "none",
-            format!("not run: {}", NotRun::Waiting(*why).label()),
-        ),
+        Err(why @ (WaitError::Cancelled | WaitError::Broken)) => ("none", why.label().to_owned()),
+        Err(why) => ("none", format!("not run: {}", why.label())),
     }
 }
 
