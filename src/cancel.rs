@@ -1,14 +1,35 @@
-//! A cancellation: says to whoever waits or runs for a request that nobody wants the result any more.
+//! A cancellation: says to whoever waits or runs for a request that nobody wants the result any more, and why.
 //!
 //! Must not know who waits, or for what. Three ways to learn of it: the question, a wait until a moment, and a
 //! descriptor for poll(2).
 
+use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Instant;
 
 use crate::sync;
+
+/// Why nobody wants the result any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    ClientGone,
+    /// A person at this address stopped it.
+    StoppedBy(IpAddr),
+    ShuttingDown,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientGone => f.write_str("the client disconnected"),
+            Self::StoppedBy(address) => write!(f, "stopped from the page by {address}"),
+            Self::ShuttingDown => f.write_str("the exporter is shutting down"),
+        }
+    }
+}
 
 /// Says that whoever waits or runs for this request need not go on. Once set it stays so.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +43,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    is_set: bool,
+    cause: Option<Cause>,
     /// What all who watch have in common, as long as somebody does: most requests run no test and cost no descriptor,
     /// and a cancellation that lives long does not collect the pipes of tests that are over.
     watched: Weak<Watch>,
@@ -50,13 +71,13 @@ impl Watch {
 }
 
 impl Cancel {
-    /// Sets it. Waiters in a lock see it after they were woken.
-    pub(crate) fn set(&self) {
+    /// Sets it; the first cause stays. Waiters in a lock see it after they were woken.
+    pub(crate) fn set(&self, cause: Cause) {
         let mut state = sync::lock(&self.0.state);
-        if state.is_set {
+        if state.cause.is_some() {
             return;
         }
-        state.is_set = true;
+        state.cause = Some(cause);
         if let Some(watch) = state.watched.upgrade() {
             // It cannot fail: there is room, and the reading end is open.
             let _ = watch.tell();
@@ -67,16 +88,21 @@ impl Cancel {
 
     /// Whether it is set.
     pub(crate) fn is_set(&self) -> bool {
-        sync::lock(&self.0.state).is_set
+        self.cause().is_some()
+    }
+
+    /// Why it is set, if it is.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        sync::lock(&self.0.state).cause
     }
 
     /// Waits until it is set or `until` has come; whether it is set.
     pub(crate) fn wait_until(&self, until: Instant) -> bool {
         let mut state = sync::lock(&self.0.state);
-        while !state.is_set && Instant::now() < until {
+        while state.cause.is_none() && Instant::now() < until {
             state = sync::wait_until(&self.0.was_set, state, until);
         }
-        state.is_set
+        state.cause.is_some()
     }
 
     /// A descriptor for poll(2), with which every other watcher's is shared.
@@ -90,7 +116,7 @@ impl Cancel {
         }
         let (reader, writer) = io::pipe()?;
         let watch = Arc::new(Watch { reader, writer });
-        if state.is_set {
+        if state.cause.is_some() {
             watch.tell()?;
         }
         state.watched = Arc::downgrade(&watch);
@@ -100,7 +126,7 @@ impl Cancel {
 
 #[cfg(test)]
 mod tests {
-    use super::Cancel;
+    use super::{Cancel, Cause};
     use crate::sys;
     use std::os::fd::AsFd as _;
     use std::sync::Arc;
@@ -118,7 +144,7 @@ mod tests {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
         assert!(!is_told(&first) && !is_told(&second));
-        cancel.clone().set();
+        cancel.clone().set(Cause::ClientGone);
         assert!(is_told(&first) && is_told(&second));
         drop((first, second));
         assert!(is_told(&cancel.watch().unwrap()));
@@ -143,7 +169,7 @@ mod tests {
         assert!(!cancel.wait_until(Instant::now() + Duration::from_millis(10)));
         let own = cancel.clone();
         let waiter = thread::spawn(move || own.wait_until(Instant::now() + LONG));
-        cancel.set();
+        cancel.set(Cause::ShuttingDown);
         assert!(waiter.join().unwrap());
         assert!(cancel.wait_until(Instant::now() + LONG));
     }

@@ -53,6 +53,7 @@
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
 //! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's words; refusals; allowed targets |
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
+//! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
 //! | `probe/retry` | a busy server is tried again: when, and on which port |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |

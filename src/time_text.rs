@@ -21,6 +21,12 @@ pub(crate) fn rfc3339_millis(time: SystemTime) -> String {
     )
 }
 
+/// The time of day alone: `20:52:04`.
+pub(crate) fn clock(time: SystemTime) -> String {
+    let text = rfc3339_millis(time);
+    text.get(11..19).unwrap_or_default().to_owned()
+}
+
 /// The Gregorian date of a day counted from 1970-01-01.
 ///
 /// Years are counted from March, so that the leap day is a year's last; 400 years are a whole number of days.
@@ -45,7 +51,7 @@ fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339_millis;
+    use super::{clock, rfc3339_millis};
     use std::time::{Duration, SystemTime};
 
     #[test]
@@ -61,6 +67,7 @@ mod tests {
         ] {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(rfc3339_millis(time), text);
+            assert_eq!(text.get(11..19), Some(clock(time).as_str()));
         }
     }
 }

@@ -306,7 +306,7 @@ mod tests {
         let key = traffic.in_flight.begin(InFlight::Request(RequestContext {
             peer: ([127, 0, 0, 1], 1).into(),
             tls_config: None,
-            close_after_response: Cancel::default(),
+            close_after_response: Arc::default(),
             number: 0,
             cancel: Cancel::default(),
         }));

@@ -6,6 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::admission::Slot;
@@ -18,7 +20,7 @@ use super::limits::Limits;
 use super::pool::{BackendConnection, read_answer};
 use super::refusal::refuse;
 use super::service::Service;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::sys;
 
 /// Serves one connection to its end.
@@ -77,7 +79,7 @@ pub(super) fn serve(
         let context = RequestContext {
             peer,
             tls_config: accepted.tls_config,
-            close_after_response: Cancel::default(),
+            close_after_response: Arc::default(),
             number: service.next_number(),
             cancel: Cancel::default(),
         };
@@ -170,7 +172,7 @@ fn relay(
             closes = head.closes
                 || hung_up
                 || gives_way
-                || context.close_after_response.is_set()
+                || context.close_after_response.load(Ordering::Relaxed)
                 || service.is_closing.is_set();
             closes
         })
@@ -211,7 +213,7 @@ fn await_answer(
     if hung_up {
         // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
         // a client that only closed its sending half.
-        context.cancel.set();
+        context.cancel.set(Cause::ClientGone);
         (service.on_hang_up)();
     }
     Ok(hung_up)

@@ -22,7 +22,7 @@ use super::service::Service;
 use super::tls::TlsPolicy;
 use super::traffic::Traffic;
 use super::{connection, handshake, head};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::log::Log;
 use crate::{sys, threads};
 
@@ -132,7 +132,7 @@ impl FrontEnd {
 
     /// Ends every [`FrontEnd::accept`], and each connection with its next response.
     pub(crate) fn close(&self) {
-        self.service.is_closing.set();
+        self.service.is_closing.set(Cause::ShuttingDown);
         let _ = self.closing.1.shutdown(Shutdown::Both);
     }
 

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::sync;
 
 /// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
@@ -24,7 +25,7 @@ pub(crate) struct RequestContext {
     /// The number of the configuration by which TLS let the client in; none when its bytes are not encrypted.
     pub(crate) tls_config: Option<u64>,
     /// Set when the connection has to end with the answer.
-    pub(crate) close_after_response: Cancel,
+    pub(crate) close_after_response: Arc<AtomicBool>,
     /// Its place in the order in which requests came, whatever thread takes it further first.
     pub(crate) number: u64,
     /// Set when the client has gone, or the exporter ends.
@@ -81,11 +82,11 @@ impl InFlightRequests {
         sync::lock(&self.open).requests.get(&key).cloned()
     }
 
-    /// Cancels every request.
+    /// Cancels every request: for the end.
     pub(crate) fn cancel_all(&self) {
         for in_flight in sync::lock(&self.open).requests.values() {
             if let InFlight::Request(context) = in_flight {
-                context.cancel.set();
+                context.cancel.set(Cause::ShuttingDown);
             }
         }
     }

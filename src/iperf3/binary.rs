@@ -355,7 +355,7 @@ fn ask_features(path: &Path, limit: Duration, shutdown: &Cancel) -> Option<Arc<F
 #[cfg(test)]
 mod tests {
     use super::{Binary, Limits, Unusable};
-    use crate::cancel::Cancel;
+    use crate::cancel::{Cancel, Cause};
     use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::thread;
@@ -449,7 +449,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(binary.check(), Ok(()));
-            binary.shutdown.set();
+            binary.shutdown.set(Cause::ShuttingDown);
             binary.wait_until_idle(Instant::now() + LONG);
             let said = asker.join().unwrap();
             assert!(matches!(said, Err(Unusable::Broken(..))), "{said:?}");

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Cancel, Watch};
+use crate::cancel::{Cancel, Cause, Watch};
 use crate::sys::{self, End};
 use crate::threads;
 
@@ -74,7 +74,7 @@ pub(crate) enum Ended {
     /// It was ended at its deadline.
     DeadlinePassed,
     /// It was ended because nobody wants the result any more.
-    Cancelled,
+    Cancelled(Cause),
     /// It was ended because it printed more than `OUTPUT_LIMIT_BYTES`.
     TooMuchOutput,
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Ended {
             Self::Exited(status) => write!(f, "exited with status {status}"),
             Self::Killed(signal) => write!(f, "was ended by signal {signal} from elsewhere"),
             Self::DeadlinePassed => f.write_str("was ended at its deadline"),
-            Self::Cancelled => f.write_str("was ended because nobody waited any more"),
+            Self::Cancelled(cause) => write!(f, "was ended: {cause}"),
             Self::TooMuchOutput => write!(
                 f,
                 "was ended because it printed more than {OUTPUT_LIMIT_BYTES} bytes"
@@ -254,8 +254,8 @@ fn reason_to_end(
 ) -> Option<Ended> {
     if output.is_too_much {
         Some(Ended::TooMuchOutput)
-    } else if cancel.is_set() {
-        Some(Ended::Cancelled)
+    } else if let Some(cause) = cancel.cause() {
+        Some(Ended::Cancelled(cause))
     } else {
         (now >= deadline).then_some(Ended::DeadlinePassed)
     }
@@ -359,7 +359,7 @@ fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::{Ended, Finished, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
-    use crate::cancel::Cancel;
+    use crate::cancel::{Cancel, Cause};
     use crate::sys;
     use std::io::Read as _;
     use std::path::Path;
@@ -538,9 +538,12 @@ mod tests {
             .unwrap()
             .read_exact(&mut ready)
             .unwrap();
-        cancel.set();
+        cancel.set(Cause::ClientGone);
         let run = followed(child, Instant::now() + LONG, &cancel, PATIENT);
-        assert_eq!((run.ended, text(&run.stdout)), (Ended::Cancelled, "told"));
+        assert_eq!(
+            (run.ended, text(&run.stdout)),
+            (Ended::Cancelled(Cause::ClientGone), "told")
+        );
         // While it waits, a cancellation wakes it.
         let cancel = Cancel::default();
         thread::scope(|scope| {
@@ -548,8 +551,8 @@ mod tests {
                 let child = start("exec sleep 600");
                 followed(child, Instant::now() + LONG, &cancel, PATIENT).ended
             });
-            cancel.set();
-            assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+            cancel.set(Cause::ClientGone);
+            assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
         });
         // What iperf3 really has: the contract's half second.
         assert_eq!(Limits::default().grace, Duration::from_millis(500));
@@ -578,8 +581,8 @@ mod tests {
         let cancel = Cancel::default();
         let own = cancel.clone();
         let runner = thread::spawn(move || ticking_shell(closed, LONG, &own).ended);
-        cancel.set();
-        assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+        cancel.set(Cause::ClientGone);
+        assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
     }
 
     /// How often a thread of this process went to sleep so far; none once it has ended.
@@ -617,8 +620,8 @@ mod tests {
                     break is_quiet;
                 }
             };
-            cancel.set();
-            assert_eq!(runner.join().unwrap(), Ended::Cancelled);
+            cancel.set(Cause::ClientGone);
+            assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
             assert!(is_quiet, "the runner wakes all the time");
         });
     }

@@ -16,7 +16,7 @@ use super::process::{self, Ended, Finished};
 use super::reason::{self, Reason};
 use super::report::{Document, Fault};
 use super::target::Host;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;
@@ -48,8 +48,8 @@ pub(crate) struct TestSpec<'a> {
 /// One run of iperf3.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// What it led to; none when it was cancelled.
-    pub(crate) outcome: Option<Outcome>,
+    /// What it led to, or why it was cancelled.
+    pub(crate) outcome: Result<Outcome, Cause>,
     /// How it went.
     pub(crate) details: RunDetails,
     /// What it cost.
@@ -81,7 +81,7 @@ impl Run {
     /// A run that there was none of.
     pub(crate) fn refused(port: u16, failure: Failure) -> Self {
         Self {
-            outcome: Some(Err(failure)),
+            outcome: Ok(Err(failure)),
             details: RunDetails::not_started(port),
             cost: Cost::default(),
             was_connected: false,
@@ -134,13 +134,16 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
             if spec.keep_end_part {
                 details.end_part = document.as_ref().and_then(Document::end_part);
             }
-            let outcome = classify(&finished, document.as_ref(), spec);
+            let outcome = classify(&finished, document.as_ref(), spec, details.took);
             let was_connected = document.as_ref().is_some_and(Document::was_connected);
             let cost = document.map(|document| document.cost(spec.mode, &outcome));
             Run {
                 was_connected,
                 cost: cost.unwrap_or_default(),
-                outcome: (finished.ended != Ended::Cancelled).then_some(outcome),
+                outcome: match finished.ended {
+                    Ended::Cancelled(cause) => Err(cause),
+                    _ => Ok(outcome),
+                },
                 details,
             }
         }
@@ -240,14 +243,22 @@ pub(crate) fn refine_reason(outcome: Outcome, host: &Host, end: Instant) -> Outc
     })
 }
 
-fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
+fn classify(
+    finished: &Finished,
+    document: Option<&Document>,
+    spec: &TestSpec<'_>,
+    took: Duration,
+) -> Outcome {
     let failure = |reason, words: String| Err(Failure { reason, words });
     match finished.ended {
         // Whatever it printed when told to end is not a result.
         Ended::DeadlinePassed => {
             return failure(
                 Reason::Timeout,
-                "the test was not over at its deadline".to_owned(),
+                format!(
+                    "the test was not over at its deadline, after {:.1} s",
+                    took.as_secs_f64()
+                ),
             );
         }
         Ended::TooMuchOutput => {
@@ -263,7 +274,7 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
                 format!("iperf3 was ended by signal {signal}"),
             );
         }
-        Ended::Exited(_) | Ended::Cancelled => {}
+        Ended::Exited(_) | Ended::Cancelled(_) => {}
     }
     let status = match finished.ended {
         Ended::Exited(status) => status,

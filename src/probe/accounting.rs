@@ -6,16 +6,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::answer::CompletedTest;
-use super::lock::WaitError;
 use super::params::Params;
 use super::prober::Prober;
+use super::wait_error::{Progress, WaitError};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Direction;
 use crate::log::Field;
 
-/// Counts a test that was run, and says how it went; iperf3's own words too when it failed.
+/// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed.
 pub(super) fn ran(
     prober: &Prober,
+    number: u64,
     params: &Params,
     client: SocketAddr,
     completed: &CompletedTest,
@@ -29,7 +30,10 @@ pub(super) fn ran(
         let rate = direction.as_ref()?.arrived().bits_per_second()?;
         Some(format!("{rate:.0}"))
     };
-    let mut told = vec![("target", params.host.to_string())];
+    let mut told = vec![
+        ("probe", number.to_string()),
+        ("target", params.host.to_string()),
+    ];
     told.extend(params.displayed());
     let (mut up, mut down) = (None, None);
     match &completed.outcome {
@@ -38,20 +42,9 @@ pub(super) fn ran(
             (up, down) = (rate(&report.upload), rate(&report.download));
         }
         Err(failure) => {
-            let what = match failure.reason {
-                Reason::Budget => "test refused",
-                _ => "iperf3 failed",
-            };
-            let fields: &[Field<'_>] = &[
-                ("target", &params.host),
-                ("port", &completed.port),
-                ("reason", &failure.reason.label()),
-                // iperf3's own words.
-                ("error", &failure.words),
-            ];
-            prober.log.warn(what, fields);
             told.push(("outcome", "failure".to_owned()));
             told.push(("reason", failure.reason.label().to_owned()));
+            told.push(("error", failure.words.clone()));
         }
     }
     told.push(("client", client.to_string()));
@@ -68,33 +61,59 @@ pub(super) fn ran(
     let fields = told
         .iter()
         .map(|(name, value)| -> Field<'_> { (name, value) });
-    prober.log.info("probe", &fields.collect::<Vec<_>>());
+    let fields = fields.collect::<Vec<_>>();
+    match &completed.outcome {
+        Ok(_) => prober.log.info("probe", &fields),
+        Err(failure) if failure.reason == Reason::Budget => {
+            prober.log.warn("test refused", &fields);
+        }
+        Err(_) => prober.log.warn("iperf3 failed", &fields),
+    }
 }
 
-/// Counts a probe that was not answered with a result, and says why; `waited` is how long it stood in line for the
-/// lock, if it did.
+/// Counts a probe that was not answered with a result, and says why, in one line; `number` is that of its test, if it got
+/// so far, and `waited` how long it stood in line for the lock, if it did.
 pub(super) fn not_run(
     prober: &Prober,
+    number: Option<u64>,
     params: &Params,
     client: SocketAddr,
-    why: WaitError,
+    why: &WaitError,
     waited: Option<Duration>,
 ) {
     prober.metrics.probe_gave_up(why, waited);
     let waited = waited.map(seconds);
-    let mut fields: Vec<Field<'_>> = vec![
+    let mut fields: Vec<Field<'_>> = Vec::with_capacity(7);
+    if let Some(number) = &number {
+        fields.push(("probe", number));
+    }
+    let outcome = why.label();
+    fields.extend::<[Field<'_>; 5]>([
         ("target", &params.host),
         ("port", &params.ports),
+        ("outcome", &outcome),
+        ("cause", why),
         ("client", &client),
-        ("cause", &why),
-    ];
+    ]);
     if let Some(waited) = &waited {
         fields.push(("lock_wait_seconds", waited));
     }
-    if why == WaitError::Running {
-        prober.log.info("probe not answered", &fields);
-    } else {
-        prober.log.warn("probe not run", &fields);
+    match why {
+        WaitError::Running => prober.log.info("probe not answered", &fields),
+        WaitError::Cancelled {
+            progress: Progress::Shared,
+            ..
+        }
+        | WaitError::Broken => prober.log.warn("probe not answered", &fields),
+        WaitError::Cancelled {
+            progress: Progress::Ran { .. },
+            ..
+        } => prober.log.warn("test cut short", &fields),
+        WaitError::Cancelled {
+            progress: Progress::Attempted(_),
+            ..
+        } => prober.log.warn("probe cancelled", &fields),
+        _ => prober.log.warn("probe not run", &fields),
     }
 }
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::accounting;
 use super::answer::{Answer, Caller, CompletedTest};
 use super::deadline::Limits;
-use super::lock::WaitError;
 use super::params::Params;
 use super::prober::Prober;
-use super::result_cache::Found;
+use super::result_cache::{Found, InFlightTest};
 use super::retry::RetryLoop;
+use super::wait_error::{Progress, WaitError};
 
 /// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
 ///
@@ -39,25 +39,32 @@ pub(super) fn answer(
         Found::Running(in_flight) => (in_flight, false),
         Found::Nothing(in_flight) => (in_flight, true),
         Found::NoRoom => {
-            accounting::not_run(prober, params, caller.client, WaitError::Full, None);
-            return Err(WaitError::Full);
+            let why = WaitError::Full;
+            accounting::not_run(prober, None, params, caller.client, &why, None);
+            return Err(why);
         }
     };
     if is_first {
-        begin(prober, params, limits, caller);
+        begin(prober, params, limits, caller, &in_flight);
     }
     let cache = &prober.result_cache;
+    let number = in_flight.probe.get().copied();
     let result = match cache.wait(in_flight, limits.scrape, &caller.cancel) {
         Some(end) => end,
-        None if caller.cancel.is_set() => Err(WaitError::Cancelled),
-        // What there was before, when the test does not end within the request's time.
-        None => cache.last(&test).ok_or(WaitError::Running),
+        None => match caller.cancel.cause() {
+            Some(cause) => Err(WaitError::Cancelled {
+                cause,
+                progress: Progress::Shared,
+            }),
+            // What there was before, when the test does not end within the request's time.
+            None => cache.last(&test).ok_or(WaitError::Running),
+        },
     };
     // Whoever began the test is counted with it.
     if !is_first {
         match &result {
             Ok(_) => prober.metrics.result_reused(),
-            Err(why) => accounting::not_run(prober, params, caller.client, *why, None),
+            Err(why) => accounting::not_run(prober, number, params, caller.client, why, None),
         }
     }
     result.map(|completed| answer_from(prober, &test, completed, caller.arrival))
@@ -84,7 +91,13 @@ fn answer_from(
 }
 
 /// Runs the test on a thread of its own, so that it outlives the request.
-fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller) {
+fn begin(
+    prober: &Arc<Prober>,
+    params: &Params,
+    limits: Limits,
+    caller: &Caller,
+    in_flight: &InFlightTest,
+) {
     let own_prober = Arc::clone(prober);
     let params = params.clone();
     let caller = Caller {
@@ -92,7 +105,11 @@ fn begin(prober: &Arc<Prober>, params: &Params, limits: Limits, caller: &Caller)
         cancel: prober.shutdown.clone(),
         ..caller.clone()
     };
-    let running = prober.history.open(&params, caller.client, None);
+    let running = prober
+        .history
+        .open(&params, caller.client, &caller.cancel, false);
+    // Nobody else begins it.
+    let _ = in_flight.probe.set(running.number);
     let completion = Completion {
         prober: Arc::clone(prober),
         test: params.test(),
@@ -119,7 +136,7 @@ struct Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Err(why @ WaitError::Broken) = self.end {
+        if let Err(why @ WaitError::Broken) = &self.end {
             self.prober.metrics.probe_refused(why.label());
         }
         let cache = &self.prober.result_cache;

@@ -5,15 +5,15 @@
 //! whoever began it; requests that were refused are none.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::moment::Moment;
 use crate::probe::answer::{Answer, Attempt};
-use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
+use crate::probe::wait_error::WaitError;
 use crate::sync;
 
 /// Most ended probes that are remembered.
@@ -51,14 +51,35 @@ pub(crate) struct Current {
     pub(crate) since: Moment,
     /// How often iperf3 was run before.
     pub(crate) attempts: u32,
-    /// Stops it, where that is for a person to decide.
-    stop: Option<Cancel>,
+    /// A person started it from the page.
+    is_manual: bool,
+    /// Set when nobody wants its result any more.
+    cancel: Cancel,
 }
 
 impl Current {
     /// Whether a person may stop it: whoever looks at the page did not start the others.
     pub(crate) fn can_be_stopped(&self) -> bool {
-        self.stop.is_some()
+        self.is_manual
+    }
+
+    /// Why it is being stopped, if it is.
+    pub(crate) fn stopping(&self) -> Option<Cause> {
+        self.cancel.cause()
+    }
+
+    /// What the running test takes; none when it is as long as its bytes take.
+    pub(crate) fn test_length(&self) -> Option<Duration> {
+        let Stage::Running { length, .. } = self.stage else {
+            return None;
+        };
+        let is_known = self.params.length_seconds(self.params.period_seconds);
+        is_known.map(|_| length)
+    }
+
+    /// When the running test is over, if nothing goes wrong.
+    fn planned_end(&self) -> Option<SystemTime> {
+        self.since.clock.checked_add(self.test_length()?)
     }
 }
 
@@ -123,12 +144,13 @@ impl Inner {
 }
 
 impl History {
-    /// Remembers a probe that begins; `stop` is what a person may stop it by.
+    /// Remembers a probe that begins, and that `cancel` stops.
     pub(super) fn open(
         self: &Arc<Self>,
         params: &Params,
         client: SocketAddr,
-        stop: Option<Cancel>,
+        cancel: &Cancel,
+        is_manual: bool,
     ) -> Running {
         let mut inner = sync::lock(&self.inner);
         inner.latest += 1;
@@ -142,7 +164,8 @@ impl History {
             stage: Stage::Queued,
             since: now,
             attempts: 0,
-            stop,
+            is_manual,
+            cancel: cancel.clone(),
         });
         Running {
             history: Arc::clone(self),
@@ -170,19 +193,26 @@ impl History {
         Some(Found::Finished(Arc::clone(past)))
     }
 
+    /// When the test that this probe runs is over, as far as that is known.
+    pub(super) fn planned_end(&self, number: u64) -> Option<SystemTime> {
+        sync::lock(&self.inner).current(number)?.planned_end()
+    }
+
     /// Stops a probe that a person may stop; whether there was one. Waiters see it after
     /// [`crate::probe::lock::TestLock::wake_all`].
-    pub(super) fn stop(&self, number: u64) -> bool {
+    pub(super) fn stop(&self, number: u64, by: IpAddr) -> bool {
         let mut inner = sync::lock(&self.inner);
-        let stop = inner.current(number).and_then(|probe| probe.stop.as_ref());
-        stop.inspect(|stop| stop.set()).is_some()
+        let manual = inner.current(number).filter(|probe| probe.is_manual);
+        manual
+            .inspect(|probe| probe.cancel.set(Cause::StoppedBy(by)))
+            .is_some()
     }
 
     /// Stops every probe that a person may stop: for the end.
     pub(super) fn stop_all(&self) {
         let inner = sync::lock(&self.inner);
-        let stops = inner.current.iter().filter_map(|probe| probe.stop.as_ref());
-        stops.for_each(Cancel::set);
+        let manual = inner.current.iter().filter(|probe| probe.is_manual);
+        manual.for_each(|probe| probe.cancel.set(Cause::ShuttingDown));
     }
 }
 
@@ -215,7 +245,7 @@ impl Drop for Running {
             client: probe.client,
             began: probe.began,
             ended: SystemTime::now(),
-            is_manual: probe.stop.is_some(),
+            is_manual: probe.is_manual,
             end: self.end.clone(),
         }));
         let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
@@ -252,13 +282,13 @@ impl Finished {
 #[cfg(test)]
 mod tests {
     use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
-    use crate::cancel::Cancel;
+    use crate::cancel::{Cancel, Cause};
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
     use crate::moment::Moment;
     use crate::probe::answer::{Answer, Attempt, CompletedTest};
-    use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
+    use crate::probe::wait_error::WaitError;
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
@@ -267,9 +297,9 @@ mod tests {
         "192.0.2.1:1".parse().unwrap()
     }
 
-    fn open(history: &Arc<History>, stop: Option<Cancel>) -> Running {
+    fn open(history: &Arc<History>) -> Running {
         let params = Params::parse("target=a").unwrap();
-        history.open(&params, client(), stop)
+        history.open(&params, client(), &Cancel::default(), false)
     }
 
     /// An answer with this much standard error.
@@ -310,26 +340,26 @@ mod tests {
     #[test]
     fn the_last_hundred_are_remembered_newest_end_first() {
         let history = Arc::new(History::default());
-        let slow = open(&history, None);
+        let slow = open(&history);
         for _ in 0..MAX_PROBES + 5 {
-            open(&history, None).end(&Ok(answer(0)));
+            open(&history).end(&Ok(answer(0)));
         }
         assert_eq!(numbers(&history), (7..=106).rev().collect::<Vec<_>>());
         assert_eq!(history.overview().forgotten, 5);
-        slow.end(&Err(WaitError::NoTimeLeft));
+        slow.end(&Err(WaitError::Full));
         assert_eq!(numbers(&history).first(), Some(&1));
         assert!(history.find(7).is_none() && history.find(107).is_none());
         let Some(Found::Finished(past)) = history.find(1) else {
             panic!("forgotten")
         };
-        assert!(matches!(past.end, Err(WaitError::NoTimeLeft)));
+        assert!(matches!(past.end, Err(WaitError::Full)));
     }
 
     #[test]
     fn long_stories_make_room_by_their_size() {
         let history = Arc::new(History::default());
         for _ in 0..MAX_PROBES {
-            open(&history, None).end(&Ok(answer(2048)));
+            open(&history).end(&Ok(answer(2048)));
         }
         let past = history.overview().past;
         let bytes: usize = past.iter().map(|past| past.bytes()).sum();
@@ -345,18 +375,21 @@ mod tests {
     fn a_probe_is_in_progress_until_its_end_and_a_panic_ends_it_too() {
         let history = Arc::new(History::default());
         let stop = Cancel::default();
-        let manual = open(&history, Some(stop.clone()));
-        let scrape = open(&history, None);
+        let params = Params::parse("target=a").unwrap();
+        let manual = history.open(&params, client(), &stop, true);
+        let scrape = open(&history);
         let length = Duration::from_secs(5);
         scrape.set_stage(Stage::Running { port: 1, length }, 3);
         let current = history.overview().current;
         assert_eq!((current.len(), current[1].attempts), (2, 3));
         assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));
         assert!(current[0].can_be_stopped() && !current[1].can_be_stopped());
-        assert!(!history.stop(scrape.number) && !history.stop(99) && !stop.is_set());
-        assert!(history.stop(manual.number) && stop.is_set());
+        let by = client().ip();
+        assert!(!history.stop(scrape.number, by) && !history.stop(99, by) && !stop.is_set());
+        assert!(history.stop(manual.number, by));
+        assert_eq!(stop.cause(), Some(Cause::StoppedBy(by)));
         drop(manual);
-        assert!(!history.stop(1));
+        assert!(!history.stop(1, by));
         let Some(Found::Finished(past)) = history.find(1) else {
             panic!("forgotten")
         };

@@ -6,67 +6,39 @@
 //! semaphore does. A waiter that times out at that moment would take the hand-over with it.)
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 use crate::moment::Moment;
 use crate::sync;
 
-/// Why a probe has no result to answer with.
+/// Why a wait was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitError {
+pub(super) enum Why {
+    /// It lasted as long as a wait may.
     WaitedTooLong,
-    NoTimeLeft,
-    Cancelled,
-    Running,
-    Full,
-    /// The thread of its test came to a bad end.
-    Broken,
+    /// It was of no use any more.
+    TooLate,
+    Cancelled(Cause),
 }
 
-impl WaitError {
-    /// Each with its outcome label, in the order in which they are written.
-    pub(super) const ALL: [(Self, &'static str); 6] = [
-        (Self::WaitedTooLong, "lock_timeout"),
-        (Self::NoTimeLeft, "no_time_left"),
-        (Self::Cancelled, "cancelled"),
-        (Self::Running, "running"),
-        (Self::Full, "full"),
-        (Self::Broken, "broken"),
-    ];
-
-    /// The outcome label of its probe.
-    pub(crate) fn label(self) -> &'static str {
-        let own = Self::ALL.iter().find(|(known, _)| *known == self);
-        own.map_or("", |(_, label)| label)
-    }
-}
-
-impl fmt::Display for WaitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::WaitedTooLong => "the test lock was not free within --lock.timeout",
-            Self::NoTimeLeft => "what remains of the scrape timeout cannot hold the test any more",
-            Self::Cancelled => {
-                "the client has gone, the test was stopped by hand, or the exporter ends"
-            }
-            Self::Running => {
-                "a test is running or waits for its turn, a later scrape has its result"
-            }
-            Self::Full => "too many tests wait for their turn",
-            Self::Broken => "internal error, see the exporter's log",
-        })
-    }
+/// A wait that was given up, and how the lock stood at that moment.
+#[derive(Debug)]
+pub(super) struct GaveUp {
+    pub(super) why: Why,
+    pub(super) holder: Option<Place>,
+    /// How many others stood in line, before it and behind it.
+    pub(super) ahead: usize,
+    pub(super) behind: usize,
 }
 
 /// When a wait ends that may last until `longest` and is of use until `latest_start`, and why: the limit that comes
 /// first, however late a thread gets to look.
-pub(super) fn first_limit(longest: Instant, latest_start: Option<Instant>) -> (Instant, WaitError) {
+pub(super) fn first_limit(longest: Instant, latest_start: Option<Instant>) -> (Instant, Why) {
     match latest_start {
-        Some(latest) if latest < longest => (latest, WaitError::NoTimeLeft),
-        _ => (longest, WaitError::WaitedTooLong),
+        Some(latest) if latest < longest => (latest, Why::TooLate),
+        _ => (longest, Why::WaitedTooLong),
     }
 }
 
@@ -125,9 +97,9 @@ impl TestLock {
         number: Option<u64>,
         probe: u64,
         name: String,
-        (until, why): (Instant, WaitError),
+        (until, why): (Instant, Why),
         cancel: &Cancel,
-    ) -> Result<Guard<'_>, WaitError> {
+    ) -> Result<Guard<'_>, GaveUp> {
         let mut state = sync::lock(&self.state);
         let number = number.unwrap_or(state.latest);
         state.latest = state.latest.max(number);
@@ -136,8 +108,8 @@ impl TestLock {
         let place = Place { probe, name, since };
         state.queue.insert(at, (number, place));
         let why = loop {
-            if cancel.is_set() {
-                break WaitError::Cancelled;
+            if let Some(cause) = cancel.cause() {
+                break Why::Cancelled(cause);
             }
             let first = state.queue.front();
             let is_first = first.is_some_and(|(_, place)| place.probe == probe);
@@ -153,9 +125,17 @@ impl TestLock {
             }
             state = sync::wait_until(&self.changed, state, until);
         };
+        let mut line = state.queue.iter();
+        let ahead = line.position(|(_, place)| place.probe == probe);
+        let ahead = ahead.unwrap_or_default();
         state.queue.retain(|(_, place)| place.probe != probe);
         self.changed.notify_all();
-        Err(why)
+        Err(GaveUp {
+            why,
+            holder: state.holder.clone(),
+            ahead,
+            behind: state.queue.len() - ahead,
+        })
     }
 
     /// Makes every waiter look whether it is cancelled.
@@ -177,8 +157,8 @@ impl TestLock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Guard, TestLock, WaitError, first_limit};
-    use crate::cancel::Cancel;
+    use super::{GaveUp, Guard, TestLock, Why, first_limit};
+    use crate::cancel::{Cancel, Cause};
     use crate::fuzz::cases;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -188,11 +168,11 @@ mod tests {
     /// Longer than anything takes: a test that gets so far has failed.
     const LONG: Duration = Duration::from_secs(60);
 
-    fn patient() -> (Instant, WaitError) {
+    fn patient() -> (Instant, Why) {
         within(LONG)
     }
 
-    fn within(limit: Duration) -> (Instant, WaitError) {
+    fn within(limit: Duration) -> (Instant, Why) {
         first_limit(Instant::now() + limit, None)
     }
 
@@ -200,10 +180,15 @@ mod tests {
     fn acquire<'a>(
         lock: &'a TestLock,
         number: u64,
-        limit: (Instant, WaitError),
+        limit: (Instant, Why),
         cancel: &Cancel,
-    ) -> Result<Guard<'a>, WaitError> {
+    ) -> Result<Guard<'a>, GaveUp> {
         lock.acquire(Some(number), number, number.to_string(), limit, cancel)
+    }
+
+    /// Why a wait was given up.
+    fn refusal(got: Result<Guard<'_>, GaveUp>) -> Why {
+        got.map(drop).unwrap_err().why
     }
 
     /// The free lock, for one who came before everyone else.
@@ -281,12 +266,12 @@ mod tests {
                 scope.spawn(|| drop(acquire(&lock, 1, patient(), &cancel)));
                 queue_of(&lock, 1);
                 let second =
-                    scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).map(drop));
+                    scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).is_ok());
                 queue_of(&lock, 2);
                 // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
-                cancel.set();
+                cancel.set(Cause::ClientGone);
                 drop(held);
-                assert_eq!(second.join().unwrap(), Ok(()));
+                assert!(second.join().unwrap());
             });
         }
     }
@@ -295,18 +280,40 @@ mod tests {
     fn a_waiter_says_why_it_gave_up() {
         let lock = TestLock::default();
         let cancelled = Cancel::default();
-        cancelled.set();
+        cancelled.set(Cause::ClientGone);
         let held = hold(&lock);
-        let refused = |limit, cancel| acquire(&lock, 1, limit, cancel).map(drop).unwrap_err();
+        let refused = |limit, cancel| refusal(acquire(&lock, 1, limit, cancel));
         let now = Instant::now();
         let no_time = first_limit(now + LONG, Some(now + Duration::from_millis(20)));
         let wanted = Cancel::default();
         let soon = within(Duration::from_millis(20));
-        assert_eq!(refused(soon, &wanted), WaitError::WaitedTooLong);
-        assert_eq!(refused(no_time, &wanted), WaitError::NoTimeLeft);
-        assert_eq!(refused(patient(), &cancelled), WaitError::Cancelled);
+        assert_eq!(refused(soon, &wanted), Why::WaitedTooLong);
+        assert_eq!(refused(no_time, &wanted), Why::TooLate);
+        assert_eq!(
+            refused(patient(), &cancelled),
+            Why::Cancelled(Cause::ClientGone)
+        );
         assert!(lock.status().queue.is_empty());
         drop(held);
+    }
+
+    #[test]
+    fn a_wait_that_was_given_up_tells_who_has_the_lock_and_how_many_wait() {
+        let (lock, cancel) = (TestLock::default(), Cancel::default());
+        let held = hold(&lock);
+        thread::scope(|scope| {
+            for number in [1, 2, 9] {
+                let (lock, cancel) = (&lock, &cancel);
+                scope.spawn(move || drop(acquire(lock, number, patient(), cancel)));
+            }
+            queue_of(&lock, 3);
+            let gave_up = acquire(&lock, 5, within(Duration::ZERO), &Cancel::default());
+            let gave_up = gave_up.map(drop).unwrap_err();
+            assert_eq!((gave_up.ahead, gave_up.behind), (2, 1));
+            assert_eq!(gave_up.holder.map(|place| place.probe), Some(0));
+            cancel.set(Cause::ShuttingDown);
+            drop(held);
+        });
     }
 
     #[test]
@@ -316,15 +323,15 @@ mod tests {
         let lock = TestLock::default();
         let _held = hold(&lock);
         for (longest, latest_start, why) in [
-            (ago(1), Some(ago(2)), WaitError::NoTimeLeft),
-            (ago(2), Some(ago(1)), WaitError::WaitedTooLong),
-            (ago(1), None, WaitError::WaitedTooLong),
-            (ago(1), Some(now + LONG), WaitError::WaitedTooLong),
-            (now + LONG, Some(ago(1)), WaitError::NoTimeLeft),
+            (ago(1), Some(ago(2)), Why::TooLate),
+            (ago(2), Some(ago(1)), Why::WaitedTooLong),
+            (ago(1), None, Why::WaitedTooLong),
+            (ago(1), Some(now + LONG), Why::WaitedTooLong),
+            (now + LONG, Some(ago(1)), Why::TooLate),
         ] {
             let limit = first_limit(longest, latest_start);
             let got = acquire(&lock, 1, limit, &Cancel::default());
-            assert_eq!(got.map(drop), Err(why), "{limit:?}");
+            assert_eq!(refusal(got), why, "{limit:?}");
         }
     }
 
@@ -340,17 +347,17 @@ mod tests {
         let (lock, cancel) = (TestLock::default(), Cancel::default());
         let held = hold(&lock);
         thread::scope(|scope| {
-            let first = scope.spawn(|| acquire(&lock, 0, patient(), &cancel).map(drop));
+            let first = scope.spawn(|| refusal(acquire(&lock, 0, patient(), &cancel)));
             queue_of(&lock, 1);
-            let second = scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).map(drop));
+            let second = scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).is_ok());
             queue_of(&lock, 2);
-            cancel.set();
+            cancel.set(Cause::ClientGone);
             lock.wake_all();
             // While the lock is still held.
-            assert_eq!(first.join().unwrap(), Err(WaitError::Cancelled));
+            assert_eq!(first.join().unwrap(), Why::Cancelled(Cause::ClientGone));
             queue_of(&lock, 1);
             drop(held);
-            assert_eq!(second.join().unwrap(), Ok(()));
+            assert!(second.join().unwrap());
         });
     }
 
@@ -409,8 +416,8 @@ mod tests {
                         holders.fetch_sub(1, Ordering::SeqCst);
                         served.fetch_add(1, Ordering::SeqCst);
                     }
-                    Err(reason) => {
-                        assert_eq!(reason, WaitError::WaitedTooLong);
+                    Err(gave_up_at) => {
+                        assert_eq!(gave_up_at.why, Why::WaitedTooLong);
                         let is_patient = round.limit.is_none();
                         assert!(!is_patient, "a patient waiter was left standing");
                         gave_up.fetch_add(1, Ordering::SeqCst);

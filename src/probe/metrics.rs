@@ -6,8 +6,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::lock::{Status, WaitError};
+use super::lock::Status;
 use super::result_cache;
+use super::wait_error::WaitError;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{Cost, Outcome};
 use crate::metrics::text::{Family, Kind, Labelled, Text};
@@ -125,9 +126,10 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
 /// Every outcome label, in the order in which they are written.
 fn outcomes() -> impl Iterator<Item = &'static str> {
     let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
-    let gave_up = WaitError::ALL.iter().map(|(_, label)| *label);
-    let outcomes = std::iter::once(SUCCESS).chain(reasons).chain(gave_up);
-    outcomes.chain([BAD_REQUEST, NOT_ALLOWED])
+    let outcomes = std::iter::once(SUCCESS).chain(reasons);
+    outcomes
+        .chain(WaitError::LABELS)
+        .chain([BAD_REQUEST, NOT_ALLOWED])
 }
 
 #[derive(Debug, Default)]
@@ -210,7 +212,7 @@ impl Metrics {
     }
 
     /// A probe that was not answered with a result, and how long it stood in line, if it did.
-    pub(super) fn probe_gave_up(&self, why: WaitError, waited: Option<Duration>) {
+    pub(super) fn probe_gave_up(&self, why: &WaitError, waited: Option<Duration>) {
         let mut counts = sync::lock(&self.counts);
         if let Some(waited) = waited {
             counts.wait(waited);

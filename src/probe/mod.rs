@@ -19,6 +19,7 @@ mod result_cache;
 mod retry;
 mod single;
 mod values;
+pub(crate) mod wait_error;
 
 #[cfg(test)]
 mod fuzz;

@@ -3,6 +3,7 @@
 //!
 //! Must not know HTTP, or how a probe runs: a refusal is a value, and the web ring makes a status code of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,11 +11,12 @@ use super::allow::{self, Rule};
 use super::budget::Budget;
 use super::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
 use super::history::{Found, History, Overview};
-use super::lock::{Status, TestLock, WaitError};
+use super::lock::{Status, TestLock};
 use super::metrics::{BAD_REQUEST, FAMILIES, Metrics, NOT_ALLOWED, Snapshot};
 use super::params::Params;
 use super::result_cache::ResultCache;
-use crate::cancel::Cancel;
+use super::wait_error::WaitError;
+use crate::cancel::{Cancel, Cause};
 use crate::iperf3::binary::{Binary, Unusable};
 use crate::iperf3::credentials::Credentials;
 use crate::log::{Field, Log};
@@ -172,9 +174,9 @@ impl Prober {
         })
     }
 
-    /// Stops a probe that a person started; whether there was one.
-    pub(crate) fn stop(&self, number: u64) -> bool {
-        let is_stopped = self.history.stop(number);
+    /// Stops a probe that a person started, for a person at this address; whether there was one.
+    pub(crate) fn stop(&self, number: u64, by: IpAddr) -> bool {
+        let is_stopped = self.history.stop(number, by);
         self.wake_all();
         is_stopped
     }
@@ -212,7 +214,7 @@ impl Prober {
 
     /// Ends what runs without a request; whoever waits is woken. Requests are cancelled by their own connections.
     pub(crate) fn shut_down(&self) {
-        self.shutdown.set();
+        self.shutdown.set(Cause::ShuttingDown);
         self.history.stop_all();
         self.wake_all();
     }

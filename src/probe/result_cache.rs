@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
 use crate::probe::answer::CompletedTest;
-use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
+use crate::probe::wait_error::WaitError;
 use crate::sync;
 
 /// Most results that are kept.
@@ -23,6 +23,8 @@ const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 /// found, so that a test which ends at once knows that somebody will be told.
 #[derive(Debug)]
 pub(super) struct InFlightTest {
+    /// The number of its probe, once that has one.
+    pub(super) probe: OnceLock<u64>,
     end: OnceLock<Result<Arc<CompletedTest>, WaitError>>,
     /// Before this it cannot be over.
     earliest_end: Instant,
@@ -221,6 +223,7 @@ impl Entry {
             return Found::NoRoom;
         }
         let test = Arc::new(InFlightTest {
+            probe: OnceLock::new(),
             end: OnceLock::new(),
             earliest_end: Instant::now() + length,
         });
@@ -249,7 +252,7 @@ fn trimmed(completed: &CompletedTest) -> Arc<CompletedTest> {
 #[cfg(test)]
 mod tests {
     use super::{Found, MAX_IN_FLIGHT, MAX_RESULTS, ResultCache};
-    use crate::cancel::Cancel;
+    use crate::cancel::{Cancel, Cause};
     use crate::iperf3::reason::Reason;
     use crate::iperf3::report::intervals::Interval;
     use crate::iperf3::report::metadata::Congestion;
@@ -257,8 +260,8 @@ mod tests {
     use crate::iperf3::{Failure, Outcome, Run};
     use crate::moment::Moment;
     use crate::probe::answer::{Attempt, CompletedTest};
-    use crate::probe::lock::WaitError;
     use crate::probe::params::Params;
+    use crate::probe::wait_error::WaitError;
     use std::sync::Arc;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -438,7 +441,7 @@ mod tests {
                 .is_none()
         );
         let cancel = Cancel::default();
-        cancel.set();
+        cancel.set(Cause::ClientGone);
         let Found::Running(waiter) = find(&results, &test) else {
             panic!("no flight to join")
         };
@@ -488,7 +491,7 @@ mod tests {
             let own = cancel.clone();
             let cache = Arc::clone(&results);
             let waiter = thread::spawn(move || cache.wait(waiter, None, &own).is_none());
-            cancel.set();
+            cancel.set(Cause::ClientGone);
             results.wake_all();
             assert!(waiter.join().unwrap());
         }
@@ -524,7 +527,7 @@ mod tests {
             find(&results, &test_of("one-more")),
             Found::NoRoom
         ));
-        results.complete(&of(7), Err(WaitError::WaitedTooLong));
+        results.complete(&of(7), Err(WaitError::Full));
         assert!(matches!(find(&results, &of(7)), Found::Nothing(_)));
         results.complete(&of(8), Err(WaitError::Broken));
         assert!(matches!(

@@ -11,9 +11,10 @@ use super::accounting;
 use super::answer::{Answer, Attempt, Caller, CompletedTest};
 use super::deadline::Limits;
 use super::history::{Running, Stage};
-use super::lock::{Guard, WaitError, first_limit};
+use super::lock::{GaveUp, Guard, Why, first_limit};
 use super::params::{Params, Selected};
 use super::prober::Prober;
+use super::wait_error::{Holder, Line, Progress, WaitError};
 use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
@@ -87,11 +88,13 @@ impl<'a> RetryLoop<'a> {
     /// When iperf3 was not run at all, or nobody wants the result any more.
     pub(super) fn run(mut self) -> Result<Answer, WaitError> {
         let (prober, params, caller) = (self.prober, self.params, self.caller);
+        let number = self.running.number;
         let is_cut = self.period_seconds < params.period_seconds;
         if is_cut {
             prober.log.warn(
                 "period cut to fit into its time",
                 &[
+                    ("probe", &number),
                     ("target", &params.host),
                     ("port", &params.ports),
                     ("wanted_seconds", &params.period_seconds),
@@ -100,7 +103,8 @@ impl<'a> RetryLoop<'a> {
             );
         }
         let outcome = self.try_until_free().inspect_err(|why| {
-            accounting::not_run(prober, params, caller.client, *why, Some(self.waited));
+            let waited = Some(self.waited);
+            accounting::not_run(prober, Some(number), params, caller.client, why, waited);
         })?;
         let completed = CompletedTest {
             outcome,
@@ -111,7 +115,7 @@ impl<'a> RetryLoop<'a> {
             ended: Moment::now(),
         };
         let duration = caller.arrival.elapsed();
-        accounting::ran(prober, params, caller.client, &completed, duration);
+        accounting::ran(prober, number, params, caller.client, &completed, duration);
         // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
         if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
             prober.result_cache.keep(&params.test(), &completed);
@@ -136,7 +140,8 @@ impl<'a> RetryLoop<'a> {
                 Ok(success) => return Ok(success),
                 // What the attempts before it found is the answer, if there were any and somebody waits for it.
                 Err(why) => {
-                    let found = last_failure.filter(|_| why != WaitError::Cancelled);
+                    let found =
+                        last_failure.filter(|_| !matches!(why, WaitError::Cancelled { .. }));
                     let failure = found.ok_or(why)?;
                     return Ok(self.refined(failure, Instant::now()));
                 }
@@ -148,6 +153,7 @@ impl<'a> RetryLoop<'a> {
             self.prober.log.debug(
                 "the server is busy, trying again",
                 &[
+                    ("probe", &self.running.number),
                     ("target", &self.params.host),
                     ("port", &self.params.ports),
                     ("reason", &failure.reason.label()),
@@ -189,6 +195,7 @@ impl<'a> RetryLoop<'a> {
             self.prober.log.debug(
                 "trying the next port",
                 &[
+                    ("probe", &self.running.number),
                     ("target", &self.params.host),
                     ("port", &self.port),
                     ("reason", &failure.reason.label()),
@@ -224,13 +231,57 @@ impl<'a> RetryLoop<'a> {
         // A wait that was given up is told from where its limit counts.
         let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
-        let held = held?;
+        let held = held.map_err(|gave_up| self.wait_error(gave_up))?;
         // The lock goes to whoever is first, however late.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
-            return Err(WaitError::NoTimeLeft);
+            return Err(self.no_time_left(Line {
+                holder: None,
+                ahead: 0,
+                behind: 0,
+                at: SystemTime::now(),
+            }));
         }
         self.first_start.get_or_insert_with(Instant::now);
         Ok((held, waited))
+    }
+
+    /// What is to be said of a wait that was given up.
+    fn wait_error(&self, gave_up: GaveUp) -> WaitError {
+        let history = &self.prober.history;
+        let line = Line {
+            holder: gave_up.holder.map(|place| Holder {
+                planned_end: history.planned_end(place.probe),
+                name: place.name,
+                since: place.since.clock,
+            }),
+            ahead: gave_up.ahead,
+            behind: gave_up.behind,
+            at: SystemTime::now(),
+        };
+        match gave_up.why {
+            Why::WaitedTooLong => WaitError::WaitedTooLong {
+                limit: self.prober.config.lock_timeout,
+                line: Box::new(line),
+            },
+            Why::TooLate => self.no_time_left(line),
+            Why::Cancelled(cause) => WaitError::Cancelled {
+                cause,
+                progress: match self.count {
+                    0 => Progress::NotRun,
+                    count => Progress::Attempted(count),
+                },
+            },
+        }
+    }
+
+    fn no_time_left(&self, line: Line) -> WaitError {
+        let end = self.limits.scrape;
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        WaitError::NoTimeLeft {
+            left: left.unwrap_or_default(),
+            needed: self.length(),
+            line: Box::new(line),
+        }
     }
 
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
@@ -275,11 +326,21 @@ impl<'a> RetryLoop<'a> {
         if self.attempts.len() == ATTEMPTS_KEPT {
             self.attempts.remove(0);
         }
+        let time = run.details.took;
         self.attempts.push(Attempt {
             waited,
             details: run.details,
         });
-        let outcome = run.outcome.ok_or(WaitError::Cancelled)?;
+        let outcome = run.outcome.map_err(|cause| {
+            let length = params.length_seconds(self.period_seconds);
+            WaitError::Cancelled {
+                cause,
+                progress: Progress::Ran {
+                    time,
+                    length: length.map(Duration::from_secs),
+                },
+            }
+        })?;
         self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
         Ok(outcome)
     }
@@ -410,7 +471,9 @@ mod tests {
             number: 1,
             cancel: Cancel::default(),
         };
-        let running = prober.history.open(&params, caller.client, None);
+        let running = prober
+            .history
+            .open(&params, caller.client, &caller.cancel, false);
         let mut retry_loop = RetryLoop::begin(&prober, &params, &limits, &caller, &running);
         retry_loop.first_start = Some(begin);
         test(retry_loop, begin)

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::answer::{Answer, Caller};
 use super::deadline::Limits;
-use super::lock::WaitError;
 use super::params::Params;
 use super::prober::Prober;
 use super::retry::RetryLoop;
+use super::wait_error::{Progress, WaitError};
 use super::{accounting, coalesce};
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cause};
 
 impl Prober {
     /// Answers one probe, with a new test or with a result that will do.
@@ -30,7 +30,9 @@ impl Prober {
         if let Some(max_age) = params.options.max_age {
             return coalesce::answer(self, params, limits, caller, max_age);
         }
-        let running = self.history.open(params, caller.client, None);
+        let running = self
+            .history
+            .open(params, caller.client, &caller.cancel, false);
         let end = RetryLoop::begin(self, params, limits, caller, &running).run();
         running.end(&end);
         end
@@ -47,17 +49,29 @@ impl Prober {
         caller: &Caller,
     ) -> Result<u64, WaitError> {
         let Some(permit) = self.manual.try_acquire() else {
-            accounting::not_run(self, &params, caller.client, WaitError::Full, None);
-            return Err(WaitError::Full);
+            let why = WaitError::Full;
+            accounting::not_run(self, None, &params, caller.client, &why, None);
+            return Err(why);
         };
         let caller = Caller {
             // Not the request's: that is answered in a moment.
             cancel: Cancel::default(),
             ..caller.clone()
         };
-        let stop = Some(caller.cancel.clone());
-        let running = self.history.open(&params, caller.client, stop);
+        let running = self
+            .history
+            .open(&params, caller.client, &caller.cancel, true);
         let number = running.number;
+        // The exporter may have begun to end after the request came in.
+        if self.shutdown.is_set() {
+            let why = WaitError::Cancelled {
+                cause: Cause::ShuttingDown,
+                progress: Progress::NotRun,
+            };
+            accounting::not_run(self, Some(number), &params, caller.client, &why, None);
+            running.end(&Err(why.clone()));
+            return Err(why);
+        }
         let prober = Arc::clone(self);
         let body = move || {
             let limits = limits.detached(params.length_seconds(params.period_seconds));
@@ -66,10 +80,6 @@ impl Prober {
             // Last of all: the end of the exporter waits for it.
             drop(permit);
         };
-        // The exporter may have begun to end after the request came in.
-        if self.shutdown.is_set() {
-            return Err(WaitError::Cancelled);
-        }
         self.start_thread(Box::new(body))?;
         Ok(number)
     }

@@ -4,6 +4,7 @@
 //! users. Must not know what stands behind a path.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::auth::{Auth, Verdict};
 use super::config::reloader::{ActiveConfig, Reloader};
@@ -48,7 +49,9 @@ impl Access {
             // A connection from before TLS was switched on.
             None if config.tls.is_some() => return Response::line(400, PLAIN_ON_TLS),
             // One from before the last change: whoever holds it has to show a certificate again after this answer.
-            Some(number) if number != config.number => context.close_after_response.set(),
+            Some(number) if number != config.number => {
+                context.close_after_response.store(true, Ordering::Relaxed);
+            }
             _ => {}
         }
         if config.rate.as_ref().is_some_and(|bucket| !bucket.take()) {

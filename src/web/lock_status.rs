@@ -11,7 +11,8 @@ use crate::probe::lock::Place;
 use crate::probe::prober::Prober;
 use crate::time_text;
 
-/// The document. The names and forms are the mutex fork's; `queue` and `pausing` are ours.
+/// The document. The names and forms are the mutex fork's; `queue`, `pausing` and
+/// `stopping` are ours.
 pub(super) fn json(prober: &Prober) -> String {
     let status = prober.lock_status();
     let now = Instant::now();
@@ -40,8 +41,12 @@ pub(super) fn json(prober: &Prober) -> String {
             format!("{{\"requester\":{name},\"back_in\":{left}}}")
         })
         .collect();
+    let holder_stops = holder.and_then(|place| {
+        let probe = current.iter().find(|probe| probe.number == place.probe);
+        probe?.stopping()
+    });
     format!(
-        "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}]}}\n",
+        "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}],\"stopping\":{}}}\n",
         holder.is_some(),
         text(holder.map(|place| place.name.clone())),
         text(holder.map(|place| time_text::rfc3339_millis(place.since.clock))),
@@ -49,5 +54,6 @@ pub(super) fn json(prober: &Prober) -> String {
         queue.len(),
         queue.join(","),
         pausing.join(","),
+        text(holder_stops.map(|cause| cause.to_string())),
     )
 }

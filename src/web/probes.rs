@@ -11,9 +11,9 @@ use crate::metrics::text;
 use crate::probe::answer::Caller;
 use crate::probe::deadline::{Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
-use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::probe::prober::Refused;
+use crate::probe::wait_error::WaitError;
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
@@ -37,13 +37,16 @@ pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response
                 Response::new(200, text::CONTENT_TYPE, metrics)
             }
         }
-        Err(WaitError::Cancelled) if site.prober.is_shutting_down() => {
-            Response::unavailable("shutting down")
-        }
-        Err(why @ (WaitError::Running | WaitError::Broken)) => {
-            Response::unavailable(&why.to_string())
-        }
-        Err(why) => Response::unavailable(&format!("no test was run: {why}")),
+        Err(why) => Response::unavailable(&no_result(&why)),
+    }
+}
+
+/// Why there is no result, as a line.
+fn no_result(why: &WaitError) -> String {
+    if why.is_not_run() {
+        format!("no test was run: {why}")
+    } else {
+        why.to_string()
     }
 }
 
@@ -65,8 +68,7 @@ pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
     }
     match site.prober.start(params, limits, &caller(request)) {
         Ok(number) => see_other(format!("probes/{number}")),
-        Err(why) => refused(503, &format!("no test was run: {why}"))
-            .with_header("Retry-After", RETRY_AFTER_SECONDS),
+        Err(why) => refused(503, &no_result(&why)).with_header("Retry-After", RETRY_AFTER_SECONDS),
     }
 }
 
@@ -85,7 +87,12 @@ pub(super) fn details(site: &Site, number: Option<u64>) -> Response {
 }
 
 /// Stops a probe that a person started.
-pub(super) fn stop(site: &Site, number: Option<u64>, query: &str) -> Response {
+pub(super) fn stop(
+    site: &Site,
+    request: &Request<'_>,
+    number: Option<u64>,
+    query: &str,
+) -> Response {
     if site.csrf.taken_from(query).is_none() {
         return page(403, pages::message(403, ELSEWHERE, "../../"));
     }
@@ -93,7 +100,8 @@ pub(super) fn stop(site: &Site, number: Option<u64>, query: &str) -> Response {
     let Some(number) = number else {
         return unknown();
     };
-    if site.prober.stop(number) {
+    let by = request.context.peer.ip().to_canonical();
+    if site.prober.stop(number, by) {
         return see_other(format!("../{number}"));
     }
     match site.prober.find(number) {

@@ -67,7 +67,7 @@ fn answer(site: &Site, page: Page, request: &Request<'_>, query: &str) -> Respon
     match (page, request.method) {
         (Page::Probe, "GET") => probes::probe(site, request, query),
         (Page::Run, "GET") => probes::run(site, request, query),
-        (Page::Stop(number), "POST") => probes::stop(site, number, query),
+        (Page::Stop(number), "POST") => probes::stop(site, request, number, query),
         // HEAD too: nobody may start a test by accident.
         (Page::Probe | Page::Run, _) => not_allowed("GET"),
         (Page::Stop(_), _) => not_allowed("POST"),
@@ -169,7 +169,7 @@ mod tests {
         let context = RequestContext {
             peer: ([192, 0, 2, 1], 1).into(),
             tls_config: None,
-            close_after_response: Cancel::default(),
+            close_after_response: Arc::default(),
             number: 1,
             cancel: Cancel::default(),
         };

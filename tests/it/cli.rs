@@ -282,6 +282,17 @@ fn an_address_that_cannot_be_had_ends_the_start_with_one_line_and_status_1() {
     }
 }
 
+/// The sentence about a test that was cut short: why, and how much of its 5 s it ran.
+fn assert_cut_short(sentence: &str, cause: &str) {
+    let rest = sentence
+        .strip_prefix(cause)
+        .and_then(|rest| rest.strip_prefix("; the test ran "));
+    let rest = rest.unwrap_or_else(|| panic!("{sentence}"));
+    let (seconds, of) = rest.split_once(" s of ").unwrap();
+    assert!(seconds.parse::<f64>().unwrap() >= 0.0, "{sentence}");
+    assert_eq!(of.trim_end(), "5 s", "{sentence}");
+}
+
 #[test]
 fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
     for signal in ["TERM", "INT"] {
@@ -321,11 +332,27 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         exporter.signal(signal);
         assert_eq!(exporter.wait().code(), Some(0), "{signal}");
         assert!(!is_alive(pid));
-        for connection in waiting.iter_mut().chain([&mut running]) {
+        for connection in &mut waiting {
             let reply = connection.reply();
-            assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+            let line = "no test was run: the exporter is shutting down\n";
+            assert_eq!((reply.code, reply.body.as_str()), (503, line));
             assert!(reply.header("Retry-After").is_some());
         }
+        let reply = running.reply();
+        assert_eq!(reply.code, 503);
+        assert!(reply.header("Retry-After").is_some());
+        assert_cut_short(&reply.body, "the exporter is shutting down");
+        // One line each, which says whether a test ran.
+        let log = exporter.log();
+        assert_eq!(log.matches("msg=\"probe not run\"").count(), 3, "{log}");
+        let line = exporter.log_line("msg=\"test cut short\"");
+        assert!(
+            line.contains(" level=warn ") && line.contains(" probe=1 "),
+            "{line}"
+        );
+        let cause = line.split('"').find(|part| part.contains("; the test ran"));
+        assert_eq!(cause, Some(reply.body.trim_end()), "{line}");
+        assert_eq!(log.matches(" probe=").count(), 4, "{log}");
     }
 }
 
@@ -344,16 +371,21 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_the
     });
     assert_eq!(other.get("/ready").code, 200);
     exporter.signal("TERM");
-    let assert_ending = |reply: Reply| {
-        assert_eq!((reply.code, reply.body.as_str()), (503, "shutting down\n"));
+    let assert_ending = |reply: Reply, line: &str| {
+        assert_eq!((reply.code, reply.body.as_str()), (503, line));
     };
     // Who waits learns that the end has begun: from here on nobody gets another answer, however long this machine takes
     // to ask. It answers as long as iperf3 has its half second before the kill.
-    assert_ending(waiting.reply());
+    assert_ending(
+        waiting.reply(),
+        "no test was run: the exporter is shutting down\n",
+    );
     while let Some(reply) = other.get_if_open("/ready") {
-        assert_ending(reply);
+        assert_ending(reply, "shutting down\n");
     }
-    assert_ending(running.reply());
+    let reply = running.reply();
+    assert_eq!(reply.code, 503);
+    assert_cut_short(&reply.body, "the exporter is shutting down");
     assert_eq!(exporter.wait().code(), Some(0));
     assert!(!is_alive(pid));
 }
@@ -399,7 +431,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     ]);
     make_every_kind_of_line(&exporter);
     wait_for("both probes' lines", || {
-        exporter.log().matches("\"msg\":\"probe\"").count() == 2
+        exporter.log().matches("\"probe\":\"").count() == 2
     });
     let log = exporter.log();
     let lines: Vec<Value> = log.lines().map(fields).collect();
@@ -416,10 +448,12 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
         let found: Vec<&Value> = lines.iter().filter(|line| line["msg"] == message).collect();
         found
     };
-    let probes = with("probe");
-    let good = probes[0];
+    let good = with("probe");
+    assert_eq!(good.len(), 1);
+    let good = good[0];
     for (key, value) in [
         ("level", "info"),
+        ("probe", "1"),
         ("target", "127.0.0.1"),
         ("port", "5301"),
         ("period", "2s"),
@@ -446,20 +480,22 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
         .unwrap();
     assert!((rate - expected).abs() <= 1.0, "{rate} {expected}");
 
-    let failed = probes[1];
-    assert_eq!(failed["outcome"], "failure");
-    assert_eq!(failed["reason"], "refused");
-    assert_eq!(failed["port"], "1");
+    // One failure is one line: iperf3's own words are in it.
+    let failed = with("iperf3 failed");
+    assert_eq!(failed.len(), 1);
+    let failed = failed[0];
+    for (key, value) in [
+        ("level", "warn"),
+        ("probe", "2"),
+        ("target", "127.0.0.1"),
+        ("port", "1"),
+        ("outcome", "failure"),
+        ("reason", "refused"),
+        ("error", "unable to connect to server: Connection refused"),
+    ] {
+        assert_eq!(failed[key].as_str(), Some(value), "{key}: {failed}");
+    }
     assert!(failed.get("upload_bits_per_second").is_none(), "{failed}");
-
-    let words = with("iperf3 failed");
-    assert_eq!(words.len(), 1);
-    assert_eq!(words[0]["level"], "warn");
-    assert_eq!(words[0]["target"], "127.0.0.1");
-    assert_eq!(
-        words[0]["error"],
-        "unable to connect to server: Connection refused"
-    );
     // Refused requests are there for who looks for them, and only then.
     let refused = with("probe refused");
     assert_eq!(refused.len(), 2);
@@ -474,7 +510,7 @@ fn a_probe_line_of_logfmt_tells_the_probe() {
     assert_eq!(exporter.get(path).code, 200);
     let line = exporter.log_line("msg=\"probe\"");
     for piece in [
-        " level=info msg=\"probe\" target=127.0.0.1 port=5301 bind_address=127.0.0.1 outcome=success \
+        " level=info msg=\"probe\" probe=1 target=127.0.0.1 port=5301 bind_address=127.0.0.1 outcome=success \
          client=127.0.0.1:",
         " seconds=",
         " upload_bits_per_second=",
@@ -484,13 +520,10 @@ fn a_probe_line_of_logfmt_tells_the_probe() {
     assert!(!line.contains("reverse_mode"), "{line}");
     assert_eq!(exporter.get("/probe?target=127.0.0.1:1").code, 200);
     let line = exporter.log_line("outcome=failure");
-    assert!(line.contains(" reason=refused "), "{line}");
-    let line = exporter.log_line("msg=\"iperf3 failed\"");
-    assert!(line.contains(" level=warn "), "{line}");
-    assert!(
-        line.contains("error=\"unable to connect to server: Connection refused\""),
-        "{line}"
-    );
+    let start = " level=warn msg=\"iperf3 failed\" probe=2 target=127.0.0.1 port=1 outcome=failure reason=refused \
+                 error=\"unable to connect to server: Connection refused\" client=127.0.0.1:";
+    assert!(line.contains(start), "{line}");
+    assert_eq!(exporter.log().matches(" probe=2 ").count(), 1);
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn requests_sent_ahead_are_answered_in_their_order_one_at_a_time() {
         .map(|answer| &answer[..3])
         .collect();
     assert_eq!(codes, ["200", "404", "200", "200"]);
-    assert!(answers.ends_with("\"pausing\":[]}\n"), "{answers}");
+    assert!(answers.ends_with("\"stopping\":null}\n"), "{answers}");
 }
 
 #[test]

@@ -68,9 +68,16 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     // 2 s less the offset of 0.5 s; of these 1.5 s, 90 % in whole seconds is 1.
     assert_timed_out(&exporter, &reply, 1.5);
     assert_eq!(option(&reply, "-t"), "1");
+    let line = exporter.log_line("reason=timeout");
+    let (_, ran) = line
+        .split_once(" error=\"the test was not over at its deadline, after ")
+        .unwrap();
+    let ran: f64 = ran.split_once(" s\" ").unwrap().0.parse().unwrap();
+    assert!(ran >= 1.4, "{line}");
     let line = exporter.log_line("period cut");
     for piece in [
         " level=warn ",
+        " probe=1 ",
         " target=127.0.0.1 ",
         " wanted_seconds=5 ",
         " period_seconds=1",
@@ -233,6 +240,10 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
         assert_eq!(exporter.metric(&sample), before + 1.0);
         let line = exporter.log_line("probe not run");
         assert!(line.contains(" level=warn "), "{line}");
+        let has_it = exporter
+            .log()
+            .contains(&format!(" outcome={outcome} cause="));
+        assert!(has_it, "{}", exporter.log());
         wait_for("a line for each round", || {
             exporter.log().matches("msg=\"probe not run\"").count() == round + 1
         });
@@ -240,6 +251,98 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
     fake.go();
     assert_eq!(first.reply().family("iperf3_up"), Some(1.0));
+}
+
+/// The clock times in a sentence, in seconds of the day.
+fn clocks(text: &str) -> Vec<u64> {
+    let words = text.split([' ', ';']);
+    let parts = words.map(|word| word.split(':').map(str::parse).collect());
+    let clocks = parts.filter_map(|parts: Result<Vec<u64>, _>| parts.ok());
+    let clocks = clocks.filter(|parts| parts.len() == 3);
+    clocks.map(|p| p[0] * 3600 + p[1] * 60 + p[2]).collect()
+}
+
+#[test]
+fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
+    let fake = Fake::until_go();
+    let exporter = exporter(&fake, &UNLIMITED);
+    let mut watch = Connection::open(exporter.port());
+    let mut holder = Connection::open(exporter.port());
+    holder.send("/probe?target=127.0.0.7&period=30m", &[]);
+    wait_for("the fake to run", || fake.runs());
+    let ahead: Vec<Connection> = (1..=2)
+        .map(|size| queue(&exporter, &mut watch, "/probe?target=127.0.0.8", size))
+        .collect();
+    let since = rfc3339(lock_status(&mut watch)["locked_at"].as_str().unwrap());
+    let reply = exporter.scrape("/probe?target=127.0.0.9&period=2s", "3");
+    assert_eq!(reply.code, 503);
+    let sentence = reply.body.trim_end().strip_prefix("no test was run: ");
+    let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
+    // 3 s less the offset is 2.5 s, of which the test needs 2: less is left when it is given up.
+    let (left, rest) = sentence.split_once(" s of the scrape timeout").unwrap();
+    let left: f64 = left.parse().unwrap();
+    assert!((0.0..2.0).contains(&left), "{sentence}");
+    assert!(
+        rest.starts_with(
+            " were left and the test needs 2 s; 127.0.0.7:5201 has the test lock from "
+        )
+    );
+    assert!(
+        sentence.contains("; 2 other probes wait (2 ahead, 0 behind); "),
+        "{sentence}"
+    );
+    for help in ["scrape timeout", "interval", "max_age"] {
+        let (_, helps) = sentence.rsplit_once("; ").unwrap();
+        assert!(helps.contains(help), "{sentence}");
+    }
+    let [from, to] = clocks(sentence)[..] else {
+        panic!("{sentence}")
+    };
+    assert_eq!(from, since % 86_400);
+    // It came a moment later to its test than to the lock.
+    let length = (to + 86_400 - from) % 86_400;
+    assert!((1800..1830).contains(&length), "{sentence}");
+    let line = exporter.log_line("probe not run");
+    assert!(line.contains(&format!(" cause=\"{sentence}\" ")), "{line}");
+    assert!(
+        line.contains(" level=warn ") && line.contains(" outcome=no_time_left "),
+        "{line}"
+    );
+    let number = line
+        .split_once(" probe=")
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap();
+    let page = exporter.get(&format!("/probes/{number}")).body;
+    assert!(
+        page.contains(&format!("<dt>Why</dt><dd>{sentence}</dd>")),
+        "{page}"
+    );
+    // Nothing is made up: the test of bytes has no end that is known.
+    drop((holder, ahead));
+    wait_for("the lock to be free", || {
+        lock_status(&mut watch)["is_locked"] == false
+    });
+    fs::remove_file(fake.dir().join("pid")).unwrap();
+    let mut holder = Connection::open(exporter.port());
+    holder.send("/probe?target=127.0.0.7&bytes=1G", &[]);
+    wait_for("the fake to run", || fake.runs());
+    let reply = exporter.scrape("/probe?target=127.0.0.9&period=2s", "3");
+    assert!(
+        reply
+            .body
+            .contains("127.0.0.7:5201 has had the test lock since "),
+        "{}",
+        reply.body
+    );
+    assert_eq!(clocks(&reply.body).len(), 1, "{}", reply.body);
+    assert!(
+        reply.body.contains("; no other probe waits; "),
+        "{}",
+        reply.body
+    );
 }
 
 #[test]
@@ -269,7 +372,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     );
     assert_eq!(
         reply.body,
-        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[]}\n"
+        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[],\"stopping\":null}\n"
     );
     let mut watch = Connection::open(exporter.port());
     let begin = now();

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::fixture_exporter::Scene;
-use crate::harness::{Connection, Exporter, Fake, Reply, is_alive, wait_for};
+use crate::harness::{Connection, Exporter, Fake, Reply, is_alive, lock_status, wait_for};
 use crate::html::assert_sound;
 
 /// An exporter that lets a test run, and wait for its turn, as long as a busy machine needs to look at it.
@@ -274,11 +274,46 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
         page.contains("<span class=\"none\">cancelled</span>"),
         "{page}"
     );
+    let why = "<dt>Why</dt><dd>the client disconnected; the test ran ";
+    assert!(
+        page.contains(why) && page.contains(" s of 5 s</dd>"),
+        "{page}"
+    );
+    let line = exporter.log_line("msg=\"test cut short\"");
+    for piece in [
+        " level=warn ",
+        " probe=1 ",
+        " outcome=cancelled ",
+        " cause=\"the client disconnected; the test ran ",
+    ] {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
+    assert_eq!(exporter.log().matches(" probe=1 ").count(), 1);
+    assert!(!exporter.log().contains("not run"), "{}", exporter.log());
     let home = exporter.get("/").body;
     assert!(
         home.contains("All 1 remembered probes are shown, 1 of them without a result;"),
         "{home}"
     );
+}
+
+#[test]
+fn a_test_that_is_being_stopped_says_why_as_long_as_it_holds_the_lock() {
+    let fake = Fake::stubborn();
+    let exporter = patient(&fake);
+    exporter.run("target=127.0.0.1");
+    fake.pid();
+    assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
+    // It has half a second before the kill; whatever is seen of it says the cause.
+    let mut watch = Connection::open(exporter.port());
+    let status = lock_status(&mut watch);
+    let cause = "stopped from the page by 127.0.0.1";
+    assert!(
+        status["is_locked"] == false || status["stopping"] == cause,
+        "{status}"
+    );
+    ended(&exporter, 1);
+    assert!(lock_status(&mut watch)["stopping"].is_null());
 }
 
 #[test]
@@ -296,6 +331,14 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
         page.contains("<span class=\"none\">stopped</span>"),
         "{page}"
     );
+    let why = "<dt>Why</dt><dd>stopped from the page by 127.0.0.1</dd>";
+    assert!(page.contains(why), "{page}");
+    let line = exporter.log_line(" probe=2 ");
+    assert!(
+        line.contains(" msg=\"probe not run\" ")
+            && line.contains(" cause=\"stopped from the page by 127.0.0.1\" "),
+        "{line}"
+    );
     assert!(is_alive(first));
     let running = exporter.get("/probes/1").body;
     let key = exporter.key();
@@ -304,7 +347,12 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     );
     assert!(running.contains(&button), "{running}");
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
-    ended(&exporter, 1);
+    let page = ended(&exporter, 1).body;
+    let why = "<dt>Why</dt><dd>stopped from the page by 127.0.0.1; the test ran ";
+    assert!(
+        page.contains(why) && page.contains(" s of 5 s</dd>"),
+        "{page}"
+    );
     wait_for("iperf3 to be gone", || !is_alive(first));
     assert_eq!(
         exporter.metric("iperf3_exporter_probes_total{outcome=\"cancelled\"}"),

@@ -175,6 +175,11 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     );
     let line = exporter.log_line("msg=\"probe not answered\"");
     assert!(!line.contains("lock_wait"), "{line}");
+    // It leads to the test that it waited for.
+    assert!(
+        line.contains(" level=info ") && line.contains(" probe=1 "),
+        "{line}"
+    );
     assert_eq!(exporter.metric("iperf3_exporter_errors_total"), 0.0);
 }
 

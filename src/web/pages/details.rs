@@ -16,7 +16,6 @@ use crate::iperf3::report::tcp::{Rtt, Tcp};
 use crate::iperf3::report::udp::Udp;
 use crate::probe::answer::{Answer, CompletedTest};
 use crate::probe::history::{Current, Finished, Found, Stage};
-use crate::probe::lock::WaitError;
 use crate::probe::params::Params;
 use crate::web::csrf::{self, CsrfToken};
 use crate::web::debug;
@@ -75,7 +74,7 @@ fn push_request(page: &mut String, params: &Params) {
 
 /// At the end of the test, or in a while.
 fn look_seconds(probe: &Current) -> u64 {
-    home::test_length(probe).map_or(LOOK_SECONDS, |length| {
+    probe.test_length().map_or(LOOK_SECONDS, |length| {
         let left = length.saturating_sub(probe.since.elapsed());
         (left.as_secs() + 1).min(LOOK_SECONDS)
     })
@@ -179,13 +178,6 @@ fn push_summary(page: &mut String, past: &Finished, key: &CsrfToken) {
         &format!("<span class=\"{class}\">{outcome}</span>"),
     );
     match &past.end {
-        Err(WaitError::Cancelled) if past.is_manual => {
-            push_fact(
-                page,
-                "Why",
-                "it was stopped from the page, or the exporter ended",
-            );
-        }
         Err(why) => push_fact(page, "Why", &escaped(&why.to_string())),
         Ok(answer) => {
             if let Err(failure) = &answer.completed.outcome {

@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use crate::http::response::Response;
-use crate::time_text::rfc3339_millis;
+use crate::time_text::{self, rfc3339_millis};
 use crate::web::debug::push_visible;
 
 /// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else.
@@ -85,8 +85,7 @@ pub(super) fn moment(time: SystemTime) -> String {
 
 /// The same where the day goes without saying: `20:52:04`.
 pub(super) fn clock(time: SystemTime) -> String {
-    let text = rfc3339_millis(time);
-    let clock = text.get(11..19).unwrap_or_default();
+    let (text, clock) = (rfc3339_millis(time), time_text::clock(time));
     format!("<time datetime=\"{text}\">{clock}</time>")
 }
 

@@ -93,10 +93,13 @@ fn push_group(page: &mut String, title: &str, list: &str, probes: Vec<&Current>)
 pub(super) fn stage(probe: &Current) -> String {
     let so_far = probe.since.elapsed();
     let since = format!("since {} UTC", clock(probe.since.clock));
+    if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
+        return format!("is being stopped: {cause}");
+    }
     match probe.stage {
         Stage::Queued => format!("waits {since}, for {}", whole(so_far)),
         Stage::Running { port, .. } => {
-            let rest = match test_length(probe) {
+            let rest = match probe.test_length() {
                 Some(length) => format!(
                     "the test alone takes {} \
                      <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
@@ -121,16 +124,6 @@ pub(super) fn stage(probe: &Current) -> String {
             )
         }
     }
-}
-
-/// What the running test takes; none when it is as long as its bytes take.
-pub(super) fn test_length(probe: &Current) -> Option<Duration> {
-    let Stage::Running { length, .. } = probe.stage else {
-        return None;
-    };
-    let params = &probe.params;
-    let is_known = params.length_seconds(params.period_seconds).is_some();
-    is_known.then_some(length)
 }
 
 /// Whole seconds: more would only be noise on a page.

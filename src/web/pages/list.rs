@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 
 use super::frame::{escaped, moment};
 use super::{plot, units};
+use crate::cancel::Cause;
 use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::probe::history::{Finished, Overview};
-use crate::probe::lock::WaitError;
 use crate::probe::params::decode;
+use crate::probe::wait_error::WaitError;
 
 /// Longest text that is looked for: no target is longer.
 const SEARCH_LIMIT_CHARS: usize = 300;
@@ -224,10 +225,12 @@ pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
             Ok(_) => ("good", "success".to_owned()),
             Err(failure) => ("bad", failure.reason.label().to_owned()),
         },
-        Err(WaitError::Cancelled) if past.is_manual => ("none", "stopped".to_owned()),
-        // Where nobody wanted the result any more, iperf3 may have run.
-        Err(why @ (WaitError::Cancelled | WaitError::Broken)) => ("none", why.label().to_owned()),
-        Err(why) => ("none", format!("not run: {}", why.label())),
+        Err(WaitError::Cancelled {
+            cause: Cause::StoppedBy(_),
+            ..
+        }) => ("none", "stopped".to_owned()),
+        Err(why) if why.is_not_run() => ("none", format!("not run: {}", why.label())),
+        Err(why) => ("none", why.label().to_owned()),
     }
 }
 

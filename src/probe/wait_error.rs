@@ -1,0 +1,306 @@
+//! Why a probe has no result to answer with: one sentence for the answer, the log and the page.
+//!
+//! Made where the probe gives up, of what is known at that moment; what is not known is not said.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::cancel::Cause;
+use crate::time_text::clock;
+
+/// Why a probe has no result to answer with.
+#[derive(Clone, Debug)]
+pub(crate) enum WaitError {
+    /// The test lock was not free within `--lock.timeout`.
+    WaitedTooLong {
+        limit: Duration,
+        line: Box<Line>,
+    },
+    /// What was left of the scrape timeout could not hold the test any more.
+    NoTimeLeft {
+        left: Duration,
+        needed: Duration,
+        line: Box<Line>,
+    },
+    Cancelled {
+        cause: Cause,
+        progress: Progress,
+    },
+    Running,
+    Full,
+    /// The thread of its test came to a bad end.
+    Broken,
+}
+
+/// The line at the test lock when a probe left it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(super) holder: Option<Holder>,
+    /// How many others waited, before it and behind it.
+    pub(super) ahead: usize,
+    pub(super) behind: usize,
+    /// That moment.
+    pub(super) at: SystemTime,
+}
+
+/// The probe that held the lock.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    pub(super) since: SystemTime,
+    /// When its test is over, if nothing goes wrong.
+    pub(super) planned_end: Option<SystemTime>,
+}
+
+/// How far a cancelled probe had come.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// Its test had not begun.
+    NotRun,
+    /// It was between two attempts, after so many.
+    Attempted(u32),
+    /// iperf3 ran.
+    Ran {
+        time: Duration,
+        /// What the test alone takes.
+        length: Option<Duration>,
+    },
+    /// It waited for the test of another request, which goes on.
+    Shared,
+}
+
+impl WaitError {
+    /// Every outcome label, in the order in which they are written.
+    pub(super) const LABELS: [&'static str; 6] = [
+        "lock_timeout",
+        "no_time_left",
+        "cancelled",
+        "running",
+        "full",
+        "broken",
+    ];
+
+    /// The outcome label of its probe.
+    pub(crate) fn label(&self) -> &'static str {
+        let [lock_timeout, no_time_left, cancelled, running, full, broken] = Self::LABELS;
+        match self {
+            Self::WaitedTooLong { .. } => lock_timeout,
+            Self::NoTimeLeft { .. } => no_time_left,
+            Self::Cancelled { .. } => cancelled,
+            Self::Running => running,
+            Self::Full => full,
+            Self::Broken => broken,
+        }
+    }
+
+    /// Whether iperf3 is known not to have run for it.
+    pub(crate) fn is_not_run(&self) -> bool {
+        match self {
+            Self::WaitedTooLong { .. } | Self::NoTimeLeft { .. } | Self::Full => true,
+            Self::Cancelled { progress, .. } => matches!(progress, Progress::NotRun),
+            Self::Running | Self::Broken => false,
+        }
+    }
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WaitedTooLong { limit, line } => {
+                let limit = seconds(*limit);
+                write!(
+                    f,
+                    "the test lock was not free within --lock.timeout ({limit}); {line}; \
+                     a longer scrape interval or --lock.timeout helps"
+                )
+            }
+            Self::NoTimeLeft { left, needed, line } => {
+                let (left, needed) = (seconds(*left), seconds(*needed));
+                write!(
+                    f,
+                    "{left} of the scrape timeout were left and the test needs {needed}; {line}; \
+                     a longer scrape timeout or interval helps, or max_age"
+                )
+            }
+            Self::Cancelled { cause, progress } => write!(f, "{cause}{progress}"),
+            Self::Running => f.write_str(
+                "a test is running or waits for its turn, a later scrape has its result",
+            ),
+            Self::Full => f.write_str("too many tests wait for their turn"),
+            Self::Broken => f.write_str("internal error, see the exporter's log"),
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Holder {
+            name,
+            since,
+            planned_end,
+        }) = &self.holder
+        {
+            let since = clock(*since);
+            match planned_end.map(|end| (end, clock(end))) {
+                Some((end, text)) if end > self.at => write!(
+                    f,
+                    "{name} has the test lock from {since} to about {text} UTC; "
+                ),
+                // A server that hangs, or is slow to tell its results.
+                Some((_, text)) => write!(
+                    f,
+                    "{name} has had the test lock since {since} UTC and should have ended at {text}; "
+                ),
+                None => write!(f, "{name} has had the test lock since {since} UTC; "),
+            }?;
+        }
+        let (ahead, behind) = (self.ahead, self.behind);
+        match ahead + behind {
+            0 => f.write_str("no other probe waits"),
+            1 => write!(f, "1 other probe waits ({ahead} ahead, {behind} behind)"),
+            all => write!(
+                f,
+                "{all} other probes wait ({ahead} ahead, {behind} behind)"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    /// As the rest of a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRun | Self::Shared => Ok(()),
+            Self::Attempted(1) => f.write_str(", after 1 attempt"),
+            Self::Attempted(count) => write!(f, ", after {count} attempts"),
+            Self::Ran { time, length } => {
+                write!(f, "; the test ran {}", seconds(*time))?;
+                match length {
+                    Some(length) => write!(f, " of {}", seconds(*length)),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Seconds with at most one decimal, never more than there were: `3.2 s`, `10 s`.
+fn seconds(time: Duration) -> String {
+    match (time.as_secs(), time.subsec_millis() / 100) {
+        (whole, 0) => format!("{whole} s"),
+        (whole, tenths) => format!("{whole}.{tenths} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Holder, Line, Progress, WaitError};
+    use crate::cancel::Cause;
+    use std::time::{Duration, SystemTime};
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600 + seconds)
+    }
+
+    fn line(planned_end: Option<SystemTime>, ahead: usize) -> Line {
+        Line {
+            holder: Some(Holder {
+                name: "198.51.100.7:5201".to_owned(),
+                since: at(1),
+                planned_end,
+            }),
+            ahead,
+            behind: 0,
+            at: at(4),
+        }
+    }
+
+    #[test]
+    fn a_wait_in_vain_is_told_with_its_numbers() {
+        let no_time = |line| WaitError::NoTimeLeft {
+            left: Duration::from_millis(4_999),
+            needed: Duration::from_secs(5),
+            line: Box::new(line),
+        };
+        let nobody = Line {
+            holder: None,
+            behind: 1,
+            ..line(None, 0)
+        };
+        for (error, text) in [
+            (
+                no_time(line(Some(at(6)), 4)),
+                "4.9 s of the scrape timeout were left and the test needs 5 s; \
+                 198.51.100.7:5201 has the test lock from 12:00:01 to about 12:00:06 UTC; 4 other probes wait (4 ahead, 0 behind); \
+                 a longer scrape timeout or interval helps, or max_age",
+            ),
+            (
+                no_time(nobody),
+                "4.9 s of the scrape timeout were left and the test needs 5 s; 1 other probe waits (0 ahead, 1 behind); \
+                 a longer scrape timeout or interval helps, or max_age",
+            ),
+            (
+                WaitError::WaitedTooLong {
+                    limit: Duration::from_secs(80),
+                    line: Box::new(line(None, 0)),
+                },
+                "the test lock was not free within --lock.timeout (80 s); \
+                 198.51.100.7:5201 has had the test lock since 12:00:01 UTC; no other probe waits; \
+                 a longer scrape interval or --lock.timeout helps",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+            assert!(error.is_not_run());
+        }
+        assert_eq!(
+            line(Some(at(3)), 2).to_string(),
+            "198.51.100.7:5201 has had the test lock since 12:00:01 UTC and should have ended at 12:00:03; \
+             2 other probes wait (2 ahead, 0 behind)"
+        );
+    }
+
+    #[test]
+    fn each_cause_of_a_cancellation_has_its_own_words_and_a_test_cut_short_its_time() {
+        let ran = |length| Progress::Ran {
+            time: Duration::from_millis(3_250),
+            length,
+        };
+        let by = [192, 0, 2, 1].into();
+        for (cause, progress, text, is_not_run) in [
+            (
+                Cause::ClientGone,
+                ran(Some(Duration::from_secs(10))),
+                "the client disconnected; the test ran 3.2 s of 10 s",
+                false,
+            ),
+            (
+                Cause::StoppedBy(by),
+                ran(None),
+                "stopped from the page by 192.0.2.1; the test ran 3.2 s",
+                false,
+            ),
+            (
+                Cause::ShuttingDown,
+                Progress::NotRun,
+                "the exporter is shutting down",
+                true,
+            ),
+            (
+                Cause::ClientGone,
+                Progress::Attempted(2),
+                "the client disconnected, after 2 attempts",
+                false,
+            ),
+            (
+                Cause::ClientGone,
+                Progress::Shared,
+                "the client disconnected",
+                false,
+            ),
+        ] {
+            let error = WaitError::Cancelled { cause, progress };
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error.is_not_run(), is_not_run, "{text}");
+        }
+    }
+}
