@@ -346,6 +346,39 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
 }
 
 #[test]
+fn the_page_says_that_many_of_the_last_probes_did_not_run() {
+    let fake = Fake::until_go();
+    let exporter = exporter(&fake, &UNLIMITED);
+    let home = || exporter.get("/").body;
+    let mut holder = Connection::open(exporter.port());
+    holder.send("/probe?target=127.0.0.7", &[]);
+    wait_for("the fake to run", || fake.runs());
+    for target in ["127.0.0.7", "127.0.0.9", "127.0.0.8"] {
+        assert!(!home().contains("did not run"), "{}", home());
+        let reply = exporter.scrape(&format!("/probe?target={target}&period=1s"), "1.5");
+        assert_eq!(reply.code, 503);
+    }
+    let all = "<strong>3 of the last 3 probes did not run: not enough scrape timeout.</strong>";
+    assert!(home().contains(all), "{}", home());
+    let link = "<a href=\"./?failures=true#last\">Show them</a>";
+    assert!(home().contains(link), "{}", home());
+    fake.go();
+    assert_eq!(holder.reply().code, 200);
+    let starving = "<p>Of these targets no probe ran: 127.0.0.8:5201, 127.0.0.9:5201.</p>";
+    assert!(home().contains(starving), "{}", home());
+    for _ in 0..26 {
+        assert_eq!(exporter.get("/probe?target=127.0.0.7").code, 200);
+    }
+    assert!(
+        home().contains("3 of the last 30 probes did not run"),
+        "{}",
+        home()
+    );
+    assert_eq!(exporter.get("/probe?target=127.0.0.7").code, 200);
+    assert!(!home().contains("did not run"), "{}", home());
+}
+
+#[test]
 fn a_lock_timeout_of_zero_takes_a_free_lock_and_never_waits() {
     let fake = Fake::until_go();
     let exporter = exporter(&fake, &["--iperf3.timeout=1h", "--lock.timeout=0"]);

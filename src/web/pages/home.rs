@@ -2,7 +2,9 @@
 //!
 //! Must not know how the lock works: it tells what the probes in progress say of themselves.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::frame::{clock, escaped, framed};
@@ -10,7 +12,8 @@ use super::list::Filter;
 use super::waiting::waiting;
 use super::{form, list};
 use crate::duration;
-use crate::probe::history::{Current, Stage};
+use crate::probe::history::{Current, Finished, Stage};
+use crate::probe::wait_error::WaitError;
 use crate::web::site::Site;
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.
@@ -31,6 +34,7 @@ pub(crate) fn home(site: &Site, query: &str) -> String {
     }
     header.push_str("</ul></nav>\n");
     let mut main = String::with_capacity(16 * 1024);
+    push_not_run(&mut main, &overview.past);
     push_now(&mut main, site, &overview.current);
     form::push_form(&mut main, &site.csrf);
     list::push(&mut main, &overview, &Filter::parse(query));
@@ -46,6 +50,62 @@ fn links(site: &Site) -> [(&str, &'static str); 4] {
         ("/health", "Health"),
         ("/ready", "Readiness"),
     ]
+}
+
+/// Says that many of the last probes did not run, why, and what helps; nothing as long as they are few.
+fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
+    /// Fewer may be chance, just after a start.
+    const FEWEST: usize = 3;
+    /// So many of a hundred are worth a line.
+    const PERCENT: usize = 10;
+    let of = |is_kind: fn(&WaitError) -> bool| {
+        let kind = move |past: &&Arc<Finished>| past.end.as_ref().is_err_and(is_kind);
+        past.iter().filter(kind)
+    };
+    let no_time = of(|why| matches!(why, WaitError::NoTimeLeft { .. }));
+    let too_long = of(|why| matches!(why, WaitError::WaitedTooLong { .. }));
+    let (no_time_count, too_long_count) = (no_time.clone().count(), too_long.clone().count());
+    let (count, all) = (no_time_count + too_long_count, past.len());
+    if count < FEWEST || count * 100 < all * PERCENT {
+        return;
+    }
+    let (why, helps) = match (no_time_count, too_long_count) {
+        (_, 0) => (
+            "not enough scrape timeout".to_owned(),
+            "a longer scrape timeout or interval, or <code>max_age</code>",
+        ),
+        (0, _) => (
+            "longer in line than --lock.timeout".to_owned(),
+            "a longer scrape interval or <code>--lock.timeout</code>",
+        ),
+        (no_time, too_long) => (
+            format!(
+                "not enough scrape timeout ({no_time}), longer in line than --lock.timeout ({too_long})"
+            ),
+            "a longer scrape interval, or <code>max_age</code>",
+        ),
+    };
+    let _ = writeln!(
+        page,
+        "<p><strong>{count} of the last {all} probes did not run: {why}.</strong> \
+         <a href=\"./?failures=true#last\">Show them</a>. What helps: {helps}.</p>"
+    );
+    let ran: BTreeSet<String> = past
+        .iter()
+        .filter(|past| past.end.is_ok())
+        .map(|past| past.params.server())
+        .collect();
+    let servers = no_time.chain(too_long).map(|past| past.params.server());
+    let starving: BTreeSet<String> = servers.filter(|server| !ran.contains(server)).collect();
+    if !starving.is_empty() {
+        let more = match starving.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = starving.iter().take(NAMED).map(|server| escaped(server));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(page, "<p>Of these targets no probe ran: {named}{more}.</p>");
+    }
 }
 
 /// Who runs, who waits in which order, and who pauses before the next attempt.
