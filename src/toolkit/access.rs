@@ -28,7 +28,7 @@ impl Access {
         Self {
             log,
             reloader,
-            auth: Auth::with_places(connections),
+            auth: Auth::new(connections),
             metrics: Metrics::default(),
         }
     }
