@@ -121,7 +121,7 @@ impl TlsPolicy for Access {
         };
         match &config.tls {
             None => Protocol::Plain,
-            Some(acceptor) => Protocol::Tls(acceptor.boxed(), config.number),
+            Some(acceptor) => Protocol::Tls(Arc::clone(acceptor), config.number),
         }
     }
 }
