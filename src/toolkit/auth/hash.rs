@@ -69,10 +69,8 @@ fn parse(text: &str) -> Result<HashParts, String> {
     })?;
     let cost = hash.get_cost();
     if !COSTS.contains(&cost) {
-        let (least, most) = (COSTS.start(), COSTS.end());
-        return Err(format!(
-            "has cost {cost}, which has to be {least} to {most}"
-        ));
+        let (min, max) = (COSTS.start(), COSTS.end());
+        return Err(format!("has cost {cost}, which has to be {min} to {max}"));
     }
     Ok(hash)
 }
