@@ -42,7 +42,7 @@ enum End {
 /// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
     let log = Log::new(config.log);
-    Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    Reloader::open(config.web_file.as_deref(), &log)?;
     if let Some(credentials) = &config.probe.credentials {
         credentials.check()?;
     }
@@ -61,7 +61,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     // Early, so that a signal during the start is not lost.
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
     let notifier = Arc::new(Notifier::from_environment());
-    let reloader = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    let reloader = Reloader::open(config.web_file.as_deref(), &log)?;
     let listeners = listeners(&config.http, passed, &log)?;
     let limits = Limits::default();
     let traffic = Traffic::new(admission(&config.http, limits, listeners.len(), &log));

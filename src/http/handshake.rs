@@ -11,7 +11,7 @@ use super::client_stream::{ClientStream, TcpTransport, wait_readable};
 use super::closed::Closed;
 use super::refusal::refuse;
 use super::service::Service;
-use super::tls::{HandshakeFailed, PLAIN_ON_TLS, Protocol, TlsAcceptor};
+use super::tls::{PLAIN_ON_TLS, Protocol};
 
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -55,7 +55,15 @@ pub(super) fn open(
             Err(Closed::Refused)
         }
         Protocol::Tls(acceptor, config) => {
-            let stream = encrypt(service, &*acceptor, socket, peer, until)?;
+            let stream = acceptor.accept(Arc::clone(socket), until);
+            let stream = stream.map_err(|error| {
+                service.traffic.metrics.handshake_failed();
+                service.log.warn_ratelimited(
+                    "TLS handshake failed",
+                    &[("client", &peer), ("error", &error)],
+                );
+                Closed::Handshake
+            })?;
             Ok(Accepted {
                 stream,
                 tls_config: Some(config),
@@ -77,27 +85,4 @@ fn first_byte(service: &Service, socket: &Arc<TcpStream>, until: Instant) -> Res
         return Err(service.answer_self_check(socket));
     }
     seen.first().copied().ok_or(Closed::Done)
-}
-
-fn encrypt(
-    service: &Service,
-    acceptor: &dyn TlsAcceptor,
-    socket: &Arc<TcpStream>,
-    peer: SocketAddr,
-    until: Instant,
-) -> Result<Box<dyn ClientStream>, Closed> {
-    acceptor
-        .accept(Arc::clone(socket), until)
-        .map_err(|error| match error {
-            // A port scanner, or a health check that only connects.
-            HandshakeFailed::Silent => Closed::Done,
-            error => {
-                service.traffic.metrics.handshake_failed();
-                service.log.warn_ratelimited(
-                    "TLS handshake failed",
-                    &[("client", &peer), ("error", &error)],
-                );
-                Closed::Handshake
-            }
-        })
 }

@@ -147,9 +147,7 @@ mod tests {
             level: Level::Error,
             format: Format::Logfmt,
         });
-        let reloader = Reloader::open(web, &log)
-            .map_err(|problem| problem.0)
-            .unwrap();
+        let reloader = Reloader::open(web, &log).unwrap();
         let traffic = Traffic::new(Admission::new(8, None, 1, limits));
         let pool = Pool::new(
             server(),

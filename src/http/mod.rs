@@ -32,9 +32,8 @@ mod traffic;
 mod fuzz;
 
 pub(crate) use self::admission::Admission;
-pub(crate) use self::client_stream::ClientStream;
 #[cfg(feature = "tls")]
-pub(crate) use self::client_stream::wait_readable;
+pub(crate) use self::client_stream::{ClientStream, wait_readable};
 pub(crate) use self::front_end::{FrontEnd, Parts};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::traffic::Traffic;
