@@ -64,7 +64,7 @@
 //! | `metrics/text`, `process`, `exporter` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
-//! | `signals`, `sys`, `sync`, `threads`, `cancel`, `permits` | signals; system calls; mutexes; threads; cancellation; limits on how many |
+//! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
 //! # Invariants: what is absent
 //!
@@ -96,7 +96,6 @@ mod number;
 mod permits;
 mod probe;
 mod run;
-mod signals;
 mod sync;
 mod sys;
 mod systemd;
