@@ -206,8 +206,8 @@ fn await_answer(
     context: &RequestContext,
 ) -> Result<bool, Closed> {
     let backend = connection.stream().map_err(|_| Closed::Failed)?;
-    let awaited = sys::wait_for_answer(backend.as_fd(), stream.socket().as_fd());
-    let hung_up = awaited.map_err(|_| Closed::Failed)? == sys::Awaited::HangUp;
+    let awaited = sys::hangs_up_first(backend.as_fd(), stream.socket().as_fd());
+    let hung_up = awaited.map_err(|_| Closed::Failed)?;
     if hung_up {
         // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
         // a client that only closed its sending half.
