@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Config;
-use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Parts, Traffic};
+use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
 use crate::log::Log;
 use crate::metrics::exporter::Panics;
 use crate::metrics::process::Proc;
@@ -74,22 +74,22 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     let access = Arc::new(Access::new(reloader, log.clone(), connections));
     let site = site(config.paths, &prober, &access, &traffic, &log);
     let (waker, lost) = (Arc::clone(&prober), sender.clone());
-    let front_end = FrontEnd::open(Parts {
-        log: log.clone(),
+    let front_end = FrontEnd::open(
+        log.clone(),
         limits,
-        traffic: Arc::clone(&traffic),
-        tls: Arc::clone(&access) as _,
-        handler: Box::new(move |request| routes::handle(&site, request)),
-        on_hang_up: Box::new(move || waker.wake_all()),
-        on_backend_lost: Arc::new(move |error| {
+        Arc::clone(&traffic),
+        Arc::clone(&access) as _,
+        Box::new(move |request| routes::handle(&site, request)),
+        Box::new(move || waker.wake_all()),
+        Arc::new(move |error| {
             // Fails only when `run` has ended already.
             let _ = lost.send(End::Stopped(error));
         }),
-    });
+    )?;
     let run = Run {
         status: listening(&listeners),
         log,
-        front_end: Arc::new(front_end.map_err(|error| error.to_string())?),
+        front_end,
         traffic,
         access,
         prober,
@@ -198,7 +198,7 @@ fn listening(listeners: &[TcpListener]) -> String {
 #[derive(Clone)]
 struct Run {
     log: Log,
-    front_end: Arc<FrontEnd>,
+    front_end: FrontEnd,
     traffic: Arc<Traffic>,
     access: Arc<Access>,
     prober: Arc<Prober>,
@@ -289,7 +289,6 @@ impl Run {
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
     /// behind the front end answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
-        let self_check = self.front_end.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut listeners: Vec<(SocketAddr, bool)> = addresses
@@ -299,7 +298,7 @@ impl Run {
         loop {
             let (mut failed, mut is_answered) = (None, false);
             for (address, has_answered) in &mut listeners {
-                match self_check.ask(*address) {
+                match self.front_end.self_check(*address) {
                     Ok(()) => (*has_answered, is_answered) = (true, true),
                     Err(error) if *has_answered => failed = Some(error),
                     Err(error) => self.log.warn_ratelimited(
