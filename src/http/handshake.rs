@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_stream::{ClientStream, TcpTransport, wait_readable};
-use super::closed::Closed;
-use super::refusal::refuse;
 use super::service::Service;
 use super::tls::{PLAIN_ON_TLS, Protocol};
+use super::traffic::Closed;
 
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -32,9 +31,8 @@ pub(super) fn open(
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
 ) -> Result<Accepted, Closed> {
-    let tcp = || TcpTransport::new(Arc::clone(socket));
     let plain = || Accepted {
-        stream: Box::new(tcp()),
+        stream: Box::new(TcpTransport(Arc::clone(socket))),
         tls_config: None,
     };
     if matches!(service.tls.protocol(), Protocol::Plain) {
@@ -45,19 +43,19 @@ pub(super) fn open(
     // Once more: the client may have taken its time, and a certificate may be new since.
     match service.tls.protocol() {
         Protocol::Unusable if first == HANDSHAKE_RECORD => {
-            let _ = tcp().write_all(INTERNAL_ERROR_ALERT, until);
+            let _ = plain().stream.write_all(INTERNAL_ERROR_ALERT, until);
             Err(Closed::Handshake)
         }
         // Where the configuration is unusable every request gets a 500.
         Protocol::Plain | Protocol::Unusable => Ok(plain()),
         Protocol::Tls(..) if first.is_ascii_alphabetic() => {
-            refuse(&service.limits, &mut tcp(), 400, PLAIN_ON_TLS);
+            service.refuse(&mut *plain().stream, 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
         Protocol::Tls(acceptor, config) => {
             let stream = acceptor.accept(Arc::clone(socket), until);
             let stream = stream.map_err(|error| {
-                service.traffic.metrics.handshake_failed();
+                service.traffic.handshake_failed();
                 service.log.warn_ratelimited(
                     "TLS handshake failed",
                     &[("client", &peer), ("error", &error)],

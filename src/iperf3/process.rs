@@ -9,7 +9,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Cancel, Watch};
+use crate::cancel::Cancel;
 use crate::sys::{self, End};
 use crate::threads;
 
@@ -275,7 +275,7 @@ struct Output {
     /// Says that the child has ended; missing once it did, or where it cannot be had.
     end: Option<OwnedFd>,
     /// Says that nobody wants the result any more; missing likewise.
-    cancellation: Option<Arc<Watch>>,
+    cancellation: Option<Arc<PipeReader>>,
     /// One of these two could not be had, or the child has ended and could not be reaped at once.
     needs_tick: bool,
     stdout: Vec<u8>,
@@ -285,7 +285,7 @@ struct Output {
 }
 
 impl Output {
-    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
+    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<PipeReader>>) -> Self {
         Self {
             stdout_pipe: child.stdout.take(),
             stderr_pipe: child.stderr.take(),
