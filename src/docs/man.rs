@@ -109,8 +109,8 @@ fn endpoints() -> String {
 
 fn drop_in() -> impl Iterator<Item = (&'static str, &'static str)> {
     let rows = ROWS.iter().map(|row| (row.name, row.help));
-    let frame = FRAME.iter().map(|(name, help, _)| (*name, *help));
-    frame.clone().take(1).chain(rows).chain(frame.skip(1))
+    let frame = || FRAME.iter().map(|family| (family.name, family.help));
+    frame().take(1).chain(rows).chain(frame().skip(1))
 }
 
 fn list<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {

@@ -273,9 +273,10 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
     let Some(document) = document else {
         return said(error_line, status, false, Reason::BadOutput);
     };
+    let started = document.was_connected();
     match document.report(spec.mode, spec.udp) {
         Ok(report) if status == 0 => Ok(report),
-        Err(Fault::Error { message, started }) => {
+        Err(Fault::Error(message)) => {
             let may_be_refused = spec.credentials.is_some() && !started;
             let reason = if may_be_refused && reason::is_silent_refusal(&message) {
                 Reason::Auth
@@ -285,8 +286,8 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
             failure(reason, shortened(&message))
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
-        Ok(_) => said(error_line, status, true, Reason::Other),
-        Err(Fault::Incomplete { started }) => said(error_line, status, started, Reason::BadOutput),
+        Ok(_) => said(error_line, status, started, Reason::Other),
+        Err(Fault::Incomplete) => said(error_line, status, started, Reason::BadOutput),
     }
 }
 

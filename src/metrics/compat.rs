@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::iperf3::report::Direction;
 use crate::iperf3::report::udp::Udp;
-use crate::iperf3::report::{Direction, Report};
 use crate::iperf3::{Failure, Outcome};
 use crate::metrics::native;
 use crate::metrics::text::{Kind, Text};
@@ -14,21 +14,15 @@ use crate::metrics::text::{Kind, Text};
 /// In which tests a family exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// In every test.
     Always,
-    /// In TCP tests.
     Tcp,
-    /// In UDP tests.
     Udp,
 }
 
 /// One drop-in family.
 pub(crate) struct Row {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// Its help.
     pub(crate) help: &'static str,
-    /// In which tests it exists.
     pub(crate) when: When,
     /// Its value in the direction that the family carries; `None` when iperf3 did not measure it.
     value: fn(&Direction) -> Option<f64>,
@@ -128,39 +122,53 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// The families around the rows: name, help, when they are there.
-pub(crate) const FRAME: [(&str, &str, &str); 7] = [
-    ("iperf3_up", "Whether the test succeeded.", "always"),
-    (
-        "iperf3_failure_info",
-        "Why the test failed, as the label reason; the value is 1.",
-        "on failure",
-    ),
-    (
-        "iperf3_probe_duration_seconds",
-        "Seconds from the request to its answer, waiting for the test lock included.",
-        "always",
-    ),
-    (
-        "iperf3_lock_wait_seconds",
-        "Seconds that the test waited for the test lock.",
-        "always",
-    ),
-    (
-        "iperf3_probe_attempts",
-        "How often iperf3 was run: more than once when the server, or a port of it, was busy or closed.",
-        "always",
-    ),
-    (
-        "iperf3_result_age_seconds",
-        "Seconds since the test ended whose result this is.",
-        "with `max_age`",
-    ),
-    (
-        "iperf3_last_success_timestamp_seconds",
-        "When this very test last succeeded, as a Unix time.",
-        "with `max_age`, once it did",
-    ),
+/// A family of the probe itself.
+pub(crate) struct Frame {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    value: fn(&Probe<'_>) -> Option<f64>,
+}
+
+/// The families around the rows: the first two stand before what was measured, the second with the reason as a label.
+pub(crate) const FRAME: [Frame; 7] = [
+    Frame {
+        name: "iperf3_up",
+        help: "Whether the test succeeded.",
+        value: |probe| Some(f64::from(u8::from(probe.outcome.is_ok()))),
+    },
+    Frame {
+        name: "iperf3_failure_info",
+        help: "Why the test failed, as the label reason; the value is 1.",
+        value: |probe| probe.outcome.is_err().then_some(1.0),
+    },
+    Frame {
+        name: "iperf3_probe_duration_seconds",
+        help: "Seconds from the request to its answer, waiting for the test lock included.",
+        value: |probe| Some(probe.duration.as_secs_f64()),
+    },
+    Frame {
+        name: "iperf3_lock_wait_seconds",
+        help: "Seconds that the test waited for the test lock.",
+        value: |probe| Some(probe.lock_wait.as_secs_f64()),
+    },
+    Frame {
+        name: "iperf3_probe_attempts",
+        help: "How often iperf3 was run: more than once when the server, or a port of it, was busy or closed.",
+        value: |probe| Some(f64::from(probe.attempts)),
+    },
+    Frame {
+        name: "iperf3_result_age_seconds",
+        help: "Seconds since the test ended whose result this is.",
+        value: |probe| Some(probe.age?.as_secs_f64()),
+    },
+    Frame {
+        name: "iperf3_last_success_timestamp_seconds",
+        help: "When this very test last succeeded, as a Unix time.",
+        value: |probe| {
+            let since_epoch = probe.last_success?.duration_since(SystemTime::UNIX_EPOCH);
+            Some(since_epoch.ok()?.as_secs_f64())
+        },
+    },
 ];
 
 fn jitter_ms(way: &Direction) -> Option<f64> {
@@ -173,11 +181,6 @@ fn lost_packets(way: &Direction) -> Option<f64> {
 
 fn lost_percent(way: &Direction) -> Option<f64> {
     way.udp.as_ref().and_then(Udp::lost_percent)
-}
-
-/// The direction that the drop-in families carry: the one that ran, and the upload when both did.
-fn main_direction(report: &Report) -> Option<&Direction> {
-    report.upload.as_ref().or(report.download.as_ref())
 }
 
 /// A probe, as far as its families tell.
@@ -207,49 +210,31 @@ pub(crate) fn text(probe: &Probe<'_>) -> String {
     let port = probe.port.to_string();
     let labels = [("target", probe.host), ("port", port.as_str())];
     let mut text = Text::new();
-    let mut one = |name, help, value: Option<f64>| {
-        text.family(name, help, Kind::Gauge);
-        native::put(&mut text, "", &labels, value);
-    };
-    let [
-        up,
-        failure,
-        duration,
-        lock_wait,
-        attempts,
-        age,
-        last_success,
-    ] = FRAME;
-    let is_up = f64::from(u8::from(probe.outcome.is_ok()));
-    one(up.0, up.1, Some(is_up));
+    let [up, failure, rest @ ..] = FRAME;
+    up.write(&mut text, &labels, probe);
     for row in ROWS.iter().filter(|row| row.applies(probe.udp)) {
-        one(row.name, row.help, row.value(probe.outcome));
+        text.family(row.name, row.help, Kind::Gauge);
+        text.labelled(&labels, row.value(probe.outcome));
     }
-    if let Err(Failure { reason, .. }) = probe.outcome {
-        let [target, port] = labels;
-        text.family(failure.0, failure.1, Kind::Gauge);
-        let labels = [target, port, ("reason", reason.label())];
-        native::put(&mut text, "", &labels, Some(1.0));
+    match probe.outcome {
+        Ok(report) => native::write(&mut text, labels, report),
+        Err(Failure { reason, .. }) => {
+            let [target, port] = labels;
+            let labels = [target, port, ("reason", reason.label())];
+            failure.write(&mut text, &labels, probe);
+        }
     }
-    if let Ok(report) = probe.outcome {
-        native::write(&mut text, labels, report);
-    }
-    let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
-    let last_success_at = probe.last_success.and_then(since_epoch);
-    for ((name, help, _), value) in [
-        (duration, Some(probe.duration.as_secs_f64())),
-        (lock_wait, Some(probe.lock_wait.as_secs_f64())),
-        (attempts, Some(f64::from(probe.attempts))),
-        (age, probe.age.map(|age| age.as_secs_f64())),
-        (
-            last_success,
-            last_success_at.map(|since| since.as_secs_f64()),
-        ),
-    ] {
-        text.family(name, help, Kind::Gauge);
-        native::put(&mut text, "", &labels, value);
+    for family in rest {
+        family.write(&mut text, &labels, probe);
     }
     text.into_string()
+}
+
+impl Frame {
+    fn write(&self, text: &mut Text, labels: &[(&str, &str)], probe: &Probe<'_>) {
+        text.family(self.name, self.help, Kind::Gauge);
+        text.labelled(labels, (self.value)(probe));
+    }
 }
 
 impl Row {
@@ -263,7 +248,8 @@ impl Row {
 
     fn value(&self, outcome: &Outcome) -> Option<f64> {
         match outcome {
-            Ok(report) => (self.value)(main_direction(report)?),
+            // The direction that ran, and the upload when both did.
+            Ok(report) => (self.value)(report.directions().into_iter().flatten().next()?),
             Err(_) => Some(0.0),
         }
     }

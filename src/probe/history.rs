@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
+use crate::iperf3::report::Report;
 use crate::moment::Moment;
 use crate::probe::answer::Answer;
 use crate::probe::answer::Attempt;
@@ -300,9 +301,7 @@ impl Finished {
             size_of::<Attempt>() + words(&details.words) + details.stderr.len() + end_part
         });
         let report = completed.outcome.as_ref().ok();
-        let ways = report.map_or([None, None], |report| {
-            [&report.upload, &report.download].map(Option::as_ref)
-        });
+        let ways = report.map_or([None, None], Report::directions);
         let intervals = ways
             .iter()
             .flatten()

@@ -36,27 +36,16 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// The value of `sender` in a stream of this way: whether this end, the client, sends.
-    pub(super) fn client_sends(self) -> bool {
-        self == Self::Up
-    }
-
-    /// Whether `side`, a stream or a side of one, says that it is of this way.
-    pub(super) fn is_said_by(self, side: &Value) -> bool {
-        side.get("sender").and_then(Value::as_bool) == Some(self.client_sends())
-    }
-
-    /// Whether `side` is of this way in a test of this mode. Before 3.7 there is no `sender`, and no bidirectional
-    /// test either.
+    /// Whether `side`, a stream or a side of one, is of this way in a test of this mode. Before 3.7 there is no
+    /// `sender`, and no bidirectional test either.
     pub(super) fn has(self, side: &Value, mode: Mode) -> bool {
-        match side.get("sender").and_then(Value::as_bool) {
-            Some(sends) => sends == self.client_sends(),
-            None => match mode {
-                Mode::Upload => self == Self::Up,
-                Mode::Reverse => self == Self::Down,
-                Mode::Bidirectional => false,
-            },
-        }
+        let client_sends = side.get("sender").and_then(Value::as_bool);
+        let client_sends = client_sends.or(match mode {
+            Mode::Upload => Some(true),
+            Mode::Reverse => Some(false),
+            Mode::Bidirectional => None,
+        });
+        client_sends == Some(self == Self::Up)
     }
 }
 
