@@ -63,6 +63,7 @@
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `file` | files of bounded length, and whether one has changed |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `signals`, `sys`, `sync`, `threads`, `cancel`, `permits` | signals; system calls; mutexes; threads; cancellation; limits on how many |
 //!
@@ -85,6 +86,7 @@ use crate::cli::{Command, Config};
 mod cancel;
 mod cli;
 mod duration;
+mod file;
 mod health;
 mod http;
 mod iperf3;

@@ -8,10 +8,16 @@ use super::report::model::Report;
 /// How a test failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// In the words of the contract.
     pub(crate) reason: Reason,
     /// In iperf3's own words, or the system's.
     pub(crate) words: String,
+}
+
+impl Failure {
+    pub(super) fn new(reason: Reason, words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { reason, words }
+    }
 }
 
 /// What running a test led to.

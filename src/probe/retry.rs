@@ -344,8 +344,8 @@ impl<'a> RetryLoop<'a> {
             }
         }
         let end = self.request.limits.end_of_run(now);
-        let outcome = iperf3::refine_reason(Err(failure), &self.request.params.host, end);
-        self.end(outcome)
+        let failure = iperf3::refine_reason(failure, &self.request.params.host, end);
+        self.end(Err(failure))
     }
 
     fn end(self, outcome: Outcome) -> CompletedTest {
