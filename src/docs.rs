@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::cli::{self, FLAGS, Flag};
 use crate::iperf3::reason::Reason;
 use crate::log::{Format, Level};
-use crate::metrics::compat::{FRAME, Frame, ROWS, When};
+use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
 use crate::metrics::native;
 use crate::metrics::process;
 use crate::metrics::text::{Family, Kind};
@@ -252,26 +252,26 @@ fn parameters() -> String {
 fn probe_metrics() -> String {
     let mut text = String::from("| family | when | value |\n|---|---|---|\n");
     let [up, rest @ ..] = FRAME;
-    let frame = |text: &mut String, family: &Frame| {
-        let when = match family.name {
+    let line = |name: &str, when: &str, help: &str| format!("| `{name}` | {when} | {help} |\n");
+    text += &line(up.name, "always", up.help);
+    for (rows, when) in [
+        (ANY, "always; 0 on failure"),
+        (
+            TCP,
+            "TCP, where the sender's system counts them; 0 on failure",
+        ),
+        (UDP, "UDP; 0 on failure"),
+    ] {
+        text.extend(rows.iter().map(|row| line(row.name, when, row.help)));
+    }
+    for row in rest {
+        let when = match row.name {
             "iperf3_failure_info" => "on failure",
             "iperf3_result_age_seconds" => "with `max_age`",
             "iperf3_last_success_timestamp_seconds" => "with `max_age`, once it did",
             _ => "always",
         };
-        let _ = writeln!(text, "| `{}` | {when} | {} |", family.name, family.help);
-    };
-    frame(&mut text, &up);
-    for row in ROWS {
-        let when = match row.when {
-            When::Always => "always; 0 on failure",
-            When::Tcp => "TCP, where the sender's system counts them; 0 on failure",
-            When::Udp => "UDP; 0 on failure",
-        };
-        let _ = writeln!(text, "| `{}` | {when} | {} |", row.name, row.help);
-    }
-    for family in &rest {
-        frame(&mut text, family);
+        text += &line(row.name, when, row.help);
     }
     text
 }

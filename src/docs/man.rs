@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{Block, ENDPOINTS, own_families};
 use crate::cli::{FLAGS, Flag};
 use crate::iperf3::reason::Reason;
-use crate::metrics::compat::{FRAME, ROWS};
+use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
 use crate::metrics::native;
 use crate::probe::params::{Input, PARAMETERS};
 
@@ -108,7 +108,10 @@ fn endpoints() -> String {
 }
 
 fn drop_in() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let rows = ROWS.iter().map(|row| (row.name, row.help));
+    let rows = [ANY, TCP, UDP]
+        .into_iter()
+        .flatten()
+        .map(|row| (row.name, row.help));
     let frame = || FRAME.iter().map(|family| (family.name, family.help));
     frame().take(1).chain(rows).chain(frame().skip(1))
 }

@@ -28,10 +28,8 @@ const HELP_FAILURE_KEPT: Duration = Duration::from_secs(60);
 /// Where to look when there is no PATH: what login shells and systemd start with.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why iperf3 cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// Nothing of that name.
     NotFound(String),
     /// A file that may not be executed, or no file.
     NotExecutable(PathBuf),
@@ -42,10 +40,15 @@ pub(crate) enum Unusable {
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(name) if name.contains('/') => {
-                write!(f, "cannot find iperf3 `{name}`: no such file")
+            Self::NotFound(name) => {
+                let is_path = name.contains('/');
+                let cause = if is_path {
+                    "no such file"
+                } else {
+                    "not on PATH"
+                };
+                write!(f, "cannot find iperf3 `{name}`: {cause}")
             }
-            Self::NotFound(name) => write!(f, "cannot find iperf3 `{name}`: not on PATH"),
             Self::NotExecutable(path) => write!(
                 f,
                 "cannot run iperf3 `{}`: not an executable file",
@@ -117,8 +120,7 @@ impl Binary {
     /// What it can do, for people; none when that is not known.
     pub(crate) fn features_listed(&self) -> Option<String> {
         let known = sync::lock(&self.known);
-        let features = known.as_ref()?.features.as_ref()?;
-        Some(features.listed())
+        Some(known.as_ref()?.features.as_ref()?.listed())
     }
 
     /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.

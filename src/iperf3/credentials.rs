@@ -29,15 +29,12 @@ const HIDDEN: [&str; 2] = ["--username", "--rsa-public-key-path"];
 /// Who iperf3 says that it is. What was not given is empty.
 #[derive(Default)]
 pub(crate) struct Credentials {
-    /// `--iperf3.username`.
     pub(crate) username: String,
-    /// `--iperf3.rsa-public-key-path`.
     pub(crate) key: PathBuf,
     /// `--iperf3.password-file`, or the systemd credential.
     pub(crate) password_file: PathBuf,
     /// Whose file that is, for a line about it.
     source: &'static str,
-    /// `--iperf3.use-pkcs1-padding`.
     pub(crate) use_pkcs1: bool,
 }
 
@@ -122,9 +119,6 @@ impl Credentials {
     }
 
     /// Whether both files can be used now.
-    ///
-    /// # Errors
-    /// See [`Self::password`].
     pub(crate) fn check(&self) -> Result<(), String> {
         self.password().map(drop)
     }

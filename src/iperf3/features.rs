@@ -20,7 +20,6 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("sctp", "--sctp"),
 ];
 
-/// The options of one iperf3.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Features {
     usage: String,
@@ -46,11 +45,8 @@ impl Features {
 
     /// What it has of all that depends on version or build, separated by commas.
     pub(crate) fn listed(&self) -> String {
-        let names: Vec<&str> = OPTIONAL
-            .iter()
-            .filter(|(_, option)| self.has(option))
-            .map(|(name, _)| *name)
-            .collect();
+        let own = OPTIONAL.iter().filter(|(_, option)| self.has(option));
+        let names: Vec<&str> = own.map(|(name, _)| *name).collect();
         names.join(",")
     }
 }

@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,18 +26,15 @@ use crate::threads;
 /// Most bytes that are taken from standard output and standard error together. The largest report that the
 /// parameters can ask for is under 4 MiB.
 pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-/// Pause where poll(2) fails, for want of kernel memory only: the deadline still holds.
-const POLL_FAILED: Duration = Duration::from_millis(100);
 /// A reaper only waits.
 const REAPER_STACK_BYTES: usize = 32 * 1024;
-/// Bytes taken from a pipe at a time.
 const CHUNK_BYTES: usize = 4 * 1024;
 
 /// Variables that the child keeps: where to find libraries and where temporary files go (iperf3 makes one a
 /// stream). Everything else of this process' environment is none of iperf3's business.
 const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"];
 
-/// The times of a run's end. Every run has the default; a value, so that tests can hand in others.
+/// The times of a run's end: a value, so that tests can hand in others than [`LIMITS`].
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// What the child has between SIGTERM and SIGKILL.
@@ -48,31 +45,22 @@ struct Limits {
     reap: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // iperf3 tells its server within one round trip.
-            grace: Duration::from_millis(500),
-            // A hundred looks a second cost a small router next to nothing, and nobody notices the wait.
-            tick: Duration::from_millis(10),
-            // One that hangs in the kernel does not die of SIGKILL at once.
-            reap: Duration::from_secs(1),
-        }
-    }
-}
+const LIMITS: Limits = Limits {
+    // iperf3 tells its server within one round trip.
+    grace: Duration::from_millis(500),
+    // A hundred looks a second cost a small router next to nothing, and nobody notices the wait.
+    tick: Duration::from_millis(10),
+    // One that hangs in the kernel does not die of SIGKILL at once.
+    reap: Duration::from_secs(1),
+};
 
-/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By itself, with this status.
     Exited(i32),
     /// By a signal that was not sent from here.
     Killed(i32),
-    /// It was ended at its deadline.
     DeadlinePassed,
-    /// It was ended because nobody wants the result any more.
     Cancelled,
-    /// It was ended because it printed more than `OUTPUT_LIMIT_BYTES`.
     TooMuchOutput,
 }
 
@@ -91,7 +79,6 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What a run left.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) ended: Ended,
@@ -114,7 +101,7 @@ pub(crate) fn run(
     let mut child = spawn(program, arguments, variable)?;
     let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
     let output = Output::of(&mut child, end, cancellation);
-    follow(child, output, deadline, cancel, Limits::default())
+    follow(child, output, deadline, cancel, LIMITS)
 }
 
 /// Starts it, with an environment that is known and pipes for its outputs.
@@ -142,7 +129,6 @@ fn spawn(
         .spawn()
 }
 
-/// Why a child is being ended.
 #[derive(Clone, Copy)]
 struct Ending {
     why: Ended,
@@ -164,7 +150,7 @@ fn follow(
         let now = Instant::now();
         match ending {
             None => {
-                if let Some(why) = reason_to_end(&output, deadline, cancel, now) {
+                if let Some(why) = reason_to_end(&output, deadline, cancel) {
                     sys::signal_group(&child, End::Politely);
                     ending = Some(Ending {
                         why,
@@ -208,10 +194,11 @@ fn follow(
         if let Some(status) = child.try_wait()? {
             // What lies in the pipes is the child's last words; what a grandchild may still write is not waited for.
             while output.wait(Duration::ZERO) {}
-            break match ending {
-                Some(end) => end.why,
-                None if output.is_too_much => Ended::TooMuchOutput,
-                None => natural_end(status),
+            break match (ending, status.code()) {
+                (Some(end), _) => end.why,
+                (None, _) if output.is_too_much => Ended::TooMuchOutput,
+                (None, Some(code)) => Ended::Exited(code),
+                (None, None) => Ended::Killed(status.signal().unwrap_or_default()),
             };
         }
     };
@@ -222,25 +209,13 @@ fn follow(
     })
 }
 
-fn reason_to_end(
-    output: &Output,
-    deadline: Instant,
-    cancel: &Cancel,
-    now: Instant,
-) -> Option<Ended> {
+fn reason_to_end(output: &Output, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
     if output.is_too_much {
         Some(Ended::TooMuchOutput)
     } else if cancel.is_set() {
         Some(Ended::Cancelled)
     } else {
-        (now >= deadline).then_some(Ended::DeadlinePassed)
-    }
-}
-
-fn natural_end(status: ExitStatus) -> Ended {
-    match status.code() {
-        Some(code) => Ended::Exited(code),
-        None => Ended::Killed(status.signal().unwrap_or_default()),
+        (Instant::now() >= deadline).then_some(Ended::DeadlinePassed)
     }
 }
 
@@ -312,7 +287,7 @@ impl Output {
         ];
         let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
             // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.
-            thread::sleep(timeout.min(POLL_FAILED));
+            thread::sleep(timeout.min(LIMITS.tick));
             return false;
         };
         if stdout {
@@ -340,7 +315,7 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Finished, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
+    use super::{Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
     use crate::cancel::Cancel;
     use crate::sys;
     use std::io::Read as _;
@@ -379,14 +354,7 @@ mod tests {
     fn ticking_shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
         let mut child = start(script);
         let output = Output::of(&mut child, None, None);
-        follow(
-            child,
-            output,
-            Instant::now() + limit,
-            cancel,
-            Limits::default(),
-        )
-        .unwrap()
+        follow(child, output, Instant::now() + limit, cancel, LIMITS).unwrap()
     }
 
     /// A script's run, to which nothing happens.
@@ -534,7 +502,7 @@ mod tests {
             assert_eq!(runner.join().unwrap(), Ended::Cancelled);
         });
         // What iperf3 really has: the contract's half second.
-        assert_eq!(Limits::default().grace, Duration::from_millis(500));
+        assert_eq!(LIMITS.grace, Duration::from_millis(500));
     }
 
     #[test]

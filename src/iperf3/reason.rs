@@ -158,16 +158,10 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("address in use", Reason::Local),
     ("no such device", Reason::Local),
     // An ICMPv6 "administratively prohibited" on the way reads like this (RFC 4443 section 3.1, Linux: EACCES).
-    (
-        "unable to connect to server: permission denied",
-        Reason::Unreachable,
-    ),
+    ("to server: permission denied", Reason::Unreachable),
     ("permission denied", Reason::Local),
     // A link-local address without a zone, or with one that is not there.
-    (
-        "unable to connect to server: invalid argument",
-        Reason::Local,
-    ),
+    ("to server: invalid argument", Reason::Local),
     ("operation not permitted", Reason::Local),
     ("too many open files", Reason::Local),
     ("no file descriptors available", Reason::Local),
@@ -183,10 +177,7 @@ const MESSAGES: &[(&str, Reason)] = &[
     // The control connection stands and UDP is refused on the way.
     ("stream socket: connection refused", Reason::ConnectTimeout),
     // A server before 3.7 does not know `--bidir`.
-    (
-        "unable to initialize stream: transport endpoint",
-        Reason::Unsupported,
-    ),
+    ("initialize stream: transport endpoint", Reason::Unsupported),
     ("unable to initialize stream", Reason::Local),
     // The way to the server.
     ("connection refused", Reason::Refused),
@@ -204,17 +195,11 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("nodename nor servname", Reason::UnknownHost),
     // A resolver that does not answer, by musl and by glibc.
     ("to server: try again", Reason::UnknownHost),
-    (
-        "to server: resource temporarily unavailable",
-        Reason::UnknownHost,
-    ),
+    ("to server: resource temporarily", Reason::UnknownHost),
     ("operation now in progress", Reason::ConnectTimeout),
     ("operation in progress", Reason::ConnectTimeout),
     // A UDP stream's first datagram had no answer for 30 seconds.
-    (
-        "stream socket: resource temporarily unavailable",
-        Reason::ConnectTimeout,
-    ),
+    ("socket: resource temporarily", Reason::ConnectTimeout),
     ("stream socket: try again", Reason::ConnectTimeout),
 ];
 

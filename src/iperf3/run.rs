@@ -26,7 +26,6 @@ const STDERR_LIMIT_CHARS: usize = 4096;
 /// How a run ended that did not begin.
 const NOT_STARTED: &str = "was not started";
 
-/// One test to run.
 #[derive(Clone, Copy)]
 pub(crate) struct TestSpec<'a> {
     /// Adds what to test to the command line: the server, its port, and all that was asked for.
@@ -43,7 +42,6 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) credentials: Option<&'a Credentials>,
 }
 
-/// One run of iperf3.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     /// What it led to; none when it was cancelled.
@@ -101,7 +99,6 @@ impl RunDetails {
     }
 }
 
-/// Runs one test.
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let mut details = RunDetails::not_started(spec.port);
     let finished = match run_iperf3(binary, spec, cancel, &mut details) {
@@ -114,10 +111,8 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
         }
     };
     details.ended = finished.ended.to_string();
-    details.stderr = String::from_utf8_lossy(&finished.stderr)
-        .chars()
-        .take(STDERR_LIMIT_CHARS)
-        .collect();
+    let stderr = String::from_utf8_lossy(&finished.stderr);
+    details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
     let document = Document::read(&finished.stdout);
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
@@ -198,21 +193,20 @@ pub(crate) fn refine_reason(mut failure: Failure, host: &Host, end: Instant) -> 
 }
 
 fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
-    let failed = |reason, words: String| Err(Failure::new(reason, words));
+    let failed = |reason, words: &str| Err(Failure::new(reason, words));
     let status = match finished.ended {
         // Whatever it printed when told to end is not a result.
         Ended::DeadlinePassed => {
-            let words = "the test was not over at its deadline".to_owned();
-            return failed(Reason::Timeout, words);
+            return failed(Reason::Timeout, "the test was not over at its deadline");
         }
         Ended::TooMuchOutput => {
             let limit = process::OUTPUT_LIMIT_BYTES;
             let words = format!("iperf3 printed more than {limit} bytes");
-            return failed(Reason::BadOutput, words);
+            return failed(Reason::BadOutput, &words);
         }
         Ended::Killed(signal) => {
             let words = format!("iperf3 was ended by signal {signal}");
-            return failed(Reason::Killed, words);
+            return failed(Reason::Killed, &words);
         }
         Ended::Exited(status) => status,
         // Only for what it cost.
@@ -229,19 +223,17 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
             } else {
                 reason::of_message(&message, started)
             };
-            return failed(reason, shortened(&message));
+            return failed(reason, &shortened(&message, WORDS_LIMIT_CHARS));
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
-    match error_line(&finished.stderr) {
-        Some(words) => failed(reason::of_message(&words, started), words),
-        None => failed(
-            otherwise,
-            format!("iperf3 ended with status {status} and without a report or a reason"),
-        ),
+    if let Some(words) = error_line(&finished.stderr) {
+        return failed(reason::of_message(&words, started), &words);
     }
+    let words = format!("iperf3 ended with status {status} and without a report or a reason");
+    failed(otherwise, &words)
 }
 
 /// The line of standard error that says what went wrong: iperf3's own before a library's.
@@ -250,9 +242,10 @@ fn error_line(stderr: &[u8]) -> Option<String> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let own = lines().find_map(|line| line.strip_prefix("iperf3: "));
     let line = own.or_else(|| lines().next())?;
-    Some(shortened(line.strip_prefix("error - ").unwrap_or(line)))
+    let line = line.strip_prefix("error - ").unwrap_or(line);
+    Some(shortened(line, WORDS_LIMIT_CHARS))
 }
 
-fn shortened(words: &str) -> String {
-    words.chars().take(WORDS_LIMIT_CHARS).collect()
+fn shortened(words: &str, limit_chars: usize) -> String {
+    words.chars().take(limit_chars).collect()
 }

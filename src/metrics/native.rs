@@ -5,7 +5,6 @@
 
 use crate::iperf3::report::intervals::{QUANTILE, Rates};
 use crate::iperf3::report::metadata::{Cpu, Metadata};
-use crate::iperf3::report::udp::Udp;
 use crate::iperf3::report::{Direction, Report};
 use crate::metrics::text::{Kind, Text};
 
@@ -132,7 +131,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "iperf3_packet_loss_ratio",
         help: "Datagrams that did not arrive, as a part of those sent: 0 to 1.",
-        samples: Samples::One(|way| way.udp.as_ref().and_then(Udp::lost_ratio)),
+        samples: Samples::One(|way| way.udp?.lost_ratio()),
     },
     Row {
         name: "iperf3_streams",
@@ -201,7 +200,6 @@ fn write_info(text: &mut Text, labels: [(&str, &str); 3], way: &Direction, metad
     text.sample("", &labels, 1.0);
 }
 
-/// One end's CPU time.
 fn write_cpu(text: &mut Text, labels: [(&str, &str); 2], host: &'static str, cpu: Option<Cpu>) {
     let Some(cpu) = cpu else { return };
     let [target, port] = labels;

@@ -43,7 +43,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_cpu_seconds_total",
         help: "Total user and system CPU time spent in seconds.",
         kind: Kind::Counter,
-        write: |text, look| text.plain(look.stat.cpu_seconds()),
+        write: |text, look| text.plain(look.cpu_seconds()),
     },
     Family {
         name: "process_open_fds",
@@ -61,7 +61,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_virtual_memory_bytes",
         help: "Virtual memory size in bytes.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(look.stat.field(stat::VSIZE)),
+        write: |text, look| text.plain(look.field(stat::VSIZE)),
     },
     Family {
         name: "process_virtual_memory_max_bytes",
@@ -74,7 +74,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         help: "Resident memory size in bytes.",
         kind: Kind::Gauge,
         write: |text, look| {
-            let pages = look.stat.field(stat::RSS);
+            let pages = look.field(stat::RSS);
             text.plain(pages.map(|pages| pages * sys::page_size_bytes() as f64));
         },
     },
@@ -86,7 +86,6 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
     },
 ];
 
-/// What is told of this process.
 #[derive(Debug)]
 pub(crate) struct Process {
     /// Seconds from 1970 to the start of this process. Read once: it never changes, but the system's clock does.
@@ -98,39 +97,30 @@ pub(crate) struct Process {
 /// One look at it, for all families of a scrape.
 pub(crate) struct Look {
     panics: u32,
-    stat: Stat,
+    /// The numbers of `/proc/self/stat` behind the command's name; empty where there is no such file.
+    stat: Vec<f64>,
     started: Option<f64>,
 }
 
 impl Process {
     pub(crate) fn new() -> Self {
-        Self {
-            started: Stat::read().start_time_seconds(),
+        let mut process = Self {
+            started: None,
             panics: AtomicU32::default(),
-        }
+        };
+        process.started = process.look().start_time_seconds();
+        process
     }
 
-    /// One more.
     pub(crate) fn count_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Writes all families that this system has.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
-        let look = Look {
-            panics: self.panics.load(Ordering::Relaxed),
-            stat: Stat::read(),
-            started: self.started,
-        };
-        text.families(FAMILIES, &look);
+        text.families(FAMILIES, &self.look());
     }
-}
 
-/// The numbers of `/proc/self/stat` behind the command's name; empty where there is no such file.
-struct Stat(Vec<f64>);
-
-impl Stat {
-    fn read() -> Self {
+    fn look(&self) -> Look {
         let line = fs::read("/proc/self/stat").unwrap_or_default();
         // The command's name stands in brackets and may hold any byte, brackets too.
         let behind_name = line.windows(2).rposition(|two| two == b") ");
@@ -138,11 +128,17 @@ impl Stat {
         let fields = String::from_utf8_lossy(fields.unwrap_or_default());
         // The one field that is no number, the state, is not asked for.
         let number = |field: &str| field.parse().unwrap_or(f64::NAN);
-        Self(fields.split_whitespace().map(number).collect())
+        Look {
+            panics: self.panics.load(Ordering::Relaxed),
+            stat: fields.split_whitespace().map(number).collect(),
+            started: self.started,
+        }
     }
+}
 
+impl Look {
     fn field(&self, index: usize) -> Option<f64> {
-        self.0.get(index).copied()
+        self.stat.get(index).copied()
     }
 
     fn cpu_seconds(&self) -> Option<f64> {
@@ -152,9 +148,11 @@ impl Stat {
 
     fn start_time_seconds(&self) -> Option<f64> {
         let system = fs::read_to_string("/proc/stat").ok()?;
-        let mut lines = system.lines();
-        let boot: f64 = lines.find_map(|line| line.strip_prefix("btime ")?.parse().ok())?;
-        Some(boot + self.field(stat::STARTTIME)? / sys::clock_ticks_per_second() as f64)
+        let boot = system
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?;
+        let since_boot = self.field(stat::STARTTIME)? / sys::clock_ticks_per_second() as f64;
+        Some(boot.parse::<f64>().ok()? + since_boot)
     }
 }
 

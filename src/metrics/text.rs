@@ -5,10 +5,8 @@
 
 use std::fmt::Write as _;
 
-/// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Counter,
@@ -50,7 +48,6 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// An empty page.
     pub(crate) fn new() -> Self {
         Self {
             out: String::with_capacity(CAPACITY_BYTES),
@@ -65,7 +62,6 @@ impl Text {
         self.header = Some((help, kind));
     }
 
-    /// All families of a collector.
     pub(crate) fn families<S>(&mut self, families: &[Family<S>], source: &S) {
         for family in families {
             self.family(family.name, family.help, family.kind);
@@ -114,7 +110,6 @@ impl Text {
         self.labelled(&[], value);
     }
 
-    /// The page.
     pub(crate) fn into_string(self) -> String {
         self.out
     }
@@ -125,7 +120,6 @@ impl Text {
 pub(crate) struct Labelled(Vec<(&'static str, u64)>);
 
 impl Labelled {
-    /// Counts one more.
     pub(crate) fn count(&mut self, value: &'static str) {
         match self.0.iter_mut().find(|(known, _)| *known == value) {
             Some((_, count)) => *count += 1,

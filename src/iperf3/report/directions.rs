@@ -17,9 +17,8 @@ use crate::iperf3::report::udp::UdpCounts;
 /// A finished test's document.
 pub(super) struct Test<'a> {
     pub(super) root: &'a Value,
-    /// What was asked for.
+    /// What was asked for, as `udp`.
     pub(super) mode: Mode,
-    /// What was asked for.
     pub(super) udp: bool,
     pub(super) intervals: Intervals<'a>,
 }
@@ -40,25 +39,22 @@ impl<'a> Test<'a> {
         if !(up || down) || !is_of_protocol || !is_this_test {
             return None;
         }
+        let direction = if self.udp {
+            Self::udp_way
+        } else {
+            Self::tcp_way
+        };
         let mut report = Report {
             metadata: Metadata::of(self.root),
             ..Report::default()
         };
         if up {
-            report.upload = Some(self.direction(Way::Up)?);
+            report.upload = Some(direction(self, Way::Up)?);
         }
         if down {
-            report.download = Some(self.direction(Way::Down)?);
+            report.download = Some(direction(self, Way::Down)?);
         }
         Some(report)
-    }
-
-    fn direction(&self, way: Way) -> Option<Direction> {
-        if self.udp {
-            self.udp_way(way)
-        } else {
-            self.tcp_way(way)
-        }
     }
 
     /// What any protocol has of a direction.
@@ -103,10 +99,7 @@ impl<'a> Test<'a> {
                 _ => return None,
             };
         // Without this end's own count there is no test; the server's may be impossible.
-        let ours = match way {
-            Way::Up => sent,
-            Way::Down => received,
-        };
+        let ours = if way == Way::Up { sent } else { received };
         ours.bytes.and(ours.seconds)?;
         // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
         let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
@@ -163,13 +156,10 @@ impl<'a> Test<'a> {
             reported_lost: reported("lost_packets"),
             reported_jitter_ms: match sum.filter(|_| blind.is_empty()) {
                 Some(sum) => number(sum, "jitter_ms"),
-                None => mean_jitter_ms(&seeing),
+                None => total(&seeing, "jitter_ms").map(|sum| sum / seeing.len() as f64),
             },
             // An upload's is of this end, to which nothing comes.
-            out_of_order: match way {
-                Way::Up => None,
-                Way::Down => total(&streams, "out_of_order"),
-            },
+            out_of_order: total(&streams, "out_of_order").filter(|_| way == Way::Down),
             blind_packets: if blind.is_empty() || seeing.is_empty() {
                 Some(0.0)
             } else {
@@ -231,10 +221,6 @@ impl<'a> Test<'a> {
 /// A stream whose receiver never saw two datagrams: no loss and a jitter of exactly 0.
 fn saw_nothing(stream: &Value) -> bool {
     number(stream, "lost_packets") == Some(0.0) && number(stream, "jitter_ms") == Some(0.0)
-}
-
-fn mean_jitter_ms(streams: &[&Value]) -> Option<f64> {
-    total(streams, "jitter_ms").map(|sum| sum / streams.len() as f64)
 }
 
 /// The part of a stream that has its `sender`: TCP streams have two sides that agree on it.

@@ -25,28 +25,28 @@ pub(crate) enum Fault {
 /// some 200 KiB.
 const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 
-/// What iperf3 printed, read once.
 #[derive(Debug)]
 pub(crate) struct Document {
     root: Value,
-    /// The server's own error, when there was one.
-    server_error: Option<String>,
 }
 
 impl Document {
     /// Reads standard output; `None` when it does not begin with a JSON object.
     pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
         // The first document only: some versions print more text behind it.
-        let root = serde_json::Deserializer::from_slice(stdout)
+        let mut root = serde_json::Deserializer::from_slice(stdout)
             .into_iter::<Value>()
             .next()?
             .ok()
             .filter(Value::is_object)?;
-        let server_error = root.get("error").and_then(|_| error_of_the_server(stdout));
-        Some(Self { root, server_error })
+        if let Some(error) = root.get_mut("error")
+            && let Some(own) = error_of_the_server(stdout)
+        {
+            *error = own;
+        }
+        Some(Self { root })
     }
 
-    /// Whether the streams of the test were connected.
     pub(crate) fn was_connected(&self) -> bool {
         items(at(&self.root, &["start", "connected"]))
             .next()
@@ -57,7 +57,7 @@ impl Document {
     pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
         let root = &self.root;
         if let Some(error) = root.get("error") {
-            let words = self.server_error.as_deref().or_else(|| error.as_str());
+            let words = error.as_str();
             let words = words.map_or_else(|| error.to_string(), str::to_owned);
             let words = words.strip_prefix("error - ").unwrap_or(&words);
             return Err(Fault::Error(words.to_owned()));
@@ -97,16 +97,13 @@ impl Document {
 }
 
 /// The server's own error. It comes first of two members `error`, and a map keeps the second, the client's.
-fn error_of_the_server(stdout: &[u8]) -> Option<String> {
+fn error_of_the_server(stdout: &[u8]) -> Option<Value> {
     const START: &[u8] = b"\"SERVER ERROR - ";
     let at = stdout
         .windows(START.len())
         .position(|window| window == START)?;
-    let text = serde_json::Deserializer::from_slice(stdout.get(at..)?)
-        .into_iter::<Value>()
-        .next()?
-        .ok()?;
-    Some(text.as_str()?.to_owned())
+    let mut values = serde_json::Deserializer::from_slice(stdout.get(at..)?).into_iter();
+    values.next()?.ok()
 }
 
 #[cfg(test)]

@@ -123,17 +123,10 @@ impl<'a> Intervals<'a> {
 
     /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
     pub(super) fn seen(&self, way: Way) -> (Option<Rates>, Vec<Interval>) {
-        let intervals = self.rates(way);
-        let rates = intervals.iter().map(|interval| interval.bytes_per_second);
-        (Rates::of(rates.collect()), merged(intervals))
-    }
-
-    /// How fast one way was, interval by interval; empty when no interval counts.
-    fn rates(&self, way: Way) -> Vec<Interval> {
         let last = self.list.len().saturating_sub(1);
         let shortest = self.asked_seconds * COMPLETE_PART;
-        let rates = self.list.iter().enumerate();
-        let rates = rates.filter_map(|(index, interval)| {
+        let intervals = self.list.iter().enumerate();
+        let intervals = intervals.filter_map(|(index, interval)| {
             // Timers that are late make the interval behind a short one; only the last can be cut off.
             let shortest = if index == last { shortest } else { 0.0 };
             let mut streams = self.streams(interval, way).peekable();
@@ -145,7 +138,9 @@ impl<'a> Intervals<'a> {
                 bytes_per_second: rates.sum::<Option<f64>>()?,
             })
         });
-        rates.collect()
+        let intervals: Vec<Interval> = intervals.collect();
+        let rates = intervals.iter().map(|interval| interval.bytes_per_second);
+        (Rates::of(rates.collect()), merged(intervals))
     }
 
     /// The streams of one way in each interval that was not omitted, an interval a list.
@@ -221,7 +216,7 @@ mod tests {
         };
         let root = serde_json::json!({ "start": { "test_start": test }, "intervals": streams });
         let intervals = Intervals::of(&root, Mode::Upload);
-        assert_eq!(intervals.rates(Way::Down), Vec::new());
+        assert_eq!(intervals.seen(Way::Down), (None, Vec::new()));
         intervals.seen(Way::Up).0
     }
 

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::iperf3::report::plausibility;
 
-/// The value at a path of keys.
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
@@ -21,7 +20,7 @@ pub(super) fn number(value: &Value, key: &str) -> Option<f64> {
     number_at(value, &[key])
 }
 
-/// The same at a path of keys.
+/// The number at a path of keys.
 pub(super) fn number_at(value: &Value, path: &[&str]) -> Option<f64> {
     plausibility::count(at(value, path)?.as_f64()?)
 }

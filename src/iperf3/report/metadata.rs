@@ -45,9 +45,6 @@ const CONGESTION_CONTROLS: &[&str] = &[
     "yeah",
 ];
 
-/// What stands for a word that is not of its list.
-const OTHER: &str = "other";
-
 /// What holds for both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
@@ -128,7 +125,7 @@ fn known(value: Option<&Value>, words: &[&'static str]) -> &'static str {
         return "";
     };
     let known = words.iter().find(|word| word.eq_ignore_ascii_case(text));
-    known.copied().unwrap_or(OTHER)
+    known.copied().unwrap_or("other")
 }
 
 /// The version of this end, when it is one short plain word; else empty.

@@ -9,7 +9,6 @@ use super::tcp::Tcp;
 use super::transfer::Transfer;
 use super::udp::Udp;
 
-/// What a test measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     /// Client to server, in a normal and a bidirectional test.
@@ -20,7 +19,6 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Upload and download.
     pub(crate) fn directions(&self) -> [Option<&Direction>; 2] {
         [self.upload.as_ref(), self.download.as_ref()]
     }

@@ -17,12 +17,10 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Payload bytes a second, when both are known.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
         plausibility::rate(self.bytes?, self.seconds?)
     }
 
-    /// Payload bits a second, when both are known.
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
         Some(self.bytes_per_second()? * 8.0)
     }
@@ -58,10 +56,7 @@ pub(super) fn drop_contradictions(
     most_received: impl FnOnce(f64) -> Option<f64>,
 ) {
     let most = sent.bytes.and_then(most_received);
-    let is_more = received
-        .bytes
-        .zip(most)
-        .is_some_and(|(received, most)| received > most);
+    let is_more = most.is_some() && received.bytes > most;
     let (ours, theirs) = match way {
         Way::Up => (sent, received),
         Way::Down => (received, sent),

@@ -5,7 +5,6 @@
 
 use crate::iperf3::report::plausibility::{QUEUE_SECONDS, may_still_arrive};
 
-/// What only UDP has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Udp {
     pub(crate) sent_packets: Option<f64>,
@@ -23,7 +22,6 @@ impl Udp {
         self.lost_of(100.0)
     }
 
-    /// Lost datagrams as a part of those sent.
     pub(crate) fn lost_ratio(&self) -> Option<f64> {
         self.lost_of(1.0)
     }
@@ -98,10 +96,8 @@ impl UdpCounts {
     /// Whether so many can be lost. Where the report has the highest number, losses and arrivals are held against
     /// that already, and may exceed what was sent by what was on its way at the end of omitted seconds.
     fn can_be(&self, lost: f64, sent: Option<f64>, received: Option<f64>) -> bool {
-        let arrived = match self.highest_number {
-            Some(_) => 0.0,
-            None => received.unwrap_or(0.0),
-        };
+        let arrived = received.filter(|_| self.highest_number.is_none());
+        let arrived = arrived.unwrap_or(0.0);
         sent.is_none_or(|sent| lost + arrived <= sent)
     }
 
