@@ -157,7 +157,7 @@ pub(crate) const FLAGS: &[Flag] = &[
                 && text.len() <= 128
                 && !text.starts_with('-')
                 && !text.contains(char::is_control);
-            fits.then(|| config.credentials.username = text.to_owned())
+            fits.then(|| text.clone_into(&mut config.credentials.username))
         },
     },
     Flag {

@@ -101,8 +101,11 @@ mod tests {
 
     #[test]
     fn nothing_endless_is_kept() {
-        let text = [&b"Usage: iperf3\n"[..], &[b'-'; 100_000]].concat();
-        assert_eq!(Features::read(&text).unwrap().usage.len(), 64 * 1024);
+        let text = "Usage: iperf3\n".repeat(10_000);
+        assert_eq!(
+            Features::read(text.as_bytes()).unwrap().usage.len(),
+            64 * 1024
+        );
     }
 
     #[test]

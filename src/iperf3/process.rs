@@ -110,14 +110,11 @@ fn spawn(
     arguments: &[String],
     variable: Option<(&str, OsString)>,
 ) -> io::Result<Child> {
+    let kept = KEPT_VARIABLES.iter();
     Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(
-            KEPT_VARIABLES
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
+        .envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))))
         // iperf3's messages are matched by their English words.
         .env("LC_ALL", "C")
         .envs(variable)
@@ -553,6 +550,19 @@ mod tests {
         // millisecond.
         let (short, long) = (during("echo end"), during("sleep 2; echo end"));
         assert!(long < short + 200, "{long} times, and {short}");
+    }
+
+    #[test]
+    fn a_child_whose_end_cannot_be_learnt_is_not_waited_for() {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        let mut child = start("exit 0");
+        let cancel = Cancel::default();
+        let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
+        let output = Output::of(&mut child, end, cancellation);
+        // As the kernel reaps it itself where SIGCHLD is ignored.
+        waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED).unwrap();
+        let error = follow(child, output, Instant::now() + LONG, &cancel, PATIENT).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(10));
     }
 
     #[test]

@@ -106,12 +106,10 @@ impl Reason {
         ),
     ];
 
-    /// The value of the label `reason`.
     pub(crate) fn label(self) -> &'static str {
         self.row().map_or("other", |(_, label, _)| label)
     }
 
-    /// What an operator does about it.
     pub(crate) fn advice(self) -> &'static str {
         self.row().map_or("", |(_, _, advice)| advice)
     }

@@ -19,6 +19,7 @@ pub(crate) struct Row<V> {
 
 /// From the direction that the drop-in families carry.
 type OfDirection = fn(&Direction) -> Option<f64>;
+type OfProbe = fn(&Probe<'_>) -> Option<f64>;
 
 /// The drop-in families behind `iperf3_up`, of any test. On failure each of the test's protocol is 0: dashboards rely
 /// on it.
@@ -107,7 +108,7 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
 ];
 
 /// The families around the rows: the first two stand before what was measured, the second with the reason as a label.
-pub(crate) const FRAME: [Row<fn(&Probe<'_>) -> Option<f64>>; 7] = [
+pub(crate) const FRAME: [Row<OfProbe>; 7] = [
     Row {
         name: "iperf3_up",
         help: "Whether the test succeeded.",
@@ -209,7 +210,7 @@ pub(crate) fn text(probe: &Probe<'_>) -> String {
     text.into_string()
 }
 
-impl Row<fn(&Probe<'_>) -> Option<f64>> {
+impl Row<OfProbe> {
     fn write(&self, text: &mut Text, labels: &[(&str, &str)], probe: &Probe<'_>) {
         text.family(self.name, self.help, Kind::Gauge);
         text.labelled(labels, (self.value)(probe));

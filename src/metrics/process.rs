@@ -55,7 +55,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_max_fds",
         help: "Maximum number of open file descriptors.",
         kind: Kind::Gauge,
-        write: |text, _| text.plain(limit(sys::descriptor_limit())),
+        write: |text, _| text.plain(Some(limit(sys::descriptor_limit()))),
     },
     Family {
         name: "process_virtual_memory_bytes",
@@ -67,7 +67,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_virtual_memory_max_bytes",
         help: "Maximum amount of virtual memory available in bytes.",
         kind: Kind::Gauge,
-        write: |text, _| text.plain(limit(sys::address_space_limit_bytes())),
+        write: |text, _| text.plain(Some(limit(sys::address_space_limit_bytes()))),
     },
     Family {
         name: "process_resident_memory_bytes",
@@ -166,6 +166,6 @@ fn open_descriptors() -> Option<f64> {
 }
 
 /// A limit as a number; none is the largest there is, as the Go client has it.
-fn limit(limit: Option<u64>) -> Option<f64> {
-    Some(limit.unwrap_or(u64::MAX) as f64)
+fn limit(limit: Option<u64>) -> f64 {
+    limit.unwrap_or(u64::MAX) as f64
 }
