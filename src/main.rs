@@ -60,8 +60,9 @@
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
-//! | `metrics/text`, `process`, `exporter` | the text format; the families of the process |
+//! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `file` | files of bounded length, and whether one has changed |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
@@ -84,6 +85,7 @@ use crate::cli::{Command, Config};
 mod cancel;
 mod cli;
 mod duration;
+mod file;
 mod health;
 mod http;
 mod iperf3;

@@ -16,8 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::cli::Config;
 use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
 use crate::log::Log;
-use crate::metrics::exporter::Panics;
-use crate::metrics::process::Proc;
+use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::systemd::notify::Notifier;
 use crate::toolkit::access::Access;
@@ -124,23 +123,22 @@ fn site(
     traffic: &Arc<Traffic>,
     log: &Log,
 ) -> Site {
-    let panics = Arc::new(Panics::default());
-    log_panics(log.clone(), Arc::clone(&panics));
-    let (own_access, own_traffic, proc) = (Arc::clone(access), Arc::clone(traffic), Proc::open());
+    let process = Arc::new(Process::new());
+    log_panics(log.clone(), Arc::clone(&process));
+    let (own_access, own_traffic) = (Arc::clone(access), Arc::clone(traffic));
     let collectors: Vec<Collector> = vec![
         Box::new(move |text| own_traffic.write_metrics(text)),
         Box::new(move |text| own_access.write_metrics(text)),
-        Box::new(move |text| panics.write_metrics(text)),
-        Box::new(move |text| proc.write(text)),
+        Box::new(move |text| process.write_metrics(text)),
     ];
     Site::new(paths, Arc::clone(prober), Arc::clone(access), collectors)
 }
 
 /// Counts panics, and has them told by the log, which no full pipe holds up; the standard library's own words could
 /// wait for ever.
-fn log_panics(log: Log, panics: Arc<Panics>) {
+fn log_panics(log: Log, process: Arc<Process>) {
     std::panic::set_hook(Box::new(move |info| {
-        panics.count();
+        process.count_panic();
         let place = info.location().map(ToString::to_string);
         let payload = info.payload();
         let formatted = payload.downcast_ref::<String>().map(String::as_str);
