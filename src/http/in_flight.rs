@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::sync;
 
 /// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
-pub(crate) const KEY_HEADER: &str = "X-Visit";
+pub(crate) const KEY_HEADER: &str = "X-Request-Key";
 
 /// A request that the front end passed on.
 #[derive(Clone, Debug)]
