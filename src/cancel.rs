@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Instant;
 
@@ -44,30 +43,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     cause: Option<Cause>,
-    /// What all who watch have in common, as long as somebody does: most requests run no test and cost no descriptor,
-    /// and a cancellation that lives long does not collect the pipes of tests that are over.
-    watched: Weak<Watch>,
+    /// There as long as somebody watches: most requests run no test, or wait for their turn, and cost no descriptor.
+    pipe: Weak<Watch>,
 }
 
-/// A descriptor that can be read once the cancellation is set, for poll(2). Nobody reads from it, so all who poll
-/// it learn.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    reader: PipeReader,
-    writer: PipeWriter,
-}
+/// A pipe whose first end can be read once the cancellation is set. Nobody reads from it, so all who poll it learn.
+pub(crate) type Watch = (PipeReader, PipeWriter);
 
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
-    }
-}
-
-impl Watch {
-    /// Makes the descriptor readable. A pipe that is empty takes a byte at once.
-    fn tell(&self) -> io::Result<()> {
-        (&self.writer).write_all(&[0])
-    }
+/// Makes the pipe readable. One that is empty takes a byte at once, and the reading end is open.
+fn tell((_, writer): &Watch) {
+    let _ = (&*writer).write_all(&[0]);
 }
 
 impl Cancel {
@@ -78,9 +63,8 @@ impl Cancel {
             return;
         }
         state.cause = Some(cause);
-        if let Some(watch) = state.watched.upgrade() {
-            // It cannot fail: there is room, and the reading end is open.
-            let _ = watch.tell();
+        if let Some(watch) = state.pipe.upgrade() {
+            tell(&watch);
         }
         drop(state);
         self.0.was_set.notify_all();
@@ -105,21 +89,20 @@ impl Cancel {
         state.cause.is_some()
     }
 
-    /// A descriptor for poll(2), with which every other watcher's is shared.
+    /// A descriptor for poll(2), which all who watch share.
     ///
     /// # Errors
     /// When there is no descriptor to be had.
     pub(crate) fn watch(&self) -> io::Result<Arc<Watch>> {
         let mut state = sync::lock(&self.0.state);
-        if let Some(watch) = state.watched.upgrade() {
+        if let Some(watch) = state.pipe.upgrade() {
             return Ok(watch);
         }
-        let (reader, writer) = io::pipe()?;
-        let watch = Arc::new(Watch { reader, writer });
+        let watch = Arc::new(io::pipe()?);
         if state.cause.is_some() {
-            watch.tell()?;
+            tell(&watch);
         }
-        state.watched = Arc::downgrade(&watch);
+        state.pipe = Arc::downgrade(&watch);
         Ok(watch)
     }
 }
@@ -136,7 +119,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn is_told(watch: &super::Watch) -> bool {
-        sys::is_readable(watch.as_fd(), Duration::ZERO).unwrap()
+        sys::is_readable(watch.0.as_fd(), Duration::ZERO).unwrap()
     }
 
     #[test]

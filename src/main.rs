@@ -3,12 +3,13 @@
 //! # The way of a request
 //!
 //! ```text
-//! socket → http (admission, handshake, head, private socket → tiny_http) → toolkit (access: TLS user, password, rate)
-//!        → web (routes, probe handler, pages) → probe (parameters, deadline, lock, retry, result cache)
-//!        → iperf3 (argv, child, report) → metrics (text)
+//! socket → http (admission, handshake, head, private socket → tiny_http) → web (routes: the path is looked up)
+//!        → toolkit (access: TLS user, password, rate) → web (probe handler, pages)
+//!        → probe (parameters, deadline, lock, retry, result cache) → iperf3 (argv, child, report) → metrics (text)
 //! ```
 //!
-//! `web::routes::handle` knows the path first, and calls `access.answer` before anything else is done.
+//! `web::routes::handle` calls `access.answer` before the page that it found does anything, and counts what that refuses
+//! under the page's path.
 //!
 //! # The rings
 //!
@@ -35,19 +36,18 @@
 //! | `main`, `run` | wiring: flags → rings → threads; signals, the end, exit codes |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
 //! | `health` | `--health`: one question to a running exporter |
-//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes; listen addresses |
-//! | `http/admission`, `limits`, `traffic`, `closed` | how many connections and requests there may be, for how long; counts; why a connection ended |
+//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
+//! | `http/admission`, `limits`, `traffic` | how many connections and requests there may be, for how long; why a connection ended; the families of both |
 //! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks; what is asked of TLS; its bytes under a deadline |
-//! | `http/connection`, `head`, `refusal` | one connection: heads in, answers out; where a head is limited; what is refused; a client that hangs up |
+//! | `http/connection`, `head` | one connection: heads in, answers out; where a head is limited; a client that hangs up |
 //! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests that are not answered yet; the way to `tiny_http`, and its worker threads |
 //! | `http/request`, `response` | what the other rings see of a request, and give back |
 //! | `http/self_check` | the watchdog's question |
-//! | `http/metrics` | the families of connections |
 //! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
 //! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
 //! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
-//! | `web/routes`, `site` | the table of paths; what all pages share |
-//! | `web/probes`, `exposition`, `debug`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
+//! | `web/routes` | the table of paths; what all pages share is in `web` itself |
+//! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
@@ -62,10 +62,11 @@
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
-//! | `metrics/text`, `process`, `exporter` | the text format; the families of the process |
+//! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `file` | files of bounded length, and whether one has changed |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
-//! | `signals`, `sys`, `sync`, `threads`, `cancel`, `permits` | signals; system calls; mutexes; threads; cancellation; limits on how many |
+//! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
 //! # Invariants: what is absent
 //!
@@ -81,11 +82,12 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{Command, Config};
+use crate::cli::Config;
 
 mod cancel;
 mod cli;
 mod duration;
+mod file;
 mod health;
 mod http;
 mod iperf3;
@@ -97,7 +99,6 @@ mod number;
 mod permits;
 mod probe;
 mod run;
-mod signals;
 mod sync;
 mod sys;
 mod systemd;
@@ -115,15 +116,9 @@ mod fuzz;
 mod openssl;
 
 fn main() -> ExitCode {
-    let done = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Print(text)) => {
-            print(&text);
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Run(config)) => start(*config),
-        Err(refusal) => Err(format!("{refusal}, try --help")),
-    };
-    done.unwrap_or_else(|line| {
+    let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
+    let done = config.map_err(|refusal| format!("{refusal}, try --help"));
+    done.and_then(start).unwrap_or_else(|line| {
         let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
         ExitCode::FAILURE
     })
@@ -131,18 +126,16 @@ fn main() -> ExitCode {
 
 /// Runs the exporter, or does what takes the place of a run.
 fn start(config: Config) -> Result<ExitCode, String> {
-    let line = if let Some(url) = &config.health {
+    let text = if let Some(text) = config.print {
+        text
+    } else if let Some(url) = &config.health {
         health::ask(url)?
     } else if config.check {
         run::check(&config)?
     } else {
         return run::run(config);
     };
-    print(&line);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: &str) {
     // A reader that closed its end has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
 }
