@@ -264,6 +264,7 @@ package() {
 INSTALL_DIR = install -d -m0755
 INSTALL_BIN = install -m0755
 INSTALL_CONF = install -m0600
+LN = ln -sf
 define BuildPackage
 all:
 	$(Build/Prepare)
@@ -279,12 +280,14 @@ EOF
     done
     own=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     [ "$(cat "$dir/said")" = "$own" ] || fail "the package's version is not the $own of Cargo.toml"
-    (cd "$dir/package" && find . -type f | sort) >"$dir/said"
+    (cd "$dir/package" && find . ! -type d | sort) >"$dir/said"
     same said "the package's files" <<'EOF'
 ./etc/config/iperf3-exporter
 ./etc/init.d/iperf3-exporter
 ./usr/bin/iperf3-exporter
+./usr/bin/iperf3_exporter
 EOF
+    cmp -s "$binary" "$dir/package/usr/bin/iperf3_exporter" || fail "iperf3_exporter is not the exporter"
     [ -x "$dir/package/etc/init.d/iperf3-exporter" ] || fail "the init script cannot be executed"
     cmp -s "$binary" "$dir/package/usr/bin/iperf3-exporter" || fail "the binary is another one"
 }
