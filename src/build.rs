@@ -5,9 +5,10 @@
 use std::process::Command;
 
 fn main() {
-    let revision = std::env::var("IPERF3_EXPORTER_REVISION")
-        .ok()
-        .or_else(own_revision)
+    // None in an archive, be it unpacked inside another project's checkout.
+    let revision = std::env::var("IPERF3_EXPORTER_REVISION").ok();
+    let revision = revision
+        .or_else(|| output_of_own(&["rev-parse", "--short=12", "HEAD"]))
         .unwrap_or_else(|| "unknown".to_owned());
     let rustc = std::env::var("RUSTC")
         .ok()
@@ -17,21 +18,12 @@ fn main() {
     println!("cargo::rustc-env=EXPORTER_REVISION={revision}");
     println!("cargo::rustc-env=EXPORTER_RUSTC={rustc}");
     println!("cargo::rerun-if-env-changed=IPERF3_EXPORTER_REVISION");
-    if let Some(log) = own_log() {
+    // The file that changes at each commit, wherever this work tree has it; `HEAD` does only at a change of branch. None in
+    // an archive: cargo takes a file that is not there for a changed one, and would build everything anew each time.
+    if let Some(log) = output_of_own(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
     println!("cargo::rerun-if-changed=src/build.rs");
-}
-
-/// The commit of this checkout; none in an archive, be it unpacked inside another project's checkout.
-fn own_revision() -> Option<String> {
-    output_of_own(&["rev-parse", "--short=12", "HEAD"])
-}
-
-/// The file that changes at each commit, wherever this work tree has it; `HEAD` does only at a change of branch. None in
-/// an archive: cargo takes a file that is not there for a changed one, and would build everything anew each time.
-fn own_log() -> Option<String> {
-    output_of_own(&["rev-parse", "--git-path", "logs/HEAD"])
 }
 
 /// What git says of this checkout.

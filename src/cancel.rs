@@ -4,8 +4,7 @@
 //! descriptor for poll(2).
 
 use std::io::{self, PipeReader, PipeWriter, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use crate::sync;
@@ -23,29 +22,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     is_set: bool,
-    /// What all who watch have in common, as long as somebody does: most requests run no test and cost no descriptor,
-    /// and a cancellation that lives long does not collect the pipes of tests that are over.
-    watched: Weak<Watch>,
+    /// There once somebody watches: most requests run no test and cost no descriptor. Nobody reads from it, so all who
+    /// poll it learn.
+    pipe: Option<(Arc<PipeReader>, PipeWriter)>,
 }
 
-/// A descriptor that can be read once the cancellation is set, for poll(2). Nobody reads from it, so all who poll
-/// it learn.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    reader: PipeReader,
-    writer: PipeWriter,
-}
-
-impl AsFd for Watch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
-    }
-}
-
-impl Watch {
+impl State {
     /// Makes the descriptor readable. A pipe that is empty takes a byte at once.
-    fn tell(&self) -> io::Result<()> {
-        (&self.writer).write_all(&[0])
+    fn tell(&self) {
+        if let Some((_, writer)) = self.pipe.as_ref().filter(|_| self.is_set) {
+            // It cannot fail: there is room, and the reading end is open.
+            let _ = (&*writer).write_all(&[0]);
+        }
     }
 }
 
@@ -57,10 +45,7 @@ impl Cancel {
             return;
         }
         state.is_set = true;
-        if let Some(watch) = state.watched.upgrade() {
-            // It cannot fail: there is room, and the reading end is open.
-            let _ = watch.tell();
-        }
+        state.tell();
         drop(state);
         self.0.was_set.notify_all();
     }
@@ -79,22 +64,20 @@ impl Cancel {
         state.is_set
     }
 
-    /// A descriptor for poll(2), with which every other watcher's is shared.
+    /// A descriptor that can be read once it is set, for poll(2); all who watch share it.
     ///
     /// # Errors
     /// When there is no descriptor to be had.
-    pub(crate) fn watch(&self) -> io::Result<Arc<Watch>> {
+    pub(crate) fn watch(&self) -> io::Result<Arc<PipeReader>> {
         let mut state = sync::lock(&self.0.state);
-        if let Some(watch) = state.watched.upgrade() {
-            return Ok(watch);
+        if let Some((reader, _)) = &state.pipe {
+            return Ok(Arc::clone(reader));
         }
         let (reader, writer) = io::pipe()?;
-        let watch = Arc::new(Watch { reader, writer });
-        if state.is_set {
-            watch.tell()?;
-        }
-        state.watched = Arc::downgrade(&watch);
-        Ok(watch)
+        let reader = Arc::new(reader);
+        state.pipe = Some((Arc::clone(&reader), writer));
+        state.tell();
+        Ok(reader)
     }
 }
 
@@ -109,7 +92,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn is_told(watch: &super::Watch) -> bool {
+    fn is_told(watch: &super::PipeReader) -> bool {
         sys::is_readable(watch.as_fd(), Duration::ZERO).unwrap()
     }
 
@@ -126,15 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_shared_and_go_with_the_last_who_watches() {
+    fn those_who_watch_share_a_descriptor() {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
         assert!(Arc::ptr_eq(&first, &second));
-        let left = Arc::downgrade(&first);
-        drop(first);
-        assert!(left.upgrade().is_some());
-        drop(second);
-        assert!(left.upgrade().is_none());
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use crate::cli::{self, FLAGS, Flag};
 use crate::iperf3::reason::Reason;
 use crate::log::{Format, Level};
-use crate::metrics::compat::{FRAME, ROWS, When};
+use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
 use crate::metrics::native;
+use crate::metrics::process;
 use crate::metrics::text::{Family, Kind};
-use crate::metrics::{exporter, process};
 use crate::probe::params::PARAMETERS;
 use crate::{http, probe, toolkit, web};
 
@@ -81,6 +81,89 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
         "POST only, from the page: stops a test that was started from it; `409` when it was not",
     ),
     (&["/style.css", "/icon.svg"], "what the pages are made of"),
+];
+
+/// TCP's numbers of the sending socket, which is this end's in an upload only.
+const UPLOADS_ONLY: &str =
+    "not TCP; in the download direction, where the server's system would know";
+
+/// The unit of each family of a test's measurements, and when it is absent besides on failure.
+const MEASURED: &[(&str, &str, &str)] = &[
+    (
+        "iperf3_bandwidth_bytes_per_second",
+        "bytes per second",
+        "UDP upload with an iperf3 up to 3.10, which does not say what arrived; nothing had arrived by the end \
+         of a test under a second; the server's bytes or time contradict this end's",
+    ),
+    (
+        "iperf3_transferred_bytes",
+        "bytes",
+        "as above, but for the time",
+    ),
+    (
+        "iperf3_interval_bandwidth_bytes_per_second",
+        "bytes per second",
+        "no interval was complete; iperf3 was asked for none (very long tests of many streams)",
+    ),
+    (
+        "iperf3_tcp_retransmits",
+        "segments",
+        "not TCP; the sender's system does not count them",
+    ),
+    ("iperf3_tcp_rtt_min_seconds", "seconds", UPLOADS_ONLY),
+    ("iperf3_tcp_rtt_mean_seconds", "seconds", UPLOADS_ONLY),
+    ("iperf3_tcp_rtt_max_seconds", "seconds", UPLOADS_ONLY),
+    ("iperf3_tcp_rttvar_seconds", "seconds", UPLOADS_ONLY),
+    (
+        "iperf3_tcp_congestion_window_max_bytes",
+        "bytes",
+        UPLOADS_ONLY,
+    ),
+    (
+        "iperf3_tcp_mss_bytes",
+        "bytes",
+        "as above; with `mss`, of which iperf3 prints what was asked for",
+    ),
+    ("iperf3_tcp_path_mtu_bytes", "bytes", UPLOADS_ONLY),
+    (
+        "iperf3_tcp_reordering_events",
+        "events",
+        "as above; up to iperf3 3.19; with `omit`, as iperf3 counts the omitted seconds too",
+    ),
+    (
+        "iperf3_udp_jitter_seconds",
+        "seconds",
+        "not UDP; nothing arrived; longer than the test",
+    ),
+    ("iperf3_udp_packets", "datagrams", "not UDP"),
+    (
+        "iperf3_udp_lost_packets",
+        "datagrams",
+        "not UDP; the report's counts contradict each other, see above; nothing had arrived by the end of a test \
+         under a second",
+    ),
+    (
+        "iperf3_udp_received_packets",
+        "datagrams",
+        "not UDP; as `iperf3_transferred_bytes`",
+    ),
+    (
+        "iperf3_udp_out_of_order_packets",
+        "datagrams",
+        "not UDP; in the upload direction, where only the server knows; where losses are not known",
+    ),
+    (
+        "iperf3_packet_loss_ratio",
+        "ratio",
+        "as `iperf3_udp_lost_packets`",
+    ),
+    ("iperf3_streams", "streams", "never"),
+    (
+        "iperf3_cpu_utilization_ratio",
+        "ratio",
+        "an end that did not say, or said more than 1024",
+    ),
+    ("iperf3_test_info", "labels", "never"),
 ];
 
 /// The README's blocks.
@@ -169,29 +252,41 @@ fn parameters() -> String {
 fn probe_metrics() -> String {
     let mut text = String::from("| family | when | value |\n|---|---|---|\n");
     let [up, rest @ ..] = FRAME;
-    let _ = writeln!(text, "| `{}` | {} | {} |", up.0, up.2, up.1);
-    for row in ROWS {
-        let when = match row.when {
-            When::Always => "always; 0 on failure",
-            When::Tcp => "TCP, where the sender's system counts them; 0 on failure",
-            When::Udp => "UDP; 0 on failure",
-        };
-        let _ = writeln!(text, "| `{}` | {when} | {} |", row.name, row.help);
+    let line = |name: &str, when: &str, help: &str| format!("| `{name}` | {when} | {help} |\n");
+    text += &line(up.name, "always", up.help);
+    for (rows, when) in [
+        (ANY, "always; 0 on failure"),
+        (
+            TCP,
+            "TCP, where the sender's system counts them; 0 on failure",
+        ),
+        (UDP, "UDP; 0 on failure"),
+    ] {
+        text.extend(rows.iter().map(|row| line(row.name, when, row.help)));
     }
-    for (name, help, when) in rest {
-        let _ = writeln!(text, "| `{name}` | {when} | {help} |");
+    for row in rest {
+        let when = match row.name {
+            "iperf3_failure_info" => "on failure",
+            "iperf3_result_age_seconds" => "with `max_age`",
+            "iperf3_last_success_timestamp_seconds" => "with `max_age`, once it did",
+            _ => "always",
+        };
+        text += &line(row.name, when, row.help);
     }
     text
 }
 
 fn measured_metrics() -> String {
     let mut text = String::from("| family | type, unit | value | absent |\n|---|---|---|---|\n");
-    for row in native::ROWS {
+    let known: Vec<&str> = MEASURED.iter().map(|row| row.0).collect();
+    let names: Vec<&str> = native::ROWS.iter().map(|row| row.name).collect();
+    assert_eq!(known, names, "each measurement has its unit");
+    for (row, (name, unit, absent)) in native::ROWS.iter().zip(MEASURED) {
         let kind = format!("{:?}", row.samples.kind()).to_lowercase();
         let _ = writeln!(
             text,
-            "| `{}` | {kind}, {} | {} | {} |",
-            row.name, row.unit, row.help, row.absent
+            "| `{name}` | {kind}, {unit} | {} | {absent} |",
+            row.help
         );
     }
     text
@@ -206,14 +301,9 @@ fn own_families() -> Vec<(&'static str, &'static str, Kind)> {
     }
     of(probe::metrics::FAMILIES)
         .chain(of(web::metrics::FAMILIES))
-        .chain(of(http::metrics::FAMILIES))
+        .chain(of(http::traffic::FAMILIES))
         .chain(of(toolkit::metrics::FAMILIES))
-        .chain(of(exporter::FAMILIES))
-        .chain(
-            process::ROWS
-                .iter()
-                .map(|(name, help, kind, _)| (*name, *help, *kind)),
-        )
+        .chain(of(process::FAMILIES))
         .collect()
 }
 

@@ -4,10 +4,10 @@
 //! the binary larger by more than all the rest of this, so that an exporter with TLS is asked without, and its
 //! refusal is taken as a sign of life. Must not know what a health page stands for.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::http::tls::PLAIN_ON_TLS;
 use crate::number;
@@ -33,66 +33,54 @@ pub(crate) struct Url {
     /// Host name or address, without brackets.
     host: String,
     port: u16,
+    /// Host and port as they were given.
+    authority: String,
     /// Path and query.
     path: String,
-    /// As it was given.
-    text: String,
 }
 
 impl Url {
     /// Reads `http://HOST[:PORT][/PATH]`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?;
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at_checked(at)?,
-            None => (rest, ""),
-        };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']')?;
-                host.parse::<Ipv6Addr>().ok()?;
-                let port = match rest {
-                    "" => None,
-                    rest => Some(rest.strip_prefix(':')?),
-                };
-                (host, port)
+        let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, number::within(port, 1..=u16::MAX)?)
             }
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
+            _ => (authority, DEFAULT_PORT),
         };
-        let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b) || b == b':';
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest
+                .strip_suffix(']')
+                .filter(|v6| v6.parse::<Ipv6Addr>().is_ok())?,
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
         // A fragment is nothing that a server is asked for.
         let in_path = |b: u8| b.is_ascii_graphic() && b != b'#';
         if host.is_empty() || !host.bytes().all(in_host) || !path.bytes().all(in_path) {
             return None;
         }
-        let port = match port {
-            Some(port) => number::within(port, 1..=u16::MAX)?,
-            None => DEFAULT_PORT,
-        };
         Some(Self {
             host: host.to_owned(),
             port,
-            path: if path.is_empty() { DEFAULT_PATH } else { path }.to_owned(),
-            text: text.to_owned(),
+            authority: authority.to_owned(),
+            path: path.to_owned(),
         })
     }
 
     /// The request, after which the server closes the connection.
     fn request(&self) -> String {
-        let Self {
-            host, port, path, ..
-        } = self;
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.clone()
+        let path = match self.path.as_str() {
+            "" => DEFAULT_PATH,
+            path => path,
         };
         format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: iperf3-exporter/{}\r\nAccept: */*\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: iperf3-exporter/{}\r\nAccept: */*\r\n\
              Connection: close\r\n\r\n",
+            self.authority,
             env!("CARGO_PKG_VERSION"),
         )
     }
@@ -113,7 +101,10 @@ pub(crate) fn ask(url: &Url) -> Result<String, String> {
             let late = |_| format!("no whole answer within {}s", LIMIT.as_secs());
             answers.recv_timeout(LIMIT).map_err(late)?
         });
-    outcome.map_err(|why| format!("{}: {why}", url.text))
+    let Url {
+        authority, path, ..
+    } = url;
+    outcome.map_err(|why| format!("http://{authority}{path}: {why}"))
 }
 
 /// Name, connection, request, answer.
@@ -122,45 +113,28 @@ fn exchange(url: &Url) -> Result<String, String> {
     // A server that refuses the connection itself may have answered and closed before the request is sent.
     let sent = stream.write_all(url.request().as_bytes());
     let mut answer = Vec::new();
-    let mut part = [0; 1024];
-    let mut reader = stream.take(ANSWER_LIMIT_BYTES);
-    loop {
-        let read = reader.read(&mut part);
-        let length = match &read {
-            Ok(length) => *length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
-        answer.extend(part.iter().take(length));
-        if let Some(verdict) = verdict(&answer, length == 0) {
-            return verdict;
-        }
-        if length == 0 {
-            let why = match (sent, read) {
-                _ if reader.limit() == 0 => {
-                    format!("the answer's head is longer than {ANSWER_LIMIT_BYTES} bytes")
-                }
-                (Err(error), _) | (_, Err(error)) => format!("no whole answer: {error}"),
-                _ => "the connection ended before the answer's head did".to_owned(),
-            };
-            return Err(why);
-        }
+    let read = stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer);
+    match (verdict(&answer), sent.and(read)) {
+        (Some(verdict), _) => verdict,
+        (None, Err(error)) => Err(format!("no whole answer: {error}")),
+        (None, Ok(length)) if length as u64 == ANSWER_LIMIT_BYTES => Err(format!(
+            "the answer's head is longer than {ANSWER_LIMIT_BYTES} bytes"
+        )),
+        (None, Ok(_)) => Err("the connection ended before the answer's head did".to_owned()),
     }
 }
 
 /// A connection to the first of the host's addresses that takes one.
 fn connect(url: &Url) -> Result<TcpStream, String> {
-    let end = Instant::now() + LIMIT;
     let addresses = (url.host.as_str(), url.port).to_socket_addrs();
     let addresses: Vec<SocketAddr> = addresses
         .map_err(|error| format!("cannot look up {}: {error}", url.host))?
         .collect();
     let mut why = format!("{} has no address", url.host);
-    for (tried, address) in (0..).zip(&addresses) {
-        // An address that never answers leaves the others their share of the time.
-        let left = u32::try_from(addresses.len()).unwrap_or(u32::MAX) - tried;
-        let share = end.saturating_duration_since(Instant::now()) / left.max(1);
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+    // An address that never answers leaves the others their share of the time.
+    let share = LIMIT.div_f64(addresses.len().max(1) as f64);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, share) {
             Ok(stream) => return Ok(stream),
             Err(error) => why = format!("cannot connect to {address}: {error}"),
         }
@@ -168,36 +142,27 @@ fn connect(url: &Url) -> Result<TcpStream, String> {
     Err(why)
 }
 
-/// What an answer says as far as it has come; none while it may still say something else.
-fn verdict(answer: &[u8], is_all: bool) -> Option<Result<String, String>> {
-    const VERSION: &[u8] = b"HTTP/1.";
-    if !answer.iter().zip(VERSION).all(|(a, b)| a == b) {
-        let text = String::from_utf8_lossy(answer);
-        return Some(Err(format!(
-            "the answer is not HTTP/1.1: {:?}",
-            shown(&text)
-        )));
+/// What an answer says; none when its head is not whole.
+fn verdict(answer: &[u8]) -> Option<Result<String, String>> {
+    let text = String::from_utf8_lossy(answer);
+    if !answer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b) {
+        let line = shown(&text);
+        return Some(Err(format!("the answer is not HTTP/1.1: {line:?}")));
     }
-    let at = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let (head, body) = answer.split_at_checked(at + 4)?;
-    let head = String::from_utf8_lossy(head);
-    let status = head.split_once(' ').unwrap_or_default().1;
-    let status = shown(status);
-    let alive = |line: &str| Some(Ok(format!("{line}\n")));
-    match status.split(' ').next().unwrap_or_default() {
-        "200" => return alive("OK"),
-        "401" => return alive("OK: it answers, and asks for a password"),
-        "429" => return alive("OK: it answers, and limits the rate of requests"),
-        _ => {}
-    }
-    let is_whole = is_all || body.contains(&b'\n');
-    let body = String::from_utf8_lossy(body);
-    let line = shown(&body);
-    if status.starts_with("400 ") && line == PLAIN_ON_TLS {
-        return alive("OK: it answers, and asks for TLS");
-    }
-    let colon = if line.is_empty() { "" } else { ": " };
-    is_whole.then(|| Err(format!("it answered {status}{colon}{line}")))
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = shown(head.split_once(' ').unwrap_or_default().1);
+    let line = shown(body);
+    let said = match status.split(' ').next().unwrap_or_default() {
+        "200" => "OK",
+        "401" => "OK: it answers, and asks for a password",
+        "429" => "OK: it answers, and limits the rate of requests",
+        "400" if line == PLAIN_ON_TLS => "OK: it answers, and asks for TLS",
+        _ => {
+            let colon = if line.is_empty() { "" } else { ": " };
+            return Some(Err(format!("it answered {status}{colon}{line}")));
+        }
+    };
+    Some(Ok(format!("{said}\n")))
 }
 
 /// The first line of a text from elsewhere, so that a terminal can show it: bounded, and without control characters.
@@ -220,11 +185,11 @@ mod tests {
     #[test]
     fn a_url_has_a_host_and_defaults_for_the_rest() {
         for (text, host, port, path) in [
-            ("http://localhost", "localhost", 80, "/health"),
-            ("http://127.0.0.1:9579", "127.0.0.1", 9579, "/health"),
+            ("http://localhost", "localhost", 80, ""),
+            ("http://127.0.0.1:9579", "127.0.0.1", 9579, ""),
             ("http://127.0.0.1:9579/", "127.0.0.1", 9579, "/"),
             ("http://[::1]:9579/-/healthy", "::1", 9579, "/-/healthy"),
-            ("http://[fe80::1]", "fe80::1", 80, "/health"),
+            ("http://[fe80::1]", "fe80::1", 80, ""),
             (
                 "http://a-b.example/ready?x=1",
                 "a-b.example",
@@ -237,9 +202,10 @@ mod tests {
                 (url.host.as_str(), url.port, url.path.as_str()),
                 (host, port, path)
             );
+            let asked = if path.is_empty() { "/health" } else { path };
             assert!(
                 url.request()
-                    .starts_with(&format!("GET {path} HTTP/1.1\r\n"))
+                    .starts_with(&format!("GET {asked} HTTP/1.1\r\n"))
             );
         }
         assert!(
@@ -277,32 +243,33 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_judged_as_soon_as_it_can_be() {
-        let whole = "HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno iperf3\nmore";
-        for end in 0..whole.len() {
-            let verdict = verdict(&whole.as_bytes()[..end], false);
-            assert_eq!(
-                verdict.is_some(),
-                end > whole.find("\nmore").unwrap(),
-                "{end}"
-            );
+    fn an_answer_is_judged_once_its_head_is_whole() {
+        let bad = |why: &str| Some(Err(why.to_owned()));
+        for (answer, expected) in [
+            ("", None),
+            ("HTTP/1.1 200", None),
+            (
+                "HTTP/1.1 200 OK\r\n\r\nwhatever",
+                Some(Ok("OK\n".to_owned())),
+            ),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno iperf3\nmore",
+                bad("it answered 503 Service Unavailable: no iperf3"),
+            ),
+            (
+                "HTTP/1.0 404 Not Found\r\n\r\n",
+                bad("it answered 404 Not Found"),
+            ),
+            (
+                "HTTP/1.1 400 Bad Request\r\n\r\nno",
+                bad("it answered 400 Bad Request: no"),
+            ),
+            (
+                "SSH-2.0-\x1b[2J\r\n",
+                bad("the answer is not HTTP/1.1: \"SSH-2.0-?[2J\""),
+            ),
+        ] {
+            assert_eq!(verdict(answer.as_bytes()), expected, "{answer}");
         }
-        let said = "it answered 503 Service Unavailable: no iperf3".to_owned();
-        assert_eq!(verdict(whole.as_bytes(), false), Some(Err(said)));
-        assert_eq!(
-            verdict(b"HTTP/1.0 404 Not Found\r\n\r\n", true),
-            Some(Err("it answered 404 Not Found".to_owned()))
-        );
-        assert_eq!(
-            verdict(b"HTTP/1.1 400 Bad Request\r\n\r\nno", true),
-            Some(Err("it answered 400 Bad Request: no".to_owned()))
-        );
-        assert_eq!(verdict(b"HTTP/1.1 200", true), None);
-        assert_eq!(
-            verdict(b"SSH-2.0-\x1b[2J\r\n", false),
-            Some(Err(
-                "the answer is not HTTP/1.1: \"SSH-2.0-?[2J\"".to_owned()
-            ))
-        );
     }
 }

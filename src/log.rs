@@ -3,7 +3,6 @@
 //! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
 //! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex};
@@ -43,12 +42,8 @@ impl Level {
     ];
 
     fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
+        let known = Self::ALL.iter().find(|(_, level)| *level == self);
+        known.map_or("", |(name, _)| name)
     }
 }
 
@@ -164,16 +159,15 @@ impl Output {
     /// Writes `line` as far as `fd` takes it without blocking, with what `lost` says before it when lines were lost.
     /// In one write, unless it is longer than a pipe takes in one piece, or goes to a terminal.
     fn put(&mut self, fd: BorrowedFd<'_>, line: &str, lost: impl Fn(u64) -> String) {
-        let mut told = 0;
-        let mut until = Instant::now() + WRITE_TIMEOUT;
-        let mut text = Cow::Borrowed(line);
+        let mut notice = String::new();
+        let mut until = Instant::now();
         if self.lost > 0 {
-            until -= WRITE_TIMEOUT;
             let end = if self.is_cut { "\n" } else { "" };
-            let before = format!("{end}{}", lost(self.lost));
-            told = before.len();
-            text = Cow::Owned(before + line);
+            notice = format!("{end}{}", lost(self.lost));
+        } else {
+            until += WRITE_TIMEOUT;
         }
+        let text = format!("{notice}{line}");
         let mut left = text.as_bytes();
         while !left.is_empty() {
             // An error is no reason to give up on the next line: a disk may have room again.
@@ -185,14 +179,12 @@ impl Output {
         }
         let written = text.len() - left.len();
         if written > 0 {
-            self.is_cut = written != told && !left.is_empty();
+            self.is_cut = written != notice.len() && !left.is_empty();
         }
-        if written >= told {
+        if written >= notice.len() {
             self.lost = 0;
         }
-        if !left.is_empty() {
-            self.lost = self.lost.saturating_add(1);
-        }
+        self.lost += u64::from(!left.is_empty());
     }
 }
 
@@ -206,29 +198,27 @@ fn render(
     let time = time_text::rfc3339_millis(now);
     let head: [Field<'_>; 3] = [("time", &time), ("level", &level.name()), ("msg", &message)];
     let mut line = String::with_capacity(160);
-    let all = head.iter().chain(fields);
-    match format {
-        Format::Logfmt => {
-            for (index, (key, value)) in all.enumerate() {
-                if index > 0 {
-                    line.push(' ');
-                }
+    let (begin, between, equals, end) = match format {
+        Format::Logfmt => ("", " ", "=", "\n"),
+        Format::Json => ("{", ",", ":", "}\n"),
+    };
+    for (index, (key, value)) in head.iter().chain(fields).enumerate() {
+        line.push_str(if index == 0 { begin } else { between });
+        let value = value.to_string();
+        match format {
+            Format::Logfmt => {
                 line.push_str(key);
-                line.push('=');
-                push_logfmt(&mut line, key, &value.to_string());
+                line.push_str(equals);
+                push_logfmt(&mut line, key, &value);
             }
-        }
-        Format::Json => {
-            for (index, (key, value)) in all.enumerate() {
-                line.push(if index == 0 { '{' } else { ',' });
+            Format::Json => {
                 json::push_string(&mut line, key);
-                line.push(':');
-                json::push_string(&mut line, &value.to_string());
+                line.push_str(equals);
+                json::push_string(&mut line, &value);
             }
-            line.push('}');
         }
     }
-    line.push('\n');
+    line.push_str(end);
     line
 }
 

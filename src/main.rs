@@ -35,14 +35,13 @@
 //! | `main`, `run` | wiring: flags → rings → threads; signals, the end, exit codes |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
 //! | `health` | `--health`: one question to a running exporter |
-//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes; listen addresses |
-//! | `http/admission`, `limits`, `traffic`, `closed` | how many connections and requests there may be, for how long; counts; why a connection ended |
+//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
+//! | `http/admission`, `limits`, `traffic` | how many connections and requests there may be, for how long; why a connection ended; the families of both |
 //! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks; what is asked of TLS; its bytes under a deadline |
-//! | `http/connection`, `head`, `refusal` | one connection: heads in, answers out; where a head is limited; what is refused; a client that hangs up |
+//! | `http/connection`, `head` | one connection: heads in, answers out; where a head is limited; a client that hangs up |
 //! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests that are not answered yet; the way to `tiny_http`, and its worker threads |
 //! | `http/request`, `response` | what the other rings see of a request, and give back |
 //! | `http/self_check` | the watchdog's question |
-//! | `http/metrics` | the families of connections |
 //! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
 //! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
 //! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
@@ -61,10 +60,11 @@
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
-//! | `metrics/text`, `process`, `exporter` | the text format; the families of the process |
+//! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `file` | files of bounded length, and whether one has changed |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
-//! | `signals`, `sys`, `sync`, `threads`, `cancel`, `permits` | signals; system calls; mutexes; threads; cancellation; limits on how many |
+//! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
 //! # Invariants: what is absent
 //!
@@ -85,6 +85,7 @@ use crate::cli::{Command, Config};
 mod cancel;
 mod cli;
 mod duration;
+mod file;
 mod health;
 mod http;
 mod iperf3;
@@ -96,7 +97,6 @@ mod number;
 mod permits;
 mod probe;
 mod run;
-mod signals;
 mod sync;
 mod sys;
 mod systemd;

@@ -1,7 +1,7 @@
 //! A run: what is opened and started in which order, and how it ends.
 //!
-//! Owns the wiring: each ring is built here and handed what it needs. Owns the threads that live as long as the process
-//! too. An error is the one line that `main` writes.
+//! Owns the wiring: each ring is built here and handed what it needs. Owns the crate `signal-hook` and the threads that
+//! live as long as the process too. An error is the one line that `main` writes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -10,13 +10,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 use crate::cli::Config;
-use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Parts, Traffic};
+use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
 use crate::log::Log;
-use crate::metrics::exporter::Panics;
-use crate::metrics::process::Proc;
+use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
-use crate::signals::{Request, Signals};
 use crate::systemd::notify::Notifier;
 use crate::toolkit::access::Access;
 use crate::toolkit::config::reloader::Reloader;
@@ -42,7 +43,7 @@ enum End {
 /// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
     let log = Log::new(config.log);
-    Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    Reloader::open(config.web_file.as_deref(), &log)?;
     if let Some(credentials) = &config.probe.credentials {
         credentials.check()?;
     }
@@ -59,9 +60,10 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
         None
     };
     // Early, so that a signal during the start is not lost.
-    let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])
+        .map_err(|error| format!("cannot handle signals: {error}"))?;
     let notifier = Arc::new(Notifier::from_environment());
-    let reloader = Reloader::open(config.web_file.as_deref(), &log).map_err(|problem| problem.0)?;
+    let reloader = Reloader::open(config.web_file.as_deref(), &log)?;
     let listeners = listeners(&config.http, passed, &log)?;
     let limits = Limits::default();
     let traffic = Traffic::new(admission(&config.http, limits, listeners.len(), &log));
@@ -71,22 +73,22 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     let access = Arc::new(Access::new(reloader, log.clone(), connections));
     let site = site(config.paths, &prober, &access, &traffic, &log);
     let (waker, lost) = (Arc::clone(&prober), sender.clone());
-    let front_end = FrontEnd::open(Parts {
-        log: log.clone(),
+    let front_end = FrontEnd::open(
+        log.clone(),
         limits,
-        traffic: Arc::clone(&traffic),
-        tls: Arc::clone(&access) as _,
-        handler: Box::new(move |request| routes::handle(&site, request)),
-        on_hang_up: Box::new(move || waker.wake_all()),
-        on_backend_lost: Arc::new(move |error| {
+        Arc::clone(&traffic),
+        Arc::clone(&access) as _,
+        Box::new(move |request| routes::handle(&site, request)),
+        Box::new(move || waker.wake_all()),
+        Arc::new(move |error| {
             // Fails only when `run` has ended already.
             let _ = lost.send(End::Stopped(error));
         }),
-    });
+    )?;
     let run = Run {
         status: listening(&listeners),
         log,
-        front_end: Arc::new(front_end.map_err(|error| error.to_string())?),
+        front_end,
         traffic,
         access,
         prober,
@@ -121,23 +123,22 @@ fn site(
     traffic: &Arc<Traffic>,
     log: &Log,
 ) -> Site {
-    let panics = Arc::new(Panics::default());
-    log_panics(log.clone(), Arc::clone(&panics));
-    let (own_access, own_traffic, proc) = (Arc::clone(access), Arc::clone(traffic), Proc::open());
+    let process = Arc::new(Process::new());
+    log_panics(log.clone(), Arc::clone(&process));
+    let (own_access, own_traffic) = (Arc::clone(access), Arc::clone(traffic));
     let collectors: Vec<Collector> = vec![
         Box::new(move |text| own_traffic.write_metrics(text)),
         Box::new(move |text| own_access.write_metrics(text)),
-        Box::new(move |text| panics.write_metrics(text)),
-        Box::new(move |text| proc.write(text)),
+        Box::new(move |text| process.write_metrics(text)),
     ];
     Site::new(paths, Arc::clone(prober), Arc::clone(access), collectors)
 }
 
 /// Counts panics, and has them told by the log, which no full pipe holds up; the standard library's own words could
 /// wait for ever.
-fn log_panics(log: Log, panics: Arc<Panics>) {
+fn log_panics(log: Log, process: Arc<Process>) {
     std::panic::set_hook(Box::new(move |info| {
-        panics.count();
+        process.count_panic();
         let place = info.location().map(ToString::to_string);
         let payload = info.payload();
         let formatted = payload.downcast_ref::<String>().map(String::as_str);
@@ -191,28 +192,11 @@ fn listening(listeners: &[TcpListener]) -> String {
     format!("listening on {}", addresses.join(", "))
 }
 
-/// Starts a thread; what it gives back ends the run.
-fn spawn(
-    name: &str,
-    sender: &Sender<End>,
-    body: impl FnOnce() -> Option<End> + Send + 'static,
-) -> Result<(), String> {
-    let sender = sender.clone();
-    let body = move || {
-        if let Some(end) = body() {
-            // Fails only when `run` has ended already.
-            let _ = sender.send(end);
-        }
-    };
-    threads::start(name, STACK_BYTES, Box::new(body))
-        .map_err(|error| format!("cannot start a thread: {error}"))
-}
-
 /// What the threads of a run share.
 #[derive(Clone)]
 struct Run {
     log: Log,
-    front_end: Arc<FrontEnd>,
+    front_end: FrontEnd,
     traffic: Arc<Traffic>,
     access: Arc<Access>,
     prober: Arc<Prober>,
@@ -223,13 +207,21 @@ struct Run {
 }
 
 impl Run {
+    /// Starts a thread; what it gives back ends the run.
     fn spawn(
         &self,
         name: &str,
         body: impl FnOnce(&Self) -> Option<End> + Send + 'static,
     ) -> Result<(), String> {
         let own = self.clone();
-        spawn(name, &self.sender, move || body(&own))
+        let body = move || {
+            if let Some(end) = body(&own) {
+                // Fails only when `run` has ended already.
+                let _ = own.sender.send(end);
+            }
+        };
+        threads::start(name, STACK_BYTES, Box::new(body))
+            .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
     fn start(&self, signals: Signals, listeners: Vec<TcpListener>) -> Result<(), String> {
@@ -265,9 +257,10 @@ impl Run {
         }
     }
 
-    /// Passes on what signals ask for, until one asks for an end.
+    /// Has the web configuration read again at SIGHUP, until another signal asks for an end.
     fn handle(mut signals: Signals, reloads: &Sender<()>) -> End {
-        while signals.wait() == Request::Reread {
+        // In the order of their numbers when several came: an end that was asked for as well comes next.
+        while signals.forever().next() == Some(SIGHUP) {
             // Fails only when `run` has ended already.
             let _ = reloads.send(());
         }
@@ -294,7 +287,6 @@ impl Run {
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
     /// behind the front end answers it. Silence makes systemd start it anew.
     fn watch(&self, interval: Duration, addresses: Vec<SocketAddr>) -> Option<End> {
-        let self_check = self.front_end.self_check();
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut listeners: Vec<(SocketAddr, bool)> = addresses
@@ -304,7 +296,7 @@ impl Run {
         loop {
             let (mut failed, mut is_answered) = (None, false);
             for (address, has_answered) in &mut listeners {
-                match self_check.ask(*address) {
+                match self.front_end.self_check(*address) {
                     Ok(()) => (*has_answered, is_answered) = (true, true),
                     Err(error) if *has_answered => failed = Some(error),
                     Err(error) => self.log.warn_ratelimited(

@@ -3,7 +3,6 @@
 //! Owns the crate `rustix`; knows nothing of iperf3 or of metrics.
 
 use std::io::{self, IsTerminal as _};
-use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,7 +10,6 @@ use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::Mode;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
 };
@@ -22,22 +20,17 @@ pub(crate) fn readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     timeout: Duration,
 ) -> io::Result<[bool; N]> {
-    let Some(some) = fds.iter().flatten().next() else {
-        std::thread::sleep(timeout);
-        return Ok([false; N]);
-    };
-    // In the place of a missing one stands another a second time, whose answer is not taken: so no list is made.
-    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd.unwrap_or(*some), PollFlags::IN));
+    let given = fds.iter().flatten();
+    let mut polled: Vec<_> = given
+        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .collect();
     match rustix::event::poll(&mut polled, timespec(timeout).as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
     // After an interrupted wait they are as they were made: nothing came.
     let mut polled = polled.iter();
-    Ok(fds.map(|fd| {
-        let has_news = polled.next().is_some_and(|fd| !fd.revents().is_empty());
-        fd.is_some() && has_news
-    }))
+    Ok(fds.map(|fd| fd.is_some() && polled.next().is_some_and(|fd| !fd.revents().is_empty())))
 }
 
 /// Whether one descriptor can be read within `timeout`.
@@ -51,46 +44,17 @@ fn timespec(timeout: Duration) -> Option<Timespec> {
     timeout.try_into().ok()
 }
 
-/// What ended a wait for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// There is something to read of it.
-    Answer,
-    /// The client has closed its connection.
-    HangUp,
-}
-
-/// Blocks until `answer` can be read or the peer of `client` has closed, whatever that peer has sent before. No
-/// timeout: an idle wait costs nothing.
-pub(crate) fn wait_for_answer(
-    answer: BorrowedFd<'_>,
-    client: BorrowedFd<'_>,
-) -> io::Result<Awaited> {
+/// Blocks until `answer` can be read or the peer of `client` has closed its sending half, whatever that peer has sent
+/// before; whether only the latter is so. No timeout: an idle wait costs nothing.
+pub(crate) fn hangs_up_first(answer: BorrowedFd<'_>, client: BorrowedFd<'_>) -> io::Result<bool> {
     let mut polled = [
         PollFd::from_borrowed_fd(answer, PollFlags::IN),
-        PollFd::from_borrowed_fd(client, CLOSED_BY_PEER),
+        PollFd::from_borrowed_fd(client, PollFlags::RDHUP),
     ];
-    loop {
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let [answer, client] = &polled;
-        if !answer.revents().is_empty() {
-            return Ok(Awaited::Answer);
-        }
-        if !client.revents().is_empty() {
-            return Ok(Awaited::HangUp);
-        }
-    }
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, None))?;
+    let [answer, _] = &polled;
+    Ok(answer.revents().is_empty())
 }
-
-/// What poll(2) says of a socket whose peer has closed at least its sending half; unread data do not hide it.
-#[cfg(target_os = "linux")]
-const CLOSED_BY_PEER: PollFlags = PollFlags::RDHUP;
-/// Elsewhere only a connection that is gone both ways is seen.
-#[cfg(not(target_os = "linux"))]
-const CLOSED_BY_PEER: PollFlags = PollFlags::HUP;
 
 /// Raises the soft limit of open descriptors to the hard one; the limit that holds then, if there is one.
 pub(crate) fn raise_descriptor_limit() -> Option<u64> {
@@ -147,16 +111,9 @@ pub(crate) fn has_ended(child: &Child) -> bool {
 ///
 /// # Errors
 /// Before Linux 5.3, where a filter of system calls forbids it, and where there is no descriptor to be had.
-#[cfg(target_os = "linux")]
 pub(crate) fn watch_end(child: &Child) -> io::Result<OwnedFd> {
     let flags = rustix::process::PidfdFlags::empty();
     Ok(rustix::process::pidfd_open(Pid::from_child(child), flags)?)
-}
-
-/// Elsewhere there is no such thing.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn watch_end(_: &Child) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether this process may execute the file (access(2)).
@@ -175,63 +132,11 @@ pub(crate) fn is_v6_only(listener: &TcpListener) -> io::Result<bool> {
     rustix::net::sockopt::ipv6_v6only(listener).map_err(io::Error::from)
 }
 
-/// A folder's place: it can be looked into by name, whatever its path leads to later (open(2), `O_PATH`). No symbolic
-/// link is followed.
-#[cfg(target_os = "linux")]
-pub(crate) fn open_folder_place(path: &Path) -> io::Result<OwnedFd> {
-    use rustix::fs::OFlags;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-/// The place of what has this name in a folder: enough to find a socket by, which open(2) does not open.
-#[cfg(target_os = "linux")]
-pub(crate) fn open_place_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    use rustix::fs::OFlags;
+/// The place of a file (open(2), `O_PATH`): enough to find a socket by, which open(2) does not open.
+pub(crate) fn open_place(path: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
-}
-
-/// Elsewhere there is no such thing.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn open_folder_place(_: &Path) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Elsewhere there is no such thing.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn open_place_in(_: BorrowedFd<'_>, _: &str) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Removes a file's name from a folder.
-pub(crate) fn unlink_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    Ok(rustix::fs::unlinkat(
-        folder,
-        name,
-        rustix::fs::AtFlags::empty(),
-    )?)
-}
-
-/// Whether what is open belongs to this process' user, and nobody else has any right to it.
-pub(crate) fn is_of_this_user_alone(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let stat = rustix::fs::fstat(fd)?;
-    let others = Mode::RWXG | Mode::RWXO;
-    let is_private = !Mode::from_raw_mode(stat.st_mode).intersects(others);
-    Ok(is_private && stat.st_uid == rustix::process::geteuid().as_raw())
-}
-
-/// How many entries a folder has, `.` and `..` left out. Without an allocation for each, which `std::fs::read_dir` makes.
-pub(crate) fn count_entries(folder: &str) -> io::Result<usize> {
-    let folder = std::fs::File::open(folder)?;
-    let mut buffer = [const { MaybeUninit::uninit() }; 4096];
-    let mut entries = rustix::fs::RawDir::new(folder, &mut buffer);
-    let mut count = 0;
-    while let Some(entry) = entries.next() {
-        let name = entry?;
-        count += usize::from(!matches!(name.file_name().to_bytes(), b"." | b".."));
-    }
-    Ok(count)
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// Ticks a second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).
@@ -270,9 +175,8 @@ pub(crate) fn monotonic_time() -> Duration {
     )
 }
 
-/// Most bytes that poll(2) vouches for when it says that a pipe can be written to: a page on Linux (pipe(7)), and
-/// elsewhere what POSIX asks for at least (`_POSIX_PIPE_BUF`).
-const PIPE_ROOM: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+/// Most bytes that poll(2) vouches for when it says that a pipe can be written to: a page (pipe(7)).
+const PIPE_ROOM_BYTES: usize = 4096;
 
 /// Writes the beginning of `bytes`, as much as surely does not block, once there is room within `timeout`; how much
 /// that was. For a descriptor that other processes share, for whom `O_NONBLOCK` would change it too; where they fill
@@ -292,7 +196,7 @@ pub(crate) fn write_what_fits(
         return Err(io::ErrorKind::WouldBlock.into());
     }
     // Of a terminal poll(2) says no more than that there is room at all.
-    let room = if fd.is_terminal() { 1 } else { PIPE_ROOM };
+    let room = if fd.is_terminal() { 1 } else { PIPE_ROOM_BYTES };
     let piece = bytes.get(..room).unwrap_or(bytes);
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, piece))?)
 }

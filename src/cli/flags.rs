@@ -10,7 +10,7 @@ use crate::duration;
 use crate::health::Url;
 use crate::http::HttpConfig;
 use crate::http::listen::Address;
-use crate::iperf3::credentials::CredentialFlags;
+use crate::iperf3::credentials::Credentials;
 use crate::log::{Format, Level, LogConfig};
 use crate::number;
 use crate::probe::allow::Rule;
@@ -31,7 +31,7 @@ pub(crate) struct Config {
     /// The engine.
     pub(crate) probe: ProbeConfig,
     /// What the flags of iperf3's authentication say.
-    pub(super) credentials: CredentialFlags,
+    pub(super) credentials: Credentials,
     /// The log.
     pub(crate) log: LogConfig,
     /// Check flags and web configuration, and end.
@@ -157,7 +157,7 @@ pub(crate) const FLAGS: &[Flag] = &[
                 && text.len() <= 128
                 && !text.starts_with('-')
                 && !text.contains(char::is_control);
-            fits.then(|| config.credentials.username = Some(text.to_owned()))
+            fits.then(|| text.clone_into(&mut config.credentials.username))
         },
     },
     Flag {
@@ -167,7 +167,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "The server's public key in PEM form, with which iperf3 encrypts user and password.",
         allowed: FILE_ALLOWED,
-        set: |config, text| Some(config.credentials.key = Some(file(text)?)),
+        set: |config, text| Some(config.credentials.key = file(text)?),
     },
     Flag {
         names: &["iperf3.password-file"],
@@ -176,7 +176,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "File whose first line is the password, read anew for each test; without it the systemd credential iperf3-password.",
         allowed: FILE_ALLOWED,
-        set: |config, text| Some(config.credentials.password_file = Some(file(text)?)),
+        set: |config, text| Some(config.credentials.password_file = file(text)?),
     },
     Flag {
         names: &["iperf3.use-pkcs1-padding"],

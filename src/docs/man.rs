@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{Block, ENDPOINTS, own_families};
 use crate::cli::{FLAGS, Flag};
 use crate::iperf3::reason::Reason;
-use crate::metrics::compat::{FRAME, ROWS};
+use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
 use crate::metrics::native;
 use crate::probe::params::{Input, PARAMETERS};
 
@@ -108,9 +108,12 @@ fn endpoints() -> String {
 }
 
 fn drop_in() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let rows = ROWS.iter().map(|row| (row.name, row.help));
-    let frame = FRAME.iter().map(|(name, help, _)| (*name, *help));
-    frame.clone().take(1).chain(rows).chain(frame.skip(1))
+    let rows = [ANY, TCP, UDP]
+        .into_iter()
+        .flatten()
+        .map(|row| (row.name, row.help));
+    let frame = || FRAME.iter().map(|family| (family.name, family.help));
+    frame().take(1).chain(rows).chain(frame().skip(1))
 }
 
 fn list<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {

@@ -2,21 +2,20 @@
 //!
 //! Must not know what a connection carries, beyond whether a request is in progress on it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::closed::Closed;
 use super::limits::Limits;
 use crate::{sync, sys};
 
 /// A client's socket, and three on the way to the server behind the front end: both ends, and a second descriptor that
 /// `tiny_http` makes of its own.
 const DESCRIPTORS_A_CONNECTION: u64 = 4;
-/// Standard streams, a child's pipes, `/proc`, and connections that are just being closed.
+/// Standard streams, a child's pipes and what its end and its cancellation are seen by, signals' sockets, the private
+/// socket and its place, `/proc`, files of the configuration, and connections that are just being closed.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
 /// The open connections.
@@ -33,8 +32,6 @@ pub(crate) struct Admission {
 struct Open {
     next: u64,
     connections: HashMap<u64, Entry>,
-    /// Threads that wait to be told: telling nobody is a system call all the same, twice a request.
-    waiting: usize,
     /// Somebody waits for a request to be answered: the connection of the next one ends with its answer, or clients
     /// that send one request behind the other would keep their places for ever.
     is_wanted: bool,
@@ -56,18 +53,15 @@ struct Entry {
 impl Open {
     /// The connection that can make room and has waited longest, with the time since when.
     fn oldest(&self) -> Option<(Instant, u64)> {
-        let mut idle: BinaryHeap<Reverse<(Instant, u64)>> = self
+        let mut idle: Vec<_> = self
             .connections
             .iter()
-            .filter_map(|(number, entry)| Some(Reverse((entry.idle_since?, *number))))
+            .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
             .collect();
+        idle.sort_unstable();
         // In this order, since looking at a socket is a system call.
-        while let Some(Reverse((since, number))) = idle.pop() {
-            if self.connections.get(&number).is_some_and(Entry::can_go) {
-                return Some((since, number));
-            }
-        }
-        None
+        idle.into_iter()
+            .find(|(_, number)| self.connections.get(number).is_some_and(Entry::can_go))
     }
 
     /// Whether one who has come then may wait for a request to be answered; says that it does.
@@ -164,27 +158,7 @@ impl Admission {
         };
         let mut open = sync::lock(&self.open);
         while is_busy(&open) && Instant::now() < until {
-            open = self.wait_until(open, until);
-        }
-    }
-
-    fn wait_until<'a>(
-        &self,
-        mut open: MutexGuard<'a, Open>,
-        until: Instant,
-    ) -> MutexGuard<'a, Open> {
-        open.waiting += 1;
-        open = sync::wait_until(&self.over, open, until);
-        open.waiting -= 1;
-        open
-    }
-
-    /// Lets `open` go, and tells those who wait.
-    fn tell(&self, open: MutexGuard<'_, Open>) {
-        let is_awaited = open.waiting > 0;
-        drop(open);
-        if is_awaited {
-            self.over.notify_all();
+            open = sync::wait_until(&self.over, open, until);
         }
     }
 
@@ -216,7 +190,7 @@ impl Admission {
                     look_at = until.min(Instant::now() + self.limits.request_on_its_way);
                 }
             }
-            open = self.wait_until(open, look_at);
+            open = sync::wait_until(&self.over, open, look_at);
         }
         open.is_wanted = false;
         let number = open.next;
@@ -247,7 +221,7 @@ impl Admission {
         entry.idle_since = idle_since;
         entry.is_answering = is_answering;
         if idle_since.is_some() {
-            self.tell(open);
+            self.over.notify_all();
         }
         true
     }
@@ -273,13 +247,11 @@ impl Slot {
             .set_idle(self.number, Some(Instant::now()), false);
     }
 
-    /// Why the connection ended, if it was the front end that ended it.
-    pub(super) fn reason_or(&self, otherwise: Closed) -> Closed {
+    /// Whether the connection has made room for another one.
+    pub(super) fn is_evicted(&self) -> bool {
         let open = sync::lock(&self.admission.open);
-        match open.connections.get(&self.number) {
-            Some(entry) if entry.is_evicted => Closed::MadeRoom,
-            _ => otherwise,
-        }
+        let entry = open.connections.get(&self.number);
+        entry.is_some_and(|entry| entry.is_evicted)
     }
 }
 
@@ -287,7 +259,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = sync::lock(&self.admission.open);
         open.connections.remove(&self.number);
-        self.admission.tell(open);
+        self.admission.over.notify_all();
     }
 }
 
@@ -299,7 +271,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::{Admission, Closed, Limits};
+    use super::{Admission, Limits};
 
     /// Longer than anything takes that is not meant to take for ever.
     const LONG: Duration = Duration::from_secs(60);
@@ -330,7 +302,7 @@ mod tests {
         let ((_one, first), (_other, second)) = (sockets(), sockets());
         let place = admission.enter(&first).unwrap();
         assert!(admission.enter(&second).is_none());
-        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        assert!(!place.is_evicted());
         assert!(place.busy());
     }
 
@@ -341,7 +313,7 @@ mod tests {
         let place = admission.enter(&first).unwrap();
         // Its thread does not end.
         assert!(admission.enter(&second).is_none());
-        assert_eq!(place.reason_or(Closed::Done), Closed::MadeRoom);
+        assert!(place.is_evicted());
         assert!(!place.busy());
         drop(place);
         assert!(admission.enter(&second).is_some());
@@ -354,10 +326,10 @@ mod tests {
         let place = admission.enter(&first).unwrap();
         assert!(place.busy());
         assert!(admission.enter(&second).is_none());
-        assert_eq!(place.reason_or(Closed::Done), Closed::Done);
+        assert!(!place.is_evicted());
         place.answering();
         assert!(admission.enter(&second).is_none());
-        assert_eq!(place.reason_or(Closed::SlowReader), Closed::MadeRoom);
+        assert!(place.is_evicted());
     }
 
     #[test]

@@ -12,26 +12,20 @@ use std::time::{Duration, Instant};
 
 use tiny_http::{Header, Method, Server, StatusCode};
 
-use super::in_flight::{InFlight, KEY_HEADER, RequestContext};
+use super::in_flight::{KEY_HEADER, Origin};
 use super::private_socket::{self, Address};
-use super::request::Request;
-use super::response::Response;
+use super::request::{Request, RequestContext};
+use super::response::{Response, TEXT};
 use super::traffic::Traffic;
 use crate::log::Log;
 use crate::{sync, threads};
 
-/// So many workers wait long for the next request: enough for a burst of scrapes over as many connections.
-const KEPT: usize = 16;
-/// How long those wait: a burst is over by then.
-const KEPT_FOR: Duration = Duration::from_secs(10);
-/// And the others. None ends at once: where requests come without a pause, threads would be made faster than the
-/// kernel takes the ended ones away.
-const SPARE_FOR: Duration = Duration::from_secs(1);
+/// How long a worker waits for the next request while another one waits too: a burst is over by then. None ends at once:
+/// where requests come without a pause, threads would be made faster than the kernel takes the ended ones away.
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a fifth of
 /// this in a debug build.
 const STACK_BYTES: usize = 512 * 1024;
-/// Room for status line and headers: the longest, the page's, take 430 bytes.
-const HEAD_CAPACITY_BYTES: usize = 512;
 
 /// Answers a request, in the time that it takes.
 pub(crate) type Handler = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
@@ -80,19 +74,15 @@ impl Backend {
             .inspect_err(|_| *sync::lock(&self.waiting) -= 1)
     }
 
-    /// A worker's life: requests, until it was idle for long and another one waits.
+    /// A worker's life: requests, until it was idle for long and another one waits. It counts as waiting but while it
+    /// answers.
     fn work(self: &Arc<Self>) {
-        let mut buffer = Vec::new();
-        let mut worker = Worker {
-            backend: self,
-            is_waiting: true,
-        };
-        while let Some(request) = worker.next() {
+        while let Some(request) = self.next() {
             let key = header(&request, KEY_HEADER);
             match key.and_then(|key| self.traffic.in_flight.of(&key)) {
-                Some(InFlight::Request(context)) => worker.take(request, &context, &mut buffer),
-                Some(InFlight::WarmUp) => {
-                    self.send(request, &Response::warm_up(), &mut buffer);
+                Some(Origin::Client(context)) => self.take(request, &context),
+                Some(Origin::FrontEnd) => {
+                    self.send(request, &Response::new(204, TEXT, String::new()));
                 }
                 // A request that is not the front end's: it gets no answer.
                 None => drop(request.into_writer()),
@@ -100,19 +90,77 @@ impl Backend {
         }
     }
 
-    fn refuse(&self, request: tiny_http::Request, cause: &dyn Display, buffer: &mut Vec<u8>) {
-        self.log
-            .warn_ratelimited("request refused", &[("cause", cause)]);
-        self.send(request, &Response::overloaded(), buffer);
+    /// The next request; none when this worker is to end.
+    fn next(&self) -> Option<tiny_http::Request> {
+        let server = &self.server;
+        loop {
+            let is_last = *sync::lock(&self.waiting) <= 1;
+            let received = if is_last {
+                // Nothing wakes an exporter that is idle.
+                server.recv().map(Some)
+            } else {
+                server.recv_timeout(IDLE_LIMIT)
+            };
+            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
+            // in the queue.
+            let received = match received {
+                Ok(None) => server.try_recv(),
+                received => received,
+            };
+            match received {
+                Ok(Some(request)) => return Some(request),
+                Ok(None) => {
+                    let mut waiting = sync::lock(&self.waiting);
+                    // The last one stays, or a request would find nobody.
+                    if *waiting > 1 {
+                        *waiting -= 1;
+                        return None;
+                    }
+                }
+                // It reaches one worker only, and `tiny_http` does not go on after it.
+                Err(error) => {
+                    (self.on_lost)(error);
+                    return None;
+                }
+            }
+        }
     }
 
-    fn answer(
-        &self,
-        request: tiny_http::Request,
-        context: &RequestContext,
-        arrival: Instant,
-        buffer: &mut Vec<u8>,
-    ) {
+    /// Answers a request, once another worker waits for the next one.
+    fn take(self: &Arc<Self>, request: tiny_http::Request, context: &RequestContext) {
+        let arrival = Instant::now();
+        let Some(permit) = self.traffic.requests.try_acquire() else {
+            let cause = "as many requests are in work as there may be";
+            return self.refuse(request, &cause);
+        };
+        let others = {
+            let mut waiting = sync::lock(&self.waiting);
+            *waiting -= 1;
+            *waiting
+        };
+        // Whoever was the last that waited starts a follower, and waits itself where there is none.
+        let followed = if others == 0 {
+            self.start_worker()
+        } else {
+            Ok(())
+        };
+        match followed {
+            Ok(()) => self.answer(request, context, arrival),
+            Err(error) => self.refuse(request, &error),
+        }
+        // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
+        *sync::lock(&self.waiting) += 1;
+        drop(permit);
+    }
+
+    fn refuse(&self, request: tiny_http::Request, cause: &dyn Display) {
+        self.log
+            .warn_ratelimited("request refused", &[("cause", cause)]);
+        let line = "too many requests in work, try again later";
+        self.send(request, &Response::unavailable(line));
+    }
+
+    fn answer(&self, request: tiny_http::Request, context: &RequestContext, arrival: Instant) {
         let header = |name: &str| header(&request, name);
         let asked = Request {
             method: request.method().as_str(),
@@ -134,13 +182,13 @@ impl Backend {
         let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
         let response = response.unwrap_or_else(|_| {
             self.log.error("a worker panicked", &[("url", &asked.url)]);
-            Response::broken()
+            Response::line(500, "internal error, see the exporter's log")
         });
-        self.send(request, &response, buffer);
+        self.send(request, &response);
     }
 
     /// Sends the response in one piece: two would be two segments, and would wake the client twice.
-    fn send(&self, request: tiny_http::Request, response: &Response, bytes: &mut Vec<u8>) {
+    fn send(&self, request: tiny_http::Request, response: &Response) {
         let headers = std::iter::once(("Content-Type", response.content_type))
             .chain(
                 response
@@ -155,105 +203,18 @@ impl Backend {
         let printed = tiny_http::Response::new(code, headers, body, Some(body.len()), None)
             // A length and not chunks, whatever the size: the body is all there.
             .with_chunked_threshold(usize::MAX);
-        bytes.clear();
-        bytes.reserve(HEAD_CAPACITY_BYTES + body.len());
+        let mut bytes = Vec::new();
         let is_head = *request.method() == Method::Head;
         let version = request.http_version().clone();
-        let written = printed.raw_print(&mut *bytes, version, request.headers(), is_head, None);
+        let written = printed.raw_print(&mut bytes, version, request.headers(), is_head, None);
         let mut writer = request.into_writer();
         let sent = written
-            .and_then(|()| writer.write_all(bytes))
+            .and_then(|()| writer.write_all(&bytes))
             .and_then(|()| writer.flush());
         if let Err(error) = sent {
             self.log
                 .debug("client gone before its answer", &[("error", &error)]);
         }
-    }
-}
-
-/// One worker. Whatever ends it, a panic too, it does not count as waiting any more.
-struct Worker<'a> {
-    backend: &'a Arc<Backend>,
-    is_waiting: bool,
-}
-
-impl Drop for Worker<'_> {
-    fn drop(&mut self) {
-        self.set_waiting(false);
-    }
-}
-
-impl Worker<'_> {
-    /// Counts it, or no more; how many wait then.
-    fn set_waiting(&mut self, is_waiting: bool) -> usize {
-        let mut waiting = sync::lock(&self.backend.waiting);
-        match (self.is_waiting, is_waiting) {
-            (false, true) => *waiting += 1,
-            (true, false) => *waiting -= 1,
-            _ => {}
-        }
-        self.is_waiting = is_waiting;
-        *waiting
-    }
-
-    /// The next request; none when this worker is to end.
-    fn next(&mut self) -> Option<tiny_http::Request> {
-        let server = &self.backend.server;
-        loop {
-            let received = match self.set_waiting(true) {
-                // Nothing wakes an exporter that is idle.
-                0 | 1 => server.recv().map(Some),
-                2..=KEPT => server.recv_timeout(KEPT_FOR),
-                _ => server.recv_timeout(SPARE_FOR),
-            };
-            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
-            // in the queue.
-            let received = match received {
-                Ok(None) => server.try_recv(),
-                received => received,
-            };
-            match received {
-                Ok(Some(request)) => return Some(request),
-                Ok(None) => {
-                    let mut waiting = sync::lock(&self.backend.waiting);
-                    // The last one stays, or a request would find nobody.
-                    if *waiting > 1 {
-                        *waiting -= 1;
-                        self.is_waiting = false;
-                        return None;
-                    }
-                }
-                // It reaches one worker only, and `tiny_http` does not go on after it.
-                Err(error) => {
-                    (self.backend.on_lost)(error);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Answers a request, once another worker waits for the next one.
-    fn take(
-        &mut self,
-        request: tiny_http::Request,
-        context: &RequestContext,
-        buffer: &mut Vec<u8>,
-    ) {
-        let arrival = Instant::now();
-        let Some(permit) = self.backend.traffic.requests.try_acquire() else {
-            let cause = "as many requests are in work as there may be";
-            return self.backend.refuse(request, &cause, buffer);
-        };
-        // Whoever was the last that waited starts a follower, and waits itself where there is none.
-        if self.set_waiting(false) == 0
-            && let Err(error) = self.backend.start_worker()
-        {
-            return self.backend.refuse(request, &error, buffer);
-        }
-        self.backend.answer(request, context, arrival, buffer);
-        // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
-        self.set_waiting(true);
-        drop(permit);
     }
 }
 
@@ -278,12 +239,11 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::{Backend, InFlight, KEY_HEADER, RequestContext, Response, Traffic};
+    use super::{Backend, KEY_HEADER, Origin, Response, Traffic};
     use crate::cancel::Cancel;
     use crate::http::admission::Admission;
-    use crate::http::in_flight::InFlightRequests;
     use crate::http::limits::Limits;
-    use crate::http::metrics::Metrics;
+    use crate::http::request::RequestContext;
     use crate::log::{Format, Level, Log, LogConfig};
     use crate::permits::Permits;
     use crate::sync;
@@ -293,23 +253,24 @@ mod tests {
 
     /// Few requests at a time.
     fn traffic(requests: usize) -> Arc<Traffic> {
-        Arc::new(Traffic {
-            admission: Arc::new(Admission::new(8, None, 1, Limits::default())),
-            in_flight: InFlightRequests::default(),
-            requests: Arc::new(Permits::new(requests)),
-            metrics: Metrics::default(),
-        })
+        let admission = Admission::new(8, None, 1, Limits::default());
+        let mut traffic = Traffic::new(admission);
+        Arc::get_mut(&mut traffic).unwrap().requests = Arc::new(Permits::new(requests));
+        traffic
     }
 
     /// Sends a request as the front end does.
     fn ask(traffic: &Traffic, mut stream: UnixStream, path: &str) -> UnixStream {
-        let key = traffic.in_flight.begin(InFlight::Request(RequestContext {
+        let request = traffic.in_flight.begin(Origin::Client(RequestContext {
             peer: ([127, 0, 0, 1], 1).into(),
             tls_config: None,
             close_after_response: Cancel::default(),
-            number: 0,
+            number: traffic.in_flight.next_number(),
             cancel: Cancel::default(),
         }));
+        let key = request.key;
+        // It stays in flight: the test is over before anybody asks.
+        std::mem::forget(request);
         stream.set_read_timeout(Some(LONG)).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{KEY_HEADER}: {key}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();

@@ -23,38 +23,15 @@ pub(crate) trait ClientStream {
 }
 
 /// TCP as it is.
-pub(crate) struct TcpTransport {
-    socket: Arc<TcpStream>,
-    /// The timeouts that the socket has, rounded up: they are set only when they change, and a wait needs no poll(2)
-    /// before it. So a deadline is kept to the second, and one within a second to its hundredth.
-    read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
-}
+pub(crate) struct TcpTransport(pub(super) Arc<TcpStream>);
 
-impl TcpTransport {
-    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
-        Self {
-            socket,
-            read_timeout: None,
-            write_timeout: None,
-        }
-    }
-}
-
-/// The time in which `until` comes, rounded up to whole seconds or, when it is less than one, to hundredths.
-fn timeout_until(until: Instant) -> io::Result<Option<Duration>> {
-    const HUNDREDTH: Duration = Duration::from_millis(10);
+/// The time in which `until` comes.
+fn timeout_until(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    let rounded = if left.as_secs() == 0 {
-        HUNDREDTH * left.subsec_nanos().div_ceil(HUNDREDTH.subsec_nanos())
-    } else {
-        let begun = u64::from(left.subsec_nanos() > 0);
-        Duration::from_secs(left.as_secs() + begun)
-    };
-    Ok(Some(rounded))
+    Ok(left)
 }
 
 /// Whether a read or write is to be tried again with the time that is left: its timeout passed, or a signal came.
@@ -66,12 +43,8 @@ fn is_to_try_again(result: &io::Result<usize>) -> bool {
 impl ClientStream for TcpTransport {
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         loop {
-            let timeout = timeout_until(until)?;
-            if timeout != self.read_timeout {
-                self.socket.set_read_timeout(timeout)?;
-                self.read_timeout = timeout;
-            }
-            let result = (&*self.socket).read(buffer);
+            self.0.set_read_timeout(Some(timeout_until(until)?))?;
+            let result = (&*self.0).read(buffer);
             if !is_to_try_again(&result) {
                 return result;
             }
@@ -80,12 +53,8 @@ impl ClientStream for TcpTransport {
 
     fn write_all(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            let timeout = timeout_until(until)?;
-            if timeout != self.write_timeout {
-                self.socket.set_write_timeout(timeout)?;
-                self.write_timeout = timeout;
-            }
-            let result = (&*self.socket).write(bytes);
+            self.0.set_write_timeout(Some(timeout_until(until)?))?;
+            let result = (&*self.0).write(bytes);
             if is_to_try_again(&result) {
                 continue;
             }
@@ -100,19 +69,12 @@ impl ClientStream for TcpTransport {
     fn close(&mut self) {}
 
     fn socket(&self) -> &TcpStream {
-        &self.socket
+        &self.0
     }
 }
 
 /// Blocks until the socket has something to read, or its end.
 pub(crate) fn wait_readable(socket: &TcpStream, until: Instant) -> io::Result<()> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if sys::is_readable(socket.as_fd(), left)? {
-            return Ok(());
-        }
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
+    while !sys::is_readable(socket.as_fd(), timeout_until(until)?)? {}
+    Ok(())
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_stream::{ClientStream, TcpTransport, wait_readable};
-use super::closed::Closed;
-use super::refusal::refuse;
 use super::service::Service;
-use super::tls::{HandshakeFailed, PLAIN_ON_TLS, Protocol, TlsAcceptor};
+use super::tls::{PLAIN_ON_TLS, Protocol};
+use super::traffic::Closed;
 
 /// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -32,9 +31,8 @@ pub(super) fn open(
     socket: &Arc<TcpStream>,
     peer: SocketAddr,
 ) -> Result<Accepted, Closed> {
-    let tcp = || TcpTransport::new(Arc::clone(socket));
     let plain = || Accepted {
-        stream: Box::new(tcp()),
+        stream: Box::new(TcpTransport(Arc::clone(socket))),
         tls_config: None,
     };
     if matches!(service.tls.protocol(), Protocol::Plain) {
@@ -45,17 +43,25 @@ pub(super) fn open(
     // Once more: the client may have taken its time, and a certificate may be new since.
     match service.tls.protocol() {
         Protocol::Unusable if first == HANDSHAKE_RECORD => {
-            let _ = tcp().write_all(INTERNAL_ERROR_ALERT, until);
+            let _ = plain().stream.write_all(INTERNAL_ERROR_ALERT, until);
             Err(Closed::Handshake)
         }
         // Where the configuration is unusable every request gets a 500.
         Protocol::Plain | Protocol::Unusable => Ok(plain()),
         Protocol::Tls(..) if first.is_ascii_alphabetic() => {
-            refuse(&service.limits, &mut tcp(), 400, PLAIN_ON_TLS);
+            service.refuse(&mut *plain().stream, 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
         Protocol::Tls(acceptor, config) => {
-            let stream = encrypt(service, &*acceptor, socket, peer, until)?;
+            let stream = acceptor.accept(Arc::clone(socket), until);
+            let stream = stream.map_err(|error| {
+                service.traffic.handshake_failed();
+                service.log.warn_ratelimited(
+                    "TLS handshake failed",
+                    &[("client", &peer), ("error", &error)],
+                );
+                Closed::Handshake
+            })?;
             Ok(Accepted {
                 stream,
                 tls_config: Some(config),
@@ -77,27 +83,4 @@ fn first_byte(service: &Service, socket: &Arc<TcpStream>, until: Instant) -> Res
         return Err(service.answer_self_check(socket));
     }
     seen.first().copied().ok_or(Closed::Done)
-}
-
-fn encrypt(
-    service: &Service,
-    acceptor: &dyn TlsAcceptor,
-    socket: &Arc<TcpStream>,
-    peer: SocketAddr,
-    until: Instant,
-) -> Result<Box<dyn ClientStream>, Closed> {
-    acceptor
-        .accept(Arc::clone(socket), until)
-        .map_err(|error| match error {
-            // A port scanner, or a health check that only connects.
-            HandshakeFailed::Silent => Closed::Done,
-            error => {
-                service.traffic.metrics.handshake_failed();
-                service.log.warn_ratelimited(
-                    "TLS handshake failed",
-                    &[("client", &peer), ("error", &error)],
-                );
-                Closed::Handshake
-            }
-        })
 }

@@ -18,30 +18,17 @@ const METHOD_LIMIT_BYTES: usize = 32;
 /// Headers that the server behind the front end reads; all others end here.
 const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
-/// Why a head is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Not HTTP, or HTTP that could be read in two ways.
-    Malformed,
-    /// More than `LIMIT_BYTES`, or more than `HEADERS_LIMIT` lines.
-    TooLarge,
-    /// It announces a body.
-    HasBody,
-    /// HTTP/2 or something else that is not 1.0 or 1.1.
-    Version,
-}
+/// Status code and line of the answer to a head that is refused.
+pub(super) type Refusal = (u16, &'static str);
 
-impl Refusal {
-    /// Status code and line of the answer.
-    pub(super) fn answer(self) -> (u16, &'static str) {
-        match self {
-            Self::Malformed => (400, "malformed request"),
-            Self::TooLarge => (431, "request head larger than 16 KiB or 100 lines"),
-            Self::HasBody => (413, "no request body is accepted"),
-            Self::Version => (505, "HTTP version not supported, want 1.1 or 1.0"),
-        }
-    }
-}
+/// Not HTTP, or HTTP that could be read in two ways.
+const MALFORMED: Refusal = (400, "malformed request");
+/// More than `LIMIT_BYTES`, or more than `HEADERS_LIMIT` lines.
+const TOO_LARGE: Refusal = (431, "request head larger than 16 KiB or 100 lines");
+/// It announces a body.
+const HAS_BODY: Refusal = (413, "no request body is accepted");
+/// HTTP/2 or something else that is not 1.0 or 1.1.
+const VERSION: Refusal = (505, "HTTP version not supported, want 1.1 or 1.0");
 
 /// A head that may go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,27 +41,37 @@ pub(super) struct Head {
     pub(super) has_no_answer_body: bool,
 }
 
-/// The length of the first head in `bytes`, its blank line included; none while it is not complete. The first
-/// `searched` bytes were looked at before: a head that comes byte by byte is not read over and over.
-pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+/// Takes the first head out of `bytes`; none while it is not complete. The first `searched` bytes were looked at before:
+/// a head that comes byte by byte is not read over and over.
+pub(super) fn take(bytes: &mut Vec<u8>, searched: usize) -> Result<Option<Head>, Refusal> {
+    // The first byte of every method is a letter, a TLS record begins with 0x16: the end need not be waited for.
+    if bytes.first().is_some_and(|b| !b.is_ascii_alphabetic()) {
+        return Err(MALFORMED);
+    }
+    let end = end(bytes, searched);
+    if end.unwrap_or(bytes.len()) > LIMIT_BYTES {
+        return Err(TOO_LARGE);
+    }
+    let Some(end) = end else {
+        return Ok(None);
+    };
+    let parsed = parse(bytes.get(..end).unwrap_or_default());
+    bytes.drain(..end);
+    parsed.map(Some)
+}
+
+/// The length of the first head in `bytes`, its blank line included.
+fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     let tail = bytes.get(from..)?;
     let at = tail.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some(from + at + 4)
 }
 
-/// Whether what has come so far cannot become a request: it saves waiting for its end.
-pub(super) fn is_hopeless(bytes: &[u8]) -> bool {
-    // The first byte of every method is a letter; a TLS record begins with 0x16.
-    bytes
-        .first()
-        .is_some_and(|byte| !byte.is_ascii_alphabetic())
-}
-
 /// Reads one complete head.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed)?;
-    let lines = text.strip_suffix("\r\n\r\n").ok_or(Refusal::Malformed)?;
+fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|_| MALFORMED)?;
+    let lines = text.strip_suffix("\r\n\r\n").ok_or(MALFORMED)?;
     let mut lines = lines.split("\r\n");
     // A bare CR or LF is a line end to some readers and not to others; no part of either grammar below has one.
     let (method, target, minor) = request_line(lines.next().unwrap_or_default())?;
@@ -84,7 +81,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     for line in lines {
         count += 1;
         if count > HEADERS_LIMIT {
-            return Err(Refusal::TooLarge);
+            return Err(TOO_LARGE);
         }
         let (name, value) = header(line)?;
         let is = |known: &str| name.eq_ignore_ascii_case(known);
@@ -93,25 +90,25 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         } else if is("connection") {
             closes |= has_token(value, "close");
         } else if is("transfer-encoding") {
-            return Err(Refusal::HasBody);
+            return Err(HAS_BODY);
         } else if is("content-length") {
             if !number::is_digits(value) {
-                return Err(Refusal::Malformed);
+                return Err(MALFORMED);
             }
             if value.bytes().any(|b| b != b'0') {
-                return Err(Refusal::HasBody);
+                return Err(HAS_BODY);
             }
         } else if PASSED_ON.iter().any(|known| is(known)) {
             // The server behind the front end ends a connection without a word at a header that is not ASCII.
             if !value.is_ascii() {
-                return Err(Refusal::Malformed);
+                return Err(MALFORMED);
             }
             let _ = write!(rewritten, "{name}: {value}\r\n");
         }
     }
     // RFC 9112 section 3.2: exactly one in 1.1.
     if hosts > 1 || (minor == 1 && hosts == 0) {
-        return Err(Refusal::Malformed);
+        return Err(MALFORMED);
     }
     Ok(Head {
         rewritten: rewritten.into_bytes(),
@@ -126,32 +123,32 @@ fn request_line(line: &str) -> Result<(&str, &str, u8), Refusal> {
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(Refusal::Malformed);
+        return Err(MALFORMED);
     };
     let is_method = method.len() <= METHOD_LIMIT_BYTES && is_token(method);
     let is_target = !target.is_empty() && target.bytes().all(|b| b.is_ascii_graphic());
     let minor = match version {
         "HTTP/1.1" => 1,
         "HTTP/1.0" => 0,
-        other if other.starts_with("HTTP/") => return Err(Refusal::Version),
-        _ => return Err(Refusal::Malformed),
+        other if other.starts_with("HTTP/") => return Err(VERSION),
+        _ => return Err(MALFORMED),
     };
     if is_method && is_target {
         Ok((method, target, minor))
     } else {
-        Err(Refusal::Malformed)
+        Err(MALFORMED)
     }
 }
 
 /// Name and value; no white space before the colon, no folded lines (RFC 9112 section 5).
 fn header(line: &str) -> Result<(&str, &str), Refusal> {
-    let (name, value) = line.split_once(':').ok_or(Refusal::Malformed)?;
+    let (name, value) = line.split_once(':').ok_or(MALFORMED)?;
     let value = value.trim_matches([' ', '\t']);
     let is_value = value.chars().all(|c| c == '\t' || !c.is_control());
     if is_token(name) && is_value {
         Ok((name, value))
     } else {
-        Err(Refusal::Malformed)
+        Err(MALFORMED)
     }
 }
 
@@ -172,7 +169,7 @@ fn has_token(value: &str, token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, end, parse};
+    use super::{HAS_BODY, MALFORMED, Refusal, TOO_LARGE, VERSION, end, parse};
 
     fn rewritten(text: &str) -> Result<String, Refusal> {
         parse(text.as_bytes()).map(|head| String::from_utf8(head.rewritten).unwrap())
@@ -217,59 +214,47 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for (text, refusal) in [
-            ("GET / HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-                Refusal::Malformed,
-            ),
-            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Refusal::Malformed),
-            (
-                "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
-                Refusal::Malformed,
-            ),
-            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Refusal::Malformed),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
-                Refusal::Malformed,
-            ),
-            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
-            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n",
-                Refusal::Malformed,
-            ),
+            ("GET / HTTP/1.1\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", MALFORMED),
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", MALFORMED),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", MALFORMED),
+            ("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n", MALFORMED),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
-                Refusal::Malformed,
+                MALFORMED,
             ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
-                Refusal::Malformed,
+                MALFORMED,
             ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
-                Refusal::Malformed,
+                MALFORMED,
             ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
-                Refusal::HasBody,
+                HAS_BODY,
             ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n",
-                Refusal::HasBody,
+                HAS_BODY,
             ),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                Refusal::HasBody,
+                HAS_BODY,
             ),
-            ("PRI * HTTP/2.0\r\n\r\n", Refusal::Version),
-            ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refusal::Version),
-            ("GET / FTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
-            ("GET é HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed),
-            ("\r\n\r\n", Refusal::Malformed),
+            ("PRI * HTTP/2.0\r\n\r\n", VERSION),
+            ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", VERSION),
+            ("GET / FTP/1.1\r\nHost: a\r\n\r\n", MALFORMED),
+            ("GET é HTTP/1.1\r\nHost: a\r\n\r\n", MALFORMED),
+            ("\r\n\r\n", MALFORMED),
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic é\r\n\r\n",
-                Refusal::Malformed,
+                MALFORMED,
             ),
         ] {
             assert_eq!(rewritten(text), Err(refusal), "{text:?}");
@@ -278,6 +263,6 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
             "A: b\r\n".repeat(100)
         );
-        assert_eq!(rewritten(&many), Err(Refusal::TooLarge));
+        assert_eq!(rewritten(&many), Err(TOO_LARGE));
     }
 }

@@ -5,44 +5,18 @@
 //! is told apart, whichever way it came.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use crate::cancel::Cancel;
+use super::request::RequestContext;
 use crate::sync;
 
 /// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
-pub(crate) const KEY_HEADER: &str = "X-Visit";
-
-/// A request that the front end passed on.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestContext {
-    /// The client.
-    pub(crate) peer: SocketAddr,
-    /// The number of the configuration by which TLS let the client in; none when its bytes are not encrypted.
-    pub(crate) tls_config: Option<u64>,
-    /// Set when the connection has to end with the answer.
-    pub(crate) close_after_response: Cancel,
-    /// Its place in the order in which requests came, whatever thread takes it further first.
-    pub(crate) number: u64,
-    /// Set when the client has gone, or the exporter ends.
-    pub(crate) cancel: Cancel,
-}
-
-/// What a key stands for.
-#[derive(Clone, Debug)]
-pub(crate) enum InFlight {
-    /// The front end's own first request, by which a connection is acknowledged.
-    WarmUp,
-    /// A client's request.
-    Request(RequestContext),
-}
+pub(super) const KEY_HEADER: &str = "X-Visit";
 
 /// The front end's requests that are not answered yet, by their keys.
 #[derive(Debug, Default)]
-pub(crate) struct InFlightRequests {
+pub(super) struct InFlightRequests {
     open: Mutex<Open>,
     /// Makes the keys: hashes under a key of their own, which the system's randomness gives, so that nobody who
     /// reaches the server guesses one.
@@ -51,68 +25,89 @@ pub(crate) struct InFlightRequests {
 
 #[derive(Debug, Default)]
 struct Open {
-    next: u64,
-    requests: HashMap<u64, InFlight>,
+    latest_number: u64,
+    requests: HashMap<u64, Origin>,
+}
+
+/// Whose request a key stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// The front end's own first request, by which a connection is acknowledged.
+    FrontEnd,
+    /// A client's request.
+    Client(RequestContext),
+}
+
+/// A request that is passed on. When this is dropped it is answered, or its connection closed.
+pub(super) struct InFlight<'a> {
+    requests: &'a InFlightRequests,
+    pub(super) key: u64,
 }
 
 impl InFlightRequests {
-    /// A request is about to be passed on; its key.
-    pub(super) fn begin(&self, in_flight: InFlight) -> u64 {
+    /// The number of a request whose head is complete.
+    pub(super) fn next_number(&self) -> u64 {
         let mut open = sync::lock(&self.open);
-        loop {
-            open.next += 1;
-            let key = self.keys.hash_one(open.next);
-            // Two numbers may have one hash.
-            if let Entry::Vacant(free) = open.requests.entry(key) {
-                free.insert(in_flight);
-                return key;
-            }
+        open.latest_number += 1;
+        open.latest_number
+    }
+
+    /// A request of a client, or one of the front end's own, is about to be passed on.
+    pub(super) fn begin(&self, origin: Origin) -> InFlight<'_> {
+        let number = match &origin {
+            Origin::FrontEnd => self.next_number(),
+            Origin::Client(context) => context.number,
+        };
+        let key = self.keys.hash_one(number);
+        sync::lock(&self.open).requests.insert(key, origin);
+        InFlight {
+            requests: self,
+            key,
         }
     }
 
-    /// The request is answered, or its connection closed.
-    pub(super) fn end(&self, key: u64) {
-        sync::lock(&self.open).requests.remove(&key);
-    }
-
     /// What was passed on with this value of [`KEY_HEADER`]; none when it is not the front end's.
-    pub(crate) fn of(&self, key: &str) -> Option<InFlight> {
+    pub(super) fn of(&self, key: &str) -> Option<Origin> {
         let key = key.parse().ok()?;
         sync::lock(&self.open).requests.get(&key).cloned()
     }
 
     /// Cancels every request.
-    pub(crate) fn cancel_all(&self) {
-        for in_flight in sync::lock(&self.open).requests.values() {
-            if let InFlight::Request(context) = in_flight {
+    pub(super) fn cancel_all(&self) {
+        for origin in sync::lock(&self.open).requests.values() {
+            if let Origin::Client(context) = origin {
                 context.cancel.set();
             }
         }
     }
 }
 
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        sync::lock(&self.requests.open).requests.remove(&self.key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{InFlight, InFlightRequests};
+    use super::{InFlightRequests, Origin};
 
     #[test]
     fn a_key_is_known_until_its_request_ends_and_cannot_be_guessed() {
-        let in_flight = InFlightRequests::default();
-        let keys: Vec<u64> = (0..100)
-            .map(|_| in_flight.begin(InFlight::WarmUp))
-            .collect();
-        assert!(
-            keys.iter()
-                .all(|key| in_flight.of(&key.to_string()).is_some())
-        );
-        let elsewhere = InFlightRequests::default().begin(InFlight::WarmUp);
-        assert!(in_flight.of(&elsewhere.to_string()).is_none());
+        let requests = InFlightRequests::default();
+        let is_known = |key: u64| requests.of(&key.to_string()).is_some();
+        let begun: Vec<_> = (0..100).map(|_| requests.begin(Origin::FrontEnd)).collect();
+        assert!(begun.iter().all(|one| is_known(one.key)));
+        assert!(!is_known(
+            InFlightRequests::default().begin(Origin::FrontEnd).key
+        ));
         for guess in 0..1000 {
-            assert!(in_flight.of(&guess.to_string()).is_none(), "{guess}");
+            assert!(!is_known(guess), "{guess}");
         }
-        for key in keys {
-            in_flight.end(key);
-            assert!(in_flight.of(&key.to_string()).is_none());
+        for one in begun {
+            let key = one.key;
+            drop(one);
+            assert!(!is_known(key));
         }
     }
 }

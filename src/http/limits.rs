@@ -28,12 +28,6 @@ pub(crate) struct Limits {
     pub(super) request_on_its_way: Duration,
     /// A new connection that waited in vain for an answer speaks for all that come within this.
     pub(super) in_vain: Duration,
-    /// Pause after an accept error.
-    pub(super) accept_pause: Duration,
-    /// What the first request on a connection to the server behind the front end may take.
-    pub(super) warm_up: Duration,
-    /// What the watchdog's question may take.
-    pub(super) self_check: Duration,
 }
 
 impl Default for Limits {
@@ -59,12 +53,6 @@ impl Default for Limits {
             request_on_its_way: Duration::from_millis(100),
             // Half of the time is enough to wait in.
             in_vain: Duration::from_secs(1),
-            // Most of these errors (no descriptors, no memory) last until something else ends.
-            accept_pause: Duration::from_millis(100),
-            // A worker answers it by itself: only a machine that is busy with a test takes a second.
-            warm_up: Duration::from_secs(10),
-            // As the warm_up, which is a part of it.
-            self_check: Duration::from_secs(10),
         }
     }
 }
@@ -76,22 +64,21 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
     use std::path::Path;
+    use std::sync::Arc;
     use std::sync::mpsc::TryRecvError;
     use std::sync::mpsc::{self, Receiver};
-    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::Duration;
 
     use super::Limits;
     use crate::cancel::Cancel;
     use crate::http::admission::Admission;
-    use crate::http::closed::Closed;
     use crate::http::front_end::serve;
     use crate::http::pool::Pool;
     use crate::http::private_socket::{self, Address};
     use crate::http::self_check::SelfCheck;
     use crate::http::service::Service;
-    use crate::http::traffic::Traffic;
+    use crate::http::traffic::{Closed, Traffic};
     use crate::log::{Format, Level, Log, LogConfig};
     use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;
@@ -147,16 +134,9 @@ mod tests {
             level: Level::Error,
             format: Format::Logfmt,
         });
-        let reloader = Reloader::open(web, &log)
-            .map_err(|problem| problem.0)
-            .unwrap();
+        let reloader = Reloader::open(web, &log).unwrap();
         let traffic = Traffic::new(Admission::new(8, None, 1, limits));
-        let pool = Pool::new(
-            server(),
-            limits.warm_up,
-            Arc::clone(&traffic),
-            Arc::new(|_| ()),
-        );
+        let pool = Pool::new(server(), Arc::clone(&traffic), Arc::new(|_| ()));
         Arc::new(Service {
             tls: Arc::new(Access::new(reloader, log.clone(), 8)),
             log,
@@ -164,9 +144,8 @@ mod tests {
             traffic,
             pool,
             on_hang_up: Box::new(|| ()),
-            self_check: SelfCheck::new(limits.self_check),
+            self_check: SelfCheck::new(),
             is_closing: Cancel::default(),
-            latest_number: Mutex::default(),
         })
     }
 

@@ -9,7 +9,6 @@
 mod admission;
 mod backend;
 mod client_stream;
-mod closed;
 mod connection;
 mod front_end;
 mod handshake;
@@ -17,25 +16,22 @@ mod head;
 mod in_flight;
 mod limits;
 pub(crate) mod listen;
-pub(crate) mod metrics;
 mod pool;
 mod private_socket;
-mod refusal;
 pub(crate) mod request;
 pub(crate) mod response;
 mod self_check;
 mod service;
 pub(crate) mod tls;
-mod traffic;
+pub(crate) mod traffic;
 
 #[cfg(test)]
 mod fuzz;
 
 pub(crate) use self::admission::Admission;
-pub(crate) use self::client_stream::ClientStream;
 #[cfg(feature = "tls")]
-pub(crate) use self::client_stream::wait_readable;
-pub(crate) use self::front_end::{FrontEnd, Parts};
+pub(crate) use self::client_stream::{ClientStream, wait_readable};
+pub(crate) use self::front_end::FrontEnd;
 pub(crate) use self::limits::Limits;
 pub(crate) use self::traffic::Traffic;
 

@@ -1,13 +1,13 @@
 //! The private socket between the front end and the `tiny_http` backend, which no other user can reach.
 //!
-//! Owns where that socket is: a Unix socket whose name is gone before the first connection, so that another user has
+//! Owns where that socket is: a Unix socket whose name is gone before the first request, so that another user has
 //! nothing to connect to and cannot take the backend's descriptors or threads. Where `/proc` does not lead to it, it
 //! keeps its name, in a folder that only this user can enter. Must not know HTTP.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,8 @@ pub(super) struct Address {
     path: PathBuf,
     /// The socket's inode, by which `/proc/self/fd` leads to it.
     #[expect(dead_code, reason = "open as long as the address is used")]
-    place: Option<OwnedFd>,
-    /// The folder that has its name.
+    place: OwnedFd,
+    /// The folder that has its name, where it keeps one.
     folder: Option<Folder>,
 }
 
@@ -39,7 +39,6 @@ struct Folder(PathBuf);
 impl Folder {
     fn remove(&self) {
         let _ = fs::remove_file(self.0.join(NAME));
-        // Left behind only where somebody else can rename what is ours, and has.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -69,25 +68,19 @@ impl Address {
 /// # Errors
 /// Why the last of the folders cannot hold it.
 pub(super) fn open() -> io::Result<(UnixListener, Address)> {
-    let folders = candidates();
-    first_of(&folders, open_nameless).or_else(|_| first_of(&folders, open_named))
-}
-
-fn candidates() -> Vec<PathBuf> {
     let named = VARIABLES.iter().filter_map(std::env::var_os);
-    let mut folders: Vec<PathBuf> = named
+    let folders = named
         .flat_map(|value| std::env::split_paths(&value).collect::<Vec<_>>())
         .filter(|path| path.is_absolute())
-        .collect();
-    folders.extend(FOLDERS.iter().map(PathBuf::from));
-    folders
+        .chain(FOLDERS.iter().map(PathBuf::from));
+    first_of(folders)
 }
 
-/// What the first folder gives that can hold the socket; why the last one could not.
-fn first_of<T>(folders: &[PathBuf], open: fn(&Path) -> io::Result<T>) -> io::Result<T> {
+/// The socket in the first folder that can hold it; why the last one could not.
+fn first_of(folders: impl IntoIterator<Item = PathBuf>) -> io::Result<(UnixListener, Address)> {
     let mut why = io::ErrorKind::NotFound.into();
     for folder in folders {
-        match open(folder) {
+        match open_in(&folder, Path::new("/proc/self/fd")) {
             Ok(opened) => return Ok(opened),
             Err(error) => why = error,
         }
@@ -95,72 +88,46 @@ fn first_of<T>(folders: &[PathBuf], open: fn(&Path) -> io::Result<T>) -> io::Res
     Err(why)
 }
 
-/// A new folder with mode 0700 and a name that nobody can know before.
-fn new_folder(parent: &Path) -> io::Result<Folder> {
-    let name = format!("iperf3-exporter-{:016x}", RandomState::new().hash_one(NAME));
-    let folder = parent.join(name);
-    fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    Ok(Folder(folder))
-}
-
-/// A listener whose name and whose folder are gone on return.
+/// A listener in a new folder with mode 0700 and a name that nobody can know before; both are gone on return where
+/// `descriptors` leads to the socket without them.
 ///
 /// A Unix socket is found by its inode (unix(7)), and an open descriptor leads to that without a name (proc(5),
 /// `/proc/self/fd`): to this process, and to others only where they may look into it, which is this user's and
-/// root's right. An abstract name would be there for everybody.
-fn open_nameless(parent: &Path) -> io::Result<(UnixListener, Address)> {
-    let folder = new_folder(parent)?;
-    let opened = sys::open_folder_place(&folder.0)?;
-    // Whoever can rename what is ours could have put a folder of their own there.
-    if !sys::is_of_this_user_alone(opened.as_fd())? {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    // Through the descriptor, as the folder's path may be longer than an address.
-    let listener = UnixListener::bind(path_of(&opened).join(NAME))?;
-    let place = sys::open_place_in(opened.as_fd(), NAME);
-    sys::unlink_in(opened.as_fd(), NAME)?;
-    let place = place?;
-    let address = Address {
-        path: path_of(&place),
-        place: Some(place),
-        folder: None,
-    };
-    try_out(listener, address)
-}
-
-fn path_of(descriptor: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into()
-}
-
-/// A listener that keeps its name, in a parent where nobody else can rename the folder. Whoever takes the name away
-/// ends the process: the backend cannot be reached then.
-fn open_named(parent: &Path) -> io::Result<(UnixListener, Address)> {
+/// root's right. An abstract name would be there for everybody. Whoever takes a name away that is kept ends the
+/// process: the backend cannot be reached then.
+fn open_in(parent: &Path, descriptors: &Path) -> io::Result<(UnixListener, Address)> {
     let mode = fs::metadata(parent)?.permissions().mode();
     let (writable_by_others, sticky) = (mode & 0o022 != 0, mode & 0o1000 != 0);
+    // There others could rename the folder, and put one of their own in its place.
     if writable_by_others && !sticky {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let folder = new_folder(parent)?;
+    let name = format!("iperf3-exporter-{:016x}", RandomState::new().hash_one(NAME));
+    let folder = Folder(parent.join(name));
+    fs::DirBuilder::new().mode(0o700).create(&folder.0)?;
     let path = folder.0.join(NAME);
     let listener = UnixListener::bind(&path)?;
+    let place = sys::open_place(&path)?;
+    let nameless = descriptors.join(place.as_raw_fd().to_string());
+    // Whether it can be reached is seen by reaching it: security modules have their own opinion.
+    let (path, folder) = if UnixStream::connect(&nameless).is_ok() {
+        (nameless, None)
+    } else {
+        UnixStream::connect(&path)?;
+        (path, Some(folder))
+    };
+    listener.accept()?;
     let address = Address {
         path,
-        place: None,
-        folder: Some(folder),
+        place,
+        folder,
     };
-    try_out(listener, address)
-}
-
-/// Whether it can be reached is seen by reaching it: security modules have their own opinion.
-fn try_out(listener: UnixListener, address: Address) -> io::Result<(UnixListener, Address)> {
-    let _tried = address.connect()?;
-    listener.accept()?;
     Ok((listener, address))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, first_of, open_named, open_nameless};
+    use super::{Address, first_of, open_in};
     use std::fs;
     use std::io::{self, Read, Write};
     use std::os::unix::fs::PermissionsExt as _;
@@ -195,7 +162,7 @@ mod tests {
     #[test]
     fn the_private_socket_works_without_a_name() {
         let folder = folder("private-socket-nameless");
-        let opened = open_nameless(&folder).unwrap();
+        let opened = open_in(&folder, Path::new("/proc/self/fd")).unwrap();
         assert!(entries(&folder).is_empty());
         assert_it_carries(&opened);
         fs::remove_dir(&folder).unwrap();
@@ -204,7 +171,7 @@ mod tests {
     #[test]
     fn the_private_socket_with_a_name_is_this_users_and_goes_with_its_address() {
         let folder = folder("private-socket-named");
-        let opened = open_named(&folder).unwrap();
+        let opened = open_in(&folder, Path::new("/nonexistent")).unwrap();
         let own = entries(&folder);
         let [own] = own.as_slice() else {
             panic!("{own:?}");
@@ -222,9 +189,9 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_hold_it_is_passed_over() {
         let missing = PathBuf::from("/nonexistent");
-        let error = first_of(std::slice::from_ref(&missing), open_nameless).unwrap_err();
+        let error = first_of([missing.clone()]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        let opened = first_of(&[missing, std::env::temp_dir()], open_nameless).unwrap();
+        let opened = first_of([missing, std::env::temp_dir()]).unwrap();
         assert_it_carries(&opened);
     }
 }

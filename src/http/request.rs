@@ -2,9 +2,10 @@
 //!
 //! Must not know `tiny_http`, or how the request came here.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use super::in_flight::RequestContext;
+use crate::cancel::Cancel;
 
 /// A request whose head was accepted.
 #[derive(Clone, Copy)]
@@ -26,4 +27,19 @@ impl Request<'_> {
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         (self.header)(name)
     }
+}
+
+/// What is known of a request before it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    /// The client.
+    pub(crate) peer: SocketAddr,
+    /// The number of the configuration by which TLS let the client in; none when its bytes are not encrypted.
+    pub(crate) tls_config: Option<u64>,
+    /// Set when the connection has to end with the answer.
+    pub(crate) close_after_response: Cancel,
+    /// Its place in the order in which requests came, whatever thread takes it further first.
+    pub(crate) number: u64,
+    /// Set when the client has gone, or the exporter ends.
+    pub(crate) cancel: Cancel,
 }

@@ -16,13 +16,10 @@ type Word = Cow<'static, str>;
 /// An answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
-    /// Status code.
     pub(crate) code: u16,
-    /// Its content type.
     pub(crate) content_type: &'static str,
     /// Further headers, no name twice.
     pub(crate) headers: Vec<(Word, Word)>,
-    /// The whole body.
     pub(crate) body: String,
 }
 
@@ -45,21 +42,6 @@ impl Response {
     /// It cannot be done now.
     pub(crate) fn unavailable(line: &str) -> Self {
         Self::line(503, line).with_header("Retry-After", RETRY_AFTER_SECONDS)
-    }
-
-    /// There is no room for a request.
-    pub(super) fn overloaded() -> Self {
-        Self::unavailable("too many requests in work, try again later")
-    }
-
-    /// The answer to a warm-up request.
-    pub(super) fn warm_up() -> Self {
-        Self::new(204, TEXT, String::new())
-    }
-
-    /// A handler panicked.
-    pub(super) fn broken() -> Self {
-        Self::line(500, "internal error, see the exporter's log")
     }
 
     /// With one more header, or another value of one.

@@ -1,20 +1,23 @@
-//! What serving a connection takes: limits, counts, TLS, the connections to the backend.
+//! What serving a connection takes: limits, counts, TLS, the connections to the backend, and refusals.
 //!
 //! Owns nothing that happens on a connection: that is `handshake` and `connection`.
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::closed::Closed;
+use super::client_stream::ClientStream;
 use super::limits::Limits;
 use super::pool::Pool;
 use super::self_check::{self, SelfCheck};
 use super::tls::TlsPolicy;
-use super::traffic::Traffic;
+use super::traffic::{Closed, Traffic};
 use crate::cancel::Cancel;
 use crate::log::Log;
-use crate::sync;
+
+/// What a connection is told for which there is no room.
+pub(super) const NO_ROOM: &str = "too many connections, try again later";
 
 /// Shared by the threads of all connections.
 pub(super) struct Service {
@@ -29,18 +32,9 @@ pub(super) struct Service {
     pub(super) self_check: SelfCheck,
     /// Set once the exporter is to end: connections end with the response that is on its way.
     pub(super) is_closing: Cancel,
-    /// The number of the request that came last.
-    pub(super) latest_number: Mutex<u64>,
 }
 
 impl Service {
-    /// The number of a request whose head is complete.
-    pub(super) fn next_number(&self) -> u64 {
-        let mut latest = sync::lock(&self.latest_number);
-        *latest += 1;
-        *latest
-    }
-
     /// Answers the watchdog, by way of the backend.
     pub(super) fn answer_self_check(&self, socket: &TcpStream) -> Closed {
         match self.pool.ping() {
@@ -52,4 +46,45 @@ impl Service {
             Err(_) => Closed::Failed,
         }
     }
+
+    /// Answers for the front end itself, and ends the connection.
+    pub(super) fn refuse(&self, stream: &mut dyn ClientStream, code: u16, line: &str) {
+        let until = Instant::now() + self.limits.drain;
+        let text = refusal(code, line);
+        if stream.write_all(text.as_bytes(), until).is_err() {
+            return;
+        }
+        stream.close();
+        let _ = stream.socket().shutdown(std::net::Shutdown::Write);
+        let (mut chunk, mut drained) = ([0; 4096], 0);
+        while drained < self.limits.drain_bytes {
+            match stream.read(&mut chunk, until) {
+                Ok(length) if length > 0 => drained += length,
+                _ => break,
+            }
+        }
+    }
+}
+
+/// What the front end answers by itself.
+pub(super) fn refusal(code: u16, line: &str) -> String {
+    let reason = match code {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    };
+    let retry = if code == 503 {
+        "Retry-After: 10\r\n"
+    } else {
+        ""
+    };
+    format!(
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
+         Connection: close\r\n\r\n{line}\n",
+        line.len() + 1
+    )
 }

@@ -1,26 +1,106 @@
-//! Connections and requests of all listeners: how many there are, and what became of them.
+//! Connections and requests of all listeners: how many there are, what became of them, and their families of
+//! `/metrics`.
 //!
 //! Owns the counts that the front end and the backend share; must not know what a request asks for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::admission::Admission;
 use super::in_flight::InFlightRequests;
-use super::metrics::Metrics;
-use crate::metrics::text::Text;
+use crate::metrics::text::{Family, Kind, Labelled, Text};
 use crate::permits::Permits;
+use crate::sync;
 
 /// Most requests in flight at a time, each on a thread of its own: as many as there are connections by default, and some
 /// whose answers are out already when the next request comes.
-pub(super) const REQUESTS_LIMIT: usize = 256 + 16;
+const REQUESTS_LIMIT: usize = 256 + 16;
+
+/// The families, in the order in which they are written.
+pub(crate) const FAMILIES: &[Family<Traffic>] = &[
+    Family {
+        name: "iperf3_exporter_connections",
+        help: "Open connections.",
+        kind: Kind::Gauge,
+        write: |text, traffic| text.plain(Some(traffic.admission.count() as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_connections_limit",
+        help: "Most connections at a time: --web.max-connections, or what the descriptors allow when that is less.",
+        kind: Kind::Gauge,
+        write: |text, traffic| text.plain(Some(traffic.admission.max() as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_connections_closed_total",
+        help: "Connections that ended, by cause.",
+        kind: Kind::Counter,
+        write: |text, traffic| {
+            let causes = Closed::ALL.iter().map(|(_, label)| *label);
+            sync::lock(&traffic.closed).write(text, "cause", causes);
+        },
+    },
+    Family {
+        name: "iperf3_exporter_handshakes_failed_total",
+        help: "TLS handshakes that failed; connections that were closed before they said anything do not count.",
+        kind: Kind::Counter,
+        write: |text, traffic| text.plain(Some(*sync::lock(&traffic.handshakes_failed) as f64)),
+    },
+    Family {
+        name: "iperf3_exporter_requests_in_work",
+        help: "Requests that are being worked on.",
+        kind: Kind::Gauge,
+        write: |text, traffic| text.plain(Some(traffic.requests.count() as f64)),
+    },
+];
+
+/// Why a connection ended; the label `cause` of `iperf3_exporter_connections_closed_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The client closed it, or it ended with an answer as both sides had said.
+    Done,
+    /// It had no request for too long.
+    Idle,
+    /// Its head was not complete in time.
+    SlowHead,
+    /// Its answer was not read in time.
+    SlowReader,
+    /// Its request was refused.
+    Refused,
+    /// Its TLS handshake failed.
+    Handshake,
+    /// It was closed while its request was being worked on.
+    HungUp,
+    /// Another one needed its place.
+    MadeRoom,
+    /// There was no place for it.
+    NoRoom,
+    /// The server behind the front end did not answer.
+    Failed,
+}
+
+impl Closed {
+    /// Each with its label value, in the order of the documentation.
+    const ALL: [(Self, &'static str); 10] = [
+        (Self::Done, "done"),
+        (Self::Idle, "idle"),
+        (Self::SlowHead, "slow_head"),
+        (Self::SlowReader, "slow_reader"),
+        (Self::Refused, "bad_request"),
+        (Self::Handshake, "handshake"),
+        (Self::HungUp, "hung_up"),
+        (Self::MadeRoom, "made_room"),
+        (Self::NoRoom, "no_room"),
+        (Self::Failed, "failed"),
+    ];
+}
 
 /// Counts and limits that the front end and the backend share.
 pub(crate) struct Traffic {
     pub(super) admission: Arc<Admission>,
     pub(super) in_flight: InFlightRequests,
     pub(super) requests: Arc<Permits>,
-    pub(super) metrics: Metrics,
+    closed: Mutex<Labelled>,
+    handshakes_failed: Mutex<u64>,
 }
 
 impl Traffic {
@@ -30,8 +110,21 @@ impl Traffic {
             admission: Arc::new(admission),
             in_flight: InFlightRequests::default(),
             requests: Arc::new(Permits::new(REQUESTS_LIMIT)),
-            metrics: Metrics::default(),
+            closed: Mutex::default(),
+            handshakes_failed: Mutex::default(),
         })
+    }
+
+    /// A connection ended.
+    pub(super) fn connection_closed(&self, closed: Closed) {
+        if let Some((_, label)) = Closed::ALL.iter().find(|(known, _)| *known == closed) {
+            sync::lock(&self.closed).count(label);
+        }
+    }
+
+    /// A TLS handshake failed.
+    pub(super) fn handshake_failed(&self) {
+        *sync::lock(&self.handshakes_failed) += 1;
     }
 
     /// Maximum simultaneous connections.
@@ -51,7 +144,6 @@ impl Traffic {
 
     /// Writes the families of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
-        let connections = (self.admission.count(), self.admission.max());
-        self.metrics.write(text, connections, self.requests.count());
+        text.families(FAMILIES, self);
     }
 }

@@ -17,10 +17,8 @@ pub(crate) struct Args<'a> {
     missing: Option<String>,
 }
 
-/// Who needs an option.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
-    /// The exporter, for every test.
     Exporter,
     /// The parameter of this name.
     Parameter(&'static str),
@@ -29,7 +27,6 @@ pub(crate) enum Need {
 }
 
 impl<'a> Args<'a> {
-    /// No words yet.
     pub(crate) fn new(features: Option<&'a Features>) -> Self {
         Self {
             features,
@@ -54,22 +51,18 @@ impl<'a> Args<'a> {
         self.features.is_some_and(|features| !features.has(option))
     }
 
-    /// Adds an option.
     pub(crate) fn option(&mut self, option: &str) {
         if self.missing.is_none() && self.lacks(option) {
-            self.missing = Some(match self.needed_by {
-                Need::Exporter => format!("{option}, which the exporter needs"),
-                Need::Parameter(name) => format!("{option}, which the parameter {name} needs"),
-                Need::Flag => {
-                    let flag = option.trim_start_matches('-');
-                    format!("{option}, which the flag --iperf3.{flag} needs")
-                }
-            });
+            let who = match self.needed_by {
+                Need::Exporter => "the exporter".to_owned(),
+                Need::Parameter(name) => format!("the parameter {name}"),
+                Need::Flag => format!("the flag --iperf3.{}", option.trim_start_matches('-')),
+            };
+            self.missing = Some(format!("{option}, which {who} needs"));
         }
         self.words.push(option.to_owned());
     }
 
-    /// Adds an option and its value.
     pub(crate) fn value(&mut self, option: &str, value: impl fmt::Display) {
         self.option(option);
         self.words.push(value.to_string());
@@ -81,7 +74,6 @@ impl<'a> Args<'a> {
         self.missing.as_deref()
     }
 
-    /// The words, to run iperf3 with.
     pub(crate) fn into_words(self) -> Vec<String> {
         self.words
     }

@@ -6,15 +6,15 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::features::Features;
 use super::process::{self, Ended};
 use crate::cancel::Cancel;
-use crate::permits::{Permit, Permits};
+use crate::file::Stamp;
+use crate::permits::Permits;
 use crate::{sync, sys};
 
 /// How long it is taken as given that iperf3 could not be run.
@@ -48,7 +48,6 @@ impl Default for Limits {
 /// Why iperf3 cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// Nothing of that name.
     NotFound(String),
     /// A file that may not be executed, or no file.
     NotExecutable(PathBuf),
@@ -59,10 +58,15 @@ pub(crate) enum Unusable {
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(name) if name.contains('/') => {
-                write!(f, "cannot find iperf3 `{name}`: no such file")
+            Self::NotFound(name) => {
+                let is_path = name.contains('/');
+                let cause = if is_path {
+                    "no such file"
+                } else {
+                    "not on PATH"
+                };
+                write!(f, "cannot find iperf3 `{name}`: {cause}")
             }
-            Self::NotFound(name) => write!(f, "cannot find iperf3 `{name}`: not on PATH"),
             Self::NotExecutable(path) => write!(
                 f,
                 "cannot run iperf3 `{}`: not an executable file",
@@ -83,7 +87,7 @@ pub(crate) struct Binary {
     /// Set when the exporter ends: what is being asked for is given up.
     shutdown: Cancel,
     /// Never held while a process runs.
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Installed>>,
     /// Held by who asks, so that a crowd of requests asks once.
     asking: Mutex<()>,
     /// Who asks, or waits to.
@@ -92,34 +96,17 @@ pub(crate) struct Binary {
 
 /// What is known of one file.
 #[derive(Clone, Debug)]
-struct Known {
-    identity: Identity,
-    /// None when it has run since it could not say its version.
-    version: Option<Result<String, Unusable>>,
-    /// None when it has no usage text.
-    features: Option<Arc<Features>>,
-    asked: Instant,
-}
-
-/// The binary as a test needs it.
-#[derive(Clone, Debug)]
 pub(crate) struct Installed {
-    /// Where it is.
     pub(crate) path: PathBuf,
-    /// Its version, as far as it says one.
+    stamp: Stamp,
+    /// As far as it says one.
     pub(crate) version: Option<String>,
     /// What it can do, as far as it says that.
     pub(crate) features: Option<Arc<Features>>,
-}
-
-/// Another file, or the same one written anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-    size: u64,
+    /// Why it could not be run, unless it has run since.
+    failure: Option<Unusable>,
+    /// When it was asked, or failed to run.
+    asked: Instant,
 }
 
 impl Binary {
@@ -138,76 +125,60 @@ impl Binary {
     /// Where it is now, and what it can do: a new file is asked, which takes all of its [`Limits`] at worst. One that did not say what it can do is asked again after [`HELP_FAILURE_KEPT`], and not before: that
     /// would make each test slower.
     pub(crate) fn installed(&self) -> Result<Installed, Unusable> {
-        let identity = self.identify()?;
-        let known = |identity| {
-            let known = self.known(identity);
-            known.filter(|known| !known.may_say_more())
-        };
-        if let Some(known) = known(&identity) {
-            return Ok(known.installed());
-        }
-        let _turn = self.turn();
-        if let Some(known) = known(&identity) {
-            return Ok(known.installed());
-        }
-        Ok(self.ask(identity).installed())
+        self.look(|known| !known.may_say_more())
     }
 
     /// Whether it can be run, as far as is known: asks nobody, and never waits.
     pub(crate) fn check(&self) -> Result<(), Unusable> {
-        let identity = self.identify()?;
-        match self.recall(&identity) {
-            Some(version) => version.map(|_| ()),
-            None => Ok(()),
-        }
+        let (path, stamp) = self.identify()?;
+        let known = self.known(&path, stamp);
+        let version = known.and_then(|known| known.recall());
+        version.map_or(Ok(()), |version| version.map(drop))
     }
 
     /// What it can do, for people; none when that is not known.
     pub(crate) fn features_listed(&self) -> Option<String> {
         let known = sync::lock(&self.known);
-        let features = known.as_ref()?.features.as_ref()?;
-        Some(features.listed())
+        Some(known.as_ref()?.features.as_ref()?.listed())
     }
 
     /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.
     pub(crate) fn version(&self) -> Result<String, Unusable> {
-        if let Some(version) = self.unchanged() {
-            return Ok(version);
+        let known = self.look(|known| known.recall().is_some())?;
+        // It was asked just now, if it was not known.
+        known.recall().unwrap_or_else(|| Ok(String::new()))
+    }
+
+    /// What is known of the file that is there now, which is asked where that is not enough.
+    fn look(&self, is_enough: fn(&Installed) -> bool) -> Result<Installed, Unusable> {
+        let (path, stamp) = self.identify()?;
+        let known = || self.known(&path, stamp).filter(is_enough);
+        if let Some(known) = known() {
+            return Ok(known);
         }
-        let identity = self.identify()?;
-        let _turn = self.turn();
-        if let Some(version) = self.recall(&identity) {
-            return version;
-        }
-        let known = self.ask(identity);
-        // It was asked just now.
-        known.version.unwrap_or_else(|| Ok(String::new()))
+        let _asker = self.askers.try_acquire();
+        let _turn = sync::lock(&self.asking);
+        Ok(known().unwrap_or_else(|| self.ask(&path, stamp)))
     }
 
     /// Asks for the version, and for the usage text unless it is known; for who holds `asking`.
-    fn ask(&self, identity: Identity) -> Known {
-        let version = ask_version(&identity.path, self.limits.version, &self.shutdown);
-        let features = match self.known(&identity).and_then(|known| known.features) {
+    fn ask(&self, path: &Path, stamp: Stamp) -> Installed {
+        let version = ask_version(path, self.limits.version, &self.shutdown);
+        let features = match self.known(path, stamp).and_then(|known| known.features) {
             // One that does not even say its version in time would only take as long again.
-            None if version.is_ok() => {
-                ask_features(&identity.path, self.limits.help, &self.shutdown)
-            }
+            None if version.is_ok() => ask_features(path, self.limits.help, &self.shutdown),
             features => features,
         };
-        let known = Known {
-            identity,
-            version: Some(version),
+        let installed = Installed {
+            path: path.to_owned(),
+            stamp,
+            version: version.as_ref().ok().cloned(),
             features,
+            failure: version.err(),
             asked: Instant::now(),
         };
-        *sync::lock(&self.known) = Some(known.clone());
-        known
-    }
-
-    /// Waits for its turn to ask.
-    fn turn(&self) -> (MutexGuard<'_, ()>, Option<Permit>) {
-        let asker = self.askers.try_acquire();
-        (sync::lock(&self.asking), asker)
+        *sync::lock(&self.known) = Some(installed.clone());
+        installed
     }
 
     /// Blocks until nobody asks for anything, or `until` has come: for the end, which cancels who asks.
@@ -217,59 +188,35 @@ impl Binary {
 
     /// A probe has run it, or could not: so that what is known of it stays true without asking.
     pub(crate) fn note_run(&self, result: Result<(), &io::Error>) {
-        let unusable = match result {
-            Ok(()) => None,
-            Err(error) => match self.identify() {
-                Ok(identity) => Some((identity, error.to_string())),
-                Err(_) => return,
-            },
+        let Err(error) = result else {
+            if let Some(known) = sync::lock(&self.known).as_mut() {
+                known.failure = None;
+            }
+            return;
         };
-        let mut known = sync::lock(&self.known);
-        if let Some((identity, error)) = unusable {
-            let broken = Unusable::Broken(identity.path.clone(), error);
-            let features = known.take().filter(|known| known.identity == identity);
-            *known = Some(Known {
-                identity,
-                version: Some(Err(broken)),
-                features: features.and_then(|known| known.features),
-                asked: Instant::now(),
-            });
-        } else if let Some(known) = known.as_mut()
-            && matches!(known.version, Some(Err(_)))
-        {
-            known.version = None;
-        }
-    }
-
-    /// The version, when the file of which it is known is still the same: one look instead of one for each folder
-    /// of PATH, at every scrape of `/metrics`. A binary that has come to an earlier folder since is seen by
-    /// [`Binary::installed`].
-    fn unchanged(&self) -> Option<String> {
-        let known = sync::lock(&self.known);
-        let Known {
-            identity, version, ..
-        } = known.as_ref()?;
-        let version = version.as_ref()?.as_ref().ok()?;
-        let now = identify(&identity.path, &self.name).ok()?;
-        (now == *identity).then(|| version.clone())
+        let Ok((path, stamp)) = self.identify() else {
+            return;
+        };
+        let failure = Unusable::Broken(path.clone(), error.to_string());
+        let known = self.known(&path, stamp);
+        *sync::lock(&self.known) = Some(Installed {
+            path,
+            stamp,
+            version: None,
+            features: known.and_then(|known| known.features),
+            failure: Some(failure),
+            asked: Instant::now(),
+        });
     }
 
     /// All that is known of this very file.
-    fn known(&self, identity: &Identity) -> Option<Known> {
-        let known = sync::lock(&self.known);
-        known.clone().filter(|known| known.identity == *identity)
+    fn known(&self, path: &Path, stamp: Stamp) -> Option<Installed> {
+        let known = sync::lock(&self.known).clone();
+        known.filter(|known| known.path == path && known.stamp == stamp)
     }
 
-    /// Its version. That it could not be run is forgotten after a while: a library or a wrapper's real binary may have
-    /// come since, and no file that is looked at here tells.
-    fn recall(&self, identity: &Identity) -> Option<Result<String, Unusable>> {
-        let known = self.known(identity)?;
-        let version = known.version?;
-        let is_stale = version.is_err() && known.asked.elapsed() >= FAILURE_KEPT;
-        (!is_stale).then_some(version)
-    }
-
-    fn identify(&self) -> Result<Identity, Unusable> {
+    /// Where it is now, and which file that is.
+    fn identify(&self) -> Result<(PathBuf, Stamp), Unusable> {
         if self.name.contains('/') {
             return identify(Path::new(&self.name), &self.name);
         }
@@ -279,45 +226,41 @@ impl Binary {
         // A relative folder would make the binary depend on where the exporter was started.
         for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
             match identify(&folder.join(&self.name), &self.name) {
-                Ok(identity) => return Ok(identity),
-                Err(unusable @ Unusable::NotExecutable(_)) => refused = unusable,
-                Err(_) => {}
+                Err(Unusable::NotFound(_)) => {}
+                Err(unusable) => refused = unusable,
+                found => return found,
             }
         }
         Err(refused)
     }
 }
 
-impl Known {
+impl Installed {
     /// It runs, and did not say what it can do a while ago: a machine that was starting up may have been too slow.
     fn may_say_more(&self) -> bool {
-        let runs = matches!(self.version, Some(Ok(_)));
+        let runs = self.version.is_some();
         runs && self.features.is_none() && self.asked.elapsed() >= HELP_FAILURE_KEPT
     }
 
-    fn installed(self) -> Installed {
-        Installed {
-            path: self.identity.path,
-            version: self.version.and_then(Result::ok),
-            features: self.features,
-        }
+    /// Its version. That it could not be run is forgotten after a while: a library or a wrapper's real binary may have
+    /// come since, and no file that is looked at here tells.
+    fn recall(&self) -> Option<Result<String, Unusable>> {
+        let Some(failure) = &self.failure else {
+            return self.version.clone().map(Ok);
+        };
+        let is_fresh = self.asked.elapsed() < FAILURE_KEPT;
+        is_fresh.then(|| Err(failure.clone()))
     }
 }
 
-fn identify(path: &Path, name: &str) -> Result<Identity, Unusable> {
+fn identify(path: &Path, name: &str) -> Result<(PathBuf, Stamp), Unusable> {
     let Ok(file) = fs::metadata(path) else {
         return Err(Unusable::NotFound(name.to_owned()));
     };
     if !file.is_file() || !sys::may_execute(path) {
         return Err(Unusable::NotExecutable(path.to_owned()));
     }
-    Ok(Identity {
-        path: path.to_owned(),
-        device: file.dev(),
-        inode: file.ino(),
-        changed: (file.ctime(), file.ctime_nsec()),
-        size: file.size(),
-    })
+    Ok((path.to_owned(), Stamp::of(&file)))
 }
 
 fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String, Unusable> {

@@ -5,13 +5,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{Args, Need};
+use crate::file;
 
 /// The name of the systemd credential (systemd.exec(5), `LoadCredential=`).
 pub(crate) const CREDENTIAL: &str = "iperf3-password";
@@ -28,36 +26,16 @@ const PKCS1_PADDING: &str = "--use-pkcs1-padding";
 /// iperf3's options whose values are shown to nobody.
 const HIDDEN: [&str; 2] = ["--username", "--rsa-public-key-path"];
 
-/// What the flags say.
+/// Who iperf3 says that it is. What was not given is empty.
 #[derive(Default)]
-pub(crate) struct CredentialFlags {
-    /// `--iperf3.username`.
-    pub(crate) username: Option<String>,
-    /// `--iperf3.rsa-public-key-path`.
-    pub(crate) key: Option<PathBuf>,
-    /// `--iperf3.password-file`.
-    pub(crate) password_file: Option<PathBuf>,
-    /// `--iperf3.use-pkcs1-padding`.
-    pub(crate) use_pkcs1: bool,
-}
-
-/// Who iperf3 says that it is.
 pub(crate) struct Credentials {
-    username: String,
-    key: PathBuf,
-    password: PathBuf,
-    /// Whose file `password` is, for a line about it.
+    pub(crate) username: String,
+    pub(crate) key: PathBuf,
+    /// `--iperf3.password-file`, or the systemd credential.
+    pub(crate) password_file: PathBuf,
+    /// Whose file that is, for a line about it.
     source: &'static str,
-    use_pkcs1: bool,
-}
-
-/// A variable with a password for one child.
-pub(super) struct Secret(OsString);
-
-impl fmt::Debug for CredentialFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CredentialFlags(hidden)")
-    }
+    pub(crate) use_pkcs1: bool,
 }
 
 impl fmt::Debug for Credentials {
@@ -66,54 +44,42 @@ impl fmt::Debug for Credentials {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
-
-impl CredentialFlags {
+impl Credentials {
     /// What the flags amount to, with systemd's folder of credentials where there is one; none when nothing was given.
     ///
     /// # Errors
     /// What is missing, as the end of a line.
-    pub(crate) fn resolve(self, folder: Option<OsString>) -> Result<Option<Credentials>, String> {
-        let Some(username) = self.username else {
+    pub(crate) fn resolve(mut self, folder: Option<OsString>) -> Result<Option<Self>, String> {
+        let has_key = !self.key.as_os_str().is_empty();
+        let has_password = !self.password_file.as_os_str().is_empty();
+        if self.username.is_empty() {
             let alone = [
-                ("rsa-public-key-path", self.key.is_some()),
-                ("password-file", self.password_file.is_some()),
+                ("rsa-public-key-path", has_key),
+                ("password-file", has_password),
                 ("use-pkcs1-padding", self.use_pkcs1),
             ];
             return match alone.iter().find(|(_, is_given)| *is_given) {
                 Some((flag, _)) => Err(format!("flag --iperf3.{flag} needs --iperf3.username")),
                 None => Ok(None),
             };
-        };
-        let Some(key) = self.key else {
+        }
+        if !has_key {
             return Err("flag --iperf3.username needs --iperf3.rsa-public-key-path".to_owned());
-        };
-        let credential = || {
-            let path = Path::new(&folder?).join(CREDENTIAL);
-            path.exists()
-                .then_some((path, "the systemd credential iperf3-password"))
-        };
-        let of_flag = |path| (path, "the file of --iperf3.password-file");
-        let Some((password, source)) = self.password_file.map(of_flag).or_else(credential) else {
-            return Err(format!(
-                "flag --iperf3.username needs --iperf3.password-file, or the systemd credential {CREDENTIAL}"
-            ));
-        };
-        Ok(Some(Credentials {
-            username,
-            key,
-            password,
-            source,
-            use_pkcs1: self.use_pkcs1,
-        }))
+        }
+        self.source = "the file of --iperf3.password-file";
+        if !has_password {
+            let credential = folder.map(|folder| Path::new(&folder).join(CREDENTIAL));
+            let Some(path) = credential.filter(|path| path.exists()) else {
+                return Err(format!(
+                    "flag --iperf3.username needs --iperf3.password-file, or the systemd credential {CREDENTIAL}"
+                ));
+            };
+            self.password_file = path;
+            self.source = "the systemd credential iperf3-password";
+        }
+        Ok(Some(self))
     }
-}
 
-impl Credentials {
     /// Adds iperf3's options for them. An iperf3 that does not know the older padding's option knows no other padding.
     pub(super) fn add_to(&self, args: &mut Args<'_>) {
         let [user, key] = HIDDEN;
@@ -125,43 +91,36 @@ impl Credentials {
         }
     }
 
-    /// Reads the password as it is now, and looks whether iperf3 will find its key.
+    /// The variable with the password as it is now, for the child's environment and nothing else; looks also whether
+    /// iperf3 will find its key.
     ///
     /// # Errors
     /// Which file cannot be used and why, as a line without any of its content.
-    pub(super) fn password(&self) -> Result<Secret, String> {
-        let of_key =
-            |cause| format!("cannot use the file of --iperf3.rsa-public-key-path: {cause}");
-        let key = read(&self.key, KEY_LIMIT_BYTES).map_err(of_key)?;
+    pub(super) fn password(&self) -> Result<(&'static str, OsString), String> {
+        let of_key = |cause: &dyn fmt::Display| {
+            format!("cannot use the file of --iperf3.rsa-public-key-path: {cause}")
+        };
+        let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| of_key(&error))?;
         if !String::from_utf8_lossy(&key).contains(KEY_MARK) {
-            return Err(of_key("it has no public key in PEM form".to_owned()));
+            return Err(of_key(&"it has no public key in PEM form"));
         }
-        let of_password = |cause| format!("cannot use {}: {cause}", self.source);
-        let text = read(&self.password, PASSWORD_LIMIT_BYTES).map_err(of_password)?;
+        let of_password = |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
+        let text = file::read(&self.password_file, PASSWORD_LIMIT_BYTES)
+            .map_err(|error| of_password(&error))?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            return Err(of_password("its first line is empty".to_owned()));
+            return Err(of_password(&"its first line is empty"));
         }
         if line.contains(&0) {
-            return Err(of_password("its first line has a zero byte".to_owned()));
+            return Err(of_password(&"its first line has a zero byte"));
         }
-        Ok(Secret(OsString::from_vec(line.to_vec())))
+        Ok((VARIABLE, OsString::from_vec(line.to_vec())))
     }
 
     /// Whether both files can be used now.
-    ///
-    /// # Errors
-    /// See [`Self::password`].
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.password().map(|_| ())
-    }
-}
-
-impl Secret {
-    /// The variable's name and its value, for the child's environment and nothing else.
-    pub(super) fn variable(&self) -> (&'static str, &OsString) {
-        (VARIABLE, &self.0)
+        self.password().map(drop)
     }
 }
 
@@ -176,38 +135,17 @@ pub(super) fn shown(words: &[String]) -> Vec<String> {
     words.iter().map(show).collect()
 }
 
-/// A file that ends within the limit.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let text = |error: io::Error| error.to_string();
-    // To open a pipe would wait for somebody to write, perhaps for ever.
-    if fs::metadata(path).map_err(text)?.file_type().is_fifo() {
-        return Err("it is a pipe, want a file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(text)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(text)?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("it is longer than {limit} bytes"));
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Args, CredentialFlags, Credentials, shown};
-    use std::path::PathBuf;
+    use super::{Args, Credentials, shown};
 
-    fn given(
-        username: Option<&str>,
-        key: Option<&str>,
-        file: Option<&str>,
-        pkcs1: bool,
-    ) -> CredentialFlags {
-        CredentialFlags {
-            username: username.map(str::to_owned),
-            key: key.map(PathBuf::from),
-            password_file: file.map(PathBuf::from),
-            use_pkcs1: pkcs1,
+    fn given(username: &str, key: &str, file: &str, use_pkcs1: bool) -> Credentials {
+        Credentials {
+            username: username.to_owned(),
+            key: key.into(),
+            password_file: file.into(),
+            use_pkcs1,
+            ..Credentials::default()
         }
     }
 
@@ -215,23 +153,23 @@ mod tests {
     fn a_part_alone_is_refused_by_the_name_of_what_it_needs() {
         for (given, line) in [
             (
-                given(None, Some("k"), None, false),
+                given("", "k", "", false),
                 "flag --iperf3.rsa-public-key-path needs --iperf3.username",
             ),
             (
-                given(None, None, Some("p"), false),
+                given("", "", "p", false),
                 "flag --iperf3.password-file needs --iperf3.username",
             ),
             (
-                given(None, None, None, true),
+                given("", "", "", true),
                 "flag --iperf3.use-pkcs1-padding needs --iperf3.username",
             ),
             (
-                given(Some("u"), None, Some("p"), false),
+                given("u", "", "p", false),
                 "flag --iperf3.username needs --iperf3.rsa-public-key-path",
             ),
             (
-                given(Some("u"), Some("k"), None, false),
+                given("u", "k", "", false),
                 "flag --iperf3.username needs --iperf3.password-file, or the systemd credential iperf3-password",
             ),
         ] {
@@ -239,18 +177,12 @@ mod tests {
             let folder = Some("/nonexistent".into());
             assert_eq!(given.resolve(folder).unwrap_err(), line);
         }
-        assert!(
-            given(None, None, None, false)
-                .resolve(None)
-                .unwrap()
-                .is_none()
-        );
+        assert!(given("", "", "", false).resolve(None).unwrap().is_none());
     }
 
     #[test]
     fn neither_debugging_output_nor_the_shown_words_tell_them() {
-        let given = given(Some("bob"), Some("/k/ey"), Some("/pass/word"), true);
-        assert_eq!(format!("{given:?}"), "CredentialFlags(hidden)");
+        let given = given("bob", "/k/ey", "/pass/word", true);
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");
         let mut args = Args::new(None);

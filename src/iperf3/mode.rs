@@ -2,7 +2,6 @@
 //!
 //! Must not know the options that ask for it.
 
-/// Which way the data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Client to server.
@@ -16,9 +15,6 @@ pub(crate) enum Mode {
 impl Mode {
     /// How many there are at once.
     pub(crate) fn directions(self) -> u8 {
-        match self {
-            Self::Upload | Self::Reverse => 1,
-            Self::Bidirectional => 2,
-        }
+        1 + u8::from(self == Self::Bidirectional)
     }
 }

@@ -9,73 +9,58 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{Cancel, Watch};
+use crate::cancel::Cancel;
 use crate::sys::{self, End};
 use crate::threads;
 
-/// Most bytes that are taken from standard output and standard error together. The largest report that
-/// `command` asks for is under 4 MiB.
+/// Most bytes that are taken from standard output and standard error together. The largest report that the
+/// parameters can ask for is under 4 MiB.
 pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-/// The first look for the child's end after that of its pipes, when it is all but gone; each further one doubles up to
-/// [`Limits::tick`]. The pipes end a moment before the child can be reaped: with a first look at 1 ms an instant child
-/// cost 0.7 ms more than its bare run, with this one 0.2 ms, measured.
-const FIRST_TICK_AFTER_OUTPUT: Duration = Duration::from_micros(50);
-/// Pause where poll(2) fails, for want of kernel memory only: the deadline still holds.
-const POLL_FAILED: Duration = Duration::from_millis(100);
 /// A reaper only waits.
 const REAPER_STACK_BYTES: usize = 32 * 1024;
-/// Bytes taken from a pipe at a time: a report of a short test in one piece.
-const CHUNK_BYTES: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 4 * 1024;
 
 /// Variables that the child keeps: where to find libraries and where temporary files go (iperf3 makes one a
 /// stream). Everything else of this process' environment is none of iperf3's business.
 const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"];
 
-/// The times of a run's end. Every run has the default; a value, so that tests can hand in others.
+/// The times of a run's end: a value, so that tests can hand in others than [`LIMITS`].
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// What the child has between SIGTERM and SIGKILL.
     grace: Duration,
-    /// How often the child's end and a cancellation are looked for while the pipes say nothing.
+    /// How often the child's end and a cancellation are looked for where one of them has no descriptor.
     tick: Duration,
     /// How long a killed child may take to be reaped before a thread of its own waits for it.
     reap: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // iperf3 tells its server within one round trip.
-            grace: Duration::from_millis(500),
-            // Ten looks a second cost nothing, and nobody notices the wait.
-            tick: Duration::from_millis(100),
-            // One that hangs in the kernel does not die of SIGKILL at once.
-            reap: Duration::from_secs(1),
-        }
-    }
-}
+const LIMITS: Limits = Limits {
+    // iperf3 tells its server within one round trip.
+    grace: Duration::from_millis(500),
+    // A hundred looks a second cost a small router next to nothing, and nobody notices the wait.
+    tick: Duration::from_millis(10),
+    // One that hangs in the kernel does not die of SIGKILL at once.
+    reap: Duration::from_secs(1),
+};
 
-/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By itself, with this status.
     Exited(i32),
     /// By a signal that was not sent from here.
     Killed(i32),
-    /// It was ended at its deadline.
     DeadlinePassed,
-    /// It was ended because nobody wants the result any more.
     Cancelled,
-    /// It was ended because it printed more than `OUTPUT_LIMIT_BYTES`.
     TooMuchOutput,
 }
 
@@ -94,14 +79,10 @@ impl fmt::Display for Ended {
     }
 }
 
-/// What a run left.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// How it ended.
     pub(crate) ended: Ended,
-    /// Standard output.
     pub(crate) stdout: Vec<u8>,
-    /// Standard error.
     pub(crate) stderr: Vec<u8>,
 }
 
@@ -109,34 +90,31 @@ pub(crate) struct Finished {
 /// of its environment.
 ///
 /// # Errors
-/// When the program cannot be started, with the system's reason.
+/// When the program cannot be started, or its end not be learnt, with the system's reason.
 pub(crate) fn run(
     program: &Path,
     arguments: &[String],
-    variable: Option<(&str, &OsString)>,
+    variable: Option<(&str, OsString)>,
     deadline: Instant,
     cancel: &Cancel,
 ) -> io::Result<Finished> {
     let mut child = spawn(program, arguments, variable)?;
     let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
     let output = Output::of(&mut child, end, cancellation);
-    Ok(follow(child, output, deadline, cancel, Limits::default()))
+    follow(child, output, deadline, cancel, LIMITS)
 }
 
 /// Starts it, with an environment that is known and pipes for its outputs.
 fn spawn(
     program: &Path,
     arguments: &[String],
-    variable: Option<(&str, &OsString)>,
+    variable: Option<(&str, OsString)>,
 ) -> io::Result<Child> {
+    let kept = KEPT_VARIABLES.iter();
     Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(
-            KEPT_VARIABLES
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
+        .envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))))
         // iperf3's messages are matched by their English words.
         .env("LC_ALL", "C")
         .envs(variable)
@@ -148,6 +126,14 @@ fn spawn(
         .spawn()
 }
 
+#[derive(Clone, Copy)]
+struct Ending {
+    why: Ended,
+    is_killed: bool,
+    /// When it is killed, or once it was, given up.
+    next: Instant,
+}
+
 /// Follows a child to its end, and takes what it prints.
 fn follow(
     mut child: Child,
@@ -155,210 +141,178 @@ fn follow(
     deadline: Instant,
     cancel: &Cancel,
     limits: Limits,
-) -> Finished {
-    let (ended, reaped) = watch(&mut child, &mut output, deadline, cancel, limits);
-    if !reaped {
-        // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the child
-        // stays a zombie until this process ends, which harms nobody.
-        let body = move || drop(child.wait());
-        let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
-    }
-    Finished {
-        ended,
-        stdout: output.stdout,
-        stderr: output.stderr,
-    }
-}
-
-/// Why a child is being ended.
-#[derive(Clone, Copy)]
-struct Ending {
-    why: Ended,
-    kill_at: Instant,
-    killed: bool,
-}
-
-/// How the child ended, and whether it was reaped.
-fn watch(
-    child: &mut Child,
-    output: &mut Output,
-    deadline: Instant,
-    cancel: &Cancel,
-    limits: Limits,
-) -> (Ended, bool) {
+) -> io::Result<Finished> {
     let mut ending: Option<Ending> = None;
-    let mut tick = FIRST_TICK_AFTER_OUTPUT;
-    loop {
+    let ended = loop {
         let now = Instant::now();
-        match &mut ending {
-            Some(end) if end.killed && now >= end.kill_at + limits.reap => return (end.why, false),
-            Some(end) if !end.killed && now >= end.kill_at => {
-                sys::signal_group(child, End::AtOnce);
-                end.killed = true;
-            }
-            Some(_) => {}
+        match ending {
             None => {
-                if let Some(why) = reason_to_end(output, deadline, cancel, now) {
-                    sys::signal_group(child, End::Politely);
+                if let Some(why) = reason_to_end(&output, deadline, cancel) {
+                    sys::signal_group(&child, End::Politely);
                     ending = Some(Ending {
                         why,
-                        kill_at: now + limits.grace,
-                        killed: false,
+                        is_killed: false,
+                        next: now + limits.grace,
                     });
                 }
             }
+            Some(end) if now < end.next => {}
+            Some(end) if end.is_killed => {
+                // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the
+                // child stays a zombie until this process ends, which harms nobody.
+                let body = move || drop(child.wait());
+                let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
+                break end.why;
+            }
+            Some(end) => {
+                sys::signal_group(&child, End::AtOnce);
+                ending = Some(Ending {
+                    is_killed: true,
+                    next: now + limits.reap,
+                    ..end
+                });
+            }
         }
-        let next_event = match ending {
-            None => deadline,
-            Some(end) if end.killed => end.kill_at + limits.reap,
-            Some(end) => end.kill_at,
-        };
-        let mut pause = next_event.saturating_duration_since(now);
-        if output.needs_tick {
-            let is_over = output.is_over();
-            pause = pause.min(if is_over { tick } else { limits.tick });
-            tick = if is_over {
-                (tick * 2).min(limits.tick)
-            } else {
-                tick
-            };
-        }
-        output.wait(pause);
+        let next_event = ending.map_or(deadline, |end| end.next);
+        let pause = next_event.saturating_duration_since(now);
+        output.wait(match (&output.end, &output.cancellation) {
+            (Some(_), Some(_)) => pause,
+            _ => pause.min(limits.tick),
+        });
         // Its descriptor has not said that it ended.
         if output.end.is_some() {
             continue;
         }
         // A child that ends on SIGTERM may leave others of its group at work: as long as they hold the pipes they have
         // the rest of the grace, and then SIGKILL, for which the child must not be reaped yet.
-        if ending.is_some_and(|end| !end.killed) && !output.is_over() && sys::has_ended(child) {
+        if ending.is_some_and(|end| !end.is_killed) && !output.is_over() && sys::has_ended(&child) {
             continue;
         }
-        if let Ok(Some(status)) = child.try_wait() {
+        if let Some(status) = child.try_wait()? {
             // What lies in the pipes is the child's last words; what a grandchild may still write is not waited for.
             while output.wait(Duration::ZERO) {}
-            let ended = match ending {
-                Some(end) => end.why,
-                None if output.is_too_much => Ended::TooMuchOutput,
-                None => natural_end(status),
+            break match (ending, status.code()) {
+                (Some(end), _) => end.why,
+                (None, _) if output.is_too_much => Ended::TooMuchOutput,
+                (None, Some(code)) => Ended::Exited(code),
+                (None, None) => Ended::Killed(status.signal().unwrap_or_default()),
             };
-            return (ended, true);
         }
-    }
+    };
+    Ok(Finished {
+        ended,
+        stdout: output.stdout.text,
+        stderr: output.stderr.text,
+    })
 }
 
-fn reason_to_end(
-    output: &Output,
-    deadline: Instant,
-    cancel: &Cancel,
-    now: Instant,
-) -> Option<Ended> {
+fn reason_to_end(output: &Output, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
     if output.is_too_much {
         Some(Ended::TooMuchOutput)
     } else if cancel.is_set() {
         Some(Ended::Cancelled)
     } else {
-        (now >= deadline).then_some(Ended::DeadlinePassed)
+        (Instant::now() >= deadline).then_some(Ended::DeadlinePassed)
     }
 }
 
-fn natural_end(status: ExitStatus) -> Ended {
-    match status.code() {
-        Some(code) => Ended::Exited(code),
-        None => Ended::Killed(status.signal().unwrap_or_default()),
+/// A pipe as long as it is open, and what has come out of it.
+#[derive(Default)]
+struct Pipe {
+    open: Option<File>,
+    text: Vec<u8>,
+}
+
+impl Pipe {
+    fn new(pipe: Option<impl Into<OwnedFd>>) -> Self {
+        Self {
+            open: pipe.map(|pipe| File::from(pipe.into())),
+            text: Vec::new(),
+        }
+    }
+
+    /// Takes one piece of what there is; at its end the pipe is closed.
+    fn take(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let mut chunk = [0; CHUNK_BYTES];
+        match open.read(&mut chunk) {
+            Ok(length) if length > 0 => {
+                let piece = chunk.get(..length).unwrap_or_default();
+                self.text.extend_from_slice(piece);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => self.open = None,
+        }
     }
 }
 
-/// Both pipes and what has come out of them, and what else is waited for.
+/// Both outputs, and what else is waited for.
 struct Output {
-    stdout_pipe: Option<ChildStdout>,
-    stderr_pipe: Option<ChildStderr>,
+    stdout: Pipe,
+    stderr: Pipe,
     /// Says that the child has ended; missing once it did, or where it cannot be had.
     end: Option<OwnedFd>,
     /// Says that nobody wants the result any more; missing likewise.
-    cancellation: Option<Arc<Watch>>,
-    /// One of these two could not be had, or the child has ended and could not be reaped at once.
-    needs_tick: bool,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    chunk: Vec<u8>,
+    cancellation: Option<Arc<PipeReader>>,
     is_too_much: bool,
 }
 
 impl Output {
-    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
+    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<PipeReader>>) -> Self {
         Self {
-            stdout_pipe: child.stdout.take(),
-            stderr_pipe: child.stderr.take(),
-            needs_tick: end.is_none() || cancellation.is_none(),
+            stdout: Pipe::new(child.stdout.take()),
+            stderr: Pipe::new(child.stderr.take()),
             end,
             cancellation,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            chunk: vec![0; CHUNK_BYTES],
             is_too_much: false,
         }
     }
 
     /// Nothing can come any more.
     fn is_over(&self) -> bool {
-        self.stdout_pipe.is_none() && self.stderr_pipe.is_none()
+        self.stdout.open.is_none() && self.stderr.open.is_none()
     }
 
     /// Waits up to `timeout` for anything to happen, and takes what came; whether it was output, the end of a pipe
     /// included.
     fn wait(&mut self, timeout: Duration) -> bool {
         let watched = [
-            self.stdout_pipe.as_ref().map(AsFd::as_fd),
-            self.stderr_pipe.as_ref().map(AsFd::as_fd),
+            self.stdout.open.as_ref().map(AsFd::as_fd),
+            self.stderr.open.as_ref().map(AsFd::as_fd),
             self.end.as_ref().map(AsFd::as_fd),
             self.cancellation.as_ref().map(AsFd::as_fd),
         ];
         let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
             // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.
-            thread::sleep(timeout.min(POLL_FAILED));
+            thread::sleep(timeout.min(LIMITS.tick));
             return false;
         };
         if stdout {
-            take(&mut self.stdout_pipe, &mut self.stdout, &mut self.chunk);
+            self.stdout.take();
         }
         if stderr {
-            take(&mut self.stderr_pipe, &mut self.stderr, &mut self.chunk);
+            self.stderr.take();
         }
         // Both say it for ever: whoever has been told no longer waits for it.
         if end {
             self.end = None;
-            self.needs_tick = true;
         }
         if cancellation {
             self.cancellation = None;
         }
-        if self.stdout.len() + self.stderr.len() > OUTPUT_LIMIT_BYTES {
+        if self.stdout.text.len() + self.stderr.text.len() > OUTPUT_LIMIT_BYTES {
             // The pipes are closed, so that the child cannot go on, and its words are given back at once.
             self.is_too_much = true;
-            self.stdout_pipe = None;
-            self.stderr_pipe = None;
-            self.stdout = Vec::new();
-            self.stderr = Vec::new();
+            self.stdout = Pipe::default();
+            self.stderr = Pipe::default();
         }
         stdout || stderr
     }
 }
 
-/// Takes one piece out of a pipe that has one; at its end the pipe is closed.
-fn take(pipe: &mut Option<impl Read>, text: &mut Vec<u8>, chunk: &mut [u8]) {
-    let Some(open) = pipe else { return };
-    match open.read(chunk) {
-        Ok(length) if length > 0 => {
-            text.extend_from_slice(chunk.get(..length).unwrap_or_default());
-        }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-        Ok(_) | Err(_) => *pipe = None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Finished, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
+    use super::{Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
     use crate::cancel::Cancel;
     use crate::sys;
     use std::io::Read as _;
@@ -391,20 +345,14 @@ mod tests {
     fn followed(mut child: Child, deadline: Instant, cancel: &Cancel, limits: Limits) -> Finished {
         let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
         let output = Output::of(&mut child, end, cancellation);
-        follow(child, output, deadline, cancel, limits)
+        follow(child, output, deadline, cancel, limits).unwrap()
     }
 
     /// The same where neither the child's end nor a cancellation has a descriptor.
     fn ticking_shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
         let mut child = start(script);
         let output = Output::of(&mut child, None, None);
-        follow(
-            child,
-            output,
-            Instant::now() + limit,
-            cancel,
-            Limits::default(),
-        )
+        follow(child, output, Instant::now() + limit, cancel, LIMITS).unwrap()
     }
 
     /// A script's run, to which nothing happens.
@@ -552,7 +500,7 @@ mod tests {
             assert_eq!(runner.join().unwrap(), Ended::Cancelled);
         });
         // What iperf3 really has: the contract's half second.
-        assert_eq!(Limits::default().grace, Duration::from_millis(500));
+        assert_eq!(LIMITS.grace, Duration::from_millis(500));
     }
 
     #[test]
@@ -621,6 +569,19 @@ mod tests {
             assert_eq!(runner.join().unwrap(), Ended::Cancelled);
             assert!(is_quiet, "the runner wakes all the time");
         });
+    }
+
+    #[test]
+    fn a_child_whose_end_cannot_be_learnt_is_not_waited_for() {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        let mut child = start("exit 0");
+        let cancel = Cancel::default();
+        let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
+        let output = Output::of(&mut child, end, cancellation);
+        // As the kernel reaps it itself where SIGCHLD is ignored.
+        waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED).unwrap();
+        let error = follow(child, output, Instant::now() + LONG, &cancel, PATIENT).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(10));
     }
 
     #[test]

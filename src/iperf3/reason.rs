@@ -4,38 +4,23 @@
 //! those of `tests/fixtures` and of `iperf_error.c`; iperf3 puts the system's text (`strerror`, `gai_strerror`)
 //! behind its own, of glibc or of musl.
 
-/// Why a test failed.
+/// Why a test failed; [`Reason::ALL`] says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Nothing listens on the server's port.
     Refused,
-    /// No way to the server.
     Unreachable,
-    /// The name has no address.
     UnknownHost,
-    /// No answer to the connection attempt.
     ConnectTimeout,
-    /// The server runs another test.
     Busy,
-    /// The server wants other credentials.
     Auth,
-    /// The iperf3 at either end cannot do it.
     Unsupported,
-    /// The control connection or the server went away.
     Interrupted,
-    /// The test was not over at its deadline.
     Timeout,
-    /// iperf3 was ended by a signal not ours.
     Killed,
-    /// This machine: bind address, device, permissions, resources.
     Local,
-    /// What iperf3 printed is no report.
     BadOutput,
-    /// There is no iperf3 here.
     NotFound,
-    /// The day's budget of bytes does not allow it.
     Budget,
-    /// None of these.
     Other,
 }
 
@@ -121,20 +106,22 @@ impl Reason {
         ),
     ];
 
-    /// The value of the label `reason`.
     pub(crate) fn label(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find_map(|(reason, label, _)| (*reason == self).then_some(*label))
-            .unwrap_or("other")
+        self.row().map_or("other", |(_, label, _)| label)
     }
 
-    /// What an operator does about it.
     pub(crate) fn advice(self) -> &'static str {
-        let own = Self::ALL.iter().find(|(reason, _, _)| *reason == self);
-        own.map_or("", |(_, _, advice)| advice)
+        self.row().map_or("", |(_, _, advice)| advice)
+    }
+
+    fn row(self) -> Option<&'static (Self, &'static str, &'static str)> {
+        Self::ALL.iter().find(|(reason, ..)| *reason == self)
     }
 }
+
+/// What 3.16 and later put between what failed and the system's text.
+const CONNECT_HINT: &str =
+    " - server may have stopped running or use a different port, firewall issue, etc.";
 
 /// Pieces of lower-case messages and what they mean; the first match counts, so what is more special stands first.
 const MESSAGES: &[(&str, Reason)] = &[
@@ -169,21 +156,10 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("address in use", Reason::Local),
     ("no such device", Reason::Local),
     // An ICMPv6 "administratively prohibited" on the way reads like this (RFC 4443 section 3.1, Linux: EACCES).
-    (
-        "unable to connect to server: permission denied",
-        Reason::Unreachable,
-    ),
-    (
-        "firewall issue, etc.: permission denied",
-        Reason::Unreachable,
-    ),
+    ("to server: permission denied", Reason::Unreachable),
     ("permission denied", Reason::Local),
     // A link-local address without a zone, or with one that is not there.
-    (
-        "unable to connect to server: invalid argument",
-        Reason::Local,
-    ),
-    ("firewall issue, etc.: invalid argument", Reason::Local),
+    ("to server: invalid argument", Reason::Local),
     ("operation not permitted", Reason::Local),
     ("too many open files", Reason::Local),
     ("no file descriptors available", Reason::Local),
@@ -199,10 +175,7 @@ const MESSAGES: &[(&str, Reason)] = &[
     // The control connection stands and UDP is refused on the way.
     ("stream socket: connection refused", Reason::ConnectTimeout),
     // A server before 3.7 does not know `--bidir`.
-    (
-        "unable to initialize stream: transport endpoint",
-        Reason::Unsupported,
-    ),
+    ("initialize stream: transport endpoint", Reason::Unsupported),
     ("unable to initialize stream", Reason::Local),
     // The way to the server.
     ("connection refused", Reason::Refused),
@@ -218,30 +191,18 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("name has no usable address", Reason::UnknownHost),
     ("no address associated", Reason::UnknownHost),
     ("nodename nor servname", Reason::UnknownHost),
-    // A resolver that does not answer, by musl and by glibc; 3.16 and later have a hint before the system's text.
+    // A resolver that does not answer, by musl and by glibc.
     ("to server: try again", Reason::UnknownHost),
-    ("firewall issue, etc.: try again", Reason::UnknownHost),
-    (
-        "to server: resource temporarily unavailable",
-        Reason::UnknownHost,
-    ),
-    (
-        "firewall issue, etc.: resource temporarily unavailable",
-        Reason::UnknownHost,
-    ),
+    ("to server: resource temporarily", Reason::UnknownHost),
     ("operation now in progress", Reason::ConnectTimeout),
     ("operation in progress", Reason::ConnectTimeout),
     // A UDP stream's first datagram had no answer for 30 seconds.
-    (
-        "stream socket: resource temporarily unavailable",
-        Reason::ConnectTimeout,
-    ),
+    ("socket: resource temporarily", Reason::ConnectTimeout),
     ("stream socket: try again", Reason::ConnectTimeout),
 ];
 
 /// Signs that a control connection broke.
 const BREAKS: &[&str] = &[
-    "control socket has closed",
     "broken pipe",
     "connection reset",
     "connection timed out",
@@ -260,22 +221,19 @@ const BREAKS: &[&str] = &[
 
 /// The reason behind iperf3's words; `started` says that its streams were connected.
 pub(crate) fn of_message(message: &str, started: bool) -> Reason {
-    let text = message.to_ascii_lowercase();
+    let text = message.to_ascii_lowercase().replace(CONNECT_HINT, "");
     // The server sent an error that this client is too old to have words for.
     if text.trim().is_empty() {
         return Reason::Unsupported;
     }
-    let known = MESSAGES.iter().find(|(piece, _)| text.contains(piece));
-    if let Some((_, reason)) = known {
+    if let Some((_, reason)) = MESSAGES.iter().find(|(piece, _)| text.contains(piece)) {
         // What the server lacks is not this machine's fault.
-        let is_of_the_server = text.starts_with("server error");
         return match reason {
-            Reason::Local if is_of_the_server => Reason::Other,
+            Reason::Local if text.starts_with("server error") => Reason::Other,
             reason => *reason,
         };
     }
-    let timed_out = text.contains("timed out");
-    if timed_out && text.contains("unable to connect") {
+    if text.contains("timed out") && text.contains("unable to connect") {
         return Reason::ConnectTimeout;
     }
     // Before 3.11 iperf3 goes on after a connect that failed, with no socket: the cause is lost.
@@ -290,11 +248,6 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
         return Reason::Interrupted;
     }
     Reason::Other
-}
-
-/// Whether a server that closes without a word may have refused a password: from 3.19 on it does not say so.
-pub(crate) fn is_silent_refusal(message: &str) -> bool {
-    message.contains("control socket has closed")
 }
 
 /// Whether the words are of a connection that could not be made, which includes a name that was not found.

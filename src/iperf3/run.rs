@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
-use super::binary::{Binary, Installed, Unusable};
-use super::credentials::{self, Credentials, Secret};
+use super::binary::{Binary, Unusable};
+use super::credentials::{self, Credentials};
 use super::lookup;
 use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
@@ -26,16 +26,13 @@ const STDERR_LIMIT_CHARS: usize = 4096;
 /// How a run ended that did not begin.
 const NOT_STARTED: &str = "was not started";
 
-/// One test to run.
 #[derive(Clone, Copy)]
 pub(crate) struct TestSpec<'a> {
     /// Adds what to test to the command line: the server, its port, and all that was asked for.
     pub(crate) args: &'a dyn Fn(&mut Args<'_>),
     /// The port among them.
     pub(crate) port: u16,
-    /// Which way the data goes.
     pub(crate) mode: Mode,
-    /// UDP instead of TCP.
     pub(crate) udp: bool,
     /// Whether the part `end` of the report is kept, for people.
     pub(crate) keep_end_part: bool,
@@ -45,14 +42,11 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) credentials: Option<&'a Credentials>,
 }
 
-/// One run of iperf3.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     /// What it led to; none when it was cancelled.
     pub(crate) outcome: Option<Outcome>,
-    /// How it went.
     pub(crate) details: RunDetails,
-    /// What it cost.
     pub(crate) cost: Cost,
     /// Whether its streams were connected: else the server had not begun with it.
     pub(crate) was_connected: bool,
@@ -61,13 +55,10 @@ pub(crate) struct Run {
 /// How a run went, for people. Nothing in it is secret.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDetails {
-    /// The port that was used.
     pub(crate) port: u16,
     /// The command line, the program's path first; empty when there is no program.
     pub(crate) words: Vec<String>,
-    /// When it was started.
     pub(crate) started: SystemTime,
-    /// How long it ran.
     pub(crate) took: Duration,
     /// How it ended, as the end of a sentence about iperf3.
     pub(crate) ended: String,
@@ -108,200 +99,141 @@ impl RunDetails {
     }
 }
 
-/// Runs one test.
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
-    let started = Instant::now();
     let mut details = RunDetails::not_started(spec.port);
-    let not_run = |details, failure| Run {
-        details,
-        ..Run::refused(spec.port, failure)
-    };
-    let ready = match prepare(binary, spec, &mut details) {
-        Ok(ready) => ready,
-        Err(failure) => return not_run(details, failure),
-    };
-    let path = &ready.installed.path;
-    let variable = ready.secret.as_ref().map(Secret::variable);
-    let arguments = &ready.arguments;
-    let run = process::run(path, arguments, variable, spec.deadline, cancel);
-    binary.note_run(run.as_ref().map(|_| ()));
-    details.took = started.elapsed();
-    match run {
-        Ok(finished) => {
-            details.ended = finished.ended.to_string();
-            details.stderr = shown_stderr(&finished.stderr);
-            let document = Document::read(&finished.stdout);
-            if spec.keep_end_part {
-                details.end_part = document.as_ref().and_then(Document::end_part);
-            }
-            let outcome = classify(&finished, document.as_ref(), spec);
-            let was_connected = document.as_ref().is_some_and(Document::was_connected);
-            let cost = document.map(|document| document.cost(spec.mode, &outcome));
-            Run {
-                was_connected,
-                cost: cost.unwrap_or_default(),
-                outcome: (finished.ended != Ended::Cancelled).then_some(outcome),
+    let finished = match run_iperf3(binary, spec, cancel, &mut details) {
+        Ok(finished) => finished,
+        Err(failure) => {
+            return Run {
                 details,
-            }
-        }
-        Err(error) => {
-            let reason = match error.kind() {
-                std::io::ErrorKind::NotFound => Reason::NotFound,
-                _ => Reason::Local,
+                ..Run::refused(spec.port, failure)
             };
-            let words = format!("cannot run `{}`: {error}", path.display());
-            not_run(details, Failure { reason, words })
         }
+    };
+    details.ended = finished.ended.to_string();
+    let stderr = String::from_utf8_lossy(&finished.stderr);
+    details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
+    let document = Document::read(&finished.stdout);
+    if spec.keep_end_part {
+        details.end_part = document.as_ref().and_then(Document::end_part);
+    }
+    let outcome = classify(&finished, document.as_ref(), spec);
+    let was_connected = document.as_ref().is_some_and(Document::was_connected);
+    let cost = document.map(|document| document.cost(spec.mode, &outcome));
+    Run {
+        was_connected,
+        cost: cost.unwrap_or_default(),
+        outcome: (finished.ended != Ended::Cancelled).then_some(outcome),
+        details,
     }
 }
 
-/// All that a run takes.
-struct Prepared {
-    installed: Installed,
-    arguments: Vec<String>,
-    secret: Option<Secret>,
-}
-
-/// Puts together what to run; fails when that is known to lead to nothing.
-fn prepare(
+/// Puts together what to run, and runs it; fails when that is known to lead to nothing.
+fn run_iperf3(
     binary: &Binary,
     spec: &TestSpec<'_>,
+    cancel: &Cancel,
     details: &mut RunDetails,
-) -> Result<Prepared, Failure> {
-    let installed = binary.installed().map_err(|unusable| Failure {
-        reason: match unusable {
+) -> Result<Finished, Failure> {
+    let installed = binary.installed().map_err(|unusable| {
+        let reason = match unusable {
             Unusable::NotFound(_) => Reason::NotFound,
             _ => Reason::Local,
-        },
-        words: unusable.to_string(),
+        };
+        Failure::new(reason, unusable.to_string())
     })?;
+    let path = installed.path.display();
     let mut args = Args::new(installed.features.as_deref());
     args.option("-J");
     (spec.args)(&mut args);
     if let Some(credentials) = spec.credentials {
         credentials.add_to(&mut args);
     }
-    let missing = missing_option(&args, &installed);
+    let missing = args.missing_option().map(|what| {
+        let version = installed.version.as_deref();
+        let version = version.unwrap_or("of no known version");
+        format!("iperf3 {version} ({path}) has no {what}")
+    });
     let arguments = args.into_words();
-    details.words = std::iter::once(installed.path.display().to_string())
+    details.words = std::iter::once(path.to_string())
         .chain(credentials::shown(&arguments))
         .collect();
     if let Some(words) = missing {
-        let reason = Reason::Unsupported;
-        return Err(Failure { reason, words });
+        return Err(Failure::new(Reason::Unsupported, words));
     }
     let password = spec.credentials.map(Credentials::password).transpose();
-    let secret = password.map_err(|words| Failure {
-        reason: Reason::Local,
-        words,
-    })?;
-    Ok(Prepared {
-        installed,
-        arguments,
-        secret,
+    let password = password.map_err(|words| Failure::new(Reason::Local, words))?;
+    let started = Instant::now();
+    let run = process::run(&installed.path, &arguments, password, spec.deadline, cancel);
+    details.took = started.elapsed();
+    binary.note_run(run.as_ref().map(drop));
+    run.map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => Reason::NotFound,
+            _ => Reason::Local,
+        };
+        Failure::new(reason, format!("cannot run `{path}`: {error}"))
     })
-}
-
-/// The line about an option that this iperf3 lacks.
-fn missing_option(args: &Args<'_>, installed: &Installed) -> Option<String> {
-    let what = args.missing_option()?;
-    let version = installed
-        .version
-        .as_deref()
-        .unwrap_or("of no known version");
-    let path = installed.path.display();
-    Some(format!("iperf3 {version} ({path}) has no {what}"))
-}
-
-/// As much of standard error as a person reads.
-fn shown_stderr(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.chars().take(STDERR_LIMIT_CHARS).collect()
 }
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
 /// lock is released, since it may look the name up; `end` is when the probe has to be over.
-pub(crate) fn refine_reason(outcome: Outcome, host: &Host, end: Instant) -> Outcome {
-    outcome.map_err(|failure| {
-        let Host::Name(name) = host else {
-            return failure;
-        };
-        // Whatever else the words say: a name that was not found leads to no connection that could be refused.
-        let may_be_unknown = reason::is_of_connecting(&failure.words)
-            && !matches!(failure.reason, Reason::Refused | Reason::UnknownHost);
-        let time_left = end.saturating_duration_since(Instant::now());
-        if may_be_unknown && lookup::has_no_address(name, time_left) {
-            return Failure {
-                reason: Reason::UnknownHost,
-                ..failure
-            };
-        }
-        failure
-    })
+pub(crate) fn refine_reason(mut failure: Failure, host: &Host, end: Instant) -> Failure {
+    // Whatever else the words say: a name that was not found leads to no connection that could be refused.
+    let may_be_unknown = reason::is_of_connecting(&failure.words)
+        && !matches!(failure.reason, Reason::Refused | Reason::UnknownHost);
+    let time_left = end.saturating_duration_since(Instant::now());
+    if let Host::Name(name) = host
+        && may_be_unknown
+        && lookup::has_no_address(name, time_left)
+    {
+        failure.reason = Reason::UnknownHost;
+    }
+    failure
 }
 
 fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {
-    let failure = |reason, words: String| Err(Failure { reason, words });
-    match finished.ended {
+    let failed = |reason, words: &str| Err(Failure::new(reason, words));
+    let status = match finished.ended {
         // Whatever it printed when told to end is not a result.
         Ended::DeadlinePassed => {
-            return failure(
-                Reason::Timeout,
-                "the test was not over at its deadline".to_owned(),
-            );
+            return failed(Reason::Timeout, "the test was not over at its deadline");
         }
         Ended::TooMuchOutput => {
             let limit = process::OUTPUT_LIMIT_BYTES;
-            return failure(
-                Reason::BadOutput,
-                format!("iperf3 printed more than {limit} bytes"),
-            );
+            let words = format!("iperf3 printed more than {limit} bytes");
+            return failed(Reason::BadOutput, &words);
         }
         Ended::Killed(signal) => {
-            return failure(
-                Reason::Killed,
-                format!("iperf3 was ended by signal {signal}"),
-            );
+            let words = format!("iperf3 was ended by signal {signal}");
+            return failed(Reason::Killed, &words);
         }
-        Ended::Exited(_) | Ended::Cancelled => {}
-    }
-    let status = match finished.ended {
         Ended::Exited(status) => status,
-        _ => 0,
+        // Only for what it cost.
+        Ended::Cancelled => 0,
     };
-    let error_line = error_line(&finished.stderr);
-    let Some(document) = document else {
-        return said(error_line, status, false, Reason::BadOutput);
-    };
-    match document.report(spec.mode, spec.udp) {
-        Ok(report) if status == 0 => Ok(report),
-        Err(Fault::Error { message, started }) => {
+    let started = document.is_some_and(Document::was_connected);
+    let otherwise = match document.map(|document| document.report(spec.mode, spec.udp)) {
+        Some(Ok(report)) if status == 0 => return Ok(report),
+        Some(Err(Fault::Error(message))) => {
+            // From 3.19 on a server that refuses a password closes without a word.
             let may_be_refused = spec.credentials.is_some() && !started;
-            let reason = if may_be_refused && reason::is_silent_refusal(&message) {
+            let reason = if may_be_refused && message.contains("control socket has closed") {
                 Reason::Auth
             } else {
                 reason::of_message(&message, started)
             };
-            failure(reason, shortened(&message))
+            return failed(reason, &shortened(&message, WORDS_LIMIT_CHARS));
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
-        Ok(_) => said(error_line, status, true, Reason::Other),
-        Err(Fault::Incomplete { started }) => said(error_line, status, started, Reason::BadOutput),
+        Some(Ok(_)) => Reason::Other,
+        Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
+    };
+    if let Some(words) = error_line(&finished.stderr) {
+        return failed(reason::of_message(&words, started), &words);
     }
-}
-
-/// The failure that standard error tells of, or that of saying nothing.
-fn said(error_line: Option<String>, status: i32, started: bool, otherwise: Reason) -> Outcome {
-    Err(match error_line {
-        Some(words) => Failure {
-            reason: reason::of_message(&words, started),
-            words,
-        },
-        None => Failure {
-            reason: otherwise,
-            words: format!("iperf3 ended with status {status} and without a report or a reason"),
-        },
-    })
+    let words = format!("iperf3 ended with status {status} and without a report or a reason");
+    failed(otherwise, &words)
 }
 
 /// The line of standard error that says what went wrong: iperf3's own before a library's.
@@ -310,9 +242,10 @@ fn error_line(stderr: &[u8]) -> Option<String> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let own = lines().find_map(|line| line.strip_prefix("iperf3: "));
     let line = own.or_else(|| lines().next())?;
-    Some(shortened(line.strip_prefix("error - ").unwrap_or(line)))
+    let line = line.strip_prefix("error - ").unwrap_or(line);
+    Some(shortened(line, WORDS_LIMIT_CHARS))
 }
 
-fn shortened(words: &str) -> String {
-    words.chars().take(WORDS_LIMIT_CHARS).collect()
+fn shortened(words: &str, limit_chars: usize) -> String {
+    words.chars().take(limit_chars).collect()
 }

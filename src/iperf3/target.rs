@@ -4,7 +4,7 @@
 //! cannot be taken for an option (no leading `-`) and has no character that means anything to a shell or a log.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::number;
 
@@ -18,13 +18,10 @@ const ZONE_LIMIT_BYTES: usize = 15;
 /// A host as given: a name, an IPv4 address or an IPv6 address with or without a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
-    /// A name that the system's resolver will look up.
     Name(String),
     /// An address; the text is kept, since labels and logs show what was given.
     Address {
-        /// As given, without brackets.
         text: String,
-        /// What it means.
         ip: IpAddr,
     },
 }
@@ -32,30 +29,18 @@ pub(crate) enum Host {
 impl Host {
     /// Reads a host without brackets and without a port.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if let Ok(ip) = text.parse::<Ipv4Addr>() {
-            return Some(Self::address(text, ip.into()));
-        }
-        if text.contains(':') {
-            let (address, zone) = match text.split_once('%') {
-                Some((address, zone)) => (address, Some(zone)),
-                None => (text, None),
-            };
-            let ip: Ipv6Addr = address.parse().ok()?;
-            return zone
-                .is_none_or(is_interface)
-                .then(|| Self::address(text, ip.into()));
-        }
-        is_name(text).then(|| Self::Name(text.to_owned()))
+        let (address, zone) = match text.split_once('%') {
+            Some((address, zone)) => (address, Some(zone)),
+            None => (text, None),
+        };
+        let text = text.to_owned();
+        let Ok(ip) = address.parse::<IpAddr>() else {
+            return is_name(&text).then_some(Self::Name(text));
+        };
+        let fits = zone.is_none_or(|zone| ip.is_ipv6() && is_interface(zone));
+        fits.then_some(Self::Address { text, ip })
     }
 
-    fn address(text: &str, ip: IpAddr) -> Self {
-        Self::Address {
-            text: text.to_owned(),
-            ip,
-        }
-    }
-
-    /// The text as given.
     pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Name(text) | Self::Address { text, .. } => text,
@@ -96,10 +81,7 @@ pub(crate) fn parse_port(text: &str) -> Option<u16> {
 
 /// The name of a network interface, or its number.
 pub(crate) fn is_interface(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (1..=ZONE_LIMIT_BYTES).contains(&text.len())
-        && !text.starts_with('-')
-        && text.bytes().all(plain)
+    is_word(text, ZONE_LIMIT_BYTES, b"._-")
 }
 
 /// A host name: labels of letters, digits, `-` and `_` (which real hosts have, whatever RFC 952 says).
@@ -110,10 +92,13 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_label(label: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (1..=LABEL_LIMIT_BYTES).contains(&label.len())
-        && !label.starts_with('-')
-        && label.bytes().all(plain)
+    is_word(label, LABEL_LIMIT_BYTES, b"-_")
+}
+
+/// Letters, digits and `marks`, and no dash in front.
+fn is_word(text: &str, limit_bytes: usize, marks: &[u8]) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || marks.contains(&b);
+    (1..=limit_bytes).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain)
 }
 
 #[cfg(test)]

@@ -5,19 +5,13 @@
 
 use std::fmt::Write as _;
 
-/// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Goes up only.
     Counter,
-    /// Goes up and down.
     Gauge,
-    /// Counts by upper bounds, with sum and count.
     Histogram,
-    /// Sum and count, and quantiles where there are any.
     Summary,
 }
 
@@ -34,13 +28,9 @@ impl Kind {
 
 /// One family of a collector, which writes its samples from an `S`.
 pub(crate) struct Family<S> {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// Its help.
     pub(crate) help: &'static str,
-    /// Its type.
     pub(crate) kind: Kind,
-    /// Writes its samples.
     pub(crate) write: fn(&mut Text, &S),
 }
 
@@ -51,40 +41,27 @@ const CAPACITY_BYTES: usize = 8 * 1024;
 /// allocations, and a lock on the allocator for each (musl has one for all threads).
 pub(crate) struct Text {
     out: String,
-    family: Head,
-    /// The family has a line already.
-    is_begun: bool,
-}
-
-/// Name, help and type of the samples that follow.
-#[derive(Clone, Copy)]
-struct Head {
+    /// That of the family whose samples follow.
     name: &'static str,
-    help: &'static str,
-    kind: Kind,
+    /// Help and type of the family, until its first sample is written.
+    header: Option<(&'static str, Kind)>,
 }
 
 impl Text {
-    /// An empty page.
     pub(crate) fn new() -> Self {
         Self {
             out: String::with_capacity(CAPACITY_BYTES),
-            family: Head {
-                name: "",
-                help: "",
-                kind: Kind::Gauge,
-            },
-            is_begun: false,
+            name: "",
+            header: None,
         }
     }
 
     /// The samples that follow are of this family; one without samples leaves no line.
     pub(crate) fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) {
-        self.family = Head { name, help, kind };
-        self.is_begun = false;
+        self.name = name;
+        self.header = Some((help, kind));
     }
 
-    /// All families of a collector.
     pub(crate) fn families<S>(&mut self, families: &[Family<S>], source: &S) {
         for family in families {
             self.family(family.name, family.help, family.kind);
@@ -92,12 +69,14 @@ impl Text {
         }
     }
 
-    /// A sample of the family, with what stands behind its name, such as `_sum`.
+    /// A sample of the family, with what stands behind its name, such as `_sum`. Whatever was added up or divided, what
+    /// is no number of a measurement is not written.
     pub(crate) fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        let Head { name, help, kind } = self.family;
-        let out = &mut self.out;
-        if !self.is_begun {
-            self.is_begun = true;
+        if !value.is_finite() {
+            return;
+        }
+        let (name, out) = (self.name, &mut self.out);
+        if let Some((help, kind)) = self.header.take() {
             let _ = write!(out, "# HELP {name} ");
             push_escaped(out, help, false);
             let _ = writeln!(out, "\n# TYPE {name} {}", kind.word());
@@ -119,14 +98,18 @@ impl Text {
         out.push('\n');
     }
 
-    /// A sample without labels, where there is a value.
-    pub(crate) fn plain(&mut self, value: Option<f64>) {
+    /// A sample with labels, where there is a value.
+    pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: Option<f64>) {
         if let Some(value) = value {
-            self.sample("", &[], value);
+            self.sample("", labels, value);
         }
     }
 
-    /// The page.
+    /// A sample without labels, where there is a value.
+    pub(crate) fn plain(&mut self, value: Option<f64>) {
+        self.labelled(&[], value);
+    }
+
     pub(crate) fn into_string(self) -> String {
         self.out
     }
@@ -137,7 +120,6 @@ impl Text {
 pub(crate) struct Labelled(Vec<(&'static str, u64)>);
 
 impl Labelled {
-    /// Counts one more.
     pub(crate) fn count(&mut self, value: &'static str) {
         match self.0.iter_mut().find(|(known, _)| *known == value) {
             Some((_, count)) => *count += 1,
@@ -162,11 +144,6 @@ impl Labelled {
 
 /// Backslash and line feed are escaped in both, the quote in label values only.
 fn push_escaped(text: &mut String, value: &str, is_label: bool) {
-    // All three are ASCII, so bytes tell, and need not be put together to characters first.
-    let is_special = |b: u8| matches!(b, b'\\' | b'\n') || (is_label && b == b'"');
-    if !value.bytes().any(is_special) {
-        return text.push_str(value);
-    }
     for c in value.chars() {
         match c {
             '\\' => text.push_str("\\\\"),
@@ -181,11 +158,7 @@ fn push_escaped(text: &mut String, value: &str, is_label: bool) {
 fn push_number(text: &mut String, value: f64) {
     /// Below this every whole number is exact and its digits are short.
     const PLAIN_BELOW: f64 = 1e15;
-    if value.is_nan() {
-        text.push_str("NaN");
-    } else if value.is_infinite() {
-        text.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-    } else if value.fract() == 0.0 && value.abs() < PLAIN_BELOW {
+    if value.fract() == 0.0 && value.abs() < PLAIN_BELOW {
         let _ = write!(text, "{value}");
     } else {
         let _ = write!(text, "{value:?}");
@@ -221,13 +194,23 @@ mod tests {
             (1.8e19, "1.8e19"),
             (0.000_000_1, "1e-7"),
             (2.000_142, "2.000142"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NEG_INFINITY, "-Inf"),
-            (f64::NAN, "NaN"),
         ] {
             let mut out = String::new();
             super::push_number(&mut out, value);
             assert_eq!(out, text);
         }
+    }
+    #[test]
+    fn what_is_not_finite_is_not_written() {
+        let mut text = Text::new();
+        text.family("a", "A.", Kind::Gauge);
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            text.plain(Some(value));
+        }
+        text.sample("_sum", &[], 0.5);
+        assert_eq!(
+            text.into_string(),
+            "# HELP a A.\n# TYPE a gauge\na_sum 0.5\n"
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
+use crate::iperf3::report::Report;
 use crate::moment::Moment;
 use crate::probe::answer::{Answer, Attempt};
 use crate::probe::lock::WaitError;
@@ -240,9 +241,10 @@ impl Finished {
             let end_part = details.end_part.as_ref().map_or(0, String::len);
             size_of::<Attempt>() + words.sum::<usize>() + details.stderr.len() + end_part
         });
-        let reports = completed.outcome.iter();
-        let directions = reports.flat_map(|report| [&report.upload, &report.download]);
-        let intervals = directions
+        let report = completed.outcome.as_ref().ok();
+        let ways = report.map_or([None, None], Report::directions);
+        let intervals = ways
+            .iter()
             .flatten()
             .map(|direction| size_of_val(direction.intervals.as_slice()));
         REST + attempts.sum::<usize>() + intervals.sum::<usize>()

@@ -340,7 +340,7 @@ impl<'a> RetryLoop<'a> {
             return Err(busy);
         }
         let end = self.limits.end_of_run(now);
-        iperf3::refine_reason(Err(failure), &self.params.host, end)
+        Err(iperf3::refine_reason(failure, &self.params.host, end))
     }
 }
 

@@ -6,33 +6,27 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use crate::sys;
+use crate::{number, sys};
 
 /// Most characters of a status line, of at most 4 bytes each: the manager drops a message of more than 4096 bytes,
 /// and with it the READY=1 in front of the line.
 const STATUS_LIMIT_CHARS: usize = 512;
 
-/// The way to the service manager, where there is one.
+/// The service manager, where there is one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    way: Option<ManagerSocket>,
+    manager: Option<SocketAddr>,
     watchdog_interval: Option<Duration>,
-}
-
-/// A socket of this process, and the manager's address.
-#[derive(Debug)]
-struct ManagerSocket {
-    socket: UnixDatagram,
-    manager: SocketAddr,
 }
 
 impl Notifier {
     /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
     pub(crate) fn from_environment() -> Self {
-        let way = env::var_os("NOTIFY_SOCKET").and_then(|text| ManagerSocket::to(&text));
+        let manager = env::var_os("NOTIFY_SOCKET").and_then(|text| manager_at(&text));
         let text = |name| Some(env::var_os(name)?.to_string_lossy().into_owned());
         let interval = watchdog_interval(
             text("WATCHDOG_USEC").as_deref(),
@@ -40,8 +34,8 @@ impl Notifier {
             std::process::id(),
         );
         Self {
-            watchdog_interval: interval.filter(|_| way.is_some()),
-            way,
+            watchdog_interval: interval.filter(|_| manager.is_some()),
+            manager,
         }
     }
 
@@ -77,42 +71,24 @@ impl Notifier {
     }
 
     fn send(&self, message: &str) -> io::Result<()> {
-        match &self.way {
-            Some(way) => way
-                .socket
-                .send_to_addr(message.as_bytes(), &way.manager)
-                .map(drop),
-            None => Ok(()),
-        }
-    }
-}
-
-impl ManagerSocket {
-    /// None for an address of another kind, such as `vsock:2:1234` of a virtual machine's host: that one is for the
-    /// first process of the machine.
-    fn to(address: &OsStr) -> Option<Self> {
-        let manager = match address.as_encoded_bytes() {
-            [b'/', ..] => SocketAddr::from_pathname(address).ok()?,
-            [b'@', name @ ..] if !name.is_empty() => abstract_address(name)?,
-            _ => return None,
+        let Some(manager) = &self.manager else {
+            return Ok(());
         };
-        let socket = UnixDatagram::unbound().ok()?;
+        let socket = UnixDatagram::unbound()?;
         // A manager that does not read must not hold up a measurement: a message too many is lost.
-        socket.set_nonblocking(true).ok()?;
-        Some(Self { socket, manager })
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(message.as_bytes(), manager).map(drop)
     }
 }
 
-/// A name in Linux' abstract namespace (unix(7)), which no file stands for.
-#[cfg(target_os = "linux")]
-fn abstract_address(name: &[u8]) -> Option<SocketAddr> {
-    use std::os::linux::net::SocketAddrExt as _;
-    SocketAddr::from_abstract_name(name).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn abstract_address(_: &[u8]) -> Option<SocketAddr> {
-    None
+/// A path, or a name in Linux' abstract namespace (unix(7)), which no file stands for. None for an address of another
+/// kind, such as `vsock:2:1234` of a virtual machine's host: that one is for the first process of the machine.
+fn manager_at(address: &OsStr) -> Option<SocketAddr> {
+    match address.as_encoded_bytes() {
+        [b'/', ..] => SocketAddr::from_pathname(address).ok(),
+        [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name).ok(),
+        _ => None,
+    }
 }
 
 /// One field: a control character in the text would be the end of it, and what follows a field of its own.
@@ -132,30 +108,27 @@ fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
         return None;
     }
     // The greatest number means no limit, the least no watchdog.
-    let limit = usec?
-        .parse()
-        .ok()
-        .filter(|limit| (1..u64::MAX).contains(limit))?;
+    let limit = number::within(usec?, 1..=u64::MAX - 1)?;
     Some(Duration::from_micros(limit) / 2)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ManagerSocket, Notifier, STATUS_LIMIT_CHARS, status_line, watchdog_interval};
+    use super::{Notifier, STATUS_LIMIT_CHARS, manager_at, status_line, watchdog_interval};
     use std::ffi::OsStr;
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::time::Duration;
 
-    /// A manager, bound to an abstract name of its own, and the way to it.
+    /// A manager, bound to an abstract name of its own, and who tells it.
     fn manager(name: &str) -> (UnixDatagram, Notifier) {
         let name = format!("iperf3-exporter-unit-{}-{name}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        let way = ManagerSocket::to(OsStr::new(&format!("@{name}")));
-        assert!(way.is_some());
+        let manager = manager_at(OsStr::new(&format!("@{name}")));
+        assert!(manager.is_some());
         let notifier = Notifier {
-            way,
+            manager,
             watchdog_interval: None,
         };
         (socket, notifier)
@@ -216,10 +189,10 @@ mod tests {
     fn an_address_of_another_kind_is_no_manager() {
         let too_long = format!("/{}", "x".repeat(200));
         for text in ["", "@", "notify", "vsock:2:1234", &too_long] {
-            assert!(ManagerSocket::to(OsStr::new(text)).is_none(), "{text}");
+            assert!(manager_at(OsStr::new(text)).is_none(), "{text}");
         }
         let notifier = Notifier {
-            way: None,
+            manager: None,
             watchdog_interval: None,
         };
         notifier.ready("nobody hears it").unwrap();

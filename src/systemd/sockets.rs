@@ -8,7 +8,7 @@ use std::os::fd::IntoRawFd;
 
 use listenfd::ListenFd;
 
-use crate::sys;
+use crate::{number, sys};
 
 /// The number of the first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
@@ -52,11 +52,7 @@ impl Passed {
             }
             Some(_) => {}
         }
-        let is_allowed = |count: &usize| (1..=MAX_SOCKETS).contains(count);
-        count
-            .parse()
-            .ok()
-            .filter(is_allowed)
+        number::within(count, 1..=MAX_SOCKETS)
             .ok_or_else(|| format!("LISTEN_FDS is `{count}`, not a number from 1 to {MAX_SOCKETS}"))
     }
 

@@ -3,23 +3,24 @@
 //! Owns the order of the checks, which is the exporter-toolkit's: a broken configuration, the rate limit, headers,
 //! users. Must not know what stands behind a path.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::auth::{Auth, Verdict};
 use super::config::reloader::{ActiveConfig, Reloader};
-use super::metrics::Metrics;
+use super::metrics::{Counts, FAMILIES};
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::tls::{PLAIN_ON_TLS, Protocol, TlsPolicy};
 use crate::log::Log;
 use crate::metrics::text::Text;
+use crate::sync;
 
 /// The web configuration in force, the users who were verified, and what was refused.
 pub(crate) struct Access {
     log: Log,
     reloader: Reloader,
     auth: Auth,
-    metrics: Metrics,
+    counts: Mutex<Counts>,
 }
 
 impl Access {
@@ -28,8 +29,8 @@ impl Access {
         Self {
             log,
             reloader,
-            auth: Auth::with_places(connections),
-            metrics: Metrics::default(),
+            auth: Auth::new(connections),
+            counts: Mutex::default(),
         }
     }
 
@@ -52,7 +53,7 @@ impl Access {
             _ => {}
         }
         if config.rate.as_ref().is_some_and(|bucket| !bucket.take()) {
-            self.metrics.rate_limited();
+            sync::lock(&self.counts).rate_limited += 1;
             return Response::line(429, "Too Many Requests");
         }
         let refusal = self.authenticate(&config, request);
@@ -78,7 +79,7 @@ impl Access {
             Verdict::Refused => {
                 // A client without credentials is asked for them, which is no failure yet.
                 if authorization.is_some() {
-                    self.metrics.auth_failed();
+                    sync::lock(&self.counts).auth_failures += 1;
                     self.log
                         .warn_ratelimited("authentication failed", &[("client", &client)]);
                 }
@@ -109,7 +110,7 @@ impl Access {
 
     /// Writes the families of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
-        self.metrics.write(text);
+        text.families(FAMILIES, &sync::lock(&self.counts));
     }
 }
 
@@ -120,7 +121,7 @@ impl TlsPolicy for Access {
         };
         match &config.tls {
             None => Protocol::Plain,
-            Some(acceptor) => Protocol::Tls(acceptor.boxed(), config.number),
+            Some(acceptor) => Protocol::Tls(Arc::clone(acceptor), config.number),
         }
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Must not know why a request was refused.
 
-use std::sync::Mutex;
-
-use crate::metrics::text::{Family, Kind, Text};
-use crate::sync;
+use crate::metrics::text::{Family, Kind};
 
 /// The families, in the order in which they are written.
 pub(crate) const FAMILIES: &[Family<Counts>] = &[
@@ -23,33 +20,9 @@ pub(crate) const FAMILIES: &[Family<Counts>] = &[
     },
 ];
 
-/// What the middleware counts.
+/// What the middleware has counted so far.
 #[derive(Debug, Default)]
-pub(super) struct Metrics {
-    counts: Mutex<Counts>,
-}
-
-/// The counts of one moment.
-#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    auth_failures: u64,
-    rate_limited: u64,
-}
-
-impl Metrics {
-    /// A wrong user or password.
-    pub(super) fn auth_failed(&self) {
-        sync::lock(&self.counts).auth_failures += 1;
-    }
-
-    /// A request beyond the rate limit.
-    pub(super) fn rate_limited(&self) {
-        sync::lock(&self.counts).rate_limited += 1;
-    }
-
-    /// Writes the families.
-    pub(super) fn write(&self, text: &mut Text) {
-        let counts = *sync::lock(&self.counts);
-        text.families(FAMILIES, &counts);
-    }
+    pub(super) auth_failures: u64,
+    pub(super) rate_limited: u64,
 }

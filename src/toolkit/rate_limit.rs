@@ -12,10 +12,7 @@ use crate::toolkit::config::settings::RateLimit;
 /// One bucket. It starts full with `burst` tokens, and one comes back each `interval`, up to `burst`.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    /// One token, in nanoseconds of refilling.
-    token: u128,
-    /// A full bucket, in nanoseconds of refilling.
-    capacity: u128,
+    pub(crate) limit: RateLimit,
     missing: Mutex<Missing>,
 }
 
@@ -31,11 +28,8 @@ struct Missing {
 
 impl Bucket {
     pub(crate) fn new(limit: RateLimit) -> Self {
-        let token = limit.interval.as_nanos();
         Self {
-            token,
-            // Reached by bursts over some 10^10 hours only, and then the bucket is merely smaller than it should be.
-            capacity: token.saturating_mul(u128::from(limit.burst)),
+            limit,
             missing: Mutex::default(),
         }
     }
@@ -52,10 +46,11 @@ impl Bucket {
         let refilled = missing.at.map_or(0, |at| (latest - at).as_nanos());
         missing.nanoseconds = missing.nanoseconds.saturating_sub(refilled);
         missing.at = Some(latest);
-        let Some(after) = missing.nanoseconds.checked_add(self.token) else {
-            return false;
-        };
-        let there_is_one = after <= self.capacity;
+        let token = self.limit.interval.as_nanos();
+        // Reached by bursts over some 10^10 hours only, and then the bucket is merely smaller than it should be.
+        let capacity = token.saturating_mul(u128::from(self.limit.burst));
+        let after = missing.nanoseconds.saturating_add(token);
+        let there_is_one = after <= capacity;
         if there_is_one {
             missing.nanoseconds = after;
         }

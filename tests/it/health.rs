@@ -1,7 +1,7 @@
 //! `--health=URL`: what it says of exporters that are well, ill, locked up or not there, and of other servers.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
@@ -46,6 +46,12 @@ fn serve(serve: impl Fn(&mut TcpStream) + Send + 'static) -> String {
         }
     });
     format!("http://127.0.0.1:{port}")
+}
+
+/// The whole of an answer, behind which the connection ends, as the request asks for.
+fn say(stream: &mut TcpStream, answer: &[u8]) {
+    let _ = stream.write_all(answer);
+    let _ = stream.shutdown(Shutdown::Write);
 }
 
 #[test]
@@ -167,11 +173,14 @@ fn other_servers_get_a_line_of_bounded_length() {
         ),
     ];
     for (answer, why) in cases {
-        assert_not_alive(&serve(|stream| drop(stream.write_all(answer))), why);
+        assert_not_alive(&serve(|stream| say(stream, answer)), why);
     }
     let (_, said) = ask(&serve(|stream| {
         let line = "x".repeat(5000);
-        let _ = stream.write_all(format!("HTTP/1.1 500 Odd\r\n\r\n{line}\n").as_bytes());
+        say(
+            stream,
+            format!("HTTP/1.1 500 Odd\r\n\r\n{line}\n").as_bytes(),
+        );
     }));
     assert!(said.contains("500 Odd: xxx") && said.len() < 400, "{said}");
     // A head without an end: no more of it is read than the limit.
@@ -184,7 +193,7 @@ fn other_servers_get_a_line_of_bounded_length() {
     );
     // One that closes at once.
     assert_not_alive(
-        &serve(|stream| stream.shutdown(std::net::Shutdown::Write).unwrap()),
+        &serve(|stream| stream.shutdown(Shutdown::Write).unwrap()),
         "the connection ended before the answer's head did",
     );
 }

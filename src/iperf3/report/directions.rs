@@ -6,62 +6,71 @@ use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
 use crate::iperf3::report::intervals::Intervals;
-use crate::iperf3::report::json::{at, has_number, items, longest, number, total};
+use crate::iperf3::report::json::{at, has_number, items, longest, number, number_at, total};
 use crate::iperf3::report::metadata::{Congestion, Metadata, is_sctp};
-use crate::iperf3::report::model::Direction;
-use crate::iperf3::report::model::Report;
+use crate::iperf3::report::model::{Direction, Report};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::tcp::Tcp;
-use crate::iperf3::report::transfer::Way;
-use crate::iperf3::report::transfer::{Transfer, drop_contradictions};
+use crate::iperf3::report::transfer::{Transfer, Way, drop_contradictions};
 use crate::iperf3::report::udp::UdpCounts;
 
 /// A finished test's document.
 pub(super) struct Test<'a> {
-    /// The document.
     pub(super) root: &'a Value,
-    /// Which way the test was asked to go.
+    /// What was asked for, as `udp`.
     pub(super) mode: Mode,
-    /// It was asked to be UDP.
     pub(super) udp: bool,
-    /// The document's intervals.
     pub(super) intervals: Intervals<'a>,
 }
 
 impl<'a> Test<'a> {
     /// The directions that ran; none when the document is not of such a test, or lacks a sum of it.
     pub(super) fn report(&self) -> Option<Report> {
-        let ran = |way: Way| self.streams().any(|stream| way.is_said_by(side(stream)));
-        let is_bidirectional = ran(Way::Up) && ran(Way::Down);
+        // Of one direction the report itself says which; where it does not, it is the one that was asked for.
+        let ran = |way: Way| {
+            let mut streams = self.streams();
+            streams.any(|stream| way.has(side(stream), self.mode))
+        };
+        let (up, down) = (ran(Way::Up), ran(Way::Down));
         let is_of_protocol = self
             .streams()
             .all(|stream| stream.get("udp").is_some() == self.udp);
-        let is_this_test = is_bidirectional == (self.mode == Mode::Bidirectional);
-        if self.streams().next().is_none() || !is_of_protocol || !is_this_test {
+        let is_this_test = (up && down) == (self.mode == Mode::Bidirectional);
+        if !(up || down) || !is_of_protocol || !is_this_test {
             return None;
         }
-        // Of one direction the report itself says which; where it does not, it is the one that was asked for.
-        let runs = |way| match self.mode {
-            Mode::Bidirectional => true,
-            Mode::Upload => ran(way) || (way == Way::Up && !ran(Way::Down)),
-            Mode::Reverse => ran(way) || (way == Way::Down && !ran(Way::Up)),
+        let direction = if self.udp {
+            Self::udp_way
+        } else {
+            Self::tcp_way
         };
-        let direction = |way| {
-            if self.udp {
-                self.udp_way(way)
-            } else {
-                self.tcp_way(way)
-            }
-        };
-        let one = |way| match runs(way).then(|| direction(way)) {
-            None => Some(None),
-            Some(found) => found.map(Some),
-        };
-        Some(Report {
-            upload: one(Way::Up)?,
-            download: one(Way::Down)?,
+        let mut report = Report {
             metadata: Metadata::of(self.root),
-        })
+            ..Report::default()
+        };
+        if up {
+            report.upload = Some(direction(self, Way::Up)?);
+        }
+        if down {
+            report.download = Some(direction(self, Way::Down)?);
+        }
+        Some(report)
+    }
+
+    /// What any protocol has of a direction.
+    fn plain(&self, way: Way, sent: Transfer, received: Transfer, streams: usize) -> Direction {
+        let (rates, intervals) = self.intervals.seen(way);
+        Direction {
+            sent,
+            received,
+            retransmits: None,
+            udp: None,
+            tcp: None,
+            streams: streams as f64,
+            rates,
+            intervals,
+            congestion: Congestion::default(),
+        }
     }
 
     fn tcp_way(&self, way: Way) -> Option<Direction> {
@@ -90,29 +99,21 @@ impl<'a> Test<'a> {
                 _ => return None,
             };
         // Without this end's own count there is no test; the server's may be impossible.
-        let ours = match way {
-            Way::Up => sent,
-            Way::Down => received,
-        };
+        let ours = if way == Way::Up { sent } else { received };
         ours.bytes.and(ours.seconds)?;
         // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
         let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
         drop_contradictions(way, &mut sent, &mut received, |sent| {
             (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
         });
-        let (rates, intervals) = self.intervals.seen(way);
         let is_tcp = !is_sctp(self.root);
+        let omits = self.seconds_omitted() > 0.0;
         Some(Direction {
-            sent,
-            received,
             retransmits: retransmits.filter(|_| is_tcp),
-            udp: None,
             tcp: (is_tcp && way == Way::Up)
-                .then(|| Tcp::of_upload(&senders, &self.intervals, self.seconds_omitted() > 0.0)),
-            streams: streams.len() as f64,
-            rates,
-            intervals,
+                .then(|| Tcp::of_upload(self.root, &senders, &self.intervals, omits)),
             congestion: Congestion::of(self.root, self.mode, way),
+            ..self.plain(way, sent, received, streams.len())
         })
     }
 
@@ -120,22 +121,24 @@ impl<'a> Test<'a> {
         let streams: Vec<&Value> = self
             .streams()
             .filter_map(|stream| stream.get("udp"))
-            .filter(|stream| self.mode != Mode::Bidirectional || way.is_said_by(stream))
+            .filter(|stream| way.has(stream, self.mode))
             .collect();
         // Bytes, rate and packets here are the sender's, jitter and loss the receiver's, in every version.
         let sum = self.sum("sum", way);
-        let sent_bytes = match sum {
-            Some(sum) if !has_number(sum, "bytes") => return None,
-            Some(sum) => number(sum, "bytes"),
-            None => total(&streams, "bytes"),
+        let reported = |key| match sum {
+            Some(sum) => number(sum, key),
+            None => total(&streams, key),
         };
-        if way == Way::Up {
-            sent_bytes?;
+        if sum.is_some_and(|sum| !has_number(sum, "bytes")) {
+            return None;
         }
         let mut sent = Transfer {
             seconds: longest(&streams, "seconds"),
-            bytes: sent_bytes,
+            bytes: reported("bytes"),
         };
+        if way == Way::Up {
+            sent.bytes?;
+        }
         let received_sum = self.sum("sum_received", way);
         let mut received = self.udp_received(way, received_sum);
         drop_contradictions(way, &mut sent, &mut received, |sent| {
@@ -144,10 +147,6 @@ impl<'a> Test<'a> {
         });
         let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
             streams.iter().partition(|stream| saw_nothing(stream));
-        let reported = |key| match sum {
-            Some(sum) => number(sum, key),
-            None => total(&streams, key),
-        };
         let counts = UdpCounts {
             datagram_bytes: self.block_bytes(),
             sent_bytes: sent.bytes,
@@ -157,13 +156,10 @@ impl<'a> Test<'a> {
             reported_lost: reported("lost_packets"),
             reported_jitter_ms: match sum.filter(|_| blind.is_empty()) {
                 Some(sum) => number(sum, "jitter_ms"),
-                None => mean_jitter_ms(&seeing),
+                None => total(&seeing, "jitter_ms").map(|sum| sum / seeing.len() as f64),
             },
             // An upload's is of this end, to which nothing comes.
-            out_of_order: match way {
-                Way::Up => None,
-                Way::Down => total(&streams, "out_of_order"),
-            },
+            out_of_order: total(&streams, "out_of_order").filter(|_| way == Way::Down),
             blind_packets: if blind.is_empty() || seeing.is_empty() {
                 Some(0.0)
             } else {
@@ -173,17 +169,9 @@ impl<'a> Test<'a> {
             omits_from_upload: way == Way::Up && self.seconds_omitted() > 0.0,
             is_upload: way == Way::Up,
         };
-        let (rates, intervals) = self.intervals.seen(way);
         Some(Direction {
-            sent,
-            received,
-            retransmits: None,
             udp: Some(counts.judge()),
-            tcp: None,
-            streams: streams.len() as f64,
-            rates,
-            intervals,
-            congestion: Congestion::default(),
+            ..self.plain(way, sent, received, streams.len())
         })
     }
 
@@ -208,13 +196,11 @@ impl<'a> Test<'a> {
     }
 
     fn block_bytes(&self) -> Option<f64> {
-        at(self.root, &["start", "test_start"]).and_then(|test| number(test, "blksize"))
+        number_at(self.root, &["start", "test_start", "blksize"])
     }
 
     fn seconds_omitted(&self) -> f64 {
-        at(self.root, &["start", "test_start"])
-            .and_then(|test| number(test, "omit"))
-            .unwrap_or(0.0)
+        number_at(self.root, &["start", "test_start", "omit"]).unwrap_or(0.0)
     }
 
     /// The sum named `name` of one way; none where its name was taken by the other way's.
@@ -223,15 +209,11 @@ impl<'a> Test<'a> {
         if self.mode != Mode::Bidirectional {
             return plain;
         }
-        match (
-            way,
-            at(self.root, &["end", &format!("{name}_bidir_reverse")]),
-        ) {
-            (Way::Up, Some(_)) => plain,
-            (Way::Up, None) => None,
+        let reverse = at(self.root, &["end", &format!("{name}_bidir_reverse")]);
+        match way {
+            Way::Up => plain.filter(|_| reverse.is_some()),
             // Up to 3.10 the download's sum is the one that is left; a report of one way only has an upload's.
-            (Way::Down, None) => plain.filter(|sum| way.is_said_by(sum)),
-            (Way::Down, reverse) => reverse,
+            Way::Down => reverse.or_else(|| plain.filter(|sum| way.has(sum, self.mode))),
         }
     }
 }
@@ -239,10 +221,6 @@ impl<'a> Test<'a> {
 /// A stream whose receiver never saw two datagrams: no loss and a jitter of exactly 0.
 fn saw_nothing(stream: &Value) -> bool {
     number(stream, "lost_packets") == Some(0.0) && number(stream, "jitter_ms") == Some(0.0)
-}
-
-fn mean_jitter_ms(streams: &[&Value]) -> Option<f64> {
-    total(streams, "jitter_ms").map(|sum| sum / streams.len() as f64)
 }
 
 /// The part of a stream that has its `sender`: TCP streams have two sides that agree on it.

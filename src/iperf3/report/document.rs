@@ -2,8 +2,6 @@
 //!
 //! Must not know Prometheus.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::directions::Test;
@@ -17,46 +15,38 @@ use crate::iperf3::outcome::{Cost, Outcome};
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The test failed; `message` is iperf3's `error`.
-    Error {
-        /// iperf3's words.
-        message: String,
-        /// The streams were connected before it happened.
-        started: bool,
-    },
+    /// The test failed, in iperf3's words.
+    Error(String),
     /// No error, but not the sums of a test of this kind either.
-    Incomplete {
-        /// The streams were connected.
-        started: bool,
-    },
+    Incomplete,
 }
 
 /// Most of the part `end` that is shown and kept: that of a test of 128 streams each way, the largest there is, has
 /// some 200 KiB.
-const END_PART_LIMIT_BYTES: usize = 256 * 1024;
+const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 
-/// What iperf3 printed, read once.
 #[derive(Debug)]
 pub(crate) struct Document {
     root: Value,
-    /// The server's own error, when there was one.
-    server_error: Option<String>,
 }
 
 impl Document {
     /// Reads standard output; `None` when it does not begin with a JSON object.
     pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
         // The first document only: some versions print more text behind it.
-        let root = serde_json::Deserializer::from_slice(stdout)
+        let mut root = serde_json::Deserializer::from_slice(stdout)
             .into_iter::<Value>()
             .next()?
             .ok()
             .filter(Value::is_object)?;
-        let server_error = root.get("error").and_then(|_| error_of_the_server(stdout));
-        Some(Self { root, server_error })
+        if let Some(error) = root.get_mut("error")
+            && let Some(own) = error_of_the_server(stdout)
+        {
+            *error = own;
+        }
+        Some(Self { root })
     }
 
-    /// Whether the streams of the test were connected.
     pub(crate) fn was_connected(&self) -> bool {
         items(at(&self.root, &["start", "connected"]))
             .next()
@@ -66,18 +56,11 @@ impl Document {
     /// What a test of this mode and protocol measured. iperf3's exit status is the caller's to judge.
     pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
         let root = &self.root;
-        let started = self.was_connected();
         if let Some(error) = root.get("error") {
-            let message = self
-                .server_error
-                .clone()
-                .or_else(|| error.as_str().map(str::to_owned))
-                .unwrap_or_else(|| error.to_string());
-            let message = message
-                .strip_prefix("error - ")
-                .unwrap_or(&message)
-                .to_owned();
-            return Err(Fault::Error { message, started });
+            let words = error.as_str();
+            let words = words.map_or_else(|| error.to_string(), str::to_owned);
+            let words = words.strip_prefix("error - ").unwrap_or(&words);
+            return Err(Fault::Error(words.to_owned()));
         }
         let test = Test {
             root,
@@ -85,7 +68,7 @@ impl Document {
             udp,
             intervals: Intervals::of(root, mode),
         };
-        test.report().ok_or(Fault::Incomplete { started })
+        test.report().ok_or(Fault::Incomplete)
     }
 
     /// What a test of this mode cost, whatever it led to: what this end sent and what arrived here, in the omitted
@@ -108,29 +91,19 @@ impl Document {
 
     /// The part `end`, for people, or as much of it as they can use.
     pub(crate) fn end_part(&self) -> Option<String> {
-        let mut text = serde_json::to_string_pretty(self.root.get("end")?).ok()?;
-        let all_bytes = text.len();
-        if all_bytes > END_PART_LIMIT_BYTES {
-            let mut ends = (0..=END_PART_LIMIT_BYTES).rev();
-            text.truncate(ends.find(|end| text.is_char_boundary(*end))?);
-            let left_out = all_bytes - text.len();
-            let _ = write!(text, "\n({left_out} bytes more are left out)");
-        }
-        Some(text)
+        let text = serde_json::to_string_pretty(self.root.get("end")?).ok()?;
+        Some(text.chars().take(END_PART_LIMIT_CHARS).collect())
     }
 }
 
 /// The server's own error. It comes first of two members `error`, and a map keeps the second, the client's.
-fn error_of_the_server(stdout: &[u8]) -> Option<String> {
+fn error_of_the_server(stdout: &[u8]) -> Option<Value> {
     const START: &[u8] = b"\"SERVER ERROR - ";
     let at = stdout
         .windows(START.len())
         .position(|window| window == START)?;
-    let text = serde_json::Deserializer::from_slice(stdout.get(at..)?)
-        .into_iter::<Value>()
-        .next()?
-        .ok()?;
-    Some(text.as_str()?.to_owned())
+    let mut values = serde_json::Deserializer::from_slice(stdout.get(at..)?).into_iter();
+    values.next()?.ok()
 }
 
 #[cfg(test)]
@@ -231,10 +204,7 @@ mod tests {
         let text =
             br#"{"start":{},"error":"SERVER ERROR - unable to \"x\"","error":"control socket"}"#;
         let message = "SERVER ERROR - unable to \"x\"".to_owned();
-        let fault = Fault::Error {
-            message,
-            started: false,
-        };
+        let fault = Fault::Error(message);
         let document = Document::read(text).unwrap();
         assert_eq!(document.report(Mode::Upload, false), Err(fault));
     }
@@ -242,7 +212,7 @@ mod tests {
     #[test]
     fn another_protocols_or_one_ways_report_is_not_a_result() {
         let document = document("recorded/udp-R-3.6");
-        let incomplete = Err(Fault::Incomplete { started: true });
+        let incomplete = Err(Fault::Incomplete);
         assert_eq!(document.report(Mode::Reverse, false), incomplete);
         assert_eq!(document.report(Mode::Bidirectional, true), incomplete);
     }
@@ -267,6 +237,7 @@ mod tests {
             window_max_bytes,
             path_mtu_bytes,
             reorderings,
+            ..
         } = upload.tcp.unwrap();
         let Rtt { min, mean, max } = rtt.unwrap();
         assert_eq!((min, mean, max), (72e-6, 75e-6, 78e-6));
@@ -300,7 +271,6 @@ mod tests {
         let upload = report.upload.unwrap();
         assert_eq!(upload.tcp, Some(Tcp::default()));
         assert_eq!((upload.retransmits, upload.rates), (None, None));
-        assert_eq!(report.metadata.mss_bytes, None);
     }
 
     #[test]
@@ -465,7 +435,7 @@ mod tests {
         ] {
             let mut document = document(&format!("fixtures/3.12/{name}"));
             document.root["end"][sum]["bytes"] = json!(-1);
-            let incomplete = Err(Fault::Incomplete { started: true });
+            let incomplete = Err(Fault::Incomplete);
             assert_eq!(document.report(mode, false), incomplete, "{name}");
         }
         // One block more than the sender counted is what 3.16 and later say of a stream in truth.
@@ -495,8 +465,13 @@ mod tests {
         let report = document.report(Mode::Upload, false).unwrap();
         let way = report.upload.unwrap();
         assert_eq!(way.rates, None);
-        let reorderings = way.tcp.unwrap().reorderings;
+        let Tcp {
+            mss_bytes,
+            reorderings,
+            ..
+        } = way.tcp.unwrap();
         let expected = Tcp {
+            mss_bytes,
             reorderings,
             ..Tcp::default()
         };
@@ -505,30 +480,12 @@ mod tests {
     }
 
     #[test]
-    fn the_end_part_is_cut_at_a_character_and_says_so() {
-        let shown = |text: &str| {
-            let document = json!({ "end": text }).to_string();
-            Document::read(document.as_bytes())
-                .unwrap()
-                .end_part()
-                .unwrap()
-        };
-        let limit = super::END_PART_LIMIT_BYTES;
-        // With its quotes.
-        let fits = "x".repeat(limit - 2);
-        assert_eq!(shown(&fits), format!("\"{fits}\""));
-        // The limit falls into the midst of the last character that might be shown.
-        let text = "é".repeat(limit);
-        let (part, note) = shown(&text)
-            .rsplit_once('\n')
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .unwrap();
-        assert_eq!(part, format!("\"{}", "é".repeat(limit / 2 - 1)));
-        assert_eq!(
-            note,
-            format!("({} bytes more are left out)", 2 * limit + 2 - part.len())
-        );
-        assert_eq!(part.len(), limit - 1);
+    fn the_end_part_has_a_limit() {
+        let limit = super::END_PART_LIMIT_CHARS;
+        let document = json!({ "end": "é".repeat(limit) }).to_string();
+        let document = Document::read(document.as_bytes()).unwrap();
+        let expected = format!("\"{}", "é".repeat(limit - 1));
+        assert!(document.end_part() == Some(expected));
     }
 
     #[test]

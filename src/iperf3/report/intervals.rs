@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
-use crate::iperf3::report::json::{at, flag, items, number};
+use crate::iperf3::report::json::{items, number, number_at, total};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::transfer::Way;
 
@@ -19,45 +19,32 @@ const SLACK_PART: f64 = 0.01;
 /// Seconds of an interval where the report does not say (before 3.17): iperf3's default, and never set otherwise.
 const DEFAULT_SECONDS: f64 = 1.0;
 
-/// How many quantiles are taken.
-const QUANTILES: usize = 5;
-/// The quantiles that are taken: in percent, in which their ranks are whole numbers, and as the label has them.
-pub(crate) const QUANTILE: [(f64, &str); QUANTILES] = [
-    (0.0, "0"),
-    (10.0, "0.1"),
-    (50.0, "0.5"),
-    (90.0, "0.9"),
-    (100.0, "1"),
-];
+/// The quantiles that are taken: in percent, and as the label has them.
+pub(crate) const QUANTILE: [(usize, &str); 5] =
+    [(0, "0"), (10, "0.1"), (50, "0.5"), (90, "0.9"), (100, "1")];
 
 /// The rates of a direction's intervals, in bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rates {
     /// At each of [`QUANTILE`]: the smallest rate that at least this part of the intervals do not exceed.
-    pub(crate) quantiles: [f64; QUANTILES],
-    /// Of all rates.
+    pub(crate) quantiles: [f64; QUANTILE.len()],
     pub(crate) sum: f64,
-    /// How many intervals.
     pub(crate) count: f64,
 }
 
 impl Rates {
     fn of(mut rates: Vec<f64>) -> Option<Self> {
         rates.sort_by(f64::total_cmp);
-        let count = rates.len() as f64;
-        let mut quantiles = [0.0; QUANTILES];
+        let mut quantiles = [0.0; QUANTILE.len()];
         for (value, (percent, _)) in quantiles.iter_mut().zip(QUANTILE) {
             // The nearest rank: a rate that was measured, not one between two.
-            let mut below = rates
-                .iter()
-                .zip(1_u32..)
-                .skip_while(|(_, rank)| 100.0 * f64::from(*rank) < percent * count);
-            *value = *below.next()?.0;
+            let rank = (percent * rates.len()).div_ceil(100).max(1);
+            *value = *rates.get(rank - 1)?;
         }
         Some(Self {
             quantiles,
             sum: rates.iter().sum(),
-            count,
+            count: rates.len() as f64,
         })
     }
 }
@@ -68,9 +55,8 @@ pub(crate) const MAX_KEPT: usize = 300;
 /// How fast a direction was for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
-    /// When it began, in seconds of the test by iperf3's clock.
+    /// By iperf3's clock, from the begin of the test.
     pub(crate) start_seconds: f64,
-    /// When it ended.
     pub(crate) end_seconds: f64,
     /// Bytes a second, of all streams together.
     pub(crate) bytes_per_second: f64,
@@ -93,12 +79,10 @@ impl Interval {
 /// At most [`MAX_KEPT`] intervals: of a longer test neighbours become one, until they are few enough.
 fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
     while intervals.len() > MAX_KEPT {
-        let pairs = intervals.chunks(2).filter_map(|pair| match pair {
-            [one, next] => Some(one.and(*next)),
-            [one] => Some(*one),
-            _ => None,
-        });
-        intervals = pairs.collect();
+        let pairs = intervals.chunks(2).map(|pair| pair.iter().copied());
+        intervals = pairs
+            .filter_map(|pair| pair.reduce(Interval::and))
+            .collect();
     }
     intervals
 }
@@ -119,77 +103,53 @@ impl<'a> Intervals<'a> {
         Self {
             list,
             mode,
-            asked_seconds: at(root, &["start", "test_start"])
-                .and_then(|test| number(test, "interval"))
+            asked_seconds: number_at(root, &["start", "test_start", "interval"])
                 .unwrap_or(DEFAULT_SECONDS),
         }
     }
 
-    /// All bytes of one way that this end counted, the omitted ones too.
+    /// All bytes of one way that this end counted, the omitted ones too. None when intervals were switched off.
     pub(super) fn bytes(&self, way: Way) -> Option<f64> {
-        self.all_bytes(way, |_| true)
+        let intervals = self.list.iter();
+        let streams = intervals.flat_map(|interval| self.streams(interval, way));
+        total(&streams.collect::<Vec<_>>(), "bytes")
     }
 
     /// The bytes of one way that this end counted, omitted intervals left out: where this end receives, to the byte
-    /// what `sum_received` says in the versions that have one. None when intervals were switched off.
+    /// what `sum_received` says in the versions that have one.
     pub(super) fn counted_bytes(&self, way: Way) -> Option<f64> {
-        self.all_bytes(way, is_counted)
-    }
-
-    fn all_bytes(&self, way: Way, counts: fn(&Value) -> bool) -> Option<f64> {
-        let mut streams = self
-            .list
-            .iter()
-            .flat_map(|interval| self.streams(interval, way))
-            .filter(|stream| counts(stream))
-            .peekable();
-        streams.peek()?;
-        let sum: Option<f64> = streams.map(|stream| number(stream, "bytes")).sum();
-        sum.and_then(plausibility::count)
+        total(&self.counted(way).flatten().collect::<Vec<_>>(), "bytes")
     }
 
     /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
     pub(super) fn seen(&self, way: Way) -> (Option<Rates>, Vec<Interval>) {
-        let intervals = self.rates(way);
+        let last = self.list.len().saturating_sub(1);
+        let shortest = self.asked_seconds * COMPLETE_PART;
+        let intervals = self.list.iter().enumerate();
+        let intervals = intervals.filter_map(|(index, interval)| {
+            // Timers that are late make the interval behind a short one; only the last can be cut off.
+            let shortest = if index == last { shortest } else { 0.0 };
+            let mut streams = self.streams(interval, way).peekable();
+            let first = *streams.peek()?;
+            let rates = streams.map(|stream| rate(stream, shortest));
+            Some(Interval {
+                start_seconds: number(first, "start")?,
+                end_seconds: number(first, "end")?,
+                bytes_per_second: rates.sum::<Option<f64>>()?,
+            })
+        });
+        let intervals: Vec<Interval> = intervals.collect();
         let rates = intervals.iter().map(|interval| interval.bytes_per_second);
         (Rates::of(rates.collect()), merged(intervals))
     }
 
-    /// How fast one way was, interval by interval; empty when no interval counts.
-    fn rates(&self, way: Way) -> Vec<Interval> {
-        let last = self.list.len().saturating_sub(1);
-        let shortest = self.asked_seconds * COMPLETE_PART;
-        let rates = self
-            .list
-            .iter()
-            .enumerate()
-            .filter_map(|(index, interval)| {
-                // Timers that are late make the interval behind a short one; only the last can be cut off.
-                let shortest = if index == last { shortest } else { 0.0 };
-                let mut streams = self.streams(interval, way).peekable();
-                let first = *streams.peek()?;
-                let bytes_per_second = streams
-                    .map(|stream| rate(stream, shortest))
-                    .sum::<Option<f64>>()?;
-                Some(Interval {
-                    start_seconds: number(first, "start")?,
-                    end_seconds: number(first, "end")?,
-                    bytes_per_second,
-                })
-            });
-        rates.collect()
-    }
-
     /// The streams of one way in each interval that was not omitted, an interval a list.
-    pub(super) fn counted(&self, way: Way) -> impl DoubleEndedIterator<Item = Vec<&'a Value>> {
-        self.list
-            .iter()
-            .map(move |interval| {
-                self.streams(interval, way)
-                    .filter(|stream| is_counted(stream))
-                    .collect()
-            })
-            .filter(|streams: &Vec<&Value>| !streams.is_empty())
+    pub(super) fn counted(&self, way: Way) -> impl Iterator<Item = Vec<&'a Value>> {
+        let intervals = self.list.iter().map(move |interval| {
+            let streams = self.streams(interval, way);
+            streams.filter(|stream| is_counted(stream)).collect()
+        });
+        intervals.filter(|streams: &Vec<&Value>| !streams.is_empty())
     }
 
     /// An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
@@ -201,7 +161,7 @@ impl<'a> Intervals<'a> {
 }
 
 fn is_counted(stream: &Value) -> bool {
-    !flag(stream, "omitted")
+    stream.get("omitted") != Some(&Value::Bool(true))
 }
 
 /// Bytes a second of a stream in one interval, when it counts. `bits_per_second` is not asked: it can be `null`.
@@ -256,7 +216,7 @@ mod tests {
         };
         let root = serde_json::json!({ "start": { "test_start": test }, "intervals": streams });
         let intervals = Intervals::of(&root, Mode::Upload);
-        assert_eq!(intervals.rates(Way::Down), Vec::new());
+        assert_eq!(intervals.seen(Way::Down), (None, Vec::new()));
         intervals.seen(Way::Up).0
     }
 

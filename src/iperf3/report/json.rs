@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::iperf3::report::plausibility;
 
-/// The value at a path of keys.
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
@@ -18,7 +17,12 @@ pub(super) fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> + use
 
 /// A number that can be a count, a size or a time; `null`, text, negative and boundless ones cannot.
 pub(super) fn number(value: &Value, key: &str) -> Option<f64> {
-    plausibility::count(value.get(key)?.as_f64()?)
+    number_at(value, &[key])
+}
+
+/// The number at a path of keys.
+pub(super) fn number_at(value: &Value, path: &[&str]) -> Option<f64> {
+    plausibility::count(at(value, path)?.as_f64()?)
 }
 
 /// Whether there is a number, be it a possible one or not.
@@ -31,11 +35,6 @@ pub(super) fn measured(value: &Value, key: &str) -> Option<f64> {
     number(value, key).filter(|number| *number > 0.0)
 }
 
-/// A flag; one that is missing is not set.
-pub(super) fn flag(value: &Value, key: &str) -> bool {
-    value.get(key).and_then(Value::as_bool).unwrap_or(false)
-}
-
 /// The sum of a number over values that all have it; none when there are none.
 pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
     values.first()?;
@@ -45,8 +44,6 @@ pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
 
 /// The largest of a number over the values that have it.
 pub(super) fn longest(values: &[&Value], key: &str) -> Option<f64> {
-    values
-        .iter()
-        .filter_map(|value| number(value, key))
-        .reduce(f64::max)
+    let numbers = values.iter().filter_map(|value| number(value, key));
+    numbers.reduce(f64::max)
 }

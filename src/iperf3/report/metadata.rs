@@ -45,9 +45,6 @@ const CONGESTION_CONTROLS: &[&str] = &[
     "yeah",
 ];
 
-/// What stands for a word that is not of its list.
-const OTHER: &str = "other";
-
 /// What holds for both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
@@ -55,36 +52,27 @@ pub(crate) struct Metadata {
     pub(crate) protocol: String,
     /// The version of the iperf3 of this end; empty where it is no short plain word.
     pub(crate) version: String,
-    /// TCP's segment size, of the control connection.
-    pub(crate) mss_bytes: Option<f64>,
-    /// The CPU time of the iperf3 of this end.
     pub(crate) local_cpu: Option<Cpu>,
-    /// The CPU time of the server.
+    /// The server's.
     pub(crate) remote_cpu: Option<Cpu>,
 }
 
 /// CPU seconds a second: 1 is one CPU at work all the time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cpu {
-    /// In the program.
     pub(crate) user: Option<f64>,
-    /// In the system.
     pub(crate) system: Option<f64>,
-    /// Both.
     pub(crate) total: f64,
 }
 
 /// The congestion control of one direction, or `other`; empty where it is not reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Congestion {
-    /// That of the end that sends.
     pub(crate) sender: String,
-    /// That of the end that receives.
     pub(crate) receiver: String,
 }
 
 impl Metadata {
-    /// Those of a document.
     pub(super) fn of(root: &Value) -> Self {
         let percent = at(root, &["end", "cpu_utilization_percent"]);
         let cpu = |[total, user, system]: [&str; 3]| {
@@ -100,10 +88,6 @@ impl Metadata {
         Self {
             protocol: known(protocol(root), PROTOCOLS).to_owned(),
             version: version(root),
-            // `tcp_mss`, which stands there instead with `-M`, is what was asked for and not what came of it.
-            mss_bytes: root
-                .get("start")
-                .and_then(|start| measured(start, "tcp_mss_default")),
             local_cpu: cpu(["host_total", "host_user", "host_system"]),
             remote_cpu: cpu(["remote_total", "remote_user", "remote_system"]),
         }
@@ -114,14 +98,11 @@ impl Congestion {
     /// That of one way. Of a bidirectional test iperf3 prints the download's.
     pub(super) fn of(root: &Value, mode: Mode, way: Way) -> Self {
         let end = |key| known(at(root, &["end", key]), CONGESTION_CONTROLS).to_owned();
-        let sender = end("sender_tcp_congestion");
-        let receiver = end("receiver_tcp_congestion");
+        let mut ends = [end("sender_tcp_congestion"), end("receiver_tcp_congestion")];
         if mode == Mode::Bidirectional && way == Way::Up {
-            return Self {
-                sender: receiver,
-                receiver: sender,
-            };
+            ends.reverse();
         }
+        let [sender, receiver] = ends;
         Self { sender, receiver }
     }
 }
@@ -137,15 +118,14 @@ fn protocol(root: &Value) -> Option<&Value> {
 
 /// A word of this list, in whatever case, or that it is another one; empty where there is none.
 fn known(value: Option<&Value>, words: &[&'static str]) -> &'static str {
-    match value.and_then(Value::as_str) {
-        None | Some("") => "",
-        Some(text) => {
-            let mut words = words.iter().copied();
-            words
-                .find(|word| word.eq_ignore_ascii_case(text))
-                .unwrap_or(OTHER)
-        }
-    }
+    let Some(text) = value
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+    else {
+        return "";
+    };
+    let known = words.iter().find(|word| word.eq_ignore_ascii_case(text));
+    known.copied().unwrap_or("other")
 }
 
 /// The version of this end, when it is one short plain word; else empty.

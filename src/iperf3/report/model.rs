@@ -9,23 +9,25 @@ use super::tcp::Tcp;
 use super::transfer::Transfer;
 use super::udp::Udp;
 
-/// What a test measured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     /// Client to server, in a normal and a bidirectional test.
     pub(crate) upload: Option<Direction>,
     /// Server to client, in a reverse and a bidirectional test.
     pub(crate) download: Option<Direction>,
-    /// What holds for both.
     pub(crate) metadata: Metadata,
+}
+
+impl Report {
+    pub(crate) fn directions(&self) -> [Option<&Direction>; 2] {
+        [self.upload.as_ref(), self.download.as_ref()]
+    }
 }
 
 /// One direction, all its streams together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Direction {
-    /// What the sender sent.
     pub(crate) sent: Transfer,
-    /// What arrived at the receiver.
     pub(crate) received: Transfer,
     /// TCP segments sent again, where the sender's system counts them.
     pub(crate) retransmits: Option<f64>,
@@ -33,7 +35,6 @@ pub(crate) struct Direction {
     pub(crate) udp: Option<Udp>,
     /// TCP only, where this end sends.
     pub(crate) tcp: Option<Tcp>,
-    /// How many streams it had.
     pub(crate) streams: f64,
     /// How fast it was, interval by interval, as this end counted: what it handed to the system, or what arrived.
     pub(crate) rates: Option<Rates>,

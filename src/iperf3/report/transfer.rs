@@ -17,12 +17,10 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Payload bytes a second, when both are known.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
         plausibility::rate(self.bytes?, self.seconds?)
     }
 
-    /// Payload bits a second, when both are known.
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
         Some(self.bytes_per_second()? * 8.0)
     }
@@ -36,27 +34,16 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// The value of `sender` in a stream of this way: whether this end, the client, sends.
-    pub(super) fn client_sends(self) -> bool {
-        self == Self::Up
-    }
-
-    /// Whether `side`, a stream or a side of one, says that it is of this way.
-    pub(super) fn is_said_by(self, side: &Value) -> bool {
-        side.get("sender").and_then(Value::as_bool) == Some(self.client_sends())
-    }
-
-    /// Whether `side` is of this way in a test of this mode. Before 3.7 there is no `sender`, and no bidirectional
-    /// test either.
+    /// Whether `side`, a stream or a side of one, is of this way in a test of this mode. Before 3.7 there is no
+    /// `sender`, and no bidirectional test either.
     pub(super) fn has(self, side: &Value, mode: Mode) -> bool {
-        match side.get("sender").and_then(Value::as_bool) {
-            Some(sends) => sends == self.client_sends(),
-            None => match mode {
-                Mode::Upload => self == Self::Up,
-                Mode::Reverse => self == Self::Down,
-                Mode::Bidirectional => false,
-            },
-        }
+        let client_sends = side.get("sender").and_then(Value::as_bool);
+        let client_sends = client_sends.or(match mode {
+            Mode::Upload => Some(true),
+            Mode::Reverse => Some(false),
+            Mode::Bidirectional => None,
+        });
+        client_sends == Some(self == Self::Up)
     }
 }
 
@@ -69,10 +56,7 @@ pub(super) fn drop_contradictions(
     most_received: impl FnOnce(f64) -> Option<f64>,
 ) {
     let most = sent.bytes.and_then(most_received);
-    let is_more = received
-        .bytes
-        .zip(most)
-        .is_some_and(|(received, most)| received > most);
+    let is_more = most.is_some() && received.bytes > most;
     let (ours, theirs) = match way {
         Way::Up => (sent, received),
         Way::Down => (received, sent),

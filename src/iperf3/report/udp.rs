@@ -5,14 +5,10 @@
 
 use crate::iperf3::report::plausibility::{QUEUE_SECONDS, may_still_arrive};
 
-/// What only UDP has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Udp {
-    /// Datagrams that were sent.
     pub(crate) sent_packets: Option<f64>,
-    /// Datagrams that arrived.
     pub(crate) received_packets: Option<f64>,
-    /// Datagrams that did not arrive.
     pub(crate) lost_packets: Option<f64>,
     /// The receiver's jitter in milliseconds (RFC 1889 section 6.3.1), the mean over the streams.
     pub(crate) jitter_ms: Option<f64>,
@@ -23,14 +19,16 @@ pub(crate) struct Udp {
 impl Udp {
     /// Lost datagrams in percent of those sent, which is iperf3's own definition.
     pub(crate) fn lost_percent(&self) -> Option<f64> {
-        let sent = self.sent_packets.filter(|sent| *sent > 0.0)?;
-        Some(100.0 * self.lost_packets? / sent)
+        self.lost_of(100.0)
     }
 
-    /// Lost datagrams as a part of those sent.
     pub(crate) fn lost_ratio(&self) -> Option<f64> {
+        self.lost_of(1.0)
+    }
+
+    fn lost_of(&self, all: f64) -> Option<f64> {
         let sent = self.sent_packets.filter(|sent| *sent > 0.0)?;
-        Some(self.lost_packets? / sent)
+        Some(all * self.lost_packets? / sent)
     }
 }
 
@@ -38,15 +36,11 @@ impl Udp {
 pub(super) struct UdpCounts {
     /// Bytes of payload of each.
     pub(super) datagram_bytes: Option<f64>,
-    /// Bytes that were sent.
     pub(super) sent_bytes: Option<f64>,
-    /// Bytes that arrived, where the report has them.
     pub(super) received_bytes: Option<f64>,
-    /// Datagrams sent, as reported.
     pub(super) reported_packets: Option<f64>,
     /// `sum_received.packets`: the highest sequence number that arrived, less the omitted ones.
     pub(super) highest_number: Option<f64>,
-    /// Lost ones, as reported.
     pub(super) reported_lost: Option<f64>,
     /// The mean jitter of the streams of which something arrived.
     pub(super) reported_jitter_ms: Option<f64>,
@@ -54,11 +48,9 @@ pub(super) struct UdpCounts {
     pub(super) out_of_order: Option<f64>,
     /// Datagrams of the streams of which nothing arrived, next to others of which something did.
     pub(super) blind_packets: Option<f64>,
-    /// How long the test was, in seconds.
     pub(super) seconds: Option<f64>,
     /// `-O` in upload: up to 3.13 the losses of the omitted seconds are counted too.
     pub(super) omits_from_upload: bool,
-    /// The receiver is the server.
     pub(super) is_upload: bool,
 }
 
@@ -71,6 +63,7 @@ impl UdpCounts {
             .or_else(|| self.reported_packets.filter(|packets| *packets > 0.0));
         let received_packets = self.received_bytes.and_then(|bytes| self.datagrams(bytes));
         let nothing_arrived = received_packets == Some(0.0) && sent_packets.is_some();
+        let is_blind = nothing_arrived || self.may_have_seen_nothing();
         let lost_packets = if nothing_arrived {
             // Reads as no loss everywhere: the receiver never saw a number to miss another one before it. In a test
             // that was too short all may be on its way yet: 3.12 sends the word of the end before a lone datagram is
@@ -78,11 +71,10 @@ impl UdpCounts {
             sent_packets.filter(|_| !may_still_arrive(self.seconds))
         } else {
             self.lost(received_packets)
+                .filter(|_| !is_blind)
                 .and_then(|lost| self.with_unseen(lost, sent_packets, received_packets))
                 .filter(|lost| self.can_be(*lost, sent_packets, received_packets))
         };
-        let is_blind = nothing_arrived || self.may_have_seen_nothing();
-        let lost_packets = lost_packets.filter(|_| nothing_arrived || !is_blind);
         Udp {
             sent_packets,
             received_packets,
@@ -104,10 +96,8 @@ impl UdpCounts {
     /// Whether so many can be lost. Where the report has the highest number, losses and arrivals are held against
     /// that already, and may exceed what was sent by what was on its way at the end of omitted seconds.
     fn can_be(&self, lost: f64, sent: Option<f64>, received: Option<f64>) -> bool {
-        let arrived = match self.highest_number {
-            Some(_) => 0.0,
-            None => received.unwrap_or(0.0),
-        };
+        let arrived = received.filter(|_| self.highest_number.is_none());
+        let arrived = arrived.unwrap_or(0.0);
         sent.is_none_or(|sent| lost + arrived <= sent)
     }
 

@@ -3,8 +3,7 @@
 //! Must not know how a password is verified. Passwords stand here as they came, as in the exporter-toolkit's cache;
 //! nothing here has a `Debug`.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 /// Most credentials of each verdict. An exporter has a handful of users and each scraper one password; the
 /// exporter-toolkit keeps 100 of both verdicts together.
@@ -41,54 +40,38 @@ pub(super) struct Credentials {
 /// Both verdicts apart: no flood of wrong passwords drives a right one out.
 #[derive(Default)]
 pub(super) struct CredentialCache {
-    allowed: Entries,
-    refused: Entries,
-}
-
-/// The credentials of one verdict. The oldest goes when there are too many.
-#[derive(Default)]
-struct Entries {
-    set: HashSet<Arc<Credentials>>,
-    /// Oldest first.
-    order: VecDeque<Arc<Credentials>>,
+    allowed: HashSet<Credentials>,
+    refused: HashSet<Credentials>,
 }
 
 impl CredentialCache {
     pub(super) fn get(&self, credentials: &Credentials) -> Option<Verdict> {
-        if self.allowed.set.contains(credentials) {
+        if self.allowed.contains(credentials) {
             Some(Verdict::Allowed)
-        } else if self.refused.set.contains(credentials) {
+        } else if self.refused.contains(credentials) {
             Some(Verdict::Refused)
         } else {
             None
         }
     }
 
-    /// Keeps a verdict, unless it is an overload or its credentials are too long.
-    pub(super) fn insert(&mut self, credentials: Credentials, verdict: Verdict) {
+    /// Keeps a verdict, unless it is an overload or its credentials are too long. Any other goes when there are too
+    /// many, as in the exporter-toolkit: it is verified again when it comes again.
+    pub(super) fn insert(&mut self, credentials: &Credentials, verdict: Verdict) {
+        let set = match verdict {
+            Verdict::Allowed => &mut self.allowed,
+            Verdict::Refused => &mut self.refused,
+            Verdict::Overloaded => return,
+        };
         if credentials.user.len() + credentials.password.len() > LIMIT_BYTES {
             return;
         }
-        match verdict {
-            Verdict::Allowed => self.allowed.insert(credentials),
-            Verdict::Refused => self.refused.insert(credentials),
-            Verdict::Overloaded => {}
-        }
-    }
-}
-
-impl Entries {
-    fn insert(&mut self, credentials: Credentials) {
-        let credentials = Arc::new(credentials);
-        if !self.set.insert(Arc::clone(&credentials)) {
-            return;
-        }
-        self.order.push_back(credentials);
-        if self.order.len() > LIMIT
-            && let Some(oldest) = self.order.pop_front()
+        if set.len() == LIMIT
+            && let Some(any) = set.iter().next().cloned()
         {
-            self.set.remove(&oldest);
+            set.remove(&any);
         }
+        set.insert(credentials.clone());
     }
 }
 
@@ -108,7 +91,7 @@ mod tests {
     #[test]
     fn parts_that_join_to_the_same_text_are_different_credentials() {
         let mut cache = CredentialCache::default();
-        cache.insert(credentials("ab", "c", "d"), Verdict::Allowed);
+        cache.insert(&credentials("ab", "c", "d"), Verdict::Allowed);
         assert_eq!(
             cache.get(&credentials("ab", "c", "d")),
             Some(Verdict::Allowed)
@@ -135,53 +118,46 @@ mod tests {
     fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
         let mut cache = CredentialCache::default();
         let right = credentials("user", "hash", "right");
-        cache.insert(right.clone(), Verdict::Allowed);
+        cache.insert(&right, Verdict::Allowed);
         for number in 0..10 * LIMIT {
             cache.insert(
-                credentials("user", "hash", &number.to_string()),
+                &credentials("user", "hash", &number.to_string()),
                 Verdict::Refused,
             );
         }
         assert_eq!(cache.get(&right), Some(Verdict::Allowed));
-        assert_eq!(cache.refused.set.len(), LIMIT);
-        assert_eq!(cache.refused.order.len(), LIMIT);
-        let of = |number: usize| cache.get(&credentials("user", "hash", &number.to_string()));
-        assert_eq!(
-            of(9 * LIMIT),
-            Some(Verdict::Refused),
-            "the oldest that is kept"
-        );
-        assert_eq!(of(9 * LIMIT - 1), None, "the youngest that went");
+        assert_eq!(cache.refused.len(), LIMIT);
+        let youngest = credentials("user", "hash", &(10 * LIMIT - 1).to_string());
+        assert_eq!(cache.get(&youngest), Some(Verdict::Refused));
     }
 
     #[test]
     fn right_ones_are_bounded_too_and_none_counts_twice() {
         let mut cache = CredentialCache::default();
         for _ in 0..3 {
-            cache.insert(credentials("user", "hash", "same"), Verdict::Allowed);
+            cache.insert(&credentials("user", "hash", "same"), Verdict::Allowed);
         }
-        assert_eq!(cache.allowed.order.len(), 1);
+        assert_eq!(cache.allowed.len(), 1);
         for number in 0..LIMIT {
             cache.insert(
-                credentials("user", "hash", &number.to_string()),
+                &credentials("user", "hash", &number.to_string()),
                 Verdict::Allowed,
             );
         }
-        assert_eq!(cache.allowed.set.len(), LIMIT);
-        assert_eq!(cache.get(&credentials("user", "hash", "same")), None);
+        assert_eq!(cache.allowed.len(), LIMIT);
     }
 
     #[test]
     fn long_credentials_and_overloads_are_not_kept() {
         let mut cache = CredentialCache::default();
         let long = credentials(&"u".repeat(LIMIT_BYTES), "hash", "p");
-        cache.insert(long.clone(), Verdict::Refused);
-        cache.insert(long.clone(), Verdict::Allowed);
+        cache.insert(&long, Verdict::Refused);
+        cache.insert(&long, Verdict::Allowed);
         assert_eq!(cache.get(&long), None);
         let fits = credentials(&"u".repeat(LIMIT_BYTES - 1), "hash", "p");
-        cache.insert(fits.clone(), Verdict::Overloaded);
+        cache.insert(&fits, Verdict::Overloaded);
         assert_eq!(cache.get(&fits), None);
-        cache.insert(fits.clone(), Verdict::Refused);
+        cache.insert(&fits, Verdict::Refused);
         assert_eq!(cache.get(&fits), Some(Verdict::Refused));
     }
 }

@@ -1,10 +1,11 @@
 //! The queue for credentials whose verdict is not known: one is verified at a time, first come, first served.
 //!
 //! Must not know what a password is, or where users are written down. A bcrypt hash takes one processor for 50 ms to
-//! seconds. Whoever waits makes it in its turn, so there is no thread for it. What is promised during a flood of wrong
-//! passwords: known credentials never wait; a flood has one processor and no more; one from a single network leaves
-//! places for all others, who wait for its share of hashes and their own; who waits is bounded in number and time.
-//! Not promised: that new credentials find a place while many networks flood.
+//! seconds. Whoever waits makes it in its turn, so there is no thread for it; who comes with credentials that wait
+//! already shares their verdict. What is promised during a flood of wrong passwords: known credentials never wait; a
+//! flood has one processor and no more; one from a single network leaves places for all others, who wait for its share
+//! of hashes and their own; who waits is bounded in number and time. Not promised: that new credentials find a place
+//! while many networks flood.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 use crate::sync;
 use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Verdict};
 
-/// Most requests in the queue, each of which holds a connection and its thread. At a cost of 10 (58 ms on a PC,
-/// measured) the last one's turn comes after two seconds, well within a scrape's 10 s.
+/// Most credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one's turn comes after two
+/// seconds, well within a scrape's 10 s.
 const LIMIT: usize = 32;
-/// One network may have this part of the places: 8 of 32 are enough for a Prometheus that comes with its first scrapes
-/// of several targets at once, and others wait half a second for their hashes.
+/// One network may have this part of the places: 8 of 32 are enough for scrapers with passwords of their own, and
+/// others wait half a second for their hashes.
 const SHARE: usize = 4;
 /// Longest wait: a scrape's usual time limit. Who waits longer has a hash of too high a cost (each step doubles the
 /// time: 14 is a second on a PC and many on a router), and finds the verdict known when it asks again.
@@ -30,28 +31,30 @@ pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 /// The queue, and the verdicts that came out of it.
 pub(super) struct VerificationQueue {
     verify: Verify,
-    limit: usize,
+    /// Most requests that wait, each of which holds a connection and its thread.
+    max_waiting: usize,
     longest_wait: Duration,
     state: Mutex<State>,
-    /// Notified when somebody has left the queue, and at the end.
+    /// Notified when credentials have left the queue, and at the end.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     cache: CredentialCache,
-    /// u64s and networks in the order of arrival. The first one verifies, and stays until it has.
-    waiters: VecDeque<(u64, IpAddr)>,
-    last_ticket: u64,
+    /// Credentials, no two the same, and networks in the order of arrival. The first ones are verified, and stay until
+    /// they have been.
+    pending: VecDeque<(Credentials, IpAddr)>,
+    /// Requests that wait for the verdict on what is pending for another one.
+    joined: usize,
     has_ended: bool,
 }
 
 impl VerificationQueue {
-    /// A queue with at most `max_waiting` places, and never more than [`LIMIT`].
     pub(super) fn new(verify: Verify, max_waiting: usize, longest_wait: Duration) -> Self {
         Self {
             verify,
-            limit: max_waiting.min(LIMIT),
+            max_waiting,
             longest_wait,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -59,23 +62,19 @@ impl VerificationQueue {
     }
 
     /// The verdict on `credentials`: at once if it is known, else in their turn.
-    pub(super) fn check(&self, credentials: Credentials, client: IpAddr) -> Verdict {
-        let mut state = sync::lock(&self.state);
-        if let Some(verdict) = state.cache.get(&credentials) {
+    pub(super) fn check(&self, credentials: &Credentials, client: IpAddr) -> Verdict {
+        let until = Instant::now() + self.longest_wait;
+        if let Some(verdict) = self.enqueue(credentials, network(client), until) {
             return verdict;
         }
-        let Some(ticket) = state.enqueue(network(client), self.limit) else {
-            return Verdict::Overloaded;
-        };
-        drop(state);
         let place = Place {
             queue: self,
-            ticket,
+            credentials,
         };
-        if let Some(verdict) = place.wait_for_turn(&credentials) {
-            return verdict;
+        if !place.wait_for_turn(until) {
+            return Verdict::Overloaded;
         }
-        let verdict = if (self.verify)(&credentials) && credentials.is_user {
+        let verdict = if (self.verify)(credentials) && credentials.is_user {
             Verdict::Allowed
         } else {
             Verdict::Refused
@@ -89,43 +88,56 @@ impl VerificationQueue {
         sync::lock(&self.state).has_ended = true;
         self.changed.notify_all();
     }
-}
 
-impl State {
-    /// A ticket for the last place; none when there is no room for this network, or after the end.
-    fn enqueue(&mut self, network: IpAddr, limit: usize) -> Option<u64> {
-        let same = self.waiters.iter().filter(|(_, other)| *other == network);
-        let has_room = self.waiters.len() < limit && same.count() < limit.div_ceil(SHARE);
-        (has_room && !self.has_ended).then(|| {
-            self.last_ticket += 1;
-            self.waiters.push_back((self.last_ticket, network));
-            self.last_ticket
-        })
+    /// Takes the last place; or a verdict, when it is known, also after another request has found it, or when there is
+    /// no room, the wait was too long or the exporter ends.
+    fn enqueue(
+        &self,
+        credentials: &Credentials,
+        network: IpAddr,
+        until: Instant,
+    ) -> Option<Verdict> {
+        let limit = self.max_waiting.min(LIMIT);
+        let mut state = sync::lock(&self.state);
+        loop {
+            if let Some(verdict) = state.cache.get(credentials) {
+                return Some(verdict);
+            }
+            let is_full = state.pending.len() + state.joined >= self.max_waiting;
+            if is_full || state.has_ended || Instant::now() >= until {
+                return Some(Verdict::Overloaded);
+            }
+            if state.pending.iter().all(|(other, _)| other != credentials) {
+                break;
+            }
+            state.joined += 1;
+            state = sync::wait_until(&self.changed, state, until);
+            state.joined -= 1;
+        }
+        let same = state.pending.iter().filter(|(_, other)| *other == network);
+        if state.pending.len() >= limit || same.count() >= limit.div_ceil(SHARE) {
+            return Some(Verdict::Overloaded);
+        }
+        state.pending.push_back((credentials.clone(), network));
+        None
     }
 }
 
 /// A place in the queue, which becomes free when this is dropped, in a panic too.
 struct Place<'a> {
     queue: &'a VerificationQueue,
-    ticket: u64,
+    credentials: &'a Credentials,
 }
 
 impl Place<'_> {
-    /// Waits until it is the first; or a verdict, when another request with the same credentials has found it, or when
-    /// the wait was too long or the exporter ends.
-    fn wait_for_turn(&self, credentials: &Credentials) -> Option<Verdict> {
-        let until = Instant::now() + self.queue.longest_wait;
+    /// Waits until it is the first; false when the wait was too long or the exporter ends.
+    fn wait_for_turn(&self, until: Instant) -> bool {
         let mut state = sync::lock(&self.queue.state);
         loop {
-            if let Some(verdict) = state.cache.get(credentials) {
-                return Some(verdict);
-            }
-            let first = state.waiters.front();
-            if first.is_some_and(|(ticket, _)| *ticket == self.ticket) && !state.has_ended {
-                return None;
-            }
-            if state.has_ended || Instant::now() >= until {
-                return Some(Verdict::Overloaded);
+            let first = state.pending.front();
+            let is_first = first.is_some_and(|(first, _)| first == self.credentials);
+            if state.has_ended || is_first || Instant::now() >= until {
+                return is_first && !state.has_ended;
             }
             state = sync::wait_until(&self.queue.changed, state, until);
         }
@@ -135,16 +147,16 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = sync::lock(&self.queue.state);
-        state.waiters.retain(|(ticket, _)| *ticket != self.ticket);
+        state.pending.retain(|(other, _)| other != self.credentials);
         self.queue.changed.notify_all();
     }
 }
 
-/// What one client can be expected to have: an IPv4 address, or the /64 of an IPv6 address (RFC 6177, section 2), of
-/// which it may use any.
+/// What one client can be expected to have: an IPv4 address, or the /48 of an IPv6 address, of which it may use any: a
+/// site gets no more (RFC 6177, section 2).
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 80 << 80).into(),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -229,11 +241,11 @@ mod tests {
 
         fn ask(&self, password: &str, client: IpAddr) -> JoinHandle<Verdict> {
             let (queue, credentials) = (Arc::clone(&self.queue), credentials(password));
-            thread::spawn(move || queue.check(credentials, client))
+            thread::spawn(move || queue.check(&credentials, client))
         }
 
         fn check(&self, password: &str, number: usize) -> Verdict {
-            self.queue.check(credentials(password), client(number))
+            self.queue.check(&credentials(password), client(number))
         }
 
         /// Asks, and waits until the password is being verified.
@@ -252,7 +264,8 @@ mod tests {
         }
 
         fn waiting(&self) -> usize {
-            sync::lock(&self.queue.state).waiters.len()
+            let state = sync::lock(&self.queue.state);
+            state.pending.len() + state.joined
         }
 
         /// Waits until `count` requests are in the queue, with the one that verifies.
@@ -285,7 +298,8 @@ mod tests {
 
         /// Lets the running hash and those of all others end, who are refused.
         fn refuse_all(&self, threads: Vec<JoinHandle<Verdict>>) {
-            (0..self.waiting()).for_each(|_| self.go.send(()).unwrap());
+            let hashes = sync::lock(&self.queue.state).pending.len();
+            (0..hashes).for_each(|_| self.go.send(()).unwrap());
             for thread in threads {
                 assert_eq!(verdict(thread), Verdict::Refused);
             }
@@ -324,11 +338,11 @@ mod tests {
                 threads.push(slow.enqueue(&threads.len().to_string(), network));
             }
             slow.sent_away("one too many", network);
-            // Whatever it asks: each request holds a connection.
-            slow.sent_away("first", network);
         }
         assert_eq!(threads.len(), LIMIT);
         slow.sent_away("one too many", 200);
+        // Who comes with what waits already takes no place.
+        threads.push(slow.enqueue("first", 200));
         slow.refuse_all(threads);
         // "One too many" was not kept as refused: it is verified.
         let late = slow.occupy("one too many", 0);
@@ -339,10 +353,18 @@ mod tests {
     fn few_connections_make_few_places_and_a_network_has_at_least_one() {
         for (max_waiting, of_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
             let queue = VerificationQueue::new(Box::new(|_| true), max_waiting, HANGS);
-            let mut state = sync::lock(&queue.state);
-            let mut enqueue = |number| state.enqueue(client(number), queue.limit).is_some();
-            assert_eq!((0..100).filter(|_| enqueue(0)).count(), of_network);
-            let others = (1..100).filter(|number| enqueue(*number)).count();
+            let until = Instant::now() + HANGS;
+            let enqueue = |password: usize, network| {
+                let credentials = credentials(&password.to_string());
+                queue
+                    .enqueue(&credentials, client(network), until)
+                    .is_none()
+            };
+            let same = (0..100).filter(|password| enqueue(*password, 0));
+            assert_eq!(same.count(), of_network);
+            let others = (1..100)
+                .filter(|number| enqueue(100 + number, *number))
+                .count();
             assert_eq!(of_network + others, all);
         }
     }
@@ -464,7 +486,7 @@ mod tests {
                         } else {
                             Verdict::Refused
                         };
-                        let verdict = queue.check(credentials(&password), client(number));
+                        let verdict = queue.check(&credentials(&password), client(number));
                         if verdict != Verdict::Overloaded {
                             assert_eq!(verdict, expected);
                             judged += 1;
@@ -476,14 +498,25 @@ mod tests {
             .collect();
         let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
         assert!(judged > 0);
-        assert!(sync::lock(&queue.state).waiters.is_empty());
+        let state = sync::lock(&queue.state);
+        assert!(state.pending.is_empty() && state.joined == 0);
     }
 
     #[test]
-    fn a_client_counts_by_its_address_or_64() {
+    fn requests_with_the_same_credentials_hold_no_more_than_their_part_of_the_connections() {
+        let queue = VerificationQueue::new(Box::new(|_| true), 2, HANGS);
+        let until = Instant::now() + HANGS;
+        let same = credentials("same");
+        assert_eq!(queue.enqueue(&same, client(0), until), None);
+        sync::lock(&queue.state).joined = 1;
+        assert_eq!(queue.check(&same, client(1)), Verdict::Overloaded);
+    }
+
+    #[test]
+    fn a_client_counts_by_its_address_or_48() {
         let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:7::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));

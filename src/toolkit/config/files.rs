@@ -1,124 +1,60 @@
 //! Which files were read, and whether they have changed since.
 //!
-//! Must not know what is in them. A look costs a stat(2) a file; contents are compared only when that says so, and
-//! for a while after each reading: a file that is written twice within one tick of its clock looks the same to stat.
+//! Must not know what is in them. A look reads them all, as the exporter-toolkit's does: they are few and short, and
+//! stat(2) shows no second write within one tick of a file system's clock.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Longest file that is read: four times a bundle of all public authorities.
 const FILE_LIMIT_BYTES: u64 = 1 << 20;
 
-/// Longest tick of a file system's clock: FAT counts in 2 s. Until a comparison this long after the reading has
-/// shown no change, stat is not trusted. Counted by the monotonic clock, since a file server has a clock of its own.
-const TICK: Duration = Duration::from_secs(2);
-
 /// Files in the order of their reading.
-#[derive(Clone)]
-pub(super) struct Files {
-    seen: Vec<Seen>,
-    /// When the oldest of them that stat is not trusted about was read.
-    read_at: Instant,
-    /// Stat is trusted.
-    is_settled: bool,
-}
+#[derive(Clone, Default)]
+pub(super) struct Files(Vec<Seen>);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Seen {
-    /// The key that names it.
-    field: &'static str,
     path: PathBuf,
-    /// None when there is no such file.
-    stamp: Option<Stamp>,
+    /// It has a certificate or its key.
+    is_pair: bool,
     /// Of the bytes, not the bytes: a private key is not kept. None when it could not be read.
     digest: Option<u64>,
 }
 
-/// What changes when a file is written or replaced.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 impl Files {
-    /// None read yet.
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            seen: Vec::new(),
-            read_at: now,
-            is_settled: false,
-        }
-    }
-
     /// Reads a file and remembers it, whether or not it could be read.
-    pub(super) fn read(&mut self, field: &'static str, path: &Path) -> io::Result<Vec<u8>> {
-        // Before the reading: a change during it shows at the next look.
-        let stamp = stamp(path);
+    pub(super) fn read(&mut self, path: &Path, is_pair: bool) -> io::Result<Vec<u8>> {
         let bytes = read(path);
-        self.seen.push(Seen {
-            field,
+        self.0.push(Seen {
             path: path.to_owned(),
-            stamp,
+            is_pair,
             digest: bytes.as_deref().ok().map(digest),
         });
         bytes
     }
 
-    /// Whether contents have changed since they were read. A file that could not be read is tried at each look, since
-    /// the cause may be elsewhere: descriptors, permissions of a folder.
-    pub(super) fn have_changed(&mut self, now: Instant) -> bool {
-        let is_same = self.seen.iter().all(|seen| stamp(&seen.path) == seen.stamp);
-        if is_same && self.is_settled {
-            return false;
-        }
-        let mut all_read = true;
-        for seen in &mut self.seen {
-            let stamp = stamp(&seen.path);
-            let digest = read(&seen.path).as_deref().ok().map(digest);
-            all_read &= digest.is_some();
-            // Unreadable and yet the same to stat: there are no descriptors left, say. To be seen another time.
-            let is_unknown = digest.is_none() && is_same;
-            if digest != seen.digest && !is_unknown {
-                return true;
-            }
-            seen.stamp = stamp;
-        }
-        if !is_same {
-            self.read_at = now;
-        }
-        self.is_settled = all_read && now.saturating_duration_since(self.read_at) >= TICK;
-        false
+    /// Whether contents have changed since they were read.
+    pub(super) fn have_changed(&self) -> bool {
+        self.0.iter().any(|seen| {
+            let now = read(&seen.path).as_deref().ok().map(digest);
+            now != seen.digest
+        })
     }
 
-    /// Whether these are the files of `other` with the same contents, those of `fields` left out.
-    pub(super) fn are_as_in(&self, other: &Self, fields: &[&str]) -> bool {
-        let rest = |files: &'_ Self| -> Vec<(PathBuf, Option<u64>)> {
-            let seen = files.seen.iter();
-            seen.filter(|seen| !fields.contains(&seen.field))
-                .map(|seen| (seen.path.clone(), seen.digest))
-                .collect()
-        };
-        rest(self) == rest(other)
+    /// Whether these are the files of `other` with the same contents.
+    pub(super) fn are_as_in(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
-}
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let of = |metadata: Metadata| Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    };
-    fs::metadata(path).ok().map(of)
+    /// The same, whatever is in the certificate and its key.
+    pub(super) fn are_as_in_but_for_the_pair(&self, other: &Self) -> bool {
+        let others = other.0.iter().filter(|seen| !seen.is_pair);
+        self.0.iter().filter(|seen| !seen.is_pair).eq(others)
+    }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -147,9 +83,8 @@ fn digest(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FILE_LIMIT_BYTES, Files, TICK, read, stamp};
+    use super::{FILE_LIMIT_BYTES, Files, read};
     use std::path::PathBuf;
-    use std::time::{Duration, Instant};
     use std::{fs, io};
 
     /// A folder of its own, removed at the end.
@@ -170,58 +105,21 @@ mod tests {
         }
     }
 
-    /// As if the last write had come within the same tick of the clock, with the same size, as the reading.
-    fn forget_stat(files: &mut Files) {
-        for seen in &mut files.seen {
-            seen.stamp = stamp(&seen.path);
-        }
-    }
-
     #[test]
-    fn a_write_that_stat_does_not_show_is_seen_until_a_tick_has_passed() {
-        let folder = Folder::new("racy");
+    fn a_write_is_seen_however_soon_it_comes_and_a_touch_is_none() {
+        let folder = Folder::new("write");
         let file = folder.0.join("a");
-        let start = Instant::now();
         fs::write(&file, "one").expect("a file");
-        let mut files = Files::new(start);
-        files.read("a", &file).expect("its bytes");
-        assert!(!files.have_changed(start));
+        let mut files = Files::default();
+        files.read(&file, false).expect("its bytes");
+        assert!(!files.have_changed());
+        // The same size, and often the same tick of the clock.
         fs::write(&file, "two").expect("a file");
-        forget_stat(&mut files);
-        assert!(files.have_changed(start + TICK / 2));
-        assert!(
-            files.have_changed(start + TICK * 100),
-            "it is compared however late the look is"
-        );
-        fs::write(&file, "one").expect("a file");
-        forget_stat(&mut files);
-        assert!(!files.have_changed(start + TICK / 2));
-        assert!(!files.is_settled);
-        assert!(!files.have_changed(start + TICK));
-        assert!(files.is_settled);
-        // From here on stat alone counts.
-        fs::write(&file, "two").expect("a file");
-        forget_stat(&mut files);
-        assert!(!files.have_changed(start + TICK * 2));
-    }
-
-    #[test]
-    fn a_touched_file_has_not_changed_and_is_watched_closely_again() {
-        let folder = Folder::new("touch");
-        let file = folder.0.join("a");
-        let start = Instant::now();
-        fs::write(&file, "one").expect("a file");
-        let mut files = Files::new(start);
-        files.read("a", &file).expect("its bytes");
-        assert!(!files.have_changed(start + TICK));
-        assert!(files.is_settled);
+        assert!(files.have_changed());
         // Another inode with the same contents.
         fs::write(folder.0.join("b"), "one").expect("a file");
         fs::rename(folder.0.join("b"), &file).expect("a rename");
-        assert!(!files.have_changed(start + TICK * 2));
-        assert!(!files.is_settled);
-        assert!(!files.have_changed(start + TICK * 3));
-        assert!(files.is_settled);
+        assert!(!files.have_changed());
     }
 
     #[test]
@@ -235,25 +133,23 @@ mod tests {
         fs::write(&one, "one").expect("a file");
         fs::write(&two, "two").expect("a file");
         std::os::unix::fs::symlink(&one, &link).expect("a link");
-        let start = Instant::now();
-        let settled = || {
-            let mut files = Files::new(start);
-            let _ = files.read("a", &link);
-            assert!(!files.have_changed(start + TICK));
+        let seen = || {
+            let mut files = Files::default();
+            let _ = files.read(&link, false);
+            assert!(!files.have_changed());
             files
         };
         // As kubelet does it.
-        let mut files = settled();
+        let files = seen();
         std::os::unix::fs::symlink(&two, folder.0.join("next")).expect("a link");
         fs::rename(folder.0.join("next"), &link).expect("a rename");
-        assert!(files.have_changed(start + TICK * 2));
-        let mut files = settled();
+        assert!(files.have_changed());
+        let files = seen();
         fs::remove_file(&two).expect("a removal");
-        assert!(files.have_changed(start + TICK * 2));
-        let mut files = settled();
-        assert!(!files.is_settled, "what cannot be read is tried again");
+        assert!(files.have_changed());
+        let files = seen();
         fs::write(&two, "two").expect("a file");
-        assert!(files.have_changed(start + TICK * 2));
+        assert!(files.have_changed());
     }
 
     #[test]
@@ -282,17 +178,17 @@ mod tests {
         let folder = Folder::new("compare");
         let (config, cert) = (folder.0.join("w.yml"), folder.0.join("cert"));
         let both = || {
-            let mut files = Files::new(Instant::now() + Duration::ZERO);
-            let _ = files.read("config.file", &config);
-            let _ = files.read("cert_file", &cert);
+            let mut files = Files::default();
+            let _ = files.read(&config, false);
+            let _ = files.read(&cert, true);
             files
         };
         fs::write(&config, "1").expect("a file");
         let before = both();
         fs::write(&cert, "1").expect("a file");
-        assert!(both().are_as_in(&before, &["cert_file"]));
-        assert!(!both().are_as_in(&before, &[]));
+        assert!(both().are_as_in_but_for_the_pair(&before));
+        assert!(!both().are_as_in(&before));
         fs::write(&config, "2").expect("a file");
-        assert!(!both().are_as_in(&before, &["cert_file"]));
+        assert!(!both().are_as_in_but_for_the_pair(&before));
     }
 }

@@ -9,7 +9,6 @@ mod downgrade;
 mod fault;
 mod files;
 mod headers;
-mod outcome;
 pub(crate) mod reloader;
 mod schema;
 pub(crate) mod settings;

@@ -1,18 +1,17 @@
 //! Which keys the file has, and what they may say: a YAML tree becomes [`WebConfig`].
 //!
-//! Owns the order of the checks, which is the exporter-toolkit's: types and words in the order of the file, then headers, then
-//! users, then TLS. Must not know how TLS or a hash is done.
+//! Owns the order of the checks: headers, users, the limit, then TLS. Must not know how TLS or a hash is done.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use super::fault::{Fault, shown};
-use super::headers::{self, Header};
+use super::headers;
 use super::settings::{ClientAuth, Pem, RateLimit, TlsSettings, TlsVersion, WebConfig};
-use super::values::{self, At, Row, Text};
+use super::values::At;
 use super::yaml;
+use crate::toolkit::auth::{Users, hash};
 
 /// What Go's `tls.CipherSuites` lists.
 const CIPHER_SUITES: &[&str] = &[
@@ -44,343 +43,212 @@ const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
 ];
 
-/// What comes from outside of the text.
-pub(super) struct Outside<'a> {
-    /// Reads the file that a key names.
-    pub(super) read: &'a mut dyn FnMut(&'static str, &Path) -> io::Result<Vec<u8>>,
-    /// Why a text is no hash of a password.
-    pub(super) check_hash: fn(&str) -> Result<(), String>,
-}
+const TLS_VERSIONS: &[(&str, TlsVersion)] =
+    &[("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
+
+/// Reads a file that a key names, and is told whether that is a certificate or its key.
+pub(super) type Read<'a> = &'a mut dyn FnMut(&Path, bool) -> io::Result<Vec<u8>>;
 
 /// The configuration that `text` is; relative files are looked for in `folder`.
-pub(super) fn web_config(
-    text: &str,
-    folder: &Path,
-    outside: &mut Outside<'_>,
-) -> Result<WebConfig, Fault> {
+pub(super) fn web_config(text: &str, folder: &Path, read: Read<'_>) -> Result<WebConfig, Fault> {
     let root = yaml::read(text)?;
-    let mut file = File::default();
-    values::section(&mut file, &At::root(&root), TOP)?;
-    let headers = headers::checked(file.headers)?;
-    for user in &file.users {
-        check_user(user, outside.check_hash)?;
-    }
-    let tls = tls(file.tls, folder, outside.read)?;
-    // One by one: `collect` would sort them first, which is 4 KiB of code for a few users.
-    let mut users = BTreeMap::new();
-    for user in file.users {
-        users.insert(user.name, user.hash);
-    }
+    let [tls, http, rate, users] = At::root(&root).keys([
+        "tls_server_config",
+        "http_server_config",
+        "rate_limit",
+        "basic_auth_users",
+    ])?;
+    let [http2, headers] = http.keys(["http2", "headers"])?;
+    // Accepted, and without effect: only HTTP/1.1 is spoken.
+    http2.boolean()?;
+    let [interval, burst] = rate.keys(["interval", "burst"])?;
+    let burst = burst.count()?.unwrap_or_default();
     Ok(WebConfig {
-        tls,
-        headers,
-        users,
-        rate: file.interval.map(|interval| RateLimit {
-            interval,
-            burst: file.burst,
-        }),
+        headers: headers::checked(&headers)?,
+        users: checked_users(&users)?,
+        rate: interval
+            .interval()?
+            .map(|interval| RateLimit { interval, burst }),
+        tls: tls_settings(&tls, folder, read)?,
     })
 }
 
-/// What the text says, with every value of the right type.
-#[derive(Default)]
-struct File {
-    tls: Tls,
-    headers: Vec<Header>,
-    users: Vec<User>,
-    interval: Option<Duration>,
-    burst: u64,
-}
-
-struct User {
-    line: usize,
-    name: String,
-    hash: String,
-}
-
-/// Empty texts count as absent, as the exporter-toolkit has it.
-#[derive(Default)]
-struct Tls {
-    cert: Option<Text>,
-    cert_file: Option<Text>,
-    key: Option<Text>,
-    key_file: Option<Text>,
-    client_ca: Option<Text>,
-    client_ca_file: Option<Text>,
-    client_auth_type: Option<Text>,
-    client_allowed_sans: Option<(Vec<String>, Line)>,
-    min_version: Option<TlsVersion>,
-    max_version: Option<(TlsVersion, Line)>,
-    cipher_suites: Option<Vec<&'static str>>,
-    curve_preferences: Option<Vec<&'static str>>,
-    prefer_server_cipher_suites: Option<bool>,
-}
-
-/// Where it stands, for a check that comes when the whole file is read.
-type Line = usize;
-
-const TOP: &[Row<File>] = &[
-    ("tls_server_config", |file, at| {
-        values::section(&mut file.tls, at, TLS)
-    }),
-    ("http_server_config", |file, at| {
-        values::section(file, at, HTTP)
-    }),
-    ("rate_limit", |file, at| values::section(file, at, RATE)),
-    ("basic_auth_users", |file, at| {
-        for (key, value) in values::entries(at)? {
-            file.users.push(User {
-                line: value.line(),
-                name: key.text.clone(),
-                hash: values::text(&value)?.map_or_else(String::new, |hash| hash.text),
-            });
+/// Errors name the user and never the hash.
+fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
+    let mut users = BTreeMap::new();
+    for (key, at) in at.entries()? {
+        let refused = |text: String| Fault::at(key.line, format!("basic_auth_users{text}"));
+        if key.text.contains("$2") {
+            let text = ": a hash stands where a user's name belongs";
+            return Err(refused(text.to_owned()));
         }
-        Ok(())
-    }),
-];
-
-const HTTP: &[Row<File>] = &[
-    // Accepted, and without effect: only HTTP/1.1 is spoken.
-    ("http2", |_, at| values::boolean(at).map(drop)),
-    ("headers", |file, at| {
-        for (key, value) in values::entries(at)? {
-            file.headers.push(Header {
-                line: key.line,
-                name: key.text.clone(),
-                value: values::text(&value)?.map_or_else(String::new, |text| text.text),
-            });
+        // RFC 7617, 2: the first colon ends the name, and a name has no control characters.
+        if let Some((name, _)) = key.text.split_once(':') {
+            // Without the rest, which may be a password: `{alice:password}` is one word in YAML.
+            return Err(refused(format!(
+                ".{}: a user's name with a colon can never match; between a user and a hash stand a colon and a space",
+                shown(name)
+            )));
         }
-        Ok(())
-    }),
-];
-
-const RATE: &[Row<File>] = &[
-    ("interval", |file, at| {
-        Ok(file.interval = values::interval(at)?)
-    }),
-    ("burst", |file, at| {
-        Ok(file.burst = values::count(at)?.unwrap_or_default())
-    }),
-];
-
-const TLS: &[Row<Tls>] = &[
-    ("cert", |tls, at| Ok(tls.cert = values::text(at)?)),
-    ("key", |tls, at| Ok(tls.key = values::text(at)?)),
-    ("client_ca", |tls, at| Ok(tls.client_ca = values::text(at)?)),
-    ("cert_file", |tls, at| Ok(tls.cert_file = values::text(at)?)),
-    ("key_file", |tls, at| Ok(tls.key_file = values::text(at)?)),
-    ("client_ca_file", |tls, at| {
-        Ok(tls.client_ca_file = values::text(at)?)
-    }),
-    ("client_auth_type", |tls, at| {
-        Ok(tls.client_auth_type = values::text(at)?)
-    }),
-    ("client_allowed_sans", |tls, at| {
-        Ok(tls.client_allowed_sans = allowed_sans(at)?)
-    }),
-    ("min_version", |tls, at| Ok(tls.min_version = version(at)?)),
-    ("max_version", |tls, at| {
-        Ok(tls.max_version = version(at)?.map(|version| (version, at.line())))
-    }),
-    ("cipher_suites", |tls, at| {
-        Ok(tls.cipher_suites = values::words(at, "cipher", CIPHER_SUITES)?)
-    }),
-    ("curve_preferences", |tls, at| {
-        Ok(tls.curve_preferences = values::words(at, "curve", CURVES)?)
-    }),
-    ("prefer_server_cipher_suites", |tls, at| {
-        Ok(tls.prefer_server_cipher_suites = values::boolean(at)?)
-    }),
-];
-
-fn version(at: &At<'_>) -> Result<Option<TlsVersion>, Fault> {
-    const WORDS: &[&str] = &["TLS12", "TLS13"];
-    if let Some(Text { text, .. }) = values::text(at)?
-        && ["TLS10", "TLS11"].contains(&text.as_str())
-    {
-        return Err(at.fault(&format!("{text} is not spoken, only TLS12 and TLS13 are")));
+        if key.text.chars().any(char::is_control) {
+            return Err(at.fault("a user's name with a control character can never match"));
+        }
+        let hash = at.text()?.unwrap_or_default();
+        hash::check(hash)
+            .map_err(|reason| refused(format!(": the hash of {} {reason}", shown(&key.text))))?;
+        users.insert(key.text.clone(), hash.to_owned());
     }
-    let word = values::word(at, "TLS version", WORDS)?;
-    Ok(word.map(|word| match word {
-        "TLS13" => TlsVersion::Tls13,
-        _ => TlsVersion::Tls12,
-    }))
+    Ok(users)
 }
 
-/// An empty list or name lets nobody in the exporter-toolkit: that is more likely a slip than a wish.
-fn allowed_sans(at: &At<'_>) -> Result<Option<(Vec<String>, Line)>, Fault> {
-    let Some(items) = values::items(at)? else {
+/// None when TLS is off, which it is as long as neither a certificate, a key, a client CA nor a `client_auth_type` is
+/// there, as the exporter-toolkit has it.
+fn tls_settings(at: &At<'_>, folder: &Path, read: Read<'_>) -> Result<Option<TlsSettings>, Fault> {
+    let [
+        cert,
+        key,
+        client_ca,
+        cert_file,
+        key_file,
+        client_ca_file,
+        client_auth_type,
+        client_allowed_sans,
+        min_version,
+        max_version,
+        cipher_suites,
+        curve_preferences,
+        prefer_server_cipher_suites,
+    ] = at.keys([
+        "cert",
+        "key",
+        "client_ca",
+        "cert_file",
+        "key_file",
+        "client_ca_file",
+        "client_auth_type",
+        "client_allowed_sans",
+        "min_version",
+        "max_version",
+        "cipher_suites",
+        "curve_preferences",
+        "prefer_server_cipher_suites",
+    ])?;
+    let (min_version, max_version) = versions(&min_version, &max_version)?;
+    let cipher_suites = names(&cipher_suites, "unknown cipher", CIPHER_SUITES)?;
+    let curve_preferences = names(&curve_preferences, "unknown curve", CURVES)?;
+    let prefer_server_cipher_suites = prefer_server_cipher_suites.boolean()?.unwrap_or(true);
+    let written_auth = client_auth_type.word("invalid ClientAuth", CLIENT_AUTH.iter().copied())?;
+    let client_auth = written_auth.unwrap_or(ClientAuth::None);
+    let sans = allowed_sans(&client_allowed_sans, client_auth)?;
+    // All are read before the first fault is told, so that a change of each is seen.
+    let mut pem = |inline, file, is_pair| pem(inline, file, is_pair, folder, read);
+    let cert = pem(&cert, &cert_file, true);
+    let key = pem(&key, &key_file, true);
+    let client_ca = pem(&client_ca, &client_ca_file, false);
+    let (cert, key, client_ca) = (cert?, key?, client_ca?);
+    if cert.is_none() && key.is_none() && client_ca.is_none() && written_auth.is_none() {
         return Ok(None);
+    }
+    let missing = |what| {
+        let text = format!("tls_server_config: missing one of {what} or {what}_file");
+        Fault::new(text)
     };
-    let mut names = Vec::new();
-    for item in items {
-        let Some(name) = values::text(&item)? else {
-            return Err(item.fault("a name is empty"));
-        };
-        names.push(name.text);
-    }
-    if names.is_empty() {
-        return Err(at.fault("the list is empty: nobody could come in"));
-    }
-    Ok(Some((names, at.line())))
-}
-
-/// Names the user and never the hash.
-fn check_user(user: &User, check_hash: fn(&str) -> Result<(), String>) -> Result<(), Fault> {
-    let refused = |text: String| Err(Fault::at(user.line, text));
-    if user.name.contains("$2") {
-        return refused("basic_auth_users: a hash stands where a user's name belongs".to_owned());
-    }
-    // RFC 7617, 2: the first colon ends the name, and a name has no control characters.
-    if let Some((name, _)) = user.name.split_once(':') {
-        // Without the rest, which may be a password: `{alice:password}` is one word in YAML.
-        return refused(format!(
-            "basic_auth_users.{}: a user's name with a colon can never match; between a user and a hash stand a colon \
-             and a space",
-            shown(name)
-        ));
-    }
-    let name = shown(&user.name);
-    if user.name.chars().any(char::is_control) {
-        return refused(format!(
-            "basic_auth_users.{name}: a user's name with a control character can never match"
-        ));
-    }
-    check_hash(&user.hash)
-        .or_else(|reason| refused(format!("basic_auth_users: the hash of {name} {reason}")))
-}
-
-/// None when TLS is off, which it is as long as no key of the list in `is_on` has a value, as the exporter-toolkit has it.
-fn tls(
-    tls: Tls,
-    folder: &Path,
-    read: &mut dyn FnMut(&'static str, &Path) -> io::Result<Vec<u8>>,
-) -> Result<Option<TlsSettings>, Fault> {
-    // All are read, so that a change of each is seen, and then checked in the exporter-toolkit's order.
-    let mut pem = |inline, file| pem(inline, file, folder, read);
-    let cert = pem(("cert", tls.cert), ("cert_file", tls.cert_file));
-    let key = pem(("key", tls.key), ("key_file", tls.key_file));
-    let client_ca = pem(
-        ("client_ca", tls.client_ca),
-        ("client_ca_file", tls.client_ca_file),
-    );
-    let is_on = cert.is_some() || key.is_some() || client_ca.is_some();
-    if !is_on && tls.client_auth_type.is_none() {
-        // The exporter-toolkit goes on without TLS, and so lets everybody in.
-        check_allowed_sans(tls.client_allowed_sans.as_ref(), ClientAuth::None)?;
-        return Ok(None);
-    }
-    let cert = cert.ok_or_else(|| missing("cert"))?;
-    let key = key.ok_or_else(|| missing("key"))?;
-    let (cert, key, client_ca) = (cert?, key?, client_ca.transpose()?);
-    let client_auth = client_auth(tls.client_auth_type.as_ref())?;
-    if client_ca.is_some() && client_auth == ClientAuth::None {
+    let settings = TlsSettings {
+        cert: cert.ok_or_else(|| missing("cert"))?,
+        key: key.ok_or_else(|| missing("key"))?,
+        client_ca,
+        client_auth,
+        client_allowed_sans: sans,
+        min_version,
+        max_version,
+        cipher_suites,
+        curve_preferences,
+        prefer_server_cipher_suites,
+    };
+    if settings.client_ca.is_some() && client_auth == ClientAuth::None {
         return Err(Fault::new(
             "tls_server_config: client CA's have been configured without a Client Auth Policy, set client_auth_type",
         ));
     }
-    check_allowed_sans(tls.client_allowed_sans.as_ref(), client_auth)?;
-    let min_version = tls.min_version.unwrap_or(TlsVersion::Tls12);
-    let (max_version, line) = tls.max_version.unwrap_or((TlsVersion::Tls13, 0));
-    if min_version > max_version {
-        let text = "tls_server_config.max_version: TLS12 is older than min_version, TLS13";
-        return Err(Fault::at(line, text));
-    }
-    Ok(Some(TlsSettings {
-        cert,
-        key,
-        client_ca,
-        client_auth,
-        client_allowed_sans: tls.client_allowed_sans.map(|(names, _)| names),
-        min_version,
-        max_version,
-        cipher_suites: tls.cipher_suites,
-        curve_preferences: tls.curve_preferences,
-        prefer_server_cipher_suites: tls.prefer_server_cipher_suites.unwrap_or(true),
-    }))
+    Ok(Some(settings))
 }
 
-fn missing(what: &str) -> Fault {
-    let text = format!("tls_server_config: missing one of {what} or {what}_file");
-    Fault::new(text)
+fn versions(min: &At<'_>, max: &At<'_>) -> Result<(TlsVersion, TlsVersion), Fault> {
+    let version = |at: &At<'_>| at.word("unknown TLS version", TLS_VERSIONS.iter().copied());
+    let newest = version(max)?.unwrap_or(TlsVersion::Tls13);
+    let oldest = version(min)?.unwrap_or(TlsVersion::Tls12);
+    if oldest > newest {
+        return Err(max.fault("TLS12 is older than min_version, TLS13"));
+    }
+    Ok((oldest, newest))
+}
+
+/// A list of known names; none when it is null or empty.
+fn names(
+    at: &At<'_>,
+    unknown: &str,
+    known: &[&'static str],
+) -> Result<Option<Vec<&'static str>>, Fault> {
+    let known = known.iter().map(|name| (*name, *name));
+    let names = at.list(|item| item.word(unknown, known.clone()))?;
+    Ok(names.filter(|names| !names.is_empty()))
+}
+
+/// An empty list or name lets nobody in the exporter-toolkit: that is more likely a slip than a wish. It ignores the
+/// list when no certificate is asked for, and so lets everybody in.
+fn allowed_sans(at: &At<'_>, client_auth: ClientAuth) -> Result<Option<Vec<String>>, Fault> {
+    let names = at.list(|item| Ok(item.text()?.map(str::to_owned)))?;
+    match &names {
+        Some(names) if names.is_empty() => Err(at.fault("the list is empty: nobody could come in")),
+        Some(_) if client_auth == ClientAuth::None => Err(at.fault(
+            "without a client_auth_type no certificate is asked for, want RequireAndVerifyClientCert",
+        )),
+        _ => Ok(names),
+    }
 }
 
 /// The text or the file; the file when there are both, as the exporter-toolkit has it. None when there is neither.
 fn pem(
-    (field, inline): (&'static str, Option<Text>),
-    (file_field, file): (&'static str, Option<Text>),
+    inline: &At<'_>,
+    file: &At<'_>,
+    is_pair: bool,
     folder: &Path,
-    read: &mut dyn FnMut(&'static str, &Path) -> io::Result<Vec<u8>>,
-) -> Option<Result<Pem, Fault>> {
-    let Some(Text { line, text }) = file else {
-        let bytes = inline?.text.into_bytes();
-        let file = None;
-        return Some(Ok(Pem { field, file, bytes }));
+    read: Read<'_>,
+) -> Result<Option<Pem>, Fault> {
+    let text = inline.text()?;
+    let Some(path) = file.text()? else {
+        return Ok(text.map(|text| Pem {
+            place: inline.path.clone(),
+            bytes: text.into(),
+        }));
     };
-    let file = folder.join(text);
-    let bytes = read(file_field, &file).map_err(|error| Fault {
-        line: Some(line),
-        text: format!(
-            "tls_server_config.{file_field}: failed to read {}: {error}",
-            shown(&file.to_string_lossy())
-        ),
-        is_pair: matches!(field, "cert" | "key"),
-    });
-    let field = file_field;
-    let file = Some(file);
-    Some(bytes.map(|bytes| Pem { field, file, bytes }))
-}
-
-fn client_auth(written: Option<&Text>) -> Result<ClientAuth, Fault> {
-    let Some(Text { line, text }) = written else {
-        return Ok(ClientAuth::None);
-    };
-    let known = CLIENT_AUTH.iter().find(|(name, _)| name == text);
-    known.map(|(_, auth)| *auth).ok_or_else(|| {
-        let names: Vec<&str> = CLIENT_AUTH.iter().map(|(name, _)| *name).collect();
-        let text = format!(
-            "tls_server_config.client_auth_type: invalid ClientAuth \"{}\", want one of {}",
-            shown(text),
-            names.join(", ")
-        );
-        Fault::at(*line, text)
-    })
-}
-
-/// The exporter-toolkit ignores the list when no certificate is asked for, and so lets everybody in.
-fn check_allowed_sans(
-    sans: Option<&(Vec<String>, Line)>,
-    client_auth: ClientAuth,
-) -> Result<(), Fault> {
-    match sans {
-        Some((_, line)) if client_auth == ClientAuth::None => Err(Fault::at(
-            *line,
-            "tls_server_config.client_allowed_sans: without a client_auth_type no certificate is asked for, \
-             want RequireAndVerifyClientCert",
-        )),
-        _ => Ok(()),
-    }
+    let path = folder.join(path);
+    let bytes = read(&path, is_pair).map_err(|error| Fault {
+        is_pair,
+        ..file.fault(&format!(
+            "failed to read {}: {error}",
+            shown(&path.to_string_lossy())
+        ))
+    })?;
+    Ok(Some(Pem {
+        place: format!("{} \"{}\"", file.path, path.display()),
+        bytes,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CIPHER_SUITES, Outside, web_config};
+    use super::{CIPHER_SUITES, web_config};
     use crate::fuzz::{Random, cases};
     use crate::toolkit::config::fault::Fault;
-    use crate::toolkit::config::settings::{ClientAuth, RateLimit, TlsVersion, WebConfig};
-    use std::cell::RefCell;
+    use crate::toolkit::config::settings::{
+        ClientAuth, RateLimit, TlsSettings, TlsVersion, WebConfig,
+    };
     use std::io;
     use std::path::Path;
     use std::time::Duration;
 
-    /// Good enough for the order of checks.
-    fn check_hash(hash: &str) -> Result<(), String> {
-        if hash.starts_with("$2y$") {
-            Ok(())
-        } else {
-            Err("is none".to_owned())
-        }
-    }
+    const HASH: &str = "$2y$04$abcdefghijklmnopqrstuuPp7HPfoAs8I2dCQCQ/fW7zEJv8I8C8e";
 
     /// Files that hold their own name.
     const FILES: &[&str] = &[
@@ -392,18 +260,14 @@ mod tests {
     ];
 
     fn read(text: &str) -> Result<WebConfig, Fault> {
-        let mut read = |_: &'static str, path: &Path| {
+        let mut read = |path: &Path, _: bool| {
             FILES
                 .iter()
                 .find(|file| Path::new(file) == path)
                 .map(|file| file.as_bytes().to_vec())
                 .ok_or_else(|| io::ErrorKind::NotFound.into())
         };
-        let mut outside = Outside {
-            read: &mut read,
-            check_hash,
-        };
-        web_config(text, Path::new("/etc/w"), &mut outside)
+        web_config(text, Path::new("/etc/w"), &mut read)
     }
 
     fn good(text: &str) -> WebConfig {
@@ -476,8 +340,8 @@ mod tests {
             );
             assert_eq!(config.cert.bytes, b"/etc/w/server.crt");
             assert_eq!(
-                config.key.file.as_deref(),
-                Some(Path::new("/etc/w/server.key"))
+                config.key.place,
+                "tls_server_config.key_file \"/etc/w/server.key\""
             );
             assert_eq!(
                 (config.min_version, config.max_version),
@@ -498,7 +362,7 @@ mod tests {
              curve_preferences: [CurveP521, X25519]\n  prefer_server_cipher_suites: no\n",
         );
         let config = good(&text).tls.expect("TLS");
-        assert_eq!(config.client_ca.expect("a CA").field, "client_ca_file");
+        assert!(config.client_ca.is_some());
         assert_eq!(
             config.client_allowed_sans,
             Some(vec!["one".to_owned(), "2".to_owned()])
@@ -532,38 +396,37 @@ mod tests {
         let text = "tls_server_config:\n  cert: |\n    PEM\n    C\n  key: \"K\"\n  client_ca: A\n  \
                     client_auth_type: RequireAndVerifyClientCert\n";
         let config = good(text).tls.expect("TLS");
-        assert_eq!(
-            (config.cert.field, config.cert.bytes.as_slice()),
-            ("cert", &b"PEM\nC\n"[..])
-        );
-        assert_eq!((config.key.field, config.key.file), ("key", None));
-        assert_eq!(config.client_ca.expect("a CA").field, "client_ca");
+        assert_eq!(config.cert.bytes, b"PEM\nC\n");
+        let places = |config: TlsSettings| {
+            [config.cert, config.key, config.client_ca.expect("a CA")].map(|pem| pem.place)
+        };
+        let expected = ["cert", "key", "client_ca"].map(|key| format!("tls_server_config.{key}"));
+        assert_eq!(places(config), expected);
         let both = format!(
             "{text}  cert_file: server.crt\n  key_file: server.key\n  client_ca_file: /dev/null\n"
         );
         let config = good(&both).tls.expect("TLS");
-        let fields = [
-            config.cert.field,
-            config.key.field,
-            config.client_ca.expect("a CA").field,
+        let expected = [
+            "cert_file \"/etc/w/server.crt\"",
+            "key_file \"/etc/w/server.key\"",
+            "client_ca_file \"/dev/null\"",
         ];
-        assert_eq!(fields, ["cert_file", "key_file", "client_ca_file"]);
+        let expected = expected.map(|place| format!("tls_server_config.{place}"));
+        assert_eq!(places(config), expected);
     }
 
     #[test]
     fn users_and_limits_arrive() {
-        let config = good(
-            "basic_auth_users:\n  alice: $2y$12$a\n  1: &h '$2y$b'\n  '': *h\nrate_limit: {interval: \"1s\", burst: 0x10}\n",
-        );
+        let config = good(&format!(
+            "basic_auth_users:\n  alice: {HASH}\n  1: &h '{HASH}'\n  '': *h\n\
+             rate_limit: {{interval: \"1s\", burst: 0x10}}\n",
+        ));
         let users: Vec<(&str, &str)> = config
             .users
             .iter()
             .map(|(n, h)| (n.as_str(), h.as_str()))
             .collect();
-        assert_eq!(
-            users,
-            [("", "$2y$b"), ("1", "$2y$b"), ("alice", "$2y$12$a")]
-        );
+        assert_eq!(users, [("", HASH), ("1", HASH), ("alice", HASH)]);
         let second = RateLimit {
             interval: Duration::from_secs(1),
             burst: 16,
@@ -728,7 +591,7 @@ mod tests {
                 no_cert,
             ),
             (
-                "tls_server_config:\n  cert_file: \"\"\n  key_file: \"\"\n  client_auth_type: \"x\"\n",
+                "tls_server_config:\n  cert_file: \"\"\n  key_file: \"\"\n  client_auth_type: \"RequireAnyClientCert\"\n",
                 no_cert,
             ),
             ("tls_server_config:\n  client_ca_file: /dev/null\n", no_cert),
@@ -767,7 +630,7 @@ mod tests {
             ),
             (
                 &tls("basic_auth_users:\n  john: doe\n"),
-                "5 basic_auth_users: the hash of john is none",
+                "5 basic_auth_users: the hash of john is no bcrypt hash: it does not begin with `$2`",
             ),
             (
                 &tls("  cipher_suites:\n  - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048\n"),
@@ -916,13 +779,13 @@ mod tests {
             ("tls_server_config:\n  client_allowed_sans: [a]\n".to_owned(), format!("2 tls_server_config.{sans}")),
             (tls("  client_allowed_sans: []\n"), "4 tls_server_config.client_allowed_sans: the list is empty: nobody could come in".to_owned()),
             (tls("  client_allowed_sans:\n  - a\n  - ''\n"), "6 tls_server_config.client_allowed_sans: a name is empty".to_owned()),
-            (tls("  min_version: TLS10\n"), "4 tls_server_config.min_version: TLS10 is not spoken, only TLS12 and TLS13 are".to_owned()),
-            (tls("  max_version: TLS11\n"), "4 tls_server_config.max_version: TLS11 is not spoken, only TLS12 and TLS13 are".to_owned()),
+            (tls("  min_version: TLS10\n"), "4 tls_server_config.min_version: unknown TLS version \"TLS10\", want one of TLS12, TLS13".to_owned()),
+            (tls("  max_version: TLS11\n"), "4 tls_server_config.max_version: unknown TLS version \"TLS11\", want one of TLS12, TLS13".to_owned()),
             (tls("  min_version: TLS13\n  max_version: TLS12\n"), "5 tls_server_config.max_version: TLS12 is older than min_version, TLS13".to_owned()),
             ("basic_auth_users:\n  'a:b': $2y$\n".to_owned(), "2 basic_auth_users.a: a user's name with a colon can never match; between a user and a hash stand a colon and a space".to_owned()),
             ("basic_auth_users:\n  \"a\\n\": $2y$\n".to_owned(), "2 basic_auth_users.a\\n: a user's name with a control character can never match".to_owned()),
             ("basic_auth_users:\n  $2y$10$s3cret: alice\n".to_owned(), "2 basic_auth_users: a hash stands where a user's name belongs".to_owned()),
-            ("basic_auth_users:\n  alice:\n".to_owned(), "2 basic_auth_users: the hash of alice is none".to_owned()),
+            ("basic_auth_users:\n  alice:\n".to_owned(), "2 basic_auth_users: the hash of alice is no bcrypt hash: it does not begin with `$2`".to_owned()),
             ("http_server_config:\n  headers:\n    X-XSS-Protection: \"1\\eSet-Cookie: a\"\n".to_owned(),
              "3 http_server_config.headers.X-XSS-Protection: invalid value for an HTTP header, \"1\\u{1b}Set-Cookie: a\": want printable ASCII".to_owned()),
             ("http_server_config:\n  headers:\n    Content-Security-Policy: ä\n".to_owned(),
@@ -933,10 +796,13 @@ mod tests {
     }
 
     #[test]
-    fn checks_come_in_upstreams_order() {
+    fn the_first_of_several_faults_is_told() {
         // Each text has all the faults that are left; the first is told, and its line taken out.
         let mut lines = vec![
-            ("basic_auth_users: {john: doe}", "the hash of john is none"),
+            (
+                "basic_auth_users: {john: doe}",
+                "the hash of john is no bcrypt hash",
+            ),
             (
                 "http_server_config: {headers: {Content-Type: foo}}",
                 "can not be configured",
@@ -951,11 +817,12 @@ mod tests {
             ("  nonsense: 1", "unknown key"),
         ];
         for (expected, replacement) in [
-            ("unknown curve", None),
-            ("unknown TLS version", None),
-            ("unknown key", None),
             ("can not be configured", None),
-            ("the hash of john is none", None),
+            ("the hash of john is no bcrypt hash", None),
+            ("unknown key", None),
+            ("unknown TLS version", None),
+            ("unknown curve", None),
+            ("invalid ClientAuth", None),
             (
                 "failed to read /etc/w/no.crt",
                 Some("  cert_file: server.crt"),
@@ -968,7 +835,6 @@ mod tests {
                 "failed to read /etc/w/no.ca",
                 Some("  client_ca_file: /dev/null"),
             ),
-            ("invalid ClientAuth", None),
         ] {
             let text: Vec<&str> = lines.iter().map(|(line, _)| *line).collect();
             let got = error(&text.join("\n"));
@@ -986,24 +852,17 @@ mod tests {
 
     #[test]
     fn every_file_is_read_even_after_one_that_is_missing() {
-        let seen = RefCell::new(Vec::new());
-        let mut read = |field: &'static str, _: &Path| -> io::Result<Vec<u8>> {
-            seen.borrow_mut().push(field);
+        let mut seen = Vec::new();
+        let mut read = |path: &Path, is_pair: bool| -> io::Result<Vec<u8>> {
+            seen.push((path.to_owned(), is_pair));
             Err(io::ErrorKind::NotFound.into())
         };
-        let mut outside = Outside {
-            read: &mut read,
-            check_hash,
-        };
         let text = tls("  client_ca_file: ca\n  client_auth_type: RequireAndVerifyClientCert\n");
-        let fault = web_config(&text, Path::new("/etc/w"), &mut outside)
-            .err()
-            .expect("a fault");
-        assert!(fault.is_pair);
-        assert_eq!(
-            seen.into_inner(),
-            ["cert_file", "key_file", "client_ca_file"]
-        );
+        let fault = web_config(&text, Path::new("/etc/w"), &mut read).err();
+        assert!(fault.expect("a fault").is_pair);
+        let expected = [("server.crt", true), ("server.key", true), ("ca", false)];
+        let expected = expected.map(|(name, is_pair)| (Path::new("/etc/w").join(name), is_pair));
+        assert_eq!(seen, expected);
     }
 
     fn mutate(text: &str, random: &mut Random) -> String {
@@ -1051,7 +910,8 @@ mod tests {
         let texts = [
             tls("  client_auth_type: \"RequireAndVerifyClientCert\"\n  client_ca_file: &ca client2_selfsigned.pem\n  \
                  client_allowed_sans:\n    - \"one\"\n    - *ca\n  min_version: TLS12\nbasic_auth_users:\n  \
-                 alice: $2y$12$1DpfPeqF9HzHJt\n  bob: '$2y$18$4VeFDz'\n"),
+                 alice: $2y$04$abcdefghijklmnopqrstuuPp7HPfoAs8I2dCQCQ/fW7zEJv8I8C8e\n  \
+                 bob: '$2y$04$abcdefghijklmnopqrstuuPp7HPfoAs8I2dCQCQ/fW7zEJv8I8C8e'\n"),
             "http_server_config:\n  http2: true\n  headers:\n    X-Frame-Options: deny\n    \
              Content-Security-Policy: \"default-src 'self' \\x41 \\u00e4\"\n    Strict-Transport-Security: >-\n      \
              max-age=1\nrate_limit: {interval: 1s, burst: 5}\n".to_owned(),

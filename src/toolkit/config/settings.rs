@@ -4,11 +4,8 @@
 //! that no log can have it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a file says, with the files that it names read in.
-#[derive(Default)]
 pub(crate) struct WebConfig {
     /// `tls_server_config`; none means plain HTTP.
     pub(crate) tls: Option<TlsSettings>,
@@ -38,27 +35,27 @@ pub(crate) struct TlsSettings {
     pub(crate) cert: Pem,
     pub(crate) key: Pem,
     pub(crate) client_ca: Option<Pem>,
-    /// Whether a client has to show a certificate.
     pub(crate) client_auth: ClientAuth,
     /// One of these names has to be in the client's certificate; none means any. Never an empty list.
     pub(crate) client_allowed_sans: Option<Vec<String>>,
     pub(crate) min_version: TlsVersion,
     pub(crate) max_version: TlsVersion,
-    /// Names as the exporter-toolkit has them, each known to the exporter-toolkit; none means all.
+    /// Names as the exporter-toolkit has them; none means all.
     pub(crate) cipher_suites: Option<Vec<&'static str>>,
-    /// Names as the exporter-toolkit has them, each known to the exporter-toolkit; none means all.
+    /// Names as the exporter-toolkit has them; none means all.
     pub(crate) curve_preferences: Option<Vec<&'static str>>,
     /// The server's order of ciphers counts, not the client's.
     pub(crate) prefer_server_cipher_suites: bool,
 }
 
 /// PEM text and where it came from.
-#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "a build without TLS reads it and refuses it")
+)]
 pub(crate) struct Pem {
-    /// The key of the file that it stands under, `cert` or `cert_file` for example.
-    pub(crate) field: &'static str,
-    /// The file, when it is not inline.
-    pub(crate) file: Option<PathBuf>,
+    /// The key that it stands under, and the file when it is not inline: as every error about it begins.
+    pub(crate) place: String,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -75,6 +72,18 @@ pub(crate) enum ClientAuth {
     VerifyIfGiven,
     /// One is needed and verified.
     RequireAndVerify,
+}
+
+impl ClientAuth {
+    /// Whether a client has to show a certificate.
+    pub(crate) fn is_required(self) -> bool {
+        matches!(self, Self::RequireAny | Self::RequireAndVerify)
+    }
+
+    /// Whether one that is shown has to be trusted.
+    pub(crate) fn is_verified(self) -> bool {
+        matches!(self, Self::VerifyIfGiven | Self::RequireAndVerify)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,77 +2,49 @@
 //!
 //! Must not know HTTP, nor how bytes move.
 
-use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{Error, InconsistentKeys, ServerConfig};
 
 use crate::http::ClientStream;
-use crate::http::tls::{HandshakeFailed, TlsAcceptor};
+use crate::http::tls::TlsAcceptor;
 use crate::toolkit::config::settings::{Pem, TlsSettings};
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
-use crate::toolkit::tls::error::UnusableSetting;
 use crate::toolkit::tls::names;
-use crate::toolkit::tls::pem::{at, certificates, private_key};
+use crate::toolkit::tls::pem::{certificates, private_key};
 use crate::toolkit::tls::transport::TlsTransport;
 
 /// What is taken of private keys, by rustls with ring.
 const UNUSABLE_KEY: &str =
     "not a key that can be used: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
-/// Speaks TLS with those who connect.
-#[derive(Clone)]
-pub(crate) struct Acceptor(pub(super) Arc<ServerConfig>);
-
-impl fmt::Debug for Acceptor {
-    /// Without the configuration, which fills a page.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").finish_non_exhaustive()
-    }
-}
-
-impl Acceptor {
-    /// A handle for one handshake.
-    pub(crate) fn boxed(&self) -> Box<dyn TlsAcceptor> {
-        Box::new(self.clone())
-    }
-
-    /// A handshake before `until`. When it fails the client was sent an alert, or there was no way to.
-    pub(super) fn handshake(
-        &self,
-        socket: Arc<TcpStream>,
-        until: Instant,
-    ) -> Result<TlsTransport, HandshakeFailed> {
-        TlsTransport::accept(Arc::clone(&self.0), socket, until)
-    }
-}
-
-impl TlsAcceptor for Acceptor {
+impl TlsAcceptor for ServerConfig {
     fn accept(
-        &self,
+        self: Arc<Self>,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<Box<dyn ClientStream>, HandshakeFailed> {
-        Ok(Box::new(self.handshake(socket, until)?))
+    ) -> Result<Box<dyn ClientStream>, String> {
+        Ok(Box::new(TlsTransport::accept(self, socket, until)?))
     }
 }
 
 /// The acceptor that the settings ask for, and what of them was left out, as warnings.
-pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>), UnusableSetting> {
+pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec<String>), String> {
     let mut warnings = Vec::new();
-    let versions = names::versions(settings);
-    let provider = Arc::new(names::provider(settings, &versions, &mut warnings)?);
+    let provider = Arc::new(names::provider(settings, &mut warnings)?);
     let key = certified_key(&settings.cert, &settings.key, &provider)?;
     let verifier = client::verifier(settings, &provider, &mut warnings)?;
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions)
-        .map_err(|error| UnusableSetting::new("tls_server_config", error.to_string()))?
+        .with_protocol_versions(&names::versions(settings))
+        .map_err(|_| {
+            "tls_server_config.cipher_suites: none of them is for TLS 1.2, and max_version allows no newer one"
+        })?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -82,44 +54,29 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Acceptor, Vec<String>)
     // connections, so that a handshake is rare.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok((Acceptor(Arc::new(config)), warnings))
+    Ok((Arc::new(config), warnings))
 }
 
 /// The server's certificates with their key, which belongs to the first of them.
-fn certified_key(
-    cert: &Pem,
-    key: &Pem,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, UnusableSetting> {
+fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     let chain = certificates(cert)?;
-    let private = private_key(key)?;
-    let signing = provider.key_provider.load_private_key(private);
-    let signing = signing.map_err(|_| UnusableSetting::new(at(key), UNUSABLE_KEY))?;
-    let certified = CertifiedKey::new(chain, signing);
-    let belongs = match certified.keys_match() {
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => true,
-        Err(Error::InconsistentKeys(_)) => false,
-        // Certificates of version 1, which OpenSSL makes when it is given no extensions: rustls cannot read them,
-        // yet serves them.
-        Err(_) => {
-            let end_entity = certified.cert.first();
-            let end_entity = end_entity.and_then(|der| Certificate::read(der));
-            let end_entity = end_entity.ok_or_else(|| {
-                UnusableSetting::new(at(cert), "the first certificate cannot be read")
-            })?;
-            let public = certified.key.public_key();
-            public.is_none_or(|public| end_entity.has_key(&public))
-        }
-    };
-    if belongs {
-        Ok(certified)
-    } else {
-        let reason = format!(
-            "not the private key of the first certificate of {}",
-            at(cert)
-        );
-        Err(UnusableSetting::new(at(key), reason))
+    let signing = provider.key_provider.load_private_key(private_key(key)?);
+    let signing = signing.map_err(|_| format!("{}: {UNUSABLE_KEY}", key.place))?;
+    // Not asked of rustls, which cannot read certificates of version 1, yet serves them: OpenSSL makes those when it
+    // is given no extensions.
+    let first = chain.first().and_then(|der| Certificate::read(der));
+    let first =
+        first.ok_or_else(|| format!("{}: the first certificate cannot be read", cert.place))?;
+    if signing
+        .public_key()
+        .is_some_and(|public| !first.has_key(&public))
+    {
+        return Err(format!(
+            "{}: not the private key of the first certificate of {}",
+            key.place, cert.place
+        ));
     }
+    Ok(CertifiedKey::new(chain, signing))
 }
 
 #[cfg(test)]
@@ -128,13 +85,10 @@ mod tests {
     use crate::toolkit::config::settings::ClientAuth;
     use crate::toolkit::tls::tests::{file, meet, pem, plain_client, settings};
 
-    fn pair(cert: &str, key: &str) -> Result<Acceptor, UnusableSetting> {
+    fn pair(cert: &str, key: &str) -> Result<Arc<ServerConfig>, String> {
         let settings = TlsSettings {
             cert: pem("cert", file(cert)),
-            key: Pem {
-                file: Some("/x/server.key".into()),
-                ..pem("key_file", file(key))
-            },
+            key: pem("key_file \"/x/server.key\"", file(key)),
             ..settings()
         };
         acceptor(&settings).map(|(acceptor, warnings)| {
@@ -195,7 +149,7 @@ mod tests {
                 key: pem("key", bytes.to_vec()),
                 ..settings()
             };
-            acceptor(&settings).unwrap_err().to_string()
+            acceptor(&settings).unwrap_err()
         };
         assert_eq!(key(b""), "tls_server_config.key: no private key in it");
         assert_eq!(
@@ -223,9 +177,9 @@ mod tests {
             ),
         ] {
             let error = pair(cert, file).unwrap_err();
-            assert_eq!(error.to_string(), expected, "{cert} {file}");
+            assert_eq!(error, expected, "{cert} {file}");
         }
-        let unusable = pair("server.pem", "p521.key").unwrap_err().to_string();
+        let unusable = pair("server.pem", "p521.key").unwrap_err();
         assert!(
             unusable.starts_with(place) && unusable.contains("P-384"),
             "{unusable}"
@@ -247,7 +201,7 @@ mod tests {
             ("server.pem", "client.key", "key"),
             ("server.pem", "server.key", "client_ca"),
         ] {
-            let error = acceptor(&bad(cert, key)).unwrap_err().to_string();
+            let error = acceptor(&bad(cert, key)).unwrap_err();
             assert!(
                 error.starts_with(&format!("tls_server_config.{field}: ")),
                 "{error}"
@@ -274,7 +228,11 @@ mod tests {
                 let (socket, accepted) = crate::toolkit::tls::tests::sockets();
                 let acceptor = acceptor.clone();
                 let server = std::thread::spawn(move || {
-                    acceptor.handshake(accepted, Instant::now() + crate::toolkit::tls::tests::LONG)
+                    TlsTransport::accept(
+                        acceptor,
+                        accepted,
+                        Instant::now() + crate::toolkit::tls::tests::LONG,
+                    )
                 });
                 let mut stream = crate::toolkit::tls::tests::connect(one.clone(), socket);
                 while stream.conn.is_handshaking() {
@@ -289,7 +247,7 @@ mod tests {
         }
         assert_eq!(meet(acceptor.clone(), client.clone()).server, Ok(()));
         client.alpn_protocols = vec![b"h2".to_vec()];
-        let refusal = meet(acceptor, client).server.unwrap_err().to_string();
+        let refusal = meet(acceptor, client).server.unwrap_err();
         assert_eq!(refusal, "peer doesn't support any known protocol");
     }
 }

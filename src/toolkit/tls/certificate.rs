@@ -13,9 +13,6 @@ use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH
 use x509_cert::der::{Decode as _, Encode as _, Tag};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
-/// How many certificates may stand between an authority's and a client's; the largest number is no limit.
-pub(super) type PathLength = usize;
-
 /// A certificate that could be read.
 pub(super) struct Certificate(x509_cert::Certificate);
 
@@ -41,15 +38,15 @@ impl Certificate {
     }
 
     /// Whether clients' certificates can be signed with it (RFC 5280 §4.2.1.3, §4.2.1.9 and §4.2.1.12): how many
-    /// certificates may stand between it and the client's, or none when it may not sign. Version 1 had no word for
-    /// that, and such an authority counts, as in Go.
-    pub(super) fn may_sign(&self) -> Option<PathLength> {
+    /// certificates may stand between it and the client's (the largest number is no limit), or none when it may not
+    /// sign. Version 1 had no word for that, and such an authority counts, as in Go.
+    pub(super) fn may_sign(&self) -> Option<usize> {
         let tbs = self.0.tbs_certificate();
         let length = match tbs.get_extension::<BasicConstraints>() {
             Ok(Some((_, constraints))) if constraints.ca => constraints
                 .path_len_constraint
-                .map_or(PathLength::MAX, PathLength::from),
-            Ok(None) if tbs.version() != x509_cert::Version::V3 => PathLength::MAX,
+                .map_or(usize::MAX, usize::from),
+            Ok(None) if tbs.version() != x509_cert::Version::V3 => usize::MAX,
             Ok(_) | Err(_) => return None,
         };
         let for_signing = match tbs.get_extension::<KeyUsage>() {

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
@@ -19,10 +17,9 @@ use rustls::{
 };
 
 use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings};
-use crate::toolkit::tls::certificate::{Certificate, PathLength, comparable};
-use crate::toolkit::tls::error::UnusableSetting;
-use crate::toolkit::tls::pem::{at, certificates};
-use crate::toolkit::tls::reasons::{self, Refusal};
+use crate::toolkit::tls::certificate::{Certificate, comparable};
+use crate::toolkit::tls::pem::certificates;
+use crate::toolkit::tls::reasons::{self, refusal};
 
 /// A client's chain may be this long: some ten certificates. rustls takes 64 KiB, and keeps what it took for the
 /// connection's life, which with a certificate that nobody verifies is anybody's to fill.
@@ -33,15 +30,12 @@ pub(super) fn verifier(
     settings: &TlsSettings,
     provider: &Arc<CryptoProvider>,
     warnings: &mut Vec<String>,
-) -> Result<Arc<dyn ClientCertVerifier>, UnusableSetting> {
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
     if settings.client_auth == ClientAuth::None {
         return Ok(Arc::new(NoClientAuth));
     }
     let trusted = Trusted::new(settings.client_ca.as_ref(), provider)?;
-    let verifies = matches!(
-        settings.client_auth,
-        ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify
-    );
+    let verifies = settings.client_auth.is_verified();
     if verifies && settings.client_ca.is_none() {
         warnings.push(
             "tls_server_config.client_auth_type: no client_ca is given, and the system's authorities are not used: \
@@ -58,15 +52,10 @@ pub(super) fn verifier(
     }
     let allowed = settings.client_allowed_sans.as_ref();
     Ok(Arc::new(Verifier {
-        needs: allowed.is_some()
-            || matches!(
-                settings.client_auth,
-                ClientAuth::RequireAny | ClientAuth::RequireAndVerify
-            ),
+        needs: allowed.is_some() || settings.client_auth.is_required(),
         verifies,
         trusted,
         allowed: allowed.map(|names| names.iter().map(|name| comparable(name)).collect()),
-        algorithms: provider.signature_verification_algorithms,
     }))
 }
 
@@ -80,7 +69,6 @@ struct Verifier {
     trusted: Trusted,
     /// One of its names has to be one of these.
     allowed: Option<Vec<String>>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for Verifier {
@@ -100,7 +88,9 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         let size: usize = intermediates.iter().map(|one| one.len()).sum();
         if size + end_entity.len() > CHAIN_LIMIT_BYTES {
-            return Err(Refusal::ChainTooLong(CHAIN_LIMIT_BYTES).into());
+            return Err(refusal(format!(
+                "its chain is longer than {CHAIN_LIMIT_BYTES} bytes"
+            )));
         }
         if self.verifies {
             self.trusted.verify(end_entity, intermediates, now)?;
@@ -110,7 +100,7 @@ impl ClientCertVerifier for Verifier {
                 .and_then(|certificate| certificate.names())
                 .ok_or(CertificateError::BadEncoding)?;
             if !names.iter().any(|name| allowed.contains(name)) {
-                return Err(Refusal::NoAllowedName.into());
+                return Err(refusal("none of its names is one of client_allowed_sans"));
             }
         }
         Ok(ClientCertVerified::assertion())
@@ -122,7 +112,12 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.trusted.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -131,11 +126,17 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.trusted.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let algorithms = &self.trusted.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
@@ -156,21 +157,20 @@ struct Trusted {
 #[derive(Debug)]
 struct Authority {
     anchor: TrustAnchor<'static>,
-    length: PathLength,
+    /// How many certificates may stand between it and a client's.
+    length: usize,
     /// Both ends of its validity, since the Unix epoch.
     period: (Duration, Duration),
 }
 
 impl Trusted {
-    fn new(pem: Option<&Pem>, provider: &Arc<CryptoProvider>) -> Result<Self, UnusableSetting> {
+    fn new(pem: Option<&Pem>, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
         let listed = pem.map_or(Ok(Vec::new()), certificates)?;
         let mut all = RootCertStore::empty();
         let mut authorities = Vec::new();
         for (der, number) in listed.iter().zip(1..) {
-            let unusable = |reason: &str| {
-                let reason = format!("certificate {number}: {reason}");
-                UnusableSetting::new(pem.map(at).unwrap_or_default(), reason)
-            };
+            let place = pem.map_or("", |pem| &pem.place);
+            let unusable = |reason: &str| format!("{place}: certificate {number}: {reason}");
             all.add(der.clone())
                 .map_err(|error| unusable(&reasons::of(&error)))?;
             let certificate = Certificate::read(der).ok_or_else(|| unusable("cannot be read"))?;
@@ -209,10 +209,12 @@ impl Trusted {
         let is_valid = |one: &&Authority| (one.period.0..=one.period.1).contains(&since_epoch);
         let valid: Vec<&Authority> = self.authorities.iter().filter(is_valid).collect();
         if valid.is_empty() && !self.authorities.is_empty() {
-            return Err(Refusal::NoValidAuthority.into());
+            return Err(refusal(
+                "every authority of client_ca has expired or is not valid yet",
+            ));
         }
         let unknown = Error::from(CertificateError::UnknownIssuer);
-        let mut refusal = unknown.clone();
+        let mut reason = unknown.clone();
         for same in valid.chunk_by(|one, next| one.length == next.length) {
             // Of a chain in its order (RFC 5246 §7.4.2) these are the ones that may be used; of one in another order,
             // or with more in it than needed, perhaps others: it is then refused, and never let in by mistake.
@@ -223,10 +225,10 @@ impl Trusted {
                 Ok(_) => return Ok(()),
                 // Of those that have not signed it nothing needs to be told when another has.
                 Err(error) if error == unknown => {}
-                Err(error) => refusal = error,
+                Err(error) => reason = error,
             }
         }
-        Err(refusal)
+        Err(reason)
     }
 }
 
@@ -253,7 +255,6 @@ mod tests {
 
     use super::*;
     use crate::toolkit::tls::acceptor;
-    use crate::toolkit::tls::acceptor::Acceptor;
     use crate::toolkit::tls::tests::{client, file, meet, pem, settings, verdict};
 
     const KINDS: [ClientAuth; 5] = [
@@ -410,15 +411,14 @@ mod tests {
     #[test]
     fn a_certificate_is_valid_in_its_period_only() {
         let at = |years, ca: &str, shown: &str| {
-            let (Acceptor(config), _) =
-                acceptor(&asking(ClientAuth::RequireAndVerify, ca)).unwrap();
+            let (config, _) = acceptor(&asking(ClientAuth::RequireAndVerify, ca)).unwrap();
             let mut config = (*config).clone();
             config.time_provider = Arc::new(Years(years));
             let provider = rustls::crypto::ring::default_provider();
             let client = client(shown, rustls::ALL_VERSIONS, provider);
-            meet(Acceptor(Arc::new(config)), client)
+            meet(Arc::new(config), client)
                 .server
-                .map_or_else(|error| error.to_string(), |()| "in".to_owned())
+                .map_or_else(|error| error, |()| "in".to_owned())
         };
         for ca in ["ca", "self ca"] {
             assert_eq!(at(0, ca, "client"), "in");
@@ -534,7 +534,7 @@ mod tests {
 
     #[test]
     fn what_would_verify_nobody_by_mistake_is_an_error_or_a_warning() {
-        let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err().to_string();
+        let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err();
         let base = || asking(ClientAuth::RequireAndVerify, "");
         for (bytes, end) in [
             (Vec::new(), "no certificate in it"),

@@ -9,7 +9,6 @@ mod acceptor;
 mod certificate;
 #[cfg(feature = "tls")]
 mod client;
-mod error;
 #[cfg(feature = "tls")]
 mod names;
 #[cfg(not(feature = "tls"))]
@@ -22,10 +21,9 @@ mod reasons;
 mod transport;
 
 #[cfg(feature = "tls")]
-pub(crate) use self::acceptor::{Acceptor, acceptor};
-pub(crate) use self::error::UnusableSetting;
+pub(crate) use self::acceptor::acceptor;
 #[cfg(not(feature = "tls"))]
-pub(crate) use self::off::{Acceptor, acceptor};
+pub(crate) use self::off::acceptor;
 
 // For the tests of the front end.
 #[cfg(feature = "tls")]
@@ -51,13 +49,13 @@ mod tests {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
     use rustls::sign::{CertifiedKey, SingleCertAndKey};
     use rustls::{
-        ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-        SupportedProtocolVersion,
+        ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig,
+        SignatureScheme, StreamOwned, SupportedProtocolVersion,
     };
 
-    use super::{Acceptor, acceptor};
+    use super::acceptor;
+    use super::transport::TlsTransport;
     use crate::http::ClientStream as _;
-    use crate::http::tls::HandshakeFailed;
     use crate::openssl;
     use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
@@ -264,10 +262,9 @@ mod tests {
         FILES.lock().unwrap().get(name)
     }
 
-    pub(super) fn pem(field: &'static str, bytes: Vec<u8>) -> Pem {
+    pub(super) fn pem(place: &str, bytes: Vec<u8>) -> Pem {
         Pem {
-            field,
-            file: None,
+            place: format!("tls_server_config.{place}"),
             bytes,
         }
     }
@@ -392,17 +389,17 @@ mod tests {
 
     /// What a handshake came to: how the server ended it, or what was agreed on, and the client's error.
     pub(super) struct Met {
-        pub(super) server: Result<(), HandshakeFailed>,
+        pub(super) server: Result<(), String>,
         /// Version, suite and group.
         pub(super) agreed: String,
         pub(super) client_error: String,
     }
 
     /// A handshake, and a word each way.
-    pub(super) fn meet(acceptor: Acceptor, client: ClientConfig) -> Met {
+    pub(super) fn meet(config: Arc<ServerConfig>, client: ClientConfig) -> Met {
         let (socket, accepted) = sockets();
         let server = on_small_stack(move || {
-            let mut wire = acceptor.handshake(accepted, Instant::now() + LONG)?;
+            let mut wire = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
             let mut word = [0; 4];
             assert_eq!(wire.read(&mut word, Instant::now() + LONG).unwrap(), 4);
             wire.write_all(&word, Instant::now() + LONG).unwrap();
@@ -449,7 +446,7 @@ mod tests {
                 } => {
                     // The client is told by an alert, and not left with a reset.
                     assert!(client_error.contains("alert"), "{client_error}");
-                    error.to_string()
+                    error
                 }
             }
         });

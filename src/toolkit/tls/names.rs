@@ -7,7 +7,6 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::toolkit::config::settings::{TlsSettings, TlsVersion};
-use crate::toolkit::tls::error::UnusableSetting;
 
 pub(super) fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     let allowed = settings.min_version..=settings.max_version;
@@ -15,21 +14,18 @@ pub(super) fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocol
         (TlsVersion::Tls12, &rustls::version::TLS12),
         (TlsVersion::Tls13, &rustls::version::TLS13),
     ];
-    let spoken = all
-        .into_iter()
-        .filter(|(version, _)| allowed.contains(version));
-    spoken.map(|(_, version)| version).collect()
+    let spoken = all.iter().filter(|(version, _)| allowed.contains(version));
+    spoken.map(|(_, version)| *version).collect()
 }
 
-/// ring's cryptography, as far as the settings allow it for `versions`. What they name and rustls lacks is left out
-/// with a warning, as long as something remains.
+/// ring's cryptography, as far as the settings allow it. What they name and rustls lacks is left out with a warning, as
+/// long as something remains.
 ///
 /// The process's default provider is neither asked nor set: that would be a static.
 pub(super) fn provider(
     settings: &TlsSettings,
-    versions: &[&'static SupportedProtocolVersion],
     warnings: &mut Vec<String>,
-) -> Result<CryptoProvider, UnusableSetting> {
+) -> Result<CryptoProvider, String> {
     let mut provider = ring::default_provider();
     if let Some(names) = &settings.cipher_suites {
         let all = &provider.cipher_suites;
@@ -43,14 +39,6 @@ pub(super) fn provider(
     if let Some(names) = &settings.curve_preferences {
         provider.kx_groups = known("curve_preferences", names, curve, warnings)?;
     }
-    let speaks = |suite: &SupportedCipherSuite| versions.contains(&suite.version());
-    if !provider.cipher_suites.iter().any(speaks) {
-        let names = settings.cipher_suites.as_deref().unwrap_or_default();
-        return Err(UnusableSetting::new(
-            format!("tls_server_config.cipher_suites `{}`", names.join(", ")),
-            "none of them is for TLS 1.2, and max_version allows no newer one",
-        ));
-    }
     Ok(provider)
 }
 
@@ -60,7 +48,7 @@ fn known<T>(
     names: &[&'static str],
     find: impl Fn(&str) -> Option<T>,
     warnings: &mut Vec<String>,
-) -> Result<Vec<T>, UnusableSetting> {
+) -> Result<Vec<T>, String> {
     let (mut found, mut lacking) = (Vec::new(), Vec::new());
     for name in names {
         match find(name) {
@@ -70,8 +58,9 @@ fn known<T>(
     }
     let place = format!("tls_server_config.{key} `{}`", lacking.join(", "));
     if found.is_empty() {
-        let reason = "not supported, and nothing else is in the list";
-        return Err(UnusableSetting::new(place, reason));
+        return Err(format!(
+            "{place}: not supported, and nothing else is in the list"
+        ));
     }
     if !lacking.is_empty() {
         warnings.push(format!("{place}: not supported, left out"));
@@ -116,7 +105,7 @@ mod tests {
         let met = meet(acceptor, client("", versions, ring::default_provider()));
         match met.server {
             Ok(()) => met.agreed.replace("Some(", "").replace(')', ""),
-            Err(error) => error.to_string(),
+            Err(error) => error,
         }
     }
 
@@ -174,9 +163,9 @@ mod tests {
             max_version: TlsVersion::Tls12,
             ..only_13
         };
-        let error = acceptor(&none).unwrap_err().to_string();
+        let error = acceptor(&none).unwrap_err();
         assert!(
-            error.starts_with("tls_server_config.cipher_suites `TLS_AES_128_GCM_SHA256`: "),
+            error.starts_with("tls_server_config.cipher_suites: none of them is for TLS 1.2"),
             "{error}"
         );
     }
@@ -224,11 +213,11 @@ mod tests {
         );
         let nothing = "not supported, and nothing else is in the list";
         assert_eq!(
-            with(Some(&[cbc]), None).unwrap_err().to_string(),
+            with(Some(&[cbc]), None).unwrap_err(),
             format!("tls_server_config.cipher_suites `{cbc}`: {nothing}")
         );
         assert_eq!(
-            with(None, Some(&["CurveP521"])).unwrap_err().to_string(),
+            with(None, Some(&["CurveP521"])).unwrap_err(),
             format!("tls_server_config.curve_preferences `CurveP521`: {nothing}")
         );
     }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::{Error, ServerConfig, ServerConnection};
+use rustls::{Error, ServerConfig, ServerConnection, Stream};
 
-use crate::http::tls::HandshakeFailed;
 use crate::http::{ClientStream, wait_readable};
 use crate::toolkit::tls::reasons;
 
@@ -19,13 +18,9 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// The last word, an alert, fits into any socket's buffer but that of a client which reads nothing.
 const LAST_WORD_LIMIT: Duration = Duration::from_millis(250);
 /// How much of what a refused client sends is thrown away meanwhile.
-const DRAIN_LIMIT_BYTES: usize = 64 * 1024;
+const DRAIN_LIMIT_BYTES: u64 = 64 * 1024;
 /// Cryptography has large locals, and no recursion. Unoptimized builds need most of it.
 const HANDSHAKE_STACK_BYTES: usize = 128 * 1024;
-/// A record's header: type, version and length (RFC 8446 §5.1).
-const HEADER_BYTES: usize = 5;
-/// The type of a record that carries a handshake (RFC 8446 §5.1).
-const HANDSHAKE: u8 = 22;
 
 pub(crate) struct TlsTransport {
     socket: Arc<TcpStream>,
@@ -34,117 +29,61 @@ pub(crate) struct TlsTransport {
 
 impl TlsTransport {
     /// A handshake as `config` has it, all of it before `until`.
+    ///
+    /// On a thread of its own: the pages that its stack grows to would stay with the connection's thread as long as
+    /// that lives, and be nearly half of what an idle connection holds (25 KiB instead of 45 with an RSA key, measured
+    /// with musl).
     pub(super) fn accept(
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<Self, HandshakeFailed> {
-        let header = first_header(&socket, until)?;
-        if header.first() != Some(&HANDSHAKE) {
-            return Err(HandshakeFailed::NotTls(header));
-        }
-        // On a thread of its own, once there is something to do: the pages that its stack grows to would stay with
-        // the connection's thread as long as that lives, and be nearly half of what an idle connection holds (25 KiB
-        // instead of 45 with an RSA key, measured with musl).
+    ) -> Result<Self, String> {
         let (own_config, own_socket) = (Arc::clone(&config), Arc::clone(&socket));
         let spawned = thread::Builder::new()
             .name("handshake".to_owned())
             .stack_size(HANDSHAKE_STACK_BYTES)
-            .spawn(move || Self::handshake(own_config, own_socket, header, until));
+            .spawn(move || Self::handshake(own_config, own_socket, until));
         match spawned {
-            Ok(thread) => thread.join().unwrap_or_else(|_| {
-                Err(HandshakeFailed::Refused(
-                    "the handshake's thread has panicked".to_owned(),
-                ))
-            }),
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err("the handshake's thread has panicked".to_owned())),
             // No thread to be had: memory matters less than the client then.
-            Err(_) => Self::handshake(config, socket, header, until),
+            Err(_) => Self::handshake(config, socket, until),
         }
     }
 
-    /// A handshake that began with `header`.
     fn handshake(
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
-        header: [u8; HEADER_BYTES],
         until: Instant,
-    ) -> Result<Self, HandshakeFailed> {
-        let tls = ServerConnection::new(config).map_err(|error| refused(&error))?;
-        let mut client = Self { socket, tls };
-        client
-            .tls
-            .read_tls(&mut header.as_slice())
-            .map_err(|error| failed(&error))?;
-        loop {
-            client.flush(until).map_err(|error| failed(&error))?;
-            if !client.tls.is_handshaking() {
-                return Ok(client);
+    ) -> Result<Self, String> {
+        let mut tls = ServerConnection::new(config).map_err(|error| error.to_string())?;
+        let result = tls.complete_io(&mut Deadlined(&socket, until));
+        result.map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                end_after_alert(&socket);
             }
-            let length = client.receive(until).map_err(|error| failed(&error))?;
-            if let Err(error) = client.tls.process_new_packets() {
-                client.tell_and_end();
-                return Err(refused(&error));
-            }
-            if length == 0 && client.tls.is_handshaking() {
-                return Err(closed());
-            }
-        }
-    }
-
-    /// Takes what the socket has next; 0 at its end.
-    fn receive(&mut self, until: Instant) -> io::Result<usize> {
-        self.tls.read_tls(&mut Deadlined(&self.socket, until))
+            reason(&error)
+        })?;
+        Ok(Self { socket, tls })
     }
 
     /// Sends all that waits to be sent.
     fn flush(&mut self, until: Instant) -> io::Result<()> {
-        let mut socket = Deadlined(&self.socket, until);
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut socket) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            self.tls.write_tls(&mut Deadlined(&self.socket, until))?;
         }
         Ok(())
-    }
-
-    /// Sends the alert that rustls has ready for a client that is refused, and ends the connection such that it can
-    /// arrive: with something unread the socket's end would be a reset, which overtakes it. In TLS 1.3 there is
-    /// something: a client that is refused for its certificate has sent its request already.
-    fn tell_and_end(&mut self) {
-        let until = Instant::now() + LAST_WORD_LIMIT;
-        if self.flush(until).is_err() || self.socket.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        let (mut chunk, mut drained) = ([0; 1024], 0);
-        while drained < DRAIN_LIMIT_BYTES {
-            match Deadlined(&self.socket, until).read(&mut chunk) {
-                Ok(length) if length > 0 => drained += length,
-                _ => break,
-            }
-        }
     }
 }
 
 impl ClientStream for TlsTransport {
     /// An end without `close_notify` is an end all the same: a request that it cuts off is not complete.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
-        loop {
-            match self.tls.reader().read(buffer) {
-                Ok(length) => return Ok(length),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            // What comes may be a part of a record, or a record that is not for us, such as a change of keys.
-            self.receive(until)?;
-            if let Err(error) = self.tls.process_new_packets() {
-                let _ = self.flush(Instant::now() + LAST_WORD_LIMIT);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-            }
-            self.flush(until)?;
+        let mut socket = Deadlined(&self.socket, until);
+        match Stream::new(&mut self.tls, &mut socket).read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            result => result,
         }
     }
 
@@ -166,40 +105,29 @@ impl ClientStream for TlsTransport {
     }
 }
 
-fn first_header(socket: &TcpStream, until: Instant) -> Result<[u8; HEADER_BYTES], HandshakeFailed> {
-    let mut socket = Deadlined(socket, until);
-    let mut header = [0; HEADER_BYTES];
-    let (first, rest) = header.split_at_mut(1);
-    let result = socket.read(first);
-    let is_silent = match &result {
-        Ok(length) => *length == 0,
-        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
-    };
-    if is_silent {
-        return Err(HandshakeFailed::Silent);
+/// Ends the connection of a client that was sent an alert such that it can arrive: with something unread the socket's
+/// end would be a reset, which overtakes it. In TLS 1.3 there is something: a client that is refused for its certificate
+/// has sent its request already.
+fn end_after_alert(socket: &TcpStream) {
+    let _ = socket.shutdown(Shutdown::Write);
+    let rest = Deadlined(socket, Instant::now() + LAST_WORD_LIMIT);
+    let _ = io::copy(&mut rest.take(DRAIN_LIMIT_BYTES), &mut io::sink());
+}
+
+/// Why a handshake failed.
+fn reason(error: &io::Error) -> String {
+    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match (of_tls, error.kind()) {
+        (Some(refused @ Error::InvalidCertificate(_)), _) => {
+            format!("client certificate: {}", reasons::of(refused))
+        }
+        (Some(Error::NoCertificatesPresented), _) => "the client showed no certificate".to_owned(),
+        (None, io::ErrorKind::TimedOut) => "not complete in time".to_owned(),
+        (None, io::ErrorKind::UnexpectedEof) => {
+            "the client closed the connection in the handshake".to_owned()
+        }
+        _ => error.to_string(),
     }
-    let result = result.and_then(|_| socket.read_exact(rest));
-    result.map_err(|error| failed(&error)).map(|()| header)
-}
-
-fn closed() -> HandshakeFailed {
-    HandshakeFailed::Refused("the client closed the connection in the handshake".to_owned())
-}
-
-fn failed(error: &io::Error) -> HandshakeFailed {
-    match error.kind() {
-        io::ErrorKind::TimedOut => HandshakeFailed::TimedOut,
-        io::ErrorKind::UnexpectedEof => closed(),
-        _ => HandshakeFailed::Refused(error.to_string()),
-    }
-}
-
-fn refused(error: &Error) -> HandshakeFailed {
-    HandshakeFailed::Refused(match error {
-        Error::InvalidCertificate(_) => format!("client certificate: {}", reasons::of(error)),
-        Error::NoCertificatesPresented => "the client showed no certificate".to_owned(),
-        other => other.to_string(),
-    })
 }
 
 /// A socket that blocks no longer than until then.
@@ -233,15 +161,15 @@ impl Write for Deadlined<'_> {
 
     /// A handshake's answer is several pieces that should leave in one packet.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.set_write_timeout(Some(self.left()?))?;
-        self.0.write_vectored(pieces).map_err(|error| {
-            // What the socket says when its timeout has passed (socket(7), `SO_SNDTIMEO`).
-            if error.kind() == io::ErrorKind::WouldBlock {
-                io::ErrorKind::TimedOut.into()
-            } else {
-                error
+        use io::ErrorKind::{Interrupted, WouldBlock};
+        loop {
+            self.0.set_write_timeout(Some(self.left()?))?;
+            match self.0.write_vectored(pieces) {
+                // Its timeout has passed (socket(7), `SO_SNDTIMEO`), or a signal came.
+                Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+                result => return result,
             }
-        })
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -256,13 +184,16 @@ mod tests {
     use rustls::{ClientConnection, StreamOwned};
 
     use super::*;
+    use crate::toolkit::tls::acceptor;
     use crate::toolkit::tls::tests::{
         LONG, connect, on_small_stack, plain_client, settings, sockets,
     };
-    use crate::toolkit::tls::{Acceptor, acceptor};
 
-    fn server() -> Acceptor {
-        acceptor(&settings()).unwrap().0
+    const CLOSED: &str = "the client closed the connection in the handshake";
+    const LATE: &str = "not complete in time";
+
+    fn accept(socket: Arc<TcpStream>, until: Instant) -> Result<TlsTransport, String> {
+        TlsTransport::accept(acceptor(&settings()).unwrap().0, socket, until)
     }
 
     fn soon() -> Instant {
@@ -276,7 +207,7 @@ mod tests {
     /// Both ends after the handshake.
     fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsTransport) {
         let (socket, accepted) = sockets();
-        let wire = on_small_stack(move || server().handshake(accepted, long()).unwrap());
+        let wire = on_small_stack(move || accept(accepted, long()).unwrap());
         let mut client = connect(plain_client(), socket);
         while client.conn.is_handshaking() {
             client.conn.complete_io(&mut client.sock).unwrap();
@@ -284,11 +215,11 @@ mod tests {
         (client, wire.join().unwrap())
     }
 
-    fn end_of(run: impl FnOnce(&TcpStream)) -> HandshakeFailed {
-        let (client, accepted) = sockets();
-        run(&client);
+    fn end_after(bytes: &[u8]) -> String {
+        let (mut client, accepted) = sockets();
+        client.write_all(bytes).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        server().handshake(accepted, long()).err().unwrap()
+        accept(accepted, long()).err().unwrap()
     }
 
     /// The first bytes that a client sends.
@@ -301,43 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn one_that_closes_at_once_is_told_from_one_that_fails() {
-        assert_eq!(end_of(|_| {}), HandshakeFailed::Silent);
+    fn one_that_closes_in_the_handshake_is_told() {
         let part = hello();
         for length in [1, 4, 5, 6, part.len() - 1, part.len()] {
-            let end = end_of(|mut client| client.write_all(&part[..length]).unwrap());
-            assert_eq!(end, closed(), "{length}");
+            assert_eq!(end_after(&part[..length]), CLOSED, "{length}");
         }
-    }
-
-    #[test]
-    fn what_is_not_tls_is_handed_back_and_not_answered() {
-        let (mut client, accepted) = sockets();
-        client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-        let end = server()
-            .handshake(Arc::clone(&accepted), long())
-            .err()
-            .unwrap();
-        assert_eq!(end, HandshakeFailed::NotTls(*b"GET /"));
-        assert!(end.to_string().ends_with("it began with \"GET /\""));
-        let binary = end_of(|mut client| client.write_all(b"\0\xff\x1b\"\n").unwrap());
-        assert!(
-            binary
-                .to_string()
-                .ends_with("it began with \"\\x00\\xff\\x1b\\\"\\n\"")
-        );
-        (&*accepted).write_all(b"answer").unwrap();
-        let mut answer = [0; 6];
-        client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"answer");
     }
 
     #[test]
     fn garbage_in_a_handshake_is_refused_with_an_alert() {
         let (mut client, accepted) = sockets();
         client.write_all(&[22, 3, 1, 0, 4, 1, 0, 0, 0]).unwrap();
-        let end = server().handshake(accepted, long()).err().unwrap();
-        assert!(matches!(end, HandshakeFailed::Refused(_)), "{end:?}");
+        let end = accept(accepted, long()).err().unwrap();
+        assert!(end != CLOSED && end != LATE, "{end}");
         let mut alert = Vec::new();
         client.read_to_end(&mut alert).unwrap();
         assert_eq!(alert.first(), Some(&21), "{alert:?}");
@@ -346,12 +253,12 @@ mod tests {
     #[test]
     fn a_silent_client_meets_its_deadline() {
         let (_client, accepted) = sockets();
-        let end = server().handshake(accepted, soon()).err();
-        assert_eq!(end, Some(HandshakeFailed::TimedOut));
+        let end = accept(accepted, soon()).err();
+        assert_eq!(end, Some(LATE.to_owned()));
         let (mut client, accepted) = sockets();
         client.write_all(&hello()).unwrap();
-        let end = server().handshake(accepted, soon()).err();
-        assert_eq!(end, Some(HandshakeFailed::TimedOut));
+        let end = accept(accepted, soon()).err();
+        assert_eq!(end, Some(LATE.to_owned()));
     }
 
     #[test]
@@ -369,8 +276,8 @@ mod tests {
             }
             sent
         });
-        let end = server().handshake(accepted, soon()).err();
-        assert_eq!(end, Some(HandshakeFailed::TimedOut));
+        let end = accept(accepted, soon()).err();
+        assert_eq!(end, Some(LATE.to_owned()));
         assert!(trickle.join().unwrap() < 10_000);
     }
 

@@ -185,9 +185,7 @@ pub(super) fn report(past: &Finished) -> Option<&Report> {
 
 /// Upload and download of a test.
 pub(super) fn ways(report: Option<&Report>) -> [Option<&Direction>; 2] {
-    report.map_or([None, None], |report| {
-        [report.upload.as_ref(), report.download.as_ref()]
-    })
+    report.map_or([None, None], Report::directions)
 }
 
 /// A value of the direction that ran; of two, each with its name.
