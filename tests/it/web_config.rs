@@ -263,6 +263,21 @@ fn tls_that_is_switched_on_holds_for_all_and_off_only_on_the_operators_word() {
     wait_for("plain HTTP", || exporter.get("/health").code == 200);
 }
 
+/// Configurations of other exporters have it: a floor that TLS 1.2 is above.
+#[test]
+fn an_old_min_version_starts_with_a_warning_and_tls_1_2() {
+    let pki = Pki::new();
+    let exporter = Exporter::start(&[pki.web(
+        "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  min_version: TLS10\n",
+    )]);
+    let line = exporter.log_line("tls_server_config.min_version");
+    assert!(line.contains("level=warn"), "{line}");
+    assert!(line.contains("TLS 1.2 is the oldest version"), "{line}");
+    let url = format!("https://localhost:{}/ready", exporter.port());
+    let got = pki.curl(&["--tls-max", "1.2", &url]);
+    assert_eq!(got.code, 200, "{got:?}");
+}
+
 #[test]
 fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
     let pki = Pki::new();
@@ -293,8 +308,8 @@ fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
             "TLS111",
         ),
         (
-            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  min_version: TLS10\n",
-            "TLS10",
+            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  max_version: TLS11\n",
+            "TLS11",
         ),
         (
             "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_auth_type: x\n",

@@ -40,8 +40,9 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
     let provider = Arc::new(names::provider(settings, &mut warnings)?);
     let key = certified_key(&settings.cert, &settings.key, &provider)?;
     let verifier = client::verifier(settings, &provider, &mut warnings)?;
+    let versions = names::versions(settings, &mut warnings);
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&names::versions(settings))
+        .with_protocol_versions(&versions)
         .map_err(|_| {
             "tls_server_config.cipher_suites: none of them is for TLS 1.2, and max_version allows no newer one"
         })?
