@@ -4,7 +4,7 @@
 //! descriptor for poll(2).
 
 use std::io::{self, PipeReader, PipeWriter, Write as _};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Instant;
 
 use crate::sync;
@@ -22,19 +22,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     is_set: bool,
-    /// There once somebody watches: most requests run no test and cost no descriptor. Nobody reads from it, so all who
-    /// poll it learn.
-    pipe: Option<(Arc<PipeReader>, PipeWriter)>,
+    /// There as long as somebody watches: most requests run no test, or wait for their turn, and cost no descriptor.
+    pipe: Weak<Watch>,
 }
 
-impl State {
-    /// Makes the descriptor readable. A pipe that is empty takes a byte at once.
-    fn tell(&self) {
-        if let Some((_, writer)) = self.pipe.as_ref().filter(|_| self.is_set) {
-            // It cannot fail: there is room, and the reading end is open.
-            let _ = (&*writer).write_all(&[0]);
-        }
-    }
+/// A pipe whose first end can be read once the cancellation is set. Nobody reads from it, so all who poll it learn.
+pub(crate) type Watch = (PipeReader, PipeWriter);
+
+/// Makes the pipe readable. One that is empty takes a byte at once, and the reading end is open.
+fn tell((_, writer): &Watch) {
+    let _ = (&*writer).write_all(&[0]);
 }
 
 impl Cancel {
@@ -45,7 +42,9 @@ impl Cancel {
             return;
         }
         state.is_set = true;
-        state.tell();
+        if let Some(watch) = state.pipe.upgrade() {
+            tell(&watch);
+        }
         drop(state);
         self.0.was_set.notify_all();
     }
@@ -64,20 +63,21 @@ impl Cancel {
         state.is_set
     }
 
-    /// A descriptor that can be read once it is set, for poll(2); all who watch share it.
+    /// A descriptor for poll(2), which all who watch share.
     ///
     /// # Errors
     /// When there is no descriptor to be had.
-    pub(crate) fn watch(&self) -> io::Result<Arc<PipeReader>> {
+    pub(crate) fn watch(&self) -> io::Result<Arc<Watch>> {
         let mut state = sync::lock(&self.0.state);
-        if let Some((reader, _)) = &state.pipe {
-            return Ok(Arc::clone(reader));
+        if let Some(watch) = state.pipe.upgrade() {
+            return Ok(watch);
         }
-        let (reader, writer) = io::pipe()?;
-        let reader = Arc::new(reader);
-        state.pipe = Some((Arc::clone(&reader), writer));
-        state.tell();
-        Ok(reader)
+        let watch = Arc::new(io::pipe()?);
+        if state.is_set {
+            tell(&watch);
+        }
+        state.pipe = Arc::downgrade(&watch);
+        Ok(watch)
     }
 }
 
@@ -92,8 +92,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn is_told(watch: &super::PipeReader) -> bool {
-        sys::is_readable(watch.as_fd(), Duration::ZERO).unwrap()
+    fn is_told(watch: &super::Watch) -> bool {
+        sys::is_readable(watch.0.as_fd(), Duration::ZERO).unwrap()
     }
 
     #[test]
@@ -109,10 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn those_who_watch_share_a_descriptor() {
+    fn descriptors_are_shared_and_go_with_the_last_who_watches() {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
         assert!(Arc::ptr_eq(&first, &second));
+        let left = Arc::downgrade(&first);
+        drop(first);
+        assert!(left.upgrade().is_some());
+        drop(second);
+        assert!(left.upgrade().is_none());
     }
 
     #[test]

@@ -183,33 +183,30 @@ fn blocks() -> Vec<Block> {
 fn flags() -> String {
     let mut text = String::from("| flag | default | meaning |\n|---|---|---|\n");
     for flag in FLAGS {
-        let names: Vec<String> = flag
-            .names
-            .iter()
-            .map(|name| match flag.value {
-                Some(_) => format!("`--{name}`"),
-                None => format!("`--[no-]{name}`"),
-            })
-            .collect();
+        let names = listed(flag.names, |name| match flag.value {
+            Some(_) => format!("`--{name}`"),
+            None => format!("`--[no-]{name}`"),
+        });
         let default = match (flag.value, flag.default) {
             (None, Some("true")) => "on".to_owned(),
             (None, Some(_)) => "off".to_owned(),
             (Some(_), Some(value)) => format!("`{value}`"),
             (_, None) => String::new(),
         };
-        let repeat = if flag.repeatable {
-            " May be repeated."
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {default} | {}{repeat} |",
-            names.join(", "),
-            flag.help
-        );
+        let sentences = flag.sentences();
+        let _ = writeln!(text, "| {names} | {default} | {sentences} |");
     }
     text
+}
+
+/// All names, each in its form.
+fn listed(names: &[&str], form: impl Fn(&str) -> String) -> String {
+    let names: Vec<String> = names.iter().map(|name| form(name)).collect();
+    names.join(", ")
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
 }
 
 /// The words that a flag takes, if it takes these words only: its row allows a plain list of them.
@@ -232,15 +229,14 @@ fn parameters() -> String {
         "| parameter | iperf3 | default | meaning | allowed |\n|---|---|---|---|---|\n",
     );
     for row in PARAMETERS {
-        let names: Vec<String> = row.names.iter().map(|name| format!("`{name}`")).collect();
+        let option = match row.option {
+            "" => String::new(),
+            option => code(option),
+        };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} |",
-            names.join(", "),
-            match row.option {
-                "" => String::new(),
-                option => format!("`{option}`"),
-            },
+            "| {} | {option} | {} | {} | {} |",
+            listed(row.names, code),
             row.default,
             row.help,
             row.allowed
@@ -319,8 +315,7 @@ fn own_metrics() -> String {
 fn paths() -> String {
     let mut text = String::from("| path | answer |\n|---|---|\n");
     for (paths, answer) in ENDPOINTS {
-        let paths: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
-        let _ = writeln!(text, "| {} | {answer} |", paths.join(", "));
+        let _ = writeln!(text, "| {} | {answer} |", listed(paths, code));
     }
     text
 }
@@ -451,7 +446,7 @@ fn the_words_of_a_flag_are_those_that_its_parser_takes() {
     let with_words = FLAGS.iter().filter(|flag| !choices(flag).is_empty());
     for flag in with_words {
         for word in choices(flag) {
-            let taken = cli::parse([format!("--{}={word}", flag.id()).into()]);
+            let taken = cli::parse([format!("--{}={word}", flag.id()).into()], |_| false);
             assert!(taken.is_ok(), "--{}={word}", flag.id());
         }
     }

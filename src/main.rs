@@ -3,12 +3,13 @@
 //! # The way of a request
 //!
 //! ```text
-//! socket → http (admission, handshake, head, private socket → tiny_http) → toolkit (access: TLS user, password, rate)
-//!        → web (routes, probe handler, pages) → probe (parameters, deadline, lock, retry, result cache)
-//!        → iperf3 (argv, child, report) → metrics (text)
+//! socket → http (admission, handshake, head, private socket → tiny_http) → web (routes: the path is looked up)
+//!        → toolkit (access: TLS user, password, rate) → web (probe handler, pages)
+//!        → probe (parameters, deadline, lock, retry, result cache) → iperf3 (argv, child, report) → metrics (text)
 //! ```
 //!
-//! `web::routes::handle` knows the path first, and calls `access.answer` before anything else is done.
+//! `web::routes::handle` calls `access.answer` before the page that it found does anything, and counts what that refuses
+//! under the page's path.
 //!
 //! # The rings
 //!
@@ -45,8 +46,8 @@
 //! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
 //! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
 //! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
-//! | `web/routes`, `site` | the table of paths; what all pages share |
-//! | `web/probes`, `exposition`, `debug`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
+//! | `web/routes` | the table of paths; what all pages share is in `web` itself |
+//! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
@@ -80,7 +81,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{Command, Config};
+use crate::cli::Config;
 
 mod cancel;
 mod cli;
@@ -114,15 +115,9 @@ mod fuzz;
 mod openssl;
 
 fn main() -> ExitCode {
-    let done = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Print(text)) => {
-            print(&text);
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(Command::Run(config)) => start(*config),
-        Err(refusal) => Err(format!("{refusal}, try --help")),
-    };
-    done.unwrap_or_else(|line| {
+    let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
+    let done = config.map_err(|refusal| format!("{refusal}, try --help"));
+    done.and_then(start).unwrap_or_else(|line| {
         let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
         ExitCode::FAILURE
     })
@@ -130,18 +125,16 @@ fn main() -> ExitCode {
 
 /// Runs the exporter, or does what takes the place of a run.
 fn start(config: Config) -> Result<ExitCode, String> {
-    let line = if let Some(url) = &config.health {
+    let text = if let Some(text) = config.print {
+        text
+    } else if let Some(url) = &config.health {
         health::ask(url)?
     } else if config.check {
         run::check(&config)?
     } else {
         return run::run(config);
     };
-    print(&line);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: &str) {
     // A reader that closed its end has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
 }

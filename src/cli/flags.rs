@@ -6,49 +6,45 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::duration;
 use crate::health::Url;
 use crate::http::HttpConfig;
 use crate::http::listen::Address;
 use crate::iperf3::credentials::Credentials;
 use crate::log::{Format, Level, LogConfig};
-use crate::number;
 use crate::probe::allow::Rule;
 use crate::probe::prober::ProbeConfig;
-use crate::web::routes;
-use crate::web::site::Paths;
+use crate::{duration, number};
 
 /// Every setting, typed and within its limits, by the ring that it is for. What `Default` gives is replaced by the rows'
 /// own defaults.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// Listeners and connections.
     pub(crate) http: HttpConfig,
     /// The web configuration file of the exporter-toolkit.
     pub(crate) web_file: Option<PathBuf>,
-    /// Where the pages are.
-    pub(crate) paths: Paths,
-    /// The engine.
+    /// Path of the exporter's own metrics.
+    pub(crate) telemetry_path: String,
+    pub(crate) probe_path: String,
     pub(crate) probe: ProbeConfig,
     /// What the flags of iperf3's authentication say.
     pub(super) credentials: Credentials,
-    /// The log.
     pub(crate) log: LogConfig,
+    /// Print this text to standard output, and end.
+    pub(crate) print: Option<String>,
     /// Check flags and web configuration, and end.
     pub(crate) check: bool,
     /// Ask this exporter whether it is well, and end.
     pub(crate) health: Option<Url>,
 }
 
-/// One flag.
 pub(crate) struct Flag {
     /// Its name and its other names, without dashes.
     pub(crate) names: &'static [&'static str],
-    /// What stands for the value in `--help`; none for a switch, whose row gets `true` or `false` (`--no-…`).
+    /// What stands for the value in `--help` (`PATH` for a page's path, `FILE` for a file's); none for a switch, whose row
+    /// gets `true` or `false` (`--no-…`).
     pub(crate) value: Option<&'static str>,
     /// The value when the flag is not given; the parser reads it like any other.
     pub(crate) default: Option<&'static str>,
-    /// May be given more than once.
     pub(crate) repeatable: bool,
     /// What it does, as one sentence.
     pub(crate) help: &'static str,
@@ -58,7 +54,7 @@ pub(crate) struct Flag {
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
 }
 
-/// All flags that take a value, in the order of `--help`.
+/// In the order of `--help`.
 pub(crate) const FLAGS: &[Flag] = &[
     Flag {
         names: &["web.listen-address"],
@@ -76,7 +72,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Path of the exporter's own metrics.",
         allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.paths.telemetry = path(text)?),
+        set: |config, text| Some(config.telemetry_path = path(text)?),
     },
     Flag {
         names: &["web.probe-path"],
@@ -85,7 +81,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Path of probes.",
         allowed: PATH_ALLOWED,
-        set: |config, text| Some(config.paths.probe = path(text)?),
+        set: |config, text| Some(config.probe_path = path(text)?),
     },
     Flag {
         names: &["web.config.file"],
@@ -106,7 +102,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         default: Some("false"),
         repeatable: false,
         help: "Take the listeners that systemd passes, instead of --web.listen-address.",
-        allowed: SWITCH_ALLOWED,
+        allowed: "no value",
         set: |config, text| Some(config.http.systemd_socket = text.parse().ok()?),
     },
     Flag {
@@ -116,10 +112,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Most connections at a time; over that the one that is idle longest makes room.",
         allowed: "a whole number from 1 to 10000",
-        set: |config, text| {
-            let count = number::within(text, 1..=10_000)?;
-            Some(config.http.max_connections = count)
-        },
+        set: |config, text| Some(config.http.max_connections = number::within(text, 1..=10_000)?),
     },
     Flag {
         names: &["iperf3.path", "iperf3-path"],
@@ -141,8 +134,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, with max_age its own length and 15s, or else 30s.",
         allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
         set: |config, text| {
-            let limit = bounded(text, 25)?;
-            (!limit.is_zero()).then(|| config.probe.iperf3_timeout = Some(limit))
+            let limit = bounded(text, 25).filter(|limit| !limit.is_zero())?;
+            Some(config.probe.iperf3_timeout = Some(limit))
         },
     },
     Flag {
@@ -153,10 +146,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         help: "User for servers that ask for one; also needs a public key and a password.",
         allowed: "1 to 128 characters, no control characters, no dash at the start",
         set: |config, text| {
-            let fits = !text.is_empty()
-                && text.len() <= 128
-                && !text.starts_with('-')
-                && !text.contains(char::is_control);
+            let is_text = !text.starts_with('-') && !text.contains(char::is_control);
+            let fits = is_text && (1..=128).contains(&text.len());
             fits.then(|| text.clone_into(&mut config.credentials.username))
         },
     },
@@ -184,7 +175,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         default: Some("false"),
         repeatable: false,
         help: "Encrypt for servers of iperf3 before 3.17, which know the old padding only.",
-        allowed: SWITCH_ALLOWED,
+        allowed: "no value",
         set: |config, text| Some(config.credentials.use_pkcs1 = text.parse().ok()?),
     },
     Flag {
@@ -231,10 +222,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: true,
         help: "Short for --web.listen-address=:PORT.",
         allowed: "a port from 0 (any free one) to 65535",
-        set: |config, text| {
-            let port = number::whole(text)?;
-            Some(config.http.listen.push(Address::any(port)))
-        },
+        set: |config, text| Some(config.http.listen.push(Address::any(number::whole(text)?))),
     },
     Flag {
         names: &["log.level"],
@@ -260,7 +248,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         default: Some("false"),
         repeatable: false,
         help: "Check the flags and the files that they name, and exit: 0 when they are in order.",
-        allowed: SWITCH_ALLOWED,
+        allowed: "no value",
         set: |config, text| Some(config.check = text.parse().ok()?),
     },
     Flag {
@@ -277,8 +265,6 @@ pub(crate) const FLAGS: &[Flag] = &[
     },
 ];
 
-const SWITCH_ALLOWED: &str = "no value";
-
 const FILE_ALLOWED: &str = "the path of a file, no dash at the start";
 
 const PATH_ALLOWED: &str = "a path that begins with / and has letters, digits and -._~/ only, at most 200 characters, \
@@ -290,31 +276,25 @@ fn file(text: &str) -> Option<PathBuf> {
     fits.then(|| PathBuf::from(text))
 }
 
-/// A duration of at most `hours`.
 fn bounded(text: &str, hours: u64) -> Option<Duration> {
     duration::parse(text).filter(|value| *value <= Duration::from_secs(hours * 3600))
 }
 
 /// A number of bytes with one of iperf3's suffixes; one that is exact as a sample.
 fn bytes(text: &str) -> Option<u64> {
-    const MAX: u64 = 1 << 53;
     let (count, factor) = number::split_suffix(text, "KMGT", 1024);
     let bytes = number::whole::<u64>(count)?.checked_mul(factor)?;
-    (1..=MAX).contains(&bytes).then_some(bytes)
+    (1..=1 << 53).contains(&bytes).then_some(bytes)
 }
 
 fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
-    words
-        .iter()
-        .find_map(|(name, value)| (*name == text).then_some(*value))
+    let (_, value) = words.iter().find(|(name, _)| *name == text)?;
+    Some(*value)
 }
 
 /// A path that can stand in a URL as it is, so that a request's path is compared byte for byte.
 fn path(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    let allowed = text.len() <= 200
-        && text.starts_with('/')
-        && text.bytes().all(plain)
-        && !routes::is_taken(text);
-    allowed.then(|| text.to_owned())
+    let fits = text.len() <= 200 && text.starts_with('/') && text.bytes().all(plain);
+    fits.then(|| text.to_owned())
 }

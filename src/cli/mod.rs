@@ -4,181 +4,116 @@
 //! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
 
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::mem;
+
+use lexopt::Arg;
 
 pub(crate) use self::flags::{Config, FLAGS, Flag};
 
 mod flags;
 
-/// What the command line asks for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Run the exporter.
-    Run(Box<Config>),
-    /// Print this text to standard output and end.
-    Print(String),
-}
-
-/// Why a command line was refused; prints as the one line that `main` writes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No such flag, or a word that is no flag.
-    Unknown(String),
-    /// Given twice, and not repeatable.
-    Twice(&'static str),
-    /// The last word, and a value was to follow.
-    NoValue(String),
-    /// A value where there is none to give.
-    ValueNotWanted(String),
-    /// A value out of its range.
-    Value {
-        /// The flag, without dashes.
-        flag: &'static str,
-        /// The value as given.
-        value: String,
-        /// What is allowed.
-        allowed: &'static str,
-    },
-    /// A part of iperf3's credentials is missing.
-    Credentials(String),
-    /// Two paths are the same.
-    SamePath(String),
-    /// Not UTF-8.
-    NotText(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(word) => write!(f, "unknown flag or argument {word:?}"),
-            Self::Twice(flag) => write!(f, "flag --{flag} is given more than once"),
-            Self::NoValue(flag) => write!(f, "flag {flag} needs a value"),
-            Self::ValueNotWanted(flag) => write!(f, "flag --{flag} takes no value"),
-            Self::Value {
-                flag,
-                value,
-                allowed,
-            } => write!(f, "flag --{flag}: {value:?} is not allowed, want {allowed}"),
-            Self::Credentials(line) => f.write_str(line),
-            Self::SamePath(path) => write!(
-                f,
-                "flags --web.telemetry-path and --web.probe-path: {path:?} is given for both, want two paths"
-            ),
-            Self::NotText(word) => write!(f, "argument {word:?} is not UTF-8 text"),
-        }
-    }
-}
-
-/// Reads the words after the program's name.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
+/// Reads the words after the program's name, or refuses them by one line. A page's path may be none that `is_taken`.
+pub(crate) fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    is_taken: fn(&str) -> bool,
+) -> Result<Config, String> {
+    let unknown = |word: &str| format!("unknown flag or argument {word:?}");
     let mut config = Config::default();
+    let put = |config: &mut Config, flag: &Flag, value: &str| {
+        let is_free = flag.value != Some("PATH") || !is_taken(value);
+        if is_free && (flag.set)(config, value).is_some() {
+            return Ok(());
+        }
+        let (id, allowed) = (flag.id(), flag.allowed);
+        Err(format!(
+            "flag --{id}: {value:?} is not allowed, want {allowed}"
+        ))
+    };
     let mut given: Vec<&'static str> = Vec::new();
     let mut parser = lexopt::Parser::from_args(words);
-    while let Some(name) = next_name(&mut parser)? {
-        let text: Option<fn() -> String> = match name.as_str() {
-            "help" => Some(help),
-            "version" => Some(version),
-            _ => None,
+    while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
+        let name = match arg {
+            Arg::Long(name) => name.to_owned(),
+            Arg::Short('h') => "help".to_owned(),
+            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
+            Arg::Value(word) => return Err(unknown(&word.to_string_lossy())),
         };
-        if let Some(text) = text {
-            return match parser.optional_value() {
-                None => Ok(Command::Print(text())),
-                Some(_) => Err(Refusal::ValueNotWanted(name)),
-            };
+        if ["help", "version"].contains(&name.as_str()) {
+            no_value(&mut parser, &name)?;
+            config.print = Some(if name == "help" { help() } else { version() });
+            return Ok(config);
         }
-        let (flag, is_on) = find(&name).ok_or_else(|| Refusal::Unknown(format!("--{name}")))?;
+        let (flag, is_on) = find(&name).ok_or_else(|| unknown(&format!("--{name}")))?;
         let id = flag.id();
         if given.contains(&id) && !flag.repeatable {
-            return Err(Refusal::Twice(id));
+            return Err(format!("flag --{id} is given more than once"));
         }
         given.push(id);
         if flag.value.is_none() {
-            if parser.optional_value().is_some() {
-                return Err(Refusal::ValueNotWanted(name));
-            }
-            flag.put(&mut config, is_on.to_string())?;
+            no_value(&mut parser, &name)?;
+            put(&mut config, flag, &is_on.to_string())?;
             continue;
         }
-        let value = parser
-            .value()
-            .map_err(|_| Refusal::NoValue(format!("--{name}")))?;
-        let value = value
-            .into_string()
-            .map_err(|word| Refusal::NotText(word.to_string_lossy().into_owned()))?;
-        flag.put(&mut config, value)?;
+        let value = parser.value();
+        let value = value.map_err(|_| format!("flag --{name} needs a value"))?;
+        let Some(value) = value.to_str() else {
+            let value = value.to_string_lossy();
+            return Err(format!("argument {value:?} is not UTF-8 text"));
+        };
+        put(&mut config, flag, value)?;
     }
     config.http.is_listen_given = !config.http.listen.is_empty();
-    put_defaults(&mut config, &given)?;
-    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-    config.probe.credentials = mem::take(&mut config.credentials)
-        .resolve(folder)
-        .map_err(Refusal::Credentials)?;
-    if config.paths.telemetry == config.paths.probe {
-        return Err(Refusal::SamePath(config.paths.probe));
+    if given.contains(&"port") {
+        // The short form takes the place of the default address.
+        given.push("web.listen-address");
     }
-    Ok(Command::Run(Box::new(config)))
+    for flag in FLAGS.iter().filter(|flag| !given.contains(&flag.id())) {
+        if let Some(default) = flag.default {
+            put(&mut config, flag, default)?;
+        }
+    }
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+    config.probe.credentials = mem::take(&mut config.credentials).resolve(folder)?;
+    let path = &config.probe_path;
+    if config.telemetry_path == *path {
+        return Err(format!(
+            "flags --web.telemetry-path and --web.probe-path: {path:?} is given for both, want two paths"
+        ));
+    }
+    Ok(config)
+}
+
+fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
+    match parser.optional_value() {
+        None => Ok(()),
+        Some(_) => Err(format!("flag --{name} takes no value")),
+    }
 }
 
 /// The flag of a name, and whether that name switches it on: `--no-NAME` switches a switch off.
 fn find(name: &str) -> Option<(&'static Flag, bool)> {
-    let has = |flag: &&Flag, name: &str| flag.names.contains(&name);
-    let plain = FLAGS.iter().find(|flag| has(flag, name));
-    plain.map(|flag| (flag, true)).or_else(|| {
-        let name = name.strip_prefix("no-")?;
-        let off = FLAGS
-            .iter()
-            .find(|flag| flag.value.is_none() && has(flag, name));
-        off.map(|flag| (flag, false))
+    let off = name.strip_prefix("no-");
+    FLAGS.iter().find_map(|flag| {
+        let is_off = flag.value.is_none() && off.is_some_and(|off| flag.names.contains(&off));
+        (is_off || flag.names.contains(&name)).then_some((flag, !is_off))
     })
 }
 
-/// The name of the next flag, without dashes; none at the end.
-fn next_name(parser: &mut lexopt::Parser) -> Result<Option<String>, Refusal> {
-    match parser.next() {
-        Ok(None) => Ok(None),
-        Ok(Some(lexopt::Arg::Long(name))) => Ok(Some(name.to_owned())),
-        Ok(Some(lexopt::Arg::Short('h'))) => Ok(Some("help".to_owned())),
-        Ok(Some(lexopt::Arg::Short(letter))) => Err(Refusal::Unknown(format!("-{letter}"))),
-        Ok(Some(lexopt::Arg::Value(word))) => {
-            Err(Refusal::Unknown(word.to_string_lossy().into_owned()))
-        }
-        // A value for a flag that took none.
-        Err(error) => Err(Refusal::Unknown(error.to_string())),
-    }
-}
-
-/// Sets what was not given to its default, which the rows' own parsers read.
-fn put_defaults(config: &mut Config, given: &[&'static str]) -> Result<(), Refusal> {
-    for flag in FLAGS {
-        // The short form takes the place of the default address.
-        let listens = flag.id() == "web.listen-address" && given.contains(&"port");
-        if let Some(default) = flag.default
-            && !given.contains(&flag.id())
-            && !listens
-        {
-            flag.put(config, default.to_owned())?;
-        }
-    }
-    Ok(())
-}
-
 impl Flag {
-    /// The first of its names.
     pub(crate) fn id(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
     }
 
-    fn put(&self, config: &mut Config, value: String) -> Result<(), Refusal> {
-        (self.set)(config, &value).ok_or(Refusal::Value {
-            flag: self.id(),
-            value,
-            allowed: self.allowed,
-        })
+    pub(crate) fn sentences(&self) -> String {
+        let mut text = self.help.to_owned();
+        if self.repeatable {
+            text += " May be repeated.";
+        }
+        text
     }
 }
 
-/// The text of `--help`.
 pub(crate) fn help() -> String {
     let mut text = String::from(
         "usage: iperf3-exporter [<flags>]\n\n\
@@ -200,12 +135,7 @@ pub(crate) fn help() -> String {
                 None => format!("--[no-]{name}"),
             })
             .collect();
-        let repeat = if flag.repeatable {
-            " May be repeated."
-        } else {
-            ""
-        };
-        row(&names.join(", "), &format!("{}{repeat}", flag.help));
+        row(&names.join(", "), &flag.sentences());
     }
     text.push_str(
         "\nA flag is given as --flag=value or --flag value. Durations are Go's (5s, 1m30s, 500ms) or a\n\
@@ -215,7 +145,6 @@ pub(crate) fn help() -> String {
     text
 }
 
-/// The text of `--version`.
 pub(crate) fn version() -> String {
     format!(
         "iperf3-exporter {} (revision {}, rustc {})\n",
@@ -229,19 +158,14 @@ pub(crate) fn version() -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Command, Config, FLAGS, parse};
+    use super::{Config, FLAGS, parse};
 
     fn config(words: &[&str]) -> Config {
-        match parse(words.iter().map(Into::into)) {
-            Ok(Command::Run(config)) => *config,
-            other => panic!("expected a configuration, got {other:?}"),
-        }
+        parse(words.iter().map(Into::into), |path| path == "/health").expect("a configuration")
     }
 
     fn refusal(words: &[&str]) -> String {
-        parse(words.iter().map(Into::into))
-            .expect_err("a refusal")
-            .to_string()
+        parse(words.iter().map(Into::into), |path| path == "/health").expect_err("a refusal")
     }
 
     #[test]
@@ -259,8 +183,8 @@ mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let config = config(&[]);
         assert_eq!(format!("{:?}", config.http.listen), "[:9579]");
-        assert_eq!(config.paths.telemetry, "/metrics");
-        assert_eq!(config.paths.probe, "/probe");
+        assert_eq!(config.telemetry_path, "/metrics");
+        assert_eq!(config.probe_path, "/probe");
         assert_eq!(config.probe.iperf3_path, "iperf3");
         assert_eq!(config.probe.iperf3_timeout, None);
         assert_eq!(config.probe.lock_timeout, Duration::from_secs(80));

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, ENDPOINTS, own_families};
+use super::{Block, ENDPOINTS, listed, own_families};
 use crate::cli::{FLAGS, Flag};
 use crate::iperf3::reason::Reason;
 use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
@@ -48,18 +48,11 @@ fn title() -> String {
 }
 
 fn option(flag: &Flag) -> String {
-    let names: Vec<String> = flag
-        .names
-        .iter()
-        .map(|name| match flag.value {
-            Some(value) => format!("{}=\\fI{value}\\fR", bold(&format!("--{name}"))),
-            None => format!("{}[{}]{}", bold("--"), bold("no-"), bold(name)),
-        })
-        .collect();
-    let mut text = flag.help.to_owned();
-    if flag.repeatable {
-        text += " May be repeated.";
-    }
+    let names = listed(flag.names, |name| match flag.value {
+        Some(value) => format!("{}=\\fI{value}\\fR", bold(&format!("--{name}"))),
+        None => format!("{}[{}]{}", bold("--"), bold("no-"), bold(name)),
+    });
+    let mut text = flag.sentences();
     match (flag.value, flag.default) {
         (Some(_), Some(default)) => _ = write!(text, " Default: {default}."),
         (None, Some("true")) => text += " On by default.",
@@ -69,14 +62,13 @@ fn option(flag: &Flag) -> String {
     if flag.value.is_some() {
         _ = write!(text, " Allowed: {}.", flag.allowed);
     }
-    item(&names.join(", "), &text)
+    item(&names, &text)
 }
 
 fn parameters() -> String {
     let mut page = String::new();
     for row in PARAMETERS {
-        let names: Vec<String> = row.names.iter().map(|name| bold(name)).collect();
-        let mut tag = names.join(", ");
+        let mut tag = listed(row.names, bold);
         if !row.option.is_empty() {
             _ = write!(tag, " (iperf3 {})", bold(row.option));
         }
@@ -98,11 +90,10 @@ fn parameters() -> String {
 fn endpoints() -> String {
     let mut page = String::new();
     for (paths, answer) in ENDPOINTS {
-        let paths: Vec<String> = paths.iter().map(|path| bold(path)).collect();
         let mut letters = answer.chars();
         let first = letters.next().map(|letter| letter.to_ascii_uppercase());
         let sentence: String = first.into_iter().chain(letters).chain(['.']).collect();
-        page += &item(&paths.join(", "), &sentence);
+        page += &item(&listed(paths, bold), &sentence);
     }
     page
 }

@@ -101,7 +101,7 @@ impl FrontEnd {
         // Where it is refused the queue is as long as it was.
         let _ = sys::set_backlog(listener, service.traffic.admission.backlog());
         loop {
-            let watched = [closing.as_fd(), listener.as_fd()];
+            let watched = [closing.0.as_fd(), listener.as_fd()];
             let [is_closed, _] = sys::readable(watched.map(Some), NO_END)?;
             if is_closed {
                 return Ok(());

@@ -47,7 +47,7 @@ const HEADERS: &[&str] = &[
     "x-prometheus-scrape-timeout-seconds:\t1 ",
     "Authorization: Basic eDp5",
     "AUTHORIZATION: Basic é",
-    "x-visit: 127.0.0.1:1",
+    "x-request-key: 127.0.0.1:1",
     "X-Forwarded-For: 192.0.2.7",
     " folded",
     "\tfolded: too",

@@ -12,7 +12,7 @@ use super::request::RequestContext;
 use crate::sync;
 
 /// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
-pub(super) const KEY_HEADER: &str = "X-Visit";
+pub(super) const KEY_HEADER: &str = "X-Request-Key";
 
 /// The front end's requests that are not answered yet, by their keys.
 #[derive(Debug, Default)]

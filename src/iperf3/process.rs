@@ -10,7 +10,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Watch};
 use crate::sys::{self, End};
 use crate::threads;
 
@@ -253,12 +253,12 @@ struct Output {
     /// Says that the child has ended; missing once it did, or where it cannot be had.
     end: Option<OwnedFd>,
     /// Says that nobody wants the result any more; missing likewise.
-    cancellation: Option<Arc<PipeReader>>,
+    cancellation: Option<Arc<Watch>>,
     is_too_much: bool,
 }
 
 impl Output {
-    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<PipeReader>>) -> Self {
+    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
         Self {
             stdout: Pipe::new(child.stdout.take()),
             stderr: Pipe::new(child.stderr.take()),
@@ -280,7 +280,7 @@ impl Output {
             self.stdout.open.as_ref().map(AsFd::as_fd),
             self.stderr.open.as_ref().map(AsFd::as_fd),
             self.end.as_ref().map(AsFd::as_fd),
-            self.cancellation.as_ref().map(AsFd::as_fd),
+            self.cancellation.as_ref().map(|watch| watch.0.as_fd()),
         ];
         let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
             // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.

@@ -2,52 +2,50 @@
 //!
 //! Owns the names in the document; must not know how the lock works.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::duration;
-use crate::json;
+use super::Site;
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::probe::history::Stage;
 use crate::probe::lock::Place;
-use crate::probe::prober::Prober;
-use crate::time_text;
+use crate::{duration, json, time_text};
 
 /// The document. The names and forms are the mutex fork's; `queue` and `pausing` are ours.
-pub(super) fn json(prober: &Prober) -> String {
-    let status = prober.lock_status();
+pub(super) fn page(site: &Site, _: &Request<'_>) -> Response {
+    let status = site.prober.lock_status();
     let now = Instant::now();
-    let age = |place: &Place| duration::format(now.saturating_duration_since(place.since.instant));
-    let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
-    let holder = status.holder.as_ref();
-    let queue: Vec<String> = status
-        .queue
-        .iter()
-        .map(|place| {
-            let (name, waiting) = (json::string(&place.name), json::string(&age(place)));
-            format!("{{\"requester\":{name},\"waiting\":{waiting}}}")
-        })
-        .collect();
+    let age = |place: &Place| now.saturating_duration_since(place.since.instant);
+    let entry = |requester: &str, name: &str, time: Duration| {
+        let (requester, time) = (
+            json::string(requester),
+            json::string(&duration::format(time)),
+        );
+        format!("{{\"requester\":{requester},\"{name}\":{time}}}")
+    };
+    let waiting = |place: &Place| entry(&place.name, "waiting", age(place));
+    let queue: Vec<String> = status.queue.iter().map(waiting).collect();
     // Between two attempts a probe stands in no queue, and comes back to it.
-    let current = prober.overview().current;
+    let current = site.prober.overview().current;
     let pausing = current.iter().filter_map(|probe| match probe.stage {
-        Stage::Pausing { until } => Some((probe, until)),
+        Stage::Pausing { until } => {
+            let left = until.saturating_duration_since(now);
+            Some(entry(&probe.params.server(), "back_in", left))
+        }
         Stage::Queued | Stage::Running { .. } => None,
     });
-    let pausing: Vec<String> = pausing
-        .map(|(probe, until)| {
-            let name = json::string(&probe.params.server());
-            let left = duration::format(until.saturating_duration_since(now));
-            let left = json::string(&left);
-            format!("{{\"requester\":{name},\"back_in\":{left}}}")
-        })
-        .collect();
-    format!(
+    let pausing: Vec<String> = pausing.collect();
+    let holder = status.holder.as_ref();
+    let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
+    let document = format!(
         "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}]}}\n",
         holder.is_some(),
         text(holder.map(|place| place.name.clone())),
         text(holder.map(|place| time_text::rfc3339_millis(place.since.clock))),
-        text(holder.map(age)),
+        text(holder.map(|place| duration::format(age(place)))),
         queue.len(),
         queue.join(","),
         pausing.join(","),
-    )
+    );
+    Response::new(200, "application/json; charset=utf-8", document)
 }

@@ -1,14 +1,43 @@
 //! The pages: the table of paths, probes by HTTP, and what people see.
 //!
-//! Must not know iperf3's JSON or `tiny_http`. `routes` finds what stands behind a path, once the middleware of the
-//! toolkit has let the request pass; `probes` answers what is about probes; `pages` are HTML.
+//! Owns what all pages share. Must not know iperf3's JSON or `tiny_http`. `routes` finds what stands behind a path, once
+//! the middleware of the toolkit has let the request pass; `probes` answers what is about probes; `pages` are HTML.
 
-mod csrf;
-mod debug;
-mod exposition;
+mod answer_text;
+pub(crate) mod csrf;
 mod lock_status;
 pub(crate) mod metrics;
 mod pages;
 mod probes;
 pub(crate) mod routes;
-pub(crate) mod site;
+
+use std::sync::Arc;
+
+use self::csrf::CsrfToken;
+use self::metrics::Metrics;
+use crate::http::Traffic;
+use crate::metrics::process::Process;
+use crate::probe::prober::Prober;
+use crate::toolkit::access::Access;
+
+/// What the pages share for as long as the exporter runs.
+pub(crate) struct Site {
+    pub(crate) telemetry_path: String,
+    pub(crate) probe_path: String,
+    pub(crate) prober: Arc<Prober>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) csrf: CsrfToken,
+    pub(crate) metrics: Metrics,
+}
+
+/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
+fn split_url(url: &str) -> (&str, &str) {
+    let absolute = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    let local = match absolute {
+        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => url,
+    };
+    local.split_once('?').unwrap_or((local, ""))
+}

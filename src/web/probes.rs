@@ -2,12 +2,11 @@
 //!
 //! Knows status codes; must not know `tiny_http`, HTML, or how a value was measured.
 
-use super::pages::response as page;
-use super::site::Site;
-use super::{debug, exposition, pages};
+use super::{Site, answer_text, pages, split_url};
 use crate::http::request::Request;
 use crate::http::response::{RETRY_AFTER_SECONDS, Response, TEXT};
 use crate::metrics::text;
+use crate::number;
 use crate::probe::answer::Caller;
 use crate::probe::deadline::{Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
@@ -17,22 +16,23 @@ use crate::probe::prober::Refused;
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
-pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response {
+pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
     if site.prober.is_shutting_down() {
         return Response::unavailable("shutting down");
     }
     let Some(_permit) = site.prober.reserve() else {
         return Response::unavailable("too many probes wait, try again later");
     };
+    let (_, query) = split_url(request.url);
     let (params, limits) = match check(site, request, query) {
         Ok(checked) => checked,
         Err((code, line)) => return Response::line(code, &line),
     };
     match site.prober.probe(&params, &limits, &caller(request)) {
         Ok(answer) => {
-            let metrics = exposition::text(&params, &answer);
+            let metrics = answer_text::metrics(&params, &answer);
             if params.options.debug {
-                Response::new(200, TEXT, debug::text(&params, &answer, &metrics))
+                Response::new(200, TEXT, answer_text::debug(&params, &answer, &metrics))
             } else {
                 Response::new(200, text::CONTENT_TYPE, metrics)
             }
@@ -48,9 +48,9 @@ pub(super) fn probe(site: &Site, request: &Request<'_>, query: &str) -> Response
 }
 
 /// Starts a probe for a person, and leads to its details at once.
-pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
-    let refused = |code, line: &str| page(code, pages::message(code, line, ""));
-    let Some(query) = site.csrf.taken_from(query) else {
+pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
+    let refused = |code, line: &str| pages::message(code, line, "./");
+    let Some(query) = site.csrf.taken_from(split_url(request.url).1) else {
         return refused(403, ELSEWHERE);
     };
     let (params, limits) = match check(site, request, &query) {
@@ -70,46 +70,44 @@ pub(super) fn run(site: &Site, request: &Request<'_>, query: &str) -> Response {
     }
 }
 
-/// A probe's details.
-pub(super) fn details(site: &Site, number: Option<u64>) -> Response {
-    let found = number.and_then(|number| site.prober.find(number));
-    let Some(found) = found else {
-        return page(404, pages::message(404, UNKNOWN, "../"));
-    };
-    let details = pages::details(site, &found);
-    let response = page(200, details.page);
-    match details.refresh_seconds {
-        Some(seconds) => response.with_header("Refresh", seconds.to_string()),
-        None => response,
+pub(super) fn details(site: &Site, request: &Request<'_>) -> Response {
+    let (path, _) = split_url(request.url);
+    match number(path).and_then(|number| site.prober.find(number)) {
+        Some(found) => pages::details(site, &found),
+        None => pages::message(404, UNKNOWN, "../"),
     }
 }
 
 /// Stops a probe that a person started.
-pub(super) fn stop(site: &Site, number: Option<u64>, query: &str) -> Response {
+pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
+    let refused = |code, line: &str| pages::message(code, line, "../../");
+    let (path, query) = split_url(request.url);
     if site.csrf.taken_from(query).is_none() {
-        return page(403, pages::message(403, ELSEWHERE, "../../"));
+        return refused(403, ELSEWHERE);
     }
-    let unknown = || page(404, pages::message(404, UNKNOWN, "../../"));
-    let Some(number) = number else {
-        return unknown();
+    let Some(number) = number(path) else {
+        return refused(404, UNKNOWN);
     };
-    if site.prober.stop(number) {
-        return see_other(format!("../{number}"));
-    }
+    let is_stopped = site.prober.stop(number);
     match site.prober.find(number) {
-        // One that has ended meanwhile needs no stopping, and its details say so.
-        Some(Found::Finished(_)) => see_other(format!("../{number}")),
-        Some(Found::Current(_)) => {
+        Some(Found::Current(_)) if !is_stopped => {
             let line = "only a probe that was started from the page is stopped from it";
-            page(409, pages::message(409, line, "../../"))
+            refused(409, line)
         }
-        None => unknown(),
+        // One that has ended meanwhile needs no stopping, and its details say so.
+        Some(_) => see_other(format!("../{number}")),
+        None => refused(404, UNKNOWN),
     }
 }
 
 const UNKNOWN: &str = "no probe of this number is remembered: the last ones are on the first page";
 const ELSEWHERE: &str = "a test is started and stopped by the forms of the exporter's own pages; after a restart of the \
     exporter open them anew";
+
+/// The number in the path of a single probe.
+fn number(path: &str) -> Option<u64> {
+    number::whole(path.split('/').nth(2)?)
+}
 
 /// Leads a browser there by GET, relative to where it is: behind a proxy paths may begin with more.
 fn see_other(place: String) -> Response {
@@ -131,10 +129,9 @@ fn check(
     request: &Request<'_>,
     query: &str,
 ) -> Result<(Params, Limits), (u16, String)> {
-    let scrape_timeout = request.header(SCRAPE_TIMEOUT_HEADER);
-    let checked = site
-        .prober
-        .check(query, scrape_timeout.as_deref(), request.arrival);
+    let timeout = request.header(SCRAPE_TIMEOUT_HEADER);
+    let (prober, arrival) = (&site.prober, request.arrival);
+    let checked = prober.check(query, timeout.as_deref(), arrival);
     checked.map_err(|refused| match refused {
         Refused::BadRequest(line) => (400, line),
         Refused::NotAllowed(line) => (403, line),

@@ -1,43 +1,30 @@
-//! The table of paths, and which room answers each.
+//! The table of paths: which methods each allows, and what answers it.
 //!
-//! Knows methods and status codes; must not know `tiny_http`, or how a value was measured.
+//! Must not know `tiny_http`, or how a value was measured.
 
-use super::site::Site;
-use super::{lock_status, pages, probes};
+use super::{Site, lock_status, pages, probes, split_url};
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::metrics::text::{self, Text};
-use crate::number;
 
-/// What stands behind a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
-    Home,
-    Style,
-    Icon,
-    Probe,
-    Run,
-    /// A probe's details, by its number where that is one.
-    Details(Option<u64>),
-    /// The same, to stop it.
-    Stop(Option<u64>),
-    Metrics,
-    Health,
-    Ready,
-    LockStatus,
-}
+type Page = fn(&Site, &Request<'_>) -> Response;
+
+/// The methods of a page that only looks something up.
+const LOOK: &str = "GET, HEAD";
+/// Not HEAD: nobody may start a test by accident.
+const RUN: &str = "GET";
 
 /// The paths that no flag changes.
-const FIXED: &[(&str, Page)] = &[
-    ("/", Page::Home),
-    ("/style.css", Page::Style),
-    ("/icon.svg", Page::Icon),
-    ("/run", Page::Run),
-    ("/health", Page::Health),
-    ("/-/healthy", Page::Health),
-    ("/ready", Page::Ready),
-    ("/-/ready", Page::Ready),
-    ("/lock-status", Page::LockStatus),
+const FIXED: &[(&str, &str, Page)] = &[
+    ("/", LOOK, pages::home),
+    ("/style.css", LOOK, pages::style),
+    ("/icon.svg", LOOK, pages::icon),
+    ("/run", RUN, probes::run),
+    ("/health", LOOK, health),
+    ("/-/healthy", LOOK, health),
+    ("/ready", LOOK, ready),
+    ("/-/ready", LOOK, ready),
+    ("/lock-status", LOOK, lock_status::page),
 ];
 
 /// What the paths of single probes begin with; `NUMBER` and `NUMBER/stop` follow.
@@ -45,108 +32,71 @@ const PROBES: &str = "/probes/";
 
 /// Whether a flag may not take this path, as it leads somewhere already.
 pub(crate) fn is_taken(path: &str) -> bool {
-    path.starts_with(PROBES) || FIXED.iter().any(|(fixed, _)| *fixed == path)
+    path.starts_with(PROBES) || FIXED.iter().any(|(fixed, ..)| *fixed == path)
 }
 
 /// Answers one request, in the time that it takes: a probe's test included. What the middleware refuses is counted with
 /// its path as well.
 pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
-    let (path, query) = split_url(request.url);
+    let (path, _) = split_url(request.url);
     let found = find(site, path);
-    let response = site.access.answer(request, |request| match found {
-        Some((_, page)) => answer(site, page, request, query),
-        None => Response::line(404, "no such page, see /"),
+    let response = site.access.answer(request, |request| {
+        let Some((_, methods, page)) = found else {
+            return Response::line(404, "no such page, see /");
+        };
+        if !methods.split(", ").any(|method| method == request.method) {
+            return Response::line(405, &format!("method not allowed, want {methods}"))
+                .with_header("Allow", methods);
+        }
+        page(site, request)
     });
-    if let Some((label, _)) = found {
+    if let Some((label, ..)) = found {
         site.metrics.request(label, response.code);
     }
     response
 }
 
-fn answer(site: &Site, page: Page, request: &Request<'_>, query: &str) -> Response {
-    match (page, request.method) {
-        (Page::Probe, "GET") => probes::probe(site, request, query),
-        (Page::Run, "GET") => probes::run(site, request, query),
-        (Page::Stop(number), "POST") => probes::stop(site, number, query),
-        // HEAD too: nobody may start a test by accident.
-        (Page::Probe | Page::Run, _) => not_allowed("GET"),
-        (Page::Stop(_), _) => not_allowed("POST"),
-        (page, "GET" | "HEAD") => look_up(site, page, query),
-        (_, _) => not_allowed("GET, HEAD"),
+/// What answers a path, with its methods, and the path under which its requests are counted: there is one for all
+/// single probes.
+fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)> {
+    if path == site.probe_path {
+        return Some((path, RUN, probes::probe));
     }
-}
-
-/// What stands behind a path, and the path under which its requests are counted: there is one for all single probes.
-fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, Page)> {
-    if path == site.paths.probe {
-        return Some((path, Page::Probe));
-    }
-    if path == site.paths.telemetry {
-        return Some((path, Page::Metrics));
+    if path == site.telemetry_path {
+        return Some((path, LOOK, metrics));
     }
     if let Some(rest) = path.strip_prefix(PROBES) {
-        let (number, is_stop) = match rest.strip_suffix("/stop") {
-            Some(number) => (number, true),
-            None => (rest, false),
-        };
         // Further down there is no page, and the links of one would lead astray.
-        let page = if is_stop { Page::Stop } else { Page::Details };
-        return (!number.contains('/')).then(|| (PROBES, page(number::whole(number))));
+        return match rest.split_once('/') {
+            None => Some((PROBES, LOOK, probes::details)),
+            Some((_, "stop")) => Some((PROBES, "POST", probes::stop)),
+            Some(_) => None,
+        };
     }
-    let fixed = FIXED.iter().find(|(fixed, _)| *fixed == path);
-    fixed.map(|(_, page)| (path, *page))
+    FIXED.iter().find(|(fixed, ..)| *fixed == path).copied()
 }
 
-/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
-fn split_url(url: &str) -> (&str, &str) {
-    let absolute = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    let local = match absolute {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => url,
-    };
-    local.split_once('?').unwrap_or((local, ""))
-}
-
-fn not_allowed(methods: &'static str) -> Response {
-    Response::line(405, &format!("method not allowed, want {methods}"))
-        .with_header("Allow", methods)
-}
-
-/// The pages that only look something up.
-fn look_up(site: &Site, page: Page, query: &str) -> Response {
-    let prober = &site.prober;
-    match page {
-        Page::Home => pages::response(200, pages::home(site, query)),
-        Page::Style => Response::new(200, "text/css; charset=utf-8", pages::STYLE.to_owned()),
-        Page::Icon => Response::new(200, "image/svg+xml", pages::ICON.to_owned()),
-        Page::Details(number) => probes::details(site, number),
-        Page::Metrics => metrics(site),
-        Page::Health => match prober.health() {
-            Ok(()) => Response::line(200, "OK"),
-            Err(unusable) => Response::line(503, &unusable.to_string()),
-        },
-        Page::Ready if prober.is_shutting_down() => Response::unavailable("shutting down"),
-        Page::Ready => Response::line(200, "OK"),
-        Page::LockStatus => Response::new(
-            200,
-            "application/json; charset=utf-8",
-            lock_status::json(prober),
-        ),
-        Page::Probe | Page::Run => not_allowed("GET"),
-        Page::Stop(_) => not_allowed("POST"),
+fn health(site: &Site, _: &Request<'_>) -> Response {
+    match site.prober.health() {
+        Ok(()) => Response::line(200, "OK"),
+        Err(unusable) => Response::line(503, &unusable.to_string()),
     }
 }
 
-/// Each ring's families, one after the other.
-fn metrics(site: &Site) -> Response {
+fn ready(site: &Site, _: &Request<'_>) -> Response {
+    if site.prober.is_shutting_down() {
+        return Response::unavailable("shutting down");
+    }
+    Response::line(200, "OK")
+}
+
+fn metrics(site: &Site, _: &Request<'_>) -> Response {
     let mut text = Text::new();
     site.prober.write_metrics(&mut text);
     site.metrics.write(&mut text);
-    for collector in &site.collectors {
-        collector(&mut text);
-    }
+    site.traffic.write_metrics(&mut text);
+    site.access.write_metrics(&mut text);
+    site.process.write_metrics(&mut text);
     Response::new(200, text::CONTENT_TYPE, text.into_string())
 }
 
@@ -158,11 +108,15 @@ mod tests {
     use super::handle;
     use crate::cancel::Cancel;
     use crate::http::request::{Request, RequestContext};
+    use crate::http::{Admission, Limits, Traffic};
     use crate::log::{Log, LogConfig};
+    use crate::metrics::process::Process;
     use crate::probe::prober::{ProbeConfig, Prober};
     use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;
-    use crate::web::site::{Paths, Site};
+    use crate::web::Site;
+    use crate::web::csrf::CsrfToken;
+    use crate::web::metrics::Metrics;
 
     /// The response's code and body.
     fn get(site: &Site, url: &str) -> (u16, String) {
@@ -189,12 +143,16 @@ mod tests {
         let log = Log::new(LogConfig::default());
         let prober = Arc::new(Prober::new(ProbeConfig::default(), log.clone(), 8));
         let reloader = Reloader::open(None, &log).unwrap();
-        let paths = Paths {
-            telemetry: "/metrics".to_owned(),
-            probe: "/probe".to_owned(),
+        let site = Site {
+            telemetry_path: "/metrics".to_owned(),
+            probe_path: "/probe".to_owned(),
+            prober: Arc::clone(&prober),
+            access: Arc::new(Access::new(reloader, log, 8)),
+            traffic: Traffic::new(Admission::new(8, None, 1, Limits::default())),
+            process: Arc::new(Process::new()),
+            csrf: CsrfToken::new(),
+            metrics: Metrics::default(),
         };
-        let access = Arc::new(Access::new(reloader, log, 8));
-        let site = Site::new(paths, Arc::clone(&prober), access, Vec::new());
         assert_eq!(get(&site, "/ready"), (200, "OK\n".to_owned()));
         prober.shut_down();
         let ending = (503, "shutting down\n".to_owned());

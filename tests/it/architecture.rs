@@ -23,8 +23,6 @@ const RINGS: &[(&str, &[&str])] = &[
             "iperf3::credentials",
             "probe::allow",
             "probe::prober",
-            "web::routes",
-            "web::site",
         ],
     ),
     // The client behind --health knows what the server says to plain HTTP on a port with TLS.
@@ -75,23 +73,26 @@ fn paths_of(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// The modules that one names, each as its whole path.
+/// The modules that one names, in `use` lines and elsewhere, each as its whole path.
 fn named(module: &str, code: &str) -> BTreeSet<String> {
     let flat = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let starts = ["crate::", "self::", "super::"];
+    let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
     let mut paths = Vec::new();
     for (at, _) in flat.match_indices("use ") {
         let tree = &flat[at + 4..];
-        let is_own = ["crate::", "self::", "super::"]
-            .iter()
-            .any(|start| tree.starts_with(start));
+        let is_own = starts.iter().any(|start| tree.starts_with(start));
         if let Some((tree, _)) = tree.split_once(';').filter(|_| is_own) {
             paths.extend(paths_of(tree));
         }
     }
-    for (at, _) in flat.match_indices("crate::") {
-        let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
+    // Those within expressions and types too: `super::super::` begins one path, not two. A tree was read above.
+    for (at, _) in starts.iter().flat_map(|start| flat.match_indices(start)) {
         let end = flat[at..].find(|c| !is_path(c)).unwrap_or(flat.len() - at);
-        paths.push(flat[at..at + end].to_owned());
+        let path = &flat[at..at + end];
+        if !flat[..at].ends_with(is_path) && !path.ends_with(':') {
+            paths.push(path.to_owned());
+        }
     }
     let own: Vec<&str> = module.split("::").collect();
     paths
@@ -193,4 +194,13 @@ fn no_folder_is_most_of_the_house() {
         let part = *own as f64 / all as f64;
         assert!(part <= LARGEST_PART, "{folder}: {own} of {all} lines");
     }
+}
+
+#[test]
+fn a_path_is_found_wherever_it_stands() {
+    let code = "use crate::http::{Limits, tls::{self}};\nuse super::lock;\nuse std::mem;\n\
+        fn f(a: super::super::web::Site) -> crate::cli::Config {\n    self::inner::g(super::allow::h(crate::log::x))\n}";
+    let found: Vec<String> = named("probe::engine", code).into_iter().collect();
+    let expected = "cli::Config http::Limits http::tls log::x probe::allow::h probe::engine::inner::g probe::lock web::Site";
+    assert_eq!(found.join(" "), expected);
 }

@@ -614,7 +614,7 @@ const SMUGGLED: &[(&str, u16)] = &[
 /// What is one request and no more, however it looks.
 const HARMLESS: &[(&str, u16)] = &[
     (
-        "GET /ready HTTP/1.1\r\nHost: gate\r\nx-visit: 192.0.2.7:1\r\nX-Forwarded-For: 192.0.2.7\r\n",
+        "GET /ready HTTP/1.1\r\nHost: gate\r\nx-request-key: 192.0.2.7:1\r\nX-Forwarded-For: 192.0.2.7\r\n",
         200,
     ),
     (

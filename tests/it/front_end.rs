@@ -56,7 +56,7 @@ fn assert_no_answer(mut stream: impl Read + Write) {
     let mut text = String::new();
     for key in 0..100 {
         text.push_str(&format!(
-            "GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: gate\r\nX-Visit: {key}\r\n\r\n"
+            "GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: gate\r\nX-Request-Key: {key}\r\n\r\n"
         ));
     }
     text.push_str("GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n");
@@ -427,8 +427,8 @@ fn the_server_behind_the_gate_has_no_port_and_leaves_no_file() {
 fn a_client_cannot_send_the_key_of_a_request() {
     let exporter = Exporter::start::<&str>(&[]);
     for headers in [
-        &[("X-Visit", "1")][..],
-        &[("x-visit", ""), ("X-VISIT", "2")][..],
+        &[("X-Request-Key", "1")][..],
+        &[("x-request-key", ""), ("X-REQUEST-KEY", "2")][..],
     ] {
         assert_eq!(exporter.request("GET", "/health", headers).code, 200);
     }

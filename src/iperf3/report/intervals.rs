@@ -62,29 +62,23 @@ pub(crate) struct Interval {
     pub(crate) bytes_per_second: f64,
 }
 
-impl Interval {
-    /// This one and the one behind it as one: what both carried, over the time of both. An interval without a rate
-    /// that lay between them is left out of both.
-    fn and(self, next: Self) -> Self {
-        let seconds = |one: &Self| one.end_seconds - one.start_seconds;
-        let carried = |one: &Self| one.bytes_per_second * seconds(one);
-        Self {
-            start_seconds: self.start_seconds,
-            end_seconds: next.end_seconds,
-            bytes_per_second: (carried(&self) + carried(&next)) / (seconds(&self) + seconds(&next)),
-        }
-    }
-}
-
-/// At most [`MAX_KEPT`] intervals: of a longer test neighbours become one, until they are few enough.
-fn merged(mut intervals: Vec<Interval>) -> Vec<Interval> {
-    while intervals.len() > MAX_KEPT {
-        let pairs = intervals.chunks(2).map(|pair| pair.iter().copied());
-        intervals = pairs
-            .filter_map(|pair| pair.reduce(Interval::and))
-            .collect();
-    }
-    intervals
+/// At most `max` intervals: where there are more, neighbours become one, with what they carried over the time of all. An
+/// interval without a rate that lay between them is left out.
+pub(crate) fn merged(intervals: &[Interval], max: usize) -> Vec<Interval> {
+    let mean = |intervals: &[Interval]| {
+        let (first, last) = (intervals.first()?, intervals.last()?);
+        let seconds = |one: &Interval| one.end_seconds - one.start_seconds;
+        let carried = intervals
+            .iter()
+            .map(|one| one.bytes_per_second * seconds(one));
+        Some(Interval {
+            start_seconds: first.start_seconds,
+            end_seconds: last.end_seconds,
+            bytes_per_second: carried.sum::<f64>() / intervals.iter().map(seconds).sum::<f64>(),
+        })
+    };
+    let together = intervals.len().div_ceil(max).max(1);
+    intervals.chunks(together).filter_map(mean).collect()
 }
 
 /// The intervals of a document, finished or not.
@@ -140,7 +134,7 @@ impl<'a> Intervals<'a> {
         });
         let intervals: Vec<Interval> = intervals.collect();
         let rates = intervals.iter().map(|interval| interval.bytes_per_second);
-        (Rates::of(rates.collect()), merged(intervals))
+        (Rates::of(rates.collect()), merged(&intervals, MAX_KEPT))
     }
 
     /// The streams of one way in each interval that was not omitted, an interval a list.
@@ -228,8 +222,9 @@ mod tests {
             bytes_per_second: f64::from(at),
         };
         let few: Vec<_> = (0..300).map(second).collect();
-        assert_eq!(merged(few.clone()), few);
-        let many = merged((0..86_400).map(second).collect());
+        assert_eq!(merged(&few, MAX_KEPT), few);
+        let day: Vec<_> = (0..86_400).map(second).collect();
+        let many = merged(&day, MAX_KEPT);
         assert!(many.len() <= MAX_KEPT, "{}", many.len());
         assert!(many.len() > MAX_KEPT / 2, "{}", many.len());
         let carried = |one: &Interval| one.bytes_per_second * (one.end_seconds - one.start_seconds);

@@ -6,16 +6,15 @@ use std::fmt::Write as _;
 
 use super::frame::escaped;
 use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
+use crate::web::Site;
 use crate::web::csrf::{self, CsrfToken};
-use crate::web::site::Site;
 
-/// The form that starts a probe.
-pub(super) fn push_form(page: &mut String, key: &CsrfToken) {
+pub(super) fn push_form(page: &mut String, token: &CsrfToken) {
     page.push_str(
         "<section aria-labelledby=\"run\">\n<h2 id=\"run\">Probe now</h2>\n\
          <form class=\"fields\" action=\"run\" method=\"get\">\n",
     );
-    push_hidden(page, csrf::NAME, key.text());
+    push_hidden(page, csrf::FIELD, &token.0);
     push_fields(page, false);
     page.push_str("<details>\n<summary>More parameters</summary>\n<div class=\"fields\">\n");
     push_fields(page, true);
@@ -28,57 +27,43 @@ pub(super) fn push_form(page: &mut String, key: &CsrfToken) {
 
 /// The fields of the parameters that are used rarely, or of the others: first what is written, then what is ticked.
 fn push_fields(page: &mut String, are_rare: bool) {
-    let (ticks, fields): (Vec<&Parameter>, Vec<&Parameter>) = PARAMETERS
-        .iter()
-        .filter(|parameter| parameter.is_rare == are_rare && parameter.input != Input::None)
-        .partition(|parameter| parameter.input == Input::Tick);
-    for parameter in fields {
-        push_field(page, parameter);
+    let rows = PARAMETERS.iter().filter(|row| row.is_rare == are_rare);
+    let (ticks, fields): (Vec<_>, Vec<_>) = rows.partition(|row| row.input == Input::Tick);
+    for row in fields {
+        push_field(page, row);
     }
     page.push_str("<div class=\"ticks\">\n");
-    for parameter in ticks {
-        push_field(page, parameter);
+    for row in ticks {
+        push_field(page, row);
     }
     page.push_str("</div>\n");
 }
 
-fn push_field(page: &mut String, parameter: &Parameter) {
-    let name = parameter.id();
-    let label = escaped(parameter.label);
-    let _ = match parameter.input {
-        Input::None => Ok(()),
-        Input::Tick => writeln!(
-            page,
-            "<label><input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}</label>"
+fn push_field(page: &mut String, row: &Parameter) {
+    let name = row.id();
+    let label = escaped(row.label);
+    let hint = escaped(row.default);
+    let field = match row.input {
+        Input::None => return,
+        Input::Tick => format!("<input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}"),
+        Input::Number(least, most) => format!(
+            "{label}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\" placeholder=\"{hint}\">"
         ),
-        Input::Number(least, most) => writeln!(
-            page,
-            "<label>{label}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\" placeholder=\"{}\"></label>",
-            escaped(parameter.default)
+        Input::Text if row.default == "required" => format!(
+            "{label}<input type=\"text\" name=\"{name}\" placeholder=\"host or host:port\" required \
+             autocapitalize=\"none\" spellcheck=\"false\">"
         ),
         Input::Text => {
-            let is_required = parameter.default == "required";
-            let (extra, hint) = if is_required {
-                (
-                    " required autocapitalize=\"none\" spellcheck=\"false\"",
-                    "host or host:port",
-                )
-            } else {
-                ("", parameter.default)
-            };
-            writeln!(
-                page,
-                "<label>{label}<input type=\"text\" name=\"{name}\" placeholder=\"{}\"{extra}></label>",
-                escaped(hint)
-            )
+            format!("{label}<input type=\"text\" name=\"{name}\" placeholder=\"{hint}\">")
         }
     };
+    let _ = writeln!(page, "<label>{field}</label>");
 }
 
 /// A button that starts a probe with the same parameters once more; `root` leads to the first page.
-pub(super) fn push_again(page: &mut String, params: &Params, key: &CsrfToken, root: &str) {
+pub(super) fn push_again(page: &mut String, params: &Params, token: &CsrfToken, root: &str) {
     let _ = writeln!(page, "<form action=\"{root}run\" method=\"get\">");
-    push_hidden(page, csrf::NAME, key.text());
+    push_hidden(page, csrf::FIELD, &token.0);
     for (name, value) in asked(params) {
         push_hidden(page, name, &escaped(&value));
     }
@@ -92,7 +77,6 @@ fn push_hidden(page: &mut String, name: &str, value: &str) {
     );
 }
 
-/// The parameters of a request for the same test.
 pub(super) fn asked(params: &Params) -> Vec<(&'static str, String)> {
     let mut asked = vec![("target", params.host.as_str().to_owned())];
     asked.extend(params.test().displayed());
@@ -106,44 +90,37 @@ pub(super) fn push_reference(page: &mut String, site: &Site) {
          <thead><tr><th scope=\"col\">Parameter</th><th scope=\"col\">iperf3</th>\
          <th scope=\"col\">Default</th><th scope=\"col\">Meaning and range</th></tr></thead>\n<tbody>\n",
     );
-    for parameter in PARAMETERS {
-        let names: Vec<String> = parameter
-            .names
-            .iter()
-            .map(|name| format!("<code>{name}</code>"))
-            .collect();
-        let option = match escaped(parameter.option) {
+    for row in PARAMETERS {
+        let names = row.names.join("</code>, <code>");
+        let option = match escaped(row.option) {
             option if option.is_empty() => option,
             option => format!("<code>{option}</code>"),
         };
+        let [default, help, allowed] = [row.default, row.help, row.allowed].map(escaped);
         let _ = writeln!(
             page,
-            "<tr><th scope=\"row\">{}</th><td>{option}</td><td>{}</td><td>{} Allowed: {}.</td></tr>",
-            names.join(", "),
-            escaped(parameter.default),
-            escaped(parameter.help),
-            escaped(parameter.allowed),
+            "<tr><th scope=\"row\"><code>{names}</code></th><td>{option}</td><td>{default}</td><td>{help} Allowed: {allowed}.</td></tr>"
         );
     }
-    let _ = write!(
+    let configuration = escaped(&prometheus_configuration(site));
+    let _ = writeln!(
         page,
         "</tbody>\n</table>\n</details>\n<details class=\"part\">\n<summary><h2>Prometheus configuration</h2></summary>\n\
-         <pre tabindex=\"0\"><code>{}</code></pre>\n</details>\n",
-        escaped(&prometheus_configuration(site))
+         <pre tabindex=\"0\"><code>{configuration}</code></pre>\n</details>"
     );
 }
 
 /// A scrape configuration that works as it stands once its two names are put in.
 fn prometheus_configuration(site: &Site) -> String {
-    let front = site.access.config().unwrap_or_default();
+    let config = site.access.config().unwrap_or_default();
     let mut access = String::new();
-    if front.tls.is_some() {
+    if config.tls.is_some() {
         access += "    scheme: https
     tls_config:
       ca_file: /etc/prometheus/ca.pem   # who signed the exporter's certificate
 ";
     }
-    if !front.users.is_empty() {
+    if !config.users.is_empty() {
         access += "    basic_auth:
       username: prometheus              # a user of the web configuration
       password_file: /etc/prometheus/password
@@ -172,7 +149,7 @@ fn prometheus_configuration(site: &Site) -> String {
 {access}    static_configs:
       - targets: ['127.0.0.1:9579']
 ",
-        site.paths.probe, site.paths.telemetry
+        site.probe_path, site.telemetry_path
     )
 }
 

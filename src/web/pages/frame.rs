@@ -1,12 +1,15 @@
-//! What every page has: frame, headers, escaping, times.
+//! What every page has: frame, headers, style, icon, escaping, times.
 //!
 //! Must not know what a page shows.
 
+use std::ops::Range;
 use std::time::SystemTime;
 
+use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::time_text::rfc3339_millis;
-use crate::web::debug::push_visible;
+use crate::web::Site;
+use crate::web::answer_text::push_visible;
 
 /// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else.
 const HEADERS: &[(&str, &str)] = &[
@@ -20,16 +23,18 @@ const HEADERS: &[(&str, &str)] = &[
     ("Cache-Control", "no-store"),
 ];
 
-/// A page as an answer.
-pub(crate) fn response(code: u16, page: String) -> Response {
-    let response = Response::new(code, "text/html; charset=utf-8", page);
-    HEADERS.iter().fold(response, |response, (name, value)| {
-        response.with_header(*name, *value)
-    })
+pub(crate) fn style(_: &Site, _: &Request<'_>) -> Response {
+    let style = include_str!("style.css");
+    Response::new(200, "text/css; charset=utf-8", style.to_owned())
+}
+
+pub(crate) fn icon(_: &Site, _: &Request<'_>) -> Response {
+    let icon = include_str!("icon.svg");
+    Response::new(200, "image/svg+xml", icon.to_owned())
 }
 
 /// A page that says one thing; `root` leads from it to the first page.
-pub(crate) fn message(code: u16, line: &str, root: &str) -> String {
+pub(crate) fn message(code: u16, line: &str, root: &str) -> Response {
     let title = match code {
         400 => "This cannot be run",
         403 => "Not allowed",
@@ -37,16 +42,15 @@ pub(crate) fn message(code: u16, line: &str, root: &str) -> String {
         409 => "Not possible",
         _ => "Not now",
     };
-    let root = if root.is_empty() { "./" } else { root };
     let header = format!("<h1>{title}</h1>\n");
     let line = escaped(line);
     let main = format!("<p>{line}</p>\n<p><a href=\"{root}\">To the first page</a></p>\n");
-    framed(title, root, &header, &main)
+    page(code, title, root, &header, &main)
 }
 
 /// A whole page; `root` leads from it to the first page. Title, header and main part are HTML.
-pub(super) fn framed(title: &str, root: &str, header: &str, main: &str) -> String {
-    format!(
+pub(super) fn page(code: u16, title: &str, root: &str, header: &str, main: &str) -> Response {
+    let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title} · iperf3 exporter</title>\n\
@@ -54,7 +58,11 @@ pub(super) fn framed(title: &str, root: &str, header: &str, main: &str) -> Strin
          <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n<body>\n\
          <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
          <header>\n{header}</header>\n<main id=\"main\" tabindex=\"-1\">\n{main}</main>\n</body>\n</html>\n"
-    )
+    );
+    let response = Response::new(code, "text/html; charset=utf-8", page);
+    HEADERS.iter().fold(response, |response, (name, value)| {
+        response.with_header(*name, *value)
+    })
 }
 
 /// Text inside an element or a quoted attribute. What would not be seen, or would change the order of what is seen, is
@@ -75,26 +83,17 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// A moment: `2026-11-21 20:52:04`, of which the machine-readable form has the milliseconds and the zone.
-pub(super) fn moment(time: SystemTime) -> String {
-    let text = rfc3339_millis(time);
-    let (day, clock) = text.split_once('T').unwrap_or_default();
-    let clock = clock.get(..8).unwrap_or_default();
-    format!("<time datetime=\"{text}\">{day} {clock}</time>")
-}
+/// The parts of a time that a page shows, by their places in RFC 3339: `2026-11-21 20:52:04`; the same where the day goes
+/// without saying; that to the millisecond.
+pub(super) const DAY_AND_CLOCK: Range<usize> = 0..19;
+pub(super) const CLOCK: Range<usize> = 11..19;
+pub(super) const CLOCK_MILLIS: Range<usize> = 11..23;
 
-/// The same where the day goes without saying: `20:52:04`.
-pub(super) fn clock(time: SystemTime) -> String {
+/// A part of a time, of which the machine-readable form has the milliseconds and the zone.
+pub(super) fn time(time: SystemTime, part: Range<usize>) -> String {
     let text = rfc3339_millis(time);
-    let clock = text.get(11..19).unwrap_or_default();
-    format!("<time datetime=\"{text}\">{clock}</time>")
-}
-
-/// The same to the millisecond: `20:52:04.007`.
-pub(super) fn instant(time: SystemTime) -> String {
-    let text = rfc3339_millis(time);
-    let clock = text.get(11..23).unwrap_or_default();
-    format!("<time datetime=\"{text}\">{clock}</time>")
+    let part = text.get(part).unwrap_or_default().replace('T', " ");
+    format!("<time datetime=\"{text}\">{part}</time>")
 }
 
 #[cfg(test)]
@@ -119,14 +118,12 @@ mod tests {
 
     #[test]
     fn a_message_leads_to_the_first_page_from_where_it_is() {
-        for (root, link) in [("", "./"), ("../", "../"), ("../../", "../../")] {
-            let page = message(404, "no <b>", root);
+        for root in ["./", "../", "../../"] {
+            let page = message(404, "no <b>", root).body;
             assert!(page.contains("<p>no &lt;b&gt;</p>"), "{page}");
-            assert!(page.contains(&format!("<a href=\"{link}\">")), "{page}");
-            assert!(
-                page.contains(&format!("href=\"{link}style.css\"")),
-                "{page}"
-            );
+            assert!(page.contains(&format!("<a href=\"{root}\">")), "{page}");
+            let style = format!("href=\"{root}style.css\"");
+            assert!(page.contains(&style), "{page}");
         }
     }
 }

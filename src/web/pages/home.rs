@@ -5,19 +5,20 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::frame::{clock, escaped, framed};
+use super::frame::{CLOCK, escaped, page, time};
 use super::list::Filter;
-use super::waiting::waiting;
 use super::{form, list};
 use crate::duration;
+use crate::http::request::Request;
+use crate::http::response::Response;
 use crate::probe::history::{Current, Stage};
-use crate::web::site::Site;
+use crate::probe::prober::Prober;
+use crate::web::{Site, split_url};
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.
 const NAMED: usize = 20;
 
-/// The page at `/`.
-pub(crate) fn home(site: &Site, query: &str) -> String {
+pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     let overview = site.prober.overview();
     let version = env!("CARGO_PKG_VERSION");
     let mut header = format!(
@@ -25,97 +26,106 @@ pub(crate) fn home(site: &Site, query: &str) -> String {
          <p>Version {version}. Runs iperf3 against a target on each scrape; one test at a time.</p>\n\
          <nav aria-label=\"Pages\"><ul>\n"
     );
-    for (path, name) in links(site) {
+    for (path, name) in [
+        (site.telemetry_path.as_str(), "Metrics of the exporter"),
+        ("/lock-status", "Test lock and queue"),
+        ("/health", "Health"),
+        ("/ready", "Readiness"),
+    ] {
         // With its dot it is relative.
         let _ = writeln!(header, "<li><a href=\".{}\">{name}</a></li>", escaped(path));
     }
     header.push_str("</ul></nav>\n");
     let mut main = String::with_capacity(16 * 1024);
-    push_now(&mut main, site, &overview.current);
+    push_now(&mut main, &site.prober, &overview.current);
     form::push_form(&mut main, &site.csrf);
+    let (_, query) = split_url(request.url);
     list::push(&mut main, &overview, &Filter::parse(query));
     form::push_reference(&mut main, site);
-    framed("Probes", "./", &header, &main)
+    page(200, "Probes", "./", &header, &main)
 }
 
-/// Where the page leads.
-fn links(site: &Site) -> [(&str, &'static str); 4] {
-    [
-        (&site.paths.telemetry, "Metrics of the exporter"),
-        ("/lock-status", "Test lock and queue"),
-        ("/health", "Health"),
-        ("/ready", "Readiness"),
-    ]
-}
-
-/// Who runs, who waits in which order, and who pauses before the next attempt.
-fn push_now(page: &mut String, site: &Site, current: &[Current]) {
+fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
     page.push_str("<section aria-labelledby=\"now\">\n<h2 id=\"now\">Now</h2>\n");
     if current.is_empty() {
         page.push_str("<p>No test is running, and nobody waits.</p>\n");
     }
-    let of = |stage: fn(&Stage) -> bool| current.iter().filter(move |probe| stage(&probe.stage));
-    let running = of(|stage| matches!(stage, Stage::Running { .. })).collect();
-    push_group(page, "Running", "ul", running);
-    let waiting = waiting(&site.prober, current);
-    push_group(page, "Waiting, first in line first", "ol", waiting);
-    let pausing = of(|stage| matches!(stage, Stage::Pausing { .. })).collect();
-    push_group(page, "Pausing before the next attempt", "ul", pausing);
-    let _ = write!(
+    let all = current.iter();
+    let running = all
+        .clone()
+        .filter(|probe| matches!(probe.stage, Stage::Running { .. }));
+    let waiting = waiting(prober, current);
+    let pausing = all.filter(|probe| matches!(probe.stage, Stage::Pausing { .. }));
+    for (title, list, probes) in [
+        ("Running", "ul", running.collect()),
+        ("Waiting, first in line first", "ol", waiting),
+        ("Pausing before the next attempt", "ul", pausing.collect()),
+    ] {
+        if probes.is_empty() {
+            continue;
+        }
+        let _ = writeln!(page, "<h3>{title}</h3>\n<{list}>");
+        for probe in probes.iter().take(NAMED) {
+            let number = probe.number;
+            let server = escaped(&probe.params.server());
+            let stage = stage(probe);
+            let _ = writeln!(
+                page,
+                "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{server}</b> {stage}</li>"
+            );
+        }
+        let _ = writeln!(page, "</{list}>");
+        if probes.len() > NAMED {
+            let _ = writeln!(page, "<p>And {} more.</p>", probes.len() - NAMED);
+        }
+    }
+    let now = time(SystemTime::now(), CLOCK);
+    let _ = writeln!(
         page,
-        "<p class=\"soft\">As of {} UTC. <a href=\"\">Look again</a></p>\n</section>\n",
-        clock(SystemTime::now())
+        "<p class=\"soft\">As of {now} UTC. <a href=\"\">Look again</a></p>\n</section>"
     );
 }
 
-fn push_group(page: &mut String, title: &str, list: &str, probes: Vec<&Current>) {
-    if probes.is_empty() {
-        return;
-    }
-    let more = probes.len().saturating_sub(NAMED);
-    let _ = write!(page, "<h3>{title}</h3>\n<{list}>\n");
-    for probe in probes.into_iter().take(NAMED) {
-        let number = probe.number;
-        let _ = writeln!(
-            page,
-            "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{}</b> {}</li>",
-            escaped(&probe.params.server()),
-            stage(probe)
-        );
-    }
-    let _ = writeln!(page, "</{list}>");
-    if more > 0 {
-        let _ = writeln!(page, "<p>And {more} more.</p>");
-    }
+/// Those that wait for the test lock, first in line first. The lock knows the order: neither the numbers nor the
+/// moments have it when many come at once.
+pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Current> {
+    let queue = prober.lock_status().queue;
+    let mut waiting: Vec<&Current> = current.iter().collect();
+    waiting.retain(|probe| matches!(probe.stage, Stage::Queued));
+    waiting.sort_by_key(|probe| {
+        let place = queue.iter().position(|place| place.probe == probe.number);
+        place.unwrap_or(usize::MAX)
+    });
+    waiting
 }
 
 /// What a probe in progress does, as the end of a sentence about it.
 pub(super) fn stage(probe: &Current) -> String {
-    let so_far = probe.since.elapsed();
-    let since = format!("since {} UTC", clock(probe.since.clock));
+    let elapsed = probe.since.elapsed();
+    let so_far = whole(elapsed);
+    let since = format!("since {} UTC", time(probe.since.clock, CLOCK));
     match probe.stage {
-        Stage::Queued => format!("waits {since}, for {}", whole(so_far)),
-        Stage::Running { port, .. } => {
-            let rest = match test_length(probe) {
-                Some(length) => format!(
+        Stage::Queued => format!("waits {since}, for {so_far}"),
+        Stage::Running { port, length } => {
+            let params = &probe.params;
+            let rest = match params.length_seconds(params.period_seconds) {
+                Some(_) => format!(
                     "the test alone takes {} \
                      <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
                     whole(length),
                     probe.number,
                     length.as_secs().max(1),
-                    so_far.min(length).as_secs(),
+                    elapsed.min(length).as_secs(),
                 ),
                 None => "how long its bytes take will be seen".to_owned(),
             };
-            let so_far = whole(so_far);
             format!("runs on port {port} {since}, for {so_far}; {rest}")
         }
         Stage::Pausing { until } => {
             let left = until.saturating_duration_since(Instant::now());
-            let until = SystemTime::now().checked_add(left);
             format!(
                 "found the server busy, and asks again at {} UTC, in {} (attempts so far: {})",
-                clock(until.unwrap_or(SystemTime::UNIX_EPOCH)),
+                time(SystemTime::now() + left, CLOCK),
                 whole(left),
                 probe.attempts
             )
@@ -123,17 +133,7 @@ pub(super) fn stage(probe: &Current) -> String {
     }
 }
 
-/// What the running test takes; none when it is as long as its bytes take.
-pub(super) fn test_length(probe: &Current) -> Option<Duration> {
-    let Stage::Running { length, .. } = probe.stage else {
-        return None;
-    };
-    let params = &probe.params;
-    let is_known = params.length_seconds(params.period_seconds).is_some();
-    is_known.then_some(length)
-}
-
 /// Whole seconds: more would only be noise on a page.
-pub(super) fn whole(time: Duration) -> String {
+fn whole(time: Duration) -> String {
     duration::format(Duration::from_secs(time.as_secs()))
 }

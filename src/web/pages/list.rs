@@ -5,16 +5,14 @@
 
 use std::fmt::Write as _;
 
-use super::frame::{escaped, moment};
+use super::frame::{DAY_AND_CLOCK, escaped, time};
 use super::{plot, units};
-use crate::iperf3::report::udp::Udp;
+use crate::iperf3::report::intervals::Interval;
 use crate::iperf3::report::{Direction, Report};
 use crate::probe::history::{Finished, Overview};
 use crate::probe::lock::WaitError;
 use crate::probe::params::decode;
-
-/// Longest text that is looked for: no target is longer.
-const SEARCH_LIMIT_CHARS: usize = 300;
+use crate::web::answer_text::pairs;
 
 /// Which probes are shown. Whatever a query holds, it is one.
 #[derive(Debug, Default, PartialEq)]
@@ -31,14 +29,12 @@ impl Filter {
     pub(super) fn parse(query: &str) -> Self {
         let mut filter = Self::default();
         for part in query.split('&') {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let value = decode(value).unwrap_or_default();
-            match name {
-                "target" => {
-                    let text = value.trim().to_ascii_lowercase();
-                    filter.target = text.chars().take(SEARCH_LIMIT_CHARS).collect();
+            match part.split_once('=') {
+                Some(("target", text)) => {
+                    let text = decode(text).unwrap_or_default();
+                    filter.target = text.trim().to_ascii_lowercase();
                 }
-                "failures" => filter.failures = value == "true",
+                Some(("failures", text)) => filter.failures = text == "true",
                 _ => {}
             }
         }
@@ -51,23 +47,18 @@ impl Filter {
     }
 }
 
-/// The section about the probes that ended.
 pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
     page.push_str("<section aria-labelledby=\"last\">\n<h2 id=\"last\">Last probes</h2>\n");
-    let Some(oldest) = overview.past.iter().map(|past| past.began).min() else {
+    let past = overview.past.iter();
+    let Some(oldest) = past.clone().map(|past| past.began).min() else {
         page.push_str(
             "<p>No probe so far. Each that Prometheus asks for, and each that is started here, will be listed.</p>\n\
              </section>\n",
         );
         return;
     };
-    let shown: Vec<&Finished> = overview
-        .past
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|past| filter.shows(past))
-        .collect();
     push_filter(page, overview, filter);
+    let shown: Vec<_> = past.filter(|past| filter.shows(past)).collect();
     let (count, all) = (shown.len(), overview.past.len());
     let failed = shown.iter().filter(|past| report(past).is_none()).count();
     let of = if count == all {
@@ -79,7 +70,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
         0 => String::new(),
         count => format!("; {count} older ones are forgotten"),
     };
-    let oldest = moment(oldest);
+    let oldest = time(oldest, DAY_AND_CLOCK);
     let _ = writeln!(
         page,
         "<p>{of} remembered probes are shown, {failed} of them without a result; the oldest began {oldest} UTC{forgotten}.</p>"
@@ -101,13 +92,9 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
     page.push_str("</section>\n");
 }
 
-/// The form of the filter, which knows the targets that there are.
 fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
-    let mut targets: Vec<&str> = overview
-        .past
-        .iter()
-        .map(|past| past.params.host.as_str())
-        .collect();
+    let hosts = overview.past.iter().map(|past| past.params.host.as_str());
+    let mut targets: Vec<&str> = hosts.collect();
     targets.sort_unstable();
     targets.dedup();
     let checked = if filter.failures { " checked" } else { "" };
@@ -121,10 +108,10 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
     for target in targets {
         let _ = write!(page, "<option value=\"{}\">", escaped(target));
     }
-    let _ = write!(
+    let _ = writeln!(
         page,
         "</datalist>\n<label><input type=\"checkbox\" name=\"failures\" value=\"true\"{checked}> Failures only</label>\n\
-         <button type=\"submit\">Filter</button>\n"
+         <button type=\"submit\">Filter</button>"
     );
     if *filter != Filter::default() {
         page.push_str("<a href=\"./#last\">Show all</a>\n");
@@ -134,71 +121,71 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
 
 fn push_row(page: &mut String, past: &Finished) {
     let number = past.number;
-    let report = report(past);
-    let ways = ways(report);
-    let shown = past.params.displayed();
-    let words = shown
-        .iter()
-        // The target has it.
-        .filter(|(name, _)| *name != "port")
-        .map(|(name, value)| format!("{name}={value}"));
+    let mut shown = past.params.displayed();
+    // The target has it.
+    shown.retain(|(name, _)| *name != "port");
     let (class, outcome) = outcome(past);
     let _ = write!(
         page,
         "<tr><th scope=\"row\"><a href=\"probes/{number}\">{number}</a></th><td>{}</td><td class=\"words\">{}</td>\
          <td class=\"words\">{}</td><td class=\"{class}\">{outcome}</td>",
-        moment(past.began),
+        time(past.began, DAY_AND_CLOCK),
         escaped(&server(past)),
-        escaped(&words.collect::<Vec<_>>().join(" ")),
+        escaped(&pairs(&shown)),
     );
-    let rate = |way: Option<&Direction>| {
-        let rate = way.and_then(|way| way.arrived().bytes_per_second());
-        rate.map(units::bit_rate)
-    };
-    let [upload, download] = ways;
-    let round_trip = upload.and_then(|way| way.tcp?.rtt);
-    let intervals = ways.map(|way| way.map_or(&[][..], |way| &way.intervals));
+    let directions = directions(past);
+    let [upload, download] = directions;
+    let rtt = upload.and_then(|upload| upload.tcp?.rtt);
+    let [up_intervals, down_intervals] = intervals(directions);
     for cell in [
-        rate(upload),
-        rate(download),
-        each_way(ways, |way| {
-            way.udp
-                .as_ref()
-                .and_then(Udp::lost_percent)
-                .map(units::percent)
-        }),
-        each_way(ways, |way| {
-            way.retransmits.map(|count| format!("{count:.0}"))
-        }),
-        round_trip.map(|rtt| units::seconds(rtt.mean)),
-        Some(plot::spark(intervals[0], intervals[1])),
+        upload.and_then(bandwidth),
+        download.and_then(bandwidth),
+        each_direction(directions, loss),
+        each_direction(directions, retransmits),
+        rtt.map(|rtt| units::seconds(rtt.mean)),
+        Some(plot::spark(up_intervals, down_intervals)),
     ] {
         let _ = write!(page, "<td>{}</td>", cell.unwrap_or_default());
     }
     page.push_str("</tr>\n");
 }
 
-/// What a test measured, when it did.
-pub(super) fn report(past: &Finished) -> Option<&Report> {
+fn report(past: &Finished) -> Option<&Report> {
     past.end.as_ref().ok()?.completed.outcome.as_ref().ok()
 }
 
-/// Upload and download of a test.
-pub(super) fn ways(report: Option<&Report>) -> [Option<&Direction>; 2] {
-    report.map_or([None, None], Report::directions)
+/// Upload and download of a test, as far as they were measured.
+pub(super) fn directions(past: &Finished) -> [Option<&Direction>; 2] {
+    report(past).map_or([None, None], Report::directions)
+}
+
+pub(super) fn intervals(directions: [Option<&Direction>; 2]) -> [&[Interval]; 2] {
+    directions.map(|direction| direction.map_or(&[][..], |direction| &direction.intervals))
+}
+
+pub(super) fn bandwidth(direction: &Direction) -> Option<String> {
+    direction.arrived().bytes_per_second().map(units::bit_rate)
+}
+
+pub(super) fn loss(direction: &Direction) -> Option<String> {
+    direction.udp?.lost_percent().map(units::percent)
+}
+
+pub(super) fn retransmits(direction: &Direction) -> Option<String> {
+    direction.retransmits.map(units::count)
 }
 
 /// A value of the direction that ran; of two, each with its name.
-fn each_way(
-    ways: [Option<&Direction>; 2],
+fn each_direction(
+    directions: [Option<&Direction>; 2],
     value: fn(&Direction) -> Option<String>,
 ) -> Option<String> {
-    match ways {
+    match directions {
         [Some(upload), Some(download)] => {
-            let words = [(value(upload), "up"), (value(download), "down")];
-            let words = words.into_iter();
-            let words = words.filter_map(|(value, name)| Some(format!("{} {name}", value?)));
-            Some(words.collect::<Vec<_>>().join(", "))
+            let up = value(upload).map(|value| value + " up");
+            let down = value(download).map(|value| value + " down");
+            let both: Vec<String> = up.into_iter().chain(down).collect();
+            Some(both.join(", "))
         }
         [one, other] => one.or(other).and_then(value),
     }
@@ -231,7 +218,7 @@ pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Filter, SEARCH_LIMIT_CHARS};
+    use super::Filter;
 
     #[test]
     fn every_query_is_a_filter() {
@@ -254,8 +241,5 @@ mod tests {
         ] {
             assert_eq!(Filter::parse(query), expected, "{query}");
         }
-        let long = format!("target={}", "é".repeat(5000));
-        let found = Filter::parse(&long).target.chars().count();
-        assert_eq!(found, SEARCH_LIMIT_CHARS.min(5000));
     }
 }

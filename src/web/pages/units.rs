@@ -2,50 +2,57 @@
 //!
 //! Knows magnitudes; must not know what was measured.
 
-/// Bits a second, the largest unit first.
-const BIT_RATES: [(f64, &str); 5] = [
+// The largest first.
+const BIT_RATES: &[(f64, &str)] = &[
     (1e12, "Tbit/s"),
     (1e9, "Gbit/s"),
     (1e6, "Mbit/s"),
     (1e3, "kbit/s"),
     (1.0, "bit/s"),
 ];
+const SECONDS: &[(f64, &str)] = &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
+const BYTES: &[(f64, &str)] = &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
 /// The part of a unit from which three digits round to a whole one: 999.7 kbit/s is 1.00 Mbit/s.
 const ROUNDS_UP: f64 = 0.9995;
 
+/// The unit that suits a value: the largest that it reaches, or the smallest.
+fn unit(value: f64, units: &[(f64, &'static str)]) -> (f64, &'static str) {
+    let reached = units.iter().find(|unit| value >= unit.0 * ROUNDS_UP);
+    reached.or(units.last()).copied().unwrap_or_default()
+}
+
+fn with_unit(value: f64, units: &[(f64, &'static str)]) -> String {
+    let (scale, name) = unit(value, units);
+    format!("{}\u{a0}{name}", number(value / scale))
+}
+
 /// The unit that suits a rate, and how many bytes a second it is.
 pub(super) fn bit_unit(bytes_per_second: f64) -> (f64, &'static str) {
-    let bits = bytes_per_second * 8.0;
-    let fits = |unit: &&(f64, &str)| bits >= unit.0 * ROUNDS_UP;
-    let (scale, name) = BIT_RATES.iter().find(fits).unwrap_or(&(1.0, "bit/s"));
+    let (scale, name) = unit(bytes_per_second * 8.0, BIT_RATES);
     (scale / 8.0, name)
 }
 
-/// A rate with its unit: `9.41 Gbit/s`.
 pub(super) fn bit_rate(bytes_per_second: f64) -> String {
-    let (unit, name) = bit_unit(bytes_per_second);
-    format!("{}\u{a0}{name}", number(bytes_per_second / unit))
+    with_unit(bytes_per_second * 8.0, BIT_RATES)
 }
 
 /// The lowest and the highest of some rates, in the unit of the highest: `9.3 to 9.5 Mbit/s`.
 pub(super) fn bit_rates(lowest: f64, highest: f64) -> String {
-    let (unit, name) = bit_unit(highest);
+    let (unit, _) = bit_unit(highest);
     let (low, high) = (number(lowest / unit), number(highest / unit));
-    if low == high {
-        format!("{high}\u{a0}{name}")
+    let lowest = if low == high {
+        String::new()
     } else {
-        format!("{low} to {high}\u{a0}{name}")
-    }
+        low + " to "
+    };
+    lowest + &bit_rate(highest)
 }
 
-/// A time from microseconds to seconds: `12.3 ms`.
 pub(super) fn seconds(seconds: f64) -> String {
-    match seconds {
-        0.0 => "0\u{a0}ms".to_owned(),
-        short if short < 0.000_999_5 => format!("{}\u{a0}µs", number(short * 1e6)),
-        middle if middle < 0.9995 => format!("{}\u{a0}ms", number(middle * 1e3)),
-        long => format!("{}\u{a0}s", number(long)),
+    if seconds == 0.0 {
+        return "0\u{a0}ms".to_owned();
     }
+    with_unit(seconds, SECONDS)
 }
 
 /// A part of a hundred: small ones keep two digits that tell. A loss is never written as none, nor as all.
@@ -59,18 +66,19 @@ pub(super) fn percent(percent: f64) -> String {
     }
 }
 
-/// Bytes: `1.25 GB`.
 pub(super) fn bytes(bytes: f64) -> String {
-    let units = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    let fits = |unit: &&(f64, &str)| bytes >= unit.0 * ROUNDS_UP;
-    match units.iter().find(fits) {
-        Some((scale, name)) => format!("{}\u{a0}{name}", number(bytes / scale)),
-        None => format!("{bytes:.0}\u{a0}B"),
+    if bytes < 1e3 * ROUNDS_UP {
+        return format!("{bytes:.0}\u{a0}B");
     }
+    with_unit(bytes, BYTES)
+}
+
+pub(super) fn count(count: f64) -> String {
+    format!("{count:.0}")
 }
 
 /// Three significant digits where there is a fraction, else the whole number. Zero is `0`.
-pub(super) fn number(value: f64) -> String {
+fn number(value: f64) -> String {
     let digits = match value {
         0.0 => 0,
         value if value < 9.995 => 2,

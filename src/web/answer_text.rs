@@ -1,0 +1,182 @@
+//! A probe's answer as text: its metrics, and its whole story for `debug=true`.
+//!
+//! Must not know how a value was measured, nor the families. The story is built from what a person may see: iperf3's
+//! command line comes with its secrets hidden.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use crate::duration;
+use crate::iperf3::RunDetails;
+use crate::metrics::compat::{self, Probe};
+use crate::probe::answer::{Answer, Attempt, CompletedTest};
+use crate::probe::params::Params;
+use crate::time_text::rfc3339_millis;
+
+pub(super) fn metrics(params: &Params, answer: &Answer) -> String {
+    let completed = &answer.completed;
+    compat::text(&Probe {
+        host: params.host.as_str(),
+        port: completed.port,
+        udp: params.options.udp,
+        outcome: &completed.outcome,
+        duration: answer.duration,
+        lock_wait: completed.lock_wait,
+        attempts: completed.count,
+        age: answer.age,
+        last_success: answer.last_success,
+    })
+}
+
+/// The whole story; `metrics` is what would have been the answer without `debug`.
+pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
+    let mut out = String::with_capacity(4096 + metrics.len());
+    let completed = &*answer.completed;
+    let outcome = match &completed.outcome {
+        Ok(_) => "success".to_owned(),
+        Err(failure) => {
+            let words = indented(&failure.words.replace('\n', " "));
+            format!("failure: {}: {}", failure.reason.label(), words.trim())
+        }
+    };
+    let result = match answer.age {
+        None => "of a test for this request".to_owned(),
+        Some(age) => format!("of a test that ended {} ago", to_millis(age)),
+    };
+    let _ = writeln!(
+        out,
+        "target      {}\nparameters  {}\noutcome     {outcome}\nresult      {result}\nattempts    {}\n\
+         lock wait   {}\nanswered    after {}",
+        params.server(),
+        pairs(&params.displayed()),
+        completed.count,
+        to_millis(completed.lock_wait),
+        to_millis(answer.duration),
+    );
+    out.push_str("\ntime line (UTC)\n");
+    for (time, what) in events(completed) {
+        let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
+    }
+    let last = last_details(completed);
+    let command = last.map(command_line);
+    let end_title = "end of iperf3's report (kept for the request that ran the test only)";
+    for (title, text) in [
+        ("command line", command.as_deref()),
+        ("standard error", last.map(|details| &*details.stderr)),
+        (end_title, last.and_then(|last| last.end_part.as_deref())),
+    ] {
+        let text = indented(text.unwrap_or_default());
+        let _ = writeln!(out, "\n{title}\n{text}");
+    }
+    let _ = write!(out, "\nmetrics\n\n{metrics}");
+    out
+}
+
+/// `name=value`, with blanks between.
+pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+/// The run whose outcome the probe's is.
+pub(super) fn last_details(completed: &CompletedTest) -> Option<&RunDetails> {
+    let mut runs = completed.attempts.iter().map(|attempt| &attempt.details);
+    runs.rfind(|details| details.port == completed.port)
+}
+
+/// A run's command line as a shell would take it; empty when there was none.
+pub(super) fn command_line(details: &RunDetails) -> String {
+    let words = details.words.iter().map(|word| shell_word(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What happened when, of the attempts that are told.
+pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
+    let count = usize::try_from(completed.count).unwrap_or(usize::MAX);
+    let untold = count.saturating_sub(completed.attempts.len());
+    let mut events = Vec::new();
+    for (number, Attempt { waited, details }) in (untold + 1..).zip(&completed.attempts) {
+        let (started, port) = (details.started, details.port);
+        let mut add = |time, what: &str| events.push((time, format!("attempt {number}: {what}")));
+        if let Some(waited) = *waited {
+            add(started - waited, "waits for the test lock");
+            let waited = to_millis(waited);
+            add(started, &format!("has it after {waited}, port {port}"));
+        } else {
+            add(started, &format!("port {port}"));
+        }
+        let took = to_millis(details.took);
+        let what = format!("iperf3 {}, after {took}", details.ended);
+        add(started + details.took, &what);
+    }
+    events
+}
+
+/// Finer than a millisecond is noise here.
+pub(super) fn to_millis(time: Duration) -> String {
+    let rest = Duration::from_nanos(u64::from(time.subsec_nanos()) % 1_000_000);
+    duration::format(time.saturating_sub(rest))
+}
+
+/// Lines set in, so that none of them can be taken for a title; what a terminal would act on, or show in another order,
+/// is shown as text.
+fn indented(text: &str) -> String {
+    if text.trim().is_empty() {
+        return "  (none)".to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for line in text.trim_end().lines() {
+        out.push_str(if out.is_empty() { "  " } else { "\n  " });
+        for c in line.chars() {
+            push_visible(&mut out, c);
+        }
+    }
+    out
+}
+
+/// A character as it is when it can be seen, else by its number.
+pub(super) fn push_visible(out: &mut String, c: char) {
+    match c {
+        '\t' | '"' | '\'' | '\\' => out.push(c),
+        c => out.extend(c.escape_debug()),
+    }
+}
+
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:%=@+,[]".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{indented, shell_word};
+
+    #[test]
+    fn words_are_such_as_a_shell_takes() {
+        for (word, shown) in [
+            ("-c", "-c"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("<hidden>", "'<hidden>'"),
+        ] {
+            assert_eq!(shell_word(word), shown);
+        }
+    }
+
+    #[test]
+    fn what_iperf3_says_is_set_in_and_harmless() {
+        assert_eq!(indented("a\n\nb\n"), "  a\n  \n  b");
+        assert_eq!(indented("\u{1b}[2J"), "  \\u{1b}[2J");
+        assert_eq!(
+            indented("a\u{202e}\u{2028}\u{85}b é \"\\"),
+            "  a\\u{202e}\\u{2028}\\u{85}b é \"\\"
+        );
+        assert_eq!(indented(" \n"), "  (none)");
+    }
+}
