@@ -145,12 +145,18 @@ pub(crate) fn help() -> String {
     text
 }
 
+/// In the form of Prometheus' tools, which scripts cut the version out of; without what is not the same in each build.
 pub(crate) fn version() -> String {
     format!(
-        "iperf3-exporter {} (revision {}, rustc {})\n",
+        "iperf3-exporter, version {} (revision: {})\n  \
+           rustc version:    {}\n  \
+           platform:         {}\n  \
+           tags:             {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("EXPORTER_REVISION"),
         env!("EXPORTER_RUSTC"),
+        env!("EXPORTER_PLATFORM"),
+        if cfg!(feature = "tls") { "tls" } else { "none" },
     )
 }
 

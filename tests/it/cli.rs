@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Connection, Exporter, Fake, Reply, TempDir, assert_golden, good_report, is_alive,
-    listening_ports, lock_status, request, skipped, top, wait_for,
+    listening_ports, lock_status, request, run, skipped, top, wait_for,
 };
 
 /// A run of the binary that ends by itself.
@@ -127,13 +127,37 @@ fn help_is_the_golden_text_under_both_names_and_before_any_error() {
 }
 
 #[test]
-fn version_is_one_line_with_the_package_version() {
+fn version_is_told_in_the_form_of_prometheus_tools() {
     let ended = run_to_its_end(&["--version"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    let start = format!("iperf3-exporter {} (revision ", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("iperf3-exporter, version {version} (revision: ");
     assert!(ended.stdout.starts_with(&start), "{}", ended.stdout);
-    assert!(ended.stdout.ends_with(")\n"), "{}", ended.stdout);
-    assert_eq!(ended.stdout.lines().count(), 1);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].ends_with(')'), "{}", ended.stdout);
+    for (line, name) in lines[1..]
+        .iter()
+        .zip(["rustc version:", "platform:", "tags:"])
+    {
+        let value = line.strip_prefix(&format!("  {name:<18}"));
+        assert!(value.is_some_and(|value| !value.starts_with(' ')), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
+    // What provisioning scripts cut out of it.
+    for cut in [
+        "grep -oP 'version \\K[0-9.]+'",
+        "awk 'NR == 1 { print $3 }'",
+        "head -n 1 | awk '{ print $3 }'",
+        "sed -n 's/^.*, version \\([^ ]*\\) .*$/\\1/p'",
+    ] {
+        let script = format!("\"$0\" --version | {cut}");
+        let (passed, said) = run(
+            "sh",
+            &["-c", &script, env!("CARGO_BIN_EXE_iperf3-exporter")],
+            "",
+        );
+        assert_eq!((passed, said.trim_end()), (true, version), "{cut}");
+    }
 }
 
 #[test]
