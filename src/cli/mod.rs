@@ -18,7 +18,6 @@ pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
 ) -> Result<Config, String> {
-    let unknown = |word: &str| format!("unknown flag or argument {word:?}");
     let mut config = Config::default();
     let put = |config: &mut Config, flag: &Flag, value: &str| {
         let is_free = flag.value != Some("PATH") || !is_taken(value);
@@ -35,8 +34,14 @@ pub(crate) fn parse(
     while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
-            Arg::Short('h') => "help".to_owned(),
-            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
+            Arg::Short(letter) => {
+                let rest = parser.optional_value().unwrap_or_default();
+                let word = format!("{letter}{}", rest.to_string_lossy());
+                if word != "h" {
+                    return Err(one_dash(&word));
+                }
+                "help".to_owned()
+            }
             Arg::Value(word) => return Err(unknown(&word.to_string_lossy())),
         };
         if ["help", "version"].contains(&name.as_str()) {
@@ -82,6 +87,18 @@ pub(crate) fn parse(
         ));
     }
     Ok(config)
+}
+
+fn unknown(word: &str) -> String {
+    format!("unknown flag or argument {word:?}")
+}
+
+/// Why a word with one dash is refused: Go's own flags have one, those of Prometheus' tools and ours two.
+fn one_dash(word: &str) -> String {
+    let name = word.split('=').next().unwrap_or(word);
+    let is_known = ["help", "version"].contains(&name) || find(name).is_some();
+    let wanted = is_known.then(|| format!(", want --{name}"));
+    unknown(&format!("-{name}")) + &wanted.unwrap_or_default()
 }
 
 fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
@@ -225,6 +242,15 @@ mod tests {
         );
         assert_eq!(refusal(&["--nope"]), "unknown flag or argument \"--nope\"");
         assert_eq!(refusal(&["-x"]), "unknown flag or argument \"-x\"");
+        assert_eq!(refusal(&["-hx=1"]), "unknown flag or argument \"-hx\"");
+        for word in ["web.listen-address", "no-config.check", "help", "version"] {
+            for value in ["", "=:9579"] {
+                assert_eq!(
+                    refusal(&[&format!("-{word}{value}"), ":9579"]),
+                    format!("unknown flag or argument \"-{word}\", want --{word}")
+                );
+            }
+        }
         assert_eq!(refusal(&["serve"]), "unknown flag or argument \"serve\"");
         assert_eq!(
             refusal(&["--lock.timeout"]),

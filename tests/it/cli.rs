@@ -199,7 +199,11 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["--nonsense=1"], "--nonsense"),
         (&["--log.levels=debug"], "--log.levels"),
         (&["-x"], "-x"),
-        (&["-port=1"], "-p"),
+        (&["-port=1"], "\"-port\", want --port,"),
+        (
+            &["-web.listen-address", ":9579"],
+            "\"-web.listen-address\", want --web.listen-address,",
+        ),
         (&["word"], "word"),
         (&["--", "word"], "word"),
         (&["-"], "-"),
