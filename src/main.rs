@@ -33,7 +33,8 @@
 //!
 //! | room | owns |
 //! |---|---|
-//! | `main`, `run` | wiring: flags → rings → threads; signals, the end, exit codes |
+//! | `main`, `run` | wiring: flags → rings → threads; signals, the end |
+//! | `exit_error` | what ends the program early: its line, and which exit status it has |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
 //! | `health` | `--health`: one question to a running exporter |
 //! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
@@ -82,10 +83,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::Config;
+use crate::exit_error::ExitError;
 
 mod cancel;
 mod cli;
 mod duration;
+mod exit_error;
 mod file;
 mod health;
 mod http;
@@ -116,15 +119,16 @@ mod openssl;
 
 fn main() -> ExitCode {
     let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
-    let done = config.map_err(|refusal| format!("{refusal}, try --help"));
-    done.and_then(start).unwrap_or_else(|line| {
+    let done = config.map_err(|refusal| ExitError::lasting(format!("{refusal}, try --help")));
+    done.and_then(start).unwrap_or_else(|failure| {
+        let line = failure.line;
         let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
-        ExitCode::FAILURE
+        ExitCode::from(failure.status)
     })
 }
 
 /// Runs the exporter, or does what takes the place of a run.
-fn start(config: Config) -> Result<ExitCode, String> {
+fn start(config: Config) -> Result<ExitCode, ExitError> {
     let text = if let Some(text) = config.print {
         text
     } else if let Some(url) = &config.health {

@@ -34,14 +34,7 @@ pub(crate) fn parse(
     while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
-            Arg::Short(letter) => {
-                let rest = parser.optional_value().unwrap_or_default();
-                let word = format!("{letter}{}", rest.to_string_lossy());
-                if word != "h" {
-                    return Err(one_dash(&word));
-                }
-                "help".to_owned()
-            }
+            Arg::Short(letter) => short(letter, &mut parser)?,
             Arg::Value(word) => return Err(unknown(&word.to_string_lossy())),
         };
         if ["help", "version"].contains(&name.as_str()) {
@@ -93,12 +86,18 @@ fn unknown(word: &str) -> String {
     format!("unknown flag or argument {word:?}")
 }
 
-/// Why a word with one dash is refused: Go's own flags have one, those of Prometheus' tools and ours two.
-fn one_dash(word: &str) -> String {
-    let name = word.split('=').next().unwrap_or(word);
+/// The name that a word with one dash stands for, which is `-h` alone: Go's own flags have one dash, those of Prometheus'
+/// tools and ours two.
+fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
+    let rest = parser.optional_value().unwrap_or_default();
+    let word = format!("{letter}{}", rest.to_string_lossy());
+    let name = word.split('=').next().unwrap_or(&word);
+    if word == "h" {
+        return Ok("help".to_owned());
+    }
     let is_known = ["help", "version"].contains(&name) || find(name).is_some();
     let wanted = is_known.then(|| format!(", want --{name}"));
-    unknown(&format!("-{name}")) + &wanted.unwrap_or_default()
+    Err(unknown(&format!("-{name}")) + &wanted.unwrap_or_default())
 }
 
 fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {

@@ -172,12 +172,12 @@ fn help_survives_a_reader_that_is_gone() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// What every refused command line looks like: status 1, nothing on standard output, one line on standard error.
+/// What every refused command line looks like: status 2, which no restart mends, nothing on standard output, one line on standard error.
 fn assert_refused(words: &[OsString], piece: &str) {
     let ended = run_to_its_end(words);
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
-        (Some(1), ""),
+        (Some(2), ""),
         "{words:?}"
     );
     let line = ended

@@ -280,7 +280,7 @@ fn credentials_that_are_not_whole_end_the_start_with_one_line() {
         ),
     ] {
         let (status, said) = run(flags, folder);
-        assert_eq!(status, Some(1), "{said}");
+        assert_eq!(status, Some(2), "{said}");
         assert!(
             said.starts_with("iperf3-exporter: error: ") && said.contains(piece),
             "{said}"

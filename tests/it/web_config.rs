@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::process::Command;
 
 use crate::harness::{Connection, Exporter, raw_request, run, wait_for};
 use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
@@ -358,6 +359,31 @@ fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
             assert!(said.contains("web.yml"), "it names the file: {said}");
         }
     }
+}
+
+#[test]
+fn what_no_restart_mends_has_an_exit_status_of_its_own() {
+    let pki = Pki::new();
+    pki.self_signed("other", &[]);
+    let with =
+        |key: &str| format!("tls_server_config:\n  cert_file: server.pem\n  key_file: {key}\n");
+    let status = |flag: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+            .args([flag, "--web.listen-address=127.0.0.1:0"])
+            .output();
+        output.unwrap().status.code()
+    };
+    for (text, expected) in [
+        ("nonsense: 1\n".to_owned(), 2),
+        (with("server.key") + "  max_version: TLS11\n", 2),
+        (with("server.key") + "  curve_preferences: [CurveP521]\n", 2),
+        // A renewal may be half way.
+        (with("other.key"), 1),
+        (with("none.key"), 1),
+    ] {
+        assert_eq!(status(&pki.web(&text)), Some(expected), "{text}");
+    }
+    assert_eq!(status("--web.config.file=/nowhere/web.yml"), Some(2));
 }
 
 #[test]
