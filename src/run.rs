@@ -39,16 +39,6 @@ const WATCHDOG_RETRY: Duration = Duration::from_secs(2);
 /// What ends the run: a signal, or what keeps the server from going on.
 type End = io::Result<()>;
 
-/// Checks the files that the flags name, the flags being in order; what to print then.
-pub(crate) fn check(config: &Config) -> Result<String, ExitError> {
-    let log = Log::new(config.log);
-    Reloader::open(config.web_file.as_deref(), &log)?;
-    if let Some(credentials) = &config.probe.credentials {
-        credentials.check()?;
-    }
-    Ok("the configuration is in order\n".to_owned())
-}
-
 pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let log = Log::new(config.log);
     // Before anything else opens a descriptor: those of systemd are known by their numbers alone.

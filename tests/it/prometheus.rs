@@ -271,7 +271,15 @@ fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
 /// Whether the exporter takes this web configuration, in the folder of these certificates.
 fn check_web_configuration(pki: &Pki, text: &str) {
     let program = env!("CARGO_BIN_EXE_iperf3-exporter");
-    let (passed, said) = run(program, &[&pki.web(text), "--config.check"], "");
+    let (passed, said) = run(
+        program,
+        &[
+            &pki.web(text),
+            "--config.check",
+            "--web.listen-address=127.0.0.1:0",
+        ],
+        "",
+    );
     assert!(passed, "{said}\n{text}");
     assert!(!said.contains("level=warn"), "{said}\n{text}");
 }

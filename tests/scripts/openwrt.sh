@@ -40,6 +40,7 @@ main() {
     as_shipped
     each_setting
     what_is_refused
+    what_may_pass_by_itself
     for_real
     package
     echo "contrib/openwrt: the init script under busybox tells procd each setting, refuses what is broken, starts;" \
@@ -200,6 +201,16 @@ $binary
 EOF
     [ ! -e "$dir/ran" ] || fail "a value was run as a command"
     grep -qx 'user measure' "$dir/procd" || fail "the user is not passed on"
+}
+
+what_may_pass_by_itself() {
+    start <<'CONFIG' || fail "an iperf3 that may come later keeps the exporter from starting"
+config iperf3-exporter 'main'
+	option enabled '1'
+	option iperf3_path '/nowhere/iperf3'
+CONFIG
+    grep -q "cannot find iperf3 .*/nowhere/iperf3" "$dir/said" || fail "it does not say that iperf3 is missing"
+    grep -qx -- '--iperf3.path=/nowhere/iperf3' "$dir/words" || fail "procd is not told to start it"
 }
 
 # The line of configuration $1 is refused with a line that has $2, and procd is told nothing.
