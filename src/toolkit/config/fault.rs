@@ -22,6 +22,10 @@ impl Fault {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "a build without TLS reads no certificate")
+    )]
     pub(crate) fn of_pair(text: String) -> Self {
         Self {
             is_pair: true,
