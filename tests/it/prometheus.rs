@@ -394,7 +394,15 @@ fn examples_with_gaps_between_scrapes_say_so() {
 /// Whether the exporter takes this web configuration, in the folder of these certificates.
 fn check_web_configuration(pki: &Pki, text: &str) {
     let program = env!("CARGO_BIN_EXE_iperf3-exporter");
-    let (passed, said) = run(program, &[&pki.web(text), "--config.check"], "");
+    let (passed, said) = run(
+        program,
+        &[
+            &pki.web(text),
+            "--config.check",
+            "--web.listen-address=127.0.0.1:0",
+        ],
+        "",
+    );
     assert!(passed, "{said}\n{text}");
     assert!(!said.contains("level=warn"), "{said}\n{text}");
 }

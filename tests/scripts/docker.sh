@@ -167,6 +167,8 @@ check_exporter() {
     [ "$(status_of_1 CapEff)" = 0000000000000000 ] || fail "process 1 has the capabilities $(status_of_1 CapEff)"
     ! docker exec "$name" touch /usr/local/bin/x 2>/dev/null || fail "the container can be written to"
 
+    docker exec "$name" iperf3_exporter --version >"$dir/said" 2>&1 || fail "the image has no iperf3_exporter"
+
     address=$(docker port "$name" 9579/tcp | head -n 1)
     for mode in '' '&reverse_mode=true' '&udp_mode=true&parallel=4'; do
         url="http://$address/probe?target=$name-server&period=1s$mode"
