@@ -26,6 +26,8 @@ SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \
 # Folders of these that a system without such a shell does not have; those of zsh and man are there from the start.
 SHARED_OWN = man/man1 bash-completion/completions bash-completion fish/vendor_completions.d fish
 SCRIPTS += contrib/completions/iperf3-exporter.bash
+# The name that other exporters' scripts know, as links; a file or a link of somebody else's under it stays as it is.
+ALIASES = "$(PREFIX)/bin/iperf3_exporter" "$(UNITDIR)/iperf3_exporter.service"
 
 .PHONY: help build demo demo-fleet test test-all check lint tools bench static install uninstall clean
 .PHONY: deb rpm dist qemu supply msrv release-check reproducible
@@ -123,12 +125,24 @@ install: ## install BIN, unit, manual page, completions (PREFIX=/usr/local, DEST
 	    echo "install -m 644 $${pair%%:*} $$to"; \
 	    install -d "$$(dirname "$$to")"; install -m 644 "$${pair%%:*}" "$$to"; \
 	done
+	@set -e; for alias in $(ALIASES); do \
+	    to="$(DESTDIR)$$alias"; of="iperf3-exporter$${alias##*/iperf3_exporter}"; \
+	    if [ "$$(readlink "$$to")" != "$$of" ] && { [ -e "$$to" ] || [ -L "$$to" ]; }; then \
+	        echo "$$to is somebody else's, and stays as it is"; \
+	    else echo "ln -sfn $$of $$to"; ln -sfn "$$of" "$$to"; fi; \
+	done
 	@if [ -z "$(DESTDIR)" ]; then echo "Start it: systemctl daemon-reload && systemctl enable --now iperf3-exporter"; fi
 
 # Directories go as well when they are left empty: all of them below DESTDIR, and of the system's own only those
 # of what it shares, as /usr/local/bin is there on a new system too, and is empty.
 uninstall: ## remove what `make install` installed
 	rm -f "$(DESTDIR)$(PREFIX)/bin/iperf3-exporter" "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	@for alias in $(ALIASES); do \
+	    to="$(DESTDIR)$$alias"; \
+	    if [ "$$(readlink "$$to")" = "iperf3-exporter$${alias##*/iperf3_exporter}" ]; then \
+	        echo "rm -f $$to"; rm -f "$$to"; \
+	    fi; \
+	done
 	@for pair in $(SHARED); do \
 	    echo "rm -f $(DESTDIR)$(PREFIX)/$${pair#*:}"; rm -f "$(DESTDIR)$(PREFIX)/$${pair#*:}"; \
 	done

@@ -1,4 +1,5 @@
-//! Build script: the revision and compiler that `--version` and `iperf3_exporter_build_info` name.
+//! Build script: the revision, the compiler and the platform that `--version` names; `iperf3_exporter_build_info` has the
+//! first two. No date and no user: two builds of one commit are the same bytes.
 //!
 //! A packager without a git checkout sets `IPERF3_EXPORTER_REVISION`; without either the revision is `unknown`.
 
@@ -17,6 +18,8 @@ fn main() {
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=EXPORTER_REVISION={revision}");
     println!("cargo::rustc-env=EXPORTER_RUSTC={rustc}");
+    let platform = std::env::var("TARGET").unwrap_or_else(|_| "unknown".to_owned());
+    println!("cargo::rustc-env=EXPORTER_PLATFORM={platform}");
     println!("cargo::rerun-if-env-changed=IPERF3_EXPORTER_REVISION");
     // The file that changes at each commit, wherever this work tree has it; `HEAD` does only at a change of branch. None in
     // an archive: cargo takes a file that is not there for a changed one, and would build everything anew each time.

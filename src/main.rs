@@ -18,7 +18,7 @@
 //!
 //! | ring | may import |
 //! |---|---|
-//! | main, run | everything |
+//! | main, run, check | everything |
 //! | cli | the rings' types of configuration |
 //! | web | toolkit, http, probe, metrics, iperf3, utilities |
 //! | toolkit | http, the text writer of metrics, utilities |
@@ -33,7 +33,9 @@
 //!
 //! | room | owns |
 //! |---|---|
-//! | `main`, `run` | wiring: flags → rings → threads; signals, the end, exit codes |
+//! | `main`, `run` | wiring: flags → rings → threads; signals, the end |
+//! | `check` | `--config.check`: what a start needs, looked at without a start |
+//! | `exit_error` | what ends the program early: its line, and which exit status it has |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
 //! | `health` | `--health`: one question to a running exporter |
 //! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
@@ -58,7 +60,7 @@
 //! | `probe/retry` | a busy server is tried again: when, and on which port |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
-//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |
+//! | `iperf3/run`, `outcome`, `mode`, `target`, `temporary` | one run from specification to outcome; hosts; the folder for its files |
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
@@ -83,10 +85,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::Config;
+use crate::exit_error::ExitError;
 
 mod cancel;
+mod check;
 mod cli;
 mod duration;
+mod exit_error;
 mod file;
 mod health;
 mod http;
@@ -117,25 +122,26 @@ mod openssl;
 
 fn main() -> ExitCode {
     let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
-    let done = config.map_err(|refusal| format!("{refusal}, try --help"));
-    done.and_then(start).unwrap_or_else(|line| {
+    let done = config.map_err(|refusal| ExitError::lasting(format!("{refusal}, try --help")));
+    done.and_then(start).unwrap_or_else(|failure| {
+        let line = failure.line;
         let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
-        ExitCode::FAILURE
+        ExitCode::from(failure.status)
     })
 }
 
 /// Runs the exporter, or does what takes the place of a run.
-fn start(config: Config) -> Result<ExitCode, String> {
-    let text = if let Some(text) = config.print {
-        text
+fn start(config: Config) -> Result<ExitCode, ExitError> {
+    let (text, done) = if let Some(text) = config.print {
+        (text, Ok(()))
     } else if let Some(url) = &config.health {
-        health::ask(url)?
+        (health::ask(url)?, Ok(()))
     } else if config.check {
-        run::check(&config)?
+        check::check(&config)
     } else {
         return run::run(config);
     };
     // A reader that closed its end has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::SUCCESS)
+    done.map(|()| ExitCode::SUCCESS)
 }

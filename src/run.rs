@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Config;
+use crate::exit_error::ExitError;
 use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
 use crate::log::Log;
 use crate::metrics::process::Process;
@@ -38,17 +39,7 @@ const WATCHDOG_RETRY: Duration = Duration::from_secs(2);
 /// What ends the run: a signal, or what keeps the server from going on.
 type End = io::Result<()>;
 
-/// Checks the files that the flags name, the flags being in order; what to print then.
-pub(crate) fn check(config: &Config) -> Result<String, String> {
-    let log = Log::new(config.log);
-    Reloader::open(config.web_file.as_deref(), &log)?;
-    if let Some(credentials) = &config.probe.credentials {
-        credentials.check()?;
-    }
-    Ok("the configuration is in order\n".to_owned())
-}
-
-pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
+pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let log = Log::new(config.log);
     // Before anything else opens a descriptor: those of systemd are known by their numbers alone.
     let take_passed = config.http.systemd_socket;

@@ -44,7 +44,7 @@ complete -c iperf3-exporter -n '__iperf3_exporter_wants --probe.max-bytes-per-da
 complete -c iperf3-exporter -l port -x -d 'Short for --web.listen-address=:PORT.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --log.level' -l log.level -x -a 'debug info warn error' -d 'Log lines of this level and above.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --log.format' -l log.format -x -a 'logfmt json' -d 'Write log lines as logfmt or json.'
-complete -c iperf3-exporter -n '__iperf3_exporter_lacks --config.check --no-config.check' -l config.check -d 'Check the flags and the files that they name, and exit.'
+complete -c iperf3-exporter -n '__iperf3_exporter_lacks --config.check --no-config.check' -l config.check -d 'Check all that a start needs, a line each that begins with ok or failed, and exit.'
 complete -c iperf3-exporter -n '__iperf3_exporter_lacks --config.check --no-config.check' -l no-config.check -d 'Off, as without it.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --health' -l health -x -d 'Ask the exporter that runs at URL, such as http://127.0.0.1:9579/health, for at most 5s whether it is alive, and exit.'
 # <!-- /flags -->

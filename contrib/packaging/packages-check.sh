@@ -74,6 +74,9 @@ fields_of_deb() {
         ./usr/share/doc/$name/copyright ./usr/share/doc/$name/THIRD-PARTY-LICENCES.gz; do
         grep -q " $file\$" "$dir/list" || fail "the .deb lacks $file"
     done
+    for link in usr/bin/iperf3_exporter:$name usr/lib/systemd/system/iperf3_exporter.service:$name.service; do
+        grep -q " ./${link%:*} -> ${link#*:}\$" "$dir/list" || fail "the .deb lacks the link ${link%:*}"
+    done
     ! grep -v ' root/root ' "$dir/list" || fail "a file of the .deb is not root's"
 }
 
@@ -132,6 +135,10 @@ live_with_deb() {
         case $said in *$name*) fail "the unit: $said" ;; esac
     fi
     inside sh /checkout/contrib/packaging/smoke.sh $binary >&2
+    inside iperf3_exporter --version >&2 || fail "there is no iperf3_exporter"
+    if inside sh -c 'command -v systemctl' >/dev/null; then
+        inside systemctl is-enabled iperf3_exporter >&2 || fail "there is no service iperf3_exporter"
+    fi
 
     echo 'ARGS="--lock.timeout=80s"' >"$root/etc/default/$name"
     apt install "/packages/$new.deb"
@@ -146,7 +153,7 @@ live_with_deb() {
     [ ! -e "$root/etc/systemd/system/$name.service" ] || fail "the unit is masked after it is installed again"
 
     apt purge $name
-    left=$(find "$1/over/upper" -name "*$name*" ! -type c ! -path '*/var/log/*' ! -path '*/var/cache/*' ! -path '*/checkout/*')
+    left=$(find "$1/over/upper" -name '*iperf3[-_]exporter*' ! -type c ! -path '*/var/log/*' ! -path '*/var/cache/*' ! -path '*/checkout/*')
     [ -z "$left" ] || fail "a purge leaves: $left"
     echo "the .deb: installed by apt, verified, probed, upgraded with its configuration kept, removed, installed again, purged"
 }
@@ -179,13 +186,15 @@ live_with_rpm() {
     rpm_does -i "/packages/$old.rpm"
     inside rpm -V --nodeps $name >&2 || fail "rpm finds changed files"
     inside sh /checkout/contrib/packaging/smoke.sh /usr/bin/$name >&2
+    inside iperf3_exporter --version >&2 || fail "there is no iperf3_exporter"
     echo 'ARGS="--lock.timeout=80s"' >"$root/etc/default/$name"
     rpm_does -U "/packages/$new.rpm"
     [ "$(inside rpm -q $name --qf '%{VERSION}')" = "$new" ] || fail "the rpm is not upgraded"
     grep -q lock.timeout "$root/etc/default/$name" || fail "the rpm's upgrade overwrote /etc/default"
     rpm_does -e $name
-    for path in bin/$name share/doc/$name share/licenses/$name lib/systemd/system/$name.service; do
-        [ ! -e "$root/usr/$path" ] || fail "the rpm's removal leaves /usr/$path"
+    for path in bin/$name bin/iperf3_exporter share/doc/$name share/licenses/$name lib/systemd/system/$name.service \
+        lib/systemd/system/iperf3_exporter.service; do
+        if [ -e "$root/usr/$path" ] || [ -L "$root/usr/$path" ]; then fail "the rpm's removal leaves /usr/$path"; fi
     done
     told=$(tr '\n' ';' <"$root/told")
     wanted="daemon-reload;--no-reload preset $name.service;"

@@ -126,7 +126,7 @@ rpm() {
     (
         cd "$stage"
         find "usr/share/doc/$name" "$licences" -type d | sed 's|^|%dir "/|; s|$|"|'
-        find . -type f | sed 's|^\.||' | while IFS= read -r file; do
+        find . ! -type d | sed 's|^\.||' | while IFS= read -r file; do
             case $file in
                 /etc/*) echo "%config(noreplace) \"$file\"" ;;
                 /usr/share/doc/*) echo "%doc \"$file\"" ;;

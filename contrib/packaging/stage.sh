@@ -29,6 +29,10 @@ main() {
     cp "$binary" "$bin/$name"
     cp contrib/packaging/default "$folder/etc/default/$name"
     sed "s|/usr/local/bin/$name|/usr/bin/$name|" "$name.service" >"$units/$name.service"
+    # The name that other exporters' scripts know. A link beside the unit and no Alias=, which is there once it is enabled
+    # only: `systemctl enable iperf3_exporter` works, too.
+    ln -s "$name" "$bin/iperf3_exporter"
+    ln -s "$name.service" "$units/iperf3_exporter.service"
     cp README.md CHANGELOG.md "$doc/"
     for file in contrib/*.yml contrib/*.json contrib/*.socket; do
         [ ! -f "$file" ] || cp "$file" "$doc/examples/"

@@ -247,7 +247,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: None,
         default: Some("false"),
         repeatable: false,
-        help: "Check the flags and the files that they name, and exit: 0 when they are in order.",
+        help: "Check all that a start needs, a line each that begins with ok or failed, and exit: 0 when all is in \
+               order, else with the status of the first failure. An address that a running exporter has is in order.",
         allowed: "no value",
         set: |config, text| Some(config.check = text.parse().ok()?),
     },

@@ -18,7 +18,6 @@ pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
 ) -> Result<Config, String> {
-    let unknown = |word: &str| format!("unknown flag or argument {word:?}");
     let mut config = Config::default();
     let put = |config: &mut Config, flag: &Flag, value: &str| {
         let is_free = flag.value != Some("PATH") || !is_taken(value);
@@ -35,8 +34,7 @@ pub(crate) fn parse(
     while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
-            Arg::Short('h') => "help".to_owned(),
-            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
+            Arg::Short(letter) => short(letter, &mut parser)?,
             Arg::Value(word) => return Err(unknown(&word.to_string_lossy())),
         };
         if ["help", "version"].contains(&name.as_str()) {
@@ -82,6 +80,24 @@ pub(crate) fn parse(
         ));
     }
     Ok(config)
+}
+
+fn unknown(word: &str) -> String {
+    format!("unknown flag or argument {word:?}")
+}
+
+/// The name that a word with one dash stands for, which is `-h` alone: Go's own flags have one dash, those of Prometheus'
+/// tools and ours two.
+fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
+    let rest = parser.optional_value().unwrap_or_default();
+    let word = format!("{letter}{}", rest.to_string_lossy());
+    let name = word.split('=').next().unwrap_or(&word);
+    if word == "h" {
+        return Ok("help".to_owned());
+    }
+    let is_known = ["help", "version"].contains(&name) || find(name).is_some();
+    let wanted = is_known.then(|| format!(", want --{name}"));
+    Err(unknown(&format!("-{name}")) + &wanted.unwrap_or_default())
 }
 
 fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
@@ -145,12 +161,18 @@ pub(crate) fn help() -> String {
     text
 }
 
+/// In the form of Prometheus' tools, which scripts cut the version out of; without what is not the same in each build.
 pub(crate) fn version() -> String {
     format!(
-        "iperf3-exporter {} (revision {}, rustc {})\n",
+        "iperf3-exporter, version {} (revision: {})\n  \
+           rustc version:    {}\n  \
+           platform:         {}\n  \
+           tags:             {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("EXPORTER_REVISION"),
         env!("EXPORTER_RUSTC"),
+        env!("EXPORTER_PLATFORM"),
+        if cfg!(feature = "tls") { "tls" } else { "none" },
     )
 }
 
@@ -219,6 +241,15 @@ mod tests {
         );
         assert_eq!(refusal(&["--nope"]), "unknown flag or argument \"--nope\"");
         assert_eq!(refusal(&["-x"]), "unknown flag or argument \"-x\"");
+        assert_eq!(refusal(&["-hx=1"]), "unknown flag or argument \"-hx\"");
+        for word in ["web.listen-address", "no-config.check", "help", "version"] {
+            for value in ["", "=:9579"] {
+                assert_eq!(
+                    refusal(&[&format!("-{word}{value}"), ":9579"]),
+                    format!("unknown flag or argument \"-{word}\", want --{word}")
+                );
+            }
+        }
         assert_eq!(refusal(&["serve"]), "unknown flag or argument \"serve\"");
         assert_eq!(
             refusal(&["--lock.timeout"]),

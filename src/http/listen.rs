@@ -23,6 +23,10 @@ impl Address {
         Self { host: None, port }
     }
 
+    pub(crate) fn is_any(&self) -> bool {
+        self.host.is_none()
+    }
+
     /// Reads `:port`, `host:port` or `[v6]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;

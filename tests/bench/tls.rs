@@ -44,7 +44,7 @@ impl Tls {
             .map_err(|error| format!("cannot write `{}`: {error}", web_config.display()))?;
         let checked = Command::new(binary)
             .arg(flag(&web_config))
-            .arg("--config.check")
+            .args(["--config.check", "--web.listen-address=127.0.0.1:0"])
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("cannot start `{}`: {error}", binary.display()))?;

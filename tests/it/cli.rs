@@ -2,18 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{PipeReader, Read};
+use std::io::{PipeReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use serde_json::Value;
 
 use crate::harness::{
     Connection, Exporter, Fake, Reply, TempDir, assert_golden, good_report, is_alive,
-    listening_ports, lock_status, request, skipped, top, wait_for,
+    listening_ports, lock_status, request, run, skipped, top, wait_for,
 };
 
 /// A run of the binary that ends by itself.
@@ -127,13 +129,147 @@ fn help_is_the_golden_text_under_both_names_and_before_any_error() {
 }
 
 #[test]
-fn version_is_one_line_with_the_package_version() {
+fn version_is_told_in_the_form_of_prometheus_tools() {
     let ended = run_to_its_end(&["--version"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
-    let start = format!("iperf3-exporter {} (revision ", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("iperf3-exporter, version {version} (revision: ");
     assert!(ended.stdout.starts_with(&start), "{}", ended.stdout);
-    assert!(ended.stdout.ends_with(")\n"), "{}", ended.stdout);
-    assert_eq!(ended.stdout.lines().count(), 1);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].ends_with(')'), "{}", ended.stdout);
+    for (line, name) in lines[1..]
+        .iter()
+        .zip(["rustc version:", "platform:", "tags:"])
+    {
+        let value = line.strip_prefix(&format!("  {name:<18}"));
+        assert!(value.is_some_and(|value| !value.starts_with(' ')), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
+    // What provisioning scripts cut out of it.
+    for cut in [
+        "grep -oP 'version \\K[0-9.]+'",
+        "awk 'NR == 1 { print $3 }'",
+        "head -n 1 | awk '{ print $3 }'",
+        "sed -n 's/^.*, version \\([^ ]*\\) .*$/\\1/p'",
+    ] {
+        let script = format!("\"$0\" --version | {cut}");
+        let (passed, said) = run(
+            "sh",
+            &["-c", &script, env!("CARGO_BIN_EXE_iperf3-exporter")],
+            "",
+        );
+        assert_eq!((passed, said.trim_end()), (true, version), "{cut}");
+    }
+}
+
+/// What `--config.check` says with these flags and temporary folder: status, lines, the line on standard error.
+fn checked(words: &[&str], folder: &Path) -> (Option<i32>, Vec<String>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .arg("--config.check")
+        .args(words)
+        .env("TMPDIR", folder)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let lines = text(output.stdout).lines().map(str::to_owned).collect();
+    (output.status.code(), lines, text(output.stderr))
+}
+
+#[test]
+fn the_check_looks_at_all_that_a_start_needs() {
+    let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
+    let folder = dir.path();
+    let free = "--web.listen-address=127.0.0.1:0";
+    let words = [&fake.flag(), free, "--probe.allow-target=10.0.0.0/8"];
+    let (status, lines, said) = checked(&words, folder);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    let in_order = [
+        "ok: flags".to_owned(),
+        "ok: no web configuration: plain HTTP for everybody".to_owned(),
+        format!("ok: iperf3 3.99 `{}`", fake.dir().join("iperf3").display()),
+        format!("ok: temporary folder `{}`", folder.display()),
+        "ok: no credentials for iperf3".to_owned(),
+        "ok: allow rules: 1".to_owned(),
+        "ok: listen address `127.0.0.1:0` is free".to_owned(),
+    ];
+    assert_eq!(lines, in_order);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+
+    // Each by itself, with what decides the status.
+    let web = dir.write("web.yml", "nonsense: 1\n");
+    let web = format!("--web.config.file={}", web.display());
+    let nowhere = folder.join("nowhere");
+    let foreign = "--web.listen-address=192.0.2.1:0";
+    let (iperf3, lost) = (fake.flag(), "--iperf3.path=/nowhere/iperf3");
+    for (words, folder, failed, expected, piece) in [
+        (&[&iperf3, free, &web][..], folder, &[1][..], 2, "nonsense"),
+        (&[lost, free], folder, &[2], 1, "/nowhere/iperf3"),
+        (&[&iperf3, free], &nowhere, &[3], 1, "temporary folder"),
+        (&[&iperf3, foreign], folder, &[6], 1, "192.0.2.1:0"),
+        // The first one decides.
+        (
+            &[lost, foreign, &web],
+            &nowhere,
+            &[1, 2, 3, 6],
+            2,
+            "nonsense",
+        ),
+        (&[lost, foreign], &nowhere, &[2, 3, 6], 1, "/nowhere/iperf3"),
+    ] {
+        let (status, lines, said) = checked(words, folder);
+        assert_eq!(status, Some(expected), "{said}");
+        assert!(
+            said.starts_with("iperf3-exporter: error: ") && said.contains(piece),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(lines.len(), in_order.len(), "{lines:?}");
+        for (at, line) in lines.iter().enumerate() {
+            let word = if failed.contains(&at) {
+                "failed: "
+            } else {
+                "ok: "
+            };
+            assert!(line.starts_with(word), "{line}");
+        }
+    }
+}
+
+/// Who checks before a restart wants to hear of what is wrong, and not that the exporter still runs.
+#[test]
+fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
+    let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
+    let exporter = Exporter::start(&[fake.flag()]);
+    let address = format!("--web.listen-address=127.0.0.1:{}", exporter.port());
+    let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
+    assert_eq!(status, Some(0), "{said}");
+    let line = lines.last().unwrap();
+    assert!(
+        line.ends_with("is in use, by an exporter that runs"),
+        "{line}"
+    );
+
+    let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("--web.listen-address={}", other.local_addr().unwrap());
+    let answers = thread::spawn(move || {
+        let (mut client, _) = other.accept().unwrap();
+        // The request first: what is closed with unread bytes is reset.
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            asked.extend(byte);
+        }
+        client.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap();
+    });
+    let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
+    assert_eq!(status, Some(1), "{said}");
+    let line = lines.last().unwrap();
+    assert!(
+        line.starts_with("failed: cannot listen on ") && line.contains("404"),
+        "{line}"
+    );
+    answers.join().unwrap();
 }
 
 #[test]
@@ -148,12 +284,12 @@ fn help_survives_a_reader_that_is_gone() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// What every refused command line looks like: status 1, nothing on standard output, one line on standard error.
+/// What every refused command line looks like: status 2, which no restart mends, nothing on standard output, one line on standard error.
 fn assert_refused(words: &[OsString], piece: &str) {
     let ended = run_to_its_end(words);
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
-        (Some(1), ""),
+        (Some(2), ""),
         "{words:?}"
     );
     let line = ended
@@ -175,7 +311,11 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["--nonsense=1"], "--nonsense"),
         (&["--log.levels=debug"], "--log.levels"),
         (&["-x"], "-x"),
-        (&["-port=1"], "-p"),
+        (&["-port=1"], "\"-port\", want --port,"),
+        (
+            &["-web.listen-address", ":9579"],
+            "\"-web.listen-address\", want --web.listen-address,",
+        ),
         (&["word"], "word"),
         (&["--", "word"], "word"),
         (&["-"], "-"),

@@ -241,7 +241,7 @@ fn credentials_that_are_not_whole_end_the_start_with_one_line() {
     let run = |flags: &[String], folder: Option<&str>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
         command
-            .args(["--config.check", "--log.level=error"])
+            .args(["--config.check", "--web.listen-address=127.0.0.1:0"])
             .args(flags);
         command.env_remove("CREDENTIALS_DIRECTORY");
         command.envs(folder.map(|folder| ("CREDENTIALS_DIRECTORY", folder)));
@@ -280,7 +280,7 @@ fn credentials_that_are_not_whole_end_the_start_with_one_line() {
         ),
     ] {
         let (status, said) = run(flags, folder);
-        assert_eq!(status, Some(1), "{said}");
+        assert_eq!(status, Some(2), "{said}");
         assert!(
             said.starts_with("iperf3-exporter: error: ") && said.contains(piece),
             "{said}"

@@ -467,7 +467,7 @@ fn no_flag_takes_a_path_of_the_page() {
                 .output()
                 .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{flag}={path}: {said}");
+            assert_eq!(output.status.code(), Some(2), "{flag}={path}: {said}");
             assert!(said.contains(flag) && said.lines().count() == 1, "{said}");
         }
     }

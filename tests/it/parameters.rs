@@ -424,6 +424,14 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
             "get_server_output=1",
             "unknown parameter \"get_server_output\", want one of ",
         ),
+        (
+            "duration=10s",
+            "unknown parameter \"duration\": the test's length is \"period\"",
+        ),
+        (
+            "omit-duration=2s",
+            "unknown parameter \"omit-duration\": what is left out is \"omit\"",
+        ),
     ] {
         let reply = exporter.get(&format!("/probe?target=192.0.2.1&{query}"));
         assert_eq!(reply.code, 400, "{query}");
@@ -435,6 +443,16 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         assert!(line.ends_with(' ') || said == line, "{query}: {said}");
     }
     assert!(!fake.dir().join("ran").exists());
+}
+
+/// The Prometheus operator sends `module=` for a `Probe` that names none.
+#[test]
+fn an_empty_value_of_any_name_is_absent() {
+    let fake = Fake::new(&format!("exec cat '{}'", good_report().display()));
+    let exporter = Exporter::start(&[fake.flag()]);
+    let reply = exporter.get("/probe?module=&target=192.0.2.1&port=&duration=&port=5202");
+    assert_eq!(reply.code, 200, "{}", reply.body);
+    assert!(reply.body.contains("port=\"5202\""), "{}", reply.body);
 }
 
 /// The usage text of an iperf3 with these further options.

@@ -434,6 +434,19 @@ fn what_is_installed_names_its_own_place_and_can_be_removed() {
         let path = format!("{system}/opt/net/{file}\n");
         assert!(tree(&system).contains(&path), "{file}");
     }
+    // Under the name of other exporters too, for their scripts and units.
+    let other = format!("{system}/opt/net/bin/iperf3_exporter");
+    assert!(run(&other, &["--version"], "").0);
+    let service = format!("{system}/opt/net/lib/systemd/system/iperf3_exporter.service");
+    let link = fs::read_link(service).unwrap();
+    assert_eq!(link.to_str(), Some("iperf3-exporter.service"));
+    make("install");
     make("uninstall");
     assert_eq!(tree(&system), "");
+    // Another exporter of that name is not ours to overwrite or to remove.
+    fs::create_dir_all(format!("{system}/opt/net/bin")).unwrap();
+    fs::write(&other, "another one").unwrap();
+    make("install");
+    make("uninstall");
+    assert_eq!(fs::read_to_string(other).unwrap(), "another one");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::process::Command;
 
 use crate::harness::{Connection, Exporter, raw_request, run, wait_for};
 use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
@@ -263,6 +264,21 @@ fn tls_that_is_switched_on_holds_for_all_and_off_only_on_the_operators_word() {
     wait_for("plain HTTP", || exporter.get("/health").code == 200);
 }
 
+/// Configurations of other exporters have it: a floor that TLS 1.2 is above.
+#[test]
+fn an_old_min_version_starts_with_a_warning_and_tls_1_2() {
+    let pki = Pki::new();
+    let exporter = Exporter::start(&[pki.web(
+        "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  min_version: TLS10\n",
+    )]);
+    let line = exporter.log_line("tls_server_config.min_version");
+    assert!(line.contains("level=warn"), "{line}");
+    assert!(line.contains("TLS 1.2 is the oldest version"), "{line}");
+    let url = format!("https://localhost:{}/ready", exporter.port());
+    let got = pki.curl(&["--tls-max", "1.2", &url]);
+    assert_eq!(got.code, 200, "{got:?}");
+}
+
 #[test]
 fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
     let pki = Pki::new();
@@ -293,8 +309,8 @@ fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
             "TLS111",
         ),
         (
-            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  min_version: TLS10\n",
-            "TLS10",
+            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  max_version: TLS11\n",
+            "TLS11",
         ),
         (
             "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_auth_type: x\n",
@@ -326,43 +342,60 @@ fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
         ("hWkNKCp3fvIx3jKnsaBI\nTuEjdwNS8A2vYdFbiKqr\n", "line 1"),
     ] {
         let flag = pki.web(text);
-        for more in [
-            &["--config.check"][..],
-            &["--web.listen-address=127.0.0.1:0"],
-        ] {
-            let (passed, said) = run(
-                env!("CARGO_BIN_EXE_iperf3-exporter"),
-                &[&[flag.as_str()], more].concat(),
-                "",
-            );
-            assert!(!passed && said.contains(piece), "{text}\n{said}");
-            assert!(
-                said.starts_with("iperf3-exporter: error: ") && said.lines().count() == 1,
-                "{said}"
-            );
-            assert!(said.contains("web.yml"), "it names the file: {said}");
-        }
+        let words = [flag.as_str(), "--web.listen-address=127.0.0.1:0"];
+        let program = env!("CARGO_BIN_EXE_iperf3-exporter");
+        let (passed, said) = run(program, &words, "");
+        assert!(!passed && said.contains(piece), "{text}\n{said}");
+        assert!(
+            said.starts_with("iperf3-exporter: error: ") && said.lines().count() == 1,
+            "{said}"
+        );
+        assert!(said.contains("web.yml"), "it names the file: {said}");
+        // The check says the same.
+        let (passed, checked) = run(program, &[&words[..], &["--config.check"]].concat(), "");
+        assert!(!passed && checked.contains(&said), "{said}\n{checked}");
     }
+}
+
+#[test]
+fn what_no_restart_mends_has_an_exit_status_of_its_own() {
+    let pki = Pki::new();
+    pki.self_signed("other", &[]);
+    let with =
+        |key: &str| format!("tls_server_config:\n  cert_file: server.pem\n  key_file: {key}\n");
+    let status = |flag: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+            .args([flag, "--web.listen-address=127.0.0.1:0"])
+            .output();
+        output.unwrap().status.code()
+    };
+    for (text, expected) in [
+        ("nonsense: 1\n".to_owned(), 2),
+        (with("server.key") + "  max_version: TLS11\n", 2),
+        (with("server.key") + "  curve_preferences: [CurveP521]\n", 2),
+        // A renewal may be half way.
+        (with("other.key"), 1),
+        (with("none.key"), 1),
+    ] {
+        assert_eq!(status(&pki.web(&text)), Some(expected), "{text}");
+    }
+    assert_eq!(status("--web.config.file=/nowhere/web.yml"), Some(2));
 }
 
 #[test]
 fn the_configuration_can_be_checked_without_a_run() {
     let pki = Pki::new();
     let program = env!("CARGO_BIN_EXE_iperf3-exporter");
+    let free = "--web.listen-address=127.0.0.1:0";
     for flags in [vec![], vec![pki.web(SERVER)], vec![pki.web("")]] {
         let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
-        words.push("--config.check");
+        words.extend(["--config.check", free]);
         let (passed, said) = run(program, &words, "");
-        assert!(
-            passed && said.contains("the configuration is in order\n"),
-            "{words:?}: {said}"
-        );
+        let has_file = said.contains("ok: web configuration ") && said.contains("web.yml");
+        assert!(passed && has_file != flags.is_empty(), "{words:?}: {said}");
     }
-    let (passed, said) = run(
-        program,
-        &["--config.check", "--web.config.file=/nowhere/web.yml"],
-        "",
-    );
+    let nowhere = "--web.config.file=/nowhere/web.yml";
+    let (passed, said) = run(program, &["--config.check", free, nowhere], "");
     assert!(
         !passed && said.contains("/nowhere/web.yml") && said.contains("No such file"),
         "{said}"

@@ -40,6 +40,7 @@ main() {
     as_shipped
     each_setting
     what_is_refused
+    what_may_pass_by_itself
     for_real
     package
     echo "contrib/openwrt: the init script under busybox tells procd each setting, refuses what is broken, starts;" \
@@ -202,6 +203,16 @@ EOF
     grep -qx 'user measure' "$dir/procd" || fail "the user is not passed on"
 }
 
+what_may_pass_by_itself() {
+    start <<'CONFIG' || fail "an iperf3 that may come later keeps the exporter from starting"
+config iperf3-exporter 'main'
+	option enabled '1'
+	option iperf3_path '/nowhere/iperf3'
+CONFIG
+    grep -q "cannot find iperf3 .*/nowhere/iperf3" "$dir/said" || fail "it does not say that iperf3 is missing"
+    grep -qx -- '--iperf3.path=/nowhere/iperf3' "$dir/words" || fail "procd is not told to start it"
+}
+
 # The line of configuration $1 is refused with a line that has $2, and procd is told nothing.
 refused() {
     if printf "config iperf3-exporter 'main'\n\toption enabled '1'\n\t%s\n" "$1" | start; then
@@ -264,6 +275,7 @@ package() {
 INSTALL_DIR = install -d -m0755
 INSTALL_BIN = install -m0755
 INSTALL_CONF = install -m0600
+LN = ln -sf
 define BuildPackage
 all:
 	$(Build/Prepare)
@@ -279,12 +291,14 @@ EOF
     done
     own=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     [ "$(cat "$dir/said")" = "$own" ] || fail "the package's version is not the $own of Cargo.toml"
-    (cd "$dir/package" && find . -type f | sort) >"$dir/said"
+    (cd "$dir/package" && find . ! -type d | sort) >"$dir/said"
     same said "the package's files" <<'EOF'
 ./etc/config/iperf3-exporter
 ./etc/init.d/iperf3-exporter
 ./usr/bin/iperf3-exporter
+./usr/bin/iperf3_exporter
 EOF
+    cmp -s "$binary" "$dir/package/usr/bin/iperf3_exporter" || fail "iperf3_exporter is not the exporter"
     [ -x "$dir/package/etc/init.d/iperf3-exporter" ] || fail "the init script cannot be executed"
     cmp -s "$binary" "$dir/package/usr/bin/iperf3-exporter" || fail "the binary is another one"
 }

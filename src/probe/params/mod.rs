@@ -1,7 +1,7 @@
 //! Probe parameters: a query string becomes typed, bounded values, or a refusal.
 //!
-//! Each parameter is a row of `table` and a field of `options`; `query` reads them, and `conflicts` knows which of them
-//! go together. Must not know HTTP status codes or processes.
+//! Each parameter is a row of `table` and a field of `options`; `query` reads them, `conflicts` knows which of them
+//! go together, and `foreign` what others call them. Must not know HTTP status codes or processes.
 
 pub(crate) use self::options::{Params, Selected};
 pub(crate) use self::row::{Input, Parameter};
@@ -9,6 +9,7 @@ pub(crate) use self::table::PARAMETERS;
 pub(crate) use crate::probe::values::decode;
 
 mod conflicts;
+mod foreign;
 mod options;
 mod query;
 mod row;

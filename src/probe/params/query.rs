@@ -4,6 +4,7 @@
 //! what is allowed.
 
 use super::conflicts::{self, together};
+use super::foreign;
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
 use super::table::{PARAMETERS, TARGET_ALLOWED};
 use crate::iperf3::Mode;
@@ -31,13 +32,16 @@ impl Params {
                 let part = quoted(part);
                 return Err(format!("query part {part} is not percent-encoded UTF-8"));
             };
+            // An empty value is none, whatever its name: that is what a form sends for a field left blank, the
+            // Prometheus operator for a Probe without a module, and what Go's exporters make of it.
+            if value.is_empty() {
+                continue;
+            }
             let row = PARAMETERS
                 .iter()
                 .find(|row| row.names.contains(&name.as_str()));
             let Some(row) = row else {
-                let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
-                let (name, known) = (quoted(&name), known.join(", "));
-                return Err(format!("unknown parameter {name}, want one of {known}"));
+                return Err(unknown(&name));
             };
             let id = row.id();
             match given.iter().find(|(earlier, _)| *earlier == id) {
@@ -50,9 +54,7 @@ impl Params {
                 Some(_) => return Err(together(id, row.names.last().unwrap_or(&id))),
                 None => given.push((id, name)),
             }
-            // An empty value is none: that is what a form sends for a field left blank, and what Go's
-            // exporters make of it.
-            if !value.is_empty() && (row.set)(&mut builder, &value).is_none() {
+            if (row.set)(&mut builder, &value).is_none() {
                 let (value, allowed) = (quoted(&value), row.allowed);
                 return Err(format!(
                     "parameter {id:?}: {value} is not allowed, want {allowed}"
@@ -99,6 +101,13 @@ impl Builder {
         };
         conflicts::check(&params).map(|()| params)
     }
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
+    let wanted = foreign::ours(name).map(|ours| format!(": {ours}"));
+    let wanted = wanted.unwrap_or_else(|| format!(", want one of {}", known.join(", ")));
+    format!("unknown parameter {}{wanted}", quoted(name))
 }
 
 /// A refused value as it may be shown: quoted, escaped, and not endless.
@@ -350,6 +359,15 @@ mod tests {
         for (query, line) in [
             ("target=a&prot=1", unknown.as_str()),
             (
+                "target=a&duration=10s",
+                "unknown parameter \"duration\": the test's length is \"period\"",
+            ),
+            (
+                "target=a&module=tcp",
+                "unknown parameter \"module\": there are no modules, a test is described by parameters such as \
+                 \"period\"",
+            ),
+            (
                 "",
                 "parameter \"target\" is missing, want a host name, an IPv4 address or an IPv6 address, each also \
                  with a port: host:5201, [::1]:5201",
@@ -371,10 +389,6 @@ mod tests {
             (
                 "target=a&target=b",
                 "parameter \"target\" is given more than once, want it once",
-            ),
-            (
-                "target=a&port=&port=1",
-                "parameter \"port\" is given more than once, want it once",
             ),
             (
                 "target=a&bind=b&bind_address=b",
@@ -418,8 +432,13 @@ mod tests {
 
     #[test]
     fn empty_values_are_none_as_a_form_sends_them() {
-        let empty = "port=&period=&bitrate=&parallel=&bind_address=&reverse_mode=&target=a";
-        assert_eq!(params(empty), params("target=a"));
+        let blank = PARAMETERS.iter().flat_map(|row| row.names);
+        let blank = blank.copied().collect::<Vec<_>>().join("=&") + "=&";
+        for empty in ["module=&", "module&", "duration=&", "other=&", &blank] {
+            assert_eq!(params(&format!("{empty}target=a")), params("target=a"));
+        }
+        // Which of two is meant is no question when one is empty.
+        assert_eq!(params("target=a&port=&port=1").ports, Ports::one(1));
         assert!(refusal("target=").contains("is missing"));
     }
 }

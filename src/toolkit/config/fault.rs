@@ -3,21 +3,33 @@
 //! Must not know which keys there are.
 
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Where in the configuration file, from 1; none when it is not about a place in it.
     pub(super) line: Option<usize>,
     /// Names the key and the value.
-    pub(super) text: String,
-    /// Only the certificate or its key is to blame, so the pair in use may stay.
+    pub(crate) text: String,
+    /// Only the certificate or its key is to blame, so the pair in use may stay. It may pass by itself: renewals write
+    /// one after the other.
     pub(super) is_pair: bool,
 }
 
 impl Fault {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self {
             line: None,
             text: text.into(),
             is_pair: false,
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "a build without TLS reads no certificate")
+    )]
+    pub(crate) fn of_pair(text: String) -> Self {
+        Self {
+            is_pair: true,
+            ..Self::new(text)
         }
     }
 

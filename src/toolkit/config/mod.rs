@@ -6,7 +6,7 @@
 //! keeps them in force; `files` tells when they have to be read again, `downgrade` what a change must not take away.
 
 mod downgrade;
-mod fault;
+pub(crate) mod fault;
 mod files;
 mod headers;
 pub(crate) mod reloader;

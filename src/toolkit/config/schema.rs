@@ -43,8 +43,13 @@ const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
 ];
 
-const TLS_VERSIONS: &[(&str, TlsVersion)] =
-    &[("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
+/// The last two are spoken.
+const TLS_VERSIONS: [(&str, TlsVersion); 4] = [
+    ("TLS10", TlsVersion::Tls10),
+    ("TLS11", TlsVersion::Tls11),
+    ("TLS12", TlsVersion::Tls12),
+    ("TLS13", TlsVersion::Tls13),
+];
 
 /// Reads a file that a key names, and is told whether that is a certificate or its key.
 pub(super) type Read<'a> = &'a mut dyn FnMut(&Path, bool) -> io::Result<Vec<u8>>;
@@ -174,9 +179,12 @@ fn tls_settings(at: &At<'_>, folder: &Path, read: Read<'_>) -> Result<Option<Tls
 }
 
 fn versions(min: &At<'_>, max: &At<'_>) -> Result<(TlsVersion, TlsVersion), Fault> {
-    let version = |at: &At<'_>| at.word("unknown TLS version", TLS_VERSIONS.iter().copied());
-    let newest = version(max)?.unwrap_or(TlsVersion::Tls13);
-    let oldest = version(min)?.unwrap_or(TlsVersion::Tls12);
+    let version = |at: &At<'_>, oldest: usize| {
+        at.word("unknown TLS version", TLS_VERSIONS.into_iter().skip(oldest))
+    };
+    // At least TLS 1.0 is what TLS 1.2 is; at most TLS 1.1 is what nothing is that is spoken here.
+    let newest = version(max, 2)?.unwrap_or(TlsVersion::Tls13);
+    let oldest = version(min, 0)?.unwrap_or(TlsVersion::Tls12);
     if oldest > newest {
         return Err(max.fault("TLS12 is older than min_version, TLS13"));
     }
@@ -642,7 +650,7 @@ mod tests {
             ),
             (
                 &tls("  min_version: TLS111\n"),
-                "4 tls_server_config.min_version: unknown TLS version \"TLS111\", want one of TLS12, TLS13",
+                "4 tls_server_config.min_version: unknown TLS version \"TLS111\", want one of TLS10, TLS11, TLS12, TLS13",
             ),
             (
                 "http_server_config:\n  headers:\n    X-Content-Type-Options: sniff\n",
@@ -779,7 +787,7 @@ mod tests {
             ("tls_server_config:\n  client_allowed_sans: [a]\n".to_owned(), format!("2 tls_server_config.{sans}")),
             (tls("  client_allowed_sans: []\n"), "4 tls_server_config.client_allowed_sans: the list is empty: nobody could come in".to_owned()),
             (tls("  client_allowed_sans:\n  - a\n  - ''\n"), "6 tls_server_config.client_allowed_sans: a name is empty".to_owned()),
-            (tls("  min_version: TLS10\n"), "4 tls_server_config.min_version: unknown TLS version \"TLS10\", want one of TLS12, TLS13".to_owned()),
+            (tls("  max_version: TLS10\n"), "4 tls_server_config.max_version: unknown TLS version \"TLS10\", want one of TLS12, TLS13".to_owned()),
             (tls("  max_version: TLS11\n"), "4 tls_server_config.max_version: unknown TLS version \"TLS11\", want one of TLS12, TLS13".to_owned()),
             (tls("  min_version: TLS13\n  max_version: TLS12\n"), "5 tls_server_config.max_version: TLS12 is older than min_version, TLS13".to_owned()),
             ("basic_auth_users:\n  'a:b': $2y$\n".to_owned(), "2 basic_auth_users.a: a user's name with a colon can never match; between a user and a hash stand a colon and a space".to_owned()),

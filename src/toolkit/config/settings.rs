@@ -88,6 +88,9 @@ impl ClientAuth {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlsVersion {
+    /// It and the next one are a `min_version` only: nobody speaks them here.
+    Tls10,
+    Tls11,
     Tls12,
     Tls13,
 }

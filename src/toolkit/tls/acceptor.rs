@@ -13,6 +13,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::http::ClientStream;
 use crate::http::tls::TlsAcceptor;
+use crate::toolkit::config::fault::Fault;
 use crate::toolkit::config::settings::{Pem, TlsSettings};
 use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
@@ -35,15 +36,19 @@ impl TlsAcceptor for ServerConfig {
 }
 
 /// The acceptor that the settings ask for, and what of them was left out, as warnings.
-pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec<String>), String> {
+pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec<String>), Fault> {
     let mut warnings = Vec::new();
-    let provider = Arc::new(names::provider(settings, &mut warnings)?);
-    let key = certified_key(&settings.cert, &settings.key, &provider)?;
-    let verifier = client::verifier(settings, &provider, &mut warnings)?;
+    let provider = Arc::new(names::provider(settings, &mut warnings).map_err(Fault::new)?);
+    let key = certified_key(&settings.cert, &settings.key, &provider);
+    let key = key.map_err(Fault::of_pair)?;
+    let verifier = client::verifier(settings, &provider, &mut warnings).map_err(Fault::new)?;
+    let versions = names::versions(settings, &mut warnings);
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&names::versions(settings))
+        .with_protocol_versions(&versions)
         .map_err(|_| {
-            "tls_server_config.cipher_suites: none of them is for TLS 1.2, and max_version allows no newer one"
+            Fault::new(
+                "tls_server_config.cipher_suites: none of them is for TLS 1.2, and max_version allows no newer one",
+            )
         })?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
@@ -91,10 +96,11 @@ mod tests {
             key: pem("key_file \"/x/server.key\"", file(key)),
             ..settings()
         };
-        acceptor(&settings).map(|(acceptor, warnings)| {
+        let made = acceptor(&settings).map(|(acceptor, warnings)| {
             assert_eq!(warnings, Vec::<String>::new());
             acceptor
-        })
+        });
+        made.map_err(|fault| fault.text)
     }
 
     #[test]
@@ -149,7 +155,7 @@ mod tests {
                 key: pem("key", bytes.to_vec()),
                 ..settings()
             };
-            acceptor(&settings).unwrap_err()
+            acceptor(&settings).unwrap_err().text
         };
         assert_eq!(key(b""), "tls_server_config.key: no private key in it");
         assert_eq!(
@@ -201,7 +207,7 @@ mod tests {
             ("server.pem", "client.key", "key"),
             ("server.pem", "server.key", "client_ca"),
         ] {
-            let error = acceptor(&bad(cert, key)).unwrap_err();
+            let error = acceptor(&bad(cert, key)).unwrap_err().text;
             assert!(
                 error.starts_with(&format!("tls_server_config.{field}: ")),
                 "{error}"

@@ -8,7 +8,18 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::toolkit::config::settings::{TlsSettings, TlsVersion};
 
-pub(super) fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
+/// The versions that the settings allow and rustls has. An older `min_version` is met by TLS 1.2, and worth a warning:
+/// who wrote it may have clients that speak nothing newer.
+pub(super) fn versions(
+    settings: &TlsSettings,
+    warnings: &mut Vec<String>,
+) -> Vec<&'static SupportedProtocolVersion> {
+    if settings.min_version < TlsVersion::Tls12 {
+        warnings.push(
+            "tls_server_config.min_version: TLS 1.0 and 1.1 are not supported, TLS 1.2 is the oldest version"
+                .to_owned(),
+        );
+    }
     let allowed = settings.min_version..=settings.max_version;
     let all = [
         (TlsVersion::Tls12, &rustls::version::TLS12),
@@ -163,7 +174,7 @@ mod tests {
             max_version: TlsVersion::Tls12,
             ..only_13
         };
-        let error = acceptor(&none).unwrap_err();
+        let error = acceptor(&none).unwrap_err().text;
         assert!(
             error.starts_with("tls_server_config.cipher_suites: none of them is for TLS 1.2"),
             "{error}"
@@ -199,7 +210,8 @@ mod tests {
                 curve_preferences: curves.map(<[_]>::to_vec),
                 ..settings()
             };
-            acceptor(&settings).map(|(_, warnings)| warnings)
+            let made = acceptor(&settings).map_err(|fault| fault.text);
+            made.map(|(_, warnings)| warnings)
         };
         let suites = [cbc, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"];
         let curves = ["CurveP521", "CurveP384"];

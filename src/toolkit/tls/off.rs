@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use crate::http::tls::TlsAcceptor;
+use crate::toolkit::config::fault::Fault;
 use crate::toolkit::config::settings::TlsSettings;
 
 pub(crate) fn acceptor(
     _settings: &TlsSettings,
-) -> Result<(Arc<dyn TlsAcceptor>, Vec<String>), String> {
-    Err(
+) -> Result<(Arc<dyn TlsAcceptor>, Vec<String>), Fault> {
+    Err(Fault::new(
         "tls_server_config: this iperf3-exporter was built without TLS; one that was built with the cargo feature \
-         `tls`, which is on by default, has it"
-            .to_owned(),
-    )
+         `tls`, which is on by default, has it",
+    ))
 }

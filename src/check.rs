@@ -1,0 +1,103 @@
+//! `--config.check`: looks at all that a start needs, and says one line of each.
+//!
+//! Owns the order of the lines; what each is about knows how to look at itself.
+
+use std::io;
+
+use crate::cli::Config;
+use crate::exit_error::ExitError;
+use crate::health::{self, Url};
+use crate::http::listen::Address;
+use crate::iperf3::binary::{Binary, Unusable};
+use crate::iperf3::temporary;
+use crate::log::{Level, Log, LogConfig};
+use crate::toolkit::config::reloader::Reloader;
+
+/// The lines, and the first thing that is not in order. Flags that are wrong have ended the program before.
+pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
+    let mut found = vec![
+        Ok("flags".to_owned()),
+        web_configuration(config),
+        iperf3(&config.probe.iperf3_path),
+        temporary_folder(),
+        credentials(config),
+        Ok(match config.probe.allow.len() {
+            0 => "no allow rules: every target is allowed".to_owned(),
+            count => format!("allow rules: {count}"),
+        }),
+    ];
+    if config.http.systemd_socket {
+        found.push(Ok("listen addresses are systemd's".to_owned()));
+    } else {
+        found.extend(config.http.listen.iter().map(listen_address));
+    }
+    let line = |one: &Result<String, ExitError>| {
+        let line = match one {
+            Ok(what) => format!("ok: {what}"),
+            Err(error) => format!("failed: {}", error.line),
+        };
+        // A path or a system's error may hold anything.
+        line.replace(char::is_control, "\u{fffd}") + "\n"
+    };
+    let lines = found.iter().map(line).collect();
+    (lines, found.into_iter().try_for_each(|one| one.map(drop)))
+}
+
+fn web_configuration(config: &Config) -> Result<String, ExitError> {
+    // That it was read is what the line here says.
+    let log = Log::new(LogConfig {
+        level: config.log.level.max(Level::Warn),
+        ..config.log
+    });
+    Reloader::open(config.web_file.as_deref(), &log)?;
+    Ok(match &config.web_file {
+        Some(file) => format!("web configuration {}", file.display()),
+        None => "no web configuration: plain HTTP for everybody".to_owned(),
+    })
+}
+
+fn iperf3(path: &str) -> Result<String, ExitError> {
+    let binary = Binary::new(path.to_owned(), crate::cancel::Cancel::default());
+    let found = || -> Result<String, Unusable> {
+        let version = binary.version()?;
+        let path = binary.installed()?.path;
+        Ok(format!("iperf3 {version} `{}`", path.display()))
+    };
+    found().map_err(|error| error.to_string().into())
+}
+
+fn temporary_folder() -> Result<String, ExitError> {
+    let folder = temporary::check()?;
+    Ok(format!("temporary folder `{}`", folder.display()))
+}
+
+fn credentials(config: &Config) -> Result<String, ExitError> {
+    let Some(credentials) = &config.probe.credentials else {
+        return Ok("no credentials for iperf3".to_owned());
+    };
+    credentials.check()?;
+    Ok("credentials for iperf3 can be read".to_owned())
+}
+
+/// One that a running exporter has is in order: who checks before a restart wants to hear of all else.
+fn listen_address(address: &Address) -> Result<String, ExitError> {
+    match address.bind() {
+        Ok(_) => Ok(format!("listen address `{address}` is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => ask(address)
+            .map(|()| format!("listen address `{address}` is in use, by an exporter that runs"))
+            .map_err(|why| {
+                let line =
+                    format!("cannot listen on `{address}`: {error}, not by an exporter: {why}");
+                line.into()
+            }),
+        Err(error) => Err(format!("cannot listen on `{address}`: {error}").into()),
+    }
+}
+
+/// Whether who listens there answers as an exporter does.
+fn ask(address: &Address) -> Result<(), String> {
+    let local = if address.is_any() { "127.0.0.1" } else { "" };
+    let url = Url::parse(&format!("http://{local}{address}/ready"));
+    let url = url.ok_or("no address to ask")?;
+    health::ask(&url).map(drop)
+}
