@@ -555,29 +555,6 @@ fn each_file_and_each_target_that_a_document_names_is_there() {
     );
 }
 
-/// The commands of the README's third step, as they stand there, but for the last one, which runs on.
-#[test]
-fn the_readmes_way_to_a_prometheus_is_one() {
-    if !crate::harness::has("promtool", "the_readmes_way_to_a_prometheus_is_one") {
-        return;
-    }
-    let readme = read("README.md");
-    let step = readme.split_once("\n**3. Prometheus.**").unwrap().1;
-    let shell = step.split_once("```sh\n").unwrap().1;
-    let shell = shell.split_once("\n```").unwrap().0;
-    let (commands, last) = shell.rsplit_once('\n').unwrap();
-    assert_eq!(last, "prometheus --config.file=prometheus.yml");
-    let dir = TempDir::new();
-    std::os::unix::fs::symlink(top().join("contrib"), dir.path().join("contrib")).unwrap();
-    let script = format!(
-        "set -eu; cd '{}'\n{commands}\ngrep 192.0.2.7 *.yml",
-        dir.path().display()
-    );
-    let (passed, said) = run("sh", &["-c", &script], "");
-    assert!(passed, "{said}");
-    assert!(said.contains("SUCCESS: prometheus.yml is valid"), "{said}");
-}
-
 #[test]
 fn the_readme_tells_of_each_alert_and_of_no_other() {
     let readme = read("README.md");

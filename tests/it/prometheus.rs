@@ -36,35 +36,42 @@ impl Prometheus {
                 let (passed, said) = run("promtool", &words, "");
                 assert!(passed, "{said}");
             }
-            let child = Command::new("prometheus")
+            let mut command = Command::new("prometheus");
+            command
                 .arg(format!("--config.file={}", file.display()))
                 .arg(format!(
                     "--storage.tsdb.path={}",
                     dir.path().join("data").display()
-                ))
-                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                // So it tells why a scrape failed.
-                .arg("--log.level=debug")
-                .current_dir(dir.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(fs::File::create(dir.path().join("log")).unwrap())
-                .spawn()
-                .unwrap();
-            let mut prometheus = Self { child, port, dir };
-            let mut has_ended = false;
-            wait_for("Prometheus to be ready or to end", || {
-                has_ended = prometheus.child.try_wait().unwrap().is_some();
-                has_ended
-                    || prometheus
-                        .get("/-/ready")
-                        .is_some_and(|(code, _)| code == 200)
-            });
-            if !has_ended {
+                ));
+            if let Some(prometheus) = Self::start_by(command, dir, port) {
                 return prometheus;
             }
         }
         panic!("Prometheus did not start");
+    }
+
+    /// By this command, in this folder; none when it ended instead.
+    fn start_by(mut command: Command, dir: TempDir, port: u16) -> Option<Self> {
+        let child = command
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            // So it tells why a scrape failed.
+            .arg("--log.level=debug")
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut prometheus = Self { child, port, dir };
+        let mut has_ended = false;
+        wait_for("Prometheus to be ready or to end", || {
+            has_ended = prometheus.child.try_wait().unwrap().is_some();
+            has_ended
+                || prometheus
+                    .get("/-/ready")
+                    .is_some_and(|(code, _)| code == 200)
+        });
+        (!has_ended).then_some(prometheus)
     }
 
     /// With HTTP/1.0, so that the answer is not in chunks.
@@ -266,6 +273,122 @@ fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
     for (index, text) in found.iter().enumerate() {
         check_configuration(text, &format!("the README's, number {}", index + 1));
     }
+}
+
+/// The commands of the README's third step, as they stand there.
+#[test]
+fn the_readmes_way_to_a_prometheus_is_one() {
+    let test = "the_readmes_way_to_a_prometheus_is_one";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let step = readme.split_once("\n**3. Prometheus.**").unwrap().1;
+    let shell = step.split_once("```sh\n").unwrap().1;
+    let shell = shell.split_once("\n```").unwrap().0;
+    // The last one goes on until it is ended; what follows are words of its own.
+    let (commands, last) = shell.rsplit_once('\n').unwrap();
+    assert!(last.starts_with("prometheus "), "{last}");
+    let script =
+        format!("set -eu\n{commands}\ngrep -q 192.0.2.7 iperf3-targets.yml\nexec {last} \"$@\"");
+    for _ in 0..20 {
+        let (dir, port) = (TempDir::new(), free_port());
+        std::os::unix::fs::symlink(top().join("contrib"), dir.path().join("contrib")).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh"]);
+        if let Some(prometheus) = Prometheus::start_by(command, dir, port) {
+            // Beside its configuration, where the user may write, wherever the system's own has its data.
+            let data = prometheus.dir.path().join("prometheus-iperf3/data/wal");
+            assert!(data.is_dir(), "no {}", data.display());
+            return;
+        }
+    }
+    panic!("Prometheus did not start");
+}
+
+#[test]
+fn the_readmes_relabelling_keeps_the_python_exporters_label() {
+    let test = "the_readmes_relabelling_keeps_the_python_exporters_label";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let found = configurations(&readme, "iperf3-bandwidth");
+    let [shown] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    let server = Server::start();
+    let exporter = Exporter::start::<&str>(&[]);
+    // But for hosts and times as it stands there.
+    let mut configuration = shown.clone();
+    for (from, to) in [
+        (
+            "'192.168.86.41:5201', '192.168.86.42:5201'",
+            format!("'{}'", server.target()),
+        ),
+        ("localhost:9579", format!("127.0.0.1:{}", exporter.port())),
+        ("scrape_interval: 1m", "scrape_interval: 1s".to_owned()),
+        ("scrape_timeout: 30s", "scrape_timeout: 1s".to_owned()),
+        (
+            "    params:\n",
+            "    params:\n      period: ['1s']\n".to_owned(),
+        ),
+    ] {
+        assert_eq!(configuration.matches(from).count(), 1, "{from}");
+        configuration = configuration.replace(from, &to);
+    }
+    check_configuration(&configuration, "this test's");
+    let prometheus = Prometheus::start(&configuration);
+    let (_, labels) = prometheus.until("iperf3_up", |up| up == 1.0);
+    assert_eq!(labels["target"], server.target(), "{labels}");
+    assert_eq!(labels.get("port"), None, "{labels}");
+    // Families with a label more, too.
+    let (_, labels) = prometheus.until("iperf3_bandwidth_bytes_per_second", |_| true);
+    assert_eq!(labels["target"], server.target(), "{labels}");
+    assert_eq!(labels["direction"], "upload", "{labels}");
+}
+
+/// Seconds of Prometheus' durations with one unit.
+fn seconds(text: &str) -> u64 {
+    let number = text.trim_end_matches(['s', 'm', 'h']);
+    let unit = match &text[number.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => panic!("{text} has another unit"),
+    };
+    number.parse::<u64>().unwrap() * unit
+}
+
+#[test]
+fn examples_with_gaps_between_scrapes_say_so() {
+    let mut files = vec![
+        top().join("README.md"),
+        top().join("contrib/openwrt/README.md"),
+    ];
+    for entry in fs::read_dir(top().join("contrib")).unwrap().flatten() {
+        let extension = entry.path().extension().map(ToOwned::to_owned);
+        if extension.is_some_and(|extension| extension == "yml" || extension == "1") {
+            files.push(entry.path());
+        }
+    }
+    let mut count = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines() {
+            // Of a sentence that names one too; a backtick follows its value there.
+            let pieces = line.split("scrape_interval").skip(1);
+            for piece in pieces {
+                let value = piece.trim_start_matches("__").strip_prefix(": ");
+                let value = value.and_then(|rest| rest.split([' ', '`', ')', ',', ':']).next());
+                let Some(value) = value else { continue };
+                count += 1;
+                let says = line.contains("gap");
+                assert!(seconds(value) <= 300 || says, "{}: {line}", file.display());
+            }
+        }
+    }
+    assert!(count >= 10, "{count}");
 }
 
 /// Whether the exporter takes this web configuration, in the folder of these certificates.

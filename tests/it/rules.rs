@@ -350,18 +350,45 @@ const WRONG_ALERTS: &[(&str, Ways)] = &[
             ("for: 5m", "for: 0s"),
             (r#"job=~".*exporter.*""#, r#"job!~".*exporter.*""#),
             ("[1h]) == 0", "[1h]) == 2"),
+            ("offset 10m", "offset 1s"),
+            ("offset 1h", "offset 1s"),
+            ("[35m]", "[5m]"),
         ],
     ),
     (
         "Iperf3NoAnswer",
         &[
             ("[10m]) == 0", "[2m]) == 0"),
+            (">= 2", ">= 1"),
             ("for: 5m", "for: 0s"),
             ("unless on (exporter)", "unless on (job)"),
             ("unless on (exporter)", "unless on ()"),
             (r#"job=~".*iperf3.*","#, ""),
             (r#"job!~".*exporter.*""#, r#"job=~".*exporter.*""#),
             ("[1h]) == 0", "[1h]) == 2"),
+            ("offset 10m", "offset 1s"),
+            ("offset 1h", "offset 1s"),
+            ("[35m]", "[5m]"),
+        ],
+    ),
+    (
+        "Iperf3TargetStarves",
+        &[
+            ("< 0.5", "< 0.3"),
+            ("< 0.5", "< 0.8"),
+            ("< 0.5", "== 0"),
+            (">= 2", ">= 1"),
+            (r#"job=~".*iperf3.*","#, ""),
+            ("offset 10m", "offset 1s"),
+            ("lock_timeout|", ""),
+            ("|no_time_left", ""),
+            ("|full", "|running"),
+            ("> 1.5", "> 0"),
+            ("> 1.5", "> 500"),
+            ("and on (exporter)", "and on ()"),
+            ("and on (exporter)", "unless on (exporter)"),
+            ("for: 5m", "for: 0s"),
+            ("for: 5m", "for: 1h"),
         ],
     ),
     (
@@ -895,6 +922,60 @@ fn promtool_accepts_the_rules_that_the_readme_shows() {
         let (passed, said) = run("promtool", &["check", "rules", &file], "");
         assert!(passed, "{said}\n{text}");
     }
+}
+
+#[test]
+fn the_readmes_means_leave_failures_out() {
+    if !has("promtool", "the_readmes_means_leave_failures_out") {
+        return;
+    }
+    let readme = read("README.md");
+    let chapter = readme.split_once("\n### Drop-in families\n").unwrap().1;
+    let shown = chapter.split_once("```promql\n").unwrap().1;
+    let shown = shown.split_once("\n```").unwrap().0;
+    let means: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+    let [native, filtered, wrong] = means.as_slice() else {
+        panic!("{means:?}");
+    };
+    let (wrong, says) = wrong.split_once('#').unwrap();
+    assert!(says.contains("NaN"), "{says}");
+    // 100 bytes in 10 s, a test that fails, 300 bytes in 10 s: a mean of 20 a second, of those that succeeded.
+    let labels = r#"job="iperf3",instance="foo.server:5201",target="foo.server",port="5201""#;
+    let case = format!(
+        "evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: 'iperf3_up{{{labels}}}'
+        values: '1 0 1'
+      - series: 'iperf3_received_bytes{{{labels}}}'
+        values: '100 0 300'
+      - series: 'iperf3_received_seconds{{{labels}}}'
+        values: '10 0 10'
+      - series: 'iperf3_bandwidth_bytes_per_second{{{labels},direction=\"upload\"}}'
+        values: '10 stale 30'
+    promql_expr_test:
+      - expr: {native}
+        eval_time: 2m
+        exp_samples:
+          - labels: '{{{labels},direction=\"upload\"}}'
+            value: 20
+      - expr: {filtered}
+        eval_time: 2m
+        exp_samples:
+          - labels: '{{{labels}}}'
+            value: 20
+      # Nothing but NaN is not equal to itself.
+      - expr: ({wrong}) != bool ({wrong})
+        eval_time: 2m
+        exp_samples:
+          - labels: '{{{labels}}}'
+            value: 1
+"
+    );
+    let dir = TempDir::new();
+    let (passed, said) = passes(&dir.write("case.yml", &case));
+    assert!(passed, "{said}");
 }
 
 /// Names in the README that are not this exporter's, and why it names them.

@@ -1,7 +1,8 @@
 //! systemd: what the service manager is told, and the sockets that it passes.
 //!
-//! The manager is a datagram socket of the test's own. Sockets are passed by `systemd-socket-activate`, which is
-//! systemd's own way, or by a shell, where a socket must be one that systemd would not pass.
+//! The manager is a datagram socket of the test's own, and in one test a whole systemd in a container, of which
+//! `tests/scripts/boot.sh` has the steps. Sockets are passed by `systemd-socket-activate`, which is systemd's own way, or
+//! by a shell, where a socket must be one that systemd would not pass.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{
     Connection, Exporter, Fake, PATIENCE, TempDir, free_port, good_report, has, lock_status,
-    request, wait_for,
+    request, run_script, wait_for,
 };
 
 /// A service manager that hears notifications.
@@ -540,4 +541,16 @@ fn iperf3_gets_neither_the_sockets_nor_the_variables() {
 
 fn read(folder: &Path, name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
+}
+
+#[test]
+#[ignore = "make test-all: a Debian, two packages and a boot, two minutes; guards the unit and the .deb's scripts"]
+fn a_real_systemd_installs_hardens_restarts_upgrades_and_purges_it() {
+    let test = "a_real_systemd_installs_hardens_restarts_upgrades_and_purges_it";
+    if let Some(said) = run_script("boot.sh", test) {
+        assert!(
+            said.contains("not after a wrong flag, upgraded, purged"),
+            "{said}"
+        );
+    }
 }

@@ -10,7 +10,7 @@
 # Prints one line that begins with SKIPPED: where it cannot be done.
 set -eu
 
-readonly suite=bookworm
+readonly suite=bookworm # of debian-base.sh
 readonly step_s=0.2
 readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
 readonly stop_s=20      # what the exporter may take to end before Docker kills it
@@ -77,38 +77,17 @@ remove_steps() {
     [ "$(docker inspect -f '{{len .RepoTags}}' "$step" 2>/dev/null)" != 0 ] || docker rmi "$step" >/dev/null 2>&1 || true
 }
 
-# A Debian of nothing but what is essential, and iperf3. In a file system in memory, as dpkg waits for the disk at
-# each step: 45 s instead of 100.
+# A Debian of nothing but what is essential, and iperf3.
 make_base() {
     target=${CARGO_TARGET_DIR:-target}
-    include='--include=iperf3'
+    packages=iperf3
     archive=$target/docker-base-$suite.tar
     if [ -n "${DOCKER_BARE:-}" ]; then
-        include=
+        packages=
         archive=$target/docker-base-$suite-bare.tar
     fi
-    if [ ! -s "$archive" ]; then
-        [ "$(id -u)" -eq 0 ] || skip "debootstrap needs root (DOCKER_BASE=image takes a base that is there)"
-        # CI has root and a package manager; what a developer's machine has is its owner's choice.
-        [ -z "${CI:-}" ] || sh contrib/packaging/need.sh debootstrap || fail "debootstrap is needed in CI"
-        command -v debootstrap >/dev/null 2>&1 ||
-            skip "no debootstrap here (DOCKER_BASE=image takes a base that is there)"
-        mirror=$(sh tests/scripts/debian-mirror.sh 2>&1) || skip_or_fail "$mirror"
-        mkdir -p "$target" "$dir/root"
-        # The mount goes with its namespace. $include is no word or one.
-        # shellcheck disable=SC2016
-        unshare --mount sh -euc '
-            mount -t tmpfs -o dev,exec,suid none "$1"
-            debootstrap --variant=minbase $2 "$3" "$1/base" "$4"
-            rm -rf "$1"/base/var/cache/apt/archives/*.deb "$1"/base/var/lib/apt/lists/*
-            tar -C "$1/base" -cf "$5" .
-        ' sh "$dir/root" "$include" "$suite" "$mirror" "$dir/base.tar" >"$dir/said" 2>&1 ||
-            skip_or_fail "debootstrap failed: $(tail -n 1 "$dir/said")"
-        # Whole or not there.
-        cp "$dir/base.tar" "$archive.$$"
-        mv "$archive.$$" "$archive"
-        rm "$dir/base.tar"
-    fi
+    said=$(sh tests/scripts/debian-base.sh "$archive" "$packages" | tail -n 1)
+    [ -s "$archive" ] || skip_or_fail "$said (DOCKER_BASE=image takes a base that is there)"
     docker import "$archive" "$name-base" >"$dir/said" 2>&1 || fail "docker import failed"
     base=$name-base
 }
