@@ -94,10 +94,16 @@ fn listen_address(address: &Address) -> Result<String, ExitError> {
     }
 }
 
+/// What an exporter answers whose web configuration is broken, or waits for a restart to confirm it.
+const CLOSED: &str = "it answered 500 Internal Server Error: Internal Server Error";
+
 /// Whether who listens there answers as an exporter does.
 fn ask(address: &Address) -> Result<(), String> {
     let local = if address.is_any() { "127.0.0.1" } else { "" };
     let url = Url::parse(&format!("http://{local}{address}/ready"));
     let url = url.ok_or("no address to ask")?;
-    health::ask(&url).map(drop)
+    match health::ask(&url) {
+        Err(why) if !why.ends_with(CLOSED) => Err(why),
+        _ => Ok(()),
+    }
 }

@@ -149,6 +149,8 @@ impl Prober {
             let line = format!("target {host:?} is not allowed by --probe.allow-target");
             return Err(Refused::NotAllowed(line));
         }
+        // Empty is absent, as with a parameter.
+        let scrape_timeout = scrape_timeout.filter(|text| !text.is_empty());
         let timeout = scrape_timeout.map(|text| {
             deadline::scrape_timeout(text).ok_or_else(|| {
                 Refused::BadRequest(format!(

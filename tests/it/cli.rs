@@ -239,15 +239,20 @@ fn the_check_looks_at_all_that_a_start_needs() {
 #[test]
 fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
     let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
-    let exporter = Exporter::start(&[fake.flag()]);
+    let web = format!("--web.config.file={}", dir.write("web.yml", "").display());
+    let exporter = Exporter::start(&[fake.flag(), web]);
     let address = format!("--web.listen-address=127.0.0.1:{}", exporter.port());
-    let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
-    assert_eq!(status, Some(0), "{said}");
-    let line = lines.last().unwrap();
-    assert!(
-        line.ends_with("is in use, by an exporter that runs"),
-        "{line}"
-    );
+    // The second time it refuses every request: that may be why it is to be started anew.
+    for text in ["", "nonsense: 1\n"] {
+        dir.write("web.yml", text);
+        let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
+        assert_eq!(status, Some(0), "{said}");
+        let line = lines.last().unwrap();
+        assert!(
+            line.ends_with("is in use, by an exporter that runs"),
+            "{line}"
+        );
+    }
 
     let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("--web.listen-address={}", other.local_addr().unwrap());

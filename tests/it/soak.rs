@@ -117,10 +117,6 @@ fn leave_nothing_behind(warm_up: u32, count: u32) {
         footprint(pid).threads <= warm.threads + SPARE_THREADS
     });
     let end = footprint(pid);
-    eprintln!(
-        "GROWTH {}",
-        end.resident_bytes as i64 - warm.resident_bytes as i64
-    );
     assert!(
         end.resident_bytes <= warm.resident_bytes + GROWTH_LIMIT_BYTES,
         "{warm:?} {end:?}"
