@@ -15,6 +15,7 @@ use super::lock::{GaveUp, Guard, Why, first_limit};
 use super::params::{Params, Selected};
 use super::prober::Prober;
 use super::wait_error::{Holder, Line, Progress, WaitError};
+use crate::cancel::Cause;
 use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
@@ -232,6 +233,10 @@ impl<'a> RetryLoop<'a> {
         let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
         let held = held.map_err(|gave_up| self.wait_error(gave_up))?;
+        // At the end of the exporter requests are cancelled one by one, and one of the first may have had the lock.
+        if let Some(cause) = self.prober.shutdown.cause() {
+            return Err(self.cancelled(cause));
+        }
         // The lock goes to whoever is first, however late.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
             return Err(self.no_time_left(Line {
@@ -264,14 +269,17 @@ impl<'a> RetryLoop<'a> {
                 line: Box::new(line),
             },
             Why::TooLate => self.no_time_left(line),
-            Why::Cancelled(cause) => WaitError::Cancelled {
-                cause,
-                progress: match self.count {
-                    0 => Progress::NotRun,
-                    count => Progress::Attempted(count),
-                },
-            },
+            Why::Cancelled(cause) => self.cancelled(cause),
         }
+    }
+
+    /// It was cancelled while iperf3 did not run.
+    fn cancelled(&self, cause: Cause) -> WaitError {
+        let progress = match self.count {
+            0 => Progress::NotRun,
+            count => Progress::Attempted(count),
+        };
+        WaitError::Cancelled { cause, progress }
     }
 
     fn no_time_left(&self, line: Line) -> WaitError {

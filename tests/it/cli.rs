@@ -488,6 +488,9 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         assert!(reply.header("Retry-After").is_some());
         assert_cut_short(&reply.body, "the exporter is shutting down");
         // One line each, which says whether a test ran.
+        wait_for("a line for each probe", || {
+            exporter.log().matches(" probe=").count() >= 4
+        });
         let log = exporter.log();
         assert_eq!(log.matches("msg=\"probe not run\"").count(), 3, "{log}");
         let line = exporter.log_line("msg=\"test cut short\"");
