@@ -14,7 +14,7 @@ use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
 use super::process::{self, Ended, Finished};
 use super::reason::{self, Reason};
-use super::report::{Document, Fault};
+use super::report::{Direction, Document, Fault, Report};
 use super::target::Host;
 use crate::cancel::Cancel;
 
@@ -214,7 +214,9 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
     };
     let started = document.is_some_and(Document::was_connected);
     let otherwise = match document.map(|document| document.report(spec.mode, spec.udp)) {
-        Some(Ok(report)) if status == 0 => return Ok(report),
+        Some(Ok(report)) if status == 0 => {
+            return nothing_measured(&report).map_or(Ok(report), Err);
+        }
         Some(Err(Fault::Error(message))) => {
             // From 3.19 on a server that refuses a password closes without a word.
             let may_be_refused = spec.credentials.is_some() && !started;
@@ -223,17 +225,38 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
             } else {
                 reason::of_message(&message, started)
             };
-            return failed(reason, &shortened(&message, WORDS_LIMIT_CHARS));
+            return failed(reason, &explained(&message));
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
     if let Some(words) = error_line(&finished.stderr) {
-        return failed(reason::of_message(&words, started), &words);
+        return failed(reason::of_message(&words, started), &explained(&words));
     }
     let words = format!("iperf3 ended with status {status} and without a report or a reason");
     failed(otherwise, &words)
+}
+
+/// Why a report is no measurement although iperf3 found nothing wrong.
+fn nothing_measured(report: &Report) -> Option<Failure> {
+    let is_mute = |way: Option<&Direction>| way.is_some_and(Direction::sent_no_datagram);
+    if is_mute(report.upload.as_ref()) {
+        let words = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
+                     the bitrate is less than one";
+        return Some(Failure::new(Reason::Local, words));
+    }
+    is_mute(report.download.as_ref())
+        .then(|| Failure::new(Reason::Other, "the server sent no datagram"))
+}
+
+/// iperf3's words for people, with what they are about where that is not plain.
+fn explained(words: &str) -> String {
+    let own = shortened(words, WORDS_LIMIT_CHARS);
+    match reason::hint(words) {
+        Some(hint) => format!("{own}: {hint}"),
+        None => own,
+    }
 }
 
 /// The line of standard error that says what went wrong: iperf3's own before a library's.

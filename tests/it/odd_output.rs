@@ -1,0 +1,65 @@
+//! What iperf3 says in odd ways, and what becomes of it: the reason of a failure, or the report all the same.
+//!
+//! Scripted, for what the installed iperf3 cannot be made to show; the real one is asked in `real` and `parameters`.
+
+use std::fs;
+
+use crate::harness::{self, Exporter, Fake, Reply};
+
+/// An exporter whose iperf3 does what it is told to next.
+struct Odd {
+    fake: Fake,
+    exporter: Exporter,
+}
+
+impl Odd {
+    fn new() -> Self {
+        let fake = Fake::new(". \"$DIR/case\"");
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    /// A probe of 192.0.2.1 while iperf3 is this shell code.
+    fn probe(&self, script: &str, more: &str) -> Reply {
+        fs::write(self.fake.dir().join("case"), script).unwrap();
+        let path = format!("/probe?target=192.0.2.1&period=1{more}");
+        let reply = self.exporter.get(&path);
+        assert_eq!(reply.code, 200, "{script}: {}", reply.body);
+        reply
+    }
+
+    /// One that must fail with this reason, and this in the log's `error`.
+    #[track_caller]
+    fn assert_fails(&self, script: &str, more: &str, reason: &str, words: &str) {
+        let reply = self.probe(script, more);
+        let log = self.exporter.log();
+        let line = log.lines().rfind(|line| line.contains("iperf3 failed"));
+        let line = line.unwrap_or_else(|| panic!("{script}: {log}"));
+        assert_eq!(reply.reason(), Some(reason), "{script}: {line}");
+        assert!(line.contains(words), "{script}: {line}");
+    }
+}
+
+/// The path of a recorded run, for a script.
+fn recorded(name: &str) -> String {
+    format!("'{}'", harness::top().join("tests").join(name).display())
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_a_local_failure_that_names_the_length() {
+    let odd = Odd::new();
+    let udp = "&udp_mode=1&length=2000&dont_fragment=1";
+    for cause in ["Message too long", "Invalid argument"] {
+        let script =
+            format!("echo '{{\"error\":\"unable to write to stream socket: {cause}\"}}'; exit 1");
+        odd.assert_fails(&script, udp, "local", "smaller length");
+        // Up to 3.9 the words are on standard error.
+        let line = format!("iperf3: error - unable to write to stream socket: {cause}");
+        let report = recorded("fixtures/3.9/udp-b10M.json");
+        let script = format!("cat {report}; echo '{line}' >&2; exit 1");
+        odd.assert_fails(&script, udp, "local", "smaller length");
+    }
+    // From 3.16 on it ends with status 0.
+    let script = format!("cat {}", recorded("recorded/udp-df-too-long.json"));
+    odd.assert_fails(&script, "&udp_mode=1", "local", "smaller length");
+}
