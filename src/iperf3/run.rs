@@ -4,6 +4,7 @@
 //! ended by itself with status 0, its output is a JSON document without `error`, and that carries the sums of the test's
 //! mode.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
@@ -17,6 +18,7 @@ use super::reason::{self, Reason};
 use super::report::{Direction, Document, Fault, Report};
 use super::target::Host;
 use crate::cancel::Cancel;
+use crate::sys;
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;
@@ -176,20 +178,50 @@ fn run_iperf3(
     })
 }
 
-/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
-/// lock is released, since it may look the name up; `end` is when the probe has to be over.
-pub(crate) fn refine_reason(mut failure: Failure, host: &Host, end: Instant) -> Failure {
+/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address, the server's or that of
+/// `bind`, the local address. For after the test lock is released, since it may look names up; `end` is when the probe
+/// has to be over.
+pub(crate) fn refine_reason(
+    mut failure: Failure,
+    host: &Host,
+    bind: Option<&str>,
+    end: Instant,
+) -> Failure {
     // Whatever else the words say: a name that was not found leads to no connection that could be refused.
-    let may_be_unknown = reason::is_of_connecting(&failure.words)
-        && !matches!(failure.reason, Reason::Refused | Reason::UnknownHost);
-    let time_left = end.saturating_duration_since(Instant::now());
+    if !reason::is_of_connecting(&failure.words) || failure.reason == Reason::Refused {
+        return failure;
+    }
+    let is_unknown = |name: &str| {
+        let time_left = end.saturating_duration_since(Instant::now());
+        lookup::has_no_address(name, time_left)
+    };
+    // An address has no name that could be unknown: then it is the local one's, which iperf3 looks up first.
+    let is_address = matches!(host, Host::Address { .. });
+    let is_local = is_address && failure.reason == Reason::UnknownHost;
+    if let Some(bind) = bind
+        && (is_local || local_name(bind).is_some_and(is_unknown))
+    {
+        let words = failure.words;
+        let what = "is no address, no name that resolves and no device of this machine";
+        return Failure::new(
+            Reason::Local,
+            format!("bind_address {bind:?} {what}: {words}"),
+        );
+    }
     if let Host::Name(name) = host
-        && may_be_unknown
-        && lookup::has_no_address(name, time_left)
+        && failure.reason != Reason::UnknownHost
+        && is_unknown(name)
     {
         failure.reason = Reason::UnknownHost;
     }
     failure
+}
+
+/// The host name that a local address is; none where it is an address or a device.
+fn local_name(bind: &str) -> Option<&str> {
+    let (name, _) = bind.split_once('%').unwrap_or((bind, ""));
+    let is_name = name.parse::<IpAddr>().is_err() && !sys::is_device(name);
+    is_name.then_some(name)
 }
 
 fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_>) -> Outcome {

@@ -63,3 +63,30 @@ fn a_datagram_that_is_too_long_is_a_local_failure_that_names_the_length() {
     let script = format!("cat {}", recorded("recorded/udp-df-too-long.json"));
     odd.assert_fails(&script, "&udp_mode=1", "local", "smaller length");
 }
+
+#[test]
+fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
+    let odd = Odd::new();
+    let named = "bind_address \\\"eth9\\\" is no address";
+    let failing = |words: &str| format!("echo '{{\"error\":\"{words}\"}}'; exit 1");
+    for words in [
+        "unable to connect to server: Name or service not known",
+        "unable to connect to server: Resource temporarily unavailable",
+        // What an earlier call left behind.
+        "unable to connect to server: Invalid argument",
+    ] {
+        odd.assert_fails(&failing(words), "&bind=eth9", "local", named);
+        odd.assert_fails(&failing(words), "&bind=eth9%25lo", "local", "bind_address");
+    }
+    // Before 3.11 the cause is lost.
+    let script = "echo '{}'; echo 'iperf3: error - unable to send control message: Bad file descriptor' >&2; exit 1";
+    odd.assert_fails(script, "&bind=eth9", "local", named);
+    // Not of it: a name that resolves, an address, a server that is not there.
+    let unreachable = failing("unable to connect to server: No route to host");
+    for bind in ["localhost", "192.0.2.9", "lo"] {
+        let more = format!("&bind={bind}");
+        odd.assert_fails(&unreachable, &more, "unreachable", "error=\"unable");
+    }
+    let refused = failing("unable to connect to server: Connection refused");
+    odd.assert_fails(&refused, "&bind=eth9", "refused", "error=\"unable");
+}

@@ -224,6 +224,15 @@ fn a_local_device_and_a_local_port_are_used() {
     let words = observed.words();
     assert!(words.contains(" --bind-dev lo "), "{words}");
     assert_eq!(observed.get(&query("nosuch0")).reason(), Some("local"));
+    // The same by the other name, "address or interface" in two of the exporters that this one replaces.
+    observed.probe(&query("lo").replace("bind_dev", "bind"));
+    let words = observed.words();
+    assert!(words.contains(" --bind-dev lo "), "{words}");
+    assert!(!words.contains(" -B "), "{words}");
+    let no_device = query("nosuch0").replace("bind_dev", "bind");
+    assert_eq!(observed.get(&no_device).reason(), Some("local"));
+    let log = observed.exporter.log();
+    assert!(log.contains("bind_address \\\"nosuch0\\\""), "{log}");
 }
 
 #[test]
@@ -482,6 +491,7 @@ fn what_an_iperf3_lacks_is_named_and_not_run() {
         ("bidirectional=1", "--bidir", "bidirectional"),
         ("connect_timeout=5s", "--connect-timeout", "connect_timeout"),
         ("bind_dev=lo", "--bind-dev", "bind_dev"),
+        ("bind=lo", "--bind-dev", "bind_address"),
         ("congestion=bbr", "-C", "congestion"),
         ("dscp=ef", "--dscp", "dscp"),
         ("fq_rate=1M", "--fq-rate", "fq_rate"),
