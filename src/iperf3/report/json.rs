@@ -42,6 +42,12 @@ pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
     sum.and_then(plausibility::count)
 }
 
+/// Whether no value has an impossible number: else a sum that iperf3 made of them is as wrong, and may not look it.
+pub(super) fn are_possible(values: &[&Value], key: &str) -> bool {
+    let mut own = values.iter().filter(|value| value.get(key).is_some());
+    own.all(|value| number(value, key).is_some())
+}
+
 /// The largest of a number over the values that have it.
 pub(super) fn longest(values: &[&Value], key: &str) -> Option<f64> {
     let numbers = values.iter().filter_map(|value| number(value, key));

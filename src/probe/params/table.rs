@@ -147,7 +147,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-B",
         allowed: "an address, host name or network device of this machine, or address%device",
         label: "Local address",
-        help: "Local address to send from, with several uplinks. The name of a network device works as well, as in `bind_dev`.",
+        help: "Local address to send from, with several uplinks. The name of a network device works as well, as in bind_dev.",
         set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
         display: |params| params.options.bind.clone(),
         args: |row, test, args| {
