@@ -263,7 +263,7 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
-    if let Some(words) = error_line(&finished.stderr) {
+    if let Some(words) = error_line(finished) {
         return failed(reason::of_message(&words, started), &explained(&words));
     }
     let words = format!("iperf3 ended with status {status} and without a report or a reason");
@@ -272,14 +272,25 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
 
 /// Why a report is no measurement although iperf3 found nothing wrong.
 fn nothing_measured(report: &Report) -> Option<Failure> {
-    let is_mute = |way: Option<&Direction>| way.is_some_and(Direction::sent_no_datagram);
-    if is_mute(report.upload.as_ref()) {
+    let ran = || report.directions().into_iter().flatten();
+    let (reason, words) = if ran().any(Direction::has_vanished) {
+        let words =
+            "far more was sent than buffers hold, and the receiver says that nothing arrived";
+        (Reason::Interrupted, words)
+    } else if report
+        .upload
+        .as_ref()
+        .is_some_and(Direction::sent_no_datagram)
+    {
         let words = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
                      the bitrate is less than one";
-        return Some(Failure::new(Reason::Local, words));
-    }
-    is_mute(report.download.as_ref())
-        .then(|| Failure::new(Reason::Other, "the server sent no datagram"))
+        (Reason::Local, words)
+    } else if ran().any(Direction::sent_no_datagram) {
+        (Reason::Other, "the server sent no datagram")
+    } else {
+        return None;
+    };
+    Some(Failure::new(reason, words))
 }
 
 /// iperf3's words for people, with what they are about where that is not plain.
@@ -291,13 +302,23 @@ fn explained(words: &str) -> String {
     }
 }
 
-/// The line of standard error that says what went wrong: iperf3's own before a library's.
-fn error_line(stderr: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(stderr);
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let own = lines().find_map(|line| line.strip_prefix("iperf3: "));
-    let line = own.or_else(|| lines().next())?;
-    let line = line.strip_prefix("error - ").unwrap_or(line);
+/// The line that says what went wrong: iperf3's own before a library's. Its own may be among the JSON as well, behind a
+/// whole report.
+fn error_line(finished: &Finished) -> Option<String> {
+    fn lines(output: &str) -> impl Iterator<Item = &str> {
+        output
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    }
+    let output = [&finished.stderr, &finished.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+    let own = |line: &'_ str| line.strip_prefix("iperf3: ").map(str::to_owned);
+    let [stderr, _] = &output;
+    let line = output.iter().find_map(|text| lines(text).find_map(own));
+    // A warning is what it went on after.
+    let is_error = |line: &&str| !line.starts_with("warning: ");
+    let line = line.or_else(|| lines(stderr).find(is_error).map(str::to_owned))?;
+    let line = line.strip_prefix("error - ").unwrap_or(&line);
     Some(shortened(line, WORDS_LIMIT_CHARS))
 }
 

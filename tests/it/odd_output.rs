@@ -31,10 +31,15 @@ impl Odd {
     /// One that must fail with this reason, and this in the log's `error`.
     #[track_caller]
     fn assert_fails(&self, script: &str, more: &str, reason: &str, words: &str) {
+        let failures = || {
+            let log = self.exporter.log();
+            let lines = log.lines().filter(|line| line.contains("iperf3 failed"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = failures().len();
         let reply = self.probe(script, more);
-        let log = self.exporter.log();
-        let line = log.lines().rfind(|line| line.contains("iperf3 failed"));
-        let line = line.unwrap_or_else(|| panic!("{script}: {log}"));
+        harness::wait_for("a line of the failure", || failures().len() > before);
+        let line = failures().pop().unwrap();
         assert_eq!(reply.reason(), Some(reason), "{script}: {line}");
         assert!(line.contains(words), "{script}: {line}");
     }
@@ -89,4 +94,56 @@ fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
     }
     let refused = failing("unable to connect to server: Connection refused");
     odd.assert_fails(&refused, "&bind=eth9", "refused", "error=\"unable");
+}
+
+#[test]
+fn the_reason_is_found_on_either_output_and_behind_a_report() {
+    let odd = Odd::new();
+    let line = "iperf3: error - unable to send control message: Broken pipe";
+    let report = recorded("fixtures/3.12/tcp.json");
+    for to in ["", ">&2"] {
+        let script = format!("cat {report}; echo '{line}' {to}; exit 1");
+        let words = "error=\"unable to send control message: Broken pipe\"";
+        odd.assert_fails(&script, "", "interrupted", words);
+        // A warning is no reason.
+        let script = format!("echo 'warning: UDP block size 2000 exceeds TCP MSS' >&2; {script}");
+        odd.assert_fails(&script, "", "interrupted", words);
+        let refused = "iperf3: error - unable to connect to server: Connection refused";
+        odd.assert_fails(&format!("echo '{refused}' {to}; exit 1"), "", "refused", "");
+    }
+    let script = format!("echo 'warning: odd' >&2; cat {report}; exit 1");
+    odd.assert_fails(&script, "", "other", "status 1 and without");
+}
+
+#[test]
+fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
+    let odd = Odd::new();
+    let report = harness::top().join("tests/fixtures/3.12/tcp.json");
+    let text = fs::read_to_string(&report).unwrap();
+    let (head, end) = text.split_once("\"sum_received\"").unwrap();
+    let rest = end.split_once("\"bytes\":\t").unwrap().1;
+    let rest = rest.split_once(',').unwrap().1;
+    // As it stands: the bytes of the sum.
+    let received = |bytes: &str| {
+        let head = head.to_owned() + "\"sum_received\":{\"seconds\":3.0,\"bytes\":";
+        let file = odd.fake.dir().join("report");
+        fs::write(&file, format!("{head}{bytes},{rest}")).unwrap();
+        format!("cat '{}'", file.display())
+    };
+    // 2.9 GB were sent.
+    let words = "nothing arrived";
+    odd.assert_fails(&received("0"), "", "interrupted", words);
+    // So much may be in buffers, on a link that is slow or lets no large packet through: then 0 is what was measured.
+    let sent = "2901803008";
+    assert!(head.contains(sent));
+    let little = received("0") + &format!(" | sed 's/{sent}/60000000/'");
+    let reply = odd.probe(&little, "");
+    assert_eq!(reply.family("iperf3_received_bytes"), Some(0.0));
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    // Absent is not 0.
+    for (bytes, known) in [("2896691200", Some(2_896_691_200.0)), ("null", None)] {
+        let reply = odd.probe(&received(bytes), "");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{bytes}");
+        assert_eq!(reply.family("iperf3_received_bytes"), known, "{bytes}");
+    }
 }

@@ -25,9 +25,10 @@ pub(super) fn number_at(value: &Value, path: &[&str]) -> Option<f64> {
     plausibility::count(at(value, path)?.as_f64()?)
 }
 
-/// Whether there is a number, be it a possible one or not.
+/// Whether there is a number, be it a possible one or not: `null` is what is printed for one that is none.
 pub(super) fn has_number(value: &Value, key: &str) -> bool {
-    value.get(key).is_some_and(Value::is_number)
+    let value = value.get(key);
+    value.is_some_and(|value| value.is_number() || value.is_null())
 }
 
 /// A number that reads 0 where nothing was measured, such as a round-trip time.
