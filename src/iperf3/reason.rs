@@ -369,7 +369,27 @@ mod tests {
                 Reason::Interrupted,
             ),
             ("unable to initialize stream: ", Reason::Local),
-            // A datagram that is too long; the same words elsewhere are of a connection that broke.
+            (
+                "parameter error - you must specify a username, password, and path to a valid RSA public key",
+                Reason::Local,
+            ),
+            ("socket buffer size not set correctly", Reason::Local),
+            (
+                "parameter error - bogus value for --omit",
+                Reason::Unsupported,
+            ),
+            (
+                "parameter error - socket buffer size too large (maximum = 536870912 bytes)",
+                Reason::Unsupported,
+            ),
+        ] {
+            assert_eq!(of_message(message, false), reason, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_local_and_the_same_words_elsewhere_are_not() {
+        for (message, reason) in [
             (
                 "unable to write to stream socket: Message too long",
                 Reason::Local,
@@ -398,21 +418,8 @@ mod tests {
                 "unable to send control message: Message too long",
                 Reason::Interrupted,
             ),
-            (
-                "parameter error - you must specify a username, password, and path to a valid RSA public key",
-                Reason::Local,
-            ),
-            ("socket buffer size not set correctly", Reason::Local),
-            (
-                "parameter error - bogus value for --omit",
-                Reason::Unsupported,
-            ),
-            (
-                "parameter error - socket buffer size too large (maximum = 536870912 bytes)",
-                Reason::Unsupported,
-            ),
         ] {
-            assert_eq!(of_message(message, false), reason, "{message}");
+            assert_eq!(of_message(message, true), reason, "{message}");
         }
     }
 

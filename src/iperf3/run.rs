@@ -15,7 +15,7 @@ use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
 use super::process::{self, Ended, Finished};
 use super::reason::{self, Reason};
-use super::report::{Direction, Document, Fault, Report};
+use super::report::{self, Direction, Document, Fault, Report};
 use super::target::Host;
 use crate::cancel::Cancel;
 use crate::sys;
@@ -266,7 +266,12 @@ fn classify(finished: &Finished, document: Option<&Document>, spec: &TestSpec<'_
     if let Some(words) = error_line(finished) {
         return failed(reason::of_message(&words, started), &explained(&words));
     }
-    let words = format!("iperf3 ended with status {status} and without a report or a reason");
+    let words = match report::where_broken(&finished.stdout) {
+        Some(broken) => {
+            format!("iperf3 ended with status {status}, and what it printed is {broken}")
+        }
+        None => format!("iperf3 ended with status {status} and without a report or a reason"),
+    };
     failed(otherwise, &words)
 }
 

@@ -147,3 +147,78 @@ fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
         assert_eq!(reply.family("iperf3_received_bytes"), known, "{bytes}");
     }
 }
+
+#[test]
+fn text_before_a_report_is_passed_over() {
+    let odd = Odd::new();
+    let report = recorded("fixtures/3.12/tcp.json");
+    for before in [
+        "printf '\\357\\273\\277'",
+        "echo 'Increasing socket buffer size to 66531'",
+        "echo 'wrapper: {begins}'; echo '{ with a brace'",
+        "echo '{\"level\":\"info\",\"msg\":\"wrapped\"}'",
+    ] {
+        let reply = odd.probe(&format!("{before}; cat {report}"), "");
+        let bytes = reply.family("iperf3_received_bytes");
+        assert_eq!(bytes, Some(2_896_691_200.0), "{before}");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{before}");
+    }
+    // The reason of one that failed too.
+    let failed = recorded("fixtures/3.12/refused.json");
+    let script = format!("echo 'Increasing socket buffer size to 66531'; cat {failed}; exit 1");
+    odd.assert_fails(&script, "", "refused", "");
+}
+
+#[test]
+fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
+    let odd = Odd::new();
+    let report = recorded("fixtures/3.21/tcp.json");
+    let with = |key: &str, value: &str| {
+        format!("sed 's/\"{key}\":\t[-0-9.e]*/\"{key}\":\t{value}/' {report}")
+    };
+    let whole = odd.probe(&format!("cat {report}"), "");
+    for value in ["nan", "-nan", "inf", "-inf", "null"] {
+        for (key, families) in [
+            (
+                "retransmits",
+                &["iperf3_retransmits", "iperf3_tcp_retransmits"][..],
+            ),
+            ("host_total", &[]),
+            ("bits_per_second", &[]),
+        ] {
+            let reply = odd.probe(&with(key, value), "");
+            assert_eq!(reply.family("iperf3_up"), Some(1.0), "{key} {value}");
+            for family in ["iperf3_sent_bytes", "iperf3_received_bytes"] {
+                assert_eq!(reply.family(family), whole.family(family), "{key} {value}");
+            }
+            for family in families {
+                assert!(whole.body.contains(&format!("\n{family}{{")), "{family}");
+                assert!(
+                    !reply.body.contains(&format!("\n{family}{{")),
+                    "{key} {value}"
+                );
+            }
+        }
+    }
+    let text = fs::read_to_string(harness::top().join("tests/fixtures/3.21/tcp.json")).unwrap();
+    let line = 1 + text
+        .lines()
+        .position(|line| line.contains("\"retransmits\""))
+        .unwrap();
+    let words = format!("not JSON at line {line}: `-nun`");
+    odd.assert_fails(&with("retransmits", "-nun"), "", "bad_output", &words);
+    // Cut off, with all that was printed.
+    let script = format!("head -n 7 {report} | head -c -1");
+    odd.assert_fails(
+        &script,
+        "",
+        "bad_output",
+        "not JSON at line 7: it ends there",
+    );
+    odd.assert_fails(
+        "echo hello",
+        "",
+        "bad_output",
+        "without a report or a reason",
+    );
+}

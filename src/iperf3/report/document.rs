@@ -8,6 +8,7 @@ use super::directions::Test;
 use super::intervals::Intervals;
 use super::json::{at, items};
 use super::model::Report;
+use super::text;
 use super::transfer::Way;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::outcome::{Cost, Outcome};
@@ -31,14 +32,9 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads standard output; `None` when it does not begin with a JSON object.
+    /// Reads standard output; `None` when it has no JSON object.
     pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
-        // The first document only: some versions print more text behind it.
-        let mut root = serde_json::Deserializer::from_slice(stdout)
-            .into_iter::<Value>()
-            .next()?
-            .ok()
-            .filter(Value::is_object)?;
+        let mut root = text::find(stdout).ok()?;
         if let Some(error) = root.get_mut("error")
             && let Some(own) = error_of_the_server(stdout)
         {
