@@ -116,6 +116,9 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     let stderr = String::from_utf8_lossy(&finished.stderr);
     details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
     let document = Document::read(&finished.stdout);
+    if let Ended::Exited(_) = finished.ended {
+        binary.note_report(document.is_some());
+    }
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::harness::{self, Exporter, Fake, Reply};
+use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 
 /// An exporter whose iperf3 does what it is told to next.
 struct Odd {
@@ -221,4 +221,37 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
         "bad_output",
         "without a report or a reason",
     );
+}
+
+#[test]
+fn an_iperf3_that_hides_its_version_is_healthy_while_probes_succeed() {
+    let dir = TempDir::new();
+    let report = recorded("fixtures/3.12/tcp.json");
+    let program = |name: &str, version: &str| {
+        let path = dir.path().join(name);
+        let script = format!(
+            "#!/bin/sh\ncase $1 in --version) {version};; --help) ;; *) cat {report};; esac\n"
+        );
+        harness::write_program(&path, &script);
+        Exporter::start(&[format!("--iperf3.path={}", path.display())])
+    };
+    let probe = |exporter: &Exporter| {
+        let reply = exporter.get("/probe?target=192.0.2.1&period=1");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
+    };
+    // On a later line.
+    let exporter = program("later", "echo 'Linux host 6.1'; echo 'iperf 3.12'");
+    let line = exporter.log_line("iperf3 found");
+    assert!(line.contains("version=3.12"), "{line}");
+    assert_eq!(exporter.get("/health").code, 200);
+    // Nowhere.
+    let exporter = program("never", "echo wrapped");
+    exporter.log_line("no usable iperf3");
+    assert_eq!(exporter.get("/health").code, 503);
+    probe(&exporter);
+    // The metrics ask for the version again.
+    exporter.get("/metrics");
+    assert_eq!(exporter.get("/health").code, 200);
+    probe(&exporter);
+    assert_eq!(exporter.get("/health").code, 200);
 }
