@@ -108,7 +108,7 @@ const MEASURED: &[(&str, &str, &str)] = &[
     (
         "iperf3_tcp_retransmits",
         "segments",
-        "not TCP; the sender's system does not count them",
+        "not TCP; the sender's system does not count them, or its counter wrapped",
     ),
     ("iperf3_tcp_rtt_min_seconds", "seconds", UPLOADS_ONLY),
     ("iperf3_tcp_rtt_mean_seconds", "seconds", UPLOADS_ONLY),

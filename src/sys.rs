@@ -76,6 +76,15 @@ pub(crate) fn set_nodelay(listener: &TcpListener) -> io::Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(listener, true).map_err(io::Error::from)
 }
 
+/// Whether this machine has a network device of this name. The kernel is asked and not `/sys`, which shows those of
+/// another network namespace, or is not mounted.
+pub(crate) fn is_device(name: &str) -> bool {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)
+        .or_else(|_| socket(AddressFamily::INET6, SocketType::DGRAM, None));
+    socket.is_ok_and(|socket| netdevice::name_to_index(socket, name).is_ok())
+}
+
 /// What a process group is told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {

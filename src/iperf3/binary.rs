@@ -105,6 +105,8 @@ pub(crate) struct Installed {
     pub(crate) features: Option<Arc<Features>>,
     /// Why it could not be run, unless it has run since.
     failure: Option<Unusable>,
+    /// Whether its last test had a report: then it can be run, whatever it answers to other questions.
+    reports: bool,
     /// When it was asked, or failed to run.
     asked: Instant,
 }
@@ -131,7 +133,7 @@ impl Binary {
     /// Whether it can be run, as far as is known: asks nobody, and never waits.
     pub(crate) fn check(&self) -> Result<(), Unusable> {
         let (path, stamp) = self.identify()?;
-        let known = self.known(&path, stamp);
+        let known = self.known(&path, stamp).filter(|known| !known.reports);
         let version = known.and_then(|known| known.recall());
         version.map_or(Ok(()), |version| version.map(drop))
     }
@@ -164,7 +166,9 @@ impl Binary {
     /// Asks for the version, and for the usage text unless it is known; for who holds `asking`.
     fn ask(&self, path: &Path, stamp: Stamp) -> Installed {
         let version = ask_version(path, self.limits.version, &self.shutdown);
-        let features = match self.known(path, stamp).and_then(|known| known.features) {
+        let known = self.known(path, stamp);
+        let reports = known.as_ref().is_some_and(|known| known.reports);
+        let features = match known.and_then(|known| known.features) {
             // One that does not even say its version in time would only take as long again.
             None if version.is_ok() => ask_features(path, self.limits.help, &self.shutdown),
             features => features,
@@ -175,6 +179,7 @@ impl Binary {
             version: version.as_ref().ok().cloned(),
             features,
             failure: version.err(),
+            reports,
             asked: Instant::now(),
         };
         *sync::lock(&self.known) = Some(installed.clone());
@@ -205,8 +210,16 @@ impl Binary {
             version: None,
             features: known.and_then(|known| known.features),
             failure: Some(failure),
+            reports: false,
             asked: Instant::now(),
         });
+    }
+
+    /// A test of it ended by itself, with a report or without one.
+    pub(crate) fn note_report(&self, has_report: bool) {
+        if let Some(known) = sync::lock(&self.known).as_mut() {
+            known.reports = has_report;
+        }
     }
 
     /// All that is known of this very file.
@@ -268,11 +281,15 @@ fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String
     let deadline = Instant::now() + limit;
     let run = process::run(path, &["--version".to_owned()], None, deadline, shutdown)
         .map_err(|error: io::Error| broken(error.to_string()))?;
-    // The first line is `iperf 3.12 (cJSON 1.7.15)`.
+    // A line is `iperf 3.12 (cJSON 1.7.15)`: the first one, but for wrappers and builds that say more.
     let text = String::from_utf8_lossy(&run.stdout);
-    let mut words = text.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some("iperf"), Some(version)) => Ok(version.chars().take(32).collect()),
+    let version = text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| *word == "iperf")?;
+        words.next()
+    });
+    match version {
+        Some(version) => Ok(version.chars().take(32).collect()),
         _ if run.ended == Ended::DeadlinePassed => {
             Err(broken(format!("no version within {limit:?}")))
         }
@@ -360,6 +377,35 @@ mod tests {
         let said = binary(&path, limits).version();
         let broken = Unusable::Broken(path, "no version within 20ms".to_owned());
         assert_eq!(said, Err(broken));
+    }
+
+    #[test]
+    fn a_version_is_found_on_a_later_line() {
+        let version =
+            "echo; echo 'Linux host 6.1 iperf'; echo 'iperf 3.12 (cJSON 1.7.15)'; echo 'iperf 2'";
+        let script = Script::new("later-line", version, "echo");
+        let binary = binary(&script.path(), Limits::default());
+        assert_eq!(binary.version().as_deref(), Ok("3.12"));
+        assert_eq!(binary.check(), Ok(()));
+    }
+
+    #[test]
+    fn one_that_says_no_version_is_usable_as_long_as_its_tests_have_reports() {
+        let script = Script::new("no-version", "echo none", "echo");
+        let binary = binary(&script.path(), Limits::default());
+        let no_version = Err(Unusable::Broken(
+            script.path(),
+            "it does not say its version".to_owned(),
+        ));
+        assert_eq!(binary.version().map(drop), no_version);
+        assert_eq!(binary.check(), no_version);
+        binary.note_run(Ok(()));
+        binary.note_report(true);
+        // It is asked again, and says no more.
+        assert_eq!(binary.version().map(drop), no_version);
+        assert_eq!(binary.check(), Ok(()));
+        binary.note_report(false);
+        assert_eq!(binary.check(), no_version);
     }
 
     #[test]

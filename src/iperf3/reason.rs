@@ -82,7 +82,7 @@ impl Reason {
             Self::Local,
             "local",
             "The exporter's own host: the bind address or device is not there, a permission, a resource or a file is \
-             missing.",
+             missing; or it sends no UDP datagram of that `length`.",
         ),
         (
             Self::BadOutput,
@@ -166,6 +166,10 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("cannot allocate memory", Reason::Local),
     ("out of memory", Reason::Local),
     ("no buffer space", Reason::Local),
+    // A datagram, by glibc and by musl. The third is what sockets say that cut a large write into datagrams.
+    ("to stream socket: message too long", Reason::Local),
+    ("to stream socket: message too large", Reason::Local),
+    ("to stream socket: invalid argument", Reason::Local),
     ("no space left", Reason::Local),
     ("read-only file system", Reason::Local),
     // More than the system's limit.
@@ -250,6 +254,16 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     Reason::Other
 }
 
+/// What iperf3's words are about, where they name the effect alone.
+pub(crate) fn hint(message: &str) -> Option<&'static str> {
+    let text = message.to_ascii_lowercase();
+    let is_too_long = ["message too long", "message too large", "invalid argument"]
+        .iter()
+        .any(|cause| text.contains(&format!("to stream socket: {cause}")));
+    is_too_long
+        .then_some("a datagram is longer than the path or the system takes, set a smaller length")
+}
+
 /// Whether the words are of a connection that could not be made, which includes a name that was not found.
 pub(crate) fn is_of_connecting(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
@@ -259,7 +273,7 @@ pub(crate) fn is_of_connecting(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, of_message};
+    use super::{Reason, hint, of_message};
 
     #[test]
     fn each_reason_is_in_the_table_once() {
@@ -370,6 +384,58 @@ mod tests {
             ),
         ] {
             assert_eq!(of_message(message, false), reason, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_local_and_the_same_words_elsewhere_are_not() {
+        for (message, reason) in [
+            (
+                "unable to write to stream socket: Message too long",
+                Reason::Local,
+            ),
+            (
+                "unable to write to stream socket: Message too large",
+                Reason::Local,
+            ),
+            (
+                "unable to write to stream socket: Invalid argument",
+                Reason::Local,
+            ),
+            (
+                "SERVER ERROR - unable to write to stream socket: Message too long",
+                Reason::Other,
+            ),
+            (
+                "unable to write to stream socket: Connection reset by peer",
+                Reason::Interrupted,
+            ),
+            (
+                "unable to read from stream socket: Invalid argument",
+                Reason::Interrupted,
+            ),
+            (
+                "unable to send control message: Message too long",
+                Reason::Interrupted,
+            ),
+        ] {
+            assert_eq!(of_message(message, true), reason, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_has_a_hint_and_nothing_else() {
+        let write = "unable to write to stream socket";
+        for cause in ["Message too long", "Message too large", "Invalid argument"] {
+            let hint = hint(&format!("{write}: {cause}")).unwrap();
+            assert!(hint.contains("smaller length"), "{hint}");
+        }
+        for message in [
+            "unable to write to stream socket: Broken pipe",
+            "unable to connect to server: Invalid argument",
+            "",
+        ] {
+            assert_eq!(hint(message), None, "{message}");
         }
     }
 

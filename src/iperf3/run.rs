@@ -4,6 +4,7 @@
 //! ended by itself with status 0, its output is a JSON document without `error`, and that carries the sums of the test's
 //! mode.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
@@ -14,9 +15,10 @@ use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
 use super::process::{self, Ended, Finished};
 use super::reason::{self, Reason};
-use super::report::{Document, Fault};
+use super::report::{self, Direction, Document, Fault, Report};
 use super::target::Host;
 use crate::cancel::{Cancel, Cause};
+use crate::sys;
 
 /// How much of iperf3's words is kept for the log.
 const WORDS_LIMIT_CHARS: usize = 300;
@@ -114,6 +116,9 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     let stderr = String::from_utf8_lossy(&finished.stderr);
     details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
     let document = Document::read(&finished.stdout);
+    if let Ended::Exited(_) = finished.ended {
+        binary.note_report(document.is_some());
+    }
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }
@@ -179,20 +184,50 @@ fn run_iperf3(
     })
 }
 
-/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test
-/// lock is released, since it may look the name up; `end` is when the probe has to be over.
-pub(crate) fn refine_reason(mut failure: Failure, host: &Host, end: Instant) -> Failure {
+/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address, the server's or that of
+/// `bind`, the local address. For after the test lock is released, since it may look names up; `end` is when the probe
+/// has to be over.
+pub(crate) fn refine_reason(
+    mut failure: Failure,
+    host: &Host,
+    bind: Option<&str>,
+    end: Instant,
+) -> Failure {
     // Whatever else the words say: a name that was not found leads to no connection that could be refused.
-    let may_be_unknown = reason::is_of_connecting(&failure.words)
-        && !matches!(failure.reason, Reason::Refused | Reason::UnknownHost);
-    let time_left = end.saturating_duration_since(Instant::now());
+    if !reason::is_of_connecting(&failure.words) || failure.reason == Reason::Refused {
+        return failure;
+    }
+    let is_unknown = |name: &str| {
+        let time_left = end.saturating_duration_since(Instant::now());
+        lookup::has_no_address(name, time_left)
+    };
+    // An address has no name that could be unknown: then it is the local one's, which iperf3 looks up first.
+    let is_address = matches!(host, Host::Address { .. });
+    let is_local = is_address && failure.reason == Reason::UnknownHost;
+    if let Some(bind) = bind
+        && (is_local || local_name(bind).is_some_and(is_unknown))
+    {
+        let words = failure.words;
+        let what = "is no address, no name that resolves and no device of this machine";
+        return Failure::new(
+            Reason::Local,
+            format!("bind_address {bind:?} {what}: {words}"),
+        );
+    }
     if let Host::Name(name) = host
-        && may_be_unknown
-        && lookup::has_no_address(name, time_left)
+        && failure.reason != Reason::UnknownHost
+        && is_unknown(name)
     {
         failure.reason = Reason::UnknownHost;
     }
     failure
+}
+
+/// The host name that a local address is; none where it is an address or a device.
+fn local_name(bind: &str) -> Option<&str> {
+    let (name, _) = bind.split_once('%').unwrap_or((bind, ""));
+    let is_name = name.parse::<IpAddr>().is_err() && !sys::is_device(name);
+    is_name.then_some(name)
 }
 
 fn classify(
@@ -224,7 +259,9 @@ fn classify(
     };
     let started = document.is_some_and(Document::was_connected);
     let otherwise = match document.map(|document| document.report(spec.mode, spec.udp)) {
-        Some(Ok(report)) if status == 0 => return Ok(report),
+        Some(Ok(report)) if status == 0 => {
+            return nothing_measured(&report).map_or(Ok(report), Err);
+        }
         Some(Err(Fault::Error(message))) => {
             // From 3.19 on a server that refuses a password closes without a word.
             let may_be_refused = spec.credentials.is_some() && !started;
@@ -233,26 +270,73 @@ fn classify(
             } else {
                 reason::of_message(&message, started)
             };
-            return failed(reason, &shortened(&message, WORDS_LIMIT_CHARS));
+            return failed(reason, &explained(&message));
         }
         // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
-    if let Some(words) = error_line(&finished.stderr) {
-        return failed(reason::of_message(&words, started), &words);
+    if let Some(words) = error_line(finished) {
+        return failed(reason::of_message(&words, started), &explained(&words));
     }
-    let words = format!("iperf3 ended with status {status} and without a report or a reason");
+    let words = match report::where_broken(&finished.stdout) {
+        Some(broken) => {
+            format!("iperf3 ended with status {status}, and what it printed is {broken}")
+        }
+        None => format!("iperf3 ended with status {status} and without a report or a reason"),
+    };
     failed(otherwise, &words)
 }
 
-/// The line of standard error that says what went wrong: iperf3's own before a library's.
-fn error_line(stderr: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(stderr);
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let own = lines().find_map(|line| line.strip_prefix("iperf3: "));
-    let line = own.or_else(|| lines().next())?;
-    let line = line.strip_prefix("error - ").unwrap_or(line);
+/// Why a report is no measurement although iperf3 found nothing wrong.
+fn nothing_measured(report: &Report) -> Option<Failure> {
+    let ran = || report.directions().into_iter().flatten();
+    let (reason, words) = if ran().any(Direction::has_vanished) {
+        let words =
+            "far more was sent than buffers hold, and the receiver says that nothing arrived";
+        (Reason::Interrupted, words)
+    } else if report
+        .upload
+        .as_ref()
+        .is_some_and(Direction::sent_no_datagram)
+    {
+        let words = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
+                     the bitrate is less than one";
+        (Reason::Local, words)
+    } else if ran().any(Direction::sent_no_datagram) {
+        (Reason::Other, "the server sent no datagram")
+    } else {
+        return None;
+    };
+    Some(Failure::new(reason, words))
+}
+
+/// iperf3's words for people, with what they are about where that is not plain.
+fn explained(words: &str) -> String {
+    let own = shortened(words, WORDS_LIMIT_CHARS);
+    match reason::hint(words) {
+        Some(hint) => format!("{own}: {hint}"),
+        None => own,
+    }
+}
+
+/// The line that says what went wrong: iperf3's own before a library's. Its own may be among the JSON as well, behind a
+/// whole report.
+fn error_line(finished: &Finished) -> Option<String> {
+    fn lines(output: &str) -> impl Iterator<Item = &str> {
+        output
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    }
+    let output = [&finished.stderr, &finished.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+    let own = |line: &'_ str| line.strip_prefix("iperf3: ").map(str::to_owned);
+    let [stderr, _] = &output;
+    let line = output.iter().find_map(|text| lines(text).find_map(own));
+    // A warning is what it went on after.
+    let is_error = |line: &&str| !line.starts_with("warning: ");
+    let line = line.or_else(|| lines(stderr).find(is_error).map(str::to_owned))?;
+    let line = line.strip_prefix("error - ").unwrap_or(&line);
     Some(shortened(line, WORDS_LIMIT_CHARS))
 }
 

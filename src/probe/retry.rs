@@ -409,7 +409,8 @@ impl<'a> RetryLoop<'a> {
             return Err(busy);
         }
         let end = self.limits.end_of_run(now);
-        Err(iperf3::refine_reason(failure, &self.params.host, end))
+        let bind = self.params.options.bind.as_deref();
+        Err(iperf3::refine_reason(failure, &self.params.host, bind, end))
     }
 }
 

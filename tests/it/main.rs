@@ -6,6 +6,7 @@
 //! - `cli`: flags, `--help`, exit codes, signals, logs.
 //! - `real`: probes of a real iperf3 server, in every mode, and failures that the real one can show.
 //! - `parameters`: each rarer parameter through the real iperf3, and what the installed iperf3 cannot do.
+//! - `odd_output`: what a scripted iperf3 prints in odd ways, and the reason or the report that comes of it.
 //! - `credentials`: a real iperf3 server with users, and what is never seen of a password.
 //! - `compat`: the README examples of the three exporters that this one replaces.
 //! - `fixtures`: every recorded run through a fake iperf3, against its golden text.
@@ -98,6 +99,7 @@ mod max_age;
 mod namespace;
 mod netem;
 mod observed;
+mod odd_output;
 #[path = "../../src/openssl.rs"]
 mod openssl;
 mod openwrt;

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
 use crate::iperf3::report::intervals::Intervals;
-use crate::iperf3::report::json::{at, has_number, items, longest, number, number_at, total};
+use crate::iperf3::report::json::{
+    are_possible, at, has_number, items, longest, number, number_at, total,
+};
 use crate::iperf3::report::metadata::{Congestion, Metadata, is_sctp};
 use crate::iperf3::report::model::{Direction, Report};
 use crate::iperf3::report::plausibility;
@@ -109,7 +111,11 @@ impl<'a> Test<'a> {
         let is_tcp = !is_sctp(self.root);
         let omits = self.seconds_omitted() > 0.0;
         Some(Direction {
-            retransmits: retransmits.filter(|_| is_tcp),
+            retransmits: retransmits
+                .and_then(plausibility::counter)
+                .filter(|_| is_tcp && are_possible(&senders, "retransmits"))
+                // A segment has a byte at least.
+                .filter(|count| sent.bytes.is_none_or(|bytes| *count <= bytes)),
             tcp: (is_tcp && way == Way::Up)
                 .then(|| Tcp::of_upload(self.root, &senders, &self.intervals, omits)),
             congestion: Congestion::of(self.root, self.mode, way),
@@ -126,7 +132,7 @@ impl<'a> Test<'a> {
         // Bytes, rate and packets here are the sender's, jitter and loss the receiver's, in every version.
         let sum = self.sum("sum", way);
         let reported = |key| match sum {
-            Some(sum) => number(sum, key),
+            Some(sum) => number(sum, key).filter(|_| are_possible(&streams, key)),
             None => total(&streams, key),
         };
         if sum.is_some_and(|sum| !has_number(sum, "bytes")) {

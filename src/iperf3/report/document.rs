@@ -8,6 +8,7 @@ use super::directions::Test;
 use super::intervals::Intervals;
 use super::json::{at, items};
 use super::model::Report;
+use super::text;
 use super::transfer::Way;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::outcome::{Cost, Outcome};
@@ -31,14 +32,9 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads standard output; `None` when it does not begin with a JSON object.
+    /// Reads standard output; `None` when it has no JSON object.
     pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
-        // The first document only: some versions print more text behind it.
-        let mut root = serde_json::Deserializer::from_slice(stdout)
-            .into_iter::<Value>()
-            .next()?
-            .ok()
-            .filter(Value::is_object)?;
+        let mut root = text::find(stdout).ok()?;
         if let Some(error) = root.get_mut("error")
             && let Some(own) = error_of_the_server(stdout)
         {
@@ -114,7 +110,7 @@ mod tests {
     use crate::iperf3::report::tcp::{Rtt, Tcp};
     use crate::iperf3::report::udp::Udp;
     use crate::iperf3::{Cost, Failure};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// A file under `tests`, by its path there.
     fn document(name: &str) -> Document {
@@ -271,6 +267,61 @@ mod tests {
         let upload = report.upload.unwrap();
         assert_eq!(upload.tcp, Some(Tcp::default()));
         assert_eq!((upload.retransmits, upload.rates), (None, None));
+    }
+
+    #[test]
+    fn counters_that_wrapped_are_none() {
+        let tcp = |name: &str, mode, change: &dyn Fn(&mut Value)| {
+            let mut document = document(&format!("fixtures/{name}"));
+            change(&mut document.root["end"]);
+            let report = document.report(mode, false).unwrap();
+            let [upload, download] = report.directions().map(Option::<&_>::cloned);
+            upload.or(download).unwrap()
+        };
+        let limit = 1_u64 << 31;
+        for (name, mode) in [
+            ("3.21/tcp", Mode::Upload),
+            ("3.12/tcp-R", Mode::Reverse),
+            ("3.9/tcp-P4", Mode::Upload),
+        ] {
+            let retransmits = |count: u64, bytes: u64| {
+                let way = tcp(name, mode, &|end| {
+                    end["sum_sent"]["retransmits"] = json!(count);
+                    end["sum_sent"]["bytes"] = json!(bytes);
+                });
+                way.retransmits
+            };
+            let many = 20_000_000_000;
+            assert_eq!(retransmits(limit - 1, many), Some((limit - 1) as f64));
+            for wrapped in [limit, 4_294_967_294, u64::MAX] {
+                assert_eq!(retransmits(wrapped, many), None, "{name} {wrapped}");
+            }
+            // Segments of one byte are the smallest; how much a server sent is its own word.
+            if mode == Mode::Upload {
+                assert_eq!(retransmits(1000, 1000), Some(1000.0), "{name}");
+                assert_eq!(retransmits(1001, 1000), None, "{name}");
+            }
+        }
+        // The sum of one that wrapped and others looks well.
+        let of_streams = |key: &'static str, count: i64| {
+            tcp("3.21/tcp-P4", Mode::Upload, &|end| {
+                end["streams"][2]["sender"][key] = json!(count);
+            })
+        };
+        assert!(of_streams("retransmits", 0).retransmits.is_some());
+        assert_eq!(of_streams("retransmits", -2).retransmits, None);
+        let reorderings = |count| of_streams("reorder", count).tcp.unwrap().reorderings;
+        assert!(reorderings(0).is_some());
+        assert_eq!((reorderings(-2), reorderings(4_294_967_294)), (None, None));
+        // Up to 3.10 nothing but the sum says what was lost of an upload.
+        let lost = |count: i64| {
+            let mut document = document("fixtures/3.9/udp-P2-b10M");
+            document.root["end"]["streams"][1]["udp"]["lost_packets"] = json!(count);
+            document.root["end"]["sum"]["lost_packets"] = json!(3);
+            document.root["end"]["sum"]["jitter_ms"] = json!(0.1);
+            datagrams(&document.report(Mode::Upload, true).unwrap()).2
+        };
+        assert_eq!((lost(3), lost(-3)), (Some(3.0), None));
     }
 
     #[test]

@@ -25,9 +25,10 @@ pub(super) fn number_at(value: &Value, path: &[&str]) -> Option<f64> {
     plausibility::count(at(value, path)?.as_f64()?)
 }
 
-/// Whether there is a number, be it a possible one or not.
+/// Whether there is a number, be it a possible one or not: `null` is what is printed for one that is none.
 pub(super) fn has_number(value: &Value, key: &str) -> bool {
-    value.get(key).is_some_and(Value::is_number)
+    let value = value.get(key);
+    value.is_some_and(|value| value.is_number() || value.is_null())
 }
 
 /// A number that reads 0 where nothing was measured, such as a round-trip time.
@@ -40,6 +41,12 @@ pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
     values.first()?;
     let sum: Option<f64> = values.iter().map(|value| number(value, key)).sum();
     sum.and_then(plausibility::count)
+}
+
+/// Whether no value has an impossible number: else a sum that iperf3 made of them is as wrong, and may not look it.
+pub(super) fn are_possible(values: &[&Value], key: &str) -> bool {
+    let mut own = values.iter().filter(|value| value.get(key).is_some());
+    own.all(|value| number(value, key).is_some())
 }
 
 /// The largest of a number over the values that have it.

@@ -15,10 +15,12 @@ pub(crate) mod metadata;
 pub(super) mod model;
 mod plausibility;
 pub(crate) mod tcp;
+mod text;
 mod transfer;
 pub(crate) mod udp;
 
 pub(crate) use self::document::{Document, Fault};
 pub(crate) use self::model::{Direction, Report};
+pub(crate) use self::text::where_broken;
 #[cfg(test)]
 pub(crate) use self::transfer::Transfer;

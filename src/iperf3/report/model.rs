@@ -45,6 +45,20 @@ pub(crate) struct Direction {
 }
 
 impl Direction {
+    /// Whether not one datagram was sent: iperf3 from 3.16 on ends with status 0 all the same.
+    pub(crate) fn sent_no_datagram(&self) -> bool {
+        self.udp.is_some() && self.sent.bytes == Some(0.0)
+    }
+
+    /// Whether of more than queues and buffers hold nothing arrived: then the receiver did not say what did. Less may be on
+    /// its way on a slow link, where the receiver counts whole blocks.
+    pub(crate) fn has_vanished(&self) -> bool {
+        /// Of one stream: many times the largest buffers that Linux takes by itself.
+        const HELD_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
+        let is_zero = self.udp.is_none() && self.received.bytes == Some(0.0);
+        is_zero && self.sent.bytes > Some(HELD_BYTES * self.streams)
+    }
+
     /// What arrived, without a 0 of which nobody knows whether it is one: in less than a second nothing need have
     /// come to the receiver that comes later. The drop-in families keep what iperf3 counted until its end.
     pub(crate) fn arrived(&self) -> Transfer {

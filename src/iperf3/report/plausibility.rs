@@ -5,6 +5,9 @@
 /// The largest count that is exact as a number of JSON, 2^53: nine million gigabytes, more than any test carries. A
 /// negative one that went through an unsigned type is above it.
 const COUNT_LIMIT: f64 = 9_007_199_254_740_992.0;
+/// Where a counter of 32 bits wraps: iperf3 takes the difference of two readings, which is negative where the system
+/// set its own back, and prints some of them without a sign.
+const COUNTER_LIMIT: f64 = 2_147_483_648.0;
 /// iperf3's clocks count microseconds: nothing shorter was measured.
 const LEAST_SECONDS: f64 = 1e-6;
 /// Most CPUs that one iperf3 can keep busy: 128 streams each way, a thread each, and room for machines to come.
@@ -21,6 +24,11 @@ pub(super) const DOUBLED: f64 = 2.0;
 /// A count, a size or a time.
 pub(super) fn count(number: f64) -> Option<f64> {
     (0.0..=COUNT_LIMIT).contains(&number).then_some(number)
+}
+
+/// A count that the system keeps in 32 bits.
+pub(super) fn counter(number: f64) -> Option<f64> {
+    (0.0..COUNTER_LIMIT).contains(&number).then_some(number)
 }
 
 /// So much in so long, a second.
@@ -43,7 +51,7 @@ pub(super) fn may_still_arrive(seconds: Option<f64>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, cpus, may_still_arrive, rate};
+    use super::{count, counter, cpus, may_still_arrive, rate};
 
     #[test]
     fn what_no_clock_and_no_counter_gives_is_none() {
@@ -51,6 +59,10 @@ mod tests {
         assert_eq!(count(limit), Some(limit));
         for no_count in [limit * 1.01, 1.8e19, -5.0, f64::INFINITY, f64::NAN] {
             assert_eq!(count(no_count), None, "{no_count}");
+        }
+        assert_eq!(counter(2_147_483_647.0), Some(2_147_483_647.0));
+        for wrapped in [2_147_483_648.0, 4_294_967_294.0, -2.0] {
+            assert_eq!(counter(wrapped), None, "{wrapped}");
         }
         assert_eq!(rate(8.0, 2.0), Some(4.0));
         assert_eq!(rate(1.0, 1e-6), Some(1e6));

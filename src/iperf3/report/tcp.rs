@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::intervals::Intervals;
 use super::json::{at, longest, measured, total};
+use super::plausibility;
 use super::transfer::Way;
 
 /// TCP as the sender sees it; times in seconds.
@@ -63,7 +64,7 @@ impl Tcp {
             // `tcp_mss`, which stands there instead with `-M`, is what was asked for and not what came of it.
             mss_bytes: at(root, &["start"]).and_then(|start| measured(start, "tcp_mss_default")),
             path_mtu_bytes: all(path_mtus, "pmtu").into_iter().reduce(f64::min),
-            reorderings: total(sides, "reorder"),
+            reorderings: total(sides, "reorder").and_then(plausibility::counter),
         }
     }
 }

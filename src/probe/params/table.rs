@@ -14,6 +14,7 @@ use crate::iperf3::args::{Args, Need};
 use crate::iperf3::target;
 use crate::number;
 use crate::probe::values;
+use crate::sys;
 
 /// How long connecting may take when nothing is said: a dead target costs five seconds then, and not the two minutes
 /// after which Linux gives up.
@@ -144,11 +145,24 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bind_address", "bind"],
         option: "-B",
-        allowed: "an address or host name of this machine, or address%device",
+        allowed: "an address, host name or network device of this machine, or address%device",
         label: "Local address",
-        help: "Local address to send from, with several uplinks.",
+        help: "Local address to send from, with several uplinks. The name of a network device works as well, as in bind_dev.",
         set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
         display: |params| params.options.bind.clone(),
+        args: |row, test, args| {
+            let options = &test.params.options;
+            match &options.bind {
+                // Two of the exporters that this one replaces call it "address or interface".
+                Some(device) if options.bind_dev.is_none() && sys::is_device(device) => {
+                    args.value("--bind-dev", device);
+                }
+                // It says the same.
+                Some(device) if options.bind_dev.as_ref() == Some(device) => {}
+                Some(address) => args.value(row.option, address),
+                None => {}
+            }
+        },
         ..VALUE
     },
     Parameter {
@@ -445,7 +459,8 @@ mod tests {
         "1s",
         "1M",
         "ef",
-        "eth0",
+        // Of no machine: one that is there makes other words of a local address.
+        "no-device",
     ];
 
     fn params(query: &str) -> Params {
@@ -533,6 +548,17 @@ mod tests {
                 "target=a&bytes=1.5M&omit=1500ms&parallel=1",
                 "-c a -p 5201 -n 1572864 -i 22 -O 2",
             ),
+            // A device that every machine has, and one that none has.
+            ("target=a&bind=lo", "-c a -p 5201 -t 5 --bind-dev lo"),
+            (
+                "target=a&bind=lo&bind_dev=lo",
+                "-c a -p 5201 -t 5 --bind-dev lo",
+            ),
+            (
+                "target=a&bind=lo&bind_dev=no-device",
+                "-c a -p 5201 -t 5 -B lo --bind-dev no-device",
+            ),
+            ("target=a&bind=no-device", "-c a -p 5201 -t 5 -B no-device"),
             (
                 "target=a&connect_timeout=1.5&family=4&bind_dev=eth0&cport=5300&window=512M&length=1M&mss=1400",
                 "-c a -p 5201 -t 5 --connect-timeout 1500 -4 --bind-dev eth0 --cport 5300 -w 536870912 -l 1048576 \

@@ -1,0 +1,257 @@
+//! What iperf3 says in odd ways, and what becomes of it: the reason of a failure, or the report all the same.
+//!
+//! Scripted, for what the installed iperf3 cannot be made to show; the real one is asked in `real` and `parameters`.
+
+use std::fs;
+
+use crate::harness::{self, Exporter, Fake, Reply, TempDir};
+
+/// An exporter whose iperf3 does what it is told to next.
+struct Odd {
+    fake: Fake,
+    exporter: Exporter,
+}
+
+impl Odd {
+    fn new() -> Self {
+        let fake = Fake::new(". \"$DIR/case\"");
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    /// A probe of 192.0.2.1 while iperf3 is this shell code.
+    fn probe(&self, script: &str, more: &str) -> Reply {
+        fs::write(self.fake.dir().join("case"), script).unwrap();
+        let path = format!("/probe?target=192.0.2.1&period=1{more}");
+        let reply = self.exporter.get(&path);
+        assert_eq!(reply.code, 200, "{script}: {}", reply.body);
+        reply
+    }
+
+    /// One that must fail with this reason, and this in the log's `error`.
+    #[track_caller]
+    fn assert_fails(&self, script: &str, more: &str, reason: &str, words: &str) {
+        let failures = || {
+            let log = self.exporter.log();
+            let lines = log.lines().filter(|line| line.contains("iperf3 failed"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = failures().len();
+        let reply = self.probe(script, more);
+        harness::wait_for("a line of the failure", || failures().len() > before);
+        let line = failures().pop().unwrap();
+        assert_eq!(reply.reason(), Some(reason), "{script}: {line}");
+        assert!(line.contains(words), "{script}: {line}");
+    }
+}
+
+/// The path of a recorded run, for a script.
+fn recorded(name: &str) -> String {
+    format!("'{}'", harness::top().join("tests").join(name).display())
+}
+
+#[test]
+fn a_datagram_that_is_too_long_is_a_local_failure_that_names_the_length() {
+    let odd = Odd::new();
+    let udp = "&udp_mode=1&length=2000&dont_fragment=1";
+    for cause in ["Message too long", "Invalid argument"] {
+        let script =
+            format!("echo '{{\"error\":\"unable to write to stream socket: {cause}\"}}'; exit 1");
+        odd.assert_fails(&script, udp, "local", "smaller length");
+        // Up to 3.9 the words are on standard error.
+        let line = format!("iperf3: error - unable to write to stream socket: {cause}");
+        let report = recorded("fixtures/3.9/udp-b10M.json");
+        let script = format!("cat {report}; echo '{line}' >&2; exit 1");
+        odd.assert_fails(&script, udp, "local", "smaller length");
+    }
+    // From 3.16 on it ends with status 0.
+    let script = format!("cat {}", recorded("recorded/udp-df-too-long.json"));
+    odd.assert_fails(&script, "&udp_mode=1", "local", "smaller length");
+}
+
+#[test]
+fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
+    let odd = Odd::new();
+    let named = "bind_address \\\"eth9\\\" is no address";
+    let failing = |words: &str| format!("echo '{{\"error\":\"{words}\"}}'; exit 1");
+    for words in [
+        "unable to connect to server: Name or service not known",
+        "unable to connect to server: Resource temporarily unavailable",
+        // What an earlier call left behind.
+        "unable to connect to server: Invalid argument",
+    ] {
+        odd.assert_fails(&failing(words), "&bind=eth9", "local", named);
+        odd.assert_fails(&failing(words), "&bind=eth9%25lo", "local", "bind_address");
+    }
+    // Before 3.11 the cause is lost.
+    let script = "echo '{}'; echo 'iperf3: error - unable to send control message: Bad file descriptor' >&2; exit 1";
+    odd.assert_fails(script, "&bind=eth9", "local", named);
+    // Not of it: a name that resolves, an address, a server that is not there.
+    let unreachable = failing("unable to connect to server: No route to host");
+    for bind in ["localhost", "192.0.2.9", "lo"] {
+        let more = format!("&bind={bind}");
+        odd.assert_fails(&unreachable, &more, "unreachable", "error=\"unable");
+    }
+    let refused = failing("unable to connect to server: Connection refused");
+    odd.assert_fails(&refused, "&bind=eth9", "refused", "error=\"unable");
+}
+
+#[test]
+fn the_reason_is_found_on_either_output_and_behind_a_report() {
+    let odd = Odd::new();
+    let line = "iperf3: error - unable to send control message: Broken pipe";
+    let report = recorded("fixtures/3.12/tcp.json");
+    for to in ["", ">&2"] {
+        let script = format!("cat {report}; echo '{line}' {to}; exit 1");
+        let words = "error=\"unable to send control message: Broken pipe\"";
+        odd.assert_fails(&script, "", "interrupted", words);
+        // A warning is no reason.
+        let script = format!("echo 'warning: UDP block size 2000 exceeds TCP MSS' >&2; {script}");
+        odd.assert_fails(&script, "", "interrupted", words);
+        let refused = "iperf3: error - unable to connect to server: Connection refused";
+        odd.assert_fails(&format!("echo '{refused}' {to}; exit 1"), "", "refused", "");
+    }
+    let script = format!("echo 'warning: odd' >&2; cat {report}; exit 1");
+    odd.assert_fails(&script, "", "other", "status 1 and without");
+}
+
+#[test]
+fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
+    let odd = Odd::new();
+    let report = harness::top().join("tests/fixtures/3.12/tcp.json");
+    let text = fs::read_to_string(&report).unwrap();
+    let (head, end) = text.split_once("\"sum_received\"").unwrap();
+    let rest = end.split_once("\"bytes\":\t").unwrap().1;
+    let rest = rest.split_once(',').unwrap().1;
+    // As it stands: the bytes of the sum.
+    let received = |bytes: &str| {
+        let head = head.to_owned() + "\"sum_received\":{\"seconds\":3.0,\"bytes\":";
+        let file = odd.fake.dir().join("report");
+        fs::write(&file, format!("{head}{bytes},{rest}")).unwrap();
+        format!("cat '{}'", file.display())
+    };
+    // 2.9 GB were sent.
+    let words = "nothing arrived";
+    odd.assert_fails(&received("0"), "", "interrupted", words);
+    // So much may be in buffers, on a link that is slow or lets no large packet through: then 0 is what was measured.
+    let sent = "2901803008";
+    assert!(head.contains(sent));
+    let little = received("0") + &format!(" | sed 's/{sent}/60000000/'");
+    let reply = odd.probe(&little, "");
+    assert_eq!(reply.family("iperf3_received_bytes"), Some(0.0));
+    assert_eq!(reply.family("iperf3_up"), Some(1.0));
+    // Absent is not 0.
+    for (bytes, known) in [("2896691200", Some(2_896_691_200.0)), ("null", None)] {
+        let reply = odd.probe(&received(bytes), "");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{bytes}");
+        assert_eq!(reply.family("iperf3_received_bytes"), known, "{bytes}");
+    }
+}
+
+#[test]
+fn text_before_a_report_is_passed_over() {
+    let odd = Odd::new();
+    let report = recorded("fixtures/3.12/tcp.json");
+    for before in [
+        "printf '\\357\\273\\277'",
+        "echo 'Increasing socket buffer size to 66531'",
+        "echo 'wrapper: {begins}'; echo '{ with a brace'",
+        "echo '{\"level\":\"info\",\"msg\":\"wrapped\"}'",
+    ] {
+        let reply = odd.probe(&format!("{before}; cat {report}"), "");
+        let bytes = reply.family("iperf3_received_bytes");
+        assert_eq!(bytes, Some(2_896_691_200.0), "{before}");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{before}");
+    }
+    // The reason of one that failed too.
+    let failed = recorded("fixtures/3.12/refused.json");
+    let script = format!("echo 'Increasing socket buffer size to 66531'; cat {failed}; exit 1");
+    odd.assert_fails(&script, "", "refused", "");
+}
+
+#[test]
+fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
+    let odd = Odd::new();
+    let report = recorded("fixtures/3.21/tcp.json");
+    let with = |key: &str, value: &str| {
+        format!("sed 's/\"{key}\":\t[-0-9.e]*/\"{key}\":\t{value}/' {report}")
+    };
+    let whole = odd.probe(&format!("cat {report}"), "");
+    for value in ["nan", "-nan", "inf", "-inf", "null"] {
+        for (key, families) in [
+            (
+                "retransmits",
+                &["iperf3_retransmits", "iperf3_tcp_retransmits"][..],
+            ),
+            ("host_total", &[]),
+            ("bits_per_second", &[]),
+        ] {
+            let reply = odd.probe(&with(key, value), "");
+            assert_eq!(reply.family("iperf3_up"), Some(1.0), "{key} {value}");
+            for family in ["iperf3_sent_bytes", "iperf3_received_bytes"] {
+                assert_eq!(reply.family(family), whole.family(family), "{key} {value}");
+            }
+            for family in families {
+                assert!(whole.body.contains(&format!("\n{family}{{")), "{family}");
+                assert!(
+                    !reply.body.contains(&format!("\n{family}{{")),
+                    "{key} {value}"
+                );
+            }
+        }
+    }
+    let text = fs::read_to_string(harness::top().join("tests/fixtures/3.21/tcp.json")).unwrap();
+    let line = 1 + text
+        .lines()
+        .position(|line| line.contains("\"retransmits\""))
+        .unwrap();
+    let words = format!("not JSON at line {line}: `-nun`");
+    odd.assert_fails(&with("retransmits", "-nun"), "", "bad_output", &words);
+    // Cut off, with all that was printed.
+    let script = format!("head -n 7 {report} | head -c -1");
+    odd.assert_fails(
+        &script,
+        "",
+        "bad_output",
+        "not JSON at line 7: it ends there",
+    );
+    odd.assert_fails(
+        "echo hello",
+        "",
+        "bad_output",
+        "without a report or a reason",
+    );
+}
+
+#[test]
+fn an_iperf3_that_hides_its_version_is_healthy_while_probes_succeed() {
+    let dir = TempDir::new();
+    let report = recorded("fixtures/3.12/tcp.json");
+    let program = |name: &str, version: &str| {
+        let path = dir.path().join(name);
+        let script = format!(
+            "#!/bin/sh\ncase $1 in --version) {version};; --help) ;; *) cat {report};; esac\n"
+        );
+        harness::write_program(&path, &script);
+        Exporter::start(&[format!("--iperf3.path={}", path.display())])
+    };
+    let probe = |exporter: &Exporter| {
+        let reply = exporter.get("/probe?target=192.0.2.1&period=1");
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
+    };
+    // On a later line.
+    let exporter = program("later", "echo 'Linux host 6.1'; echo 'iperf 3.12'");
+    let line = exporter.log_line("iperf3 found");
+    assert!(line.contains("version=3.12"), "{line}");
+    assert_eq!(exporter.get("/health").code, 200);
+    // Nowhere.
+    let exporter = program("never", "echo wrapped");
+    exporter.log_line("no usable iperf3");
+    assert_eq!(exporter.get("/health").code, 503);
+    probe(&exporter);
+    // The metrics ask for the version again.
+    exporter.get("/metrics");
+    assert_eq!(exporter.get("/health").code, 200);
+    probe(&exporter);
+    assert_eq!(exporter.get("/health").code, 200);
+}
