@@ -63,7 +63,7 @@
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
-//! | `file` | files of bounded length, and whether one has changed |
+//! | `file`, `folders` | files of bounded length, and whether one has changed; folders for temporary files |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
@@ -87,6 +87,7 @@ mod cancel;
 mod cli;
 mod duration;
 mod file;
+mod folders;
 mod health;
 mod http;
 mod iperf3;
