@@ -14,6 +14,7 @@ pub(crate) mod reason;
 pub(crate) mod report;
 mod run;
 pub(crate) mod target;
+pub(crate) mod temp;
 
 pub(crate) use self::mode::Mode;
 pub(crate) use self::outcome::{Cost, Failure, Outcome};

@@ -259,6 +259,7 @@ impl<'a> RetryLoop<'a> {
                     keep_end_part: params.options.debug,
                     deadline,
                     credentials: prober.config.credentials.as_ref(),
+                    temp: (&prober.temp, params.temp_files()),
                 };
                 iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
             }

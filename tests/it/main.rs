@@ -49,6 +49,7 @@
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
+//! - `temp_folder`: iperf3's temporary files where the usual folder has no room, or cannot be written.
 //! - `tidy`: what this repository promises about itself.
 
 #![allow(
@@ -114,5 +115,6 @@ mod rules;
 mod siege;
 mod soak;
 mod systemd;
+mod temp_folder;
 mod tidy;
 mod web_config;
