@@ -16,6 +16,7 @@ mod run;
 pub(crate) mod target;
 pub(crate) mod temp;
 
+pub(crate) use self::lookup::addresses;
 pub(crate) use self::mode::Mode;
 pub(crate) use self::outcome::{Cost, Failure, Outcome};
 pub(crate) use self::run::{Run, RunDetails, TestSpec, refine_reason, run_test};

@@ -4,6 +4,7 @@
 //! ended by itself with status 0, its output is a JSON document without `error`, and that carries the sums of the test's
 //! mode.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
@@ -59,6 +60,8 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 pub(crate) struct RunDetails {
     pub(crate) port: u16,
+    /// The server's address, as far as it is known.
+    pub(crate) address: Option<IpAddr>,
     /// The command line: variables that were set, the program's path, its words; empty when there is no program.
     pub(crate) words: Vec<String>,
     pub(crate) started: SystemTime,
@@ -92,6 +95,7 @@ impl RunDetails {
     fn not_started(port: u16) -> Self {
         Self {
             port,
+            address: None,
             words: Vec::new(),
             started: SystemTime::now(),
             took: Duration::ZERO,
@@ -117,6 +121,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     let stderr = String::from_utf8_lossy(&finished.stderr);
     details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
     let document = Document::read(&finished.stdout);
+    details.address = document.as_ref().and_then(Document::server_address);
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }

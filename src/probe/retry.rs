@@ -1,9 +1,10 @@
 //! The attempts of one test: an iperf3 server serves one client at a time, so a busy one is tried again.
 //!
-//! Owns when there is another attempt, and on which port. The lock is held while iperf3 runs, and given back between
+//! Owns when there is another attempt, on which port, and by which version of IP. The lock is held while iperf3 runs, and given back between
 //! attempts. Must not know text formats.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +16,8 @@ use super::lock::{Guard, WaitError, first_limit};
 use super::params::{Params, Selected};
 use super::prober::Prober;
 use crate::duration;
-use crate::iperf3::reason::Reason;
+use crate::iperf3::reason::{self, Reason};
+use crate::iperf3::target::Host;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::moment::Moment;
 
@@ -24,6 +26,11 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 /// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
 /// client and are started anew are away for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
+/// Shortest limit of connecting by a name's first version of IP: with less for it, a slow path would not be connected by
+/// either.
+const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// What finding a name's addresses may take while the lock is held: iperf3 has just found them.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
 /// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
@@ -42,6 +49,8 @@ pub(super) struct RetryLoop<'a> {
     period_seconds: u64,
     /// The port of the last attempt.
     port: u16,
+    /// The version of IP that was found to work where the first one does not.
+    family: Option<u8>,
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
@@ -71,6 +80,7 @@ impl<'a> RetryLoop<'a> {
             running,
             period_seconds: limits.fit(params.period_seconds, omit_seconds, caller.arrival),
             port: params.ports.first,
+            family: None,
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
@@ -169,7 +179,7 @@ impl<'a> RetryLoop<'a> {
         let ports = self.params.ports;
         self.port = ports.first;
         loop {
-            let outcome = self.attempt(waited.take())?;
+            let outcome = self.try_both_families(waited.take())?;
             let Err(failure) = &outcome else {
                 return Ok(outcome);
             };
@@ -233,6 +243,91 @@ impl<'a> RetryLoop<'a> {
         Ok((held, waited))
     }
 
+    /// Runs iperf3 once, and once more by the other version of IP where a name has both and its first address cannot be
+    /// connected to.
+    fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+        let mut first = match self.attempt(waited)? {
+            Err(failure) if is_of_the_way(&failure) => failure,
+            outcome => return Ok(outcome),
+        };
+        let addresses = self.addresses();
+        let given = self.params.options.family.or(self.family);
+        let Some(tried) = given.or_else(|| addresses.first().map(version)) else {
+            return Ok(Err(first));
+        };
+        self.name_address(&mut first, &addresses, tried);
+        let other = if tried == 6 { 4 } else { 6 };
+        let has_other = addresses.iter().any(|address| version(address) == other);
+        let is_open = self.is_family_open() && self.family.is_none();
+        if !is_open || !has_other || self.time_left(Instant::now()).is_none() {
+            return Ok(Err(first));
+        }
+        self.prober.log.debug(
+            "trying the other version of IP",
+            &[
+                ("target", &self.params.host),
+                ("port", &self.port),
+                ("error", &first.words),
+                ("family", &other),
+            ],
+        );
+        self.family = Some(other);
+        let mut second = match self.attempt(None)? {
+            Err(failure) if reason::is_of_connecting(&failure.words) => failure,
+            // Connected: it is the one that works, whatever came of the test.
+            outcome => return Ok(outcome),
+        };
+        self.name_address(&mut second, &addresses, other);
+        let words = format!("{}; {}", first.words, second.words);
+        let mut told = second;
+        if weight(told.reason) <= weight(first.reason) {
+            // Neither is known to work: the next port is tried by both again.
+            self.family = None;
+            told = first;
+        }
+        told.words = words;
+        Ok(Err(told))
+    }
+
+    /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
+    fn is_family_open(&self) -> bool {
+        let Params { host, options, .. } = self.params;
+        matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
+    }
+
+    /// The addresses of a name, as far as they can be found in time.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let Host::Name(name) = &self.params.host else {
+            return Vec::new();
+        };
+        let now = Instant::now();
+        let left = self.limits.end_of_run(now).saturating_duration_since(now);
+        iperf3::addresses(name, left.min(LOOKUP_LIMIT)).unwrap_or_default()
+    }
+
+    /// Says in the words of the last attempt's failure which address it was: iperf3 takes the first one of its version.
+    fn name_address(&mut self, failure: &mut Failure, addresses: &[IpAddr], family: u8) {
+        let mut own = addresses
+            .iter()
+            .filter(|address| version(address) == family);
+        let Some(address) = own.next() else { return };
+        let more = match own.count() {
+            0 => String::new(),
+            more => format!(", the first of {}", more + 1),
+        };
+        failure.words = with_address(&failure.words, &format!("({address}{more})"));
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.details.address = Some(*address);
+        }
+    }
+
+    /// How long connecting by the name's first version of IP may take, so that the other one has time for the test.
+    fn connect_limit(&self, now: Instant) -> Option<Duration> {
+        let is_first = self.is_family_open() && self.family.is_none();
+        let left = self.time_left(now).filter(|_| is_first)?;
+        (left >= SHORTEST_CONNECT_LIMIT).then_some(left)
+    }
+
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
     fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let Self { prober, params, .. } = *self;
@@ -250,6 +345,10 @@ impl<'a> RetryLoop<'a> {
                     port: self.port,
                     period_seconds: self.period_seconds,
                     limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+                    family: self.family,
+                    connect_limit_ms: self
+                        .connect_limit(now)
+                        .and_then(|limit| limit.as_millis().try_into().ok()),
                 };
                 let spec = TestSpec {
                     args: &|args| selected.add_to(args),
@@ -342,6 +441,42 @@ impl<'a> RetryLoop<'a> {
         }
         let end = self.limits.end_of_run(now);
         Err(iperf3::refine_reason(failure, &self.params.host, end))
+    }
+}
+
+/// Whether no connection could be made to an address that the other version of IP may lead past. Before 3.11 iperf3 does
+/// not say why it could not.
+fn is_of_the_way(failure: &Failure) -> bool {
+    let is_it = matches!(
+        failure.reason,
+        Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
+    );
+    is_it && reason::is_of_connecting(&failure.words)
+}
+
+/// How much a failure to connect says: that a host refuses is more than that it is silent, and that more than no route,
+/// which a machine without that version of IP has to every host.
+fn weight(reason: Reason) -> u8 {
+    match reason {
+        Reason::Refused => 3,
+        Reason::ConnectTimeout => 2,
+        Reason::Unreachable => 1,
+        _ => 0,
+    }
+}
+
+/// The version of IP.
+fn version(address: &IpAddr) -> u8 {
+    if address.is_ipv4() { 4 } else { 6 }
+}
+
+/// iperf3's words with an address behind what they say of the server.
+fn with_address(words: &str, address: &str) -> String {
+    const SERVER: &str = "unable to connect to server";
+    if words.contains(SERVER) {
+        words.replacen(SERVER, &format!("{SERVER} {address}"), 1)
+    } else {
+        format!("{words} {address}")
     }
 }
 

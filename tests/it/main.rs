@@ -33,6 +33,7 @@
 //! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
+//! - `family`: names with addresses of both versions of IP, of which one is dead.
 //! - `fleet`: many exporters and few servers.
 //! - `fuzz`: random bytes and requests over real connections.
 //! - `random`: random input; the unit tests' own file.
@@ -81,6 +82,7 @@ mod debug;
 mod demo;
 mod demo_fleet;
 mod docker;
+mod family;
 mod fixture_exporter;
 mod fixtures;
 mod fleet;

@@ -138,6 +138,10 @@ pub(crate) struct Selected<'a> {
     pub(crate) period_seconds: u64,
     /// After how many seconds it is ended at the latest.
     pub(crate) limit_seconds: u64,
+    /// The version of IP where the parameter `family` leaves it open.
+    pub(crate) family: Option<u8>,
+    /// How long connecting may take where no parameter says it; iperf3's default may be shorter.
+    pub(crate) connect_limit_ms: Option<u32>,
 }
 
 /// What was found so far in a query; the rows' `set` fill it.
@@ -286,6 +290,8 @@ mod tests {
             port: params.ports.first,
             period_seconds: params.period_seconds,
             limit_seconds,
+            family: None,
+            connect_limit_ms: None,
         }
         .interval_seconds()
     }
