@@ -501,7 +501,10 @@ fn next_pause(last: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_PAUSE, next_pause};
+    use super::{
+        LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT, SHORTEST_PAUSE,
+        next_pause, with_address,
+    };
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
     use crate::iperf3::reason::Reason;
@@ -653,6 +656,46 @@ mod tests {
                 assert_eq!(told, Err(failure(reason)), "{failed:?} {ago:?}");
                 assert_eq!(retry_loop.port, port);
             });
+        }
+    }
+
+    #[test]
+    fn connecting_by_the_first_family_leaves_the_time_of_the_test() {
+        let limit = |query: &str, family| {
+            begun(query, millis(10_000), |mut retry_loop, begin| {
+                retry_loop.family = family;
+                retry_loop.connect_limit(begin)
+            })
+        };
+        // 10 s less the test and half a second for all else.
+        let own = Some(millis(4_500));
+        assert_eq!(limit("target=a.example&period=5s", None), own);
+        assert_eq!(limit("target=a.example&period=5s", Some(4)), None);
+        for query in [
+            "target=192.0.2.7",
+            "target=a.example&family=6",
+            "target=a.example&bind=192.0.2.1",
+        ] {
+            assert_eq!(limit(query, None), None, "{query}");
+        }
+        let query = "target=a.example&period=5s";
+        begun(query, millis(6_500), |retry_loop, begin| {
+            let limit = retry_loop.connect_limit(begin);
+            assert_eq!(limit, Some(SHORTEST_CONNECT_LIMIT));
+            assert_eq!(retry_loop.connect_limit(begin + MOMENT), None);
+        });
+    }
+
+    #[test]
+    fn the_address_stands_behind_the_server() {
+        for (words, told) in [
+            (
+                "unable to connect to server - a hint: Connection refused",
+                "unable to connect to server (::1) - a hint: Connection refused",
+            ),
+            ("Bad file descriptor", "Bad file descriptor (::1)"),
+        ] {
+            assert_eq!(with_address(words, "(::1)"), told);
         }
     }
 

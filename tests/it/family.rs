@@ -41,11 +41,11 @@ impl Host {
         let dir = TempDir::new();
         let hosts = dir.write("hosts", HOSTS).display().to_string();
         let wrapper = dir.path().join("exporter");
-        let text = format!(
+        let script = format!(
             "#!/bin/sh\nexec unshare -m sh -ec 'mount --bind {hosts} /etc/hosts; exec \"$@\"' sh {} \"$@\"\n",
             env!("CARGO_BIN_EXE_iperf3-exporter")
         );
-        harness::write_program(&wrapper, &text);
+        harness::write_program(&wrapper, &script);
         let (mut command, _): (Command, u16) =
             namespace.exporter(wrapper.to_str().unwrap()).unwrap();
         command.arg("--log.level=debug");
