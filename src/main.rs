@@ -54,7 +54,7 @@
 //! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's words; refusals; allowed targets |
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
-//! | `probe/retry` | a busy server is tried again: when, and on which port |
+//! | `probe/retry`, `families` | a busy server is tried again: when, and on which port; the versions of IP of a name |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
 //! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |

@@ -4,13 +4,13 @@
 //! attempts. Must not know text formats.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::accounting;
 use super::answer::{Answer, Attempt, Caller, CompletedTest};
 use super::deadline::Limits;
+use super::families::{self, Addresses};
 use super::history::{Running, Stage};
 use super::lock::{Guard, WaitError, first_limit};
 use super::params::{Params, Selected};
@@ -31,8 +31,6 @@ const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
 const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// What it takes from the end of the first attempt to the second one: two starts of iperf3 and a look at the name.
 const SECOND_START: Duration = Duration::from_millis(500);
-/// What finding a name's addresses may take while the lock is held: iperf3 has just found them.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
 /// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
@@ -249,17 +247,19 @@ impl<'a> RetryLoop<'a> {
     /// connected to.
     fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let mut first = match self.attempt(waited)? {
-            Err(failure) if is_of_the_way(&failure) => failure,
+            Err(failure) if families::is_of_the_way(&failure) => failure,
             outcome => return Ok(outcome),
         };
-        let addresses = self.addresses();
+        let now = Instant::now();
+        let left = self.limits.end_of_run(now).saturating_duration_since(now);
+        let addresses = Addresses::of(&self.params.host, left);
         let given = self.params.options.family.or(self.family);
-        let Some(tried) = given.or_else(|| addresses.first().map(version)) else {
+        let Some(tried) = given.or_else(|| addresses.first_family()) else {
             return Ok(Err(first));
         };
         self.name_address(&mut first, &addresses, tried);
         let other = if tried == 6 { 4 } else { 6 };
-        let has_other = addresses.iter().any(|address| version(address) == other);
+        let has_other = addresses.first_of(other).is_some();
         let is_open = self.is_family_open() && self.family.is_none();
         if !is_open || !has_other || self.time_left(Instant::now()).is_none() {
             return Ok(Err(first));
@@ -281,14 +281,14 @@ impl<'a> RetryLoop<'a> {
         };
         self.name_address(&mut second, &addresses, other);
         let words = format!("{}; {}", first.words, second.words);
-        let mut told = second;
-        if weight(told.reason) <= weight(first.reason) {
+        let reason = if families::says_more(&second, &first) {
+            second.reason
+        } else {
             // Neither is known to work: the next port is tried by both again.
             self.family = None;
-            told = first;
-        }
-        told.words = words;
-        Ok(Err(told))
+            first.reason
+        };
+        Ok(Err(Failure { reason, words }))
     }
 
     /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
@@ -297,29 +297,14 @@ impl<'a> RetryLoop<'a> {
         matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
     }
 
-    /// The addresses of a name, as far as they can be found in time.
-    fn addresses(&self) -> Vec<IpAddr> {
-        let Host::Name(name) = &self.params.host else {
-            return Vec::new();
+    /// Says in the words of the last attempt's failure which address it was.
+    fn name_address(&mut self, failure: &mut Failure, addresses: &Addresses, family: u8) {
+        let Some(tried) = addresses.first_of(family) else {
+            return;
         };
-        let now = Instant::now();
-        let left = self.limits.end_of_run(now).saturating_duration_since(now);
-        iperf3::addresses(name, left.min(LOOKUP_LIMIT)).unwrap_or_default()
-    }
-
-    /// Says in the words of the last attempt's failure which address it was: iperf3 takes the first one of its version.
-    fn name_address(&mut self, failure: &mut Failure, addresses: &[IpAddr], family: u8) {
-        let mut own = addresses
-            .iter()
-            .filter(|address| version(address) == family);
-        let Some(address) = own.next() else { return };
-        let more = match own.count() {
-            0 => String::new(),
-            more => format!(", the first of {}", more + 1),
-        };
-        failure.words = with_address(&failure.words, &format!("({address}{more})"));
+        failure.words = families::with_address(&failure.words, tried);
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.details.address = Some(*address);
+            attempt.details.address = Some(tried.0);
         }
     }
 
@@ -447,42 +432,6 @@ impl<'a> RetryLoop<'a> {
     }
 }
 
-/// Whether no connection could be made to an address that the other version of IP may lead past. Before 3.11 iperf3 does
-/// not say why it could not.
-fn is_of_the_way(failure: &Failure) -> bool {
-    let is_it = matches!(
-        failure.reason,
-        Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
-    );
-    is_it && reason::is_of_connecting(&failure.words)
-}
-
-/// How much a failure to connect says: that a host refuses is more than that it is silent, and that more than no route,
-/// which a machine without that version of IP has to every host.
-fn weight(reason: Reason) -> u8 {
-    match reason {
-        Reason::Refused => 3,
-        Reason::ConnectTimeout => 2,
-        Reason::Unreachable => 1,
-        _ => 0,
-    }
-}
-
-/// The version of IP.
-fn version(address: &IpAddr) -> u8 {
-    if address.is_ipv4() { 4 } else { 6 }
-}
-
-/// iperf3's words with an address behind what they say of the server.
-fn with_address(words: &str, address: &str) -> String {
-    const SERVER: &str = "unable to connect to server";
-    if words.contains(SERVER) {
-        words.replacen(SERVER, &format!("{SERVER} {address}"), 1)
-    } else {
-        format!("{words} {address}")
-    }
-}
-
 /// Whether the connection was reset, in iperf3's words.
 fn is_reset(failure: &Failure) -> bool {
     failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
@@ -506,7 +455,7 @@ fn next_pause(last: Duration) -> Duration {
 mod tests {
     use super::{
         LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT, SHORTEST_PAUSE,
-        next_pause, with_address,
+        next_pause,
     };
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
@@ -687,19 +636,6 @@ mod tests {
             assert_eq!(limit, Some(SHORTEST_CONNECT_LIMIT));
             assert_eq!(retry_loop.connect_limit(begin + MOMENT), None);
         });
-    }
-
-    #[test]
-    fn the_address_stands_behind_the_server() {
-        for (words, told) in [
-            (
-                "unable to connect to server - a hint: Connection refused",
-                "unable to connect to server (::1) - a hint: Connection refused",
-            ),
-            ("Bad file descriptor", "Bad file descriptor (::1)"),
-        ] {
-            assert_eq!(with_address(words, "(::1)"), told);
-        }
     }
 
     #[test]
