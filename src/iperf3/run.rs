@@ -13,6 +13,7 @@ use super::lookup;
 use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
 use super::process::{self, Ended, Finished};
+use super::progress::Progress;
 use super::reason::{self, Reason};
 use super::report::{Document, Fault};
 use super::target::Host;
@@ -40,6 +41,8 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) deadline: Instant,
     /// Who iperf3 says that it is, to servers that ask.
     pub(crate) credentials: Option<&'a Credentials>,
+    /// Where what it has measured so far is told.
+    pub(crate) progress: &'a Progress,
 }
 
 #[derive(Clone, Debug)]
@@ -164,6 +167,7 @@ fn run_iperf3(
     let password = spec.credentials.map(Credentials::password).transpose();
     let password = password.map_err(|words| Failure::new(Reason::Local, words))?;
     let started = Instant::now();
+    spec.progress.start(false);
     let run = process::run(&installed.path, &arguments, password, spec.deadline, cancel);
     details.took = started.elapsed();
     binary.note_run(run.as_ref().map(drop));

@@ -15,6 +15,7 @@ use super::lock::{Guard, WaitError, first_limit};
 use super::params::{Params, Selected};
 use super::prober::Prober;
 use crate::duration;
+use crate::iperf3::progress::Progress;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::moment::Moment;
@@ -238,9 +239,12 @@ impl<'a> RetryLoop<'a> {
         let Self { prober, params, .. } = *self;
         let run = match self.over_budget() {
             None => {
+                let length = params.length_seconds(self.period_seconds);
+                let progress = Progress::new(length.map(Duration::from_secs));
                 let running = Stage::Running {
                     port: self.port,
                     length: self.length(),
+                    progress: progress.clone(),
                 };
                 self.running.set_stage(running, self.count);
                 let now = Instant::now();
@@ -259,6 +263,7 @@ impl<'a> RetryLoop<'a> {
                     keep_end_part: params.options.debug,
                     deadline,
                     credentials: prober.config.credentials.as_ref(),
+                    progress: &progress,
                 };
                 iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
             }

@@ -104,18 +104,18 @@ pub(super) fn stage(probe: &Current) -> String {
     let elapsed = probe.since.elapsed();
     let so_far = whole(elapsed);
     let since = format!("since {} UTC", time(probe.since.clock, CLOCK));
-    match probe.stage {
+    match &probe.stage {
         Stage::Queued => format!("waits {since}, for {so_far}"),
-        Stage::Running { port, length } => {
+        Stage::Running { port, length, .. } => {
             let params = &probe.params;
             let rest = match params.length_seconds(params.period_seconds) {
                 Some(_) => format!(
                     "the test alone takes {} \
                      <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
-                    whole(length),
+                    whole(*length),
                     probe.number,
                     length.as_secs().max(1),
-                    elapsed.min(length).as_secs(),
+                    elapsed.min(*length).as_secs(),
                 ),
                 None => "how long its bytes take will be seen".to_owned(),
             };
