@@ -2,11 +2,13 @@
 //!
 //! Must not know Prometheus.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::directions::Test;
 use super::intervals::Intervals;
-use super::json::{at, items};
+use super::json::{at, first_value, items};
 use super::model::Report;
 use super::transfer::Way;
 use crate::iperf3::mode::Mode;
@@ -28,23 +30,31 @@ const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Document {
     root: Value,
+    /// What the intervals amount to, where they came one by one and are none of the root's.
+    streamed: Option<Intervals>,
 }
 
 impl Document {
     /// Reads standard output; `None` when it does not begin with a JSON object.
     pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
-        // The first document only: some versions print more text behind it.
-        let mut root = serde_json::Deserializer::from_slice(stdout)
-            .into_iter::<Value>()
-            .next()?
-            .ok()
-            .filter(Value::is_object)?;
+        let mut root = first_value(stdout).filter(Value::is_object)?;
         if let Some(error) = root.get_mut("error")
             && let Some(own) = error_of_the_server(stdout)
         {
             *error = own;
         }
-        Some(Self { root })
+        Some(Self {
+            root,
+            streamed: None,
+        })
+    }
+
+    /// What came in parts.
+    pub(super) fn of_parts(root: Value, intervals: Intervals) -> Self {
+        Self {
+            root,
+            streamed: Some(intervals),
+        }
     }
 
     pub(crate) fn was_connected(&self) -> bool {
@@ -66,7 +76,7 @@ impl Document {
             root,
             mode,
             udp,
-            intervals: Intervals::of(root, mode),
+            intervals: self.intervals(mode),
         };
         test.report().ok_or(Fault::Incomplete)
     }
@@ -75,7 +85,7 @@ impl Document {
     /// seconds too. The intervals have it, of a run that was cut short as well; the sums of one that succeeded are
     /// asked as well, since intervals can be missing. Neither counts a byte that was not there, so the larger is it.
     pub(crate) fn cost(&self, mode: Mode, outcome: &Outcome) -> Cost {
-        let intervals = Intervals::of(&self.root, mode);
+        let intervals = self.intervals(mode);
         let report = outcome.as_ref().ok();
         let upload = report.and_then(|report| report.upload.as_ref()?.sent.bytes);
         let download = report.and_then(|report| report.download.as_ref()?.received.bytes);
@@ -86,6 +96,13 @@ impl Document {
         Cost {
             upload: larger(Way::Up, upload),
             download: larger(Way::Down, download),
+        }
+    }
+
+    fn intervals(&self, mode: Mode) -> Cow<'_, Intervals> {
+        match &self.streamed {
+            Some(intervals) => Cow::Borrowed(intervals),
+            None => Cow::Owned(Intervals::of(&self.root, mode)),
         }
     }
 

@@ -1,10 +1,16 @@
-//! Numbers, flags and lists out of iperf3's JSON, by path and by key.
+//! iperf3's JSON out of a text, and numbers, flags and lists out of that, by path and by key.
 //!
 //! Lets nothing out that cannot be a count, a size or a time; must not know what a member of a report means.
 
 use serde_json::Value;
 
 use crate::iperf3::report::plausibility;
+
+/// The value that a text begins with: some versions print more text behind their document.
+pub(super) fn first_value(text: &[u8]) -> Option<Value> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter();
+    values.next()?.ok()
+}
 
 pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
