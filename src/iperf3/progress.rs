@@ -6,7 +6,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::report::intervals::{Interval, MAX_KEPT, merged};
+use super::outcome::Cost;
+use super::report::intervals::{Interval, Intervals, MAX_KEPT, merged};
+use super::report::transfer::Way;
 use crate::moment::Moment;
 use crate::sync;
 
@@ -25,18 +27,10 @@ pub(crate) struct Progress(Arc<Mutex<Inner>>);
 struct Inner {
     length: Option<Duration>,
     started: Option<Moment>,
-    is_streaming: bool,
-    upload: Option<Track>,
-    download: Option<Track>,
-}
-
-/// One direction so far.
-#[derive(Debug)]
-struct Track {
-    bytes: f64,
-    intervals: Vec<Interval>,
-    /// When the last report came.
-    reported: Instant,
+    /// None where iperf3 says none before its end.
+    intervals: Option<Intervals>,
+    /// When the last one came.
+    reported: Option<Instant>,
 }
 
 /// What there is to see at one moment.
@@ -75,17 +69,16 @@ impl Progress {
         Self(Arc::new(Mutex::new(Inner {
             length,
             started: None,
-            is_streaming: false,
-            upload: None,
-            download: None,
+            intervals: None,
+            reported: None,
         })))
     }
 
-    /// iperf3 is started, and says its intervals as they end or not.
-    pub(super) fn start(&self, is_streaming: bool) {
+    /// iperf3 is started; with what its intervals go to, where it streams them.
+    pub(super) fn start(&self, intervals: Option<Intervals>) {
         let mut inner = sync::lock(&self.0);
         inner.started = Some(Moment::now());
-        inner.is_streaming = is_streaming;
+        inner.intervals = intervals;
     }
 
     /// iperf3 says that it is connected and the test begins.
@@ -93,34 +86,60 @@ impl Progress {
         sync::lock(&self.0).started = Some(Moment::now());
     }
 
-    /// An interval has ended: what this end counted of a direction, and the interval itself where it counts.
-    pub(super) fn add(&self, is_upload: bool, bytes: f64, interval: Option<Interval>) {
+    /// Something has come for the intervals.
+    pub(super) fn update(&self, update: impl FnOnce(&mut Intervals)) {
         let mut inner = sync::lock(&self.0);
-        let track = if is_upload {
-            &mut inner.upload
-        } else {
-            &mut inner.download
-        };
-        let track = track.get_or_insert_with(|| Track {
-            bytes: 0.0,
-            intervals: Vec::new(),
-            reported: Instant::now(),
-        });
-        track.bytes += bytes;
-        track.intervals.extend(interval);
-        track.reported = Instant::now();
+        inner.reported = Some(Instant::now());
+        if let Some(intervals) = &mut inner.intervals {
+            update(intervals);
+        }
+    }
+
+    /// What the intervals amount to; none where iperf3 does not stream them.
+    pub(super) fn intervals(&self) -> Option<Intervals> {
+        sync::lock(&self.0).intervals.clone()
+    }
+
+    /// What the test has cost so far; nothing where iperf3 does not stream.
+    pub(crate) fn cost(&self) -> Cost {
+        let inner = sync::lock(&self.0);
+        let bytes = |way| inner.intervals.as_ref()?.bytes(way);
+        Cost {
+            upload: bytes(Way::Up).unwrap_or(0.0),
+            download: bytes(Way::Down).unwrap_or(0.0),
+        }
     }
 
     /// What there is to see now.
     pub(crate) fn look(&self) -> Seen {
         let inner = sync::lock(&self.0);
+        let way = |way| inner.look(way);
         Seen {
             started: inner.started,
             length: inner.length,
-            is_streaming: inner.is_streaming,
-            upload: inner.upload.as_ref().map(Track::look),
-            download: inner.download.as_ref().map(Track::look),
+            is_streaming: inner.intervals.is_some(),
+            upload: way(Way::Up),
+            download: way(Way::Down),
         }
+    }
+}
+
+impl Inner {
+    fn look(&self, way: Way) -> Option<DirectionSeen> {
+        let intervals = self.intervals.as_ref()?;
+        let bytes = intervals.bytes(way)?;
+        let rated = intervals.rated(way);
+        let latest = rated.last().copied();
+        // An interval can be longer than what is late.
+        let own = latest.map_or(0.0, |latest| latest.end_seconds - latest.start_seconds);
+        let patience = OVERDUE + Duration::try_from_secs_f64(own).unwrap_or_default();
+        let is_known = self.reported?.elapsed() <= patience;
+        Some(DirectionSeen {
+            bytes,
+            intervals: merged(rated, MAX_KEPT),
+            latest,
+            recent_bytes_per_second: recent(rated).filter(|_| is_known),
+        })
     }
 }
 
@@ -142,22 +161,6 @@ impl Seen {
     }
 }
 
-impl Track {
-    fn look(&self) -> DirectionSeen {
-        let latest = self.intervals.last().copied();
-        // An interval can be longer than what is late.
-        let own = latest.map_or(0.0, |latest| seconds(&latest));
-        let patience = OVERDUE + Duration::try_from_secs_f64(own).unwrap_or_default();
-        let is_known = self.reported.elapsed() <= patience;
-        DirectionSeen {
-            bytes: self.bytes,
-            intervals: merged(&self.intervals, MAX_KEPT),
-            latest,
-            recent_bytes_per_second: recent(&self.intervals).filter(|_| is_known),
-        }
-    }
-}
-
 /// The mean of the last intervals that are [`RECENT_SECONDS`] together at most; the last one counts however long it is.
 fn recent(intervals: &[Interval]) -> Option<f64> {
     // Timers are late by microseconds.
@@ -170,78 +173,106 @@ fn recent(intervals: &[Interval]) -> Option<f64> {
     merged(recent, 1).first().map(|one| one.bytes_per_second)
 }
 
-fn seconds(interval: &Interval) -> f64 {
-    interval.end_seconds - interval.start_seconds
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Interval, MAX_KEPT, Progress};
+    use super::{Intervals, MAX_KEPT, Progress, Seen};
+    use crate::iperf3::mode::Mode;
+    use crate::iperf3::report::stream::Stream;
+    use std::fmt::Write as _;
     use std::time::Duration;
 
-    /// A second of this rate, from this one on.
-    fn second(at: u32, bytes_per_second: f64) -> Interval {
-        Interval {
-            start_seconds: f64::from(at),
-            end_seconds: f64::from(at + 1),
-            bytes_per_second,
-        }
-    }
-
-    #[test]
-    fn nothing_is_seen_before_the_first_interval_and_one_direction_says_nothing_of_the_other() {
+    /// The progress of a test whose iperf3 has said so much.
+    fn after(mode: Mode, lines: &str) -> Seen {
         let progress = Progress::new(Some(Duration::from_secs(60)));
-        assert!(progress.look().started.is_none());
-        progress.start(true);
-        let seen = progress.look();
-        assert!(seen.is_streaming && seen.started.is_some());
-        assert_eq!(seen.directions(), [None, None]);
-        assert!(seen.left() <= Some(Duration::from_secs(60)));
-        progress.add(false, 7.0, Some(second(0, 7.0)));
-        let seen = progress.look();
-        assert!(seen.upload.is_none());
-        assert_eq!(seen.download.unwrap().latest, Some(second(0, 7.0)));
+        progress.start(Some(Intervals::new(mode)));
+        Stream::new(&progress).take(lines.as_bytes());
+        progress.look()
+    }
+
+    /// A line of one stream: `seconds` from `start` on, with so many bytes.
+    fn line(is_sender: bool, start: u32, seconds: u32, bytes: u32, is_omitted: bool) -> String {
+        format!(
+            "{{\"event\":\"interval\",\"data\":{{\"streams\":[{{\"start\":{start},\"end\":{},\"seconds\":{seconds},\
+             \"bytes\":{bytes},\"omitted\":{is_omitted},\"sender\":{is_sender}}}]}}}}\n",
+            start + seconds
+        )
+    }
+
+    /// Uploads of a second each.
+    fn uploads(bytes: impl Iterator<Item = u32>) -> String {
+        let lines = bytes.zip(0..);
+        lines.fold(String::new(), |mut text, (bytes, start)| {
+            let _ = write!(text, "{}", line(true, start, 1, bytes, false));
+            text
+        })
     }
 
     #[test]
-    fn omitted_seconds_have_bytes_and_no_rate() {
-        let progress = Progress::new(None);
-        progress.add(true, 5.0, None);
-        let up = progress.look().upload.unwrap();
-        assert_eq!((up.bytes, up.latest), (5.0, None));
-        assert_eq!(up.recent_bytes_per_second, None);
-        assert_eq!(progress.look().left(), None);
+    fn nothing_is_seen_before_iperf3_is_started_and_its_first_interval() {
+        let progress = Progress::new(Some(Duration::from_secs(60)));
+        let seen = progress.look();
+        assert!(seen.started.is_none() && !seen.is_streaming);
+        assert_eq!(seen.left(), Some(Duration::from_secs(60)));
+        progress.start(None);
+        let seen = progress.look();
+        assert!(seen.started.is_some() && !seen.is_streaming);
+        assert_eq!(
+            (seen.directions(), progress.cost().upload),
+            ([None; 2], 0.0)
+        );
+        let seen = after(Mode::Upload, "{\"event\":\"start\",\"data\":{}}\n");
+        assert!(seen.is_streaming && seen.left() <= Some(Duration::from_secs(60)));
+        assert_eq!(seen.directions(), [None; 2]);
+    }
+
+    #[test]
+    fn one_direction_says_nothing_of_the_other() {
+        let seen = after(Mode::Reverse, &line(false, 0, 1, 7, false));
+        assert_eq!(seen.upload, None);
+        let down = seen.download.unwrap();
+        assert_eq!((down.bytes, down.intervals.len()), (7.0, 1));
+        assert_eq!(down.latest.unwrap().bytes_per_second, 7.0);
+        assert_eq!(down.recent_bytes_per_second, Some(7.0));
+    }
+
+    #[test]
+    fn omitted_seconds_have_bytes_and_no_rate_and_the_begin_of_a_second_is_none() {
+        let omitted = line(true, 0, 1, 5, true);
+        let up = after(Mode::Upload, &omitted).upload.unwrap();
+        assert_eq!(
+            (up.bytes, up.latest, up.recent_bytes_per_second),
+            (5.0, None, None)
+        );
+        // What iperf3 says when it is told to end: a quarter of the 4 seconds that were asked for.
+        let asked = "{\"event\":\"start\",\"data\":{\"test_start\":{\"interval\":4}}}\n";
+        let lines = [
+            asked,
+            &line(true, 0, 4, 8, false),
+            &line(true, 4, 1, 8, false),
+        ]
+        .concat();
+        let up = after(Mode::Upload, &lines).upload.unwrap();
+        assert_eq!((up.bytes, up.intervals.len()), (16.0, 1));
+        assert_eq!(up.latest.unwrap().bytes_per_second, 2.0);
     }
 
     #[test]
     fn the_recent_rate_is_the_mean_of_fifteen_seconds_or_of_one_long_interval() {
-        let progress = Progress::new(None);
-        for at in 0..20 {
-            progress.add(true, 1.0, Some(second(at, f64::from(at))));
-        }
         // Of the seconds 5 to 19.
-        let up = progress.look().upload.unwrap();
+        let twenty = uploads(0..20);
+        let up = after(Mode::Upload, &twenty).upload.unwrap();
         assert_eq!(up.recent_bytes_per_second, Some(12.0));
-        assert_eq!((up.bytes, up.intervals.len()), (20.0, 20));
-        let minute = Interval {
-            start_seconds: 20.0,
-            end_seconds: 80.0,
-            bytes_per_second: 3.0,
-        };
-        progress.add(true, 180.0, Some(minute));
-        let up = progress.look().upload.unwrap();
+        assert_eq!((up.bytes, up.intervals.len()), (190.0, 20));
+        let minute = twenty + &line(true, 20, 60, 180, false);
+        let up = after(Mode::Upload, &minute).upload.unwrap();
         assert_eq!(up.recent_bytes_per_second, Some(3.0));
     }
 
     #[test]
     fn a_long_test_is_seen_in_as_many_intervals_as_a_plot_has_room_for() {
-        let progress = Progress::new(None);
-        for at in 0..4096 {
-            progress.add(true, 1.0, Some(second(at, 1.0)));
-        }
-        let up = progress.look().upload.unwrap();
+        let up = after(Mode::Upload, &uploads(0..4096)).upload.unwrap();
         assert!(up.intervals.len() <= MAX_KEPT);
-        assert_eq!(up.latest, Some(second(4095, 1.0)));
+        assert_eq!(up.latest.unwrap().bytes_per_second, 4095.0);
         assert_eq!(up.intervals.last().unwrap().end_seconds, 4096.0);
     }
 }

@@ -14,8 +14,9 @@ mod json;
 pub(crate) mod metadata;
 pub(super) mod model;
 mod plausibility;
+pub(super) mod stream;
 pub(crate) mod tcp;
-mod transfer;
+pub(super) mod transfer;
 pub(crate) mod udp;
 
 pub(crate) use self::document::{Document, Fault};
