@@ -111,10 +111,11 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
 #[cfg(test)]
 mod tests {
     use super::{Document, LINE_LIMIT_BYTES, Stream};
-    use crate::iperf3::Mode;
     use crate::iperf3::progress::Progress;
+    use crate::iperf3::reason::Reason;
     use crate::iperf3::report::Fault;
     use crate::iperf3::report::intervals::Intervals;
+    use crate::iperf3::{Failure, Mode};
     use serde_json::{Value, json};
 
     /// What is read of a stream that comes in pieces of so many bytes.
@@ -238,6 +239,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_recorded_run_said_before_it_was_cut_off_is_its_cost() {
+        let failure = || Failure {
+            reason: Reason::Killed,
+            words: String::new(),
+        };
+        for (name, bytes) in [
+            // One second, and SIGKILL.
+            ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
+            // The last interval is printed twice.
+            ("3.18-stream/server-sigkill-tcp", 6_291_456.0),
+            // A second, and half of one when it was told to end.
+            ("3.21-stream/client-sigterm-tcp", 9_437_184.0),
+            ("3.18-stream/refused", 0.0),
+        ] {
+            let path = format!(
+                "{}/tests/fixtures/{name}.stream",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let document = read(&std::fs::read(path).unwrap(), 4096).unwrap();
+            let cost = document.cost(Mode::Upload, &Err(failure()));
+            assert_eq!((cost.upload, cost.download), (bytes, 0.0), "{name}");
+        }
+    }
+
+    #[test]
     fn an_end_is_no_success_and_of_two_errors_the_first_is_the_servers() {
         let text = [
             line("error", &json!("SERVER ERROR - first")),
@@ -253,13 +279,5 @@ mod tests {
         let document = read(cut.as_bytes(), 4096).unwrap();
         let incomplete = document.report(Mode::Upload, false);
         assert_eq!(incomplete, Err(Fault::Incomplete));
-        let cost = document.cost(
-            Mode::Upload,
-            &Err(crate::iperf3::Failure {
-                reason: crate::iperf3::reason::Reason::Killed,
-                words: String::new(),
-            }),
-        );
-        assert_eq!((cost.upload, cost.download), (100.0, 0.0));
     }
 }
