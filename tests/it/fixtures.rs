@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::forms;
 use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 use truth::Expected;
 
 mod second;
-mod stream;
 mod truth;
 
 /// The labels of every sample of the drop-in families, for the recorded port.
@@ -56,8 +56,8 @@ impl Case {
     fn stdout_as(&self, form: Form) -> String {
         match (self.stdout(), form) {
             ((own, text), form) if own == form => text,
-            ((_, text), Form::Stream) => stream::stream_of(&text),
-            ((_, text), Form::Document) => stream::document_of(&text),
+            ((_, text), Form::Stream) => forms::stream_of(&text),
+            ((_, text), Form::Document) => forms::document_of(&text),
         }
     }
 
@@ -418,6 +418,24 @@ fn promtool_has_nothing_against_any_shape_of_a_probe_but_the_inherited_names() {
     // That promtool was asked at all.
     let (fine, complaints) = harness::run("promtool", &["check", "metrics"], "no_help_seconds 1\n");
     assert!(!fine && complaints.contains("no_help_seconds"));
+}
+
+#[test]
+fn what_a_stream_said_before_it_was_cut_off_is_counted_and_is_no_result() {
+    let cases = cases();
+    for (name, bytes) in [
+        ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
+        ("3.21-stream/server-frozen", 6_291_456.0),
+        ("3.18-stream/refused", 0.0),
+    ] {
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        let player = Player::new(Form::Stream);
+        let reply = player.play(case);
+        assert_eq!(reply.family("iperf3_up"), Some(0.0), "{name}");
+        assert_eq!(reply.family("iperf3_sent_bytes"), Some(0.0), "{name}");
+        let sample = "iperf3_exporter_test_bytes_total{direction=\"upload\"}";
+        assert_eq!(player.exporter.metric(sample), bytes, "{name}");
+    }
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
 #[cfg(test)]
 mod tests {
     use super::{Document, LINE_LIMIT_BYTES, Stream};
+    use crate::fuzz;
     use crate::iperf3::progress::Progress;
     use crate::iperf3::reason::Reason;
     use crate::iperf3::report::Fault;
@@ -162,7 +163,7 @@ mod tests {
         let whole = read(text.as_bytes(), text.len()).unwrap();
         let report = whole.report(Mode::Upload, false).unwrap();
         let way = report.upload.as_ref().unwrap();
-        assert_eq!(way.rates.unwrap().sum, 300.0);
+        assert_eq!(way.rates.map(|rates| rates.sum), Some(300.0));
         assert_eq!(way.intervals.len(), 2);
         assert!(whole.was_connected() && whole.end_part().unwrap().contains("sum_sent"));
         for piece_bytes in [1, 2, 7, 64, 4096] {
@@ -181,7 +182,7 @@ mod tests {
         let report = read(events.concat().as_bytes(), 4096)
             .unwrap()
             .report(Mode::Upload, false);
-        let torn = &events[1][..events[1].len() / 2];
+        let (torn, _) = events[1].split_at(events[1].len() / 2);
         let strangers = [
             "Control connection MSS 1448\n",
             "\n",
@@ -236,6 +237,25 @@ mod tests {
             let text = " ".repeat(blanks) + &error;
             assert_eq!(read(text.as_bytes(), 4096).is_some(), is_read, "{blanks}");
         }
+    }
+
+    #[test]
+    fn changed_bytes_and_pieces_of_any_size_never_disturb_more_than_their_lines() {
+        let recorded = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/3.18-stream/tcp.stream"
+        );
+        let recorded = std::fs::read(recorded).unwrap();
+        fuzz::cases(300, |random| {
+            let mut text = recorded.clone();
+            random.mutate(&mut text);
+            let told = |document: Option<Document>| {
+                document.map(|document| (document.report(Mode::Upload, false), document.end_part()))
+            };
+            let whole = told(read(&text, text.len().max(1)));
+            let pieces = told(read(&text, random.within(1..5000)));
+            assert_eq!(whole, pieces);
+        });
     }
 
     #[test]
