@@ -38,7 +38,8 @@ struct Inner {
 pub(crate) struct Seen {
     /// When the test began, or iperf3 was started as long as it has not said that the test began; none before.
     pub(crate) started: Option<Moment>,
-    /// How long the test is to take, omitted seconds included; none where bytes end it.
+    /// How long the test is to take, omitted seconds included; none where bytes end it and no bitrate says how long they
+    /// take.
     pub(crate) length: Option<Duration>,
     /// Whether this iperf3 says each interval as it ends. Else there is nothing in either direction until the end.
     pub(crate) is_streaming: bool,
@@ -64,7 +65,7 @@ pub(crate) struct DirectionSeen {
 }
 
 impl Progress {
-    /// Of a test that has not begun, and is to take so long; none where bytes end it.
+    /// Of a test that has not begun, and is to take so long; none where nobody knows.
     pub(crate) fn new(length: Option<Duration>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             length,
@@ -155,7 +156,7 @@ impl Seen {
             .map_or(Duration::ZERO, |started| started.elapsed())
     }
 
-    /// How long it has still to run; none where bytes end it.
+    /// How long it has still to run; none where nobody knows.
     pub(crate) fn left(&self) -> Option<Duration> {
         Some(self.length?.saturating_sub(self.elapsed()))
     }
