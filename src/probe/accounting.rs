@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::answer::CompletedTest;
 use super::params::Params;
 use super::prober::Prober;
-use super::wait_error::{Progress, WaitError};
+use super::wait_error::{Reached, WaitError};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Direction;
 use crate::iperf3::target::Host;
@@ -110,16 +110,16 @@ pub(super) fn not_run(
     match why {
         WaitError::Running => prober.log.info("probe not answered", &fields),
         WaitError::Cancelled {
-            progress: Progress::Shared,
+            reached: Reached::Shared,
             ..
         }
         | WaitError::Broken => prober.log.warn("probe not answered", &fields),
         WaitError::Cancelled {
-            progress: Progress::Ran { .. },
+            reached: Reached::Ran { .. },
             ..
         } => prober.log.warn("test cut short", &fields),
         WaitError::Cancelled {
-            progress: Progress::Attempted(_),
+            reached: Reached::Attempted(_),
             ..
         } => prober.log.warn("probe cancelled", &fields),
         _ => prober.log.warn("probe not run", &fields),

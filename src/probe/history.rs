@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::{Cancel, Cause};
+use crate::iperf3::progress::Progress;
 use crate::iperf3::report::Report;
 use crate::moment::Moment;
 use crate::probe::answer::{Answer, Attempt};
@@ -23,7 +24,7 @@ const MAX_PROBES: usize = 100;
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a probe in progress is doing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Stage {
     /// It waits in line for the test lock.
     Queued,
@@ -32,6 +33,8 @@ pub(crate) enum Stage {
         port: u16,
         /// What the test takes at least.
         length: Duration,
+        /// What it has measured so far.
+        progress: Progress,
     },
     /// The server was busy, and is asked again at this moment.
     Pausing { until: Instant },
@@ -285,6 +288,7 @@ impl Finished {
 mod tests {
     use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
     use crate::cancel::{Cancel, Cause};
+    use crate::iperf3::progress::Progress;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
     use crate::moment::Moment;
@@ -381,7 +385,12 @@ mod tests {
         let manual = history.open(&params, client(), &stop, true);
         let scrape = open(&history);
         let length = Duration::from_secs(5);
-        scrape.set_stage(Stage::Running { port: 1, length }, 3);
+        let running = Stage::Running {
+            port: 1,
+            length,
+            progress: Progress::new(Some(length)),
+        };
+        scrape.set_stage(running, 3);
         let current = history.overview().current;
         assert_eq!((current.len(), current[1].attempts), (2, 3));
         assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));

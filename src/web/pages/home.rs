@@ -167,7 +167,7 @@ pub(super) fn stage(probe: &Current) -> String {
     if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
         return format!("is being stopped: {cause}");
     }
-    match probe.stage {
+    match &probe.stage {
         Stage::Queued => format!("waits {since}, for {so_far}"),
         Stage::Running { port, .. } => {
             let rest = match probe.test_length() {
