@@ -107,7 +107,7 @@ impl FrontEnd {
                 return Ok(());
             }
             match listener.accept() {
-                Ok((socket, peer)) => take(service, socket, peer),
+                Ok((socket, peer)) => take(service, socket, canonical(peer)),
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     service
@@ -117,6 +117,18 @@ impl FrontEnd {
                 }
             }
         }
+    }
+}
+
+/// A client of IPv4 by its own address, which a listener of both families has mapped to one of IPv6: here, so that the
+/// log, the pages and all limits see one address.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        // The zone of a link-local address stays.
+        SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(peer.ip().to_canonical(), peer.port())
+        }
+        _ => peer,
     }
 }
 
