@@ -289,6 +289,17 @@ fn a_reload_that_fails_ends_as_a_reload_does() {
 }
 
 #[test]
+fn a_reload_without_a_web_configuration_says_so() {
+    let fake = good();
+    let exporter = Exporter::start(&[fake.flag()]);
+    exporter.signal("HUP");
+    let line = exporter.log_line("nothing to reload");
+    let words = " level=info msg=\"nothing to reload: no --web.config.file\"";
+    assert!(line.ends_with(words), "{line}");
+    assert_eq!(exporter.get("/ready").code, 200);
+}
+
+#[test]
 fn the_watchdog_is_fed_also_while_a_test_runs() {
     let manager = Manager::at_a_path();
     let fake = Fake::new("exec sleep 600");
