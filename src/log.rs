@@ -3,12 +3,15 @@
 //! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
 //! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
-use std::fmt::Display;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+pub(crate) use self::value::{Decimal, Value};
+
 use crate::{json, sync, sys, time_text};
+
+mod value;
 
 /// Least time between two lines with one message of what a client could repeat without end.
 const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
@@ -72,7 +75,7 @@ pub(crate) struct LogConfig {
 }
 
 /// A value to log with its key.
-pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
+pub(crate) type Field<'a> = (&'static str, &'a dyn Value);
 
 /// Where lines go, and which. A handle: its clones are one log.
 #[derive(Clone, Debug)]
@@ -144,11 +147,11 @@ impl Log {
             return;
         }
         let now = SystemTime::now();
-        let line = render(self.0.config.format, now, level, message, fields);
+        let line = render(self.0.config, now, level, message, fields);
         let lost = |count: u64| {
             // Of a level that is not dropped.
             let level = Level::Warn.max(self.0.config.level);
-            render(self.0.config.format, now, level, LOST, &[("lines", &count)])
+            render(self.0.config, now, level, LOST, &[("lines", &count)])
         };
         // Not through the lock of `std::io::Stderr`, whose holders may block.
         sync::lock(&self.0.output).put(std::io::stderr().as_fd(), &line, lost);
@@ -189,7 +192,7 @@ impl Output {
 }
 
 fn render(
-    format: Format,
+    config: LogConfig,
     now: SystemTime,
     level: Level,
     message: &str,
@@ -198,14 +201,14 @@ fn render(
     let time = time_text::rfc3339_millis(now);
     let head: [Field<'_>; 3] = [("time", &time), ("level", &level.name()), ("msg", &message)];
     let mut line = String::with_capacity(160);
-    let (begin, between, equals, end) = match format {
+    let (begin, between, equals, end) = match config.format {
         Format::Logfmt => ("", " ", "=", "\n"),
         Format::Json => ("{", ",", ":", "}\n"),
     };
     for (index, (key, value)) in head.iter().chain(fields).enumerate() {
         line.push_str(if index == 0 { begin } else { between });
-        let value = value.to_string();
-        match format {
+        let (is_json, value) = (value.is_json(), value.to_string());
+        match config.format {
             Format::Logfmt => {
                 line.push_str(key);
                 line.push_str(equals);
@@ -214,7 +217,11 @@ fn render(
             Format::Json => {
                 json::push_string(&mut line, key);
                 line.push_str(equals);
-                json::push_string(&mut line, &value);
+                if is_json {
+                    line.push_str(&value);
+                } else {
+                    json::push_string(&mut line, &value);
+                }
             }
         }
     }
@@ -238,38 +245,46 @@ fn push_logfmt(line: &mut String, key: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Level, Output, render};
+    use super::{Decimal, Format, Level, LogConfig, Output, render};
     use std::io::{PipeReader, Read as _};
     use std::os::fd::AsFd as _;
     use std::time::{Duration, SystemTime};
 
     fn rendered(format: Format) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_294_324_007);
-        let fields: [super::Field<'_>; 4] = [
+        let fields: [super::Field<'_>; 8] = [
             ("target", &"foo.server"),
-            ("seconds", &1.5),
+            ("seconds", &Decimal(1.5, 3)),
+            ("port", &5201_u16),
+            ("tls", &true),
+            // What looks like a number or a boolean is none.
+            ("host", &"5"),
+            ("name", &"true"),
             ("error", &"no \"route\"\nto\u{1b}[31m host"),
             ("empty", &""),
         ];
-        render(format, now, Level::Warn, "iperf3 failed", &fields)
+        let config = LogConfig {
+            format,
+            ..LogConfig::default()
+        };
+        render(config, now, Level::Warn, "iperf3 failed", &fields)
     }
+
+    const LOGFMT: &str = "time=2026-11-21T20:52:04.007Z level=warn msg=\"iperf3 failed\" target=foo.server seconds=1.500 \
+        port=5201 tls=true host=5 name=true error=\"no \\\"route\\\"\\nto\\u001b[31m host\" empty=\"\"\n";
 
     #[test]
     fn logfmt_quotes_what_needs_it_and_stays_on_one_line() {
-        assert_eq!(
-            rendered(Format::Logfmt),
-            "time=2026-11-21T20:52:04.007Z level=warn msg=\"iperf3 failed\" target=foo.server seconds=1.5 \
-             error=\"no \\\"route\\\"\\nto\\u001b[31m host\" empty=\"\"\n"
-        );
+        assert_eq!(rendered(Format::Logfmt), LOGFMT);
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
+    fn json_is_one_object_a_line_with_numbers_and_booleans_of_their_types() {
         assert_eq!(
             rendered(Format::Json),
             "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
-             \"target\":\"foo.server\",\"seconds\":\"1.5\",\
-             \"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
+             \"target\":\"foo.server\",\"seconds\":1.500,\"port\":5201,\"tls\":true,\"host\":\"5\",\
+             \"name\":\"true\",\"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
         );
     }
 

@@ -4,7 +4,6 @@
 //! [`Response`]. Must not know paths. Each worker waits in the server itself. (Refused: one thread that takes every
 //! request and hands it to a pool. It costs one more wake-up a request, and a pool of our own.)
 
-use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -17,7 +16,7 @@ use super::private_socket::{self, Address};
 use super::request::{Request, RequestContext};
 use super::response::{Response, TEXT};
 use super::traffic::Traffic;
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::{sync, threads};
 
 /// How long a worker waits for the next request while another one waits too: a burst is over by then. None ends at once:
@@ -153,7 +152,7 @@ impl Backend {
         drop(permit);
     }
 
-    fn refuse(&self, request: tiny_http::Request, cause: &dyn Display) {
+    fn refuse(&self, request: tiny_http::Request, cause: &dyn Value) {
         self.log
             .warn_ratelimited("request refused", &[("cause", cause)]);
         let line = "too many requests in work, try again later";
@@ -244,7 +243,7 @@ mod tests {
     use crate::http::admission::Admission;
     use crate::http::limits::Limits;
     use crate::http::request::RequestContext;
-    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::log::{Level, Log, LogConfig};
     use crate::permits::Permits;
     use crate::sync;
 
@@ -293,7 +292,7 @@ mod tests {
         let ends = Mutex::new(ends);
         let log = Log::new(LogConfig {
             level: Level::Error,
-            format: Format::Logfmt,
+            ..LogConfig::default()
         });
         let address = Backend::start(
             Arc::clone(&traffic),

@@ -2,7 +2,6 @@
 //!
 //! Owns when a connection is accepted or rejected; must not know what it carries.
 
-use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -20,7 +19,7 @@ use super::tls::TlsPolicy;
 use super::traffic::{Closed, Traffic};
 use super::{connection, handshake, head};
 use crate::cancel::Cancel;
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::{sys, threads};
 
 /// A connection's thread: a head, an answer's head, a TLS handshake, no recursion.
@@ -157,7 +156,7 @@ fn take(service: &Arc<Service>, socket: TcpStream, peer: SocketAddr) {
 }
 
 /// Rejects without blocking: the response fits any socket buffer.
-fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn Display) {
+fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn Value) {
     service
         .log
         .warn_ratelimited("connection refused", &[("client", &peer), ("cause", cause)]);

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use crate::cancel::Cancel;
+use crate::log::Value;
 use crate::moment::Moment;
 use crate::sync;
 
@@ -43,6 +44,8 @@ impl WaitError {
         own.map_or("", |(_, label)| label)
     }
 }
+
+impl Value for WaitError {}
 
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

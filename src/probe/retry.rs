@@ -17,6 +17,7 @@ use super::prober::Prober;
 use crate::duration;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
+use crate::log::Decimal;
 use crate::moment::Moment;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
@@ -152,7 +153,7 @@ impl<'a> RetryLoop<'a> {
                     ("port", &self.params.ports),
                     ("reason", &failure.reason.label()),
                     ("attempts", &self.count),
-                    ("pause_seconds", &accounting::seconds(pause)),
+                    ("pause_seconds", &Decimal::seconds(pause)),
                 ],
             );
             last_failure = Some(failure);

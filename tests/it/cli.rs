@@ -373,7 +373,7 @@ fn a_second_signal_does_not_change_the_status() {
 
 /// One probe that succeeds, one that fails, and requests that are refused.
 fn make_every_kind_of_line(exporter: &Logged) {
-    let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32";
+    let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32&no_delay=1";
     assert_eq!(exporter.get(good), 200);
     assert_eq!(exporter.get("/probe?target=127.0.0.1:1"), 200);
     assert_eq!(exporter.get("/probe?target=-c"), 400);
@@ -421,35 +421,36 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     for (key, value) in [
         ("level", "info"),
         ("target", "127.0.0.1"),
-        ("port", "5301"),
         ("period", "2s"),
-        ("parallel", "2"),
         ("bitrate", "10M/32"),
         ("outcome", "success"),
     ] {
         assert_eq!(good[key].as_str(), Some(value), "{key}: {good}");
     }
+    // Numbers and booleans are what they are.
+    assert_eq!(
+        (&good["port"], &good["parallel"], &good["no_delay"]),
+        (&5301.into(), &2.into(), &true.into()),
+        "{good}"
+    );
     for key in ["reason", "reverse_mode", "udp_mode", "bind_address"] {
         assert!(good.get(key).is_none(), "{key} is at its default: {good}");
     }
-    let seconds: f64 = good["seconds"].as_str().unwrap().parse().unwrap();
-    assert!(seconds >= 0.0, "{good}");
+    for key in ["seconds", "lock_wait_seconds"] {
+        assert!(good[key].as_f64().unwrap() >= 0.0, "{good}");
+    }
     // What the recorded run's receiver got: `sum_received` of the report.
     let report: Value = fields(&fs::read_to_string(good_report()).unwrap());
     let received = &report["end"]["sum_received"];
     let expected =
         received["bytes"].as_f64().unwrap() * 8.0 / received["seconds"].as_f64().unwrap();
-    let rate: f64 = good["upload_bits_per_second"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let rate = good["upload_bits_per_second"].as_f64().unwrap();
     assert!((rate - expected).abs() <= 1.0, "{rate} {expected}");
 
     let failed = probes[1];
     assert_eq!(failed["outcome"], "failure");
     assert_eq!(failed["reason"], "refused");
-    assert_eq!(failed["port"], "1");
+    assert_eq!(failed["port"], 1);
     assert!(failed.get("upload_bits_per_second").is_none(), "{failed}");
 
     let words = with("iperf3 failed");
@@ -464,6 +465,23 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     let refused = with("probe refused");
     assert_eq!(refused.len(), 2);
     assert!(refused.iter().all(|line| line["level"] == "debug"));
+}
+
+#[test]
+fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
+    let fake = good_or_refused();
+    let exporter = Logged::start(&[&fake.flag(), "--log.format=json"]);
+    exporter.get("/probe?target=5&port=5201-5203&dscp=46");
+    let log = exporter.log();
+    let line = |message: &str| {
+        let mut lines = log.lines().map(fields);
+        lines.find(|line| line["msg"] == message).unwrap()
+    };
+    let probe = line("probe");
+    for (key, value) in [("target", "5"), ("port", "5201-5203"), ("dscp", "46")] {
+        assert_eq!(probe[key], value, "{probe}");
+    }
+    assert_eq!(probe["used_port"], 5201, "{probe}");
 }
 
 #[test]
