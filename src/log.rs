@@ -48,6 +48,16 @@ impl Level {
         let known = Self::ALL.iter().find(|(_, level)| *level == self);
         known.map_or("", |(name, _)| name)
     }
+
+    /// What begins a line of the journal (sd-daemon(3)): the priority of syslog in angle brackets.
+    pub(crate) fn journal_prefix(self) -> &'static str {
+        match self {
+            Self::Debug => "<7>",
+            Self::Info => "<6>",
+            Self::Warn => "<4>",
+            Self::Error => "<3>",
+        }
+    }
 }
 
 /// How a line is written.
@@ -72,6 +82,8 @@ pub(crate) struct LogConfig {
     pub(crate) level: Level,
     /// How lines look.
     pub(crate) format: Format,
+    /// Standard error is systemd's journal, and lines begin with their priority.
+    pub(crate) is_journal: bool,
 }
 
 /// A value to log with its key.
@@ -201,6 +213,9 @@ fn render(
     let time = time_text::rfc3339_millis(now);
     let head: [Field<'_>; 3] = [("time", &time), ("level", &level.name()), ("msg", &message)];
     let mut line = String::with_capacity(160);
+    if config.is_journal {
+        line.push_str(level.journal_prefix());
+    }
     let (begin, between, equals, end) = match config.format {
         Format::Logfmt => ("", " ", "=", "\n"),
         Format::Json => ("{", ",", ":", "}\n"),
@@ -250,7 +265,7 @@ mod tests {
     use std::os::fd::AsFd as _;
     use std::time::{Duration, SystemTime};
 
-    fn rendered(format: Format) -> String {
+    fn rendered(format: Format, is_journal: bool) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_294_324_007);
         let fields: [super::Field<'_>; 8] = [
             ("target", &"foo.server"),
@@ -265,6 +280,7 @@ mod tests {
         ];
         let config = LogConfig {
             format,
+            is_journal,
             ..LogConfig::default()
         };
         render(config, now, Level::Warn, "iperf3 failed", &fields)
@@ -275,17 +291,27 @@ mod tests {
 
     #[test]
     fn logfmt_quotes_what_needs_it_and_stays_on_one_line() {
-        assert_eq!(rendered(Format::Logfmt), LOGFMT);
+        assert_eq!(rendered(Format::Logfmt, false), LOGFMT);
     }
 
     #[test]
     fn json_is_one_object_a_line_with_numbers_and_booleans_of_their_types() {
         assert_eq!(
-            rendered(Format::Json),
+            rendered(Format::Json, false),
             "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
              \"target\":\"foo.server\",\"seconds\":1.500,\"port\":5201,\"tls\":true,\"host\":\"5\",\
              \"name\":\"true\",\"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
         );
+    }
+
+    #[test]
+    fn a_line_of_the_journal_begins_with_its_priority() {
+        assert_eq!(rendered(Format::Logfmt, true), format!("<4>{LOGFMT}"));
+        let json = rendered(Format::Json, true);
+        assert!(json.starts_with("<4>{\"time\""), "{json}");
+        let prefixes = Level::ALL.iter().map(|(_, level)| level.journal_prefix());
+        let prefixes: Vec<&str> = prefixes.collect();
+        assert_eq!(prefixes, ["<7>", "<6>", "<4>", "<3>"]);
     }
 
     fn told(count: u64) -> String {

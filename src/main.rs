@@ -62,7 +62,7 @@
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
-//! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `systemd` | sockets passed, states told, the watchdog's interval, the journal |
 //! | `file` | files of bounded length, and whether one has changed |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
@@ -118,7 +118,13 @@ fn main() -> ExitCode {
     let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
     let done = config.map_err(|refusal| format!("{refusal}, try --help"));
     done.and_then(start).unwrap_or_else(|line| {
-        let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
+        let is_journal = systemd::journal::has_stderr();
+        let prefix = if is_journal {
+            log::Level::Error.journal_prefix()
+        } else {
+            ""
+        };
+        let _ = writeln!(std::io::stderr(), "{prefix}iperf3-exporter: error: {line}");
         ExitCode::FAILURE
     })
 }

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::Config;
 use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
-use crate::log::Log;
+use crate::log::{Log, LogConfig};
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::systemd::notify::Notifier;
@@ -40,7 +40,7 @@ type End = io::Result<()>;
 
 /// Checks the files that the flags name, the flags being in order; what to print then.
 pub(crate) fn check(config: &Config) -> Result<String, String> {
-    let log = Log::new(config.log);
+    let log = log(config);
     Reloader::open(config.web_file.as_deref(), &log)?;
     if let Some(credentials) = &config.probe.credentials {
         credentials.check()?;
@@ -48,8 +48,16 @@ pub(crate) fn check(config: &Config) -> Result<String, String> {
     Ok("the configuration is in order\n".to_owned())
 }
 
+/// The log as the flags want it, for whoever reads standard error.
+fn log(config: &Config) -> Log {
+    Log::new(LogConfig {
+        is_journal: systemd::journal::has_stderr(),
+        ..config.log
+    })
+}
+
 pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
-    let log = Log::new(config.log);
+    let log = log(&config);
     // Before anything else opens a descriptor: those of systemd are known by their numbers alone.
     let take_passed = config.http.systemd_socket;
     let passed = take_passed.then(systemd::sockets::listeners).transpose()?;
