@@ -3,18 +3,19 @@
 //! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
 //! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::value::{Decimal, Value};
 
+use self::rate_limit::{Key, RateLimit};
 use crate::{json, sync, sys, time_text};
 
+mod rate_limit;
 mod value;
 
-/// Least time between two lines with one message of what a client could repeat without end.
-const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a line waits for room, unless the line before it was lost: a reader that is only slow gets everything,
 /// and one that has stopped costs the exporter this time once.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
@@ -96,8 +97,8 @@ pub(crate) struct Log(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: LogConfig,
-    /// When [`Log::warn_ratelimited`] last wrote each of its messages, of which there are as many as places that call it.
-    last_warned: Mutex<Vec<(&'static str, Instant)>>,
+    /// What [`Log::warn_ratelimited`] has written lately.
+    rate_limit: Mutex<RateLimit>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
     output: Mutex<Output>,
 }
@@ -116,7 +117,7 @@ impl Log {
     pub(crate) fn new(config: LogConfig) -> Self {
         Self(Arc::new(Inner {
             config,
-            last_warned: Mutex::default(),
+            rate_limit: Mutex::default(),
             output: Mutex::default(),
         }))
     }
@@ -136,17 +137,44 @@ impl Log {
         self.line(Level::Warn, message, fields);
     }
 
-    /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
+    /// For what could be repeated without end: the first one, and then one in a while, with a count of those that were
+    /// held back.
     pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
-        let mut last = sync::lock(&self.0.last_warned);
-        let now = Instant::now();
-        match last.iter_mut().find(|(known, _)| *known == message) {
-            Some((_, at)) if now - *at < RATE_LIMIT_INTERVAL => return,
-            Some((_, at)) => *at = now,
-            None => last.push((message, now)),
+        self.warn_unless_repeated(message, None, "", fields);
+    }
+
+    /// The same for what a client does: each client and each cause has lines of its own, within bounds.
+    pub(crate) fn warn_client(
+        &self,
+        message: &'static str,
+        client: IpAddr,
+        cause: &str,
+        fields: &[Field<'_>],
+    ) {
+        self.warn_unless_repeated(message, Some(client), cause, fields);
+    }
+
+    fn warn_unless_repeated(
+        &self,
+        message: &'static str,
+        client: Option<IpAddr>,
+        cause: &str,
+        fields: &[Field<'_>],
+    ) {
+        let key = Key {
+            message,
+            client,
+            cause: cause.to_owned(),
+        };
+        let admitted = sync::lock(&self.0.rate_limit).admit(key, Instant::now());
+        let Some(held_back) = admitted else {
+            return;
+        };
+        let mut fields = fields.to_vec();
+        if held_back > 0 {
+            fields.push(("held_back", &held_back));
         }
-        drop(last);
-        self.warn(message, fields);
+        self.warn(message, &fields);
     }
 
     /// For what stops the exporter from doing its work.

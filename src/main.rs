@@ -48,6 +48,7 @@
 //! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
 //! | `web/routes` | the table of paths; what all pages share is in `web` itself |
 //! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
+//! | `web/refusals` | the trace of what was refused: its line in the log, the last ones for the first page |
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |

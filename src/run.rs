@@ -23,6 +23,7 @@ use crate::systemd::notify::Notifier;
 use crate::toolkit::access::Access;
 use crate::toolkit::config::reloader::Reloader;
 use crate::web::csrf::CsrfToken;
+use crate::web::refusals::Refusals;
 use crate::web::{self, Site, routes};
 use crate::{sys, systemd, threads};
 
@@ -84,6 +85,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, String> {
     let process = Arc::new(Process::new());
     log_panics(log.clone(), Arc::clone(&process));
     let site = Site {
+        refusals: Refusals::new(log.clone(), config.probe_path.clone()),
         telemetry_path: config.telemetry_path,
         probe_path: config.probe_path,
         prober: Arc::clone(&prober),

@@ -130,7 +130,7 @@ impl Backend {
         let arrival = Instant::now();
         let Some(permit) = self.traffic.requests.try_acquire() else {
             let cause = "as many requests are in work as there may be";
-            return self.refuse(request, &cause);
+            return self.refuse(request, context, &cause);
         };
         let others = {
             let mut waiting = sync::lock(&self.waiting);
@@ -145,17 +145,26 @@ impl Backend {
         };
         match followed {
             Ok(()) => self.answer(request, context, arrival),
-            Err(error) => self.refuse(request, &error),
+            Err(error) => self.refuse(request, context, &error),
         }
         // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
         *sync::lock(&self.waiting) += 1;
         drop(permit);
     }
 
-    fn refuse(&self, request: tiny_http::Request, cause: &dyn Value) {
-        self.log
-            .warn_ratelimited("request refused", &[("cause", cause)]);
+    fn refuse(&self, request: tiny_http::Request, context: &RequestContext, cause: &dyn Value) {
         let line = "too many requests in work, try again later";
+        self.log.warn_client(
+            "request refused",
+            context.peer.ip(),
+            line,
+            &[
+                ("client", &context.peer),
+                ("cause", cause),
+                ("status", &503_u16),
+                ("error", &line),
+            ],
+        );
         self.send(request, &Response::unavailable(line));
     }
 

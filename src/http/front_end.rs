@@ -157,9 +157,17 @@ fn take(service: &Arc<Service>, socket: TcpStream, peer: SocketAddr) {
 
 /// Rejects without blocking: the response fits any socket buffer.
 fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn Value) {
-    service
-        .log
-        .warn_ratelimited("connection refused", &[("client", &peer), ("cause", cause)]);
+    service.log.warn_client(
+        "connection refused",
+        peer.ip(),
+        "",
+        &[
+            ("client", &peer),
+            ("cause", cause),
+            ("status", &503_u16),
+            ("error", &NO_ROOM),
+        ],
+    );
     let _ = socket.set_nonblocking(true);
     let _ = io::Write::write_all(&mut &*socket, refusal(503, NO_ROOM).as_bytes());
     // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.

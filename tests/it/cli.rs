@@ -461,17 +461,22 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
         words[0]["error"],
         "unable to connect to server: Connection refused"
     );
-    // Refused requests are there for who looks for them, and only then.
     let refused = with("probe refused");
-    assert_eq!(refused.len(), 2);
-    assert!(refused.iter().all(|line| line["level"] == "debug"));
+    let codes: Vec<&Value> = refused.iter().map(|line| &line["status"]).collect();
+    assert_eq!(codes, [400, 403]);
+    assert!(refused.iter().all(|line| line["level"] == "warn"));
 }
 
 #[test]
 fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
     let fake = good_or_refused();
     let exporter = Logged::start(&[&fake.flag(), "--log.format=json"]);
-    exporter.get("/probe?target=5&port=5201-5203&dscp=46");
+    for path in [
+        "/probe?target=5&port=5201-5203&dscp=46",
+        "/probe?target=5&perioud=7",
+    ] {
+        exporter.get(path);
+    }
     let log = exporter.log();
     let line = |message: &str| {
         let mut lines = log.lines().map(fields);
@@ -482,6 +487,11 @@ fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
         assert_eq!(probe[key], value, "{probe}");
     }
     assert_eq!(probe["used_port"], 5201, "{probe}");
+    let refused = line("probe refused");
+    assert_eq!(
+        (&refused["target"], &refused["status"]),
+        (&"5".into(), &400.into())
+    );
 }
 
 #[test]
@@ -635,10 +645,19 @@ fn refused_requests_do_not_flood_the_log() {
         assert_eq!(connection.get("/nowhere").code, 404);
         assert_eq!(connection.get("/metrics").code, 200);
     }
-    // The next line is that of a probe which is none of them.
     assert_eq!(connection.get("/probe?target=127.0.0.1").code, 200);
-    let probe = exporter.log_line("msg=\"probe\"");
-    assert_eq!(exporter.log(), format!("{before}{probe}\n"));
+    exporter.log_line("msg=\"probe\"");
+    let log = exporter.log();
+    let lines: Vec<&str> = log[before.len()..].lines().collect();
+    for status in [" status=400 ", " status=403 "] {
+        let of_status = lines.iter().filter(|line| line.contains(status));
+        let count = of_status.count();
+        // The first, and one in a while.
+        assert!((1..50).contains(&count), "{status}: {log}");
+    }
+    let is_known =
+        |line: &&str| line.contains("msg=\"probe refused\"") || line.contains("msg=\"probe\"");
+    assert!(lines.iter().all(is_known), "{log}");
 }
 
 /// All that is in a pipe, or else the next that comes; fails at the pipe's end.
