@@ -9,7 +9,7 @@ use crate::exit_error::ExitError;
 use crate::health::{self, Url};
 use crate::http::listen::Address;
 use crate::iperf3::binary::{Binary, Unusable};
-use crate::iperf3::temporary;
+use crate::iperf3::temp::{TempFiles, TempFolders};
 use crate::log::{Level, Log, LogConfig};
 use crate::toolkit::config::reloader::Reloader;
 
@@ -67,8 +67,12 @@ fn iperf3(path: &str) -> Result<String, ExitError> {
 }
 
 fn temporary_folder() -> Result<String, ExitError> {
-    let folder = temporary::check()?;
-    Ok(format!("temporary folder `{}`", folder.display()))
+    let found = TempFolders::of_environment().find(TempFiles::ONE_STREAM)?;
+    let folder = format!("temporary folder `{}`", found.folder.display());
+    Ok(match found.instead {
+        None => folder,
+        Some(fault) => format!("{folder}, as {fault}"),
+    })
 }
 
 fn credentials(config: &Config) -> Result<String, ExitError> {

@@ -54,7 +54,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     (&["/metrics"], "the exporter's own metrics"),
     (
         &["/health", "/-/healthy"],
-        "`200 OK`; `503` with the reason when iperf3 cannot be run",
+        "`200 OK`; `503` with the reason when iperf3 cannot be run, or has no folder for its temporary files",
     ),
     (
         &["/ready", "/-/ready"],

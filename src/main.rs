@@ -57,16 +57,16 @@
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
 //! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
-//! | `probe/retry` | a busy server is tried again: when, and on which port |
+//! | `probe/retry`, `families` | a busy server is tried again: when, and on which port; the versions of IP of a name |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
-//! | `iperf3/run`, `outcome`, `mode`, `target`, `temporary` | one run from specification to outcome; hosts; the folder for its files |
-//! | `iperf3/args`, `binary`, `features`, `process`, `credentials` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password |
+//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |
+//! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password; its temporary files |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval |
-//! | `file` | files of bounded length, and whether one has changed |
+//! | `file`, `folders` | files of bounded length, and whether one has changed; folders for temporary files |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
 //!
@@ -93,6 +93,7 @@ mod cli;
 mod duration;
 mod exit_error;
 mod file;
+mod folders;
 mod health;
 mod http;
 mod iperf3;

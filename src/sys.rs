@@ -148,6 +148,13 @@ pub(crate) fn open_place(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// Bytes that a file in this folder may still take (statvfs(3)), for who is not root; none where its file system
+/// does not say how large it is.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
+}
+
 /// Ticks a second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).
 pub(crate) fn clock_ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()

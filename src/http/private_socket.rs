@@ -5,19 +5,14 @@
 //! keeps its name, in a folder that only this user can enter. Must not know HTTP.
 
 use std::fs;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use crate::sys;
+use crate::{folders, sys};
 
-/// Folders that services and users have for what is theirs, by their variables. The first one may hold several.
-const VARIABLES: &[&str] = &["RUNTIME_DIRECTORY", "TMPDIR", "XDG_RUNTIME_DIR"];
-/// Folders that nearly every system has; `/dev/shm` is writable in a container whose root is not.
-const FOLDERS: &[&str] = &["/tmp", "/run", "/dev/shm", "/var/tmp"];
 /// The socket's name in its folder, short since an address has room for 107 bytes (unix(7)).
 const NAME: &str = "s";
 
@@ -68,12 +63,7 @@ impl Address {
 /// # Errors
 /// Why the last of the folders cannot hold it.
 pub(super) fn open() -> io::Result<(UnixListener, Address)> {
-    let named = VARIABLES.iter().filter_map(std::env::var_os);
-    let folders = named
-        .flat_map(|value| std::env::split_paths(&value).collect::<Vec<_>>())
-        .filter(|path| path.is_absolute())
-        .chain(FOLDERS.iter().map(PathBuf::from));
-    first_of(folders)
+    first_of(folders::temporary())
 }
 
 /// The socket in the first folder that can hold it; why the last one could not.
@@ -102,8 +92,7 @@ fn open_in(parent: &Path, descriptors: &Path) -> io::Result<(UnixListener, Addre
     if writable_by_others && !sticky {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let name = format!("iperf3-exporter-{:016x}", RandomState::new().hash_one(NAME));
-    let folder = Folder(parent.join(name));
+    let folder = Folder(parent.join(folders::random_name()));
     fs::DirBuilder::new().mode(0o700).create(&folder.0)?;
     let path = folder.0.join(NAME);
     let listener = UnixListener::bind(&path)?;

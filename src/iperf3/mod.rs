@@ -14,8 +14,9 @@ pub(crate) mod reason;
 pub(crate) mod report;
 mod run;
 pub(crate) mod target;
-pub(crate) mod temporary;
+pub(crate) mod temp;
 
+pub(crate) use self::lookup::addresses;
 pub(crate) use self::mode::Mode;
 pub(crate) use self::outcome::{Cost, Failure, Outcome};
 pub(crate) use self::run::{Run, RunDetails, TestSpec, refine_reason, run_test};

@@ -86,7 +86,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped. `variable` is one more
+/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped. `variables` come on top
 /// of its environment.
 ///
 /// # Errors
@@ -94,11 +94,11 @@ pub(crate) struct Finished {
 pub(crate) fn run(
     program: &Path,
     arguments: &[String],
-    variable: Option<(&str, OsString)>,
+    variables: &[(&str, OsString)],
     deadline: Instant,
     cancel: &Cancel,
 ) -> io::Result<Finished> {
-    let mut child = spawn(program, arguments, variable)?;
+    let mut child = spawn(program, arguments, variables)?;
     let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
     let output = Output::of(&mut child, end, cancellation);
     follow(child, output, deadline, cancel, LIMITS)
@@ -108,7 +108,7 @@ pub(crate) fn run(
 fn spawn(
     program: &Path,
     arguments: &[String],
-    variable: Option<(&str, OsString)>,
+    variables: &[(&str, OsString)],
 ) -> io::Result<Child> {
     let kept = KEPT_VARIABLES.iter();
     Command::new(program)
@@ -117,7 +117,7 @@ fn spawn(
         .envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))))
         // iperf3's messages are matched by their English words.
         .env("LC_ALL", "C")
-        .envs(variable)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -338,7 +338,7 @@ mod tests {
 
     fn start(script: &str) -> Child {
         let arguments = ["-c".to_owned(), script.to_owned()];
-        spawn(Path::new("/bin/sh"), &arguments, None).unwrap()
+        spawn(Path::new("/bin/sh"), &arguments, &[]).unwrap()
     }
 
     /// Follows a child with all the descriptors that there are.
@@ -592,7 +592,7 @@ mod tests {
         let error = run(
             Path::new("/nonexistent/iperf3"),
             &[],
-            None,
+            &[],
             Instant::now() + LONG,
             &Cancel::default(),
         );

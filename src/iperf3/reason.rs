@@ -81,8 +81,8 @@ impl Reason {
         (
             Self::Local,
             "local",
-            "The exporter's own host: the bind address or device is not there, a permission, a resource or a file is \
-             missing; or it sends no UDP datagram of that `length`.",
+            "The exporter's own host: the bind address or device is not there; a permission, a resource, a file or room \
+             in the temporary folder is missing; or it sends no UDP datagram of that `length`.",
         ),
         (
             Self::BadOutput,
@@ -172,6 +172,8 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("to stream socket: invalid argument", Reason::Local),
     ("no space left", Reason::Local),
     ("read-only file system", Reason::Local),
+    // What it reads goes into its temporary file, which has no room.
+    ("read /dev/urandom: bad address", Reason::Local),
     // More than the system's limit.
     ("socket buffer size", Reason::Local),
     ("unable to create a new stream", Reason::Local),
@@ -317,6 +319,7 @@ mod tests {
                 Reason::Interrupted,
             ),
             ("the server has terminated", Reason::Interrupted),
+            ("failed to read /dev/urandom: Bad address", Reason::Local),
             ("something new", Reason::Other),
             // What real runs and iperf_error.c have beyond the fixtures.
             (

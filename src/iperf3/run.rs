@@ -17,6 +17,7 @@ use super::process::{self, Ended, Finished};
 use super::reason::{self, Reason};
 use super::report::{self, Direction, Document, Fault, Report};
 use super::target::Host;
+use super::temp::{TempFiles, TempFolders};
 use crate::cancel::{Cancel, Cause};
 use crate::sys;
 
@@ -42,6 +43,8 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) deadline: Instant,
     /// Who iperf3 says that it is, to servers that ask.
     pub(crate) credentials: Option<&'a Credentials>,
+    /// Where it puts its temporary files, and which.
+    pub(crate) temp: (&'a TempFolders, TempFiles),
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +61,9 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 pub(crate) struct RunDetails {
     pub(crate) port: u16,
-    /// The command line, the program's path first; empty when there is no program.
+    /// The server's address, as far as it is known.
+    pub(crate) address: Option<IpAddr>,
+    /// The command line: variables that were set, the program's path, its words; empty when there is no program.
     pub(crate) words: Vec<String>,
     pub(crate) started: SystemTime,
     pub(crate) took: Duration,
@@ -91,6 +96,7 @@ impl RunDetails {
     fn not_started(port: u16) -> Self {
         Self {
             port,
+            address: None,
             words: Vec::new(),
             started: SystemTime::now(),
             took: Duration::ZERO,
@@ -119,10 +125,15 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     if let Ended::Exited(_) = finished.ended {
         binary.note_report(document.is_some());
     }
+    details.address = document.as_ref().and_then(Document::server_address);
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }
     let outcome = classify(&finished, document.as_ref(), spec, details.took);
+    let outcome = outcome.map_err(|failure| of_temporary_files(failure, spec));
+    if outcome.is_ok() {
+        spec.temp.0.note_success();
+    }
     let was_connected = document.as_ref().is_some_and(Document::was_connected);
     let cost = document.map(|document| document.cost(spec.mode, &outcome));
     Run {
@@ -163,7 +174,12 @@ fn run_iperf3(
         format!("iperf3 {version} ({path}) has no {what}")
     });
     let arguments = args.into_words();
-    details.words = std::iter::once(path.to_string())
+    let (folders, files) = spec.temp;
+    let folder = folders.variable(files);
+    let shown = folder.iter();
+    let shown = shown.map(|(name, value)| format!("{name}={}", value.display()));
+    details.words = shown
+        .chain([path.to_string()])
         .chain(credentials::shown(&arguments))
         .collect();
     if let Some(words) = missing {
@@ -171,8 +187,15 @@ fn run_iperf3(
     }
     let password = spec.credentials.map(Credentials::password).transpose();
     let password = password.map_err(|words| Failure::new(Reason::Local, words))?;
+    let variables: Vec<_> = password.into_iter().chain(folder).collect();
     let started = Instant::now();
-    let run = process::run(&installed.path, &arguments, password, spec.deadline, cancel);
+    let run = process::run(
+        &installed.path,
+        &arguments,
+        &variables,
+        spec.deadline,
+        cancel,
+    );
     details.took = started.elapsed();
     binary.note_run(run.as_ref().map(drop));
     run.map_err(|error| {
@@ -182,6 +205,21 @@ fn run_iperf3(
         };
         Failure::new(reason, format!("cannot run `{path}`: {error}"))
     })
+}
+
+/// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
+/// ends by SIGBUS, or by an address that is "bad".
+fn of_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
+    let (folders, files) = spec.temp;
+    let may_be = matches!(
+        failure.reason,
+        Reason::Local | Reason::Other | Reason::Killed
+    );
+    if may_be && let Err(fault) = folders.find(files) {
+        failure.reason = Reason::Local;
+        failure.words = format!("{fault}; iperf3: {}", failure.words);
+    }
+    failure
 }
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address, the server's or that of

@@ -146,7 +146,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "iperf3_test_info",
-        help: "What the test was made with, as labels: empty where the report does not say, other where it says a \
+        help: "What the test was made with, and by which version of IP (family), as labels: empty where the report does not say, other where it says a \
                protocol or congestion control that is not known; the value is 1.",
         samples: Samples::Info,
     },
@@ -195,6 +195,7 @@ fn write_info(text: &mut Text, labels: [(&str, &str); 3], way: &Direction, metad
         ("protocol", metadata.protocol.as_str()),
         ("congestion_sender", way.congestion.sender.as_str()),
         ("congestion_receiver", way.congestion.receiver.as_str()),
+        ("family", metadata.family),
         ("iperf3_version", metadata.version.as_str()),
     ];
     text.sample("", &labels, 1.0);

@@ -11,6 +11,7 @@ use super::prober::Prober;
 use super::wait_error::{Progress, WaitError};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Direction;
+use crate::iperf3::target::Host;
 use crate::log::Field;
 
 /// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed.
@@ -47,6 +48,14 @@ pub(super) fn ran(
             told.push(("error", failure.words.clone()));
         }
     }
+    let last = completed.last_details();
+    let address = last.and_then(|last| last.address);
+    let is_name = matches!(params.host, Host::Name(_));
+    told.extend(
+        address
+            .filter(|_| is_name)
+            .map(|address| ("address", address.to_string())),
+    );
     told.push(("client", client.to_string()));
     told.push(("seconds", seconds(duration)));
     told.push(("lock_wait_seconds", seconds(waited)));

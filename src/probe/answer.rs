@@ -26,6 +26,14 @@ pub(crate) struct CompletedTest {
     pub(crate) ended: Moment,
 }
 
+impl CompletedTest {
+    /// The run whose outcome the probe's is.
+    pub(crate) fn last_details(&self) -> Option<&RunDetails> {
+        let mut runs = self.attempts.iter().map(|attempt| &attempt.details);
+        runs.rfind(|details| details.port == self.port)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.

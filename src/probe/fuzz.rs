@@ -201,6 +201,8 @@ fn assert_are_harmless(params: &Params) {
         port: params.ports.first,
         period_seconds: params.period_seconds,
         limit_seconds: 60,
+        family: None,
+        connect_limit_ms: None,
     };
     selected.add_to(&mut args);
     let is_option = |word: &str| {

@@ -99,7 +99,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_retries_total",
-        help: "Runs of iperf3 that followed another one of the same test: the server, or a port of it, was busy or closed.",
+        help: "Runs of iperf3 that followed another one of the same test: the server, a port or an address of it was busy or closed.",
         kind: Kind::Counter,
         write: |text, look| text.plain(Some(look.counts.retries as f64)),
     },

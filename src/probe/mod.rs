@@ -10,6 +10,7 @@ pub(crate) mod answer;
 mod budget;
 mod coalesce;
 pub(crate) mod deadline;
+mod families;
 pub(crate) mod history;
 pub(crate) mod lock;
 pub(crate) mod metrics;

@@ -17,8 +17,9 @@ use super::params::Params;
 use super::result_cache::ResultCache;
 use super::wait_error::WaitError;
 use crate::cancel::{Cancel, Cause};
-use crate::iperf3::binary::{Binary, Unusable};
+use crate::iperf3::binary::Binary;
 use crate::iperf3::credentials::Credentials;
+use crate::iperf3::temp::{TempFiles, TempFolders};
 use crate::log::{Field, Log};
 use crate::metrics::text::Text;
 use crate::permits::{Permit, Permits};
@@ -57,6 +58,8 @@ pub(crate) struct Prober {
     pub(super) log: Log,
     pub(super) lock: TestLock,
     pub(super) binary: Binary,
+    /// Where iperf3 puts its temporary files.
+    pub(super) temp: TempFolders,
     pub(super) budget: Budget,
     pub(super) result_cache: ResultCache,
     /// The probes in progress, and the last ones.
@@ -96,6 +99,7 @@ impl Prober {
             log,
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path.clone(), shutdown.clone()),
+            temp: TempFolders::of_environment(),
             budget: Budget::new(config.max_bytes_per_day),
             result_cache: ResultCache::default(),
             history: Arc::default(),
@@ -199,8 +203,9 @@ impl Prober {
     }
 
     /// Whether iperf3 can be run, as far as is known.
-    pub(crate) fn health(&self) -> Result<(), Unusable> {
-        self.binary.check()
+    pub(crate) fn health(&self) -> Result<(), String> {
+        self.binary.check().map_err(|why| why.to_string())?;
+        self.temp.health()
     }
 
     /// Wakes all waiters so that they re-check for cancellation.
@@ -242,8 +247,8 @@ impl Prober {
         text.families(FAMILIES, &snapshot);
     }
 
-    /// Logs which iperf3 there is, and whether its credentials can be read. They may come later, or be put right: no
-    /// reason not to start.
+    /// Logs which iperf3 there is, where its temporary files go, and whether its credentials can be read. They may come
+    /// later, or be put right: no reason not to start.
     pub(crate) fn report_iperf3(&self) {
         let installed = self
             .binary
@@ -270,11 +275,33 @@ impl Prober {
                 &[("error", &unusable)],
             ),
         }
+        self.report_temporary_folder();
         if let Some(credentials) = &self.config.credentials
             && let Err(line) = credentials.check()
         {
             let what = "iperf3's credentials cannot be read, probes will fail until they can";
             self.log.warn(what, &[("error", &line)]);
+        }
+    }
+
+    fn report_temporary_folder(&self) {
+        match self.temp.find(TempFiles::ONE_STREAM) {
+            Ok(found) => {
+                let folder = found.folder.display();
+                match &found.instead {
+                    None => self
+                        .log
+                        .info("temporary folder for iperf3", &[("folder", &folder)]),
+                    Some(why) => self.log.warn(
+                        "iperf3 uses another temporary folder",
+                        &[("folder", &folder), ("error", why)],
+                    ),
+                }
+            }
+            Err(why) => self.log.warn(
+                "no temporary folder for iperf3, probes will fail until there is one",
+                &[("error", &why)],
+            ),
         }
     }
 }

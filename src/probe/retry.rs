@@ -1,6 +1,6 @@
 //! The attempts of one test: an iperf3 server serves one client at a time, so a busy one is tried again.
 //!
-//! Owns when there is another attempt, and on which port. The lock is held while iperf3 runs, and given back between
+//! Owns when there is another attempt, on which port, and by which version of IP. The lock is held while iperf3 runs, and given back between
 //! attempts. Must not know text formats.
 
 use std::hash::{BuildHasher, RandomState};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::accounting;
 use super::answer::{Answer, Attempt, Caller, CompletedTest};
 use super::deadline::Limits;
+use super::families::{self, Addresses};
 use super::history::{Running, Stage};
 use super::lock::{GaveUp, Guard, Why, first_limit};
 use super::params::{Params, Selected};
@@ -17,7 +18,8 @@ use super::prober::Prober;
 use super::wait_error::{Holder, Line, Progress, WaitError};
 use crate::cancel::Cause;
 use crate::duration;
-use crate::iperf3::reason::Reason;
+use crate::iperf3::reason::{self, Reason};
+use crate::iperf3::target::Host;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
 use crate::moment::Moment;
 
@@ -26,6 +28,11 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 /// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
 /// client and are started anew are away for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
+/// Shortest limit of connecting by a name's first version of IP: with less for it, a slow path would not be connected by
+/// either.
+const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// What it takes from the end of the first attempt to the second one: two starts of iperf3 and a look at the name.
+const SECOND_START: Duration = Duration::from_millis(500);
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
 /// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
@@ -44,6 +51,8 @@ pub(super) struct RetryLoop<'a> {
     period_seconds: u64,
     /// The port of the last attempt.
     port: u16,
+    /// The version of IP that was found to work where the first one does not.
+    family: Option<u8>,
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
@@ -73,6 +82,7 @@ impl<'a> RetryLoop<'a> {
             running,
             period_seconds: limits.fit(params.period_seconds, omit_seconds, caller.arrival),
             port: params.ports.first,
+            family: None,
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
@@ -176,7 +186,7 @@ impl<'a> RetryLoop<'a> {
         let ports = self.params.ports;
         self.port = ports.first;
         loop {
-            let outcome = self.attempt(waited.take())?;
+            let outcome = self.try_both_families(waited.take())?;
             let Err(failure) = &outcome else {
                 return Ok(outcome);
             };
@@ -292,6 +302,79 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
+    /// Runs iperf3 once, and once more by the other version of IP where a name has both and its first address cannot be
+    /// connected to.
+    fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+        let mut first = match self.attempt(waited)? {
+            Err(failure) if families::is_of_the_way(&failure) => failure,
+            outcome => return Ok(outcome),
+        };
+        let now = Instant::now();
+        let left = self.limits.end_of_run(now).saturating_duration_since(now);
+        let addresses = Addresses::of(&self.params.host, left);
+        let given = self.params.options.family.or(self.family);
+        let Some(tried) = given.or_else(|| addresses.first_family()) else {
+            return Ok(Err(first));
+        };
+        self.name_address(&mut first, &addresses, tried);
+        let other = if tried == 6 { 4 } else { 6 };
+        let has_other = addresses.first_of(other).is_some();
+        let is_open = self.is_family_open() && self.family.is_none();
+        if !is_open || !has_other || self.time_left(Instant::now()).is_none() {
+            return Ok(Err(first));
+        }
+        self.prober.log.debug(
+            "trying the other version of IP",
+            &[
+                ("target", &self.params.host),
+                ("port", &self.port),
+                ("error", &first.words),
+                ("family", &other),
+            ],
+        );
+        self.family = Some(other);
+        let mut second = match self.attempt(None)? {
+            Err(failure) if reason::is_of_connecting(&failure.words) => failure,
+            // Connected: it is the one that works, whatever came of the test.
+            outcome => return Ok(outcome),
+        };
+        self.name_address(&mut second, &addresses, other);
+        let words = format!("{}; {}", first.words, second.words);
+        let reason = if families::says_more(&second, &first) {
+            second.reason
+        } else {
+            // Neither is known to work: the next port is tried by both again.
+            self.family = None;
+            first.reason
+        };
+        Ok(Err(Failure { reason, words }))
+    }
+
+    /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
+    fn is_family_open(&self) -> bool {
+        let Params { host, options, .. } = self.params;
+        matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
+    }
+
+    /// Says in the words of the last attempt's failure which address it was.
+    fn name_address(&mut self, failure: &mut Failure, addresses: &Addresses, family: u8) {
+        let Some(tried) = addresses.first_of(family) else {
+            return;
+        };
+        failure.words = families::with_address(&failure.words, tried);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.details.address = Some(tried.0);
+        }
+    }
+
+    /// How long connecting by the name's first version of IP may take, so that the other one has time for the test.
+    fn connect_limit(&self, now: Instant) -> Option<Duration> {
+        let is_first = self.is_family_open() && self.family.is_none();
+        let left = self.time_left(now).filter(|_| is_first)?;
+        let limit = left.checked_sub(SECOND_START)?;
+        (limit >= SHORTEST_CONNECT_LIMIT).then_some(limit)
+    }
+
     /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
     fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let Self { prober, params, .. } = *self;
@@ -309,6 +392,10 @@ impl<'a> RetryLoop<'a> {
                     port: self.port,
                     period_seconds: self.period_seconds,
                     limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+                    family: self.family,
+                    connect_limit_ms: self
+                        .connect_limit(now)
+                        .and_then(|limit| limit.as_millis().try_into().ok()),
                 };
                 let spec = TestSpec {
                     args: &|args| selected.add_to(args),
@@ -318,6 +405,7 @@ impl<'a> RetryLoop<'a> {
                     keep_end_part: params.options.debug,
                     deadline,
                     credentials: prober.config.credentials.as_ref(),
+                    temp: (&prober.temp, params.temp_files()),
                 };
                 iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
             }
@@ -435,7 +523,10 @@ fn next_pause(last: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_PAUSE, next_pause};
+    use super::{
+        LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT, SHORTEST_PAUSE,
+        next_pause,
+    };
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
     use crate::iperf3::reason::Reason;
@@ -590,6 +681,33 @@ mod tests {
                 assert_eq!(retry_loop.port, port);
             });
         }
+    }
+
+    #[test]
+    fn connecting_by_the_first_family_leaves_the_time_of_the_test() {
+        let limit = |query: &str, family| {
+            begun(query, millis(10_000), |mut retry_loop, begin| {
+                retry_loop.family = family;
+                retry_loop.connect_limit(begin)
+            })
+        };
+        // 10 s less the test, half a second for all else of it, and the way to the second attempt.
+        let own = Some(millis(4_000));
+        assert_eq!(limit("target=a.example&period=5s", None), own);
+        assert_eq!(limit("target=a.example&period=5s", Some(4)), None);
+        for query in [
+            "target=192.0.2.7",
+            "target=a.example&family=6",
+            "target=a.example&bind=192.0.2.1",
+        ] {
+            assert_eq!(limit(query, None), None, "{query}");
+        }
+        let query = "target=a.example&period=5s";
+        begun(query, millis(7_000), |retry_loop, begin| {
+            let limit = retry_loop.connect_limit(begin);
+            assert_eq!(limit, Some(SHORTEST_CONNECT_LIMIT));
+            assert_eq!(retry_loop.connect_limit(begin + MOMENT), None);
+        });
     }
 
     #[test]

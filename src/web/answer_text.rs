@@ -43,9 +43,12 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
         None => "of a test for this request".to_owned(),
         Some(age) => format!("of a test that ended {} ago", to_millis(age)),
     };
+    let last = completed.last_details();
+    let address = last.and_then(|last| last.address);
+    let address = address.map_or_else(|| "(not known)".to_owned(), |address| address.to_string());
     let _ = writeln!(
         out,
-        "target      {}\nparameters  {}\noutcome     {outcome}\nresult      {result}\nattempts    {}\n\
+        "target      {}\naddress     {address}\nparameters  {}\noutcome     {outcome}\nresult      {result}\nattempts    {}\n\
          lock wait   {}\nanswered    after {}",
         params.server(),
         pairs(&params.displayed()),
@@ -57,7 +60,6 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
     for (time, what) in events(completed) {
         let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
     }
-    let last = last_details(completed);
     let command = last.map(command_line);
     let end_title = "end of iperf3's report (kept for the request that ran the test only)";
     for (title, text) in [
@@ -76,12 +78,6 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
 pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
     pairs.collect::<Vec<_>>().join(" ")
-}
-
-/// The run whose outcome the probe's is.
-pub(super) fn last_details(completed: &CompletedTest) -> Option<&RunDetails> {
-    let mut runs = completed.attempts.iter().map(|attempt| &attempt.details);
-    runs.rfind(|details| details.port == completed.port)
 }
 
 /// A run's command line as a shell would take it; empty when there was none.
@@ -106,7 +102,11 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
             add(started, &format!("port {port}"));
         }
         let took = to_millis(details.took);
-        let what = format!("iperf3 {}, after {took}", details.ended);
+        let address = details
+            .address
+            .map(|address| format!(", address {address}"));
+        let address = address.unwrap_or_default();
+        let what = format!("iperf3 {}, after {took}{address}", details.ended);
         add(started + details.took, &what);
     }
     events

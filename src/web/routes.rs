@@ -79,7 +79,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
 fn health(site: &Site, _: &Request<'_>) -> Response {
     match site.prober.health() {
         Ok(()) => Response::line(200, "OK"),
-        Err(unusable) => Response::line(503, &unusable.to_string()),
+        Err(why) => Response::line(503, &why),
     }
 }
 

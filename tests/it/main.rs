@@ -34,6 +34,7 @@
 //! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
+//! - `family`: names with addresses of both versions of IP, of which one is dead.
 //! - `fleet`: many exporters and few servers.
 //! - `fuzz`: random bytes and requests over real connections.
 //! - `random`: random input; the unit tests' own file.
@@ -50,6 +51,7 @@
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
+//! - `temp_folder`: iperf3's temporary files where the usual folder has no room, or cannot be written.
 //! - `tidy`: what this repository promises about itself.
 
 #![allow(
@@ -81,6 +83,7 @@ mod debug;
 mod demo;
 mod demo_fleet;
 mod docker;
+mod family;
 mod fixture_exporter;
 mod fixtures;
 mod fleet;
@@ -116,5 +119,6 @@ mod rules;
 mod siege;
 mod soak;
 mod systemd;
+mod temp_folder;
 mod tidy;
 mod web_config;

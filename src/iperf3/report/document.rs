@@ -2,11 +2,14 @@
 //!
 //! Must not know Prometheus.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::directions::Test;
 use super::intervals::Intervals;
 use super::json::{at, items};
+use super::metadata;
 use super::model::Report;
 use super::text;
 use super::transfer::Way;
@@ -47,6 +50,11 @@ impl Document {
         items(at(&self.root, &["start", "connected"]))
             .next()
             .is_some()
+    }
+
+    /// Where its streams were connected to, as far as it says.
+    pub(crate) fn server_address(&self) -> Option<IpAddr> {
+        metadata::server_address(&self.root)
     }
 
     /// What a test of this mode and protocol measured. iperf3's exit status is the caller's to judge.

@@ -16,6 +16,8 @@ const COMPLETE_PART: f64 = 0.9;
 /// How far an interval's own length may be from the distance of its ends. They differ by microseconds, except where
 /// iperf3 set its counters back amid an interval, at the end of the omitted seconds: then its bytes are of a part.
 const SLACK_PART: f64 = 0.01;
+/// The same for long intervals: the omitted seconds that are in them are no part of them that grows.
+const SLACK_SECONDS: f64 = 0.05;
 /// Seconds of an interval where the report does not say (before 3.17): iperf3's default, and never set otherwise.
 const DEFAULT_SECONDS: f64 = 1.0;
 
@@ -162,7 +164,8 @@ fn is_counted(stream: &Value) -> bool {
 fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
     let seconds = number(stream, "seconds").filter(|seconds| *seconds > 0.0)?;
     let apart = number(stream, "end")? - number(stream, "start")?;
-    let is_whole = (apart - seconds).abs() <= SLACK_PART * seconds && seconds >= shortest_seconds;
+    let slack = SLACK_SECONDS.min(SLACK_PART * seconds);
+    let is_whole = (apart - seconds).abs() <= slack && seconds >= shortest_seconds;
     let is_good = is_counted(stream) && is_whole;
     plausibility::rate(number(stream, "bytes")?, seconds).filter(|_| is_good)
 }
@@ -261,6 +264,10 @@ mod tests {
         );
         // The counters were set back in the midst of it: 2 seconds long with the bytes of one.
         assert_eq!(sum(None, &[(1.0, 1.0, 2.0, 100.0, false)]), None);
+        // However long it is.
+        let long = |seconds| sum(Some(200.0), &[(0.0, 200.0, seconds, 4000.0, false)]);
+        assert_eq!((long(201.0), long(200.06)), (None, None));
+        assert!(long(200.04).is_some());
         // The asked length is what a remainder is held against.
         assert_eq!(sum(Some(5.0), &[whole]), None);
         assert_eq!(sum(Some(5.0), &[(0.0, 5.0, 5.0, 100.0, false)]), Some(20.0));

@@ -2,10 +2,12 @@
 //!
 //! Owns which words of it may become labels: some come from the server, and a label must be bounded.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
-use crate::iperf3::report::json::{at, measured, number};
+use crate::iperf3::report::json::{at, items, measured, number};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::transfer::Way;
 
@@ -50,6 +52,8 @@ const CONGESTION_CONTROLS: &[&str] = &[
 pub(crate) struct Metadata {
     /// `tcp`, `udp`, `sctp` or `other`; empty when the report does not say.
     pub(crate) protocol: String,
+    /// Which IP carried it, `ipv4` or `ipv6`; empty when the report does not say.
+    pub(crate) family: &'static str,
     /// The version of the iperf3 of this end; empty where it is no short plain word.
     pub(crate) version: String,
     pub(crate) local_cpu: Option<Cpu>,
@@ -87,6 +91,7 @@ impl Metadata {
         };
         Self {
             protocol: known(protocol(root), PROTOCOLS).to_owned(),
+            family: server_address(root).map_or("", family),
             version: version(root),
             local_cpu: cpu(["host_total", "host_user", "host_system"]),
             remote_cpu: cpu(["remote_total", "remote_user", "remote_system"]),
@@ -110,6 +115,19 @@ impl Congestion {
 /// Whether the test was one of SCTP: it prints numbers of TCP that nothing measured.
 pub(super) fn is_sctp(root: &Value) -> bool {
     protocol(root).and_then(Value::as_str) == Some("SCTP")
+}
+
+/// The server's address: where the streams were connected to.
+pub(super) fn server_address(root: &Value) -> Option<IpAddr> {
+    let mut streams = items(at(root, &["start", "connected"]));
+    let host = streams.find_map(|stream| stream.get("remote_host"))?;
+    let address: IpAddr = host.as_str()?.parse().ok()?;
+    // IPv4 through a socket of IPv6 is IPv4 on the way.
+    Some(address.to_canonical())
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ipv4" } else { "ipv6" }
 }
 
 fn protocol(root: &Value) -> Option<&Value> {
@@ -162,6 +180,22 @@ mod tests {
         ] {
             assert_eq!(metadata(no_word.clone()), "", "{no_word}");
         }
+    }
+
+    #[test]
+    fn the_family_is_that_of_the_address_that_the_streams_were_connected_to() {
+        for (host, family) in [
+            (json!("192.0.2.1"), "ipv4"),
+            (json!("::ffff:192.0.2.1"), "ipv4"),
+            (json!("2001:db8::1"), "ipv6"),
+            (json!("example"), ""),
+            (json!(4), ""),
+            (json!(null), ""),
+        ] {
+            let root = json!({ "start": { "connected": [{}, { "remote_host": host }] } });
+            assert_eq!(Metadata::of(&root).family, family, "{root}");
+        }
+        assert_eq!(Metadata::of(&json!({})).family, "");
     }
 
     #[test]

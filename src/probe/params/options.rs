@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::iperf3::Mode;
 use crate::iperf3::target::{self, Host};
+use crate::iperf3::temp::TempFiles;
 use crate::probe::values;
 
 /// iperf3's own default port (iperf3(1), `-p`).
@@ -137,6 +138,10 @@ pub(crate) struct Selected<'a> {
     pub(crate) period_seconds: u64,
     /// After how many seconds it is ended at the latest.
     pub(crate) limit_seconds: u64,
+    /// The version of IP where the parameter `family` leaves it open.
+    pub(crate) family: Option<u8>,
+    /// How long connecting may take where no parameter says it; iperf3's default may be shorter.
+    pub(crate) connect_limit_ms: Option<u32>,
 }
 
 /// What was found so far in a query; the rows' `set` fill it.
@@ -192,6 +197,19 @@ impl Params {
     pub(crate) fn least_seconds(&self, period_seconds: u64) -> u64 {
         let least = self.options.omit_seconds + 1;
         self.length_seconds(period_seconds).unwrap_or(least)
+    }
+
+    /// The temporary files that iperf3 makes for it. A datagram is as long as the path's MTU allows.
+    pub(crate) fn temp_files(&self) -> TempFiles {
+        const DATAGRAM_LIMIT_BYTES: u32 = 64 * 1024;
+        let length = self.options.length.map(u64::from);
+        let is_short = self.options.udp || self.options.sctp;
+        let default = is_short.then_some(u64::from(DATAGRAM_LIMIT_BYTES));
+        let bytes_each = length.or(default);
+        TempFiles {
+            count: u64::from(self.parallel()) * u64::from(self.mode.directions()),
+            bytes_each: bytes_each.unwrap_or(TempFiles::ONE_STREAM.bytes_each),
+        }
     }
 
     /// Host and ports of the server as one word: `foo.server:5201`, `[::1]:5201`, `foo.server:5201-5209`.
@@ -272,6 +290,8 @@ mod tests {
             port: params.ports.first,
             period_seconds: params.period_seconds,
             limit_seconds,
+            family: None,
+            connect_limit_ms: None,
         }
         .interval_seconds()
     }

@@ -208,7 +208,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         default: "5s, where iperf3 has it (3.2)",
         label: "Connect timeout",
         help: "How long the control connection may take to be made: what a dead target costs. Without it the system gives up \
-               after two minutes.",
+               after two minutes. A name without `family` has less where the scrape would leave no time for the other \
+               version of IP.",
         set: |builder, text| {
             Some(builder.options.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
         },
@@ -218,7 +219,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         },
         args: |row, test, args| {
             // Nobody asked for the default: where it might not be understood it is left out without a word.
-            let default = args.has(row.option).then_some(CONNECT_TIMEOUT_MS);
+            let limit = test.connect_limit_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+            let default = args
+                .has(row.option)
+                .then_some(limit.min(CONNECT_TIMEOUT_MS));
             if let Some(wait) = test.params.options.connect_timeout_ms.or(default) {
                 args.value(row.option, wait);
             }
@@ -230,13 +234,14 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-4, -6",
         allowed: "4 or 6",
         label: "IP version (4 or 6)",
-        help: "Use IPv4 only, or IPv6 only.",
+        help: "Use IPv4 only, or IPv6 only. Without it a name that has addresses of both and cannot be connected to is tried \
+               once more with the other one.",
         set: |builder, text| {
             matches!(text, "4" | "6").then(|| builder.options.family = text.parse().ok())
         },
         display: |params| number(params.options.family),
         args: |_, test, args| {
-            if let Some(family) = test.params.options.family {
+            if let Some(family) = test.params.options.family.or(test.family) {
                 args.option(&format!("-{family}"));
             }
         },
@@ -474,6 +479,8 @@ mod tests {
             port: params.ports.first,
             period_seconds: params.period_seconds,
             limit_seconds: 90_000,
+            family: None,
+            connect_limit_ms: None,
         };
         selected.add_to(&mut args);
         args

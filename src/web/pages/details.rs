@@ -91,7 +91,7 @@ fn ended(site: &Site, past: &Finished) -> Response {
         let directions = list::directions(past);
         push_plot(&mut main, directions);
         push_measures(&mut main, directions);
-        if let Some(last) = answer_text::last_details(&answer.completed) {
+        if let Some(last) = answer.completed.last_details() {
             push_run(&mut main, &answer.completed, last);
         }
         let metrics = answer_text::metrics(&past.params, answer);
@@ -128,6 +128,10 @@ fn summary(past: &Finished) -> Vec<Fact> {
     let (class, outcome) = list::outcome(past);
     let outcome = format!("<span class=\"{class}\">{outcome}</span>");
     let mut facts = vec![("Target", escaped(&list::server(past)))];
+    let answer = past.end.as_ref().ok();
+    let last = answer.and_then(|answer| answer.completed.last_details());
+    let address = last.and_then(|last| last.address);
+    facts.extend(address.map(|address| ("Address", address.to_string())));
     facts.extend(parameters(&past.params));
     facts.push(("Outcome", outcome));
     match &past.end {

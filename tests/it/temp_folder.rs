@@ -1,0 +1,127 @@
+//! iperf3's temporary files where the usual folder has no room for them or cannot be written, with the real iperf3 and
+//! real file systems: each exporter has a mount namespace of its own, which ends with it.
+
+use std::process::Command;
+
+use crate::harness::{self, ClosedPort, Exporter, Server};
+
+/// Where the exporter looks by itself.
+const FOLDERS: &str = "/tmp /run /dev/shm /var/tmp";
+
+/// An exporter behind `mounts`, shell code; without the variables that name a folder. None, with a line that says that
+/// `test` is skipped, where nothing can be mounted.
+fn behind(mounts: &str, test: &str) -> Option<Exporter> {
+    let try_it = ["-m", "mount", "-t", "tmpfs", "none", "/dev/shm"];
+    if !harness::has("unshare", test) {
+        return None;
+    }
+    let (can_mount, said) = harness::run("unshare", &try_it, "");
+    if !can_mount {
+        harness::skipped(test, &format!("needs root to mount: {}", said.trim()));
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    let script = format!("set -e; {mounts}; exec \"$@\"");
+    command.args(["-m", "sh", "-c", &script, "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_iperf3-exporter"));
+    command.arg("--web.listen-address=127.0.0.1:0");
+    for name in [
+        "RUNTIME_DIRECTORY",
+        "XDG_RUNTIME_DIR",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+    ] {
+        command.env_remove(name);
+    }
+    Some(Exporter::spawn(command))
+}
+
+fn path(server: &Server, more: &str) -> String {
+    format!(
+        "/probe?target={}&period=1s&bitrate=1M{more}",
+        server.target()
+    )
+}
+
+#[test]
+fn a_full_or_read_only_folder_is_replaced_by_one_that_works() {
+    let test = "a_full_or_read_only_folder_is_replaced_by_one_that_works";
+    let full = "mount -t tmpfs -o size=12k none /tmp; mount -t tmpfs none /run";
+    // As in a container with --read-only.
+    let read_only = "for at in /tmp /run /var/tmp; do mount --bind $at $at; mount -o remount,bind,ro $at; done; \
+                     mount -t tmpfs none /dev/shm";
+    for (mounts, folder, why) in [
+        (
+            full,
+            "/run",
+            "no room in the temporary folder /tmp: 12 kB free, 128 kB needed (128 kB a stream)",
+        ),
+        (
+            read_only,
+            "/dev/shm",
+            "cannot make a file in the temporary folder /tmp, as iperf3 does: Read-only file system",
+        ),
+    ] {
+        let Some(exporter) = behind(mounts, test) else {
+            return;
+        };
+        let server = Server::start();
+        let line = exporter.log_line("msg=\"iperf3 uses another temporary folder\"");
+        assert!(line.contains(&format!("folder={folder} ")), "{line}");
+        assert!(line.contains(why), "{line}");
+        let reply = exporter.get(&path(&server, "&parallel=2&debug=true"));
+        assert!(reply.body.contains("\niperf3_up"), "{}", reply.body);
+        assert!(reply.body.contains("outcome     success"), "{}", reply.body);
+        let words = format!("\ncommand line\n  TMPDIR={folder} /");
+        assert!(reply.body.contains(&words), "{}", reply.body);
+        assert_eq!(exporter.get("/health").code, 200);
+    }
+}
+
+#[test]
+fn without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one() {
+    let test = "without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one";
+    let mounts = format!("for at in {FOLDERS}; do mount -t tmpfs -o size=12k none $at; done");
+    let Some(exporter) = behind(&mounts, test) else {
+        return;
+    };
+    let server = Server::start();
+    exporter.log_line("no temporary folder for iperf3, probes will fail until there is one");
+    let missing = |needed: &str| {
+        format!(
+            "no room in the temporary folder /tmp: 12 kB free, {needed} needed (128 kB a stream)"
+        )
+    };
+    let reply = exporter.get(&path(&server, "&parallel=2"));
+    assert_eq!(reply.reason(), Some("local"), "{}", exporter.log());
+    exporter.log_line(&missing("256 kB"));
+    let health = exporter.get("/health");
+    assert_eq!(health.code, 503);
+    assert!(
+        health.body.starts_with(&missing("128 kB")),
+        "{}",
+        health.body
+    );
+
+    let pid = exporter.pid().to_string();
+    let enter = ["-m", "-t", &pid, "mount", "-o", "remount,size=8m", "/tmp"];
+    let (is_larger, said) = harness::run("nsenter", &enter, "");
+    assert!(is_larger, "{said}");
+    let health = exporter.get("/health");
+    assert_eq!((health.code, health.body.trim_end()), (200, "OK"));
+    let reply = exporter.get(&path(&server, "&parallel=2"));
+    assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
+}
+
+#[test]
+fn a_failure_of_the_way_is_not_blamed_on_the_folder() {
+    let test = "a_failure_of_the_way_is_not_blamed_on_the_folder";
+    let mounts = format!("for at in {FOLDERS}; do mount -t tmpfs -o size=12k none $at; done");
+    let Some(exporter) = behind(&mounts, test) else {
+        return;
+    };
+    let closed = ClosedPort::new();
+    let reply = exporter.get(&format!("/probe?target=127.0.0.1:{}", closed.port));
+    assert_eq!(reply.reason(), Some("refused"), "{}", exporter.log());
+}
