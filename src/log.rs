@@ -3,15 +3,19 @@
 //! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
 //! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
 
-use std::fmt::Display;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+pub(crate) use self::value::{Decimal, Value};
+
+use self::rate_limit::{Key, RateLimit};
 use crate::{json, sync, sys, time_text};
 
-/// Least time between two lines with one message of what a client could repeat without end.
-const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
+mod rate_limit;
+mod value;
+
 /// How long a line waits for room, unless the line before it was lost: a reader that is only slow gets everything,
 /// and one that has stopped costs the exporter this time once.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
@@ -45,6 +49,16 @@ impl Level {
         let known = Self::ALL.iter().find(|(_, level)| *level == self);
         known.map_or("", |(name, _)| name)
     }
+
+    /// What begins a line of the journal (sd-daemon(3)): the priority of syslog in angle brackets.
+    pub(crate) fn journal_prefix(self) -> &'static str {
+        match self {
+            Self::Debug => "<7>",
+            Self::Info => "<6>",
+            Self::Warn => "<4>",
+            Self::Error => "<3>",
+        }
+    }
 }
 
 /// How a line is written.
@@ -69,10 +83,12 @@ pub(crate) struct LogConfig {
     pub(crate) level: Level,
     /// How lines look.
     pub(crate) format: Format,
+    /// Standard error is systemd's journal, and lines begin with their priority.
+    pub(crate) is_journal: bool,
 }
 
 /// A value to log with its key.
-pub(crate) type Field<'a> = (&'static str, &'a dyn Display);
+pub(crate) type Field<'a> = (&'static str, &'a dyn Value);
 
 /// Where lines go, and which. A handle: its clones are one log.
 #[derive(Clone, Debug)]
@@ -81,8 +97,8 @@ pub(crate) struct Log(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: LogConfig,
-    /// When [`Log::warn_ratelimited`] last wrote each of its messages, of which there are as many as places that call it.
-    last_warned: Mutex<Vec<(&'static str, Instant)>>,
+    /// What [`Log::warn_ratelimited`] has written lately.
+    rate_limit: Mutex<RateLimit>,
     /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
     output: Mutex<Output>,
 }
@@ -101,7 +117,7 @@ impl Log {
     pub(crate) fn new(config: LogConfig) -> Self {
         Self(Arc::new(Inner {
             config,
-            last_warned: Mutex::default(),
+            rate_limit: Mutex::default(),
             output: Mutex::default(),
         }))
     }
@@ -121,17 +137,44 @@ impl Log {
         self.line(Level::Warn, message, fields);
     }
 
-    /// For what a client could repeat without end: the first one, and then one in a while. Counters have them all.
+    /// For what could be repeated without end: the first one, and then one in a while, with a count of those that were
+    /// held back.
     pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
-        let mut last = sync::lock(&self.0.last_warned);
-        let now = Instant::now();
-        match last.iter_mut().find(|(known, _)| *known == message) {
-            Some((_, at)) if now - *at < RATE_LIMIT_INTERVAL => return,
-            Some((_, at)) => *at = now,
-            None => last.push((message, now)),
+        self.warn_unless_repeated(message, None, "", fields);
+    }
+
+    /// The same for what a client does: each client and each cause has lines of its own, within bounds.
+    pub(crate) fn warn_client(
+        &self,
+        message: &'static str,
+        client: IpAddr,
+        cause: &str,
+        fields: &[Field<'_>],
+    ) {
+        self.warn_unless_repeated(message, Some(client), cause, fields);
+    }
+
+    fn warn_unless_repeated(
+        &self,
+        message: &'static str,
+        client: Option<IpAddr>,
+        cause: &str,
+        fields: &[Field<'_>],
+    ) {
+        let key = Key {
+            message,
+            client,
+            cause: cause.to_owned(),
+        };
+        let admitted = sync::lock(&self.0.rate_limit).admit(key, Instant::now());
+        let Some(held_back) = admitted else {
+            return;
+        };
+        let mut fields = fields.to_vec();
+        if held_back > 0 {
+            fields.push(("held_back", &held_back));
         }
-        drop(last);
-        self.warn(message, fields);
+        self.warn(message, &fields);
     }
 
     /// For what stops the exporter from doing its work.
@@ -144,11 +187,11 @@ impl Log {
             return;
         }
         let now = SystemTime::now();
-        let line = render(self.0.config.format, now, level, message, fields);
+        let line = render(self.0.config, now, level, message, fields);
         let lost = |count: u64| {
             // Of a level that is not dropped.
             let level = Level::Warn.max(self.0.config.level);
-            render(self.0.config.format, now, level, LOST, &[("lines", &count)])
+            render(self.0.config, now, level, LOST, &[("lines", &count)])
         };
         // Not through the lock of `std::io::Stderr`, whose holders may block.
         sync::lock(&self.0.output).put(std::io::stderr().as_fd(), &line, lost);
@@ -189,7 +232,7 @@ impl Output {
 }
 
 fn render(
-    format: Format,
+    config: LogConfig,
     now: SystemTime,
     level: Level,
     message: &str,
@@ -198,14 +241,17 @@ fn render(
     let time = time_text::rfc3339_millis(now);
     let head: [Field<'_>; 3] = [("time", &time), ("level", &level.name()), ("msg", &message)];
     let mut line = String::with_capacity(160);
-    let (begin, between, equals, end) = match format {
+    if config.is_journal {
+        line.push_str(level.journal_prefix());
+    }
+    let (begin, between, equals, end) = match config.format {
         Format::Logfmt => ("", " ", "=", "\n"),
         Format::Json => ("{", ",", ":", "}\n"),
     };
     for (index, (key, value)) in head.iter().chain(fields).enumerate() {
         line.push_str(if index == 0 { begin } else { between });
-        let value = value.to_string();
-        match format {
+        let (is_json, value) = (value.is_json(), value.to_string());
+        match config.format {
             Format::Logfmt => {
                 line.push_str(key);
                 line.push_str(equals);
@@ -214,7 +260,11 @@ fn render(
             Format::Json => {
                 json::push_string(&mut line, key);
                 line.push_str(equals);
-                json::push_string(&mut line, &value);
+                if is_json {
+                    line.push_str(&value);
+                } else {
+                    json::push_string(&mut line, &value);
+                }
             }
         }
     }
@@ -238,39 +288,58 @@ fn push_logfmt(line: &mut String, key: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, Level, Output, render};
+    use super::{Decimal, Format, Level, LogConfig, Output, render};
     use std::io::{PipeReader, Read as _};
     use std::os::fd::AsFd as _;
     use std::time::{Duration, SystemTime};
 
-    fn rendered(format: Format) -> String {
+    fn rendered(format: Format, is_journal: bool) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_294_324_007);
-        let fields: [super::Field<'_>; 4] = [
+        let fields: [super::Field<'_>; 8] = [
             ("target", &"foo.server"),
-            ("seconds", &1.5),
+            ("seconds", &Decimal(1.5, 3)),
+            ("port", &5201_u16),
+            ("tls", &true),
+            // What looks like a number or a boolean is none.
+            ("host", &"5"),
+            ("name", &"true"),
             ("error", &"no \"route\"\nto\u{1b}[31m host"),
             ("empty", &""),
         ];
-        render(format, now, Level::Warn, "iperf3 failed", &fields)
+        let config = LogConfig {
+            format,
+            is_journal,
+            ..LogConfig::default()
+        };
+        render(config, now, Level::Warn, "iperf3 failed", &fields)
     }
+
+    const LOGFMT: &str = "time=2026-11-21T20:52:04.007Z level=warn msg=\"iperf3 failed\" target=foo.server seconds=1.500 \
+        port=5201 tls=true host=5 name=true error=\"no \\\"route\\\"\\nto\\u001b[31m host\" empty=\"\"\n";
 
     #[test]
     fn logfmt_quotes_what_needs_it_and_stays_on_one_line() {
+        assert_eq!(rendered(Format::Logfmt, false), LOGFMT);
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_numbers_and_booleans_of_their_types() {
         assert_eq!(
-            rendered(Format::Logfmt),
-            "time=2026-11-21T20:52:04.007Z level=warn msg=\"iperf3 failed\" target=foo.server seconds=1.5 \
-             error=\"no \\\"route\\\"\\nto\\u001b[31m host\" empty=\"\"\n"
+            rendered(Format::Json, false),
+            "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
+             \"target\":\"foo.server\",\"seconds\":1.500,\"port\":5201,\"tls\":true,\"host\":\"5\",\
+             \"name\":\"true\",\"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
         );
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
-        assert_eq!(
-            rendered(Format::Json),
-            "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
-             \"target\":\"foo.server\",\"seconds\":\"1.5\",\
-             \"error\":\"no \\\"route\\\"\\nto\\u001b[31m host\",\"empty\":\"\"}\n"
-        );
+    fn a_line_of_the_journal_begins_with_its_priority() {
+        assert_eq!(rendered(Format::Logfmt, true), format!("<4>{LOGFMT}"));
+        let json = rendered(Format::Json, true);
+        assert!(json.starts_with("<4>{\"time\""), "{json}");
+        let prefixes = Level::ALL.iter().map(|(_, level)| level.journal_prefix());
+        let prefixes: Vec<&str> = prefixes.collect();
+        assert_eq!(prefixes, ["<7>", "<6>", "<4>", "<3>"]);
     }
 
     fn told(count: u64) -> String {

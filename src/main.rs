@@ -50,6 +50,7 @@
 //! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
 //! | `web/routes` | the table of paths; what all pages share is in `web` itself |
 //! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
+//! | `web/refusals` | the trace of what was refused: its line in the log, the last ones for the first page |
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
@@ -66,7 +67,7 @@
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
-//! | `systemd` | sockets passed, states told, the watchdog's interval |
+//! | `systemd` | sockets passed, states told, the watchdog's interval, the journal |
 //! | `file`, `folders` | files of bounded length, and whether one has changed; folders for temporary files |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
@@ -126,8 +127,14 @@ fn main() -> ExitCode {
     let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
     let done = config.map_err(|refusal| ExitError::lasting(format!("{refusal}, try --help")));
     done.and_then(start).unwrap_or_else(|failure| {
+        let is_journal = systemd::journal::has_stderr();
+        let prefix = if is_journal {
+            log::Level::Error.journal_prefix()
+        } else {
+            ""
+        };
         let line = failure.line;
-        let _ = writeln!(std::io::stderr(), "iperf3-exporter: error: {line}");
+        let _ = writeln!(std::io::stderr(), "{prefix}iperf3-exporter: error: {line}");
         ExitCode::from(failure.status)
     })
 }

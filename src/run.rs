@@ -17,13 +17,14 @@ use signal_hook::iterator::Signals;
 use crate::cli::Config;
 use crate::exit_error::ExitError;
 use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
-use crate::log::Log;
+use crate::log::{Log, LogConfig};
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::systemd::notify::Notifier;
 use crate::toolkit::access::Access;
 use crate::toolkit::config::reloader::Reloader;
 use crate::web::csrf::CsrfToken;
+use crate::web::refusals::Refusals;
 use crate::web::{self, Site, routes};
 use crate::{sys, systemd, threads};
 
@@ -39,8 +40,16 @@ const WATCHDOG_RETRY: Duration = Duration::from_secs(2);
 /// What ends the run: a signal, or what keeps the server from going on.
 type End = io::Result<()>;
 
+/// The log as the flags want it, for whoever reads standard error.
+fn log(config: &Config) -> Log {
+    Log::new(LogConfig {
+        is_journal: systemd::journal::has_stderr(),
+        ..config.log
+    })
+}
+
 pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
-    let log = Log::new(config.log);
+    let log = log(&config);
     // Before anything else opens a descriptor: those of systemd are known by their numbers alone.
     let take_passed = config.http.systemd_socket;
     let passed = take_passed.then(systemd::sockets::listeners).transpose()?;
@@ -67,6 +76,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let process = Arc::new(Process::new());
     log_panics(log.clone(), Arc::clone(&process));
     let site = Site {
+        refusals: Refusals::new(log.clone(), config.probe_path.clone()),
         telemetry_path: config.telemetry_path,
         probe_path: config.probe_path,
         prober: Arc::clone(&prober),

@@ -4,7 +4,6 @@
 //! [`Response`]. Must not know paths. Each worker waits in the server itself. (Refused: one thread that takes every
 //! request and hands it to a pool. It costs one more wake-up a request, and a pool of our own.)
 
-use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -17,7 +16,7 @@ use super::private_socket::{self, Address};
 use super::request::{Request, RequestContext};
 use super::response::{Response, TEXT};
 use super::traffic::Traffic;
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::{sync, threads};
 
 /// How long a worker waits for the next request while another one waits too: a burst is over by then. None ends at once:
@@ -131,7 +130,7 @@ impl Backend {
         let arrival = Instant::now();
         let Some(permit) = self.traffic.requests.try_acquire() else {
             let cause = "as many requests are in work as there may be";
-            return self.refuse(request, &cause);
+            return self.refuse(request, context, &cause);
         };
         let others = {
             let mut waiting = sync::lock(&self.waiting);
@@ -146,17 +145,26 @@ impl Backend {
         };
         match followed {
             Ok(()) => self.answer(request, context, arrival),
-            Err(error) => self.refuse(request, &error),
+            Err(error) => self.refuse(request, context, &error),
         }
         // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
         *sync::lock(&self.waiting) += 1;
         drop(permit);
     }
 
-    fn refuse(&self, request: tiny_http::Request, cause: &dyn Display) {
-        self.log
-            .warn_ratelimited("request refused", &[("cause", cause)]);
+    fn refuse(&self, request: tiny_http::Request, context: &RequestContext, cause: &dyn Value) {
         let line = "too many requests in work, try again later";
+        self.log.warn_client(
+            "request refused",
+            context.peer.ip(),
+            line,
+            &[
+                ("client", &context.peer),
+                ("cause", cause),
+                ("status", &503_u16),
+                ("error", &line),
+            ],
+        );
         self.send(request, &Response::unavailable(line));
     }
 
@@ -244,7 +252,7 @@ mod tests {
     use crate::http::admission::Admission;
     use crate::http::limits::Limits;
     use crate::http::request::RequestContext;
-    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::log::{Level, Log, LogConfig};
     use crate::permits::Permits;
     use crate::sync;
 
@@ -293,7 +301,7 @@ mod tests {
         let ends = Mutex::new(ends);
         let log = Log::new(LogConfig {
             level: Level::Error,
-            format: Format::Logfmt,
+            ..LogConfig::default()
         });
         let address = Backend::start(
             Arc::clone(&traffic),

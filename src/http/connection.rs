@@ -33,12 +33,12 @@ pub(super) fn serve(
     let stream = &mut *accepted.stream;
     let mut ahead: Vec<u8> = Vec::new();
     loop {
-        let mut head = match next_head(service, stream, &mut ahead) {
+        let mut head = match next_head(service, stream, peer, &mut ahead) {
             Ok(head) => head,
             Err(closed) => return closed,
         };
         if !slot.busy() {
-            service.refuse(stream, 503, NO_ROOM);
+            service.refuse(stream, peer, 503, NO_ROOM);
             return Closed::MadeRoom;
         }
         let context = RequestContext {
@@ -60,6 +60,7 @@ pub(super) fn serve(
 fn next_head(
     service: &Service,
     stream: &mut dyn ClientStream,
+    peer: SocketAddr,
     ahead: &mut Vec<u8>,
 ) -> Result<Head, Closed> {
     let limits = &service.limits;
@@ -79,7 +80,7 @@ fn next_head(
                 return Err(service.answer_self_check(stream.socket()));
             }
             Err((code, line)) => {
-                service.refuse(stream, code, line);
+                service.refuse(stream, peer, code, line);
                 return Err(Closed::Refused);
             }
         }
@@ -94,7 +95,7 @@ fn next_head(
             Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(Closed::Done),
             Err(_) if ahead.is_empty() => return Err(Closed::Idle),
             Err(_) => {
-                service.refuse(stream, 408, "request head not complete in time");
+                service.refuse(stream, peer, 408, "request head not complete in time");
                 return Err(Closed::SlowHead);
             }
         }
@@ -137,9 +138,9 @@ fn relay(
             // The server behind the front end did not answer.
             service.log.warn_ratelimited(
                 "the server behind the gate does not answer",
-                &[("error", &error)],
+                &[("client", &context.peer), ("error", &error)],
             );
-            service.refuse(stream, 503, "overloaded, try again later");
+            service.answer(stream, 503, "overloaded, try again later");
             return Err(Closed::Failed);
         }
     };

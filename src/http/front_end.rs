@@ -2,7 +2,6 @@
 //!
 //! Owns when a connection is accepted or rejected; must not know what it carries.
 
-use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -20,7 +19,7 @@ use super::tls::TlsPolicy;
 use super::traffic::{Closed, Traffic};
 use super::{connection, handshake, head};
 use crate::cancel::{Cancel, Cause};
-use crate::log::Log;
+use crate::log::{Log, Value};
 use crate::{sys, threads};
 
 /// A connection's thread: a head, an answer's head, a TLS handshake, no recursion.
@@ -107,7 +106,7 @@ impl FrontEnd {
                 return Ok(());
             }
             match listener.accept() {
-                Ok((socket, peer)) => take(service, socket, peer),
+                Ok((socket, peer)) => take(service, socket, canonical(peer)),
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     service
@@ -117,6 +116,18 @@ impl FrontEnd {
                 }
             }
         }
+    }
+}
+
+/// A client of IPv4 by its own address, which a listener of both families has mapped to one of IPv6: here, so that the
+/// log, the pages and all limits see one address.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        // The zone of a link-local address stays.
+        SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(peer.ip().to_canonical(), peer.port())
+        }
+        _ => peer,
     }
 }
 
@@ -145,10 +156,18 @@ fn take(service: &Arc<Service>, socket: TcpStream, peer: SocketAddr) {
 }
 
 /// Rejects without blocking: the response fits any socket buffer.
-fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn Display) {
-    service
-        .log
-        .warn_ratelimited("connection refused", &[("client", &peer), ("cause", cause)]);
+fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn Value) {
+    service.log.warn_client(
+        "connection refused",
+        peer.ip(),
+        "",
+        &[
+            ("client", &peer),
+            ("cause", cause),
+            ("status", &503_u16),
+            ("error", &NO_ROOM),
+        ],
+    );
     let _ = socket.set_nonblocking(true);
     let _ = io::Write::write_all(&mut &*socket, refusal(503, NO_ROOM).as_bytes());
     // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.

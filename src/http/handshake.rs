@@ -49,15 +49,17 @@ pub(super) fn open(
         // Where the configuration is unusable every request gets a 500.
         Protocol::Plain | Protocol::Unusable => Ok(plain()),
         Protocol::Tls(..) if first.is_ascii_alphabetic() => {
-            service.refuse(&mut *plain().stream, 400, PLAIN_ON_TLS);
+            service.refuse(&mut *plain().stream, peer, 400, PLAIN_ON_TLS);
             Err(Closed::Refused)
         }
         Protocol::Tls(acceptor, config) => {
             let stream = acceptor.accept(Arc::clone(socket), until);
             let stream = stream.map_err(|error| {
                 service.traffic.handshake_failed();
-                service.log.warn_ratelimited(
+                service.log.warn_client(
                     "TLS handshake failed",
+                    peer.ip(),
+                    "",
                     &[("client", &peer), ("error", &error)],
                 );
                 Closed::Handshake

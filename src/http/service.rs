@@ -3,7 +3,7 @@
 //! Owns nothing that happens on a connection: that is `handshake` and `connection`.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::self_check::{self, SelfCheck};
 use super::tls::TlsPolicy;
 use super::traffic::{Closed, Traffic};
 use crate::cancel::Cancel;
-use crate::log::Log;
+use crate::log::{Field, Log};
 
 /// What a connection is told for which there is no room.
 pub(super) const NO_ROOM: &str = "too many connections, try again later";
@@ -47,8 +47,23 @@ impl Service {
         }
     }
 
+    /// Refuses a request before it is one: says so in the log, to the client, and ends the connection.
+    pub(super) fn refuse(
+        &self,
+        stream: &mut dyn ClientStream,
+        peer: SocketAddr,
+        code: u16,
+        line: &str,
+    ) {
+        let fields: &[Field<'_>] = &[("client", &peer), ("status", &code), ("error", &line)];
+        let cause = format!("{code} {line}");
+        self.log
+            .warn_client("request refused", peer.ip(), &cause, fields);
+        self.answer(stream, code, line);
+    }
+
     /// Answers for the front end itself, and ends the connection.
-    pub(super) fn refuse(&self, stream: &mut dyn ClientStream, code: u16, line: &str) {
+    pub(super) fn answer(&self, stream: &mut dyn ClientStream, code: u16, line: &str) {
         let until = Instant::now() + self.limits.drain;
         let text = refusal(code, line);
         if stream.write_all(text.as_bytes(), until).is_err() {

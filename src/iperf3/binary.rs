@@ -14,6 +14,7 @@ use super::features::Features;
 use super::process::{self, Ended};
 use crate::cancel::Cancel;
 use crate::file::Stamp;
+use crate::log::Value;
 use crate::permits::Permits;
 use crate::{sync, sys};
 
@@ -54,6 +55,8 @@ pub(crate) enum Unusable {
     /// It was started, and did not say its version.
     Broken(PathBuf, String),
 }
+
+impl Value for Unusable {}
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::log::Value;
 use crate::number;
 
 /// Longest host name, RFC 1035 section 2.3.4.
@@ -47,6 +48,8 @@ impl Host {
         }
     }
 }
+
+impl Value for Host {}
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use super::wait_error::{Reached, WaitError};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Direction;
 use crate::iperf3::target::Host;
-use crate::log::Field;
+use crate::log::{Decimal, Field, Value};
 
 /// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed.
 pub(super) fn ran(
@@ -28,48 +28,51 @@ pub(super) fn ran(
         .metrics
         .probe_ran(&completed.outcome, duration, waited);
     let rate = |direction: &Option<Direction>| {
-        let rate = direction.as_ref()?.arrived().bits_per_second()?;
-        Some(format!("{rate:.0}"))
+        Some(Decimal(direction.as_ref()?.arrived().bits_per_second()?, 0))
     };
-    let mut told = vec![
-        ("probe", number.to_string()),
-        ("target", params.host.to_string()),
+    let mut told: Vec<(&str, Box<dyn Value + '_>)> = vec![
+        ("probe", Box::new(number)),
+        ("target", Box::new(&params.host)),
     ];
-    told.extend(params.displayed());
+    for (name, value) in params.shown() {
+        told.push((name, Box::new(value)));
+    }
     let (mut up, mut down) = (None, None);
     match &completed.outcome {
         Ok(report) => {
-            told.push(("outcome", "success".to_owned()));
+            told.push(("outcome", Box::new("success")));
             (up, down) = (rate(&report.upload), rate(&report.download));
         }
         Err(failure) => {
-            told.push(("outcome", "failure".to_owned()));
-            told.push(("reason", failure.reason.label().to_owned()));
-            told.push(("error", failure.words.clone()));
+            told.push(("outcome", Box::new("failure")));
+            told.push(("reason", Box::new(failure.reason.label())));
+            told.push(("error", Box::new(&failure.words)));
         }
     }
-    let last = completed.last_details();
-    let address = last.and_then(|last| last.address);
-    let is_name = matches!(params.host, Host::Name(_));
-    told.extend(
-        address
-            .filter(|_| is_name)
-            .map(|address| ("address", address.to_string())),
-    );
-    told.push(("client", client.to_string()));
-    told.push(("seconds", seconds(duration)));
-    told.push(("lock_wait_seconds", seconds(waited)));
+    let address = completed.last_details().and_then(|last| last.address);
+    if let (Some(address), Host::Name(_)) = (address, &params.host) {
+        told.push(("address", Box::new(address)));
+    }
+    told.push(("client", Box::new(client)));
+    told.push(("seconds", Box::new(Decimal::seconds(duration))));
+    told.push(("lock_wait_seconds", Box::new(Decimal::seconds(waited))));
     if params.ports.first != params.ports.last {
-        told.push(("used_port", completed.port.to_string()));
+        told.push(("used_port", Box::new(completed.port)));
     }
     if completed.count > 1 {
-        told.push(("attempts", completed.count.to_string()));
+        told.push(("attempts", Box::new(completed.count)));
     }
-    told.extend(up.map(|rate| ("upload_bits_per_second", rate)));
-    told.extend(down.map(|rate| ("download_bits_per_second", rate)));
+    for (name, rate) in [
+        ("upload_bits_per_second", up),
+        ("download_bits_per_second", down),
+    ] {
+        if let Some(rate) = rate {
+            told.push((name, Box::new(rate)));
+        }
+    }
     let fields = told
         .iter()
-        .map(|(name, value)| -> Field<'_> { (name, value) });
+        .map(|(name, value)| -> Field<'_> { (name, &**value) });
     let fields = fields.collect::<Vec<_>>();
     match &completed.outcome {
         Ok(_) => prober.log.info("probe", &fields),
@@ -91,7 +94,7 @@ pub(super) fn not_run(
     waited: Option<Duration>,
 ) {
     prober.metrics.probe_gave_up(why, waited);
-    let waited = waited.map(seconds);
+    let waited = waited.map(Decimal::seconds);
     let mut fields: Vec<Field<'_>> = Vec::with_capacity(7);
     if let Some(number) = &number {
         fields.push(("probe", number));
@@ -124,9 +127,4 @@ pub(super) fn not_run(
         } => prober.log.warn("probe cancelled", &fields),
         _ => prober.log.warn("probe not run", &fields),
     }
-}
-
-/// To the millisecond.
-pub(super) fn seconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64())
 }

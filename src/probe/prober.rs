@@ -113,13 +113,7 @@ impl Prober {
 
     /// A place among the requests that wait for a probe; none when there are as many as there may be.
     pub(crate) fn reserve(&self) -> Option<Permit> {
-        let permit = self.requests.try_acquire();
-        if permit.is_none() {
-            let cause = "as many probes wait as there may be";
-            self.log
-                .warn_ratelimited("probe refused", &[("cause", &cause)]);
-        }
-        permit
+        self.requests.try_acquire()
     }
 
     /// What a query asks for, and in what time; `scrape_timeout` is the text of Prometheus' header.
@@ -131,12 +125,11 @@ impl Prober {
     ) -> Result<(Params, Limits), Refused> {
         let checked = self.read(query, scrape_timeout, arrival);
         if let Err(refused) = &checked {
-            let (label, line) = match refused {
-                Refused::BadRequest(line) => (BAD_REQUEST, line),
-                Refused::NotAllowed(line) => (NOT_ALLOWED, line),
+            let label = match refused {
+                Refused::BadRequest(_) => BAD_REQUEST,
+                Refused::NotAllowed(_) => NOT_ALLOWED,
             };
             self.metrics.probe_refused(label);
-            self.log.debug("probe refused", &[("cause", line)]);
         }
         checked
     }

@@ -22,6 +22,7 @@ use crate::cancel::Cause;
 use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
 use crate::iperf3::{self, Failure, Outcome};
+use crate::log::Decimal;
 use crate::moment::Moment;
 
 /// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
@@ -168,7 +169,7 @@ impl<'a> RetryLoop<'a> {
                     ("port", &self.params.ports),
                     ("reason", &failure.reason.label()),
                     ("attempts", &self.count),
-                    ("pause_seconds", &accounting::seconds(pause)),
+                    ("pause_seconds", &Decimal::seconds(pause)),
                 ],
             );
             last_failure = Some(failure);
@@ -328,7 +329,7 @@ impl<'a> RetryLoop<'a> {
                 ("target", &self.params.host),
                 ("port", &self.port),
                 ("error", &first.words),
-                ("family", &other),
+                ("family", &u16::from(other)),
             ],
         );
         self.family = Some(other);

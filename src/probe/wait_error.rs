@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::cancel::Cause;
+use crate::log::Value;
 use crate::time_text::clock;
 
 /// Why a probe has no result to answer with.
@@ -68,6 +69,8 @@ pub(crate) enum Reached {
     /// It waited for the test of another request, which goes on.
     Shared,
 }
+
+impl Value for WaitError {}
 
 impl WaitError {
     /// Every outcome label, in the order in which they are written.

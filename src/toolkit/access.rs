@@ -83,8 +83,12 @@ impl Access {
                 // A client without credentials is asked for them, which is no failure yet.
                 if authorization.is_some() {
                     sync::lock(&self.counts).auth_failures += 1;
-                    self.log
-                        .warn_ratelimited("authentication failed", &[("client", &client)]);
+                    self.log.warn_client(
+                        "authentication failed",
+                        client.ip(),
+                        "",
+                        &[("client", &client)],
+                    );
                 }
                 // Without a realm, as the exporter-toolkit has it.
                 let response = Response::line(401, "Unauthorized");

@@ -9,13 +9,16 @@ mod lock_status;
 pub(crate) mod metrics;
 mod pages;
 mod probes;
+pub(crate) mod refusals;
 pub(crate) mod routes;
 
 use std::sync::Arc;
 
 use self::csrf::CsrfToken;
 use self::metrics::Metrics;
+use self::refusals::Refusals;
 use crate::http::Traffic;
+use crate::http::request::Request;
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::toolkit::access::Access;
@@ -30,6 +33,16 @@ pub(crate) struct Site {
     pub(crate) process: Arc<Process>,
     pub(crate) csrf: CsrfToken,
     pub(crate) metrics: Metrics,
+    pub(crate) refusals: Refusals,
+}
+
+impl Site {
+    /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
+    fn note_refusal(&self, request: &Request<'_>, code: u16, line: &str) {
+        let client = request.context.peer;
+        self.refusals
+            .note(client, split_url(request.url), code, line);
+    }
 }
 
 /// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.

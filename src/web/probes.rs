@@ -17,16 +17,21 @@ use crate::probe::wait_error::WaitError;
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
 pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
+    let refused = |response: Response| {
+        site.note_refusal(request, response.code, response.body.trim_end());
+        response
+    };
     if site.prober.is_shutting_down() {
-        return Response::unavailable("shutting down");
+        return refused(Response::unavailable("shutting down"));
     }
     let Some(_permit) = site.prober.reserve() else {
-        return Response::unavailable("too many probes wait, try again later");
+        let line = "too many probes wait, try again later";
+        return refused(Response::unavailable(line));
     };
     let (_, query) = split_url(request.url);
     let (params, limits) = match check(site, request, query) {
         Ok(checked) => checked,
-        Err((code, line)) => return Response::line(code, &line),
+        Err((code, line)) => return refused(Response::line(code, &line)),
     };
     match site.prober.probe(&params, &limits, &caller(request)) {
         Ok(answer) => {
@@ -52,7 +57,10 @@ fn no_result(why: &WaitError) -> String {
 
 /// Starts a probe for a person, and leads to its details at once.
 pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
-    let refused = |code, line: &str| pages::message(code, line, "./");
+    let refused = |code, line: &str| {
+        site.note_refusal(request, code, line);
+        pages::message(code, line, "./")
+    };
     let Some(query) = site.csrf.taken_from(split_url(request.url).1) else {
         return refused(403, ELSEWHERE);
     };
@@ -68,13 +76,19 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
     }
     match site.prober.start(params, limits, &caller(request)) {
         Ok(number) => see_other(format!("probes/{number}")),
-        Err(why) => refused(503, &no_result(&why)).with_header("Retry-After", RETRY_AFTER_SECONDS),
+        Err(why) => pages::message(503, &no_result(&why), "./")
+            .with_header("Retry-After", RETRY_AFTER_SECONDS),
     }
 }
 
 pub(super) fn details(site: &Site, request: &Request<'_>) -> Response {
     let (path, _) = split_url(request.url);
-    match number(path).and_then(|number| site.prober.find(number)) {
+    let number = number(path);
+    if number.is_none() {
+        // No page of a probe, but perhaps the path of one.
+        site.note_refusal(request, 404, UNKNOWN);
+    }
+    match number.and_then(|number| site.prober.find(number)) {
         Some(found) => pages::details(site, &found),
         None => pages::message(404, UNKNOWN, "../"),
     }

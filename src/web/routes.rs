@@ -38,18 +38,31 @@ pub(crate) fn is_taken(path: &str) -> bool {
 /// Answers one request, in the time that it takes: a probe's test included. What the middleware refuses is counted with
 /// its path as well.
 pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
-    let (path, _) = split_url(request.url);
+    let (path, query) = split_url(request.url);
     let found = find(site, path);
+    let mut is_let_in = false;
+    // Where no page is reached that notes by itself what it refuses.
+    let refused = |code, line: &str| {
+        if site.refusals.is_of_probe(path, query) {
+            site.note_refusal(request, code, line);
+        }
+        Response::line(code, line)
+    };
     let response = site.access.answer(request, |request| {
+        is_let_in = true;
         let Some((_, methods, page)) = found else {
-            return Response::line(404, "no such page, see /");
+            return refused(404, "no such page, see /");
         };
         if !methods.split(", ").any(|method| method == request.method) {
-            return Response::line(405, &format!("method not allowed, want {methods}"))
+            return refused(405, &format!("method not allowed, want {methods}"))
                 .with_header("Allow", methods);
         }
         page(site, request)
     });
+    // A wrong password and a broken configuration have lines of their own.
+    if !is_let_in && matches!(response.code, 400 | 429 | 503) {
+        site.note_refusal(request, response.code, response.body.trim_end());
+    }
     if let Some((label, ..)) = found {
         site.metrics.request(label, response.code);
     }
@@ -117,6 +130,7 @@ mod tests {
     use crate::web::Site;
     use crate::web::csrf::CsrfToken;
     use crate::web::metrics::Metrics;
+    use crate::web::refusals::Refusals;
 
     /// The response's code and body.
     fn get(site: &Site, url: &str) -> (u16, String) {
@@ -147,11 +161,12 @@ mod tests {
             telemetry_path: "/metrics".to_owned(),
             probe_path: "/probe".to_owned(),
             prober: Arc::clone(&prober),
-            access: Arc::new(Access::new(reloader, log, 8)),
+            access: Arc::new(Access::new(reloader, log.clone(), 8)),
             traffic: Traffic::new(Admission::new(8, None, 1, Limits::default())),
             process: Arc::new(Process::new()),
             csrf: CsrfToken::new(),
             metrics: Metrics::default(),
+            refusals: Refusals::new(log.clone(), "/probe".to_owned()),
         };
         assert_eq!(get(&site, "/ready"), (200, "OK\n".to_owned()));
         prober.shut_down();

@@ -553,7 +553,7 @@ fn a_second_signal_does_not_change_the_status() {
 
 /// One probe that succeeds, one that fails, and requests that are refused.
 fn make_every_kind_of_line(exporter: &Logged) {
-    let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32";
+    let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32&no_delay=1";
     assert_eq!(exporter.get(good), 200);
     assert_eq!(exporter.get("/probe?target=127.0.0.1:1"), 200);
     assert_eq!(exporter.get("/probe?target=-c"), 400);
@@ -601,31 +601,31 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     let good = good[0];
     for (key, value) in [
         ("level", "info"),
-        ("probe", "1"),
         ("target", "127.0.0.1"),
-        ("port", "5301"),
         ("period", "2s"),
-        ("parallel", "2"),
         ("bitrate", "10M/32"),
         ("outcome", "success"),
     ] {
         assert_eq!(good[key].as_str(), Some(value), "{key}: {good}");
     }
+    // Numbers and booleans are what they are.
+    assert_eq!(
+        (&good["port"], &good["parallel"], &good["no_delay"]),
+        (&5301.into(), &2.into(), &true.into()),
+        "{good}"
+    );
     for key in ["reason", "reverse_mode", "udp_mode", "bind_address"] {
         assert!(good.get(key).is_none(), "{key} is at its default: {good}");
     }
-    let seconds: f64 = good["seconds"].as_str().unwrap().parse().unwrap();
-    assert!(seconds >= 0.0, "{good}");
+    for key in ["seconds", "lock_wait_seconds"] {
+        assert!(good[key].as_f64().unwrap() >= 0.0, "{good}");
+    }
     // What the recorded run's receiver got: `sum_received` of the report.
     let report: Value = fields(&fs::read_to_string(good_report()).unwrap());
     let received = &report["end"]["sum_received"];
     let expected =
         received["bytes"].as_f64().unwrap() * 8.0 / received["seconds"].as_f64().unwrap();
-    let rate: f64 = good["upload_bits_per_second"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let rate = good["upload_bits_per_second"].as_f64().unwrap();
     assert!((rate - expected).abs() <= 1.0, "{rate} {expected}");
 
     // One failure is one line: iperf3's own words are in it.
@@ -634,20 +634,46 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     let failed = failed[0];
     for (key, value) in [
         ("level", "warn"),
-        ("probe", "2"),
         ("target", "127.0.0.1"),
-        ("port", "1"),
         ("outcome", "failure"),
         ("reason", "refused"),
         ("error", "unable to connect to server: Connection refused"),
     ] {
         assert_eq!(failed[key].as_str(), Some(value), "{key}: {failed}");
     }
+    assert_eq!((&failed["probe"], &failed["port"]), (&2.into(), &1.into()));
     assert!(failed.get("upload_bits_per_second").is_none(), "{failed}");
-    // Refused requests are there for who looks for them, and only then.
     let refused = with("probe refused");
-    assert_eq!(refused.len(), 2);
-    assert!(refused.iter().all(|line| line["level"] == "debug"));
+    let codes: Vec<&Value> = refused.iter().map(|line| &line["status"]).collect();
+    assert_eq!(codes, [400, 403]);
+    assert!(refused.iter().all(|line| line["level"] == "warn"));
+}
+
+#[test]
+fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
+    let fake = good_or_refused();
+    let exporter = Logged::start(&[&fake.flag(), "--log.format=json"]);
+    for path in [
+        "/probe?target=5&port=5201-5203&dscp=46",
+        "/probe?target=5&perioud=7",
+    ] {
+        exporter.get(path);
+    }
+    let log = exporter.log();
+    let line = |message: &str| {
+        let mut lines = log.lines().map(fields);
+        lines.find(|line| line["msg"] == message).unwrap()
+    };
+    let probe = line("probe");
+    for (key, value) in [("target", "5"), ("port", "5201-5203"), ("dscp", "46")] {
+        assert_eq!(probe[key], value, "{probe}");
+    }
+    assert_eq!(probe["used_port"], 5201, "{probe}");
+    let refused = line("probe refused");
+    assert_eq!(
+        (&refused["target"], &refused["status"]),
+        (&"5".into(), &400.into())
+    );
 }
 
 #[test]
@@ -798,10 +824,19 @@ fn refused_requests_do_not_flood_the_log() {
         assert_eq!(connection.get("/nowhere").code, 404);
         assert_eq!(connection.get("/metrics").code, 200);
     }
-    // The next line is that of a probe which is none of them.
     assert_eq!(connection.get("/probe?target=127.0.0.1").code, 200);
-    let probe = exporter.log_line("msg=\"probe\"");
-    assert_eq!(exporter.log(), format!("{before}{probe}\n"));
+    exporter.log_line("msg=\"probe\"");
+    let log = exporter.log();
+    let lines: Vec<&str> = log[before.len()..].lines().collect();
+    for status in [" status=400 ", " status=403 "] {
+        let of_status = lines.iter().filter(|line| line.contains(status));
+        let count = of_status.count();
+        // The first, and one in a while.
+        assert!((1..50).contains(&count), "{status}: {log}");
+    }
+    let is_known =
+        |line: &&str| line.contains("msg=\"probe refused\"") || line.contains("msg=\"probe\"");
+    assert!(lines.iter().all(is_known), "{log}");
 }
 
 /// All that is in a pipe, or else the next that comes; fails at the pipe's end.

@@ -570,3 +570,32 @@ fn the_end_takes_no_new_connection_and_leaves_no_child() {
     assert!(exporter.wait().success());
     wait_for("iperf3 to be gone", || !is_alive(pid));
 }
+
+#[test]
+fn a_client_of_ipv4_has_its_own_address_everywhere() {
+    let fake = Fake::until_go();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
+    // Of both families: there the system maps such an address to one of IPv6.
+    command
+        .args(["--port=0", "--log.level=debug"])
+        .arg(fake.flag());
+    let exporter = Exporter::spawn(command);
+    assert_eq!(exporter.get("/probe?target=a%20b").code, 400);
+    let mut running = Connection::open(exporter.port());
+    running.send("/probe?target=127.0.0.1&debug=true", &[]);
+    wait_for("the test to run", || fake.runs());
+    let status = exporter.get("/lock-status").body;
+    let now = exporter.get("/probes/1").body;
+    fake.go();
+    let debug = running.reply().body;
+    for path in ["/", "/probes/1"] {
+        let page = exporter.get(path).body;
+        assert!(page.contains("127.0.0.1"), "{path}: {page}");
+        assert!(!page.contains("::ffff:"), "{path}: {page}");
+    }
+    assert!(now.contains("<dt>Asked by</dt><dd>127.0.0.1</dd>"), "{now}");
+    exporter.log_line(" client=127.0.0.1:");
+    for text in [now, status, debug, exporter.log()] {
+        assert!(!text.contains("::ffff:"), "{text}");
+    }
+}

@@ -620,7 +620,12 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     assert_eq!(reply.code, 503);
     assert_eq!(reply.body, "too many probes wait, try again later\n");
     assert!(reply.header("Retry-After").is_some());
-    exporter.log_line("as many probes wait as there may be");
+    let line = exporter.log_line("msg=\"probe refused\"");
+    let words = " status=503 error=\"too many probes wait, try again later\"";
+    assert!(
+        line.contains(" level=warn ") && line.ends_with(words),
+        "{line}"
+    );
     for path in ["/ready", "/", "/health", "/metrics", "/lock-status"] {
         assert_eq!(exporter.get(path).code, 200, "{path}");
     }

@@ -42,6 +42,7 @@
 //! - `health`: `--health=URL`, asked of exporters and of other servers.
 //! - `malformed`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
+//! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
 //! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
@@ -115,6 +116,7 @@ mod prometheus;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
+mod refusals;
 mod release;
 mod retry;
 mod rules;

@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -287,6 +288,91 @@ fn a_reload_that_fails_ends_as_a_reload_does() {
     // Otherwise the manager takes it for reloading for ever.
     manager.until("READY=1", &mut passed);
     exporter.log_line("no_such_key");
+}
+
+#[test]
+fn a_reload_without_a_web_configuration_says_so() {
+    let fake = good();
+    let exporter = Exporter::start(&[fake.flag()]);
+    exporter.signal("HUP");
+    let line = exporter.log_line("nothing to reload");
+    let words = " level=info msg=\"nothing to reload: no --web.config.file\"";
+    assert!(line.ends_with(words), "{line}");
+    assert_eq!(exporter.get("/ready").code, 200);
+}
+
+/// The log of an exporter that is told that this file, and its inode and this number more, is the journal.
+fn journal_of(more: u64, flags: &[&str], is_over: impl Fn(&str) -> bool) -> String {
+    let dir = TempDir::new();
+    let path = dir.path().join("journal");
+    let journal = fs::File::create(&path).unwrap();
+    let metadata = journal.metadata().unwrap();
+    let stream = format!("{}:{}", metadata.dev(), metadata.ino() + more);
+    let child = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
+        .args(flags)
+        .env("JOURNAL_STREAM", stream)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(journal)
+        .spawn()
+        .unwrap();
+    let mut guard = Killed(child);
+    let mut text = String::new();
+    wait_for("the lines", || {
+        text = fs::read_to_string(&path).unwrap();
+        is_over(&text)
+    });
+    guard.0.kill().unwrap();
+    text
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn lines_of_the_journal_begin_with_their_priority_and_no_others() {
+    let flags = ["--web.listen-address=127.0.0.1:0", "--iperf3.path=/nowhere"];
+    let is_started = |text: &str| {
+        text.contains("msg=\"listening\"")
+            && text.contains("no usable iperf3")
+            && text.ends_with('\n')
+    };
+    let log = journal_of(0, &flags, is_started);
+    for line in log.lines() {
+        let is_right = ["<6>time= level=info ", "<4>time= level=warn "]
+            .iter()
+            .any(|start| {
+                let (prefix, level) = start.split_once(' ').unwrap();
+                line.starts_with(prefix) && line.contains(level)
+            });
+        assert!(is_right, "{line}");
+    }
+    assert!(log.contains("<6>") && log.contains("<4>"), "{log}");
+    let json = ["--log.format=json", flags[0], flags[1]];
+    let log = journal_of(0, &json, |text| {
+        text.contains("\"listening\"") && text.ends_with('\n')
+    });
+    assert!(
+        log.lines()
+            .all(|line| line.starts_with("<6>{\"") || line.starts_with("<4>{\"")),
+        "{log}"
+    );
+    // What the variable names is something else: a child of a service, with its output in a file.
+    let log = journal_of(1, &flags, is_started);
+    assert!(log.lines().all(|line| line.starts_with("time=")), "{log}");
+    // A start that failed.
+    let wrong = ["--no-such-flag"];
+    let is_over = |text: &str| text.ends_with('\n');
+    let line = journal_of(0, &wrong, is_over);
+    assert!(line.starts_with("<3>iperf3-exporter: error: "), "{line}");
+    let line = journal_of(1, &wrong, is_over);
+    assert!(line.starts_with("iperf3-exporter: error: "), "{line}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::iperf3::Mode;
 use crate::iperf3::target::{self, Host};
 use crate::iperf3::temp::TempFiles;
+use crate::log::Value;
 use crate::probe::values;
 
 /// iperf3's own default port (iperf3(1), `-p`).
@@ -68,6 +69,12 @@ impl fmt::Display for Ports {
         } else {
             write!(f, "{}-{}", self.first, self.last)
         }
+    }
+}
+
+impl Value for Ports {
+    fn is_json(&self) -> bool {
+        self.first == self.last
     }
 }
 

@@ -6,6 +6,7 @@
 use super::conflicts::{self, together};
 use super::foreign;
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
+use super::row::Shown;
 use super::table::{PARAMETERS, TARGET_ALLOWED};
 use crate::iperf3::Mode;
 use crate::probe::values;
@@ -64,12 +65,18 @@ impl Params {
         builder.finish()
     }
 
-    /// The parameters that differ from their defaults, for the log.
+    /// The parameters that differ from their defaults, for people.
     pub(crate) fn displayed(&self) -> Vec<(&'static str, String)> {
-        PARAMETERS
-            .iter()
-            .filter_map(|row| Some((row.id(), (row.display)(self)?)))
+        let shown = self.shown();
+        shown
+            .map(|(name, value)| (name, value.to_string()))
             .collect()
+    }
+
+    /// The same for the log, which has numbers as numbers.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, Shown)> {
+        let rows = PARAMETERS.iter();
+        rows.filter_map(|row| Some((row.id(), (row.display)(self)?)))
     }
 }
 

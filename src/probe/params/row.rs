@@ -2,9 +2,52 @@
 //!
 //! Must not know which parameters there are.
 
-use super::options::{Builder, Params, Selected};
+use std::fmt;
+use std::time::Duration;
+
+use super::options::{Builder, Params, Ports, Selected};
+use crate::duration;
 use crate::iperf3::args::Args;
+use crate::log::Value;
 use crate::probe::values::BOOLEAN_ALLOWED;
+
+/// A value as people see it, and as it is read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Text(String),
+    Number(u64),
+    /// One port is a number, some in a row are a text.
+    Ports(Ports),
+    /// A switch that is off is not shown.
+    True,
+}
+
+impl Shown {
+    pub(super) fn time(time: Duration) -> Self {
+        Self::Text(duration::format(time))
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Ports(ports) => ports.fmt(f),
+            Self::True => f.write_str("true"),
+        }
+    }
+}
+
+impl Value for Shown {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::Ports(ports) => ports.is_json(),
+            Self::Number(_) | Self::True => true,
+        }
+    }
+}
 
 /// How a parameter is asked for in the page's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +86,7 @@ pub(crate) struct Parameter {
     /// Puts a value into the builder; `None` when it is not allowed.
     pub(super) set: fn(&mut Builder, &str) -> Option<()>,
     /// Its value for people, as it is read again; none when it is the default.
-    pub(super) display: fn(&Params) -> Option<String>,
+    pub(super) display: fn(&Params) -> Option<Shown>,
     /// Adds its words to iperf3's command line.
     pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
     /// With which protocols iperf3 ignores it: then it is refused.

@@ -3,12 +3,10 @@
 //! Parser, form, log line, command line and the README's table come from it. To add a parameter is to add a row here and
 //! a field of [`Options`](super::options::Options). The grammars of values are `values`'.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::options::{DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Ports, Selected};
-use super::row::{Input, Parameter, Protocol, SWITCH, VALUE};
-use crate::duration;
+use super::row::{Input, Parameter, Protocol, SWITCH, Shown, VALUE};
 use crate::iperf3::Mode;
 use crate::iperf3::args::{Args, Need};
 use crate::iperf3::target;
@@ -49,7 +47,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         is_rare: false,
         set: |builder, text| Some(builder.ports = Some(Ports::parse(text)?)),
         display: |params| {
-            (params.ports != Ports::one(DEFAULT_PORT)).then(|| params.ports.to_string())
+            (params.ports != Ports::one(DEFAULT_PORT)).then_some(Shown::Ports(params.ports))
         },
         args: |row, test, args| args.value(row.option, test.port),
         ..VALUE
@@ -67,7 +65,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         },
         display: |params| {
             (params.options.bytes.is_none() && params.period_seconds != DEFAULT_PERIOD_SECONDS)
-                .then(|| duration::format(Duration::from_secs(params.period_seconds)))
+                .then(|| Shown::time(Duration::from_secs(params.period_seconds)))
         },
         args: |row, test, args| {
             match test.params.options.bytes {
@@ -123,7 +121,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
         is_rare: false,
         set: |builder, text| Some(builder.options.bitrate = Some(values::bitrate(text)?)),
-        display: |params| params.options.bitrate.clone(),
+        display: |params| text(params.options.bitrate.as_ref()),
         ..VALUE
     },
     Parameter {
@@ -149,7 +147,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Local address",
         help: "Local address to send from, with several uplinks. The name of a network device works as well, as in bind_dev.",
         set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
-        display: |params| params.options.bind.clone(),
+        display: |params| text(params.options.bind.as_ref()),
         args: |row, test, args| {
             let options = &test.params.options;
             match &options.bind {
@@ -177,7 +175,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         set: |builder, text| Some(builder.options.omit_seconds = values::seconds(text, 0..=600)?),
         display: |params| {
             let omit = Duration::from_secs(params.options.omit_seconds);
-            (!omit.is_zero()).then(|| duration::format(omit))
+            (!omit.is_zero()).then(|| Shown::time(omit))
         },
         args: |row, test, args| {
             if test.params.options.omit_seconds > 0 {
@@ -215,7 +213,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         },
         display: |params| {
             let wait = Duration::from_millis(params.options.connect_timeout_ms?.into());
-            Some(duration::format(wait))
+            Some(Shown::time(wait))
         },
         args: |row, test, args| {
             // Nobody asked for the default: where it might not be understood it is left out without a word.
@@ -256,7 +254,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         set: |builder, text| {
             target::is_interface(text).then(|| builder.options.bind_dev = Some(text.to_owned()))
         },
-        display: |params| params.options.bind_dev.clone(),
+        display: |params| text(params.options.bind_dev.as_ref()),
         ..VALUE
     },
     Parameter {
@@ -313,7 +311,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Congestion control",
         help: "TCP's congestion control at both ends, which both systems must have.",
         set: |builder, text| Some(builder.options.congestion = Some(values::algorithm(text)?)),
-        display: |params| params.options.congestion.clone(),
+        display: |params| text(params.options.congestion.as_ref()),
         ignored_with: &[Protocol::Udp, Protocol::Sctp],
         ..VALUE
     },
@@ -325,7 +323,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "DSCP",
         help: "Class of the test's packets.",
         set: |builder, text| Some(builder.options.dscp = Some(values::dscp(text)?)),
-        display: |params| params.options.dscp.clone(),
+        display: |params| text(params.options.dscp.as_ref()),
         ignored_with: &[Protocol::Sctp],
         ..VALUE
     },
@@ -411,7 +409,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         input: Input::None,
         is_rare: false,
         set: |builder, text| Some(builder.options.max_age = Some(values::max_age(text)?)),
-        display: |params| params.options.max_age.map(duration::format),
+        display: |params| params.options.max_age.map(Shown::time),
         args: |_, _, _| {},
         ..VALUE
     },
@@ -439,12 +437,16 @@ impl Selected<'_> {
     }
 }
 
-fn number(value: Option<impl fmt::Display>) -> Option<String> {
-    value.map(|value| value.to_string())
+fn text(value: Option<&String>) -> Option<Shown> {
+    value.cloned().map(Shown::Text)
 }
 
-fn tick(value: bool) -> Option<String> {
-    value.then(|| "true".to_owned())
+fn number(value: Option<impl Into<u64>>) -> Option<Shown> {
+    value.map(|value| Shown::Number(value.into()))
+}
+
+fn tick(value: bool) -> Option<Shown> {
+    value.then_some(Shown::True)
 }
 
 #[cfg(test)]

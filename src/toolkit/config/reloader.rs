@@ -114,6 +114,7 @@ impl Reloader {
     /// a change alone, this may take protection away, once it has seen twice that nobody is writing.
     pub(crate) fn reload(&self, log: &Log) -> bool {
         let Some(file) = &self.file else {
+            log.info("nothing to reload: no --web.config.file", &[]);
             return true;
         };
         let mut state = sync::lock(&self.state);

@@ -44,7 +44,8 @@ pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     push_now(&mut main, &site.prober, &overview.current);
     form::push_form(&mut main, &site.csrf);
     let (_, query) = split_url(request.url);
-    list::push(&mut main, &overview, &Filter::parse(query));
+    let refused = site.refusals.last();
+    list::push(&mut main, &overview, &refused, &Filter::parse(query));
     form::push_reference(&mut main, site);
     page(200, "Probes", "./", &header, &main)
 }

@@ -4,6 +4,8 @@
 //! there that reads "not measured": never 0.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::frame::{DAY_AND_CLOCK, escaped, time};
 use super::{plot, units};
@@ -14,6 +16,7 @@ use crate::probe::history::{Finished, Overview};
 use crate::probe::params::decode;
 use crate::probe::wait_error::WaitError;
 use crate::web::answer_text::pairs;
+use crate::web::refusals::Refused;
 
 /// Which probes are shown. Whatever a query holds, it is one.
 #[derive(Debug, Default, PartialEq)]
@@ -43,22 +46,40 @@ impl Filter {
     }
 
     fn shows(&self, past: &Finished) -> bool {
-        (report(past).is_none() || !self.failures)
-            && server(past).to_ascii_lowercase().contains(&self.target)
+        (report(past).is_none() || !self.failures) && self.has(&server(past))
+    }
+
+    fn has(&self, target: &str) -> bool {
+        target.to_ascii_lowercase().contains(&self.target)
     }
 }
 
-pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
+/// The last probes, with the refused requests for one among them.
+pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], filter: &Filter) {
     page.push_str("<section aria-labelledby=\"last\">\n<h2 id=\"last\">Last probes</h2>\n");
-    let past = overview.past.iter();
-    let Some(oldest) = past.clone().map(|past| past.began).min() else {
+    let oldest = overview.past.iter().map(|past| past.began).min();
+    if oldest.is_some() || !refused.is_empty() {
+        push_filter(page, overview, filter);
+    }
+    match oldest {
+        Some(oldest) => push_counts(page, overview, filter, oldest),
+        None => page.push_str(
+            "<p>No probe so far. Each that Prometheus asks for, and each that is started here, will be listed.</p>\n",
+        ),
+    }
+    if !refused.is_empty() {
         page.push_str(
-            "<p>No probe so far. Each that Prometheus asks for, and each that is started here, will be listed.</p>\n\
-             </section>\n",
+            "<p>Requests that were refused are among them, the same ones in one row; they are not counted.</p>\n",
         );
-        return;
-    };
-    push_filter(page, overview, filter);
+    }
+    let past = overview.past.iter().filter(|past| filter.shows(past));
+    let refused = refused.iter().filter(|refused| filter.has(&refused.target));
+    push_table(page, past, refused);
+    page.push_str("</section>\n");
+}
+
+fn push_counts(page: &mut String, overview: &Overview, filter: &Filter, oldest: SystemTime) {
+    let past = overview.past.iter();
     let shown: Vec<_> = past.filter(|past| filter.shows(past)).collect();
     let (count, all) = (shown.len(), overview.past.len());
     let failed = shown.iter().filter(|past| report(past).is_none()).count();
@@ -76,7 +97,16 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
         page,
         "<p>{of} remembered probes are shown, {failed} of them without a result; the oldest began {oldest} UTC{forgotten}.</p>"
     );
-    if !shown.is_empty() {
+}
+
+/// Both lists have what came last first.
+fn push_table<'a>(
+    page: &mut String,
+    past: impl Iterator<Item = &'a Arc<Finished>>,
+    refused: impl Iterator<Item = &'a Refused>,
+) {
+    let (mut past, mut refused) = (past.peekable(), refused.peekable());
+    if past.peek().is_some() || refused.peek().is_some() {
         page.push_str(
             "<table class=\"probes\">\n\
              <caption>Newest first. What iperf3 did not measure is a dash.</caption>\n\
@@ -85,12 +115,44 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
              <th scope=\"col\">Download</th><th scope=\"col\">Loss</th><th scope=\"col\">Retransmits</th>\
              <th scope=\"col\">Round trip</th><th scope=\"col\">Intervals</th></tr></thead>\n<tbody>\n",
         );
-        for past in shown {
-            push_row(page, past);
+        loop {
+            let ended = past.peek().map(|past| past.ended);
+            if let Some(refused) =
+                refused.next_if(|refused| ended.is_none_or(|ended| refused.last >= ended))
+            {
+                push_refused(page, refused);
+            } else if let Some(past) = past.next() {
+                push_row(page, past);
+            } else {
+                break;
+            }
         }
         page.push_str("</tbody>\n</table>\n");
     }
-    page.push_str("</section>\n");
+}
+
+/// A request that was refused has no number, and no page but this row.
+fn push_refused(page: &mut String, refused: &Refused) {
+    let (code, count) = (refused.code, refused.count);
+    let times = if count > 1 {
+        format!(", {count} times")
+    } else {
+        String::new()
+    };
+    let asked = match &*refused.query {
+        "" => refused.path.clone(),
+        query => format!("{}?{query}", refused.path),
+    };
+    let _ = writeln!(
+        page,
+        "<tr><th scope=\"row\">–</th><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td>\
+         <td class=\"none\">request refused: {code}{times}</td><td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
+        time(refused.last, DAY_AND_CLOCK),
+        escaped(&refused.target),
+        escaped(&asked),
+        escaped(&refused.line),
+        refused.client,
+    );
 }
 
 fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {

@@ -1,0 +1,150 @@
+//! Which of the lines that a client could repeat without end are written, and how many were held back.
+//!
+//! Must not know how a line looks. Bounded by [`MAX_KEYS`] and [`MAX_KEYS_OF_CLIENT`]: what is above them shares a key,
+//! of the client or of all, so that neither many causes nor many clients make a flood.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Least time between two lines of one key.
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+/// Most keys that are told apart within that time, but for one more of each message.
+const MAX_KEYS: usize = 64;
+/// Most of them that one client has, for one message, but for one more.
+const MAX_KEYS_OF_CLIENT: usize = 8;
+
+/// What a line is about: its message, the client if there is one, and the cause where a message has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) message: &'static str,
+    pub(super) client: Option<IpAddr>,
+    pub(super) cause: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    /// When its last line was written.
+    written: Instant,
+    /// How many were held back since.
+    held_back: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RateLimit(Vec<Entry>);
+
+impl RateLimit {
+    /// Whether a line is to be written now: then with how many of its key were held back since the last one.
+    pub(super) fn admit(&mut self, key: Key, now: Instant) -> Option<u64> {
+        let key = self.bounded(key, now);
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.key == key) {
+            if is_fresh(entry, now) {
+                entry.held_back += 1;
+                return None;
+            }
+            entry.written = now;
+            return Some(std::mem::take(&mut entry.held_back));
+        }
+        self.0.push(Entry {
+            key,
+            written: now,
+            held_back: 0,
+        });
+        Some(0)
+    }
+
+    /// The key, or a coarser one when there are too many.
+    fn bounded(&mut self, key: Key, now: Instant) -> Key {
+        if self.0.iter().any(|entry| entry.key == key) {
+            return key;
+        }
+        if self.0.len() >= MAX_KEYS {
+            // With counts that come too late: nothing like it came since. The metrics have them.
+            self.0.retain(|entry| is_fresh(entry, now));
+        }
+        if self.0.len() >= MAX_KEYS {
+            return Key {
+                client: None,
+                cause: String::new(),
+                ..key
+            };
+        }
+        let is_same = |entry: &&Entry| {
+            entry.key.message == key.message
+                && entry.key.client == key.client
+                && is_fresh(entry, now)
+        };
+        if self.0.iter().filter(is_same).count() >= MAX_KEYS_OF_CLIENT {
+            return Key {
+                cause: String::new(),
+                ..key
+            };
+        }
+        key
+    }
+}
+
+fn is_fresh(entry: &Entry, now: Instant) -> bool {
+    now.saturating_duration_since(entry.written) < INTERVAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INTERVAL, Key, MAX_KEYS, MAX_KEYS_OF_CLIENT, RateLimit};
+    use std::time::{Duration, Instant};
+
+    fn key(client: u8, cause: &str) -> Key {
+        Key {
+            message: "refused",
+            client: Some([192, 0, 2, client].into()),
+            cause: cause.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_next_line_of_a_key_says_how_many_were_held_back() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        assert_eq!(limit.admit(key(1, "a"), start), Some(0));
+        for _ in 0..5 {
+            assert_eq!(limit.admit(key(1, "a"), start + INTERVAL / 2), None);
+        }
+        // Neither another cause nor another client waits for it.
+        assert_eq!(limit.admit(key(1, "b"), start), Some(0));
+        assert_eq!(limit.admit(key(2, "a"), start), Some(0));
+        assert_eq!(limit.admit(key(1, "a"), start + INTERVAL), Some(5));
+        assert_eq!(limit.admit(key(1, "a"), start + INTERVAL * 2), Some(0));
+    }
+
+    #[test]
+    fn one_client_with_many_causes_leaves_room_for_others() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        let causes = (0..1000).map(|cause| key(1, &cause.to_string()));
+        let written = causes.filter_map(|key| limit.admit(key, start)).count();
+        assert_eq!(written, MAX_KEYS_OF_CLIENT + 1);
+        assert_eq!(limit.admit(key(2, "a"), start), Some(0));
+        // What shared a key is counted with it.
+        let late = start + INTERVAL;
+        let held_back: u64 = (1000..2000)
+            .filter_map(|cause| limit.admit(key(1, &cause.to_string()), late))
+            .sum();
+        assert_eq!(held_back, 1000 - MAX_KEYS_OF_CLIENT as u64 - 1);
+    }
+
+    #[test]
+    fn many_clients_fill_no_memory_and_make_no_flood() {
+        let (mut limit, start) = (RateLimit::default(), Instant::now());
+        let mut written = 0;
+        for cause in 0..100 {
+            for client in 0..=255 {
+                let key = key(client, &cause.to_string());
+                written += usize::from(limit.admit(key, start).is_some());
+            }
+        }
+        assert_eq!(written, MAX_KEYS + 1);
+        assert_eq!(limit.0.len(), MAX_KEYS + 1);
+        // The next ones have their own keys again.
+        let late = start + INTERVAL + Duration::from_millis(1);
+        assert_eq!(limit.admit(key(1, "new"), late), Some(0));
+        assert_eq!(limit.0.len(), 1);
+    }
+}

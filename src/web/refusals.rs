@@ -1,0 +1,250 @@
+//! What a refused request leaves: a line in the log, and, when it was about a probe, a row on the first page.
+//!
+//! Owns how much of it is remembered: [`MAX_REFUSED`], apart from the probes, so that a flood of refusals pushes none of
+//! them out. What refuses says the line that the client gets. Counts by path and status are `metrics`'.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use crate::log::{Field, Log};
+use crate::probe::params::decode;
+use crate::sync;
+
+/// Most refused requests that are remembered; those that are the same count as one.
+const MAX_REFUSED: usize = 20;
+/// How much is kept and logged of a text that a client chose.
+const TEXT_LIMIT_CHARS: usize = 512;
+/// How much of the line that it got: the longest has the names of all parameters.
+const LINE_LIMIT_CHARS: usize = 2048;
+/// A parameter whose name has one of these may be somebody's secret, sent to the wrong place.
+const SECRETS: &[&str] = &["pass", "pwd", "secret", "token", "key", "auth", "cred"];
+
+/// A refused request for a probe, and how often it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) client: IpAddr,
+    pub(super) path: String,
+    /// As it came, without secrets.
+    pub(super) query: String,
+    /// Empty when there was none.
+    pub(super) target: String,
+    pub(super) code: u16,
+    /// What the client was told.
+    pub(super) line: String,
+    pub(super) count: u64,
+    /// When it came last.
+    pub(super) last: SystemTime,
+}
+
+/// The last ones.
+pub(crate) struct Refusals {
+    log: Log,
+    probe_path: String,
+    /// In the order in which they came last.
+    last: Mutex<VecDeque<Refused>>,
+}
+
+impl Refusals {
+    pub(crate) fn new(log: Log, probe_path: String) -> Self {
+        Self {
+            log,
+            probe_path,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
+    pub(super) fn note(
+        &self,
+        client: SocketAddr,
+        (path, query): (&str, &str),
+        code: u16,
+        line: &str,
+    ) {
+        let refused = Refused {
+            client: client.ip(),
+            path: cut(path, TEXT_LIMIT_CHARS),
+            query: cut(&without_secrets(query), TEXT_LIMIT_CHARS),
+            target: cut(&target(query), TEXT_LIMIT_CHARS),
+            code,
+            line: cut(line_without_secrets(line, query), LINE_LIMIT_CHARS),
+            count: 1,
+            last: SystemTime::now(),
+        };
+        let mut fields: Vec<Field<'_>> = vec![("client", &client), ("path", &refused.path)];
+        for (name, text) in [("target", &refused.target), ("query", &refused.query)] {
+            if !text.is_empty() {
+                fields.push((name, text));
+            }
+        }
+        fields.push(("status", &refused.code));
+        fields.push(("error", &refused.line));
+        let is_probe = self.is_of_probe(path, query);
+        let what = if is_probe {
+            "probe refused"
+        } else {
+            "request refused"
+        };
+        let cause = format!("{code} {}", refused.line);
+        self.log.warn_client(what, client.ip(), &cause, &fields);
+        if is_probe {
+            self.remember(refused);
+        }
+    }
+
+    /// Whether a request is about a probe, or looks like one that went to a wrong path: a part of the path begins with
+    /// `prob`, or the query has a target.
+    pub(super) fn is_of_probe(&self, path: &str, query: &str) -> bool {
+        let is_like = |part: &str| part.to_ascii_lowercase().starts_with("prob");
+        path == self.probe_path
+            || path == "/run"
+            || path.split('/').any(is_like)
+            || query.split('&').any(|part| part.starts_with("target="))
+    }
+
+    /// The one that came last first.
+    pub(super) fn last(&self) -> Vec<Refused> {
+        sync::lock(&self.last).iter().rev().cloned().collect()
+    }
+
+    fn remember(&self, mut refused: Refused) {
+        let mut last = sync::lock(&self.last);
+        let is_same = |other: &Refused| {
+            (other.client, other.code) == (refused.client, refused.code)
+                && (&other.path, &other.query) == (&refused.path, &refused.query)
+        };
+        if let Some(earlier) = last.iter().position(is_same)
+            && let Some(earlier) = last.remove(earlier)
+        {
+            refused.count += earlier.count;
+        }
+        last.push_back(refused);
+        if last.len() > MAX_REFUSED {
+            last.pop_front();
+        }
+    }
+}
+
+/// The target of a query, as far as it can be read.
+fn target(query: &str) -> String {
+    let mut parts = query.split('&');
+    let text = parts.find_map(|part| part.strip_prefix("target="));
+    let text = text.unwrap_or_default();
+    decode(text).unwrap_or_else(|| text.to_owned())
+}
+
+fn without_secrets(query: &str) -> String {
+    let shown = query.split('&').map(|part| match part.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=<hidden>"),
+        _ => part.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join("&")
+}
+
+/// The line that shows a part of the query as it came would show a secret that is not percent-encoded.
+fn line_without_secrets<'a>(line: &'a str, query: &str) -> &'a str {
+    if line.starts_with("query part ") && without_secrets(query) != query {
+        "query part <hidden> is not percent-encoded UTF-8"
+    } else {
+        line
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = decode(name).unwrap_or_else(|| name.to_owned());
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|word| name.contains(word))
+}
+
+/// Not more than so many characters.
+fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_REFUSED, Refusals, Refused, cut, target, without_secrets};
+    use crate::log::{Log, LogConfig};
+    use std::time::SystemTime;
+
+    fn refused(query: &str) -> Refused {
+        Refused {
+            client: [192, 0, 2, 1].into(),
+            path: "/probe".to_owned(),
+            query: query.to_owned(),
+            target: String::new(),
+            code: 400,
+            line: "why".to_owned(),
+            count: 1,
+            last: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_remembered_and_the_same_count_as_one() {
+        let refusals = Refusals::new(Log::new(LogConfig::default()), "/probe".to_owned());
+        refusals.remember(refused("first"));
+        for _ in 0..3 {
+            for number in 1..MAX_REFUSED {
+                refusals.remember(refused(&number.to_string()));
+            }
+        }
+        let counts = |query: &str| {
+            let last = refusals.last();
+            let found = last.iter().find(|refused| refused.query == query);
+            found.map(|refused| refused.count)
+        };
+        assert_eq!((counts("first"), counts("1")), (Some(1), Some(3)));
+        refusals.remember(refused("new"));
+        let last = refusals.last();
+        assert_eq!(last.len(), MAX_REFUSED);
+        assert_eq!(last.first().map(|refused| &*refused.query), Some("new"));
+        assert_eq!((counts("first"), counts("1")), (None, Some(3)));
+        // Another client, path or code is another refusal.
+        let other = Refused {
+            code: 403,
+            ..refused("new")
+        };
+        refusals.remember(other.clone());
+        assert_eq!(refusals.last().first(), Some(&other));
+    }
+
+    #[test]
+    fn a_query_is_shown_without_secrets() {
+        for (query, shown) in [
+            ("", ""),
+            ("target=a&perioud=5s", "target=a&perioud=5s"),
+            (
+                "target=a&iperf3_password=hunter2&b",
+                "target=a&iperf3_password=<hidden>&b",
+            ),
+            ("PASSWD=a=b&%70wd=x", "PASSWD=<hidden>&%70wd=<hidden>"),
+            ("key=0123&auth.token=x", "key=<hidden>&auth.token=<hidden>"),
+        ] {
+            assert_eq!(without_secrets(query), shown);
+        }
+    }
+
+    #[test]
+    fn a_target_is_read_as_far_as_it_can_be() {
+        for (query, expected) in [
+            ("", ""),
+            ("a=b&target=foo%3A5201&target=c", "foo:5201"),
+            ("target=%zz", "%zz"),
+            ("xtarget=a", ""),
+        ] {
+            assert_eq!(target(query), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöü", 2), "äö…");
+    }
+}

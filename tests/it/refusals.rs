@@ -1,0 +1,192 @@
+//! What a refused request leaves: its line in the log, and its row on the first page.
+
+use crate::harness::{Connection, Exporter, Fake, Reply, good_report, raw_request};
+use crate::html::assert_sound;
+use crate::pki::Pki;
+
+fn fake() -> Fake {
+    Fake::new(&format!("exec cat '{}'", good_report().display()))
+}
+
+/// The rows of the first page that have no number.
+fn rows(exporter: &Exporter) -> Vec<String> {
+    let page = exporter.get("/").body;
+    assert_sound(&page);
+    let rows = page.split("<tr><th scope=\"row\">–</th>").skip(1);
+    rows.map(|row| row.split_once("</tr>").unwrap().0.to_owned())
+        .collect()
+}
+
+/// The line of the log and the newest row say what the client got.
+fn assert_traced(exporter: &Exporter, reply: &Reply, pieces: &[&str]) {
+    let sentence = reply.body.trim_end();
+    let line = exporter.log_line(&format!(
+        " status={} error=\"{}\"",
+        reply.code,
+        sentence.replace('"', "\\\"")
+    ));
+    let start = " level=warn msg=\"probe refused\" client=127.0.0.1:";
+    for piece in pieces.iter().chain(&[start]) {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
+    let rows = rows(exporter);
+    let shown = sentence.replace('"', "&quot;");
+    let row = rows.first().unwrap();
+    let outcome = format!("request refused: {}<", reply.code);
+    assert!(row.contains(&outcome), "{row}");
+    assert!(
+        row.contains(&format!("{shown} (asked by 127.0.0.1)")),
+        "{row}"
+    );
+}
+
+#[test]
+fn each_refusal_is_one_warning_and_a_row_with_the_sentence_that_the_client_got() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag(), "--probe.allow-target=127.0.0.1".to_owned()]);
+    for (path, code, pieces) in [
+        (
+            "/probe?target=foo.server%3A5201&perioud=5s",
+            400,
+            &[
+                " path=/probe ",
+                " target=foo.server:5201 ",
+                " query=\"target=foo.server%3A5201&perioud=5s\" ",
+            ][..],
+        ),
+        ("/probe", 400, &[" path=/probe "]),
+        (
+            "/probe?target=other.example",
+            403,
+            &[" target=other.example "],
+        ),
+        ("/prob?target=127.0.0.1", 404, &[" path=/prob "]),
+    ] {
+        let reply = exporter.get(path);
+        assert_eq!(reply.code, code, "{path}");
+        assert_traced(&exporter, &reply, pieces);
+    }
+    let reply = exporter.request("POST", "/probe?target=127.0.0.1", &[]);
+    assert_eq!(reply.code, 405);
+    assert_traced(&exporter, &reply, &[" path=/probe "]);
+    let log = exporter.log();
+    assert_eq!(log.matches("msg=\"probe refused\"").count(), 5, "{log}");
+    assert_eq!(rows(&exporter).len(), 5);
+}
+
+#[test]
+fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag(), "--web.probe-path=/measure".to_owned()]);
+    for (path, is_traced) in [
+        ("/prob", true),
+        ("/probe", true),
+        ("/probe/", true),
+        ("/Probes", true),
+        ("/probes/", true),
+        ("/metrics/probe", true),
+        ("/iperf3?target=foo.server", true),
+        ("/nowhere", false),
+        ("/favicon.ico", false),
+        ("/probes/1", false),
+        ("/metrics/", false),
+    ] {
+        let before = rows(&exporter).len();
+        assert_eq!(exporter.get(path).code, 404, "{path}");
+        let rows = rows(&exporter);
+        assert_eq!(rows.len(), before + usize::from(is_traced), "{path}");
+        let is_newest = rows.first().is_some_and(|row| {
+            row.contains(&format!("\">{path}</td>")) && row.contains("request refused: 404<")
+        });
+        assert_eq!(is_newest, is_traced, "{path}");
+    }
+    // The path of its own is one, target or not.
+    assert_eq!(exporter.get("/measure").code, 400);
+    exporter.log_line(" path=/measure status=400 ");
+    assert!(!exporter.log().contains("/nowhere"));
+}
+
+#[test]
+fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let mut connection = Connection::open(exporter.port());
+    assert_eq!(connection.get("/probe?target=127.0.0.1").code, 200);
+    for number in 0..120 {
+        assert_eq!(connection.get("/probe?target=a&perioud=5s").code, 400);
+        let other = format!("/probe?target=a&period=x{number}");
+        assert_eq!(connection.get(&other).code, 400);
+    }
+    let page = exporter.get("/").body;
+    assert!(page.contains("<a href=\"probes/1\">1</a>"), "{page}");
+    let rows = rows(&exporter);
+    assert_eq!(rows.len(), 20);
+    assert!(
+        rows[1].contains("request refused: 400, 120 times<"),
+        "{}",
+        rows[1]
+    );
+    let log = exporter.log();
+    let lines = log.matches("msg=\"probe refused\"").count();
+    assert!((2..120).contains(&lines), "{lines} lines: {log}");
+    assert_eq!(log.matches("msg=\"probe\"").count(), 1, "{log}");
+}
+
+#[test]
+fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let endless = "x".repeat(4000);
+    for path in [
+        "/probe?target=a&iperf3_password=hunter2".to_owned(),
+        "/probe?target=a&pwd=hunter2%".to_owned(),
+        format!("/run?target=a&perioud=5s&key={}", exporter.key()),
+        format!("/probe?target={endless}&{endless}"),
+        "/probe?target=%3Cscript%3E%0Alevel=error%1B[31m".to_owned(),
+    ] {
+        assert!([400, 403].contains(&exporter.get(&path).code), "{path}");
+    }
+    exporter.log_line("script");
+    let log = exporter.log();
+    let key = exporter.key();
+    let rows = rows(&exporter).join("\n");
+    assert!(!rows.contains("<script>"), "{rows}");
+    for text in [&log, &rows] {
+        assert!(!text.contains("hunter2") && !text.contains(&key), "{text}");
+        assert!(!text.contains(&"x".repeat(600)), "{text}");
+    }
+    assert!(log.contains("iperf3_password=<hidden>"), "{log}");
+    assert!(log.lines().all(|line| line.starts_with("time=")), "{log}");
+}
+
+#[test]
+fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
+    let exporter = Exporter::start(&[fake().flag()]);
+    let bytes = b"GET /probe?target=a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
+    let reply = raw_request(exporter.port(), bytes).unwrap();
+    assert_eq!(reply.code, 413);
+    let line = exporter.log_line("msg=\"request refused\"");
+    let sentence = format!(" status=413 error=\"{}\"", reply.body.trim_end());
+    assert!(
+        line.contains(" level=warn ") && line.ends_with(&sentence),
+        "{line}"
+    );
+    assert!(line.contains(" client=127.0.0.1:"), "{line}");
+
+    let pki = Pki::new();
+    let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1h\n  burst: 2\n")]);
+    assert_eq!(exporter.get("/probe?target=127.0.0.1&x=1").code, 400);
+    assert_eq!(exporter.get("/health").code, 200);
+    assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 429);
+    let line = exporter.log_line("msg=\"probe refused\" client=127.0.0.1:");
+    assert!(line.contains(" status=400 "), "{line}");
+    let line = exporter.log_line(" status=429 ");
+    let words = " path=/probe target=127.0.0.1 query=\"target=127.0.0.1\" status=429 error=\"Too Many Requests\"";
+    assert!(line.ends_with(words), "{line}");
+    assert_eq!(exporter.get("/metrics").code, 429);
+    let line = exporter.log_line("msg=\"request refused\"");
+    assert!(
+        line.ends_with(" path=/metrics status=429 error=\"Too Many Requests\""),
+        "{line}"
+    );
+}
