@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::cancel::Cancel;
 use crate::iperf3::progress::Progress;
@@ -31,8 +31,6 @@ pub(crate) enum Stage {
     /// iperf3 runs, or is about to.
     Running {
         port: u16,
-        /// What the test takes at least.
-        length: Duration,
         /// What it has measured so far.
         progress: Progress,
     },
@@ -353,11 +351,9 @@ mod tests {
         let stop = Cancel::default();
         let manual = open(&history, Some(stop.clone()));
         let scrape = open(&history, None);
-        let length = Duration::from_secs(5);
         let running = Stage::Running {
             port: 1,
-            length,
-            progress: Progress::new(Some(length)),
+            progress: Progress::new(None),
         };
         scrape.set_stage(running, 3);
         let current = history.overview().current;

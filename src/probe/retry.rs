@@ -243,7 +243,6 @@ impl<'a> RetryLoop<'a> {
                 let progress = Progress::new(length.map(Duration::from_secs));
                 let running = Stage::Running {
                     port: self.port,
-                    length: self.length(),
                     progress: progress.clone(),
                 };
                 self.running.set_stage(running, self.count);

@@ -73,8 +73,19 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
 pub(super) fn details(site: &Site, request: &Request<'_>) -> Response {
     let (path, _) = split_url(request.url);
     match number(path).and_then(|number| site.prober.find(number)) {
-        Some(found) => pages::details(site, &found),
+        Some(Found::Current(probe)) => pages::in_progress(site, &probe),
+        Some(Found::Finished(past)) => pages::ended(site, &past),
         None => pages::message(404, UNKNOWN, "../"),
+    }
+}
+
+/// What the frame in the details of a probe in progress shows.
+pub(super) fn now(site: &Site, request: &Request<'_>) -> Response {
+    let (path, _) = split_url(request.url);
+    let found = number(path).and_then(|number| Some((number, site.prober.find(number)?)));
+    match found {
+        Some((number, found)) => pages::now(site, number, &found),
+        None => pages::nothing_now(404, UNKNOWN),
     }
 }
 

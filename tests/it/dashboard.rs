@@ -401,6 +401,15 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
     prometheus.until("iperf3_exporter_test_running_seconds", |seconds| {
         seconds > 0.0
     });
+    // And on its page.
+    let frame = exporter.get("/probes/1/now").body;
+    for piece in [
+        "<svg class=\"plot\"",
+        "<path class=\"up\"",
+        "<path class=\"down\"",
+    ] {
+        assert!(frame.contains(piece), "{frame}");
+    }
     let metrics = exporter.get("/metrics").body;
     let (passed, said) = run("promtool", &["check", "metrics"], &metrics);
     assert!(passed, "{said}");
