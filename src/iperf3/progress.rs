@@ -175,7 +175,7 @@ fn recent(intervals: &[Interval]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Intervals, MAX_KEPT, Progress, Seen};
+    use super::{DirectionSeen, Intervals, MAX_KEPT, Progress, Seen};
     use crate::iperf3::mode::Mode;
     use crate::iperf3::report::stream::Stream;
     use std::fmt::Write as _;
@@ -207,6 +207,11 @@ mod tests {
         })
     }
 
+    /// That of the latest interval.
+    fn rate(seen: &DirectionSeen) -> Option<f64> {
+        Some(seen.latest?.bytes_per_second)
+    }
+
     #[test]
     fn nothing_is_seen_before_iperf3_is_started_and_its_first_interval() {
         let progress = Progress::new(Some(Duration::from_secs(60)));
@@ -231,7 +236,7 @@ mod tests {
         assert_eq!(seen.upload, None);
         let down = seen.download.unwrap();
         assert_eq!((down.bytes, down.intervals.len()), (7.0, 1));
-        assert_eq!(down.latest.unwrap().bytes_per_second, 7.0);
+        assert_eq!(rate(&down), Some(7.0));
         assert_eq!(down.recent_bytes_per_second, Some(7.0));
     }
 
@@ -253,7 +258,7 @@ mod tests {
         .concat();
         let up = after(Mode::Upload, &lines).upload.unwrap();
         assert_eq!((up.bytes, up.intervals.len()), (16.0, 1));
-        assert_eq!(up.latest.unwrap().bytes_per_second, 2.0);
+        assert_eq!(rate(&up), Some(2.0));
     }
 
     #[test]
@@ -272,7 +277,8 @@ mod tests {
     fn a_long_test_is_seen_in_as_many_intervals_as_a_plot_has_room_for() {
         let up = after(Mode::Upload, &uploads(0..4096)).upload.unwrap();
         assert!(up.intervals.len() <= MAX_KEPT);
-        assert_eq!(up.latest.unwrap().bytes_per_second, 4095.0);
-        assert_eq!(up.intervals.last().unwrap().end_seconds, 4096.0);
+        assert_eq!(rate(&up), Some(4095.0));
+        let end = up.intervals.last().map(|last| last.end_seconds);
+        assert_eq!(end, Some(4096.0));
     }
 }

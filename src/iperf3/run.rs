@@ -200,7 +200,8 @@ fn run_iperf3(
     })
 }
 
-/// Runs an iperf3 that says each interval as it ends; they are told to the test's progress, and not kept.
+/// Runs an iperf3 that says each interval as it ends; they are told to the test's progress, and not kept. What is left
+/// as its standard output is what is no event.
 fn run_streaming(
     program: &Path,
     arguments: &[String],
@@ -222,7 +223,8 @@ fn run_streaming(
         cancel,
         Some(&mut read),
     )?;
-    Ok((stream.finish(), finished))
+    let (document, stdout) = stream.finish();
+    Ok((document, Finished { stdout, ..finished }))
 }
 
 /// Puts the reason of a failure right where iperf3's words mislead: a name that has no address. For after the test

@@ -30,6 +30,7 @@
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
 //! - `netem`: a way over a router that shapes, drops and counts.
+//! - `forms`: the two forms of what iperf3 prints, each made from the other.
 //! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
@@ -83,6 +84,7 @@ mod docker;
 mod fixture_exporter;
 mod fixtures;
 mod fleet;
+mod forms;
 mod front_end;
 mod fuzz;
 mod goodput;

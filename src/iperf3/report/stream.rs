@@ -13,6 +13,8 @@ use crate::iperf3::progress::Progress;
 
 /// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each way.
 const LINE_LIMIT_BYTES: usize = 1024 * 1024;
+/// How much is kept of what is no event: iperf3's own words of an error may be among it.
+const OTHER_LIMIT_BYTES: usize = 16 * 1024;
 /// The events that are members of the document, by their own names.
 const PARTS: [&str; 3] = ["start", "end", "error"];
 
@@ -27,6 +29,8 @@ pub(crate) struct Stream<'a> {
     is_too_long: bool,
     root: Map<String, Value>,
     has_events: bool,
+    /// The lines that are no events, and an empty one for each that is: so each has its number.
+    other: Vec<u8>,
 }
 
 impl<'a> Stream<'a> {
@@ -38,6 +42,7 @@ impl<'a> Stream<'a> {
             is_too_long: false,
             root: Map::new(),
             has_events: false,
+            other: Vec::new(),
         }
     }
 
@@ -50,6 +55,7 @@ impl<'a> Stream<'a> {
             if !self.is_too_long {
                 self.read_line();
             }
+            self.keep(b"\n");
             self.line.clear();
             self.is_too_long = false;
         }
@@ -66,8 +72,16 @@ impl<'a> Stream<'a> {
         }
     }
 
+    fn keep(&mut self, text: &[u8]) {
+        if self.other.len() + text.len() <= OTHER_LIMIT_BYTES {
+            self.other.extend_from_slice(text);
+        }
+    }
+
     fn read_line(&mut self) {
         let Some((event, data)) = event(&self.line) else {
+            let line = std::mem::take(&mut self.line);
+            self.keep(&line);
             return;
         };
         match event.as_str() {
@@ -85,8 +99,16 @@ impl<'a> Stream<'a> {
         self.has_events = true;
     }
 
-    /// The document, with as much as has come; none when no event has. A line without its end is none.
-    pub(crate) fn finish(mut self) -> Option<Document> {
+    /// The document, with as much as has come; none when no event has. And the text that is none of it, for what
+    /// iperf3 says of an error there. A line without its end is no event.
+    pub(crate) fn finish(mut self) -> (Option<Document>, Vec<u8>) {
+        let line = std::mem::take(&mut self.line);
+        self.keep(&line);
+        let other = std::mem::take(&mut self.other);
+        (self.document(), other)
+    }
+
+    fn document(mut self) -> Option<Document> {
         let intervals = self.progress.intervals().filter(|_| self.has_events)?;
         for part in ["start", "end"] {
             let empty = || Value::Object(Map::new());
@@ -110,11 +132,13 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Document, LINE_LIMIT_BYTES, Stream};
-    use crate::iperf3::Mode;
+    use super::{Document, LINE_LIMIT_BYTES, OTHER_LIMIT_BYTES, Stream};
+    use crate::fuzz;
     use crate::iperf3::progress::Progress;
+    use crate::iperf3::reason::Reason;
     use crate::iperf3::report::Fault;
     use crate::iperf3::report::intervals::Intervals;
+    use crate::iperf3::{Failure, Mode};
     use serde_json::{Value, json};
 
     /// What is read of a stream that comes in pieces of so many bytes.
@@ -125,7 +149,7 @@ mod tests {
         for piece in text.chunks(piece_bytes) {
             stream.take(piece);
         }
-        stream.finish()
+        stream.finish().0
     }
 
     fn line(event: &str, data: &Value) -> String {
@@ -161,7 +185,7 @@ mod tests {
         let whole = read(text.as_bytes(), text.len()).unwrap();
         let report = whole.report(Mode::Upload, false).unwrap();
         let way = report.upload.as_ref().unwrap();
-        assert_eq!(way.rates.unwrap().sum, 300.0);
+        assert_eq!(way.rates.map(|rates| rates.sum), Some(300.0));
         assert_eq!(way.intervals.len(), 2);
         assert!(whole.was_connected() && whole.end_part().unwrap().contains("sum_sent"));
         for piece_bytes in [1, 2, 7, 64, 4096] {
@@ -180,7 +204,7 @@ mod tests {
         let report = read(events.concat().as_bytes(), 4096)
             .unwrap()
             .report(Mode::Upload, false);
-        let torn = &events[1][..events[1].len() / 2];
+        let (torn, _) = events[1].split_at(events[1].len() / 2);
         let strangers = [
             "Control connection MSS 1448\n",
             "\n",
@@ -214,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_event_is_kept_at_its_line_and_within_a_limit() {
+        let other = |text: &str| {
+            let progress = Progress::new(None);
+            progress.start(Some(Intervals::new(Mode::Upload)));
+            let mut stream = Stream::new(&progress);
+            stream.take(text.as_bytes());
+            String::from_utf8(stream.finish().1).unwrap()
+        };
+        let text = format!("before\n{}iperf3: error - x\nrest", upload().concat());
+        assert_eq!(other(&text), "before\n\n\n\n\niperf3: error - x\nrest");
+        let endless = "words\n".repeat(OTHER_LIMIT_BYTES);
+        assert!(other(&endless).len() <= OTHER_LIMIT_BYTES);
+    }
+
+    #[test]
     fn a_line_without_an_end_takes_no_memory_and_the_next_one_is_read() {
         let progress = Progress::new(None);
         progress.start(Some(Intervals::new(Mode::Upload)));
@@ -224,7 +263,7 @@ mod tests {
         }
         stream.take(b"\n");
         stream.take(upload().concat().as_bytes());
-        let document = stream.finish().unwrap();
+        let document = stream.finish().0.unwrap();
         assert!(document.report(Mode::Upload, false).is_ok());
         // The longest that is read: blanks before an event are none of it.
         let error = line("error", &json!("e"));
@@ -234,6 +273,50 @@ mod tests {
         ] {
             let text = " ".repeat(blanks) + &error;
             assert_eq!(read(text.as_bytes(), 4096).is_some(), is_read, "{blanks}");
+        }
+    }
+
+    #[test]
+    fn changed_bytes_and_pieces_of_any_size_never_disturb_more_than_their_lines() {
+        let recorded = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/3.18-stream/tcp.stream"
+        );
+        let recorded = std::fs::read(recorded).unwrap();
+        fuzz::cases(300, |random| {
+            let mut text = recorded.clone();
+            random.mutate(&mut text);
+            let told = |document: Option<Document>| {
+                document.map(|document| (document.report(Mode::Upload, false), document.end_part()))
+            };
+            let whole = told(read(&text, text.len().max(1)));
+            let pieces = told(read(&text, random.within(1..5000)));
+            assert_eq!(whole, pieces);
+        });
+    }
+
+    #[test]
+    fn what_a_recorded_run_said_before_it_was_cut_off_is_its_cost() {
+        let failure = || Failure {
+            reason: Reason::Killed,
+            words: String::new(),
+        };
+        for (name, bytes) in [
+            // One second, and SIGKILL.
+            ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
+            // The last interval is printed twice.
+            ("3.18-stream/server-sigkill-tcp", 6_291_456.0),
+            // A second, and half of one when it was told to end.
+            ("3.21-stream/client-sigterm-tcp", 9_437_184.0),
+            ("3.18-stream/refused", 0.0),
+        ] {
+            let path = format!(
+                "{}/tests/fixtures/{name}.stream",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let document = read(&std::fs::read(path).unwrap(), 4096).unwrap();
+            let cost = document.cost(Mode::Upload, &Err(failure()));
+            assert_eq!((cost.upload, cost.download), (bytes, 0.0), "{name}");
         }
     }
 
@@ -253,13 +336,5 @@ mod tests {
         let document = read(cut.as_bytes(), 4096).unwrap();
         let incomplete = document.report(Mode::Upload, false);
         assert_eq!(incomplete, Err(Fault::Incomplete));
-        let cost = document.cost(
-            Mode::Upload,
-            &Err(crate::iperf3::Failure {
-                reason: crate::iperf3::reason::Reason::Killed,
-                words: String::new(),
-            }),
-        );
-        assert_eq!((cost.upload, cost.download), (100.0, 0.0));
     }
 }
