@@ -199,7 +199,7 @@ fn the_frame_has_its_style_where_a_password_is_asked_for() {
     let file = fake.dir().join("web.yml");
     std::fs::write(&file, config).unwrap();
     let flag = format!("--web.config.file={}", file.display());
-    let exporter = Exporter::start(&[fake.flag(), flag]);
+    let exporter = Exporter::start(&[fake.flag(), flag, "--iperf3.timeout=1h".to_owned()]);
     let mut scrape = Connection::open(exporter.port());
     let alice = ("Authorization", "Basic YWxpY2U6c2VjcmV0");
     scrape.send(
@@ -214,8 +214,8 @@ fn the_frame_has_its_style_where_a_password_is_asked_for() {
     browser.wait_for(
         "(one => one && getComputedStyle(one).borderCollapse === 'collapse')(document.querySelector('iframe').contentDocument.querySelector('table'))",
     );
-    let text = browser.text("document.querySelector('iframe').contentDocument.body.innerText");
-    assert!(text.contains("So far, as counted at this end."), "{text}");
+    let shown = browser.text("document.querySelector('iframe').contentDocument.body.innerText");
+    assert!(shown.contains("So far, as counted at this end."), "{shown}");
 }
 
 #[test]

@@ -69,10 +69,10 @@ fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
         for probe in probes.iter().take(NAMED) {
             let number = probe.number;
             let server = escaped(&probe.params.server());
-            let (stage, rates) = (stage(probe), rates(probe));
+            let (stage, rates, bar) = (stage(probe), rates(probe), bar(probe));
             let _ = writeln!(
                 page,
-                "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{server}</b> {stage}{rates}</li>"
+                "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{server}</b> {stage}{rates}{bar}</li>"
             );
         }
         let _ = writeln!(page, "</{list}>");
@@ -110,16 +110,12 @@ pub(super) fn stage(probe: &Current) -> String {
             let elapsed = seen.elapsed().as_secs();
             let rest = match seen.length {
                 Some(length) => format!(
-                    "the test alone takes {}, {} left \
-                     <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
+                    "the test alone takes {}, {} left",
                     whole(length),
                     // What is over and what is left are the whole.
                     duration::format(Duration::from_secs(
                         length.as_secs().saturating_sub(elapsed)
                     )),
-                    probe.number,
-                    length.as_secs().max(1),
-                    elapsed.min(length.as_secs()),
                 ),
                 None => "how long its bytes take will be seen".to_owned(),
             };
@@ -135,6 +131,22 @@ pub(super) fn stage(probe: &Current) -> String {
             )
         }
     }
+}
+
+/// How far a test is that runs, as a bar behind its sentence; nothing where no length is planned.
+pub(super) fn bar(probe: &Current) -> String {
+    let Stage::Running { progress, .. } = &probe.stage else {
+        return String::new();
+    };
+    let seen = progress.look();
+    seen.length.map_or_else(String::new, |length| {
+        format!(
+            " <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
+            probe.number,
+            length.as_secs().max(1),
+            seen.elapsed().min(length).as_secs(),
+        )
+    })
 }
 
 /// `since 20:52:04 UTC, for 12s`.

@@ -121,7 +121,7 @@ fn push_current(main: &mut String, site: &Site, probe: &Current) {
     if let Some(before) = queue.iter().position(|other| other.number == probe.number) {
         let _ = write!(main, ", at place {} of {}", before + 1, queue.len());
     }
-    main.push_str(".</p>\n");
+    let _ = writeln!(main, ".{}</p>", home::bar(probe));
     if let Stage::Running { progress, .. } = &probe.stage {
         let omitted = Duration::from_secs(probe.params.options.omit_seconds);
         push_seen(main, &progress.look(), omitted);
