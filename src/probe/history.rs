@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::cancel::{Cancel, Cause};
 use crate::iperf3::progress::Progress;
@@ -31,8 +31,6 @@ pub(crate) enum Stage {
     /// iperf3 runs, or is about to.
     Running {
         port: u16,
-        /// What the test takes at least.
-        length: Duration,
         /// What it has measured so far.
         progress: Progress,
     },
@@ -72,18 +70,14 @@ impl Current {
         self.cancel.cause()
     }
 
-    /// What the running test takes; none when it is as long as its bytes take.
-    pub(crate) fn test_length(&self) -> Option<Duration> {
-        let Stage::Running { length, .. } = self.stage else {
-            return None;
-        };
-        let is_known = self.params.length_seconds(self.params.period_seconds);
-        is_known.map(|_| length)
-    }
-
     /// When the running test is over, if nothing goes wrong.
     fn planned_end(&self) -> Option<SystemTime> {
-        self.since.clock.checked_add(self.test_length()?)
+        let Stage::Running { progress, .. } = &self.stage else {
+            return None;
+        };
+        let seen = progress.look();
+        let began = seen.started.unwrap_or(self.since);
+        began.clock.checked_add(seen.length?)
     }
 }
 
@@ -384,11 +378,9 @@ mod tests {
         let params = Params::parse("target=a").unwrap();
         let manual = history.open(&params, client(), &stop, true);
         let scrape = open(&history);
-        let length = Duration::from_secs(5);
         let running = Stage::Running {
             port: 1,
-            length,
-            progress: Progress::new(Some(length)),
+            progress: Progress::new(None),
         };
         scrape.set_stage(running, 3);
         let current = history.overview().current;

@@ -27,7 +27,6 @@ impl RetryLoop<'_> {
                 let progress = Progress::new(length.map(Duration::from_secs));
                 let running = Stage::Running {
                     port: self.port,
-                    length: self.length(),
                     progress: progress.clone(),
                 };
                 self.running.set_stage(running, self.count);
