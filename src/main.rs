@@ -58,7 +58,7 @@
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
 //! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
-//! | `probe/retry`, `families` | a busy server is tried again: when, and on which port; the versions of IP of a name |
+//! | `probe/retry`, `backoff`, `families` | a busy server is tried again: when, and on which port; the versions of IP of a name |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
 //! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |

@@ -7,6 +7,7 @@
 mod accounting;
 pub(crate) mod allow;
 pub(crate) mod answer;
+mod backoff;
 mod budget;
 mod coalesce;
 pub(crate) mod deadline;

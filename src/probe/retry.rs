@@ -5,19 +5,19 @@
 
 mod attempt;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::accounting;
 use super::answer::{Answer, Attempt, Caller, CompletedTest};
+use super::backoff;
 use super::deadline::Limits;
 use super::families::{self, Addresses};
 use super::history::{Running, Stage};
 use super::lock::{GaveUp, Guard, Why, first_limit};
 use super::params::Params;
 use super::prober::Prober;
-use super::wait_error::{Holder, Line, Reached, WaitError};
+use super::wait_error::{Line, Reached, WaitError};
 use crate::cancel::Cause;
 use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
@@ -35,10 +35,6 @@ const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
 const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// What it takes from the end of the first attempt to the second one: two starts of iperf3 and a look at the name.
 const SECOND_START: Duration = Duration::from_millis(500);
-/// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: much longer and a free server stands idle while probes run out of time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How far a test has come.
 pub(super) struct RetryLoop<'a> {
@@ -89,7 +85,7 @@ impl<'a> RetryLoop<'a> {
             first_start: None,
             busy: None,
             was_reset: false,
-            last_pause: SHORTEST_PAUSE,
+            last_pause: backoff::SHORTEST,
         }
     }
 
@@ -242,37 +238,24 @@ impl<'a> RetryLoop<'a> {
         // A wait that was given up is told from where its limit counts.
         let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
-        let held = held.map_err(|gave_up| self.wait_error(gave_up))?;
+        let held = held.map_err(|gave_up| self.wait_error(&gave_up))?;
         // At the end of the exporter requests are cancelled one by one, and one of the first may have had the lock.
         if let Some(cause) = self.prober.shutdown.cause() {
             return Err(self.cancelled(cause));
         }
         // The lock goes to whoever is first, however late.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
-            return Err(self.no_time_left(Line {
-                holder: None,
-                ahead: 0,
-                behind: 0,
-                at: SystemTime::now(),
-            }));
+            return Err(self.no_time_left(Line::empty()));
         }
         self.first_start.get_or_insert_with(Instant::now);
         Ok((held, waited))
     }
 
     /// What is to be said of a wait that was given up.
-    fn wait_error(&self, gave_up: GaveUp) -> WaitError {
-        let history = &self.prober.history;
-        let line = Line {
-            holder: gave_up.holder.map(|place| Holder {
-                planned_end: history.planned_end(place.probe),
-                name: place.name,
-                since: place.since.clock,
-            }),
-            ahead: gave_up.ahead,
-            behind: gave_up.behind,
-            at: SystemTime::now(),
-        };
+    fn wait_error(&self, gave_up: &GaveUp) -> WaitError {
+        let holder = gave_up.holder.as_ref();
+        let planned_end = holder.and_then(|place| self.prober.history.planned_end(place.probe));
+        let line = Line::of(gave_up, planned_end);
         match gave_up.why {
             Why::WaitedTooLong => WaitError::WaitedTooLong {
                 limit: self.prober.config.lock_timeout,
@@ -386,7 +369,7 @@ impl<'a> RetryLoop<'a> {
         if !may_be_free_soon {
             return None;
         }
-        self.last_pause = next_pause(self.last_pause);
+        self.last_pause = backoff::next(self.last_pause);
         // The last attempt is at the last moment, and not given up for a pause that is a little too long.
         Some(self.last_pause.min(left))
     }
@@ -436,21 +419,9 @@ fn is_recent(when: Option<Instant>, now: Instant) -> bool {
     when.is_some_and(|when| now.duration_since(when) < REFUSED_WHILE_BUSY)
 }
 
-/// The pause behind one of `last`: random between the shortest and three times the last one, so that exporters which
-/// collided once do not collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-fn next_pause(last: Duration) -> Duration {
-    // Randomness of the system's, which the standard library gives to its hash tables.
-    let part = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
-    let longest = (last * 3).min(LONGEST_PAUSE);
-    SHORTEST_PAUSE + longest.saturating_sub(SHORTEST_PAUSE).mul_f64(part)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        LONGEST_PAUSE, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT, SHORTEST_PAUSE,
-        next_pause,
-    };
+    use super::{REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT};
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
     use crate::iperf3::reason::Reason;
@@ -632,27 +603,5 @@ mod tests {
             assert_eq!(limit, Some(SHORTEST_CONNECT_LIMIT));
             assert_eq!(retry_loop.connect_limit(begin + MOMENT), None);
         });
-    }
-
-    #[test]
-    fn pauses_are_within_their_bounds_and_grow() {
-        let mut longest = Duration::ZERO;
-        for _ in 0..100 {
-            let mut pause = next_pause(SHORTEST_PAUSE);
-            assert!(SHORTEST_PAUSE <= pause && pause <= SHORTEST_PAUSE * 3);
-            for _ in 0..20 {
-                pause = next_pause(pause);
-                assert!(SHORTEST_PAUSE <= pause && pause <= LONGEST_PAUSE);
-                longest = longest.max(pause);
-            }
-        }
-        assert!(longest > LONGEST_PAUSE / 2, "{longest:?}");
-    }
-
-    #[test]
-    fn two_that_collided_wait_differently() {
-        let last = Duration::from_secs(1);
-        let same = (0..10).filter(|_| next_pause(last) == next_pause(last));
-        assert!(same.count() < 10);
     }
 }

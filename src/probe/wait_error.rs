@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::lock::GaveUp;
 use crate::cancel::Cause;
 use crate::log::Value;
 use crate::time_text::clock;
@@ -68,6 +69,32 @@ pub(crate) enum Reached {
     },
     /// It waited for the test of another request, which goes on.
     Shared,
+}
+
+impl Line {
+    /// As it was when a wait was given up.
+    pub(super) fn of(gave_up: &GaveUp, planned_end: Option<SystemTime>) -> Self {
+        Self {
+            holder: gave_up.holder.as_ref().map(|place| Holder {
+                planned_end,
+                name: place.name.clone(),
+                since: place.since.clock,
+            }),
+            ahead: gave_up.ahead,
+            behind: gave_up.behind,
+            at: SystemTime::now(),
+        }
+    }
+
+    /// Of a probe that was first in line.
+    pub(super) fn empty() -> Self {
+        Self {
+            holder: None,
+            ahead: 0,
+            behind: 0,
+            at: SystemTime::now(),
+        }
+    }
 }
 
 impl Value for WaitError {}

@@ -205,7 +205,7 @@ fn a_url_that_cannot_be_asked_is_refused_with_what_to_do() {
         assert_eq!(
             (code, said),
             (
-                1,
+                2,
                 format!(
                     "iperf3-exporter: error: flag --health: {url:?} is not allowed, want \
                      http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with \

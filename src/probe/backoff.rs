@@ -1,0 +1,48 @@
+//! Pauses between attempts at a busy server: a backoff with decorrelated jitter.
+//!
+//! Must not know what is tried again, or why.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+/// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
+pub(super) const SHORTEST: Duration = Duration::from_millis(100);
+/// The longest pause: much longer and a free server stands idle while probes run out of time.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The pause behind one of `last`: random between the shortest and three times the last one, so that exporters which
+/// collided once do not collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+pub(super) fn next(last: Duration) -> Duration {
+    // Randomness of the system's, which the standard library gives to its hash tables.
+    let part = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
+    let longest = (last * 3).min(LONGEST);
+    SHORTEST + longest.saturating_sub(SHORTEST).mul_f64(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, SHORTEST, next};
+    use std::time::Duration;
+
+    #[test]
+    fn pauses_are_within_their_bounds_and_grow() {
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            let mut pause = next(SHORTEST);
+            assert!(SHORTEST <= pause && pause <= SHORTEST * 3);
+            for _ in 0..20 {
+                pause = next(pause);
+                assert!(SHORTEST <= pause && pause <= LONGEST);
+                longest = longest.max(pause);
+            }
+        }
+        assert!(longest > LONGEST / 2, "{longest:?}");
+    }
+
+    #[test]
+    fn two_that_collided_wait_differently() {
+        let last = Duration::from_secs(1);
+        let same = (0..10).filter(|_| next(last) == next(last));
+        assert!(same.count() < 10);
+    }
+}
