@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::accounting;
-use super::answer::{Answer, Attempt, Caller, CompletedTest};
+use super::answer::{Answer, Attempt, Caller, CompletedTest, CutOff};
 use super::deadline::Limits;
 use super::history::{Running, Stage};
 use super::lock::{Guard, WaitError, first_limit};
@@ -46,6 +46,8 @@ pub(super) struct RetryLoop<'a> {
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
+    /// What the last attempt had measured, when it failed.
+    cut_off: Option<CutOff>,
     first_start: Option<Instant>,
     /// The last busy answer: from which port, and when.
     busy: Option<(Failure, u16, Instant)>,
@@ -75,6 +77,7 @@ impl<'a> RetryLoop<'a> {
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
+            cut_off: None,
             first_start: None,
             busy: None,
             was_reset: false,
@@ -108,6 +111,7 @@ impl<'a> RetryLoop<'a> {
             port: self.port,
             count: self.count,
             attempts: self.attempts,
+            cut_off: self.cut_off,
             lock_wait: self.waited,
             ended: Moment::now(),
         };
@@ -234,39 +238,12 @@ impl<'a> RetryLoop<'a> {
         Ok((held, waited))
     }
 
-    /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
+    /// Makes one attempt; the lock is held, and was waited for, or held on to.
     fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
-        let Self { prober, params, .. } = *self;
+        let prober = self.prober;
+        self.cut_off = None;
         let run = match self.over_budget() {
-            None => {
-                let length = params.length_seconds(self.period_seconds);
-                let progress = Progress::new(length.map(Duration::from_secs));
-                let running = Stage::Running {
-                    port: self.port,
-                    length: self.length(),
-                    progress: progress.clone(),
-                };
-                self.running.set_stage(running, self.count);
-                let now = Instant::now();
-                let deadline = self.limits.end_of_run(now);
-                let selected = Selected {
-                    params,
-                    port: self.port,
-                    period_seconds: self.period_seconds,
-                    limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
-                };
-                let spec = TestSpec {
-                    args: &|args| selected.add_to(args),
-                    port: self.port,
-                    mode: params.mode,
-                    udp: params.options.udp,
-                    keep_end_part: params.options.debug,
-                    deadline,
-                    credentials: prober.config.credentials.as_ref(),
-                    progress: &progress,
-                };
-                iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
-            }
+            None => self.run_iperf3(),
             Some(failure) => Run::refused(self.port, failure),
         };
         prober.budget.spend(run.cost, SystemTime::now());
@@ -287,6 +264,42 @@ impl<'a> RetryLoop<'a> {
         let outcome = run.outcome.ok_or(WaitError::Cancelled)?;
         self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
         Ok(outcome)
+    }
+
+    /// Runs iperf3 once.
+    fn run_iperf3(&mut self) -> Run {
+        let Self { prober, params, .. } = *self;
+        let length = params.length_seconds(self.period_seconds);
+        let progress = Progress::new(length.map(Duration::from_secs));
+        let running = Stage::Running {
+            port: self.port,
+            length: self.length(),
+            progress: progress.clone(),
+        };
+        self.running.set_stage(running, self.count);
+        let now = Instant::now();
+        let deadline = self.limits.end_of_run(now);
+        let selected = Selected {
+            params,
+            port: self.port,
+            period_seconds: self.period_seconds,
+            limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+        };
+        let spec = TestSpec {
+            args: &|args| selected.add_to(args),
+            port: self.port,
+            mode: params.mode,
+            udp: params.options.udp,
+            keep_end_part: params.options.debug,
+            deadline,
+            credentials: prober.config.credentials.as_ref(),
+            progress: &progress,
+        };
+        let run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
+        if matches!(run.outcome, Some(Err(_))) {
+            self.cut_off = CutOff::of(&progress);
+        }
+        run
     }
 
     /// The refusal of a test that the day's budget does not allow.

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, escaped, page, time};
-use super::{form, home, list, plot, units};
+use super::{cut_off, form, home, list, plot, units};
 use crate::http::response::Response;
 use crate::iperf3::RunDetails;
 use crate::iperf3::report::Direction;
@@ -88,6 +88,9 @@ fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
     push_facts(&mut main, &summary(past));
     form::push_again(&mut main, &past.params, &site.csrf, ROOT);
+    if let Some(cut_off) = past.cut_off() {
+        cut_off::push(&mut main, cut_off);
+    }
     if let Ok(answer) = &past.end {
         let directions = list::directions(past);
         push_plot(&mut main, directions);
@@ -173,9 +176,7 @@ fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) {
         direction.rates.is_some_and(|rates| rates.count > count)
     };
     if directions.into_iter().flatten().any(is_merged) {
-        page.push_str(
-            "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than fit.</p>\n",
-        );
+        page.push_str(plot::OF_MEANS);
     }
 }
 
