@@ -39,6 +39,7 @@ pub(super) fn ran(
         }
         Err(failure) => {
             let what = match failure.reason {
+                Reason::Budget if completed.cut_off.is_some() => "test ended",
                 Reason::Budget => "test refused",
                 _ => "iperf3 failed",
             };

@@ -25,6 +25,9 @@ const OVERHEAD: Duration = Duration::from_millis(500);
 /// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
 /// client and are started anew are away for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
+/// A test that crosses the day's budget with less than this to go is left to its end: to end it takes as long, and its
+/// bytes are spent.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
 /// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
@@ -246,7 +249,6 @@ impl<'a> RetryLoop<'a> {
             None => self.run_iperf3(),
             Some(failure) => Run::refused(self.port, failure),
         };
-        prober.budget.spend(run.cost, SystemTime::now());
         prober.metrics.test_ran(run.cost);
         if run.was_started() {
             if self.count > 0 {
@@ -266,7 +268,7 @@ impl<'a> RetryLoop<'a> {
         Ok(outcome)
     }
 
-    /// Runs iperf3 once.
+    /// Runs iperf3 once. What it costs is spent as it comes, where iperf3 streams; else at its end.
     fn run_iperf3(&mut self) -> Run {
         let Self { prober, params, .. } = *self;
         let length = params.length_seconds(self.period_seconds);
@@ -285,6 +287,9 @@ impl<'a> RetryLoop<'a> {
             period_seconds: self.period_seconds,
             limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
         };
+        let account = prober.budget.open();
+        // One that bytes end fits, or would not run: no more than a block a stream crosses the budget.
+        let ends_soon = || progress.look().left().is_none_or(|left| left < LAST_MOMENT);
         let spec = TestSpec {
             args: &|args| selected.add_to(args),
             port: self.port,
@@ -294,10 +299,15 @@ impl<'a> RetryLoop<'a> {
             deadline,
             credentials: prober.config.credentials.as_ref(),
             progress: &progress,
+            may_go_on: &|cost| account.spend(cost, SystemTime::now()) || ends_soon(),
         };
-        let run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
-        if matches!(run.outcome, Some(Err(_))) {
+        let mut run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
+        account.spend(run.cost, SystemTime::now());
+        if let Some(Err(failure)) = &mut run.outcome {
             self.cut_off = CutOff::of(&progress);
+            if failure.reason == Reason::Budget {
+                failure.words = account.words();
+            }
         }
         run
     }
