@@ -62,6 +62,8 @@ pub(crate) enum Ended {
     DeadlinePassed,
     Cancelled(Cause),
     TooMuchOutput,
+    /// By its reader, which counted what it took.
+    OverBudget,
 }
 
 impl fmt::Display for Ended {
@@ -75,6 +77,7 @@ impl fmt::Display for Ended {
                 f,
                 "was ended because it printed more than {OUTPUT_LIMIT_BYTES} bytes"
             ),
+            Self::OverBudget => f.write_str("was ended because the day's budget was spent"),
         }
     }
 }

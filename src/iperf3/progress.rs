@@ -57,6 +57,8 @@ pub(crate) struct DirectionSeen {
     /// The intervals that count, in the order of time, at most [`MAX_KEPT`]: of a long test neighbours are one. Omitted
     /// seconds are none of them.
     pub(crate) intervals: Vec<Interval>,
+    /// Whether neighbours are one in it.
+    pub(crate) is_merged: bool,
     /// The latest interval alone; none before the first that counts.
     pub(crate) latest: Option<Interval>,
     /// The mean of the last intervals, [`RECENT_SECONDS`] together at most, in bytes a second. None before the first
@@ -138,6 +140,7 @@ impl Inner {
         Some(DirectionSeen {
             bytes,
             intervals: merged(rated, MAX_KEPT),
+            is_merged: rated.len() > MAX_KEPT,
             latest,
             recent_bytes_per_second: recent(rated).filter(|_| is_known),
         })

@@ -53,6 +53,8 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) temp: (&'a TempFolders, TempFiles),
     /// Where what it has measured so far is told.
     pub(crate) progress: &'a Progress,
+    /// Whether it may go on when it has cost so much, asked as often as an iperf3 that streams says something.
+    pub(crate) may_go_on: &'a dyn Fn(Cost) -> bool,
 }
 
 #[derive(Clone, Debug)]
@@ -238,7 +240,8 @@ fn run_streaming(
     let mut stream = Stream::new(spec.progress);
     let mut read = |piece: &[u8]| {
         stream.take(piece);
-        None
+        let is_over = !(spec.may_go_on)(spec.progress.cost());
+        is_over.then_some(Ended::OverBudget)
     };
     let finished = process::run(
         program,
@@ -332,6 +335,8 @@ fn classify(
             let words = format!("iperf3 printed more than {limit} bytes");
             return failed(Reason::BadOutput, &words);
         }
+        // Whoever set the limit knows what was spent.
+        Ended::OverBudget => return failed(Reason::Budget, "the day's budget was spent"),
         Ended::Killed(signal) => {
             let words = format!("iperf3 was ended by signal {signal}");
             return failed(Reason::Killed, &words);

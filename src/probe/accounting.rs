@@ -76,10 +76,18 @@ pub(super) fn ran(
     let fields = fields.collect::<Vec<_>>();
     match &completed.outcome {
         Ok(_) => prober.log.info("probe", &fields),
-        Err(failure) if failure.reason == Reason::Budget => {
-            prober.log.warn("test refused", &fields);
-        }
-        Err(_) => prober.log.warn("iperf3 failed", &fields),
+        Err(failure) => prober
+            .log
+            .warn(what_failed(failure.reason, completed), &fields),
+    }
+}
+
+/// The message of a line about a test without a result.
+fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
+    match reason {
+        Reason::Budget if completed.cut_off.is_some() => "test ended",
+        Reason::Budget => "test refused",
+        _ => "iperf3 failed",
     }
 }
 

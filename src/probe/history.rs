@@ -13,7 +13,7 @@ use crate::cancel::{Cancel, Cause};
 use crate::iperf3::progress::Progress;
 use crate::iperf3::report::Report;
 use crate::moment::Moment;
-use crate::probe::answer::{Answer, Attempt};
+use crate::probe::answer::{Answer, Attempt, CutOff};
 use crate::probe::params::Params;
 use crate::probe::wait_error::WaitError;
 use crate::sync;
@@ -93,6 +93,8 @@ pub(crate) struct Finished {
     pub(crate) is_manual: bool,
     /// What came of it: the answer that its request got, or why it got none.
     pub(crate) end: Result<Answer, WaitError>,
+    /// What its test had measured when nobody wanted the result any more.
+    cut_off: Option<CutOff>,
 }
 
 /// All that is remembered, of one moment.
@@ -237,6 +239,10 @@ impl Drop for Running {
             return;
         };
         let probe = inner.current.remove(place);
+        let cut_off = match (&self.end, &probe.stage) {
+            (Err(_), Stage::Running { progress, .. }) => CutOff::of(progress),
+            _ => None,
+        };
         inner.past.push_back(Arc::new(Finished {
             number: probe.number,
             params: probe.params,
@@ -245,6 +251,7 @@ impl Drop for Running {
             ended: SystemTime::now(),
             is_manual: probe.is_manual,
             end: self.end.clone(),
+            cut_off,
         }));
         let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
         while inner.past.len() > MAX_PROBES || bytes(&inner) > MAX_BYTES {
@@ -255,12 +262,25 @@ impl Drop for Running {
 }
 
 impl Finished {
+    /// What its test had measured when it was cut off.
+    pub(crate) fn cut_off(&self) -> Option<&CutOff> {
+        match &self.end {
+            Ok(answer) => answer.completed.cut_off.as_ref(),
+            Err(_) => self.cut_off.as_ref(),
+        }
+    }
+
     /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
     /// with them is in the rest.
     fn bytes(&self) -> usize {
         /// Itself, its parameters, its report, and the texts that have limits of their own.
         const REST: usize = 2048;
-        let Ok(answer) = &self.end else { return REST };
+        let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
+        let seen = seen.into_iter().flatten().flatten();
+        let seen: usize = seen.map(|way| size_of_val(way.intervals.as_slice())).sum();
+        let Ok(answer) = &self.end else {
+            return REST + seen;
+        };
         let completed = &*answer.completed;
         let attempts = completed.attempts.iter().map(|attempt| {
             let details = &attempt.details;
@@ -274,7 +294,7 @@ impl Finished {
             .iter()
             .flatten()
             .map(|direction| size_of_val(direction.intervals.as_slice()));
-        REST + attempts.sum::<usize>() + intervals.sum::<usize>()
+        REST + seen + attempts.sum::<usize>() + intervals.sum::<usize>()
     }
 }
 
@@ -323,6 +343,7 @@ mod tests {
                 port: 5201,
                 count: 8,
                 attempts,
+                cut_off: None,
                 lock_wait: Duration::ZERO,
                 ended: Moment::now(),
             }),

@@ -6,10 +6,10 @@
 mod attempt;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::accounting;
-use super::answer::{Answer, Attempt, Caller, CompletedTest};
+use super::answer::{Answer, Attempt, Caller, CompletedTest, CutOff};
 use super::backoff;
 use super::deadline::Limits;
 use super::families::{self, Addresses};
@@ -52,6 +52,8 @@ pub(super) struct RetryLoop<'a> {
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
+    /// What the last attempt had measured, when it failed.
+    cut_off: Option<CutOff>,
     first_start: Option<Instant>,
     /// The last busy answer: from which port, and when.
     busy: Option<(Failure, u16, Instant)>,
@@ -82,6 +84,7 @@ impl<'a> RetryLoop<'a> {
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
+            cut_off: None,
             first_start: None,
             busy: None,
             was_reset: false,
@@ -118,6 +121,7 @@ impl<'a> RetryLoop<'a> {
             port: self.port,
             count: self.count,
             attempts: self.attempts,
+            cut_off: self.cut_off,
             lock_wait: self.waited,
             ended: Moment::now(),
         };

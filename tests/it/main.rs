@@ -24,6 +24,7 @@
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
 //! - `budget`: the day's bytes.
 //! - `chromium`: how that Chromium is driven.
+//! - `cut_off`: tests that are cut off, also by the day's budget: what is kept, counted and shown of them.
 //! - `dashboard`: the Grafana dashboard and the alerts, in a real Prometheus.
 //! - `debug`: the story of a probe as text.
 //! - `demo`: `make demo`, one probe on this machine.
@@ -80,6 +81,7 @@ mod chromium;
 mod cli;
 mod compat;
 mod credentials;
+mod cut_off;
 mod dashboard;
 mod debug;
 mod demo;

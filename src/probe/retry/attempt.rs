@@ -9,55 +9,26 @@ use crate::duration;
 use crate::iperf3::progress::Progress;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
-use crate::probe::answer::Attempt;
+use crate::probe::answer::{Attempt, CutOff};
 use crate::probe::history::Stage;
 use crate::probe::params::Selected;
 use crate::probe::wait_error::{Reached, WaitError};
 
 /// How many attempts are told; of more the latest ones.
 const ATTEMPTS_KEPT: usize = 8;
+/// A test that crosses the day's budget with less than this to go is left to its end: to end it takes as long, and its
+/// bytes are spent.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 impl RetryLoop<'_> {
-    /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
+    /// Makes one attempt; the lock is held, and was waited for, or held on to.
     pub(super) fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let Self { prober, params, .. } = *self;
+        self.cut_off = None;
         let run = match self.over_budget() {
-            None => {
-                let length = params.length_seconds(self.period_seconds);
-                let progress = Progress::new(length.map(Duration::from_secs));
-                let running = Stage::Running {
-                    port: self.port,
-                    progress: progress.clone(),
-                };
-                self.running.set_stage(running, self.count);
-                let now = Instant::now();
-                let deadline = self.limits.end_of_run(now);
-                let selected = Selected {
-                    params,
-                    port: self.port,
-                    period_seconds: self.period_seconds,
-                    limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
-                    family: self.family,
-                    connect_limit_ms: self
-                        .connect_limit(now)
-                        .and_then(|limit| limit.as_millis().try_into().ok()),
-                };
-                let spec = TestSpec {
-                    args: &|args| selected.add_to(args),
-                    port: self.port,
-                    mode: params.mode,
-                    udp: params.options.udp,
-                    keep_end_part: params.options.debug,
-                    deadline,
-                    credentials: prober.config.credentials.as_ref(),
-                    temp: (&prober.temp, params.temp_files()),
-                    progress: &progress,
-                };
-                iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
-            }
+            None => self.run_iperf3(),
             Some(failure) => Run::refused(self.port, failure),
         };
-        prober.budget.spend(run.cost, SystemTime::now());
         prober.metrics.test_ran(run.cost);
         if run.was_started() {
             if self.count > 0 {
@@ -85,6 +56,54 @@ impl RetryLoop<'_> {
         })?;
         self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
         Ok(outcome)
+    }
+
+    /// Runs iperf3 once. What it costs is spent as it comes, where iperf3 streams; else at its end.
+    fn run_iperf3(&mut self) -> Run {
+        let Self { prober, params, .. } = *self;
+        let length = params.length_seconds(self.period_seconds);
+        let progress = Progress::new(length.map(Duration::from_secs));
+        let running = Stage::Running {
+            port: self.port,
+            progress: progress.clone(),
+        };
+        self.running.set_stage(running, self.count);
+        let now = Instant::now();
+        let deadline = self.limits.end_of_run(now);
+        let selected = Selected {
+            params,
+            port: self.port,
+            period_seconds: self.period_seconds,
+            limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+            family: self.family,
+            connect_limit_ms: self
+                .connect_limit(now)
+                .and_then(|limit| limit.as_millis().try_into().ok()),
+        };
+        let account = prober.budget.open();
+        // One that bytes end fits, or would not run: no more than a block a stream crosses the budget.
+        let ends_soon = || progress.look().left().is_none_or(|left| left < LAST_MOMENT);
+        let spec = TestSpec {
+            args: &|args| selected.add_to(args),
+            port: self.port,
+            mode: params.mode,
+            udp: params.options.udp,
+            keep_end_part: params.options.debug,
+            deadline,
+            credentials: prober.config.credentials.as_ref(),
+            temp: (&prober.temp, params.temp_files()),
+            progress: &progress,
+            may_go_on: &|cost| account.spend(cost, SystemTime::now()) || ends_soon(),
+        };
+        let mut run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
+        account.spend(run.cost, SystemTime::now());
+        if let Ok(Err(failure)) = &mut run.outcome {
+            self.cut_off = CutOff::of(&progress);
+            if failure.reason == Reason::Budget {
+                failure.words = account.words();
+            }
+        }
+        run
     }
 
     /// The refusal of a test that the day's budget does not allow.

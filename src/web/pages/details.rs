@@ -3,9 +3,10 @@
 //! Must not know how a value was measured. What is secret in a command line is hidden where that is built.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, escaped, page, time};
-use super::{form, list, plot, units};
+use super::{cut_off, form, list, plot, units};
 use crate::http::response::Response;
 use crate::iperf3::RunDetails;
 use crate::iperf3::report::Direction;
@@ -50,6 +51,10 @@ pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
     push_facts(&mut main, &summary(past));
     form::push_again(&mut main, &past.params, &site.csrf, ROOT);
+    if let Some(cut_off) = past.cut_off() {
+        let omitted = Duration::from_secs(past.params.options.omit_seconds);
+        cut_off::push(&mut main, cut_off, omitted);
+    }
     if let Ok(answer) = &past.end {
         let directions = list::directions(past);
         push_plot(&mut main, directions);
@@ -150,9 +155,7 @@ pub(super) fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) 
         direction.rates.is_some_and(|rates| rates.count > count)
     };
     if directions.into_iter().flatten().any(is_merged) {
-        page.push_str(
-            "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than fit.</p>\n",
-        );
+        page.push_str(plot::OF_MEANS);
     }
 }
 

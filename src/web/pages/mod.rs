@@ -2,8 +2,10 @@
 //!
 //! Must not know how a value was measured. `home` and `details` are the pages, `frame` has what all of them
 //! share, `form` has what comes from the tables of the rooms that own them, `list` has the table of probes, `live` is
-//! what changes while a test runs, `plot` draws intervals, `units` writes numbers. All links are relative: a proxy may put a path in front of them.
+//! what changes while a test runs, `cut_off` what a test without a result had measured, `plot` draws intervals, `units`
+//! writes numbers. All links are relative: a proxy may put a path in front of them.
 
+mod cut_off;
 mod details;
 mod form;
 mod frame;

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use super::units;
 use crate::iperf3::report::intervals::{Interval, merged};
 
+/// What stands behind a large plot whose steps are not single intervals.
+pub(super) const OF_MEANS: &str = "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than \
+    fit.</p>\n";
 /// What a small plot is reduced to: more steps than this are not told apart, and a hundred rows are to stay light.
 const SPARK_STEPS: usize = 60;
 /// A hole between intervals that is wider than this is one: times differ by microseconds.
