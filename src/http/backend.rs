@@ -244,7 +244,7 @@ mod tests {
     use crate::http::admission::Admission;
     use crate::http::limits::Limits;
     use crate::http::request::RequestContext;
-    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::log::{Level, Log, LogConfig};
     use crate::permits::Permits;
     use crate::sync;
 
@@ -293,7 +293,7 @@ mod tests {
         let ends = Mutex::new(ends);
         let log = Log::new(LogConfig {
             level: Level::Error,
-            format: Format::Logfmt,
+            ..LogConfig::default()
         });
         let address = Backend::start(
             Arc::clone(&traffic),

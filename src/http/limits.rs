@@ -79,7 +79,7 @@ mod tests {
     use crate::http::self_check::SelfCheck;
     use crate::http::service::Service;
     use crate::http::traffic::{Closed, Traffic};
-    use crate::log::{Format, Level, Log, LogConfig};
+    use crate::log::{Level, Log, LogConfig};
     use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;
 
@@ -132,7 +132,7 @@ mod tests {
     fn new_service(limits: Limits, web: Option<&Path>) -> Arc<Service> {
         let log = Log::new(LogConfig {
             level: Level::Error,
-            format: Format::Logfmt,
+            ..LogConfig::default()
         });
         let reloader = Reloader::open(web, &log).unwrap();
         let traffic = Traffic::new(Admission::new(8, None, 1, limits));
