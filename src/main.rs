@@ -19,9 +19,9 @@
 //! | ring | may import |
 //! |---|---|
 //! | main, run, check | everything |
-//! | cli | the rings' types of configuration |
-//! | web | toolkit, http, probe, metrics, iperf3, utilities |
-//! | toolkit | http, the text writer of metrics, utilities |
+//! | cli | what the flags fill: types of http, probe, iperf3, health |
+//! | web | access of toolkit; requests, responses and counts of http; probe, metrics, iperf3, utilities |
+//! | toolkit | requests, responses and TLS of http; the text writer of metrics, utilities |
 //! | http | the text writer of metrics, utilities |
 //! | probe | iperf3, the text writer of metrics, utilities |
 //! | metrics | iperf3, utilities |
