@@ -70,7 +70,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["/run"],
-        "GET only, from the page's forms, which have a key: starts a test and leads to its details (`303`)",
+        "GET only, from the page's forms, which have a CSRF token: starts a test and leads to its details (`303`)",
     ),
     (
         &["/probes/NUMBER"],

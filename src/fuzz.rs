@@ -16,16 +16,16 @@ pub(crate) fn cases(count: u64, mut case: impl FnMut(&mut Random)) {
     let first = number("FUZZ_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     for offset in 0..number("FUZZ_CASES").unwrap_or(count) {
         let seed = first.wrapping_add(offset);
-        let told = Told(seed);
+        let guard = SeedAtFailure(seed);
         case(&mut Random(seed));
-        drop(told);
+        drop(guard);
     }
 }
 
 /// Prints the seed when its case fails.
-struct Told(u64);
+struct SeedAtFailure(u64);
 
-impl Drop for Told {
+impl Drop for SeedAtFailure {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("FUZZ_SEED={} shows this case first", self.0);

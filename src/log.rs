@@ -214,8 +214,8 @@ impl Output {
         let mut left = text.as_bytes();
         while !left.is_empty() {
             // An error is no reason to give up on the next line: a disk may have room again.
-            let patience = until.saturating_duration_since(Instant::now());
-            match sys::write_what_fits(fd, left, patience) {
+            let time_left = until.saturating_duration_since(Instant::now());
+            match sys::write_what_fits(fd, left, time_left) {
                 Ok(written) if written > 0 => left = left.get(written..).unwrap_or_default(),
                 _ => break,
             }
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(prefixes, ["<7>", "<6>", "<4>", "<3>"]);
     }
 
-    fn told(count: u64) -> String {
+    fn notice(count: u64) -> String {
         format!("lost {count}\n")
     }
 
@@ -357,7 +357,7 @@ mod tests {
     fn fill(output: &mut Output, writer: &std::io::PipeWriter, line: &str) -> usize {
         let mut count = 0;
         while output.lost == 0 {
-            output.put(writer.as_fd(), line, told);
+            output.put(writer.as_fd(), line, notice);
             count += 1;
         }
         count - 1
@@ -370,14 +370,14 @@ mod tests {
         let line = format!("{:0>99}\n", "");
         let count = fill(&mut output, &writer, &line);
         for _ in 0..4 {
-            output.put(writer.as_fd(), &line, told);
+            output.put(writer.as_fd(), &line, notice);
         }
         assert_eq!(output.lost, 5);
         let mut before = vec![0; count * line.len()];
         reader.read_exact(&mut before).unwrap();
         assert_eq!(String::from_utf8(before).unwrap(), line.repeat(count));
-        output.put(writer.as_fd(), "again\n", told);
-        output.put(writer.as_fd(), "and again\n", told);
+        output.put(writer.as_fd(), "again\n", notice);
+        output.put(writer.as_fd(), "and again\n", notice);
         drop(writer);
         assert_eq!(rest(reader), "lost 5\nagain\nand again\n");
     }
@@ -390,13 +390,13 @@ mod tests {
         let line = format!("{}\n", "x".repeat(4 << 20));
         assert_eq!(fill(&mut output, &writer, &line), 0);
         assert!(output.is_cut);
-        output.put(writer.as_fd(), "lost\n", told);
+        output.put(writer.as_fd(), "lost\n", notice);
         assert_eq!(output.lost, 2);
         // A reader that takes all there is leaves room.
         let mut all = vec![0; 4 << 20];
         let length = reader.read(&mut all).unwrap();
         assert!(all.iter().take(length).all(|byte| *byte == b'x'));
-        output.put(writer.as_fd(), "again\n", told);
+        output.put(writer.as_fd(), "again\n", notice);
         drop(writer);
         assert_eq!(rest(reader), "\nlost 2\nagain\n");
     }
@@ -406,7 +406,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut output = Output::default();
         let line = format!("{}\n", "x".repeat(20_000));
-        output.put(writer.as_fd(), &line, told);
+        output.put(writer.as_fd(), &line, notice);
         drop(writer);
         assert_eq!(output.lost, 0);
         assert_eq!(rest(reader), line);
@@ -418,7 +418,7 @@ mod tests {
         drop(reader);
         let mut output = Output::default();
         for _ in 0..3 {
-            output.put(writer.as_fd(), "line\n", told);
+            output.put(writer.as_fd(), "line\n", notice);
         }
         assert_eq!((output.lost, output.is_cut), (3, false));
     }

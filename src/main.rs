@@ -19,9 +19,9 @@
 //! | ring | may import |
 //! |---|---|
 //! | main, run, check | everything |
-//! | cli | the rings' types of configuration |
-//! | web | toolkit, http, probe, metrics, iperf3, utilities |
-//! | toolkit | http, the text writer of metrics, utilities |
+//! | cli | what the flags fill: types of http, probe, iperf3, health |
+//! | web | access of toolkit; requests, responses and counts of http; probe, metrics, iperf3, utilities |
+//! | toolkit | requests, responses and TLS of http; the text writer of metrics, utilities |
 //! | http | the text writer of metrics, utilities |
 //! | probe | iperf3, the text writer of metrics, utilities |
 //! | metrics | iperf3, utilities |
@@ -30,6 +30,8 @@
 //! | health | the TLS answer of http, utilities |
 //!
 //! # The rooms: where a change goes
+//!
+//! `.github/CONTRIBUTING.md` has the steps for a new metric, parameter, flag or page.
 //!
 //! | room | owns |
 //! |---|---|
@@ -40,14 +42,14 @@
 //! | `health` | `--health`: one question to a running exporter |
 //! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
 //! | `http/admission`, `limits`, `traffic` | how many connections and requests there may be, for how long; why a connection ended; the families of both |
-//! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks; what is asked of TLS; its bytes under a deadline |
+//! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks, and what follows when its TLS handshake fails; what is asked of TLS; its bytes under a deadline |
 //! | `http/connection`, `head` | one connection: heads in, answers out; where a head is limited; a client that hangs up |
 //! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests that are not answered yet; the way to `tiny_http`, and its worker threads |
 //! | `http/request`, `response` | what the other rings see of a request, and give back |
 //! | `http/self_check` | the watchdog's question |
 //! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
 //! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
-//! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes |
+//! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes, and why one fails |
 //! | `web/routes` | the table of paths; what all pages share is in `web` itself |
 //! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
 //! | `web/refusals` | the trace of what was refused: its line in the log, the last ones for the first page |
@@ -58,13 +60,13 @@
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
 //! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
-//! | `probe/retry`, `backoff`, `families` | a busy server is tried again: when, and on which port; the versions of IP of a name |
+//! | `probe/retry`, `backoff`, `families` | one test: how long it waits for the lock, when and on which port a busy server is tried again; the versions of IP of a name |
 //! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
-//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome; hosts |
+//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome, where a failure gets its reason; hosts |
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password; its temporary files |
 //! | `iperf3/progress` | what a test has measured so far, while it runs |
-//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; why a test failed |
+//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; the reasons, and which one an error message of iperf3 means; whether a name has an address |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |
 //! | `systemd` | sockets passed, states told, the watchdog's interval, the journal |

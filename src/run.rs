@@ -267,7 +267,7 @@ impl Run {
                     Ok(()) => answered.push(*address),
                     Err(error) if is_known => checked = Err(error),
                     Err(error) => self.log.warn_ratelimited(
-                        "the watchdog cannot connect to a listener, and looks at the server behind the gate only",
+                        "the watchdog cannot connect to a listener, and looks at the server behind the front end only",
                         &[("address", address), ("error", &error)],
                     ),
                 }

@@ -137,7 +137,7 @@ fn relay(
         Err(error) => {
             // The server behind the front end did not answer.
             service.log.warn_ratelimited(
-                "the server behind the gate does not answer",
+                "the server behind the front end does not answer",
                 &[("client", &context.peer), ("error", &error)],
             );
             service.answer(stream, 503, "overloaded, try again later");

@@ -49,7 +49,7 @@ impl FrontEnd {
     ) -> Result<Self, String> {
         let shared = Arc::clone(&traffic);
         let address = Backend::start(shared, handler, log.clone(), Arc::clone(&on_lost))
-            .map_err(|error| format!("cannot listen behind the gate: {error}"))?;
+            .map_err(|error| format!("cannot listen behind the front end: {error}"))?;
         let service = Service {
             pool: Pool::new(address, Arc::clone(&traffic), on_lost),
             log,
@@ -63,7 +63,7 @@ impl FrontEnd {
         service
             .pool
             .ping()
-            .map_err(|error| format!("cannot reach the server behind the gate: {error}"))?;
+            .map_err(|error| format!("cannot reach the server behind the front end: {error}"))?;
         Ok(Self(Arc::new(service)))
     }
 

@@ -244,7 +244,7 @@ fn second_reader_agrees(count: u64) {
             method: original.method.clone(),
             target: original.target.clone(),
             minor: 1,
-            headers: std::iter::once((b"Host".to_vec(), b"gate".to_vec()))
+            headers: std::iter::once((b"Host".to_vec(), b"front-end".to_vec()))
                 .chain(
                     original
                         .headers

@@ -1,6 +1,7 @@
 //! A connection's first bytes: which protocol the client speaks, and TLS where the configuration asks for it.
 //!
-//! Must not know HTTP beyond the look of its first byte.
+//! A handshake that fails is counted and logged here; `toolkit/tls` says why. Must not know HTTP beyond the look of its
+//! first byte.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

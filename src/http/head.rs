@@ -75,7 +75,7 @@ fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     let mut lines = lines.split("\r\n");
     // A bare CR or LF is a line end to some readers and not to others; no part of either grammar below has one.
     let (method, target, minor) = request_line(lines.next().unwrap_or_default())?;
-    let mut rewritten = format!("{method} {target} HTTP/1.1\r\nHost: gate\r\n");
+    let mut rewritten = format!("{method} {target} HTTP/1.1\r\nHost: front-end\r\n");
     let mut closes = minor == 0;
     let (mut hosts, mut count) = (0, 0);
     for line in lines {
@@ -192,7 +192,7 @@ mod tests {
                  Accept: */*\r\nCookie: c\r\nX-RequestContext: 1\r\nAUTHORIZATION: Basic eDp5\r\nContent-Length: 0\r\n\r\n"
             )
             .unwrap(),
-            "GET /probe?target=a HTTP/1.1\r\nHost: gate\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\
+            "GET /probe?target=a HTTP/1.1\r\nHost: front-end\r\nX-Prometheus-Scrape-Timeout-Seconds: 10\r\n\
              AUTHORIZATION: Basic eDp5\r\n"
         );
     }

@@ -294,7 +294,7 @@ mod tests {
         use crate::toolkit::tls::test_file;
         // The header of a record that holds a long first message.
         const BEGIN: &[u8] = &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
-        let folder = std::env::temp_dir().join(format!("gate-limits-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("front-end-limits-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         for name in ["server.pem", "server.key"] {
             fs::write(folder.join(name), test_file(name)).unwrap();

@@ -91,7 +91,7 @@ impl Pool {
         stream.set_read_timeout(Some(WARM_UP_LIMIT))?;
         let in_flight = self.traffic.in_flight.begin(Origin::FrontEnd);
         let key = in_flight.key;
-        let head = format!("GET / HTTP/1.1\r\nHost: gate\r\n{KEY_HEADER}: {key}\r\n\r\n");
+        let head = format!("GET / HTTP/1.1\r\nHost: front-end\r\n{KEY_HEADER}: {key}\r\n\r\n");
         stream.write_all(head.as_bytes())?;
         read_answer(&stream, true, || false)?;
         stream.set_read_timeout(None)?;

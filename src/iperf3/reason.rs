@@ -1,8 +1,8 @@
 //! Why a test failed, in the fixed words of the contract.
 //!
-//! Knows iperf3's error messages over its versions; must not know where a reason is shown. The messages are
-//! those of `tests/fixtures` and of `iperf_error.c`; iperf3 puts the system's text (`strerror`, `gai_strerror`)
-//! behind its own, of glibc or of musl.
+//! Owns what iperf3's error messages mean, over its versions. How the process ended comes first, in `run`, which asks
+//! here for the rest. Must not know where a reason is shown. The messages are those of `tests/fixtures` and of
+//! `iperf_error.c`; iperf3 puts the system's text (`strerror`, `gai_strerror`) behind its own, of glibc or of musl.
 
 /// Why a test failed; [`Reason::ALL`] says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

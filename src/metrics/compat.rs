@@ -27,22 +27,22 @@ pub(crate) const ANY: &[Row<OfDirection>] = &[
     Row {
         name: "iperf3_sent_seconds",
         help: "Seconds that the sender spent sending.",
-        value: |way| way.sent.seconds,
+        value: |direction| direction.sent.seconds,
     },
     Row {
         name: "iperf3_sent_bytes",
         help: "Bytes that the sender sent.",
-        value: |way| way.sent.bytes,
+        value: |direction| direction.sent.bytes,
     },
     Row {
         name: "iperf3_received_seconds",
         help: "Seconds that the receiver spent receiving.",
-        value: |way| way.received.seconds,
+        value: |direction| direction.received.seconds,
     },
     Row {
         name: "iperf3_received_bytes",
         help: "Bytes that arrived at the receiver.",
-        value: |way| way.received.bytes,
+        value: |direction| direction.received.bytes,
     },
 ];
 
@@ -50,7 +50,7 @@ pub(crate) const ANY: &[Row<OfDirection>] = &[
 pub(crate) const TCP: &[Row<OfDirection>] = &[Row {
     name: "iperf3_retransmits",
     help: "TCP segments that the sender sent again.",
-    value: |way| way.retransmits,
+    value: |direction| direction.retransmits,
 }];
 
 /// Those of UDP.
@@ -58,7 +58,7 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
     Row {
         name: "iperf3_sent_packets",
         help: "UDP datagrams that the sender sent.",
-        value: |way| way.udp?.sent_packets,
+        value: |direction| direction.udp?.sent_packets,
     },
     Row {
         name: "iperf3_sent_jitter_ms",
@@ -88,7 +88,7 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
     Row {
         name: "iperf3_received_packets",
         help: "UDP datagrams that arrived at the receiver.",
-        value: |way| way.udp?.received_packets,
+        value: |direction| direction.udp?.received_packets,
     },
     Row {
         name: "iperf3_received_jitter_ms",
@@ -149,16 +149,16 @@ pub(crate) const FRAME: [Row<OfProbe>; 7] = [
     },
 ];
 
-fn jitter_ms(way: &Direction) -> Option<f64> {
-    way.udp?.jitter_ms
+fn jitter_ms(direction: &Direction) -> Option<f64> {
+    direction.udp?.jitter_ms
 }
 
-fn lost_packets(way: &Direction) -> Option<f64> {
-    way.udp?.lost_packets
+fn lost_packets(direction: &Direction) -> Option<f64> {
+    direction.udp?.lost_packets
 }
 
-fn lost_percent(way: &Direction) -> Option<f64> {
-    way.udp?.lost_percent()
+fn lost_percent(direction: &Direction) -> Option<f64> {
+    direction.udp?.lost_percent()
 }
 
 /// A probe, as far as its families tell.

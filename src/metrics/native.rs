@@ -43,12 +43,12 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "iperf3_bandwidth_bytes_per_second",
         help: "Payload that arrived at the receiver, per second of the test without its omitted seconds.",
-        samples: Samples::One(|way| way.arrived().bytes_per_second()),
+        samples: Samples::One(|direction| direction.arrived().bytes_per_second()),
     },
     Row {
         name: "iperf3_transferred_bytes",
         help: "Payload that arrived at the receiver.",
-        samples: Samples::One(|way| way.arrived().bytes),
+        samples: Samples::One(|direction| direction.arrived().bytes),
     },
     Row {
         name: "iperf3_interval_bandwidth_bytes_per_second",
@@ -60,83 +60,88 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "iperf3_tcp_retransmits",
         help: "TCP segments that the sender sent again.",
-        samples: Samples::One(|way| way.retransmits),
+        samples: Samples::One(|direction| direction.retransmits),
     },
     Row {
         name: "iperf3_tcp_rtt_min_seconds",
         help: "Least smoothed round-trip time at the end of an interval, of any stream, as the sender saw it.",
-        samples: Samples::One(|way| Some(way.tcp?.rtt?.min)),
+        samples: Samples::One(|direction| Some(direction.tcp?.rtt?.min)),
     },
     Row {
         name: "iperf3_tcp_rtt_mean_seconds",
         help: "Mean smoothed round-trip time at the ends of the intervals, and of the streams' means, as the sender \
                saw it.",
-        samples: Samples::One(|way| Some(way.tcp?.rtt?.mean)),
+        samples: Samples::One(|direction| Some(direction.tcp?.rtt?.mean)),
     },
     Row {
         name: "iperf3_tcp_rtt_max_seconds",
         help: "Most smoothed round-trip time at the end of an interval, of any stream, as the sender saw it.",
-        samples: Samples::One(|way| Some(way.tcp?.rtt?.max)),
+        samples: Samples::One(|direction| Some(direction.tcp?.rtt?.max)),
     },
     Row {
         name: "iperf3_tcp_rttvar_seconds",
         help: "Smoothed variation of the round-trip time, the mean over the ends of the intervals and the streams.",
-        samples: Samples::One(|way| way.tcp?.rttvar_seconds),
+        samples: Samples::One(|direction| direction.tcp?.rttvar_seconds),
     },
     Row {
         name: "iperf3_tcp_congestion_window_max_bytes",
         help: "Largest congestion window of the sender at the end of an interval, of any stream.",
-        samples: Samples::One(|way| way.tcp?.window_max_bytes),
+        samples: Samples::One(|direction| direction.tcp?.window_max_bytes),
     },
     Row {
         name: "iperf3_tcp_mss_bytes",
         help: "Largest segment that this end sends, of the control connection, which goes the way of the data.",
-        samples: Samples::One(|way| way.tcp?.mss_bytes),
+        samples: Samples::One(|direction| direction.tcp?.mss_bytes),
     },
     Row {
         name: "iperf3_tcp_path_mtu_bytes",
         help: "The path's MTU as the sender knew it at the end of the test, the smallest of the streams.",
-        samples: Samples::One(|way| way.tcp?.path_mtu_bytes),
+        samples: Samples::One(|direction| direction.tcp?.path_mtu_bytes),
     },
     Row {
         name: "iperf3_tcp_reordering_events",
         help: "How often the sender saw that segments had arrived out of order.",
-        samples: Samples::One(|way| way.tcp?.reorderings),
+        samples: Samples::One(|direction| direction.tcp?.reorderings),
     },
     Row {
         name: "iperf3_udp_jitter_seconds",
         help: "Jitter at the receiver (RFC 1889), the mean of the streams.",
-        samples: Samples::One(|way| Some(way.udp?.jitter_ms? / 1e3)),
+        samples: Samples::One(|direction| Some(direction.udp?.jitter_ms? / 1e3)),
     },
     Row {
         name: "iperf3_udp_packets",
         help: "Datagrams that the sender sent.",
-        samples: Samples::One(|way| way.udp?.sent_packets),
+        samples: Samples::One(|direction| direction.udp?.sent_packets),
     },
     Row {
         name: "iperf3_udp_lost_packets",
         help: "Datagrams that did not arrive.",
-        samples: Samples::One(|way| way.udp?.lost_packets),
+        samples: Samples::One(|direction| direction.udp?.lost_packets),
     },
     Row {
         name: "iperf3_udp_received_packets",
         help: "Datagrams that arrived at the receiver.",
-        samples: Samples::One(|way| way.arrived().bytes.and(way.udp?.received_packets)),
+        samples: Samples::One(|direction| {
+            direction
+                .arrived()
+                .bytes
+                .and(direction.udp?.received_packets)
+        }),
     },
     Row {
         name: "iperf3_udp_out_of_order_packets",
         help: "Datagrams that arrived after one that was sent later.",
-        samples: Samples::One(|way| way.udp?.out_of_order),
+        samples: Samples::One(|direction| direction.udp?.out_of_order),
     },
     Row {
         name: "iperf3_packet_loss_ratio",
         help: "Datagrams that did not arrive, as a part of those sent: 0 to 1.",
-        samples: Samples::One(|way| way.udp?.lost_ratio()),
+        samples: Samples::One(|direction| direction.udp?.lost_ratio()),
     },
     Row {
         name: "iperf3_streams",
         help: "Streams that ran side by side.",
-        samples: Samples::One(|way| Some(way.streams)),
+        samples: Samples::One(|direction| Some(direction.streams)),
     },
     Row {
         name: "iperf3_cpu_utilization_ratio",
@@ -161,14 +166,14 @@ pub(super) fn write(text: &mut Text, labels: [(&str, &str); 2], report: &Report)
             write_cpu(text, labels, "remote", report.metadata.remote_cpu);
             continue;
         }
-        for (name, way) in ["upload", "download"].into_iter().zip(report.directions()) {
-            let Some(way) = way else { continue };
+        for (name, direction) in ["upload", "download"].into_iter().zip(report.directions()) {
+            let Some(direction) = direction else { continue };
             let [target, port] = labels;
             let labels = [target, port, ("direction", name)];
             match row.samples {
-                Samples::One(value) => text.labelled(&labels, value(way)),
-                Samples::Rates => write_rates(text, labels, way.rates),
-                Samples::Info => write_info(text, labels, way, &report.metadata),
+                Samples::One(value) => text.labelled(&labels, value(direction)),
+                Samples::Rates => write_rates(text, labels, direction.rates),
+                Samples::Info => write_info(text, labels, direction, &report.metadata),
                 Samples::Cpu => {}
             }
         }
@@ -186,15 +191,20 @@ fn write_rates(text: &mut Text, labels: [(&str, &str); 3], rates: Option<Rates>)
     text.sample("_count", &labels, rates.count);
 }
 
-fn write_info(text: &mut Text, labels: [(&str, &str); 3], way: &Direction, metadata: &Metadata) {
+fn write_info(
+    text: &mut Text,
+    labels: [(&str, &str); 3],
+    measured: &Direction,
+    metadata: &Metadata,
+) {
     let [target, port, direction] = labels;
     let labels = [
         target,
         port,
         direction,
         ("protocol", metadata.protocol.as_str()),
-        ("congestion_sender", way.congestion.sender.as_str()),
-        ("congestion_receiver", way.congestion.receiver.as_str()),
+        ("congestion_sender", measured.congestion.sender.as_str()),
+        ("congestion_receiver", measured.congestion.receiver.as_str()),
         ("family", metadata.family),
         ("iperf3_version", metadata.version.as_str()),
     ];

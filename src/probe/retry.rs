@@ -1,7 +1,7 @@
 //! The attempts of one test: an iperf3 server serves one client at a time, so a busy one is tried again.
 //!
-//! Owns when there is another attempt, on which port, and by which version of IP. The lock is held while iperf3 runs, and given back between
-//! attempts. Must not know text formats.
+//! Owns when there is another attempt, on which port and by which version of IP, and how long each waits for the lock. The
+//! lock is held while iperf3 runs, and given back between attempts. Must not know text formats.
 
 mod attempt;
 
@@ -181,7 +181,7 @@ impl<'a> RetryLoop<'a> {
 
     /// Waits for the lock, and tries each port until one is neither busy nor closed.
     fn try_all_ports(&mut self) -> Result<Outcome, WaitError> {
-        let (_held, waited) = self.wait_for_turn()?;
+        let (_held, waited) = self.wait_for_lock()?;
         let mut waited = Some(waited);
         let ports = self.params.ports;
         self.port = ports.first;
@@ -217,8 +217,8 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// The lock, and how long it was waited for.
-    fn wait_for_turn(&mut self) -> Result<(Guard<'a>, Duration), WaitError> {
+    /// The lock, and how long it was waited for: at most `--lock.timeout`, and as long as a test still fits behind it.
+    fn wait_for_lock(&mut self) -> Result<(Guard<'a>, Duration), WaitError> {
         let queued = Instant::now();
         let (number, since, latest_start) = match self.first_start {
             None => {

@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_is_told_by_number_and_name() {
+    fn a_descriptor_is_described_by_number_and_name() {
         let passed = Passed {
             names: "web::more".to_owned(),
             ..Passed::default()
         };
-        let told: Vec<String> = (0..4).map(|index| passed.describe(index)).collect();
+        let described: Vec<String> = (0..4).map(|index| passed.describe(index)).collect();
         assert_eq!(
-            told,
+            described,
             [
                 "descriptor 3 (`web`)",
                 "descriptor 4",

@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-pub(super) const FIELD: &str = "key";
+pub(super) const FIELD: &str = "token";
 
 /// The token: 64 bits that nobody can guess, others for each process.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ mod tests {
         let text = &token.0;
         assert_eq!(text.len(), 16);
         let rest = |query: String| token.taken_from(&query);
-        assert_eq!(rest(format!("key={text}")).as_deref(), Some(""));
-        let found = rest(format!("a=b&key={text}&c"));
+        assert_eq!(rest(format!("token={text}")).as_deref(), Some(""));
+        let found = rest(format!("a=b&token={text}&c"));
         assert_eq!(found.as_deref(), Some("a=b&c"));
         let other = CsrfToken::new();
         for query in [
             String::new(),
-            "key=".to_owned(),
-            "key".to_owned(),
+            "token=".to_owned(),
+            "token".to_owned(),
             format!("a={text}"),
-            format!("key={text}0"),
-            format!("key={}", other.0),
+            format!("token={text}0"),
+            format!("token={}", other.0),
         ] {
             assert_eq!(rest(query.clone()), None, "{query}");
         }

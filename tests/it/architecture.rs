@@ -1,13 +1,38 @@
 //! The rings of `src/main.rs`: who may import whom, read from the `use` lines and paths of product code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
+use crate::harness::top;
 use crate::tidy::sources;
 
 /// A ring and what it may import of the others. What is in no ring is a utility, which everyone may import.
 const RINGS: &[(&str, &[&str])] = &[
-    ("web", &["toolkit", "http", "probe", "metrics", "iperf3"]),
-    ("toolkit", &["http", "metrics::text"]),
+    // Of http, counts, requests and responses: connections are nobody else's.
+    (
+        "web",
+        &[
+            "toolkit::access",
+            "http::Traffic",
+            "http::request",
+            "http::response",
+            "probe",
+            "metrics",
+            "iperf3",
+        ],
+    ),
+    // And a client's bytes, which TLS carries.
+    (
+        "toolkit",
+        &[
+            "http::ClientStream",
+            "http::wait_readable",
+            "http::request",
+            "http::response",
+            "http::tls",
+            "metrics::text",
+        ],
+    ),
     ("http", &["metrics::text"]),
     ("probe", &["iperf3", "metrics::text"]),
     ("metrics", &["iperf3"]),
@@ -149,6 +174,48 @@ fn each_ring_imports_only_what_stands_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_a_ring_may_import_it_does_import() {
+    let modules = modules();
+    for (ring, allowed) in RINGS {
+        let own = modules.iter().filter(|(module, _)| is_below(module, ring));
+        let named: BTreeSet<String> = own.flat_map(|(module, code)| named(module, code)).collect();
+        for parent in *allowed {
+            let is_used = named.iter().any(|path| is_below(path, parent));
+            assert!(is_used, "{ring} does not need {parent}");
+        }
+    }
+}
+
+#[test]
+fn the_map_has_these_rings_and_what_they_may_import() {
+    let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
+    let (_, rows) = main.split_once("//! | ring | may import |\n").unwrap();
+    let rows = rows
+        .lines()
+        .skip(1)
+        .map_while(|line| line.strip_prefix("//! | "));
+    let is_ring = |word: &&str| RINGS.iter().any(|(ring, _)| ring == word);
+    let mut told = BTreeMap::new();
+    for row in rows {
+        let (rings, imports) = row.split_once(" | ").unwrap();
+        let words = imports.split(|c: char| !c.is_alphanumeric());
+        let imported: BTreeSet<&str> = words.filter(is_ring).collect();
+        told.extend(rings.split(", ").map(|ring| (ring, imported.clone())));
+        let is_free = imports.starts_with("everything");
+        assert!(
+            rings
+                .split(", ")
+                .all(|ring| FREE.contains(&ring) == is_free),
+            "{row}"
+        );
+    }
+    for (ring, allowed) in RINGS {
+        let heads = allowed.iter().map(|path| path.split("::").next().unwrap());
+        assert_eq!(told.get(ring), Some(&heads.collect()), "{ring}");
+    }
 }
 
 #[test]

@@ -614,7 +614,7 @@ const SMUGGLED: &[(&str, u16)] = &[
 /// What is one request and no more, however it looks.
 const HARMLESS: &[(&str, u16)] = &[
     (
-        "GET /ready HTTP/1.1\r\nHost: gate\r\nx-request-key: 192.0.2.7:1\r\nX-Forwarded-For: 192.0.2.7\r\n",
+        "GET /ready HTTP/1.1\r\nHost: front-end\r\nx-request-key: 192.0.2.7:1\r\nX-Forwarded-For: 192.0.2.7\r\n",
         200,
     ),
     (
@@ -681,8 +681,8 @@ fn no_second_request_hides_in_one() {
                 &format!("Host: a\r\nAuthorization: {credentials}"),
             );
             let head = head.replace(
-                "Host: gate",
-                &format!("Host: gate\r\nAuthorization: {credentials}"),
+                "Host: front-end",
+                &format!("Host: front-end\r\nAuthorization: {credentials}"),
             );
             line.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())
                 .unwrap();

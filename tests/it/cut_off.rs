@@ -195,7 +195,7 @@ fn a_real_test_that_nobody_waits_for_any_more_keeps_its_intervals() {
     let (_, query) = path.split_once('?').unwrap();
     exporter.run(query);
     wait_for("an interval", || exporter.metric(TODAY) > before);
-    let stop = format!("/probes/2/stop?key={}", exporter.key());
+    let stop = format!("/probes/2/stop?token={}", exporter.csrf_token());
     assert_eq!(
         exporter
             .request("POST", &stop, &[("Content-Length", "0")])

@@ -414,7 +414,7 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
     let (passed, said) = run("promtool", &["check", "metrics"], &metrics);
     assert!(passed, "{said}");
 
-    let stop = format!("/probes/1/stop?key={}", exporter.key());
+    let stop = format!("/probes/1/stop?token={}", exporter.csrf_token());
     assert_eq!(
         exporter
             .request("POST", &stop, &[("Content-Length", "0")])

@@ -56,10 +56,10 @@ fn assert_no_answer(mut stream: impl Read + Write) {
     let mut text = String::new();
     for key in 0..100 {
         text.push_str(&format!(
-            "GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: gate\r\nX-Request-Key: {key}\r\n\r\n"
+            "GET /probe?target=127.0.0.1 HTTP/1.1\r\nHost: front-end\r\nX-Request-Key: {key}\r\n\r\n"
         ));
     }
-    text.push_str("GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n");
+    text.push_str("GET /metrics HTTP/1.1\r\nHost: front-end\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);

@@ -260,15 +260,15 @@ impl Exporter {
     }
 
     /// What the forms of the exporter's pages send along, which nobody else knows.
-    pub fn key(&self) -> String {
+    pub fn csrf_token(&self) -> String {
         let page = self.get("/").body;
-        let (_, rest) = page.split_once("name=\"key\" value=\"").unwrap();
+        let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();
         rest.split_once('"').unwrap().0.to_owned()
     }
 
     /// Starts a test as the form of the page does.
     pub fn run(&self, query: &str) -> Reply {
-        self.get(&format!("/run?key={}&{query}", self.key()))
+        self.get(&format!("/run?token={}&{query}", self.csrf_token()))
     }
 
     /// The value of a sample of `/metrics`, written as it stands there, labels included.

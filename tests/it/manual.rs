@@ -15,7 +15,7 @@ fn patient(fake: &Fake) -> Exporter {
 
 /// As a form of the page does.
 fn post(exporter: &Exporter, path: &str) -> Reply {
-    let path = format!("{path}?key={}", exporter.key());
+    let path = format!("{path}?token={}", exporter.csrf_token());
     exporter.request("POST", &path, &[("Content-Length", "0")])
 }
 
@@ -346,9 +346,9 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     );
     assert!(is_alive(first));
     let running = exporter.get("/probes/1").body;
-    let key = exporter.key();
+    let token = exporter.csrf_token();
     let button = format!(
-        "<form action=\"1/stop?key={key}\" method=\"post\"><button type=\"submit\">Stop it</button>"
+        "<form action=\"1/stop?token={token}\" method=\"post\"><button type=\"submit\">Stop it</button>"
     );
     assert!(running.contains(&button), "{running}");
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
@@ -386,21 +386,27 @@ fn another_sites_page_starts_and_stops_nothing() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     let other = patient(&fake);
-    let keys = ["", "?", "?key=", &format!("?key={}", other.key())].map(str::to_owned);
-    for key in &keys {
-        let and = if key.is_empty() { "?" } else { "&" };
-        let reply = exporter.get(&format!("/run{key}{and}target=127.0.0.1"));
-        assert_eq!(reply.code, 403, "{key}");
+    let tokens = [
+        "",
+        "?",
+        "?token=",
+        &format!("?token={}", other.csrf_token()),
+    ]
+    .map(str::to_owned);
+    for token in &tokens {
+        let and = if token.is_empty() { "?" } else { "&" };
+        let reply = exporter.get(&format!("/run{token}{and}target=127.0.0.1"));
+        assert_eq!(reply.code, 403, "{token}");
         assert_sound(&reply.body);
     }
     assert!(exporter.get("/").body.contains("nobody waits"));
     assert!(!fake.runs());
     assert_eq!(exporter.run("target=127.0.0.1").code, 303);
     let running = fake.pid();
-    for key in &keys {
-        let path = format!("/probes/1/stop{key}");
+    for token in &tokens {
+        let path = format!("/probes/1/stop{token}");
         let reply = exporter.request("POST", &path, &[]);
-        assert_eq!(reply.code, 403, "{key}");
+        assert_eq!(reply.code, 403, "{token}");
         assert_sound(&reply.body);
     }
     assert!(is_alive(running));

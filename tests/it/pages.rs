@@ -428,7 +428,7 @@ fn what_servers_say_is_shown_as_text() {
     assert_eq!(page.matches(shown).count(), 2, "{page}");
     assert_sound(&page);
     // The part of a report that only `debug` has is shown where it was asked for. What runs makes room for it.
-    let stop = format!("/probes/7/stop?key={}", scene.exporter.key());
+    let stop = format!("/probes/7/stop?token={}", scene.exporter.csrf_token());
     let reply = scene
         .exporter
         .request("POST", &stop, &[("Content-Length", "0")]);
@@ -472,7 +472,7 @@ fn the_form_works_as_a_browser_sends_it() {
         .iter()
         .map(|parameter| parameter.names[0].as_str());
     let mut expected: Vec<&str> = ids.filter(is_asked).collect();
-    expected.push("key");
+    expected.push("token");
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
@@ -482,14 +482,14 @@ fn the_form_works_as_a_browser_sends_it() {
         .filter(|(_, kind)| *kind != "checkbox")
         .map(|(name, _)| match *name {
             "target" => "target=%5B%3A%3A1%5D%3A5301".to_owned(),
-            "key" => format!("key={}", exporter.key()),
+            "token" => format!("token={}", exporter.csrf_token()),
             name => format!("{name}="),
         })
         .collect();
     let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap_or_default();
     let full = "target=127.0.0.1&port=5302&period=7&bidirectional=true&udp_mode=true&bitrate=10M%2F8&parallel=4\
                 &bind_address=127.0.0.1%25lo";
-    let full = format!("key={}&{full}", exporter.key());
+    let full = format!("token={}&{full}", exporter.csrf_token());
     for (number, query, words) in [
         (1, blank.join("&").as_str(), "-J -c ::1 -p 5301 -t 5\n"),
         (

@@ -140,7 +140,7 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
     for path in [
         "/probe?target=a&iperf3_password=hunter2".to_owned(),
         "/probe?target=a&pwd=hunter2%".to_owned(),
-        format!("/run?target=a&perioud=5s&key={}", exporter.key()),
+        format!("/run?target=a&perioud=5s&token={}", exporter.csrf_token()),
         format!("/probe?target={endless}&{endless}"),
         "/probe?target=%3Cscript%3E%0Alevel=error%1B[31m".to_owned(),
     ] {
@@ -148,7 +148,7 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
     }
     exporter.log_line("script");
     let log = exporter.log();
-    let key = exporter.key();
+    let key = exporter.csrf_token();
     let rows = rows(&exporter).join("\n");
     assert!(!rows.contains("<script>"), "{rows}");
     for text in [&log, &rows] {

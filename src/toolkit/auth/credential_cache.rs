@@ -109,9 +109,9 @@ mod tests {
         ] {
             assert_eq!(cache.get(&other), None);
         }
-        let mut stranger = credentials("ab", "c", "d");
-        stranger.is_user = false;
-        assert_eq!(cache.get(&stranger), None);
+        let mut unknown = credentials("ab", "c", "d");
+        unknown.is_user = false;
+        assert_eq!(cache.get(&unknown), None);
     }
 
     #[test]

@@ -342,7 +342,7 @@ mod tests {
 
         fn watch(&self) -> Watch {
             let (file, mut state) = (self.file(), State::default());
-            let outcome = told(state.read(&file, None));
+            let outcome = summary(state.read(&file, None));
             assert!(outcome.starts_with("taken "), "{outcome}");
             Watch { file, state }
         }
@@ -357,7 +357,7 @@ mod tests {
     impl Watch {
         fn look(&mut self) -> String {
             if self.state.files.have_changed() {
-                told(self.state.read(&self.file, None))
+                summary(self.state.read(&self.file, None))
             } else {
                 "nothing".to_owned()
             }
@@ -366,7 +366,7 @@ mod tests {
         /// The second look after the operator's word.
         fn confirm(&mut self) -> String {
             let seen = self.state.files.clone();
-            told(self.state.read(&self.file, Some(&seen)))
+            summary(self.state.read(&self.file, Some(&seen)))
         }
 
         fn active(&self) -> Option<Arc<super::ActiveConfig>> {
@@ -399,7 +399,7 @@ mod tests {
         format!("tls_server_config:\n  cert_file: c\n  key_file: k\n{keys}")
     }
 
-    fn told(outcome: Outcome) -> String {
+    fn summary(outcome: Outcome) -> String {
         match outcome {
             Outcome::Taken {
                 config, message, ..
@@ -602,7 +602,7 @@ mod tests {
             let seen = watch.state.files.clone();
             place.write("w.yml", &format!("{after}# more\n"));
             watch.look();
-            let early = told(watch.state.read(&watch.file, Some(&seen)));
+            let early = summary(watch.state.read(&watch.file, Some(&seen)));
             assert!(early.starts_with("closed "), "{name} {early}");
             let taken = watch.confirm();
             assert!(taken.starts_with("taken mended "), "{name} {taken}");
