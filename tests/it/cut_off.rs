@@ -272,7 +272,7 @@ fn the_budget_ends_a_test_politely_and_says_what_is_spent() {
     let reply = exporter.get("/probe?target=b");
     assert_eq!(reply.reason(), Some("budget"), "{}", reply.body);
     assert_eq!(reply.family("iperf3_probe_attempts"), Some(0.0));
-    assert!(exporter.log().contains("msg=\"test refused\""));
+    exporter.log_line("msg=\"test refused\"");
     assert!(!ended(&exporter, 3).contains("cut off"));
 }
 
@@ -338,6 +338,14 @@ fn what_was_cut_off_is_told_to_the_byte_and_as_incomplete() {
         page.contains("upload, 1 interval, 50.1\u{a0}Mbit/s."),
         "{page}"
     );
+    // Who watched it sees it still, in the frame of its page.
+    let frame = exporter.get("/probes/1/now").body;
+    let incomplete = "<strong>Incomplete: ";
+    assert!(
+        page.contains(incomplete) && frame.contains(incomplete),
+        "{frame}"
+    );
+    assert!(frame.contains("<svg class=\"plot\""), "{frame}");
     assert_eq!(exporter.metric(UPLOAD), ALL);
 }
 

@@ -13,10 +13,11 @@ use super::details::{
     Measure, ROOT, parameters, probe_page, push_facts, push_measures, push_plot, why,
 };
 use super::frame::{DAY_AND_CLOCK, embedded, escaped, framing, time};
-use super::{home, list, plot, units};
+use super::{cut_off, home, list, plot, units};
 use crate::http::response::Response;
 use crate::iperf3::progress::{DirectionSeen, Seen};
 use crate::probe::history::{Current, Finished, Found, Stage};
+use crate::probe::params::Params;
 use crate::web::{Site, csrf};
 
 /// How often the frame is loaded anew: about as often as there is an interval more.
@@ -111,7 +112,11 @@ fn push_ended(main: &mut String, past: &Finished) {
     if !why.is_empty() {
         push_facts(main, &why);
     }
-    push_plot(main, list::directions(past));
+    // What was seen of it a moment ago stays.
+    match past.cut_off() {
+        Some(cut_off) => cut_off::push(main, cut_off, omitted(&past.params)),
+        None => push_plot(main, list::directions(past)),
+    }
 }
 
 fn push_current(main: &mut String, site: &Site, probe: &Current) {
@@ -123,9 +128,13 @@ fn push_current(main: &mut String, site: &Site, probe: &Current) {
     }
     let _ = writeln!(main, ".{}</p>", home::bar(probe));
     if let Stage::Running { progress, .. } = &probe.stage {
-        let omitted = Duration::from_secs(probe.params.options.omit_seconds);
-        push_seen(main, &progress.look(), omitted);
+        push_seen(main, &progress.look(), omitted(&probe.params));
     }
+}
+
+/// What passes before the first interval counts.
+fn omitted(params: &Params) -> Duration {
+    Duration::from_secs(params.options.omit_seconds)
 }
 
 /// What is shown of each direction while it is measured.
