@@ -275,7 +275,8 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         .map(|size| queue(&exporter, &mut watch, "/probe?target=127.0.0.8", size))
         .collect();
     let since = rfc3339(lock_status(&mut watch)["locked_at"].as_str().unwrap());
-    let reply = exporter.scrape("/probe?target=127.0.0.9&period=2s", "3");
+    let path = "/probe?target=127.0.0.9&period=2s&reverse_mode=true";
+    let reply = exporter.scrape(path, "3");
     assert_eq!(reply.code, 503);
     let sentence = reply.body.trim_end().strip_prefix("no test was run: ");
     let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
@@ -309,6 +310,14 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         line.contains(" level=warn ") && line.contains(" outcome=no_time_left "),
         "{line}"
     );
+    // Which of a target's jobs it was, and how long it took: as on the line of a test that ran.
+    for piece in [
+        " target=127.0.0.9 port=5201 period=2s reverse_mode=true outcome=",
+        " seconds=",
+        " lock_wait_seconds=",
+    ] {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
     let number = line
         .split_once(" probe=")
         .unwrap()
@@ -318,7 +327,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         .unwrap();
     let page = exporter.get(&format!("/probes/{number}")).body;
     assert!(
-        page.contains(&format!("<dt>Why</dt><dd>{sentence}</dd>")),
+        page.contains(&format!("<dt>Cause</dt><dd>{sentence}</dd>")),
         "{page}"
     );
     // Nothing is made up: the test of bytes has no end that is known.
