@@ -92,7 +92,13 @@ fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
         ("/metrics/", false),
     ] {
         let before = rows(&exporter).len();
-        assert_eq!(exporter.get(path).code, 404, "{path}");
+        let reply = exporter.get(path);
+        assert_eq!(reply.code, 404, "{path}");
+        // The way to the right path, where there is none to be seen.
+        if is_traced && path != "/probes/" {
+            let line = "no such page, probes are at /measure\n";
+            assert_eq!(reply.body, line, "{path}");
+        }
         let rows = rows(&exporter);
         assert_eq!(rows.len(), before + usize::from(is_traced), "{path}");
         let is_newest = rows.first().is_some_and(|row| {
