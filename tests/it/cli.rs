@@ -700,6 +700,9 @@ fn a_probe_line_of_logfmt_tells_the_probe() {
                  error=\"unable to connect to server: Connection refused\" client=127.0.0.1:";
     assert!(line.contains(start), "{line}");
     assert_eq!(exporter.log().matches(" probe=2 ").count(), 1);
+    // The port is there when nobody gave one too.
+    assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 200);
+    exporter.log_line(" probe=3 target=127.0.0.1 port=5201 outcome=");
 }
 
 #[test]

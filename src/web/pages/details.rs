@@ -135,10 +135,10 @@ fn summary(past: &Finished) -> Vec<Fact> {
     facts.extend(parameters(&past.params));
     facts.push(("Outcome", outcome));
     match &past.end {
-        Err(why) => facts.push(("Why", escaped(&why.to_string()))),
+        Err(why) => facts.push(("Cause", escaped(&why.to_string()))),
         Ok(answer) => {
             if let Err(failure) = &answer.completed.outcome {
-                facts.push(("In iperf3’s words", escaped(&failure.words)));
+                facts.push(("Error", escaped(&failure.words)));
                 let advice = escaped(failure.reason.advice()).replace('`', "");
                 facts.push(("What to do", advice));
             }
