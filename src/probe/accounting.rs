@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::answer::CompletedTest;
-use super::params::Params;
+use super::answer::{Caller, CompletedTest};
+use super::params::{Params, Shown};
 use super::prober::Prober;
 use super::wait_error::{Reached, WaitError};
 use crate::iperf3::reason::Reason;
@@ -33,8 +33,9 @@ pub(super) fn ran(
     let mut told: Vec<(&str, Box<dyn Value + '_>)> = vec![
         ("probe", Box::new(number)),
         ("target", Box::new(&params.host)),
+        ("port", Box::new(&params.ports)),
     ];
-    for (name, value) in params.shown() {
+    for (name, value) in others(params) {
         told.push((name, Box::new(value)));
     }
     let (mut up, mut down) = (None, None);
@@ -91,29 +92,40 @@ fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
     }
 }
 
+/// The parameters that differ from their defaults, but the port, which each line has.
+fn others(params: &Params) -> impl Iterator<Item = (&'static str, Shown)> {
+    params.shown().filter(|(name, _)| *name != "port")
+}
+
 /// Counts a probe that was not answered with a result, and says why, in one line; `number` is that of its test, if it got
 /// so far, and `waited` how long it stood in line for the lock, if it did.
 pub(super) fn not_run(
     prober: &Prober,
     number: Option<u64>,
     params: &Params,
-    client: SocketAddr,
+    caller: &Caller,
     why: &WaitError,
     waited: Option<Duration>,
 ) {
     prober.metrics.probe_gave_up(why, waited);
+    let (outcome, seconds) = (why.label(), Decimal::seconds(caller.arrival.elapsed()));
     let waited = waited.map(Decimal::seconds);
-    let mut fields: Vec<Field<'_>> = Vec::with_capacity(7);
+    let others = others(params).collect::<Vec<_>>();
+    let mut fields: Vec<Field<'_>> = Vec::with_capacity(8 + others.len());
     if let Some(number) = &number {
         fields.push(("probe", number));
     }
-    let outcome = why.label();
-    fields.extend::<[Field<'_>; 5]>([
-        ("target", &params.host),
-        ("port", &params.ports),
+    fields.extend::<[Field<'_>; 2]>([("target", &params.host), ("port", &params.ports)]);
+    fields.extend(
+        others
+            .iter()
+            .map(|(name, value)| -> Field<'_> { (name, value) }),
+    );
+    fields.extend::<[Field<'_>; 4]>([
         ("outcome", &outcome),
         ("cause", why),
-        ("client", &client),
+        ("client", &caller.client),
+        ("seconds", &seconds),
     ]);
     if let Some(waited) = &waited {
         fields.push(("lock_wait_seconds", waited));

@@ -40,7 +40,7 @@ pub(super) fn answer(
         Found::Nothing(in_flight) => (in_flight, true),
         Found::NoRoom => {
             let why = WaitError::Full;
-            accounting::not_run(prober, None, params, caller.client, &why, None);
+            accounting::not_run(prober, None, params, caller, &why, None);
             return Err(why);
         }
     };
@@ -64,7 +64,7 @@ pub(super) fn answer(
     if !is_first {
         match &result {
             Ok(_) => prober.metrics.result_reused(),
-            Err(why) => accounting::not_run(prober, number, params, caller.client, why, None),
+            Err(why) => accounting::not_run(prober, number, params, caller, why, None),
         }
     }
     result.map(|completed| answer_from(prober, &test, completed, caller.arrival))

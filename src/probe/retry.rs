@@ -114,7 +114,7 @@ impl<'a> RetryLoop<'a> {
         }
         let outcome = self.try_until_free().inspect_err(|why| {
             let waited = Some(self.waited);
-            accounting::not_run(prober, Some(number), params, caller.client, why, waited);
+            accounting::not_run(prober, Some(number), params, caller, why, waited);
         })?;
         let completed = CompletedTest {
             outcome,

@@ -50,7 +50,7 @@ impl Prober {
     ) -> Result<u64, WaitError> {
         let Some(permit) = self.manual.try_acquire() else {
             let why = WaitError::Full;
-            accounting::not_run(self, None, &params, caller.client, &why, None);
+            accounting::not_run(self, None, &params, caller, &why, None);
             return Err(why);
         };
         let caller = Caller {
@@ -68,7 +68,7 @@ impl Prober {
                 cause: Cause::ShuttingDown,
                 reached: Reached::NotRun,
             };
-            accounting::not_run(self, Some(number), &params, caller.client, &why, None);
+            accounting::not_run(self, Some(number), &params, &caller, &why, None);
             running.end(&Err(why.clone()));
             return Err(why);
         }

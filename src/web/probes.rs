@@ -22,7 +22,9 @@ pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
         response
     };
     if site.prober.is_shutting_down() {
-        return refused(Response::unavailable("shutting down"));
+        // As a probe is told that waits.
+        let line = "no test was run: the exporter is shutting down";
+        return refused(Response::unavailable(line));
     }
     let Some(_permit) = site.prober.reserve() else {
         let line = "too many probes wait, try again later";

@@ -41,9 +41,10 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let (path, query) = split_url(request.url);
     let found = find(site, path);
     let mut is_let_in = false;
+    let is_of_probe = site.refusals.is_of_probe(path, query);
     // Where no page is reached that notes by itself what it refuses.
     let refused = |code, line: &str| {
-        if site.refusals.is_of_probe(path, query) {
+        if is_of_probe {
             site.note_refusal(request, code, line);
         }
         Response::line(code, line)
@@ -51,7 +52,12 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let response = site.access.answer(request, |request| {
         is_let_in = true;
         let Some((_, methods, page)) = found else {
-            return refused(404, "no such page, see /");
+            let line = if is_of_probe {
+                format!("no such page, probes are at {}", site.probe_path)
+            } else {
+                "no such page, see /".to_owned()
+            };
+            return refused(404, &line);
         };
         if !methods.split(", ").any(|method| method == request.method) {
             return refused(405, &format!("method not allowed, want {methods}"))
@@ -173,6 +179,8 @@ mod tests {
         prober.shut_down();
         let ending = (503, "shutting down\n".to_owned());
         assert_eq!(get(&site, "/ready"), ending);
-        assert_eq!(get(&site, "/probe?target=192.0.2.7"), ending);
+        let ending = "no test was run: the exporter is shutting down\n";
+        let probe = get(&site, "/probe?target=192.0.2.7");
+        assert_eq!(probe, (503, ending.to_owned()));
     }
 }

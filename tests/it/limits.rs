@@ -275,7 +275,8 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         .map(|size| queue(&exporter, &mut watch, "/probe?target=127.0.0.8", size))
         .collect();
     let since = rfc3339(lock_status(&mut watch)["locked_at"].as_str().unwrap());
-    let reply = exporter.scrape("/probe?target=127.0.0.9&period=2s", "3");
+    let path = "/probe?target=127.0.0.9&period=2s&reverse_mode=true";
+    let reply = exporter.scrape(path, "3");
     assert_eq!(reply.code, 503);
     let sentence = reply.body.trim_end().strip_prefix("no test was run: ");
     let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
@@ -309,6 +310,14 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         line.contains(" level=warn ") && line.contains(" outcome=no_time_left "),
         "{line}"
     );
+    // Which of a target's jobs it was, and how long it took: as on the line of a test that ran.
+    for piece in [
+        " target=127.0.0.9 port=5201 period=2s reverse_mode=true outcome=",
+        " seconds=",
+        " lock_wait_seconds=",
+    ] {
+        assert!(line.contains(piece), "{piece}: {line}");
+    }
     let number = line
         .split_once(" probe=")
         .unwrap()
@@ -318,7 +327,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         .unwrap();
     let page = exporter.get(&format!("/probes/{number}")).body;
     assert!(
-        page.contains(&format!("<dt>Why</dt><dd>{sentence}</dd>")),
+        page.contains(&format!("<dt>Cause</dt><dd>{sentence}</dd>")),
         "{page}"
     );
     // Nothing is made up: the test of bytes has no end that is known.
@@ -365,9 +374,16 @@ fn the_page_says_that_many_of_the_last_probes_did_not_run() {
     assert!(home().contains(link), "{}", home());
     fake.go();
     assert_eq!(holder.reply().code, 200);
-    let starving = "<p>Of these targets no probe ran: 127.0.0.8:5201, 127.0.0.9:5201.</p>";
-    assert!(home().contains(starving), "{}", home());
-    for _ in 0..26 {
+    // Another job of the same target ran, which is no comfort for this one.
+    let others = "127.0.0.8:5201 (period=1s), 127.0.0.9:5201 (period=1s).</p>";
+    let no_probe = "<p>Of these targets no probe ran: ";
+    let all = format!("{no_probe}127.0.0.7:5201 (period=1s), {others}");
+    assert!(home().contains(&all), "{}", home());
+    let reply = exporter.get("/probe?target=127.0.0.7&period=1s");
+    assert_eq!(reply.code, 200);
+    let rest = format!("{no_probe}{others}");
+    assert!(home().contains(&rest), "{}", home());
+    for _ in 0..25 {
         assert_eq!(exporter.get("/probe?target=127.0.0.7").code, 200);
     }
     assert!(

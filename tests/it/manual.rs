@@ -279,7 +279,7 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
         page.contains("<span class=\"none\">cancelled</span>"),
         "{page}"
     );
-    let why = "<dt>Why</dt><dd>the client disconnected; the test ran ";
+    let why = "<dt>Cause</dt><dd>the client disconnected; the test ran ";
     assert!(
         page.contains(why) && page.contains(" s of 5 s</dd>"),
         "{page}"
@@ -336,7 +336,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
         page.contains("<span class=\"none\">stopped</span>"),
         "{page}"
     );
-    let why = "<dt>Why</dt><dd>stopped from the page by 127.0.0.1</dd>";
+    let why = "<dt>Cause</dt><dd>stopped from the page by 127.0.0.1</dd>";
     assert!(page.contains(why), "{page}");
     let line = exporter.log_line(" probe=2 ");
     assert!(
@@ -353,7 +353,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     assert!(running.contains(&button), "{running}");
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
     let page = ended(&exporter, 1).body;
-    let why = "<dt>Why</dt><dd>stopped from the page by 127.0.0.1; the test ran ";
+    let why = "<dt>Cause</dt><dd>stopped from the page by 127.0.0.1; the test ran ";
     assert!(
         page.contains(why) && page.contains(" s of 5 s</dd>"),
         "{page}"

@@ -32,7 +32,7 @@ fn assert_traced(exporter: &Exporter, reply: &Reply, pieces: &[&str]) {
     let rows = rows(exporter);
     let shown = sentence.replace('"', "&quot;");
     let row = rows.first().unwrap();
-    let outcome = format!("request refused: {}<", reply.code);
+    let outcome = format!("probe refused: {}<", reply.code);
     assert!(row.contains(&outcome), "{row}");
     assert!(
         row.contains(&format!("{shown} (asked by 127.0.0.1)")),
@@ -92,11 +92,17 @@ fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
         ("/metrics/", false),
     ] {
         let before = rows(&exporter).len();
-        assert_eq!(exporter.get(path).code, 404, "{path}");
+        let reply = exporter.get(path);
+        assert_eq!(reply.code, 404, "{path}");
+        // The way to the right path, where there is none to be seen.
+        if is_traced && path != "/probes/" {
+            let line = "no such page, probes are at /measure\n";
+            assert_eq!(reply.body, line, "{path}");
+        }
         let rows = rows(&exporter);
         assert_eq!(rows.len(), before + usize::from(is_traced), "{path}");
         let is_newest = rows.first().is_some_and(|row| {
-            row.contains(&format!("\">{path}</td>")) && row.contains("request refused: 404<")
+            row.contains(&format!("\">{path}</td>")) && row.contains("probe refused: 404<")
         });
         assert_eq!(is_newest, is_traced, "{path}");
     }
@@ -122,7 +128,7 @@ fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
     let rows = rows(&exporter);
     assert_eq!(rows.len(), 20);
     assert!(
-        rows[1].contains("request refused: 400, 120 times<"),
+        rows[1].contains("probe refused: 400, 120 times<"),
         "{}",
         rows[1]
     );

@@ -228,7 +228,7 @@ fn a_client_that_goes_ends_the_attempts() {
     let page = exporter.get("/probes/1").body;
     assert!(page.contains(">cancelled</span>"), "{page}");
     assert!(
-        page.contains("<dt>Why</dt><dd>the client disconnected"),
+        page.contains("<dt>Cause</dt><dd>the client disconnected"),
         "{page}"
     );
     assert!(children(exporter.pid()).is_empty());

@@ -4,7 +4,7 @@
 //! go together, and `foreign` what others call them. Must not know HTTP status codes or processes.
 
 pub(crate) use self::options::{Params, Selected};
-pub(crate) use self::row::{Input, Parameter};
+pub(crate) use self::row::{Input, Parameter, Shown};
 pub(crate) use self::table::PARAMETERS;
 pub(crate) use crate::probe::values::decode;
 

@@ -102,15 +102,12 @@ fn neighbours(site: &Site, past: &Finished) -> String {
 /// Why there is no result; nothing where there is one.
 pub(super) fn why(past: &Finished) -> Vec<Fact> {
     match &past.end {
-        Err(why) => vec![("Why", escaped(&why.to_string()))],
+        Err(why) => vec![("Cause", escaped(&why.to_string()))],
         Ok(answer) => {
             let failure = answer.completed.outcome.as_ref().err();
             failure.map_or_else(Vec::new, |failure| {
                 let advice = escaped(failure.reason.advice()).replace('`', "");
-                vec![
-                    ("In iperf3’s words", escaped(&failure.words)),
-                    ("What to do", advice),
-                ]
+                vec![("Error", escaped(&failure.words)), ("What to do", advice)]
             })
         }
     }

@@ -17,7 +17,7 @@ use crate::moment::Moment;
 use crate::probe::history::{Current, Finished, Stage};
 use crate::probe::prober::Prober;
 use crate::probe::wait_error::WaitError;
-use crate::web::{Site, split_url};
+use crate::web::{Site, answer_text, split_url};
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.
 const NAMED: usize = 20;
@@ -92,18 +92,28 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     let ran: BTreeSet<String> = past
         .iter()
         .filter(|past| past.end.is_ok())
-        .map(|past| past.params.server())
+        .map(|past| test_name(past))
         .collect();
-    let servers = no_time.chain(too_long).map(|past| past.params.server());
-    let starving: BTreeSet<String> = servers.filter(|server| !ran.contains(server)).collect();
+    let tests = no_time.chain(too_long).map(|past| test_name(past));
+    let starving: BTreeSet<String> = tests.filter(|test| !ran.contains(test)).collect();
     if !starving.is_empty() {
         let more = match starving.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let named = starving.iter().take(NAMED).map(|server| escaped(server));
+        let named = starving.iter().take(NAMED).map(|test| escaped(test));
         let named = named.collect::<Vec<_>>().join(", ");
         let _ = writeln!(page, "<p>Of these targets no probe ran: {named}{more}.</p>");
+    }
+}
+
+/// A target with what is asked of it: of three jobs that measure to one target, each may starve alone.
+fn test_name(past: &Finished) -> String {
+    let others = past.params.displayed().into_iter();
+    let others: Vec<_> = others.filter(|(name, _)| *name != "port").collect();
+    match &*others {
+        [] => past.params.server(),
+        others => format!("{} ({})", past.params.server(), answer_text::pairs(others)),
     }
 }
 

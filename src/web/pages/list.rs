@@ -146,7 +146,7 @@ fn push_refused(page: &mut String, refused: &Refused) {
     let _ = writeln!(
         page,
         "<tr><th scope=\"row\">–</th><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td>\
-         <td class=\"none\">request refused: {code}{times}</td><td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
+         <td class=\"none\">probe refused: {code}{times}</td><td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
         time(refused.last, DAY_AND_CLOCK),
         escaped(&refused.target),
         escaped(&asked),
