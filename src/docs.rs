@@ -77,6 +77,10 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
         "the details of a probe; `404` once it is forgotten",
     ),
     (
+        &["/probes/NUMBER/now"],
+        "what the frame in the details of a probe in progress shows: how far it is, and what has been measured so far",
+    ),
+    (
         &["/probes/NUMBER/stop"],
         "POST only, from the page: stops a test that was started from it; `409` when it was not",
     ),

@@ -65,6 +65,7 @@
 //! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
 //! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome, where a failure gets its reason; hosts |
 //! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password; its temporary files |
+//! | `iperf3/progress` | what a test has measured so far, while it runs |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; the reasons, and which one an error message of iperf3 means; whether a name has an address |
 //! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the families of the process |

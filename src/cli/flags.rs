@@ -210,8 +210,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("BYTES"),
         default: None,
         repeatable: false,
-        help: "Refuse tests once a UTC day's tests have taken so many bytes of payload, both ways together; K, M, G \
-               and T are powers of 1024.",
+        help: "Refuse tests once a UTC day's tests have taken so many bytes of payload, both ways together; with iperf3 \
+               3.18 or later the test that crosses it is ended. K, M, G and T are powers of 1024.",
         allowed: "a whole number of bytes from 1, such as 500M or 10G",
         set: |config, text| Some(config.probe.max_bytes_per_day = Some(bytes(text)?)),
     },

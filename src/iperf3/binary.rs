@@ -282,8 +282,15 @@ fn identify(path: &Path, name: &str) -> Result<(PathBuf, Stamp), Unusable> {
 fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String, Unusable> {
     let broken = |cause: String| Unusable::Broken(path.to_owned(), cause);
     let deadline = Instant::now() + limit;
-    let run = process::run(path, &["--version".to_owned()], &[], deadline, shutdown)
-        .map_err(|error: io::Error| broken(error.to_string()))?;
+    let run = process::run(
+        path,
+        &["--version".to_owned()],
+        &[],
+        deadline,
+        shutdown,
+        None,
+    )
+    .map_err(|error: io::Error| broken(error.to_string()))?;
     // A line is `iperf 3.12 (cJSON 1.7.15)`: the first one, but for wrappers and builds that say more.
     let text = String::from_utf8_lossy(&run.stdout);
     let version = text.lines().find_map(|line| {
@@ -310,7 +317,7 @@ fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String
 /// What the usage text has, wherever it is printed and whatever the status: both have changed over the versions.
 fn ask_features(path: &Path, limit: Duration, shutdown: &Cancel) -> Option<Arc<Features>> {
     let deadline = Instant::now() + limit;
-    let run = process::run(path, &["--help".to_owned()], &[], deadline, shutdown).ok()?;
+    let run = process::run(path, &["--help".to_owned()], &[], deadline, shutdown, None).ok()?;
     let features = Features::read(&run.stdout).or_else(|| Features::read(&run.stderr))?;
     Some(Arc::new(features))
 }

@@ -43,12 +43,27 @@ impl Features {
         })
     }
 
+    /// Whether a build of this version can be asked for a stream of its intervals. The option alone does not say: 3.17
+    /// and 3.17.1 have it, and die of SIGSEGV without a word when the server refuses the test after it has connected,
+    /// and the tag of 3.17 calls itself `3.16+`.
+    pub(super) fn can_stream(&self, version: Option<&str>) -> bool {
+        let is_trusted = version.and_then(release).is_some_and(|own| own >= (3, 18));
+        is_trusted && self.has("--json-stream")
+    }
+
     /// What it has of all that depends on version or build, separated by commas.
     pub(crate) fn listed(&self) -> String {
         let own = OPTIONAL.iter().filter(|(_, option)| self.has(option));
         let names: Vec<&str> = own.map(|(name, _)| *name).collect();
         names.join(",")
     }
+}
+
+/// The release that a version such as `3.19.1` is of; `3.17+`, a build between two of them, is of the first.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
 /// The option that a word is: `-p,` and `--timestamps<=format>` are `-p` and `--timestamps`.
@@ -85,6 +100,28 @@ mod tests {
             assert!(!features.has(option), "{option}");
         }
         assert_eq!(features.listed(), "congestion,dscp");
+    }
+
+    #[test]
+    fn a_stream_is_asked_of_versions_that_can_be_trusted_with_it() {
+        let with = Features::read(b"Usage: iperf3\n  --json-stream   x\n").unwrap();
+        for (version, can) in [
+            ("3.18", true),
+            ("3.19.1", true),
+            ("3.21+", true),
+            ("4.0", true),
+            ("3.17.1", false),
+            ("3.17+", false),
+            ("3.16+", false),
+            ("3.9", false),
+            ("3", false),
+            ("", false),
+        ] {
+            assert_eq!(with.can_stream(Some(version)), can, "{version}");
+        }
+        assert!(!with.can_stream(None));
+        let without = Features::read(b"Usage: iperf3\n  -J, --json\n").unwrap();
+        assert!(!without.can_stream(Some("3.21")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod lookup;
 mod mode;
 mod outcome;
 mod process;
+pub(crate) mod progress;
 pub(crate) mod reason;
 pub(crate) mod report;
 mod run;

@@ -62,6 +62,8 @@ pub(crate) enum Ended {
     DeadlinePassed,
     Cancelled(Cause),
     TooMuchOutput,
+    /// By its reader, which counted what it took.
+    OverBudget,
 }
 
 impl fmt::Display for Ended {
@@ -75,6 +77,7 @@ impl fmt::Display for Ended {
                 f,
                 "was ended because it printed more than {OUTPUT_LIMIT_BYTES} bytes"
             ),
+            Self::OverBudget => f.write_str("was ended because the day's budget was spent"),
         }
     }
 }
@@ -86,8 +89,11 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
+/// Takes a piece of standard output as it comes; says why the child is to be ended, when it is.
+pub(crate) type Reader<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Ended>;
+
 /// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped. `variables` come on top
-/// of its environment.
+/// of its environment. Where there is a reader, standard output goes to it and is not kept.
 ///
 /// # Errors
 /// When the program cannot be started, or its end not be learnt, with the system's reason.
@@ -97,10 +103,14 @@ pub(crate) fn run(
     variables: &[(&str, OsString)],
     deadline: Instant,
     cancel: &Cancel,
+    reader: Option<Reader<'_>>,
 ) -> io::Result<Finished> {
     let mut child = spawn(program, arguments, variables)?;
     let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
-    let output = Output::of(&mut child, end, cancellation);
+    let output = Output {
+        reader,
+        ..Output::of(&mut child, end, cancellation)
+    };
     follow(child, output, deadline, cancel, LIMITS)
 }
 
@@ -137,7 +147,7 @@ struct Ending {
 /// Follows a child to its end, and takes what it prints.
 fn follow(
     mut child: Child,
-    mut output: Output,
+    mut output: Output<'_>,
     deadline: Instant,
     cancel: &Cancel,
     limits: Limits,
@@ -206,9 +216,11 @@ fn follow(
     })
 }
 
-fn reason_to_end(output: &Output, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
+fn reason_to_end(output: &Output<'_>, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
     if output.is_too_much {
         Some(Ended::TooMuchOutput)
+    } else if output.verdict.is_some() {
+        output.verdict
     } else if let Some(cause) = cancel.cause() {
         Some(Ended::Cancelled(cause))
     } else {
@@ -216,7 +228,7 @@ fn reason_to_end(output: &Output, deadline: Instant, cancel: &Cancel) -> Option<
     }
 }
 
-/// A pipe as long as it is open, and what has come out of it.
+/// A pipe as long as it is open, and what has come out of it and is kept.
 #[derive(Default)]
 struct Pipe {
     open: Option<File>,
@@ -231,25 +243,30 @@ impl Pipe {
         }
     }
 
-    /// Takes one piece of what there is; at its end the pipe is closed.
-    fn take(&mut self) {
-        let Some(open) = &mut self.open else { return };
-        let mut chunk = [0; CHUNK_BYTES];
-        match open.read(&mut chunk) {
-            Ok(length) if length > 0 => {
-                let piece = chunk.get(..length).unwrap_or_default();
-                self.text.extend_from_slice(piece);
-            }
+    /// One piece of what there is; at its end the pipe is closed.
+    fn read<'a>(&mut self, chunk: &'a mut [u8; CHUNK_BYTES]) -> &'a [u8] {
+        let Some(open) = &mut self.open else {
+            return &[];
+        };
+        match open.read(chunk) {
+            Ok(length) if length > 0 => return chunk.get(..length).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(_) | Err(_) => self.open = None,
         }
+        &[]
     }
 }
 
 /// Both outputs, and what else is waited for.
-struct Output {
+struct Output<'a> {
     stdout: Pipe,
     stderr: Pipe,
+    /// Takes standard output in the place of its pipe.
+    reader: Option<Reader<'a>>,
+    /// What the reader said of the child's end.
+    verdict: Option<Ended>,
+    /// How many bytes came from both.
+    taken: usize,
     /// Says that the child has ended; missing once it did, or where it cannot be had.
     end: Option<OwnedFd>,
     /// Says that nobody wants the result any more; missing likewise.
@@ -257,11 +274,14 @@ struct Output {
     is_too_much: bool,
 }
 
-impl Output {
+impl Output<'_> {
     fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
         Self {
             stdout: Pipe::new(child.stdout.take()),
             stderr: Pipe::new(child.stderr.take()),
+            reader: None,
+            verdict: None,
+            taken: 0,
             end,
             cancellation,
             is_too_much: false,
@@ -287,11 +307,19 @@ impl Output {
             thread::sleep(timeout.min(LIMITS.tick));
             return false;
         };
+        let mut chunk = [0; CHUNK_BYTES];
         if stdout {
-            self.stdout.take();
+            let piece = self.stdout.read(&mut chunk);
+            self.taken += piece.len();
+            match &mut self.reader {
+                Some(read) => self.verdict = self.verdict.or(read(piece)),
+                None => self.stdout.text.extend_from_slice(piece),
+            }
         }
         if stderr {
-            self.stderr.take();
+            let piece = self.stderr.read(&mut chunk);
+            self.taken += piece.len();
+            self.stderr.text.extend_from_slice(piece);
         }
         // Both say it for ever: whoever has been told no longer waits for it.
         if end {
@@ -300,7 +328,7 @@ impl Output {
         if cancellation {
             self.cancellation = None;
         }
-        if self.stdout.text.len() + self.stderr.text.len() > OUTPUT_LIMIT_BYTES {
+        if self.taken > OUTPUT_LIMIT_BYTES {
             // The pipes are closed, so that the child cannot go on, and its words are given back at once.
             self.is_too_much = true;
             self.stdout = Pipe::default();
@@ -475,6 +503,48 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_has_what_is_printed_before_the_end_and_may_end_the_child() {
+        let script = "trap 'echo told; exit 0' TERM; echo one; while :; do sleep 0.01; done";
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        let mut heard = Vec::new();
+        let mut read = |piece: &[u8]| {
+            heard.extend_from_slice(piece);
+            heard.ends_with(b"one\n").then_some(Ended::Exited(77))
+        };
+        let run = run(
+            Path::new("/bin/sh"),
+            &arguments,
+            &[],
+            Instant::now() + LONG,
+            &Cancel::default(),
+            Some(&mut read),
+        );
+        let run = run.unwrap();
+        assert_eq!((run.ended, run.stdout), (Ended::Exited(77), Vec::new()));
+        // It was told politely, and its last words were taken.
+        assert_eq!(text(&heard), "one\ntold");
+    }
+
+    #[test]
+    fn too_much_is_too_much_for_a_reader_too() {
+        let mut heard = 0;
+        let mut read = |piece: &[u8]| {
+            heard += piece.len();
+            None
+        };
+        let run = run(
+            Path::new("/bin/cat"),
+            &["/dev/zero".to_owned()],
+            &[],
+            Instant::now() + LONG,
+            &Cancel::default(),
+            Some(&mut read),
+        );
+        assert_eq!(run.unwrap().ended, Ended::TooMuchOutput);
+        assert!(heard <= OUTPUT_LIMIT_BYTES + 4096, "{heard}");
+    }
+
+    #[test]
     fn a_cancelled_run_is_ended_politely() {
         let cancel = Cancel::default();
         let mut child =
@@ -595,6 +665,7 @@ mod tests {
             &[],
             Instant::now() + LONG,
             &Cancel::default(),
+            None,
         );
         assert_eq!(error.unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }

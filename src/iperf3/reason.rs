@@ -97,7 +97,8 @@ impl Reason {
         (
             Self::Budget,
             "budget",
-            "The day's budget of bytes is spent, or the test would exceed it: see `--probe.max-bytes-per-day`.",
+            "The day's budget of bytes is spent, or the test would exceed it, or did and was ended: see \
+             `--probe.max-bytes-per-day`.",
         ),
         (
             Self::Other,

@@ -4,7 +4,10 @@
 //! ended by itself with status 0, its output is a JSON document without `error`, and that carries the sums of the test's
 //! mode.
 
+use std::ffi::OsString;
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
@@ -14,7 +17,10 @@ use super::lookup;
 use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
 use super::process::{self, Ended, Finished};
+use super::progress::Progress;
 use super::reason::{self, Reason};
+use super::report::intervals::Intervals;
+use super::report::stream::Stream;
 use super::report::{self, Direction, Document, Fault, Report};
 use super::target::Host;
 use super::temp::{TempFiles, TempFolders};
@@ -45,6 +51,10 @@ pub(crate) struct TestSpec<'a> {
     pub(crate) credentials: Option<&'a Credentials>,
     /// Where it puts its temporary files, and which.
     pub(crate) temp: (&'a TempFolders, TempFiles),
+    /// Where what it has measured so far is told.
+    pub(crate) progress: &'a Progress,
+    /// Whether it may go on when it has cost so much, asked as often as an iperf3 that streams says something.
+    pub(crate) may_go_on: &'a dyn Fn(Cost) -> bool,
 }
 
 #[derive(Clone, Debug)]
@@ -109,8 +119,8 @@ impl RunDetails {
 
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let mut details = RunDetails::not_started(spec.port);
-    let finished = match run_iperf3(binary, spec, cancel, &mut details) {
-        Ok(finished) => finished,
+    let (document, finished) = match run_iperf3(binary, spec, cancel, &mut details) {
+        Ok(run) => run,
         Err(failure) => {
             return Run {
                 details,
@@ -121,7 +131,6 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     details.ended = finished.ended.to_string();
     let stderr = String::from_utf8_lossy(&finished.stderr);
     details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
-    let document = Document::read(&finished.stdout);
     if let Ended::Exited(_) = finished.ended {
         binary.note_report(document.is_some());
     }
@@ -153,7 +162,7 @@ fn run_iperf3(
     spec: &TestSpec<'_>,
     cancel: &Cancel,
     details: &mut RunDetails,
-) -> Result<Finished, Failure> {
+) -> Result<(Option<Document>, Finished), Failure> {
     let installed = binary.installed().map_err(|unusable| {
         let reason = match unusable {
             Unusable::NotFound(_) => Reason::NotFound,
@@ -162,14 +171,24 @@ fn run_iperf3(
         Failure::new(reason, unusable.to_string())
     })?;
     let path = installed.path.display();
-    let mut args = Args::new(installed.features.as_deref());
-    args.option("-J");
+    let version = installed.version.as_deref();
+    let features = installed.features.as_deref();
+    let streams = features.is_some_and(|features| features.can_stream(version));
+    let mut args = Args::new(features);
+    if streams {
+        args.option("--json-stream");
+        // Each event is flushed without it in all versions so far.
+        if args.has("--forceflush") {
+            args.option("--forceflush");
+        }
+    } else {
+        args.option("-J");
+    }
     (spec.args)(&mut args);
     if let Some(credentials) = spec.credentials {
         credentials.add_to(&mut args);
     }
     let missing = args.missing_option().map(|what| {
-        let version = installed.version.as_deref();
         let version = version.unwrap_or("of no known version");
         format!("iperf3 {version} ({path}) has no {what}")
     });
@@ -189,22 +208,51 @@ fn run_iperf3(
     let password = password.map_err(|words| Failure::new(Reason::Local, words))?;
     let variables: Vec<_> = password.into_iter().chain(folder).collect();
     let started = Instant::now();
-    let run = process::run(
-        &installed.path,
-        &arguments,
-        &variables,
-        spec.deadline,
-        cancel,
-    );
+    let program = installed.path.as_path();
+    let run = if streams {
+        run_streaming(program, &arguments, &variables, spec, cancel)
+    } else {
+        spec.progress.start(None);
+        let run = process::run(program, &arguments, &variables, spec.deadline, cancel, None);
+        run.map(|finished| (Document::read(&finished.stdout), finished))
+    };
     details.took = started.elapsed();
     binary.note_run(run.as_ref().map(drop));
     run.map_err(|error| {
         let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => Reason::NotFound,
+            io::ErrorKind::NotFound => Reason::NotFound,
             _ => Reason::Local,
         };
         Failure::new(reason, format!("cannot run `{path}`: {error}"))
     })
+}
+
+/// Runs an iperf3 that says each interval as it ends; they are told to the test's progress, and not kept. What is left
+/// as its standard output is what is no event.
+fn run_streaming(
+    program: &Path,
+    arguments: &[String],
+    variables: &[(&str, OsString)],
+    spec: &TestSpec<'_>,
+    cancel: &Cancel,
+) -> io::Result<(Option<Document>, Finished)> {
+    spec.progress.start(Some(Intervals::new(spec.mode)));
+    let mut stream = Stream::new(spec.progress);
+    let mut read = |piece: &[u8]| {
+        stream.take(piece);
+        let is_over = !(spec.may_go_on)(spec.progress.cost());
+        is_over.then_some(Ended::OverBudget)
+    };
+    let finished = process::run(
+        program,
+        arguments,
+        variables,
+        spec.deadline,
+        cancel,
+        Some(&mut read),
+    )?;
+    let (document, stdout) = stream.finish();
+    Ok((document, Finished { stdout, ..finished }))
 }
 
 /// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
@@ -287,6 +335,8 @@ fn classify(
             let words = format!("iperf3 printed more than {limit} bytes");
             return failed(Reason::BadOutput, &words);
         }
+        // Whoever set the limit knows what was spent.
+        Ended::OverBudget => return failed(Reason::Budget, "the day's budget was spent"),
         Ended::Killed(signal) => {
             let words = format!("iperf3 was ended by signal {signal}");
             return failed(Reason::Killed, &words);

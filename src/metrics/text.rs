@@ -99,7 +99,7 @@ impl Text {
     }
 
     /// A sample with labels, where there is a value.
-    pub(super) fn labelled(&mut self, labels: &[(&str, &str)], value: Option<f64>) {
+    pub(crate) fn labelled(&mut self, labels: &[(&str, &str)], value: Option<f64>) {
         if let Some(value) = value {
             self.sample("", labels, value);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::answer::{Caller, CompletedTest};
 use super::params::{Params, Shown};
 use super::prober::Prober;
-use super::wait_error::{Progress, WaitError};
+use super::wait_error::{Reached, WaitError};
 use crate::iperf3::reason::Reason;
 use crate::iperf3::report::Direction;
 use crate::iperf3::target::Host;
@@ -77,10 +77,18 @@ pub(super) fn ran(
     let fields = fields.collect::<Vec<_>>();
     match &completed.outcome {
         Ok(_) => prober.log.info("probe", &fields),
-        Err(failure) if failure.reason == Reason::Budget => {
-            prober.log.warn("test refused", &fields);
-        }
-        Err(_) => prober.log.warn("iperf3 failed", &fields),
+        Err(failure) => prober
+            .log
+            .warn(what_failed(failure.reason, completed), &fields),
+    }
+}
+
+/// The message of a line about a test without a result.
+fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
+    match reason {
+        Reason::Budget if completed.cut_off.is_some() => "test ended",
+        Reason::Budget => "test refused",
+        _ => "iperf3 failed",
     }
 }
 
@@ -125,16 +133,16 @@ pub(super) fn not_run(
     match why {
         WaitError::Running => prober.log.info("probe not answered", &fields),
         WaitError::Cancelled {
-            progress: Progress::Shared,
+            reached: Reached::Shared,
             ..
         }
         | WaitError::Broken => prober.log.warn("probe not answered", &fields),
         WaitError::Cancelled {
-            progress: Progress::Ran { .. },
+            reached: Reached::Ran { .. },
             ..
         } => prober.log.warn("test cut short", &fields),
         WaitError::Cancelled {
-            progress: Progress::Attempted(_),
+            reached: Reached::Attempted(_),
             ..
         } => prober.log.warn("probe cancelled", &fields),
         _ => prober.log.warn("probe not run", &fields),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
+use crate::iperf3::progress::{Progress, Seen};
 use crate::iperf3::{Outcome, RunDetails};
 use crate::moment::Moment;
 
@@ -21,6 +22,8 @@ pub(crate) struct CompletedTest {
     pub(crate) count: u32,
     /// How the last attempts went, the latest last.
     pub(crate) attempts: Vec<Attempt>,
+    /// What the last attempt had measured, when it failed.
+    pub(crate) cut_off: Option<CutOff>,
     /// How long all of them waited for the lock.
     pub(crate) lock_wait: Duration,
     pub(crate) ended: Moment,
@@ -39,6 +42,27 @@ pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
     pub(crate) details: RunDetails,
+}
+
+/// What a test had measured when it was cut off. For people to look at, and no result: what the rest had been is not
+/// known.
+#[derive(Clone, Debug)]
+pub(crate) struct CutOff {
+    /// How long it had run.
+    pub(crate) after: Duration,
+    pub(crate) seen: Seen,
+}
+
+impl CutOff {
+    /// Of a test that ends now. None where no interval came: it had not begun, or its iperf3 does not stream them.
+    pub(super) fn of(progress: &Progress) -> Option<Self> {
+        let seen = progress.look();
+        let is_measured = seen.directions().iter().any(Option::is_some);
+        is_measured.then(|| Self {
+            after: seen.elapsed(),
+            seen,
+        })
+    }
 }
 
 /// What a request is answered with.

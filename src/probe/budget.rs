@@ -1,7 +1,8 @@
-//! The day's budget of bytes, for metered links: what the tests of a UTC day cost, and which test may still run.
+//! The day's budget of bytes, for metered links: what the tests of a UTC day cost, and which test may still run, or go on.
 //!
 //! In memory only: a restart forgets what was spent. Must not know flags or metrics.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,16 @@ pub(super) struct Budget {
     /// Most payload bytes of a day, both ways together.
     limit: Option<u64>,
     spent: Mutex<Spent>,
+}
+
+/// What one run has cost so far: it is spent as it comes, on the day on which it does.
+#[derive(Debug)]
+pub(super) struct Account<'a> {
+    budget: &'a Budget,
+    /// Bytes that are spent already.
+    own: Cell<f64>,
+    /// The most that was spent on its days.
+    highest: Cell<f64>,
 }
 
 /// What one day's tests cost.
@@ -37,21 +48,30 @@ impl Budget {
 
     /// Bytes spent on the day of `now`.
     pub(super) fn today(&self, now: SystemTime) -> f64 {
-        self.spend(Cost::default(), now)
+        self.spend(0.0, now)
     }
 
-    /// Counts what a run cost, and tells what the day of `now` did so far.
+    /// An account for a run that begins.
+    pub(super) fn open(&self) -> Account<'_> {
+        Account {
+            budget: self,
+            own: Cell::default(),
+            highest: Cell::default(),
+        }
+    }
+
+    /// Counts some bytes, and tells how many are spent on the day of `now` so far.
     ///
     /// A clock that was set back begins another day as well: without one that can be relied on, a router that booted
     /// in the wrong year would refuse until that year.
-    pub(super) fn spend(&self, cost: Cost, now: SystemTime) -> f64 {
+    fn spend(&self, bytes: f64, now: SystemTime) -> f64 {
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         let day = since.unwrap_or_default().as_secs() / DAY_SECONDS;
         let mut spent = sync::lock(&self.spent);
         if day != spent.day {
             *spent = Spent { day, bytes: 0.0 };
         }
-        spent.bytes += cost.upload + cost.download;
+        spent.bytes += bytes;
         spent.bytes
     }
 
@@ -81,6 +101,28 @@ impl Budget {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl Account<'_> {
+    /// The run has cost so much so far; whether the budget of the day of `now` holds that.
+    pub(super) fn spend(&self, cost: Cost, now: SystemTime) -> bool {
+        // What was spent is not taken back.
+        let total = (cost.upload + cost.download).max(self.own.get());
+        let spent = self.budget.spend(total - self.own.replace(total), now);
+        self.highest.set(self.highest.get().max(spent));
+        self.budget.limit.is_none_or(|limit| spent <= limit as f64)
+    }
+
+    /// What to say of a run that was ended because the budget did not hold it.
+    pub(super) fn words(&self) -> String {
+        format!(
+            "the test crossed the day's budget and was ended: {:.0} of {} bytes are spent, {:.0} of them by this test, \
+             the next day begins at 00:00 UTC",
+            self.highest.get(),
+            self.budget.limit.unwrap_or_default(),
+            self.own.get()
+        )
     }
 }
 
@@ -124,9 +166,9 @@ mod tests {
         let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 + 43_200);
         let budget = Budget::new(Some(1000));
         assert_eq!(check(&budget, "target=a", noon), Ok(()));
-        budget.spend(cost(600.0, 300.0), noon);
+        budget.spend(900.0, noon);
         assert_eq!(check(&budget, "target=a", noon), Ok(()));
-        budget.spend(cost(0.0, 200.0), noon);
+        budget.spend(200.0, noon);
         assert_eq!(
             check(&budget, "target=a", noon),
             Err(
@@ -138,6 +180,31 @@ mod tests {
         assert!(check(&budget, "target=a", midnight - Duration::from_secs(1)).is_err());
         assert_eq!(check(&budget, "target=a", midnight), Ok(()));
         assert!(budget.today(midnight).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_run_spends_as_it_goes_and_each_byte_once() {
+        let before = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 - 1);
+        let budget = Budget::new(Some(1000));
+        budget.open().spend(cost(100.0, 0.0), before);
+        let account = budget.open();
+        assert!(account.spend(cost(300.0, 100.0), before));
+        assert!(account.spend(cost(300.0, 100.0), before));
+        // All that there is may be spent.
+        assert!(account.spend(cost(800.0, 100.0), before));
+        let today = |now| format!("{}", budget.today(now));
+        assert_eq!(today(before), "1000");
+        assert!(!account.spend(cost(801.0, 100.0), before));
+        let words = "the test crossed the day's budget and was ended: 1001 of 1000 bytes are spent, 901 of them by this \
+                     test, the next day begins at 00:00 UTC";
+        assert_eq!(account.words(), words);
+        // What comes behind midnight is the next day's, and the sentence is still of the day that it was ended on.
+        let midnight = before + Duration::from_secs(1);
+        assert!(account.spend(cost(806.0, 100.0), midnight));
+        assert_eq!(today(midnight), "5");
+        assert!(account.words().contains(" 1001 of 1000 bytes"));
+        assert!(account.spend(cost(1.0, 1.0), midnight));
+        assert_eq!(today(midnight), "5");
     }
 
     #[test]
@@ -174,7 +241,7 @@ mod tests {
     fn without_a_limit_all_is_counted_and_nothing_refused() {
         let now = SystemTime::now();
         let budget = Budget::new(None);
-        budget.spend(cost(1e15, 1.0), now);
+        assert!(budget.open().spend(cost(1e15, 1.0), now));
         assert!((budget.today(now) - 1e15 - 1.0).abs() < 1e-9);
         assert_eq!(check(&budget, "target=a", now), Ok(()));
     }

@@ -13,7 +13,7 @@ use super::params::Params;
 use super::prober::Prober;
 use super::result_cache::{Found, InFlightTest};
 use super::retry::RetryLoop;
-use super::wait_error::{Progress, WaitError};
+use super::wait_error::{Reached, WaitError};
 
 /// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
 ///
@@ -54,7 +54,7 @@ pub(super) fn answer(
         None => match caller.cancel.cause() {
             Some(cause) => Err(WaitError::Cancelled {
                 cause,
-                progress: Progress::Shared,
+                reached: Reached::Shared,
             }),
             // What there was before, when the test does not end within the request's time.
             None => cache.last(&test).ok_or(WaitError::Running),

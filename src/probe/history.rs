@@ -7,12 +7,13 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::cancel::{Cancel, Cause};
+use crate::iperf3::progress::Progress;
 use crate::iperf3::report::Report;
 use crate::moment::Moment;
-use crate::probe::answer::{Answer, Attempt};
+use crate::probe::answer::{Answer, Attempt, CutOff};
 use crate::probe::params::Params;
 use crate::probe::wait_error::WaitError;
 use crate::sync;
@@ -23,15 +24,15 @@ const MAX_PROBES: usize = 100;
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a probe in progress is doing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Stage {
     /// It waits in line for the test lock.
     Queued,
     /// iperf3 runs, or is about to.
     Running {
         port: u16,
-        /// What the test takes at least.
-        length: Duration,
+        /// What it has measured so far.
+        progress: Progress,
     },
     /// The server was busy, and is asked again at this moment.
     Pausing { until: Instant },
@@ -69,18 +70,14 @@ impl Current {
         self.cancel.cause()
     }
 
-    /// What the running test takes; none when it is as long as its bytes take.
-    pub(crate) fn test_length(&self) -> Option<Duration> {
-        let Stage::Running { length, .. } = self.stage else {
-            return None;
-        };
-        let is_known = self.params.length_seconds(self.params.period_seconds);
-        is_known.map(|_| length)
-    }
-
     /// When the running test is over, if nothing goes wrong.
     fn planned_end(&self) -> Option<SystemTime> {
-        self.since.clock.checked_add(self.test_length()?)
+        let Stage::Running { progress, .. } = &self.stage else {
+            return None;
+        };
+        let seen = progress.look();
+        let began = seen.started.unwrap_or(self.since);
+        began.clock.checked_add(seen.length?)
     }
 }
 
@@ -96,6 +93,8 @@ pub(crate) struct Finished {
     pub(crate) is_manual: bool,
     /// What came of it: the answer that its request got, or why it got none.
     pub(crate) end: Result<Answer, WaitError>,
+    /// What its test had measured when nobody wanted the result any more.
+    cut_off: Option<CutOff>,
 }
 
 /// All that is remembered, of one moment.
@@ -240,6 +239,10 @@ impl Drop for Running {
             return;
         };
         let probe = inner.current.remove(place);
+        let cut_off = match (&self.end, &probe.stage) {
+            (Err(_), Stage::Running { progress, .. }) => CutOff::of(progress),
+            _ => None,
+        };
         inner.past.push_back(Arc::new(Finished {
             number: probe.number,
             params: probe.params,
@@ -248,6 +251,7 @@ impl Drop for Running {
             ended: SystemTime::now(),
             is_manual: probe.is_manual,
             end: self.end.clone(),
+            cut_off,
         }));
         let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
         while inner.past.len() > MAX_PROBES || bytes(&inner) > MAX_BYTES {
@@ -258,12 +262,25 @@ impl Drop for Running {
 }
 
 impl Finished {
+    /// What its test had measured when it was cut off.
+    pub(crate) fn cut_off(&self) -> Option<&CutOff> {
+        match &self.end {
+            Ok(answer) => answer.completed.cut_off.as_ref(),
+            Err(_) => self.cut_off.as_ref(),
+        }
+    }
+
     /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
     /// with them is in the rest.
     fn bytes(&self) -> usize {
         /// Itself, its parameters, its report, and the texts that have limits of their own.
         const REST: usize = 2048;
-        let Ok(answer) = &self.end else { return REST };
+        let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
+        let seen = seen.into_iter().flatten().flatten();
+        let seen: usize = seen.map(|way| size_of_val(way.intervals.as_slice())).sum();
+        let Ok(answer) = &self.end else {
+            return REST + seen;
+        };
         let completed = &*answer.completed;
         let attempts = completed.attempts.iter().map(|attempt| {
             let details = &attempt.details;
@@ -277,7 +294,7 @@ impl Finished {
             .iter()
             .flatten()
             .map(|direction| size_of_val(direction.intervals.as_slice()));
-        REST + attempts.sum::<usize>() + intervals.sum::<usize>()
+        REST + seen + attempts.sum::<usize>() + intervals.sum::<usize>()
     }
 }
 
@@ -285,6 +302,7 @@ impl Finished {
 mod tests {
     use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
     use crate::cancel::{Cancel, Cause};
+    use crate::iperf3::progress::Progress;
     use crate::iperf3::report::Report;
     use crate::iperf3::{Failure, Run, reason::Reason};
     use crate::moment::Moment;
@@ -325,6 +343,7 @@ mod tests {
                 port: 5201,
                 count: 8,
                 attempts,
+                cut_off: None,
                 lock_wait: Duration::ZERO,
                 ended: Moment::now(),
             }),
@@ -380,8 +399,11 @@ mod tests {
         let params = Params::parse("target=a").unwrap();
         let manual = history.open(&params, client(), &stop, true);
         let scrape = open(&history);
-        let length = Duration::from_secs(5);
-        scrape.set_stage(Stage::Running { port: 1, length }, 3);
+        let running = Stage::Running {
+            port: 1,
+            progress: Progress::new(None),
+        };
+        scrape.set_stage(running, 3);
         let current = history.overview().current;
         assert_eq!((current.len(), current[1].attempts), (2, 3));
         assert!(matches!(current[1].stage, Stage::Running { port: 1, .. }));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::lock::Status;
 use super::result_cache;
 use super::wait_error::WaitError;
+use crate::iperf3::progress::Seen;
 use crate::iperf3::reason::Reason;
 use crate::iperf3::{Cost, Outcome};
 use crate::metrics::text::{Family, Kind, Labelled, Text};
@@ -98,6 +99,45 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
         write: |text, look| text.plain(look.bytes_per_day.map(|bytes| bytes as f64)),
     },
     Family {
+        name: "iperf3_exporter_test_running_bandwidth_bytes_per_second",
+        help: "Payload of the test that runs, by direction, as this end counts it: the mean of the last 15 seconds at \
+               most, in whole intervals. Absent while no test runs, and with an iperf3 that does not stream them.",
+        kind: Kind::Gauge,
+        write: |text, look| {
+            let Some(test) = &look.running else { return };
+            for (name, direction) in ["upload", "download"]
+                .into_iter()
+                .zip(test.seen.directions())
+            {
+                let rate = direction.and_then(|direction| direction.recent_bytes_per_second);
+                let [target, port] = test.labels();
+                text.labelled(&[target, port, ("direction", name)], rate);
+            }
+        },
+    },
+    Family {
+        name: "iperf3_exporter_test_running_seconds",
+        help: "How long the test that runs has taken so far; absent while none runs.",
+        kind: Kind::Gauge,
+        write: |text, look| {
+            let Some(test) = &look.running else { return };
+            let is_started = test.seen.started.is_some();
+            let seconds = is_started.then(|| test.seen.elapsed().as_secs_f64());
+            text.labelled(&test.labels(), seconds);
+        },
+    },
+    Family {
+        name: "iperf3_exporter_test_running_length_seconds",
+        help: "How long the test that runs is to take, omitted seconds included; absent while none runs, and where its \
+               bytes end it and no bitrate says when.",
+        kind: Kind::Gauge,
+        write: |text, look| {
+            let Some(test) = &look.running else { return };
+            let seconds = test.seen.length.map(|length| length.as_secs_f64());
+            text.labelled(&test.labels(), seconds);
+        },
+    },
+    Family {
         name: "iperf3_exporter_retries_total",
         help: "Runs of iperf3 that followed another one of the same test: the server, a port or an address of it was busy or closed.",
         kind: Kind::Counter,
@@ -174,9 +214,24 @@ pub(crate) struct Snapshot {
     /// What iperf3 can do, separated by commas, where that is known.
     pub(super) iperf3_features: Option<String>,
     pub(super) lock: Status,
+    /// That of whoever holds the lock: there is one at most.
+    pub(super) running: Option<RunningTest>,
     pub(super) bytes_today: f64,
     pub(super) bytes_per_day: Option<u64>,
     pub(super) stored_results: usize,
+}
+
+/// A test that runs, and what it has measured so far.
+pub(super) struct RunningTest {
+    pub(super) host: String,
+    pub(super) port: String,
+    pub(super) seen: Seen,
+}
+
+impl RunningTest {
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("target", &self.host), ("port", &self.port)]
+    }
 }
 
 impl Metrics {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::allow::{self, Rule};
 use super::budget::Budget;
 use super::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
-use super::history::{Found, History, Overview};
+use super::history::{Found, History, Overview, Stage};
 use super::lock::{Status, TestLock};
-use super::metrics::{BAD_REQUEST, FAMILIES, Metrics, NOT_ALLOWED, Snapshot};
+use super::metrics::{BAD_REQUEST, FAMILIES, Metrics, NOT_ALLOWED, RunningTest, Snapshot};
 use super::params::Params;
 use super::result_cache::ResultCache;
 use super::wait_error::WaitError;
@@ -228,16 +228,34 @@ impl Prober {
 
     /// Writes the families of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
+        let lock = self.lock.status();
+        let holder = lock.holder.as_ref();
         let snapshot = Snapshot {
             counts: self.metrics.counts(),
+            running: holder.and_then(|holder| self.running_test(holder.probe)),
             iperf3_version: self.binary.version().ok(),
             iperf3_features: self.binary.features_listed(),
-            lock: self.lock.status(),
+            lock,
             bytes_today: self.budget.today(SystemTime::now()),
             bytes_per_day: self.config.max_bytes_per_day,
             stored_results: self.result_cache.count(),
         };
         text.families(FAMILIES, &snapshot);
+    }
+
+    /// The test of this probe, if that is what it is doing.
+    fn running_test(&self, number: u64) -> Option<RunningTest> {
+        let Some(Found::Current(probe)) = self.history.find(number) else {
+            return None;
+        };
+        let Stage::Running { port, progress, .. } = &probe.stage else {
+            return None;
+        };
+        Some(RunningTest {
+            host: probe.params.host.as_str().to_owned(),
+            port: port.to_string(),
+            seen: progress.look(),
+        })
     }
 
     /// Logs which iperf3 there is, where its temporary files go, and whether its credentials can be read. They may come

@@ -295,6 +295,7 @@ mod tests {
             port: 5201,
             count: 1,
             attempts: Vec::new(),
+            cut_off: None,
             lock_wait: Duration::ZERO,
             ended: Moment::now(),
         }

@@ -3,24 +3,25 @@
 //! Owns when there is another attempt, on which port and by which version of IP, and how long each waits for the lock. The
 //! lock is held while iperf3 runs, and given back between attempts. Must not know text formats.
 
+mod attempt;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::accounting;
-use super::answer::{Answer, Attempt, Caller, CompletedTest};
+use super::answer::{Answer, Attempt, Caller, CompletedTest, CutOff};
 use super::backoff;
 use super::deadline::Limits;
 use super::families::{self, Addresses};
 use super::history::{Running, Stage};
 use super::lock::{GaveUp, Guard, Why, first_limit};
-use super::params::{Params, Selected};
+use super::params::Params;
 use super::prober::Prober;
-use super::wait_error::{Line, Progress, WaitError};
+use super::wait_error::{Line, Reached, WaitError};
 use crate::cancel::Cause;
-use crate::duration;
 use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
-use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
+use crate::iperf3::{self, Failure, Outcome};
 use crate::log::Decimal;
 use crate::moment::Moment;
 
@@ -34,8 +35,6 @@ const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
 const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// What it takes from the end of the first attempt to the second one: two starts of iperf3 and a look at the name.
 const SECOND_START: Duration = Duration::from_millis(500);
-/// How many attempts are told; of more the latest ones.
-const ATTEMPTS_KEPT: usize = 8;
 
 /// How far a test has come.
 pub(super) struct RetryLoop<'a> {
@@ -53,6 +52,8 @@ pub(super) struct RetryLoop<'a> {
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
+    /// What the last attempt had measured, when it failed.
+    cut_off: Option<CutOff>,
     first_start: Option<Instant>,
     /// The last busy answer: from which port, and when.
     busy: Option<(Failure, u16, Instant)>,
@@ -83,6 +84,7 @@ impl<'a> RetryLoop<'a> {
             count: 0,
             waited: Duration::ZERO,
             attempts: Vec::new(),
+            cut_off: None,
             first_start: None,
             busy: None,
             was_reset: false,
@@ -119,6 +121,7 @@ impl<'a> RetryLoop<'a> {
             port: self.port,
             count: self.count,
             attempts: self.attempts,
+            cut_off: self.cut_off,
             lock_wait: self.waited,
             ended: Moment::now(),
         };
@@ -269,11 +272,11 @@ impl<'a> RetryLoop<'a> {
 
     /// It was cancelled while iperf3 did not run.
     fn cancelled(&self, cause: Cause) -> WaitError {
-        let progress = match self.count {
-            0 => Progress::NotRun,
-            count => Progress::Attempted(count),
+        let reached = match self.count {
+            0 => Reached::NotRun,
+            count => Reached::Attempted(count),
         };
-        WaitError::Cancelled { cause, progress }
+        WaitError::Cancelled { cause, reached }
     }
 
     fn no_time_left(&self, line: Line) -> WaitError {
@@ -357,82 +360,6 @@ impl<'a> RetryLoop<'a> {
         let left = self.time_left(now).filter(|_| is_first)?;
         let limit = left.checked_sub(SECOND_START)?;
         (limit >= SHORTEST_CONNECT_LIMIT).then_some(limit)
-    }
-
-    /// Runs iperf3 once; the lock is held, and was waited for, or held on to.
-    fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
-        let Self { prober, params, .. } = *self;
-        let run = match self.over_budget() {
-            None => {
-                let running = Stage::Running {
-                    port: self.port,
-                    length: self.length(),
-                };
-                self.running.set_stage(running, self.count);
-                let now = Instant::now();
-                let deadline = self.limits.end_of_run(now);
-                let selected = Selected {
-                    params,
-                    port: self.port,
-                    period_seconds: self.period_seconds,
-                    limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
-                    family: self.family,
-                    connect_limit_ms: self
-                        .connect_limit(now)
-                        .and_then(|limit| limit.as_millis().try_into().ok()),
-                };
-                let spec = TestSpec {
-                    args: &|args| selected.add_to(args),
-                    port: self.port,
-                    mode: params.mode,
-                    udp: params.options.udp,
-                    keep_end_part: params.options.debug,
-                    deadline,
-                    credentials: prober.config.credentials.as_ref(),
-                    temp: (&prober.temp, params.temp_files()),
-                };
-                iperf3::run_test(&prober.binary, &spec, &self.caller.cancel)
-            }
-            Some(failure) => Run::refused(self.port, failure),
-        };
-        prober.budget.spend(run.cost, SystemTime::now());
-        prober.metrics.test_ran(run.cost);
-        if run.was_started() {
-            if self.count > 0 {
-                prober.metrics.retried();
-            }
-            self.count += 1;
-        }
-        if self.attempts.len() == ATTEMPTS_KEPT {
-            self.attempts.remove(0);
-        }
-        let time = run.details.took;
-        self.attempts.push(Attempt {
-            waited,
-            details: run.details,
-        });
-        let outcome = run.outcome.map_err(|cause| {
-            let length = params.length_seconds(self.period_seconds);
-            WaitError::Cancelled {
-                cause,
-                progress: Progress::Ran {
-                    time,
-                    length: length.map(Duration::from_secs),
-                },
-            }
-        })?;
-        self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
-        Ok(outcome)
-    }
-
-    /// The refusal of a test that the day's budget does not allow.
-    fn over_budget(&self) -> Option<Failure> {
-        let budget = &self.prober.budget;
-        let checked = budget.check(self.params, self.length(), SystemTime::now());
-        checked.err().map(|words| Failure {
-            reason: Reason::Budget,
-            words,
-        })
     }
 
     /// The pause before the next round, if there is to be one after this failure.

@@ -10,7 +10,7 @@ use super::deadline::Limits;
 use super::params::Params;
 use super::prober::Prober;
 use super::retry::RetryLoop;
-use super::wait_error::{Progress, WaitError};
+use super::wait_error::{Reached, WaitError};
 use super::{accounting, coalesce};
 use crate::cancel::{Cancel, Cause};
 
@@ -66,7 +66,7 @@ impl Prober {
         if self.shutdown.is_set() {
             let why = WaitError::Cancelled {
                 cause: Cause::ShuttingDown,
-                progress: Progress::NotRun,
+                reached: Reached::NotRun,
             };
             accounting::not_run(self, Some(number), &params, &caller, &why, None);
             running.end(&Err(why.clone()));

@@ -26,7 +26,7 @@ pub(crate) enum WaitError {
     },
     Cancelled {
         cause: Cause,
-        progress: Progress,
+        reached: Reached,
     },
     Running,
     Full,
@@ -56,7 +56,7 @@ pub(super) struct Holder {
 
 /// How far a cancelled probe had come.
 #[derive(Clone, Debug)]
-pub(crate) enum Progress {
+pub(crate) enum Reached {
     /// Its test had not begun.
     NotRun,
     /// It was between two attempts, after so many.
@@ -127,7 +127,7 @@ impl WaitError {
     pub(crate) fn is_not_run(&self) -> bool {
         match self {
             Self::WaitedTooLong { .. } | Self::NoTimeLeft { .. } | Self::Full => true,
-            Self::Cancelled { progress, .. } => matches!(progress, Progress::NotRun),
+            Self::Cancelled { reached, .. } => matches!(reached, Reached::NotRun),
             Self::Running | Self::Broken => false,
         }
     }
@@ -152,7 +152,7 @@ impl fmt::Display for WaitError {
                      a longer scrape timeout or interval helps, or max_age"
                 )
             }
-            Self::Cancelled { cause, progress } => write!(f, "{cause}{progress}"),
+            Self::Cancelled { cause, reached } => write!(f, "{cause}{reached}"),
             Self::Running => f.write_str(
                 "a test is running or waits for its turn, a later scrape has its result",
             ),
@@ -196,7 +196,7 @@ impl fmt::Display for Line {
     }
 }
 
-impl fmt::Display for Progress {
+impl fmt::Display for Reached {
     /// As the rest of a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -224,7 +224,7 @@ fn seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Holder, Line, Progress, WaitError};
+    use super::{Holder, Line, Reached, WaitError};
     use crate::cancel::Cause;
     use std::time::{Duration, SystemTime};
 
@@ -291,12 +291,12 @@ mod tests {
 
     #[test]
     fn each_cause_of_a_cancellation_has_its_own_words_and_a_test_cut_short_its_time() {
-        let ran = |length| Progress::Ran {
+        let ran = |length| Reached::Ran {
             time: Duration::from_millis(3_250),
             length,
         };
         let by = [192, 0, 2, 1].into();
-        for (cause, progress, text, is_not_run) in [
+        for (cause, reached, text, is_not_run) in [
             (
                 Cause::ClientGone,
                 ran(Some(Duration::from_secs(10))),
@@ -311,24 +311,24 @@ mod tests {
             ),
             (
                 Cause::ShuttingDown,
-                Progress::NotRun,
+                Reached::NotRun,
                 "the exporter is shutting down",
                 true,
             ),
             (
                 Cause::ClientGone,
-                Progress::Attempted(2),
+                Reached::Attempted(2),
                 "the client disconnected, after 2 attempts",
                 false,
             ),
             (
                 Cause::ClientGone,
-                Progress::Shared,
+                Reached::Shared,
                 "the client disconnected",
                 false,
             ),
         ] {
-            let error = WaitError::Cancelled { cause, progress };
+            let error = WaitError::Cancelled { cause, reached };
             assert_eq!(error.to_string(), text);
             assert_eq!(error.is_not_run(), is_not_run, "{text}");
         }

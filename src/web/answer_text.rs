@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::duration;
 use crate::iperf3::RunDetails;
 use crate::metrics::compat::{self, Probe};
-use crate::probe::answer::{Answer, Attempt, CompletedTest};
+use crate::probe::answer::{Answer, Attempt, CompletedTest, CutOff};
 use crate::probe::params::Params;
 use crate::time_text::rfc3339_millis;
 
@@ -60,6 +60,9 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
     for (time, what) in events(completed) {
         let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
     }
+    if let Some(cut_off) = &completed.cut_off {
+        push_cut_off(&mut out, cut_off);
+    }
     let command = last.map(command_line);
     let end_title = "end of iperf3's report (kept for the request that ran the test only)";
     for (title, text) in [
@@ -72,6 +75,47 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
     }
     let _ = write!(out, "\nmetrics\n\n{metrics}");
     out
+}
+
+fn push_cut_off(out: &mut String, cut_off: &CutOff) {
+    let _ = writeln!(
+        out,
+        "\nmeasured until it was cut off (incomplete, and no result)\n  {}",
+        when_cut_off(cut_off)
+    );
+    for (name, verb, way) in [
+        ("upload", "sent", &cut_off.seen.upload),
+        ("download", "arrived", &cut_off.seen.download),
+    ] {
+        let Some(way) = way else { continue };
+        let means = if way.is_merged {
+            "; means of neighbouring intervals"
+        } else {
+            ""
+        };
+        let _ = writeln!(out, "  {name}: {:.0} bytes {verb}{means}", way.bytes);
+        for interval in &way.intervals {
+            let (start, end) = (interval.start_seconds, interval.end_seconds);
+            let rate = interval.bytes_per_second;
+            let _ = writeln!(
+                out,
+                "    {start:.2} to {end:.2} s: {rate:.0} bytes per second"
+            );
+        }
+    }
+}
+
+/// `cut off after 3.2 s of 10 s`.
+pub(super) fn when_cut_off(cut_off: &CutOff) -> String {
+    let after = cut_off.after.as_secs_f64();
+    match cut_off.seen.length {
+        Some(length) if cut_off.after > length => {
+            let length = length.as_secs();
+            format!("no result after {after:.1} s, though it was to take {length} s")
+        }
+        Some(length) => format!("cut off after {after:.1} s of {} s", length.as_secs()),
+        None => format!("cut off after {after:.1} s"),
+    }
 }
 
 /// `name=value`, with blanks between.

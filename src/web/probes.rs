@@ -84,16 +84,30 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
 }
 
 pub(super) fn details(site: &Site, request: &Request<'_>) -> Response {
-    let (path, _) = split_url(request.url);
-    let number = number(path);
-    if number.is_none() {
-        // No page of a probe, but perhaps the path of one.
-        site.note_refusal(request, 404, UNKNOWN);
-    }
-    match number.and_then(|number| site.prober.find(number)) {
-        Some(found) => pages::details(site, &found),
+    match find(site, request) {
+        Some((_, Found::Current(probe))) => pages::in_progress(site, &probe),
+        Some((_, Found::Finished(past))) => pages::ended(site, &past),
         None => pages::message(404, UNKNOWN, "../"),
     }
+}
+
+/// What the frame in the details of a probe in progress shows.
+pub(super) fn now(site: &Site, request: &Request<'_>) -> Response {
+    match find(site, request) {
+        Some((number, found)) => pages::now(site, number, &found),
+        None => pages::nothing_now(404, UNKNOWN),
+    }
+}
+
+/// The probe that is asked for, and its number.
+fn find(site: &Site, request: &Request<'_>) -> Option<(u64, Found)> {
+    let (path, _) = split_url(request.url);
+    let Some(number) = number(path) else {
+        // No page of a probe, but perhaps the path of one.
+        site.note_refusal(request, 404, UNKNOWN);
+        return None;
+    };
+    Some((number, site.prober.find(number)?))
 }
 
 /// Stops a probe that a person started.

@@ -27,7 +27,7 @@ const FIXED: &[(&str, &str, Page)] = &[
     ("/lock-status", LOOK, lock_status::page),
 ];
 
-/// What the paths of single probes begin with; `NUMBER` and `NUMBER/stop` follow.
+/// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow.
 const PROBES: &str = "/probes/";
 
 /// Whether a flag may not take this path, as it leads somewhere already.
@@ -88,6 +88,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
         // Further down there is no page, and the links of one would lead astray.
         return match rest.split_once('/') {
             None => Some((PROBES, LOOK, probes::details)),
+            Some((_, "now")) => Some((PROBES, LOOK, probes::now)),
             Some((_, "stop")) => Some((PROBES, "POST", probes::stop)),
             Some(_) => None,
         };

@@ -212,6 +212,21 @@ impl Exporter {
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
 
+    /// The processor time of the threads that it has now, to the nanosecond; that of ended ones is not in it.
+    pub(crate) fn time_of_threads(&self) -> Result<Duration, String> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let of = |error: io::Error| format!("cannot read `{folder}`: {error}");
+        let mut sum = 0;
+        for thread in fs::read_dir(&folder).map_err(of)? {
+            // One may end meanwhile.
+            let path = thread.map_err(of)?.path().join("schedstat");
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
+            sum += nanoseconds.unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(sum))
+    }
+
     /// A size in `/proc/PID/status`, such as `VmRSS`, in MiB.
     pub(crate) fn memory_mib(&self, name: &str) -> Result<f64, String> {
         let status = self.proc("status")?;
@@ -273,18 +288,24 @@ impl Iperf3Server {
     pub(crate) const USUAL_PORT: u16 = 5201;
 
     pub(crate) fn start() -> Result<Self, String> {
+        Self::of(Path::new("iperf3"))
+    }
+
+    /// Of another iperf3 than the one on PATH.
+    pub(crate) fn of(iperf3: &Path) -> Result<Self, String> {
         /// A port may be taken between its choice and its use.
         const ATTEMPTS: u32 = 10;
         for _ in 0..ATTEMPTS {
             let port = free_port()?;
-            let mut child = Command::new("iperf3")
+            let mut child = Command::new(iperf3)
                 .args(["-s", "--forceflush", "-p", &port.to_string()])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
                 .spawn()
                 .map_err(|error| {
-                    format!("cannot start `iperf3` (make test installs it): {error}")
+                    let name = iperf3.display();
+                    format!("cannot start `{name}` (make test installs it): {error}")
                 })?;
             let mut lines = BufReader::new(child.stdout.take().ok_or("iperf3 has no output")?);
             let server = Self { child, port };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::exporter::TempDir;
 use crate::table::Row;
 use crate::tls::Tls;
-use crate::{fleet, front_end, probes, service};
+use crate::{fleet, front_end, probes, service, streaming};
 
 /// How often each thing is done.
 pub(crate) struct Counts {
@@ -19,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) short_tests: u32,
     pub(crate) rate_pairs: u32,
     pub(crate) cpu_test_seconds: u32,
+    pub(crate) streamed_tests: u32,
+    pub(crate) streamed_pairs: u32,
     pub(crate) load_runs: u32,
     pub(crate) load_time: Duration,
     pub(crate) starts: u32,
@@ -33,6 +35,8 @@ pub(crate) const FULL: Counts = Counts {
     short_tests: 20,
     rate_pairs: 300,
     cpu_test_seconds: 20,
+    streamed_tests: 3,
+    streamed_pairs: 30,
     load_runs: 5,
     load_time: Duration::from_secs(2),
     starts: 20,
@@ -47,6 +51,8 @@ pub(crate) const QUICK: Counts = Counts {
     short_tests: 3,
     rate_pairs: 50,
     cpu_test_seconds: 10,
+    streamed_tests: 1,
+    streamed_pairs: 8,
     load_runs: 3,
     load_time: Duration::from_millis(500),
     starts: 10,
@@ -93,6 +99,7 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ),
     ("size", service::size),
     ("iperf3's rate", probes::rate),
+    ("an iperf3 that streams", streaming::streaming),
     ("fleets", fleet::share),
 ];
 

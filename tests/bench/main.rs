@@ -1,12 +1,13 @@
 //! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
 //!
-//! Measures the real binary from outside, over loopback only, in about seven minutes; `BENCH_ARGS=--quick` takes
-//! two, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
+//! Measures the real binary from outside, over loopback only, in about ten minutes; `BENCH_ARGS=--quick` takes
+//! three, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
 //! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
 //! or answers wrongly, never because of a number.
 //!
 //! - `figures`: the list of figures, and how two things are compared.
 //! - `probes`, `service`, `front_end`: how each figure is measured, with the Go exporter's and the aim.
+//! - `streaming`: the same of an iperf3 that says each interval as it ends.
 //! - `attacks`: what `/health` takes while the exporter is under attack (`siege`, which is the tests' with `random`).
 //! - `fleet`: many exporters at one server, in network namespaces (`namespace`, which is the tests').
 //! - `exporter`: the programs that are measured, `/proc`.
@@ -62,6 +63,7 @@ mod service;
     reason = "a file of the tests'; where it panics the exporter has answered wrongly, which ends the bench"
 )]
 mod siege;
+mod streaming;
 mod table;
 mod tls;
 

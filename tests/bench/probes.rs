@@ -85,7 +85,7 @@ pub(crate) fn cpu_of_probes(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
 }
 
 /// What iperf3 -s may take from the end of a test until it takes the next.
-const BETWEEN_TESTS: Duration = Duration::from_millis(50);
+pub(crate) const BETWEEN_TESTS: Duration = Duration::from_millis(50);
 
 pub(crate) fn short_test(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     let server = Iperf3Server::start()?;
@@ -142,45 +142,63 @@ pub(crate) fn rate(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
         setting.counts.rate_pairs,
         || {
             thread::sleep(BETWEEN_TESTS);
-            let metrics = client.get(&path)?;
-            is_up(metrics)?;
-            probed.add(rate_of_probe(metrics).ok_or("a probe without a rate")?);
+            probed.add(probed_rate(&mut client, &path)?);
             Ok(())
         },
         || {
             thread::sleep(BETWEEN_TESTS);
-            let (_, report) = bare(Path::new("iperf3"), &words)?;
-            bares.add(rate_of_report(&report).ok_or("a report without a rate")?);
+            bares.add(bare_rate(Path::new("iperf3"), &words)?);
             Ok(())
         },
     )?;
+    Ok(vec![
+        rate_row(
+            "iperf3's rate under the exporter, of its bare rate",
+            &probed,
+            &bares,
+        ),
+        cpu_of_a_test(setting)?,
+    ])
+}
+
+/// The rates of pairs as a figure: a pair's two tests, one right after the other, share their moment of the machine.
+pub(crate) fn rate_row(figure: &'static str, probed: &Samples, bares: &Samples) -> Row {
     let mut ratios = Samples::default();
     for (probed, bare) in probed.0.iter().zip(&bares.0) {
         ratios.add(probed / bare);
     }
     let (low, high) = ratios.median_within();
-    Ok(vec![
-        Row {
-            figure: "iperf3's rate under the exporter, of its bare rate",
-            unit: Unit::Ratio,
-            // A pair's two tests, one right after the other, share their moment of the machine.
-            measured: ratios.median(),
-            go: None,
-            aim: Aim::AtLeast(0.99),
-            note: format!(
-                "the median of {} pairs' ratios, with 95 % confidence within {low:.3} and {high:.3}: where these lie \
-                 far apart, the machine was too busy to say; the ratios' quartiles {:.3} and {:.3}; median rates \
-                 {:.2} and {:.2} Gbit/s, ratio {:.3}",
-                ratios.len(),
-                ratios.quantile(0.25),
-                ratios.quantile(0.75),
-                probed.median() / 1e9,
-                bares.median() / 1e9,
-                probed.median() / bares.median(),
-            ),
-        },
-        cpu_of_a_test(setting)?,
-    ])
+    Row {
+        figure,
+        unit: Unit::Ratio,
+        measured: ratios.median(),
+        go: None,
+        aim: Aim::AtLeast(0.99),
+        note: format!(
+            "the median of {} pairs' ratios, with 95 % confidence within {low:.3} and {high:.3}: where these lie \
+             far apart, the machine was too busy to say; the ratios' quartiles {:.3} and {:.3}; median rates \
+             {:.2} and {:.2} Gbit/s, ratio {:.3}",
+            ratios.len(),
+            ratios.quantile(0.25),
+            ratios.quantile(0.75),
+            probed.median() / 1e9,
+            bares.median() / 1e9,
+            probed.median() / bares.median(),
+        ),
+    }
+}
+
+/// Bits a second that arrived in a test under the exporter.
+pub(crate) fn probed_rate(client: &mut Client, path: &str) -> Result<f64, String> {
+    let metrics = client.get(path)?;
+    is_up(metrics)?;
+    Ok(rate_of_probe(metrics).ok_or("a probe without a rate")?)
+}
+
+/// The same in a test without it.
+pub(crate) fn bare_rate(iperf3: &Path, words: &[&str]) -> Result<f64, String> {
+    let (_, report) = bare(iperf3, words)?;
+    Ok(rate_of_report(&report).ok_or("a report without a rate")?)
 }
 
 /// What the exporter itself takes of a processor while its iperf3 uses all of them: no more can it disturb, however

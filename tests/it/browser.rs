@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::chromium::{Browser, DESKTOP, PHONE, Screen};
-use crate::fixture_exporter::{HOSTILE, Scene, screenshots};
-use crate::harness::{Server, machine_alone, run, skipped, top};
+use crate::fixture_exporter::{HOSTILE, Scene, screenshots, streaming, watched};
+use crate::harness::{Connection, Exporter, Server, machine_alone, run, skipped, top, wait_for};
+use crate::pki::HASH;
 
 /// The narrowest screen that WCAG asks for, and a desk's at a zoom of 200 %.
 const NARROW: Screen = (320, 640, true);
@@ -29,6 +30,8 @@ const PAGES: &[(&str, &str)] = &[
     ("hostile", "/probes/5"),
     ("both-ways", "/probes/6"),
     ("running", "/probes/7"),
+    ("running-now", "/probes/7/now"),
+    ("ended-now", "/probes/6/now"),
     ("waiting", "/probes/8"),
     ("missing", "/probes/99"),
 ];
@@ -64,7 +67,7 @@ fn a_probe_that_is_started_by_keyboard_shows_its_result_by_itself() {
         return;
     };
     let server = Server::start();
-    let exporter = crate::harness::Exporter::start::<&str>(&[]);
+    let exporter = Exporter::start::<&str>(&[]);
     let root = format!("http://127.0.0.1:{}/", exporter.port());
     browser.open(&root);
     browser.tab_to("document.activeElement.name === 'target'");
@@ -120,6 +123,124 @@ fn a_test_is_stopped_by_its_button() {
     browser.wait_for("document.querySelector('dd .none')?.textContent === 'stopped'");
     assert_eq!(browser.text("location.pathname"), "/probes/7");
     assert_quiet(&mut browser, "a stopped probe");
+}
+
+/// How many answers about single probes there were: the page's, and those of the frame in it.
+fn looks(exporter: &Exporter) -> f64 {
+    exporter.metric("iperf3_exporter_http_requests_total{path=\"/probes/\",code=\"200\"}")
+}
+
+#[test]
+fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
+    let test = "the_page_of_a_running_test_stays_as_it_is_around_what_changes";
+    let Some(mut browser) = Browser::start(test) else {
+        return;
+    };
+    let fake = streaming();
+    let exporter = watched(&fake);
+    let address = format!("http://127.0.0.1:{}/probes/1", exporter.port());
+    browser.resize((640, 300, false));
+    browser.watch(&address);
+    // It has looked once whether the test failed at once, and then goes by its planned end, a minute from now.
+    let is_settled = || {
+        let page = exporter.get("/probes/1");
+        page.header("Refresh").unwrap().parse::<u64>().unwrap() > 3
+    };
+    wait_for("the test to be some seconds old", is_settled);
+    browser.watch("about:blank");
+    browser.watch(&address);
+    browser.tab_to("document.activeElement.textContent === 'Stop it'");
+    browser.value("window.isOld = true; scrollTo(0, 100)");
+    let before = looks(&exporter);
+    wait_for("the frame to have looked again", || {
+        looks(&exporter) >= before + 3.0
+    });
+    let state = "[window.isOld, document.activeElement.textContent, scrollY, history.length]";
+    let seen = browser.value(state);
+    assert_eq!(
+        seen.as_array().unwrap()[..3],
+        [json!(true), json!("Stop it"), json!(100)]
+    );
+    // Nor does each look become a step back of its own.
+    let again = looks(&exporter);
+    wait_for("the frame to have looked again", || {
+        looks(&exporter) >= again + 3.0
+    });
+    assert_eq!(browser.value(state), seen);
+    assert_quiet(&mut browser, "a running test");
+
+    // Its end is in the frame at once, with a way out of it for the keyboard.
+    fake.go();
+    wait_for("its end", || {
+        exporter.get("/probes/1").header("Refresh").is_none()
+    });
+    wait_for("the way out", || {
+        browser.press("Tab");
+        if browser.value("document.activeElement?.tagName === 'IFRAME'") == json!(true) {
+            browser.press("Enter");
+        }
+        browser.value("document.querySelector('.good')?.textContent === 'success'") == json!(true)
+    });
+    assert_eq!(browser.text("location.pathname"), "/probes/1");
+    assert_quiet(&mut browser, "a test that has ended");
+}
+
+#[test]
+fn the_frame_has_its_style_where_a_password_is_asked_for() {
+    let test = "the_frame_has_its_style_where_a_password_is_asked_for";
+    let Some(mut browser) = Browser::start(test) else {
+        return;
+    };
+    let fake = streaming();
+    // An operator's header forbids frames, and is of no account where a policy says which may be.
+    let config = format!(
+        "basic_auth_users: {{alice: {HASH}}}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}\n"
+    );
+    let file = fake.dir().join("web.yml");
+    std::fs::write(&file, config).unwrap();
+    let flag = format!("--web.config.file={}", file.display());
+    let exporter = Exporter::start(&[fake.flag(), flag, "--iperf3.timeout=1h".to_owned()]);
+    let mut scrape = Connection::open(exporter.port());
+    let alice = ("Authorization", "Basic YWxpY2U6c2VjcmV0");
+    scrape.send(
+        "/probe?target=both.example&period=60s&bidirectional=true",
+        &[alice],
+    );
+    let root = format!("127.0.0.1:{}/", exporter.port());
+    let login = format!("http://alice:secret@{root}");
+    browser.call("Page.navigate", &json!({ "url": login }));
+    browser.wait_for("document.querySelector('h1')?.textContent === 'iperf3 exporter'");
+    browser.watch(&format!("http://{root}probes/1"));
+    browser.wait_for(
+        "(one => one && getComputedStyle(one).borderCollapse === 'collapse')(document.querySelector('iframe').contentDocument.querySelector('table'))",
+    );
+    let shown = browser.text("document.querySelector('iframe').contentDocument.body.innerText");
+    assert!(shown.contains("So far, as counted at this end."), "{shown}");
+}
+
+#[test]
+fn the_frame_has_room_for_what_it_shows_on_every_screen() {
+    let test = "the_frame_has_room_for_what_it_shows_on_every_screen";
+    let Some(mut browser) = Browser::start(test) else {
+        return;
+    };
+    let fake = streaming();
+    let exporter = watched(&fake);
+    let root = format!("http://127.0.0.1:{}/probes/", exporter.port());
+    for width in [320, 375, 641, 1280] {
+        browser.resize((width, 800, width < 600));
+        browser.open(&format!("{root}1"));
+        let frame =
+            "(one => [one.clientWidth, one.clientHeight])(document.querySelector('iframe'))";
+        let frame = browser.value(frame);
+        let [wide, high] = [&frame[0], &frame[1]].map(|side| side.as_u64().unwrap());
+        browser.resize((u32::try_from(wide).unwrap(), 100, width < 600));
+        browser.open(&format!("{root}1/now"));
+        let needed = "(one => [one.scrollWidth, one.scrollHeight])(document.documentElement)";
+        let needed = browser.value(needed);
+        let fits = needed[0].as_u64() <= Some(wide) && needed[1].as_u64() <= Some(high);
+        assert!(fits, "at {width}: {needed} in {frame}");
+    }
 }
 
 #[test]
@@ -281,9 +402,10 @@ fn lines_and_words_of_a_plot_stand_out() {
     assert_ne!(dashes[0], dashes[1]);
 }
 
-/// What axe finds, and what it cannot decide. It does not look into pictures, whose words another test looks at.
+/// What axe finds, and what it cannot decide. It does not look into pictures, whose words another test looks at, and a
+/// frame's document is a page of its own for it.
 const FINDINGS: &str =
-    "axe.run(document, { preload: false }).then(({ violations, passes, incomplete }) => ({
+    "axe.run(document, { preload: false, iframes: false, rules: { 'frame-tested': { enabled: false } } }).then(({ violations, passes, incomplete }) => ({
     violations: violations.map(one => [one.id, one.help,
         one.nodes.map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]),
     unsure: incomplete.flatMap(one => one.nodes.map(node => [one.id, node.html.slice(0, 200)]))
@@ -326,6 +448,7 @@ fn axe_finds_nothing_on_a_page_of_each_kind() {
         ("/probes/6", PHONE, true),
         ("/probes/4", DESKTOP, true),
         ("/probes/7", PHONE, false),
+        ("/probes/7/now", PHONE, true),
     ] {
         browser.show(screen, is_dark);
         browser.open(&url(&scene, path));
@@ -442,6 +565,27 @@ fn a_screen_reader_is_told_all_that_the_page_shows() {
             has("columnheader", "Retransmits");
             has("cell", "not measured");
         }
+    }
+    // What changes has a name on its page, and is no live region: nobody is interrupted every two seconds.
+    for (path, role, name) in [
+        ("/probes/7", "Iframe", "Probe 7 now"),
+        ("/probes/7", "button", "Stop it"),
+        ("/probes/7/now", "heading", "Probe 7 now"),
+        (
+            "/probes/7/now",
+            "progressbar",
+            "Part of probe 7 that is over",
+        ),
+    ] {
+        browser.open(&url(&scene, path));
+        let tree = browser.accessible();
+        let found = tree
+            .iter()
+            .any(|(own, words)| own == role && words.contains(name));
+        assert!(found, "{path}: no {role} {name:?} in {tree:#?}");
+        let live = browser
+            .value("document.querySelector('[aria-live], [role=status], [role=alert], output')");
+        assert_eq!(live, Value::Null, "{path}");
     }
     browser.open(&url(&scene, "/probes/6"));
     let tree = browser.accessible();

@@ -257,11 +257,16 @@ impl Browser {
     /// Opens a page and waits until it is complete. One that would load itself anew is kept from it: it would take the
     /// ground, the focus and what was unfolded from under a test, at a moment that depends on how busy the machine is.
     pub fn open(&mut self, url: &str) {
+        self.watch(url);
+        self.call("Page.stopLoading", &json!({}));
+    }
+
+    /// Opens a page that may load itself anew, as it is.
+    pub fn watch(&mut self, url: &str) {
         let answer = self.call("Page.navigate", &json!({ "url": url }));
         assert_eq!(answer.get("errorText"), None, "{url}");
         let url = serde_json::to_string(url).unwrap();
         self.wait_for(&format!("location.href === {url}"));
-        self.call("Page.stopLoading", &json!({}));
     }
 
     /// The value of an expression in the page; a promise's value when it is kept. A page that loads itself anew takes

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{ClosedPort, Exporter, Server, TempDir, has, top, wait_for};
+use crate::harness::{ClosedPort, Exporter, Server, TempDir, has, run, top, wait_for};
+use crate::netem::newer_iperf3;
 use crate::prometheus::Prometheus;
 
 fn read(name: &str) -> String {
@@ -338,6 +339,100 @@ scrape_configs:
     )
 }
 
+/// What only a test that runs has: it takes an iperf3 that streams its intervals.
+const RUNNING: &str = "iperf3_exporter_test_running_bandwidth_bytes_per_second";
+
+/// The queries that have data whether a test runs or not.
+fn queries_between_tests(dashboard: &Value) -> Vec<(String, String)> {
+    let mut queries = queries(dashboard);
+    queries.retain(|(_, query)| !query.contains(RUNNING));
+    queries
+}
+
+#[test]
+#[ignore = "make test-all: a newer iperf3 is downloaded"]
+fn a_test_is_drawn_while_it_runs_and_no_longer() {
+    let test = "a_test_is_drawn_while_it_runs_and_no_longer";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let Some(iperf3) = newer_iperf3(test) else {
+        return;
+    };
+    let server = Server::start();
+    let exporter = Exporter::start(&[format!("--iperf3.path={}", iperf3.display())]);
+    let configuration = format!(
+        "scrape_configs:
+  - job_name: iperf3-exporter
+    scrape_interval: 1s
+    scrape_timeout: 1s
+    static_configs:
+      - targets: ['127.0.0.1:{}']
+",
+        exporter.port()
+    );
+    let prometheus = Prometheus::start(&configuration);
+    let queries = queries(&dashboard());
+    let mut running = queries.iter().filter(|(_, query)| query.contains(RUNNING));
+    let query = filled(&running.next().unwrap().1, &[("exporter", ".*".to_owned())]);
+
+    // A minute that nobody waits for: it is stopped when it has been seen.
+    let both = format!(
+        "target={}&period=60s&bidirectional=true&bitrate=8M",
+        server.target()
+    );
+    assert_eq!(exporter.run(&both).code, 303);
+    for direction in ["upload", "download"] {
+        let query = format!(
+            "{RUNNING}{{direction=\"{direction}\",target=\"127.0.0.1\",port=\"{}\"}}",
+            server.port
+        );
+        // What a busy machine makes of 1 MB/s.
+        prometheus.until(&query, |rate| (1e5..1e7).contains(&rate));
+        // Its course: three scrapes see it.
+        prometheus.until(&format!("count_over_time({query}[1h])"), |count| {
+            count >= 3.0
+        });
+    }
+    assert_eq!(prometheus.series(&query).len(), 2);
+    prometheus.until("iperf3_exporter_test_running_length_seconds", |seconds| {
+        seconds == 60.0
+    });
+    prometheus.until("iperf3_exporter_test_running_seconds", |seconds| {
+        seconds > 0.0
+    });
+    // And on its page.
+    let frame = exporter.get("/probes/1/now").body;
+    for piece in [
+        "<svg class=\"plot\"",
+        "<path class=\"up\"",
+        "<path class=\"down\"",
+    ] {
+        assert!(frame.contains(piece), "{frame}");
+    }
+    let metrics = exporter.get("/metrics").body;
+    let (passed, said) = run("promtool", &["check", "metrics"], &metrics);
+    assert!(passed, "{said}");
+
+    let stop = format!("/probes/1/stop?token={}", exporter.csrf_token());
+    assert_eq!(
+        exporter
+            .request("POST", &stop, &[("Content-Length", "0")])
+            .code,
+        303
+    );
+    wait_for("its end", || {
+        exporter.get("/probes/1").header("Refresh").is_none()
+    });
+    assert!(!exporter.get("/metrics").body.contains("test_running"));
+    // Prometheus knows it as well: the next scrape ends the series.
+    wait_for("the series to end", || {
+        prometheus
+            .series("{__name__=~\"iperf3_exporter_test_running_.*\"}")
+            .is_empty()
+    });
+}
+
 #[test]
 fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     let test = "every_query_of_the_dashboard_has_data_in_a_real_prometheus";
@@ -367,7 +462,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
             )
         })
         .collect();
-    for (place, query) in queries(&dashboard) {
+    for (place, query) in queries_between_tests(&dashboard) {
         let query = filled(&query, &all);
         wait_for(&format!("{place}: {query}"), || {
             !prometheus.series(&query).is_empty()
@@ -409,7 +504,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
             .collect();
         chosen.push((name, format!("({})", several.join("|"))));
     }
-    for (place, query) in queries(&dashboard) {
+    for (place, query) in queries_between_tests(&dashboard) {
         let query = filled(&query, &chosen);
         // A scrape that came too late leaves a gap until the next one.
         wait_for(&format!("{place}: {query}"), || {

@@ -90,6 +90,41 @@ impl Scene {
     }
 }
 
+/// How much [`streaming`] says at first.
+pub const STREAMED_SECONDS: u32 = 25;
+
+/// A fake that streams a test both ways of a minute: [`STREAMED_SECONDS`] of it at once, the rest once it may go on.
+pub fn streaming() -> Fake {
+    let report = both_ways(60);
+    let event = |name: &str, data: &Value| json!({ "event": name, "data": data }).to_string();
+    let intervals = report["intervals"].as_array().unwrap();
+    let mut lines: Vec<String> = vec![event("start", &report["start"])];
+    lines.extend(intervals.iter().map(|interval| event("interval", interval)));
+    lines.push(event("end", &report["end"]));
+    let fake = Fake::with_help(
+        "cat \"$DIR/head\"\nwhile [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat \"$DIR/tail\"",
+        "printf '%s\\n' 'Usage: iperf3' ' -c, -p, -t, -J x' ' --json-stream x' ' --forceflush x' ' --bidir x'",
+    );
+    let (head, tail) = lines.split_at(1 + STREAMED_SECONDS as usize);
+    for (name, lines) in [("head", head), ("tail", tail)] {
+        fs::write(fake.dir().join(name), lines.join("\n") + "\n").unwrap();
+    }
+    fake
+}
+
+/// Starts the test that [`streaming`] has, and waits until all that it says at first is on its page.
+pub fn watched(fake: &Fake) -> Exporter {
+    let own = fake.flag();
+    let exporter = Exporter::start(&[own.as_str(), "--iperf3.timeout=1h"]);
+    let reply = exporter.run("target=both.example&period=60s&bidirectional=true");
+    assert_eq!(reply.code, 303, "{}", reply.body);
+    let words = format!("upload, {STREAMED_SECONDS} intervals, ");
+    wait_for("its intervals", || {
+        exporter.get("/probes/1/now").body.contains(&words)
+    });
+    exporter
+}
+
 /// A bidirectional test of so many seconds on a line that is not quite steady, in the form of iperf3 3.16.
 pub fn both_ways(seconds: u32) -> Value {
     let file = top().join("tests/fixtures/3.16/tcp-bidir.json");
@@ -101,7 +136,7 @@ pub fn both_ways(seconds: u32) -> Value {
             let mut interval = model.clone();
             // Megabits a second: a dip up, a slow rise and some noise down.
             let noise = u64::from(second * 7919 % 37);
-            let up = if (12..15).contains(&second) { 410 } else { 905 } + noise;
+            let up = megabits_up(second);
             let down = 300 + u64::from(second.min(20)) * 18 + 2 * noise;
             let streams = interval["streams"].as_array_mut().unwrap();
             for ((stream, sum), megabits) in streams.iter_mut().zip(&mut sums).zip([up, down]) {
@@ -139,6 +174,12 @@ pub fn both_ways(seconds: u32) -> Value {
         );
     }
     root
+}
+
+/// What [`both_ways`] sends up in a second.
+pub fn megabits_up(second: u32) -> u64 {
+    let steady = if (12..15).contains(&second) { 410 } else { 905 };
+    steady + u64::from(second * 7919 % 37)
 }
 
 /// Where the browser's screenshots go.

@@ -1,4 +1,5 @@
-//! Every recorded iperf3 run, replayed by a fake through the real binary.
+//! Every recorded iperf3 run, replayed by a fake through the real binary: as it was recorded, and in the other of the two
+//! forms that iperf3's output has, the document of `-J` and the lines of `--json-stream`.
 //!
 //! More judges than one: the whole text is compared with `tests/golden/VERSION/CASE.txt`, and the numbers and reasons
 //! with `truth`, which was found without the exporter, with the path's own counters, and with a `second` computation
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::forms;
 use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 use truth::Expected;
 
@@ -32,8 +34,31 @@ struct Case {
 }
 
 impl Case {
-    fn version(&self) -> &str {
+    fn folder(&self) -> &str {
         self.name.split('/').next().unwrap()
+    }
+
+    fn version(&self) -> &str {
+        self.folder().trim_end_matches("-stream")
+    }
+
+    /// What it printed, and in which form.
+    fn stdout(&self) -> (Form, String) {
+        let (form, extension) = if self.file("stream").exists() {
+            (Form::Stream, "stream")
+        } else {
+            (Form::Document, "json")
+        };
+        (form, fs::read_to_string(self.file(extension)).unwrap())
+    }
+
+    /// What it printed or would have printed in this form.
+    fn stdout_as(&self, form: Form) -> String {
+        match (self.stdout(), form) {
+            ((own, text), form) if own == form => text,
+            ((_, text), Form::Stream) => forms::stream_of(&text),
+            ((_, text), Form::Document) => forms::document_of(&text),
+        }
     }
 
     fn short_name(&self) -> &str {
@@ -65,9 +90,9 @@ impl Case {
     }
 
     /// The query that leads to the recorded command line, and the options that are to arrive at iperf3, sorted.
-    fn query(&self) -> (String, Vec<String>) {
+    fn query(&self, form: Form) -> (String, Vec<String>) {
         let mut query = vec![format!("target=127.0.0.1:{}", self.port())];
-        let mut options = vec!["-J".to_owned()];
+        let mut options: Vec<String> = form.options().iter().map(|own| (*own).to_owned()).collect();
         let period = self.option("-t").filter(|_| self.can_be_asked_for());
         if let Some(seconds) = period {
             query.push(format!("period={seconds}"));
@@ -113,12 +138,12 @@ impl Case {
             signal => format!("kill -{} $$", signal.parse::<u8>().unwrap()),
         };
         // No process for nothing: most runs had no word on stderr, and a status of 0 is that of `cat`.
-        let (json, stderr) = (self.file("json"), self.file("stderr"));
-        let (json, stderr_path) = (json.display(), stderr.display());
+        let stderr = self.file("stderr");
+        let stderr_path = stderr.display();
         match (fs::metadata(&stderr).unwrap().len(), end.as_str()) {
-            (0, "exit 0") => format!("exec cat '{json}'\n"),
-            (0, _) => format!("cat '{json}'\n{end}\n"),
-            _ => format!("cat '{json}'\ncat '{stderr_path}' >&2\n{end}\n"),
+            (0, "exit 0") => "exec cat \"$DIR/stdout\"\n".to_owned(),
+            (0, _) => format!("cat \"$DIR/stdout\"\n{end}\n"),
+            _ => format!("cat \"$DIR/stdout\"\ncat '{stderr_path}' >&2\n{end}\n"),
         }
     }
 
@@ -173,23 +198,63 @@ fn read_case(folder: &Path, command_file: &Path) -> Case {
     }
 }
 
-/// The exporter with a fake that plays the case that was put on.
+/// What iperf3's output looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// `-J`: one document at the end.
+    Document,
+    /// `--json-stream`: a line for each event.
+    Stream,
+}
+
+impl Form {
+    const BOTH: [Self; 2] = [Self::Document, Self::Stream];
+
+    /// What asks for it.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Document => &["-J"],
+            Self::Stream => &["--json-stream", "--forceflush"],
+        }
+    }
+
+    /// A usage text with all that recorded runs were asked for; none of an iperf3 that does not stream.
+    fn help(self) -> &'static str {
+        match self {
+            Self::Document => ":",
+            Self::Stream => {
+                "echo 'Usage: iperf3'; for o in -J --json-stream --forceflush -c -p -t -R --bidir -u -b -P -B; \
+                 do echo \" $o\"; done"
+            }
+        }
+    }
+}
+
+/// The exporter with a fake that plays the case that was put on, in one form.
 struct Player {
+    form: Form,
     fake: Fake,
     exporter: Exporter,
 }
 
 impl Player {
-    fn new() -> Self {
-        let fake = Fake::new("printf '%s\\n' \"$@\" > \"$DIR/words\"\n. \"$DIR/case\"");
+    fn new(form: Form) -> Self {
+        let script = "printf '%s\\n' \"$@\" > \"$DIR/words\"\n. \"$DIR/case\"";
+        let fake = Fake::with_help(script, form.help());
         let exporter = Exporter::start(&[fake.flag()]);
-        Self { fake, exporter }
+        Self {
+            form,
+            fake,
+            exporter,
+        }
     }
 
     /// Probes with the case played; the answer, after the command line was compared.
     fn play(&self, case: &Case) -> Reply {
-        fs::write(self.fake.dir().join("case"), case.script()).unwrap();
-        let (query, options) = case.query();
+        let dir = self.fake.dir();
+        fs::write(dir.join("stdout"), case.stdout_as(self.form)).unwrap();
+        fs::write(dir.join("case"), case.script()).unwrap();
+        let (query, options) = case.query(self.form);
         let period: f64 = query
             .split('&')
             .find_map(|part| part.strip_prefix("period="))
@@ -248,12 +313,18 @@ fn without_times(body: &str) -> String {
 
 #[test]
 fn every_recorded_run_gives_its_golden_text_and_the_true_numbers() {
-    let player = Player::new();
+    let players = Form::BOTH.map(Player::new);
     let cases = cases();
     let updating = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
     for case in &cases {
-        let reply = player.play(case);
+        let (form, _) = case.stdout();
+        let [document, stream] = &players;
+        let (own, other) = match form {
+            Form::Document => (document, stream),
+            Form::Stream => (stream, document),
+        };
+        let (reply, other) = (own.play(case), other.play(case));
         let text = without_times(&reply.body);
         let golden = harness::top().join(format!("tests/golden/{}.txt", case.name));
         let mut faults = faults(case, &reply);
@@ -263,6 +334,12 @@ fn every_recorded_run_gives_its_golden_text_and_the_true_numbers() {
             let path = golden.display();
             faults.push(format!(
                 "not as in {path}, which UPDATE_GOLDEN=1 writes anew:\n{text}"
+            ));
+        }
+        let other = without_times(&other.body);
+        if other != text {
+            faults.push(format!(
+                "as {form:?}\n{text}\nand in the other form\n{other}"
             ));
         }
         if !faults.is_empty() {
@@ -294,13 +371,13 @@ fn truth_and_goldens_and_recorded_runs_are_the_same_set() {
         let both = succeeded.contains(&case.name) == expected_reason(case).is_some();
         assert!(!both, "{} must have succeeded or failed", case.name);
     }
-    let versions: BTreeSet<&str> = cases.iter().map(Case::version).collect();
+    let folders: BTreeSet<&str> = cases.iter().map(Case::folder).collect();
     let mut goldens = BTreeSet::new();
-    for version in versions {
-        let folder = harness::top().join("tests/golden").join(version);
+    for name in folders {
+        let folder = harness::top().join("tests/golden").join(name);
         for file in fs::read_dir(folder).unwrap() {
             let file = file.unwrap().file_name().into_string().unwrap();
-            goldens.insert(format!("{version}/{}", file.strip_suffix(".txt").unwrap()));
+            goldens.insert(format!("{name}/{}", file.strip_suffix(".txt").unwrap()));
         }
     }
     assert_eq!(goldens, names);
@@ -341,6 +418,24 @@ fn promtool_has_nothing_against_any_shape_of_a_probe_but_the_inherited_names() {
     // That promtool was asked at all.
     let (fine, complaints) = harness::run("promtool", &["check", "metrics"], "no_help_seconds 1\n");
     assert!(!fine && complaints.contains("no_help_seconds"));
+}
+
+#[test]
+fn what_a_stream_said_before_it_was_cut_off_is_counted_and_is_no_result() {
+    let cases = cases();
+    for (name, bytes) in [
+        ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
+        ("3.21-stream/server-frozen", 6_291_456.0),
+        ("3.18-stream/refused", 0.0),
+    ] {
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        let player = Player::new(Form::Stream);
+        let reply = player.play(case);
+        assert_eq!(reply.family("iperf3_up"), Some(0.0), "{name}");
+        assert_eq!(reply.family("iperf3_sent_bytes"), Some(0.0), "{name}");
+        let sample = "iperf3_exporter_test_bytes_total{direction=\"upload\"}";
+        assert_eq!(player.exporter.metric(sample), bytes, "{name}");
+    }
 }
 
 #[test]
@@ -470,7 +565,7 @@ fn play_changed(name: &str, changes: &[(&str, &str)]) -> Reply {
         fs::copy(case.file(extension), copy).unwrap();
     }
     case.path = dir.path().join("changed");
-    Player::new().play(&case)
+    Player::new(Form::Document).play(&case)
 }
 
 /// The reason that a run must have; none for one that succeeded.

@@ -24,6 +24,7 @@
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
 //! - `budget`: the day's bytes.
 //! - `chromium`: how that Chromium is driven.
+//! - `cut_off`: tests that are cut off, also by the day's budget: what is kept, counted and shown of them.
 //! - `dashboard`: the Grafana dashboard and the alerts, in a real Prometheus.
 //! - `debug`: the story of a probe as text.
 //! - `demo`: `make demo`, one probe on this machine.
@@ -31,6 +32,7 @@
 //! - `attacks`: `/health` during each attack on a plain port and on one with TLS and users, and what is left behind.
 //! - `namespace`: network namespaces, and what runs within them; the bench uses it too.
 //! - `netem`: a way over a router that shapes, drops and counts.
+//! - `forms`: the two forms of what iperf3 prints, each made from the other.
 //! - `observed`: an exporter whose real iperf3 tells what it was asked and what it said.
 //! - `goodput`: the reported goodput against the path's rate, over each pair of iperf3 versions.
 //! - `loss`: the reported datagrams against the path's own counters, over each pair of iperf3 versions.
@@ -79,6 +81,7 @@ mod chromium;
 mod cli;
 mod compat;
 mod credentials;
+mod cut_off;
 mod dashboard;
 mod debug;
 mod demo;
@@ -88,6 +91,7 @@ mod family;
 mod fixture_exporter;
 mod fixtures;
 mod fleet;
+mod forms;
 mod front_end;
 mod fuzz;
 mod goodput;

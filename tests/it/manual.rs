@@ -65,6 +65,11 @@ fn each_path_takes_its_methods_and_refuses_in_words() {
         ("GET", "/probes/1/x", 404, None),
         ("GET", "/probes/1/", 404, None),
         ("POST", "/probes/1/x/stop", 404, None),
+        ("GET", "/probes/1/now", 200, None),
+        ("HEAD", "/probes/1/now", 200, None),
+        ("POST", "/probes/1/now", 405, Some("GET, HEAD")),
+        ("GET", "/probes/2/now", 404, None),
+        ("GET", "/probes/x/now", 404, None),
         ("GET", "/probes/99999999999999999999999", 404, None),
         ("HEAD", "/probes/2", 404, None),
         ("GET", "/style.css", 200, None),
@@ -115,7 +120,7 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
     fake.pid();
     exporter.run("target=127.0.0.2");
     exporter.run("target=127.0.0.3");
-    let running = exporter.get("/probes/1");
+    let running = exporter.get("/probes/1/now");
     assert!(
         running.body.contains("<p>It runs on port 5201 since "),
         "{}",
@@ -125,11 +130,11 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
     assert!(running.header("Refresh").is_some(), "{}", running.head);
     wait_for("the others to be in line", || {
         exporter
-            .get("/probes/3")
+            .get("/probes/3/now")
             .body
             .contains(", at place 2 of 2.</p>")
     });
-    let waiting = exporter.get("/probes/2");
+    let waiting = exporter.get("/probes/2/now");
     assert!(
         waiting.body.contains(", at place 1 of 2.</p>"),
         "{}",
@@ -220,7 +225,7 @@ fn a_probe_that_pauses_says_until_when() {
     let says = "busy, and asks again at <time ";
     wait_for("it to pause", || {
         let home = scene.exporter.get("/").body;
-        let page = scene.exporter.get("/probes/1");
+        let page = scene.exporter.get("/probes/1/now");
         assert!(page.header("Refresh").is_some(), "{}", page.head);
         let is_seen =
             home.contains("<h3>Pausing before the next attempt</h3>") && home.contains(says);
@@ -245,13 +250,13 @@ fn no_length_is_made_up_for_a_test_of_bytes() {
         (
             2,
             "bytes=10000000&bitrate=8M",
-            "; the test alone takes 11s <progress ",
+            "; the test alone takes 11s, ",
         ),
     ] {
         exporter.run(&format!("target=127.0.0.1&{query}"));
         let mut page = String::new();
         wait_for("it to run", || {
-            page = exporter.get(&format!("/probes/{number}")).body;
+            page = exporter.get(&format!("/probes/{number}/now")).body;
             page.contains("<p>It runs on port ")
         });
         assert!(page.contains(words), "{page}");
@@ -368,7 +373,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     assert_sound(&reply.body);
     let page = exporter.get("/probes/3").body;
     assert!(
-        !page.contains("Stop it") && page.contains("It runs on port"),
+        !page.contains("Stop it") && page.contains("in progress"),
         "{page}"
     );
     assert!(is_alive(scraped));

@@ -1,9 +1,11 @@
 //! The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::forms;
 use crate::harness::{Exporter, Fake, Reply};
 
 /// The two of them.
@@ -14,10 +16,18 @@ pub struct Observed {
 
 impl Observed {
     pub fn new() -> Self {
+        Self::of(Path::new("iperf3"))
+    }
+
+    /// Of another iperf3 than the one of PATH.
+    pub fn of(iperf3: &Path) -> Self {
+        let iperf3 = iperf3.display();
         let fake = Fake::with_help(
-            "printf '%s ' \"$@\" > \"$DIR/words\"\niperf3 \"$@\" > \"$DIR/json\"\nstatus=$?\n\
-             cat \"$DIR/json\"\nexit $status",
-            "exec iperf3 --help",
+            &format!(
+                "printf '%s ' \"$@\" > \"$DIR/words\"\n'{iperf3}' \"$@\" > \"$DIR/json\"\nstatus=$?\n\
+                 cat \"$DIR/json\"\nexit $status"
+            ),
+            &format!("exec '{iperf3}' --help"),
         );
         let exporter = Exporter::start(&[fake.flag()]);
         Self { fake, exporter }
@@ -42,7 +52,13 @@ impl Observed {
             self.exporter.log()
         );
         assert_eq!(reply.reason(), None, "{query}");
-        (reply, serde_json::from_str(&text).unwrap())
+        let is_stream = self.words().contains("--json-stream");
+        let document = if is_stream {
+            forms::document_of(&text)
+        } else {
+            text
+        };
+        (reply, serde_json::from_str(&document).unwrap())
     }
 
     /// The command line of the last run, with a blank behind each word.

@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use crate::forms;
 use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 
 /// An exporter whose iperf3 does what it is told to next.
@@ -15,6 +16,14 @@ struct Odd {
 impl Odd {
     fn new() -> Self {
         let fake = Fake::new(". \"$DIR/case\"");
+        let exporter = Exporter::start(&[fake.flag()]);
+        Self { fake, exporter }
+    }
+
+    /// One whose iperf3 says each interval as it ends.
+    fn streaming() -> Self {
+        let help = "echo 'Usage: iperf3'; for o in -J --json-stream --forceflush -c -p -t; do echo \" $o\"; done";
+        let fake = Fake::with_help(". \"$DIR/case\"", help);
         let exporter = Exporter::start(&[fake.flag()]);
         Self { fake, exporter }
     }
@@ -221,6 +230,73 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
         "bad_output",
         "without a report or a reason",
     );
+}
+
+#[test]
+fn a_line_of_a_stream_may_have_what_a_document_may() {
+    let odd = Odd::streaming();
+    let recorded = fs::read_to_string(harness::top().join("tests/fixtures/3.21/tcp.json")).unwrap();
+    let stream = forms::stream_of(&recorded);
+    // All that is printed in place of the stream, from a file.
+    let printed = |text: &str| {
+        fs::write(odd.fake.dir().join("printed"), text).unwrap();
+        "cat \"$DIR/printed\"".to_owned()
+    };
+    let own = ["iperf3_sent_bytes", "iperf3_received_bytes"];
+    let whole = odd.probe(&printed(&stream), "");
+    let bytes = own.map(|family| whole.family(family));
+    assert!(
+        bytes[0] > Some(0.0) && bytes[1] > Some(0.0),
+        "{}",
+        whole.body
+    );
+    // A number that is none is absent, and its line is read all the same.
+    let with = |key: &str, value: &str| {
+        let key = format!("\"{key}\":");
+        let mut parts = stream.split(&key);
+        let first = parts.next().unwrap().to_owned();
+        parts.fold(first, |text, part| {
+            let end = part.find([',', '}']).unwrap();
+            text + &key + value + &part[end..]
+        })
+    };
+    let families = ["iperf3_retransmits", "iperf3_tcp_retransmits"];
+    for value in ["nan", "-nan", "inf", "null"] {
+        let reply = odd.probe(&printed(&with("retransmits", value)), "");
+        assert_eq!(own.map(|family| reply.family(family)), bytes, "{value}");
+        for family in families.map(|family| format!("\n{family}{{")) {
+            assert!(whole.body.contains(&family), "{family}");
+            assert!(!reply.body.contains(&family), "{family} {value}");
+        }
+        // Nobody asks for it.
+        let reply = odd.probe(&printed(&with("bits_per_second", value)), "");
+        assert_eq!(reply.body.lines().count(), whole.body.lines().count());
+    }
+    // Text before it, also on lines that begin as an event does.
+    for before in [
+        "\u{feff}",
+        "wrapper: {begins}\n{ with a brace\n",
+        "{\"level\":\"info\"}\n",
+    ] {
+        let reply = odd.probe(&printed(&(before.to_owned() + &stream)), "");
+        assert_eq!(own.map(|family| reply.family(family)), bytes, "{before}");
+    }
+    // Broken where its result is: the line says where, and so it does for one that was cut off.
+    let at = 1 + stream
+        .lines()
+        .position(|line| line.contains("\"sum_sent\""))
+        .unwrap();
+    let broken = stream.replace("\"sum_sent\":{", "\"sum_sent\":{-nun,");
+    let words = format!("not JSON at line {at}: `-nun`");
+    odd.assert_fails(&printed(&broken), "", "bad_output", &words);
+    let (cut, _) = stream.split_once("\"sum_sent\"").unwrap();
+    let words = format!("not JSON at line {at}: it ends there");
+    odd.assert_fails(&printed(cut), "", "bad_output", &words);
+    // All that came is JSON: there is only too little of it.
+    let whole_lines = cut.rsplit_once('\n').unwrap().0.to_owned() + "\n";
+    let words = "without a report or a reason";
+    odd.assert_fails(&printed(&whole_lines), "", "bad_output", words);
+    odd.assert_fails("echo hello", "", "bad_output", words);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::fixture_exporter::{Scene, both_ways};
+use crate::fixture_exporter::{
+    STREAMED_SECONDS, Scene, both_ways, megabits_up, streaming, watched,
+};
 use crate::harness::{
     Connection, Exporter, Fake, TELL_PID, TempDir, assert_golden, good_report, has, is_alive,
     parameters, run, skipped, top, wait_for, write_program,
@@ -34,6 +36,10 @@ const PAGES: &[&str] = &[
     "/probes/5",
     "/probes/6",
     "/probes/7",
+    "/probes/6/now",
+    "/probes/7/now",
+    "/probes/8/now",
+    "/probes/9/now",
     "/probes/8",
     "/probes/9",
     "/run?target=a%3Cb%3E%27",
@@ -86,10 +92,103 @@ fn the_details_are_the_golden_ones() {
         // Only what is not over is looked at again.
         let again = page.header("Refresh").map(str::parse::<u64>);
         assert_eq!(again.is_some(), number > 6, "{name}: {}", page.head);
-        assert!(again.is_none_or(|again| (1..=3).contains(&again.unwrap())));
+        // It takes the focus with it: not before the result can be there. One that has just begun may fail at once.
+        assert!(again.is_none_or(|again| (3..=11).contains(&again.unwrap())));
+        let own_length = Some("10");
+        assert!(name != "waiting" || page.header("Refresh") == own_length);
         let path = top().join(format!("tests/golden/details-{name}.html"));
         assert_golden(&path, &masked(&page.body));
+        // What is in its frame comes often, and ends with the probe.
+        let frame = scene.exporter.get(&format!("/probes/{number}/now"));
+        let again = frame.header("Refresh").map(str::parse::<u64>);
+        assert_eq!(again, (number > 6).then_some(Ok(2)), "{name}");
+        let path = top().join(format!("tests/golden/now-{name}.html"));
+        assert_golden(&path, &masked(&frame.body));
     }
+}
+
+#[test]
+fn a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended() {
+    let fake = streaming();
+    let exporter = watched(&fake);
+    let frame = exporter.get("/probes/1/now").body;
+    assert_sound(&frame);
+    assert_golden(
+        &top().join("tests/golden/now-streaming.html"),
+        &masked(&frame),
+    );
+    // The last of its intervals.
+    let home = exporter.get("/").body;
+    let rates = " left, 929\u{a0}Mbit/s up, 708\u{a0}Mbit/s down <progress ";
+    assert!(home.contains(rates), "{home}");
+    let running = exporter.get("/metrics");
+    let test = "a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended";
+    if has("promtool", test) {
+        let (passed, said) = run("promtool", &["check", "metrics"], &running.body);
+        assert!(passed && said.is_empty(), "{said}");
+    }
+    let names = running_families(&running.body);
+    let test = "{target=\"both.example\",port=\"5201\"";
+    for expected in [
+        format!("bandwidth_bytes_per_second{test},direction=\"upload\"}}"),
+        format!("bandwidth_bytes_per_second{test},direction=\"download\"}}"),
+        format!("seconds{test}}}"),
+        format!("length_seconds{test}}}"),
+    ] {
+        let count = names.iter().filter(|name| **name == expected).count();
+        assert_eq!(count, 1, "{expected}: {names:?}");
+    }
+    assert_eq!(names.len(), 4, "{names:?}");
+    let length = format!("iperf3_exporter_test_running_length_seconds{test}}}");
+    assert_eq!(running.sample(&length), Some(60.0));
+    // The mean of the seconds 10 to 24, which a quick and a slow end of them differ from.
+    let sample = format!(
+        "iperf3_exporter_test_running_bandwidth_bytes_per_second{test},direction=\"upload\"}}"
+    );
+    let up: u64 = (10..STREAMED_SECONDS).map(megabits_up).sum();
+    let mean = up as f64 * 125_000.0 / 15.0;
+    let rate = running.sample(&sample).unwrap();
+    assert!((rate / mean - 1.0).abs() < 1e-9, "{rate} {mean}");
+
+    fake.go();
+    wait_for("its end", || {
+        exporter.get("/probes/1").header("Refresh").is_none()
+    });
+    let frame = exporter.get("/probes/1/now");
+    assert_sound(&frame.body);
+    assert_eq!(frame.header("Refresh"), None);
+    let words =
+        "<p>It has ended: <span class=\"good\">success</span>. <a href=\"../1\" target=\"_top\">";
+    assert!(frame.body.contains(words), "{}", frame.body);
+    assert!(
+        frame.body.contains("upload, 60 intervals, "),
+        "{}",
+        frame.body
+    );
+    let after = exporter.get("/metrics").body;
+    assert_eq!(running_families(&after), Vec::<&str>::new());
+}
+
+/// The series of the test that runs, without what they all begin with.
+fn running_families(metrics: &str) -> Vec<&str> {
+    let lines = metrics.lines();
+    let ours = lines.filter_map(|line| line.strip_prefix("iperf3_exporter_test_running_"));
+    ours.map(|line| line.rsplit_once(' ').unwrap().0).collect()
+}
+
+#[test]
+fn without_a_stream_only_the_time_is_told() {
+    let scene = Scene::with_probes(&[]);
+    let frame = scene.exporter.get("/probes/7/now").body;
+    assert!(frame.contains("<p>Only the time is known: "), "{frame}");
+    assert!(
+        frame.contains("<progress ") && !frame.contains("<svg"),
+        "{frame}"
+    );
+    let metrics = scene.exporter.get("/metrics").body;
+    let test = "{target=\"slow.example\",port=\"5201\"}";
+    let expected = [format!("seconds{test}"), format!("length_seconds{test}")];
+    assert_eq!(running_families(&metrics), expected);
 }
 
 #[test]
@@ -140,12 +239,16 @@ fn a_page_needs_nothing_but_the_exporter_and_says_so_to_the_browser() {
     let scene = Scene::with_probes(&[]);
     for path in PAGES {
         let page = scene.page(path);
+        // Only the details of what is in progress have a frame, and only what is for it is let into one.
+        let framing = match *path {
+            "/probes/7" | "/probes/8" => "frame-src 'self'; frame-ancestors 'none'",
+            path if path.ends_with("/now") => "frame-ancestors 'self'",
+            _ => "frame-ancestors 'none'",
+        };
+        let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'";
         assert_eq!(
             page.header("Content-Security-Policy"),
-            Some(
-                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                 frame-ancestors 'none'"
-            ),
+            Some(format!("{policy}; {framing}").as_str()),
             "{path}"
         );
         for (name, value) in [

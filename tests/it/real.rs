@@ -364,6 +364,31 @@ fn two_versions_of_iperf3_measure_to_each_other() {
 }
 
 #[test]
+fn an_iperf3_that_streams_is_asked_to_and_measures_what_it_says() {
+    let test = "an_iperf3_that_streams_is_asked_to_and_measures_what_it_says";
+    let newer = newer_iperf3(test);
+    let all = std::iter::once(installed_iperf3()).chain(newer);
+    for iperf3 in all {
+        let (_, help) = harness::run(iperf3.to_str().unwrap(), &["--help"], "");
+        let asked = if help.contains("--json-stream") {
+            "--json-stream --forceflush -c "
+        } else {
+            "-J -c "
+        };
+        let (server, observed) = (Server::of(&iperf3, &[]), Observed::of(&iperf3));
+        let target = server.target();
+        for mode in ["", "&reverse_mode=1", "&bidirectional=1&parallel=2"] {
+            let tcp = format!("target={target}&period=1&bitrate=50M{mode}");
+            let (reply, report) = observed.probe(&tcp);
+            assert_tcp(&reply, &report);
+            assert!(observed.words().starts_with(asked), "{}", observed.words());
+            let (reply, report) = observed.probe(&format!("{tcp}&udp_mode=1"));
+            assert_udp(&reply, &report);
+        }
+    }
+}
+
+#[test]
 fn a_frozen_server_costs_no_more_than_the_scrape() {
     let (server, exporter) = (Server::start(), plain());
     let path = format!("/probe?target={}&period=1", server.target());

@@ -2,6 +2,8 @@
 //!
 //! Owns which member of a report holds what in which version; must not know a document without sums.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
@@ -22,7 +24,7 @@ pub(super) struct Test<'a> {
     /// What was asked for, as `udp`.
     pub(super) mode: Mode,
     pub(super) udp: bool,
-    pub(super) intervals: Intervals<'a>,
+    pub(super) intervals: Cow<'a, Intervals>,
 }
 
 impl<'a> Test<'a> {

@@ -2,6 +2,7 @@
 //!
 //! Must not know Prometheus.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -32,6 +33,8 @@ const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Document {
     root: Value,
+    /// What the intervals amount to, where they came one by one and are none of the root's.
+    streamed: Option<Intervals>,
 }
 
 impl Document {
@@ -43,7 +46,18 @@ impl Document {
         {
             *error = own;
         }
-        Some(Self { root })
+        Some(Self {
+            root,
+            streamed: None,
+        })
+    }
+
+    /// What came in parts.
+    pub(super) fn of_parts(root: Value, intervals: Intervals) -> Self {
+        Self {
+            root,
+            streamed: Some(intervals),
+        }
     }
 
     pub(crate) fn was_connected(&self) -> bool {
@@ -70,7 +84,7 @@ impl Document {
             root,
             mode,
             udp,
-            intervals: Intervals::of(root, mode),
+            intervals: self.intervals(mode),
         };
         test.report().ok_or(Fault::Incomplete)
     }
@@ -79,7 +93,7 @@ impl Document {
     /// seconds too. The intervals have it, of a run that was cut short as well; the sums of one that succeeded are
     /// asked as well, since intervals can be missing. Neither counts a byte that was not there, so the larger is it.
     pub(crate) fn cost(&self, mode: Mode, outcome: &Outcome) -> Cost {
-        let intervals = Intervals::of(&self.root, mode);
+        let intervals = self.intervals(mode);
         let report = outcome.as_ref().ok();
         let upload = report.and_then(|report| report.upload.as_ref()?.sent.bytes);
         let download = report.and_then(|report| report.download.as_ref()?.received.bytes);
@@ -90,6 +104,13 @@ impl Document {
         Cost {
             upload: larger(Way::Up, upload),
             download: larger(Way::Down, download),
+        }
+    }
+
+    fn intervals(&self, mode: Mode) -> Cow<'_, Intervals> {
+        match &self.streamed {
+            Some(intervals) => Cow::Borrowed(intervals),
+            None => Cow::Owned(Intervals::of(&self.root, mode)),
         }
     }
 

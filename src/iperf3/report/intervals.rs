@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::iperf3::mode::Mode;
-use crate::iperf3::report::json::{items, number, number_at, total};
+use crate::iperf3::report::json::{items, measured, number, number_at};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::transfer::Way;
 
@@ -83,76 +83,234 @@ pub(crate) fn merged(intervals: &[Interval], max: usize) -> Vec<Interval> {
     intervals.chunks(together).filter_map(mean).collect()
 }
 
-/// The intervals of a document, finished or not.
-pub(super) struct Intervals<'a> {
-    list: Vec<&'a Value>,
+/// What the intervals of a test amount to, taken one after the other: of a document, or as a running iperf3 says them.
+/// None of them is kept whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Intervals {
     mode: Mode,
     asked_seconds: f64,
+    latest: Option<Mark>,
+    upload: OneWay,
+    download: OneWay,
 }
 
-impl<'a> Intervals<'a> {
-    /// Those of this document, for a test of this mode.
-    pub(super) fn of(root: &'a Value, mode: Mode) -> Self {
-        let mut list: Vec<&Value> = items(root.get("intervals")).collect();
-        // A run that lost its server prints its last interval again, to the last digit.
-        list.dedup();
+/// What tells an interval from the one before it: the ends of its first stream, the bytes of all, and how many they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Mark {
+    start: Option<f64>,
+    end: Option<f64>,
+    bytes: f64,
+    streams: usize,
+}
+
+/// What the intervals of one way amount to.
+#[derive(Clone, Debug, Default)]
+struct OneWay {
+    bytes: Total,
+    counted_bytes: Total,
+    /// Those that have a rate.
+    rated: Vec<Interval>,
+    /// Whether the last one is a remainder: it has no rate unless another one comes.
+    ends_short: bool,
+    samples: Samples,
+}
+
+/// A sum of numbers, which is none when one of them is missing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    count: usize,
+    sum: f64,
+    is_broken: bool,
+}
+
+/// What the sender's system said of its TCP connections at the ends of the intervals that count; times in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Samples {
+    pub(super) rtt: Spread,
+    pub(super) rttvar: Spread,
+    pub(super) window: Spread,
+    /// The smallest path MTU in the last interval that counts.
+    pub(super) path_mtu: Option<f64>,
+}
+
+/// What samples amount to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spread {
+    sum: f64,
+    count: usize,
+    pub(super) min: Option<f64>,
+    pub(super) max: Option<f64>,
+}
+
+impl Intervals {
+    /// No interval so far.
+    pub(crate) fn new(mode: Mode) -> Self {
         Self {
-            list,
             mode,
-            asked_seconds: number_at(root, &["start", "test_start", "interval"])
-                .unwrap_or(DEFAULT_SECONDS),
+            asked_seconds: DEFAULT_SECONDS,
+            latest: None,
+            upload: OneWay::default(),
+            download: OneWay::default(),
+        }
+    }
+
+    /// Those of this document, finished or not, for a test of this mode.
+    pub(super) fn of(root: &Value, mode: Mode) -> Self {
+        let mut all = Self::new(mode);
+        if let Some(start) = root.get("start") {
+            all.begin(start);
+        }
+        for interval in items(root.get("intervals")) {
+            all.push(interval);
+        }
+        all
+    }
+
+    /// Takes the part `start`, which comes before the intervals.
+    pub(super) fn begin(&mut self, start: &Value) {
+        let asked = number_at(start, &["test_start", "interval"]);
+        self.asked_seconds = asked.unwrap_or(DEFAULT_SECONDS);
+    }
+
+    /// Takes the next interval.
+    pub(super) fn push(&mut self, interval: &Value) {
+        let mark = Mark::of(interval);
+        // A run that lost its server prints its last interval again, to the last digit.
+        if self.latest.replace(mark) == Some(mark) {
+            return;
+        }
+        let shortest = self.asked_seconds * COMPLETE_PART;
+        // An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
+        // is that of the moment.
+        for way in [Way::Up, Way::Down] {
+            let streams = items(interval.get("streams"));
+            let streams: Vec<&Value> = streams
+                .filter(|stream| way.has(stream, self.mode))
+                .collect();
+            self.way_mut(way).push(&streams, shortest);
         }
     }
 
     /// All bytes of one way that this end counted, the omitted ones too. None when intervals were switched off.
-    pub(super) fn bytes(&self, way: Way) -> Option<f64> {
-        let intervals = self.list.iter();
-        let streams = intervals.flat_map(|interval| self.streams(interval, way));
-        total(&streams.collect::<Vec<_>>(), "bytes")
+    pub(crate) fn bytes(&self, way: Way) -> Option<f64> {
+        self.way(way).bytes.get()
     }
 
     /// The bytes of one way that this end counted, omitted intervals left out: where this end receives, to the byte
     /// what `sum_received` says in the versions that have one.
     pub(super) fn counted_bytes(&self, way: Way) -> Option<f64> {
-        total(&self.counted(way).flatten().collect::<Vec<_>>(), "bytes")
+        self.way(way).counted_bytes.get()
     }
 
     /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
     pub(super) fn seen(&self, way: Way) -> (Option<Rates>, Vec<Interval>) {
-        let last = self.list.len().saturating_sub(1);
-        let shortest = self.asked_seconds * COMPLETE_PART;
-        let intervals = self.list.iter().enumerate();
-        let intervals = intervals.filter_map(|(index, interval)| {
-            // Timers that are late make the interval behind a short one; only the last can be cut off.
-            let shortest = if index == last { shortest } else { 0.0 };
-            let mut streams = self.streams(interval, way).peekable();
-            let first = *streams.peek()?;
-            let rates = streams.map(|stream| rate(stream, shortest));
-            Some(Interval {
-                start_seconds: number(first, "start")?,
-                end_seconds: number(first, "end")?,
-                bytes_per_second: rates.sum::<Option<f64>>()?,
-            })
-        });
-        let intervals: Vec<Interval> = intervals.collect();
+        let intervals = self.rated(way);
         let rates = intervals.iter().map(|interval| interval.bytes_per_second);
-        (Rates::of(rates.collect()), merged(&intervals, MAX_KEPT))
+        (Rates::of(rates.collect()), merged(intervals, MAX_KEPT))
     }
 
-    /// The streams of one way in each interval that was not omitted, an interval a list.
-    pub(super) fn counted(&self, way: Way) -> impl Iterator<Item = Vec<&'a Value>> {
-        let intervals = self.list.iter().map(move |interval| {
-            let streams = self.streams(interval, way);
-            streams.filter(|stream| is_counted(stream)).collect()
-        });
-        intervals.filter(|streams: &Vec<&Value>| !streams.is_empty())
+    /// The intervals of one way that have a rate, in the order of time.
+    pub(crate) fn rated(&self, way: Way) -> &[Interval] {
+        let OneWay {
+            rated, ends_short, ..
+        } = self.way(way);
+        match rated.split_last() {
+            Some((_, others)) if *ends_short => others,
+            _ => rated,
+        }
     }
 
-    /// An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
-    /// is that of the moment.
-    fn streams(&self, interval: &'a Value, way: Way) -> impl Iterator<Item = &'a Value> + use<'a> {
-        let mode = self.mode;
-        items(interval.get("streams")).filter(move |stream| way.has(stream, mode))
+    /// What the system said of the connections of an upload.
+    pub(super) fn samples(&self) -> &Samples {
+        &self.upload.samples
+    }
+
+    fn way(&self, way: Way) -> &OneWay {
+        match way {
+            Way::Up => &self.upload,
+            Way::Down => &self.download,
+        }
+    }
+
+    fn way_mut(&mut self, way: Way) -> &mut OneWay {
+        match way {
+            Way::Up => &mut self.upload,
+            Way::Down => &mut self.download,
+        }
+    }
+}
+
+impl Mark {
+    fn of(interval: &Value) -> Self {
+        let streams = || items(interval.get("streams"));
+        let of_first = |key| streams().next().and_then(|stream| number(stream, key));
+        Self {
+            start: of_first("start"),
+            end: of_first("end"),
+            bytes: streams().filter_map(|stream| number(stream, "bytes")).sum(),
+            streams: streams().count(),
+        }
+    }
+}
+
+impl OneWay {
+    /// Takes the streams of an interval; a last one that is shorter than this is a remainder.
+    fn push(&mut self, streams: &[&Value], shortest_seconds: f64) {
+        for stream in streams {
+            let bytes = number(stream, "bytes");
+            self.bytes.add(bytes);
+            if is_counted(stream) {
+                self.counted_bytes.add(bytes);
+            }
+        }
+        self.samples.push(streams);
+        let rated = rated(streams);
+        // Timers that are late make the interval behind a short one; only the last can be cut off.
+        let is_short = |stream: &&Value| number(stream, "seconds") < Some(shortest_seconds);
+        self.ends_short = rated.is_some() && streams.iter().any(is_short);
+        self.rated.extend(rated);
+    }
+}
+
+impl Total {
+    fn add(&mut self, number: Option<f64>) {
+        self.count += 1;
+        self.sum += number.unwrap_or(0.0);
+        self.is_broken |= number.is_none();
+    }
+
+    fn get(self) -> Option<f64> {
+        let is_known = self.count > 0 && !self.is_broken;
+        plausibility::count(self.sum).filter(|_| is_known)
+    }
+}
+
+impl Samples {
+    fn push(&mut self, streams: &[&Value]) {
+        let counted = || streams.iter().copied().filter(|stream| is_counted(stream));
+        for stream in counted() {
+            self.rtt.add(measured(stream, "rtt"));
+            self.rttvar.add(measured(stream, "rttvar"));
+            self.window.add(measured(stream, "snd_cwnd"));
+        }
+        if counted().next().is_some() {
+            let path_mtus = counted().filter_map(|stream| measured(stream, "pmtu"));
+            self.path_mtu = path_mtus.reduce(f64::min);
+        }
+    }
+}
+
+impl Spread {
+    fn add(&mut self, sample: Option<f64>) {
+        let Some(sample) = sample else { return };
+        self.sum += sample;
+        self.count += 1;
+        self.min = Some(self.min.map_or(sample, |min| min.min(sample)));
+        self.max = Some(self.max.map_or(sample, |max| max.max(sample)));
+    }
+
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
     }
 }
 
@@ -160,12 +318,25 @@ fn is_counted(stream: &Value) -> bool {
     stream.get("omitted") != Some(&Value::Bool(true))
 }
 
+/// The streams of one way in an interval, as one, when they count.
+fn rated(streams: &[&Value]) -> Option<Interval> {
+    let first = streams.first()?;
+    Some(Interval {
+        start_seconds: number(first, "start")?,
+        end_seconds: number(first, "end")?,
+        bytes_per_second: streams
+            .iter()
+            .map(|stream| rate(stream))
+            .sum::<Option<f64>>()?,
+    })
+}
+
 /// Bytes a second of a stream in one interval, when it counts. `bits_per_second` is not asked: it can be `null`.
-fn rate(stream: &Value, shortest_seconds: f64) -> Option<f64> {
+fn rate(stream: &Value) -> Option<f64> {
     let seconds = number(stream, "seconds").filter(|seconds| *seconds > 0.0)?;
     let apart = number(stream, "end")? - number(stream, "start")?;
     let slack = SLACK_SECONDS.min(SLACK_PART * seconds);
-    let is_whole = (apart - seconds).abs() <= slack && seconds >= shortest_seconds;
+    let is_whole = (apart - seconds).abs() <= slack;
     let is_good = is_counted(stream) && is_whole;
     plausibility::rate(number(stream, "bytes")?, seconds).filter(|_| is_good)
 }

@@ -14,9 +14,10 @@ mod json;
 pub(crate) mod metadata;
 pub(super) mod model;
 mod plausibility;
+pub(super) mod stream;
 pub(crate) mod tcp;
 mod text;
-mod transfer;
+pub(super) mod transfer;
 pub(crate) mod udp;
 
 pub(crate) use self::document::{Document, Fault};

@@ -6,10 +6,9 @@
 
 use serde_json::Value;
 
-use super::intervals::Intervals;
+use super::intervals::{Intervals, Spread};
 use super::json::{at, longest, measured, total};
 use super::plausibility;
-use super::transfer::Way;
 
 /// TCP as the sender sees it; times in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,33 +43,38 @@ impl Tcp {
     pub(super) fn of_upload(
         root: &Value,
         sides: &[&Value],
-        intervals: &Intervals<'_>,
+        intervals: &Intervals,
         omits: bool,
     ) -> Self {
-        let counted: Vec<Vec<&Value>> = intervals.counted(Way::Up).collect();
-        let samples = |key| all(counted.iter().flatten().copied(), key);
+        let samples = intervals.samples();
         // iperf3's own figures at the end are over the omitted seconds too.
         let sides = if omits { &[] } else { sides };
         let at_end = |key| all(sides.iter().copied(), key);
-        let rtts = samples("rtt");
-        let path_mtus = counted.last().into_iter().flatten().copied();
         Self {
             rtt: Rtt::of(&at_end("min_rtt"), &at_end("mean_rtt"), &at_end("max_rtt"))
-                .or_else(|| Rtt::of(&rtts, &rtts, &rtts)),
-            rttvar_seconds: mean(&samples("rttvar")).map(|mean| mean / MICROSECONDS),
+                .or_else(|| Rtt::of_samples(&samples.rtt)),
+            rttvar_seconds: samples.rttvar.mean().map(|mean| mean / MICROSECONDS),
             window_max_bytes: longest(sides, "max_snd_cwnd")
-                .or_else(|| samples("snd_cwnd").into_iter().reduce(f64::max))
+                .or(samples.window.max)
                 .filter(|window| *window > 0.0),
             // `tcp_mss`, which stands there instead with `-M`, is what was asked for and not what came of it.
             mss_bytes: at(root, &["start"]).and_then(|start| measured(start, "tcp_mss_default")),
-            path_mtu_bytes: all(path_mtus, "pmtu").into_iter().reduce(f64::min),
+            path_mtu_bytes: samples.path_mtu,
             reorderings: total(sides, "reorder").and_then(plausibility::counter),
         }
     }
 }
 
 impl Rtt {
-    /// From samples, or from what iperf3 says of each stream; in microseconds.
+    fn of_samples(samples: &Spread) -> Option<Self> {
+        Some(Self {
+            min: samples.min? / MICROSECONDS,
+            mean: samples.mean()? / MICROSECONDS,
+            max: samples.max? / MICROSECONDS,
+        })
+    }
+
+    /// From what iperf3 says of each stream, in microseconds.
     fn of(min: &[f64], means: &[f64], max: &[f64]) -> Option<Self> {
         Some(Self {
             min: min.iter().copied().reduce(f64::min)? / MICROSECONDS,

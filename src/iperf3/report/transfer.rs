@@ -28,7 +28,7 @@ impl Transfer {
 
 /// One of the two ways that data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Up,
     Down,
 }

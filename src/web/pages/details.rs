@@ -1,35 +1,27 @@
-//! The page of one probe: where it stands, or all that is remembered of how it went.
+//! The page of a probe that ended: all that is remembered of how it went.
 //!
 //! Must not know how a value was measured. What is secret in a command line is hidden where that is built.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, escaped, page, time};
-use super::{form, home, list, plot, units};
+use super::{cut_off, form, list, plot, units};
 use crate::http::response::Response;
 use crate::iperf3::RunDetails;
 use crate::iperf3::report::Direction;
 use crate::iperf3::report::tcp::Rtt;
 use crate::probe::answer::CompletedTest;
-use crate::probe::history::{Current, Finished, Found};
+use crate::probe::history::Finished;
 use crate::probe::params::Params;
+use crate::web::Site;
 use crate::web::answer_text::{self, to_millis};
-use crate::web::{Site, csrf};
 
-const ROOT: &str = "../";
-
-/// How often a page of a probe in progress is loaded anew. Seldom enough to come to its button with the keyboard.
-const LOOK_SECONDS: &str = "3";
-
-pub(crate) fn details(site: &Site, found: &Found) -> Response {
-    match found {
-        Found::Current(probe) => in_progress(site, probe).with_header("Refresh", LOOK_SECONDS),
-        Found::Finished(past) => ended(site, past),
-    }
-}
+/// Where the first page is.
+pub(super) const ROOT: &str = "../";
 
 /// A page with the number and the way back at its head.
-fn probe_page(number: u64, title_end: &str, links: &str, main: &str) -> Response {
+pub(super) fn probe_page(number: u64, title_end: &str, links: &str, main: &str) -> Response {
     let title = format!("Probe {number}{title_end}");
     let header = format!(
         "<nav aria-label=\"Probes\"><ul>\n<li><a href=\"{ROOT}\">All probes</a></li>\n{links}</ul></nav>\n\
@@ -39,9 +31,9 @@ fn probe_page(number: u64, title_end: &str, links: &str, main: &str) -> Response
 }
 
 /// What is said of a probe under a name; the text is HTML.
-type Fact = (&'static str, String);
+pub(super) type Fact = (&'static str, String);
 
-fn push_facts(page: &mut String, facts: &[Fact]) {
+pub(super) fn push_facts(page: &mut String, facts: &[Fact]) {
     page.push_str("<dl>\n");
     for (name, value) in facts {
         let _ = writeln!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
@@ -49,48 +41,31 @@ fn push_facts(page: &mut String, facts: &[Fact]) {
     page.push_str("</dl>\n");
 }
 
-fn parameters(params: &Params) -> Option<Fact> {
+pub(super) fn parameters(params: &Params) -> Option<Fact> {
     let pairs = escaped(&answer_text::pairs(&params.displayed()));
     (!pairs.is_empty()).then(|| ("Parameters", format!("<code>{pairs}</code>")))
 }
 
-fn in_progress(site: &Site, probe: &Current) -> Response {
-    let number = probe.number;
-    let mut main = String::with_capacity(4096);
-    let _ = write!(main, "<p>It {}", home::stage(probe));
-    let current = site.prober.overview().current;
-    let queue = home::waiting(&site.prober, &current);
-    if let Some(before) = queue.iter().position(|other| other.number == number) {
-        let _ = write!(main, ", at place {} of {}", before + 1, queue.len());
-    }
-    main.push_str(".</p>\n");
-    if probe.can_be_stopped() {
-        let (field, token) = (csrf::FIELD, &site.csrf.0);
-        let _ = writeln!(
-            main,
-            "<form action=\"{number}/stop?{field}={token}\" method=\"post\"><button type=\"submit\">Stop it</button></form>"
-        );
-    }
-    let mut facts = vec![("Target", escaped(&probe.params.server()))];
-    facts.extend(parameters(&probe.params));
-    facts.push(("Began (UTC)", time(probe.began, DAY_AND_CLOCK)));
-    facts.push(("Asked by", probe.client.ip().to_string()));
-    if probe.attempts > 0 {
-        facts.push(("Attempts before", probe.attempts.to_string()));
-    }
-    push_facts(&mut main, &facts);
-    main.push_str("<p class=\"soft\">This page loads itself anew until the result is here.</p>\n");
-    probe_page(number, ", in progress", "", &main)
-}
-
-fn ended(site: &Site, past: &Finished) -> Response {
+/// All that is remembered of a probe that ended.
+pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
     push_facts(&mut main, &summary(past));
     form::push_again(&mut main, &past.params, &site.csrf, ROOT);
+    if let Some(cut_off) = past.cut_off() {
+        let omitted = Duration::from_secs(past.params.options.omit_seconds);
+        cut_off::push(&mut main, cut_off, omitted);
+    }
     if let Ok(answer) = &past.end {
         let directions = list::directions(past);
         push_plot(&mut main, directions);
-        push_measures(&mut main, directions);
+        let caption = "What iperf3 did not measure is a dash, or has no row.";
+        push_measures(
+            &mut main,
+            "<h2>Result</h2>\n",
+            caption,
+            MEASURES,
+            directions,
+        );
         if let Some(last) = answer.completed.last_details() {
             push_run(&mut main, &answer.completed, last);
         }
@@ -124,6 +99,20 @@ fn neighbours(site: &Site, past: &Finished) -> String {
     links
 }
 
+/// Why there is no result; nothing where there is one.
+pub(super) fn why(past: &Finished) -> Vec<Fact> {
+    match &past.end {
+        Err(why) => vec![("Cause", escaped(&why.to_string()))],
+        Ok(answer) => {
+            let failure = answer.completed.outcome.as_ref().err();
+            failure.map_or_else(Vec::new, |failure| {
+                let advice = escaped(failure.reason.advice()).replace('`', "");
+                vec![("Error", escaped(&failure.words)), ("What to do", advice)]
+            })
+        }
+    }
+}
+
 fn summary(past: &Finished) -> Vec<Fact> {
     let (class, outcome) = list::outcome(past);
     let outcome = format!("<span class=\"{class}\">{outcome}</span>");
@@ -134,16 +123,7 @@ fn summary(past: &Finished) -> Vec<Fact> {
     facts.extend(address.map(|address| ("Address", address.to_string())));
     facts.extend(parameters(&past.params));
     facts.push(("Outcome", outcome));
-    match &past.end {
-        Err(why) => facts.push(("Cause", escaped(&why.to_string()))),
-        Ok(answer) => {
-            if let Err(failure) = &answer.completed.outcome {
-                facts.push(("Error", escaped(&failure.words)));
-                let advice = escaped(failure.reason.advice()).replace('`', "");
-                facts.push(("What to do", advice));
-            }
-        }
-    }
+    facts.extend(why(past));
     facts.push(("Began (UTC)", time(past.began, DAY_AND_CLOCK)));
     facts.push(("Ended (UTC)", time(past.ended, DAY_AND_CLOCK)));
     if let Ok(answer) = &past.end {
@@ -160,9 +140,9 @@ fn summary(past: &Finished) -> Vec<Fact> {
     facts
 }
 
-fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) {
+pub(super) fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) {
     let [upload, download] = list::intervals(directions);
-    let plot = plot::plot(upload, download);
+    let plot = plot::plot(upload, download, 0.0);
     if plot.is_empty() {
         return;
     }
@@ -172,16 +152,15 @@ fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) {
         direction.rates.is_some_and(|rates| rates.count > count)
     };
     if directions.into_iter().flatten().any(is_merged) {
-        page.push_str(
-            "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than fit.</p>\n",
-        );
+        page.push_str(plot::OF_MEANS);
     }
 }
 
-type Measure = fn(&Direction) -> Option<String>;
+/// A row of a table with a column a direction: its name, and what it has of one.
+pub(super) type Measure<D> = (&'static str, fn(&D) -> Option<String>);
 
 /// What is shown of each direction, where iperf3 measured it.
-const MEASURES: &[(&str, Measure)] = &[
+const MEASURES: &[Measure<Direction>] = &[
     ("Bandwidth", list::bandwidth),
     ("Slowest interval", |direction| quantile(direction, 0)),
     ("Median interval", |direction| quantile(direction, 2)),
@@ -227,22 +206,29 @@ fn rtt(direction: &Direction, value: fn(Rtt) -> f64) -> Option<String> {
     direction.tcp?.rtt.map(value).map(units::seconds)
 }
 
-fn push_measures(page: &mut String, [upload, download]: [Option<&Direction>; 2]) {
+/// A table with a row a measure and a column a direction, of those that there are, under its heading.
+pub(super) fn push_measures<D>(
+    page: &mut String,
+    heading: &str,
+    caption: &str,
+    measures: &[Measure<D>],
+    [upload, download]: [Option<&D>; 2],
+) {
     let upload = upload.map(|direction| ("Upload", direction));
     let download = download.map(|direction| ("Download", direction));
-    let columns: Vec<(&str, &Direction)> = upload.into_iter().chain(download).collect();
+    let columns: Vec<(&str, &D)> = upload.into_iter().chain(download).collect();
     if columns.is_empty() {
         return;
     }
-    page.push_str(
-        "<h2>Result</h2>\n<table>\n<caption>What iperf3 did not measure is a dash, or has no row.</caption>\n\
-         <thead><tr><th scope=\"col\">Measure</th>",
+    let _ = write!(
+        page,
+        "{heading}<table>\n<caption>{caption}</caption>\n<thead><tr><th scope=\"col\">Measure</th>"
     );
     for (name, _) in &columns {
         let _ = write!(page, "<th scope=\"col\">{name}</th>");
     }
     page.push_str("</tr></thead>\n<tbody>\n");
-    for (name, measure) in MEASURES {
+    for (name, measure) in measures {
         let values = columns.iter().map(|(_, direction)| measure(direction));
         let values: Vec<Option<String>> = values.collect();
         if values.iter().all(Option::is_none) {

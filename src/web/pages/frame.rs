@@ -11,12 +11,15 @@ use crate::time_text::rfc3339_millis;
 use crate::web::Site;
 use crate::web::answer_text::push_visible;
 
-/// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else.
+/// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else. Then by its kind: with
+/// the frame of a probe in progress, or in it.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'";
+const ALONE: &str = "frame-ancestors 'none'";
+const WITH_FRAME: &str = "frame-src 'self'; frame-ancestors 'none'";
+const IN_FRAME: &str = "frame-ancestors 'self'";
+
 const HEADERS: &[(&str, &str)] = &[
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     // It is of a moment, and may be for somebody who gave a password.
@@ -50,14 +53,35 @@ pub(crate) fn message(code: u16, line: &str, root: &str) -> Response {
 
 /// A whole page; `root` leads from it to the first page. Title, header and main part are HTML.
 pub(super) fn page(code: u16, title: &str, root: &str, header: &str, main: &str) -> Response {
+    let body = format!(
+        "<body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
+         <header>\n{header}</header>\n<main id=\"main\" tabindex=\"-1\">\n{main}</main>\n</body>"
+    );
+    with_policy(document(code, title, root, &body), ALONE)
+}
+
+/// A page that has a frame with a document of the exporter's own.
+pub(super) fn framing(page: Response) -> Response {
+    with_policy(page, WITH_FRAME)
+}
+
+/// The document in a frame of a page, with its title as its heading.
+pub(super) fn embedded(code: u16, title: &str, root: &str, main: &str) -> Response {
+    let body = format!("<body class=\"framed\">\n<main>\n<h1>{title}</h1>\n{main}</main>\n</body>");
+    with_policy(document(code, title, root, &body), IN_FRAME)
+}
+
+fn with_policy(response: Response, framing: &str) -> Response {
+    response.with_header("Content-Security-Policy", format!("{POLICY}; {framing}"))
+}
+
+fn document(code: u16, title: &str, root: &str, body: &str) -> Response {
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title} · iperf3 exporter</title>\n\
          <link rel=\"icon\" href=\"{root}icon.svg\" type=\"image/svg+xml\">\n\
-         <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n<body>\n\
-         <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
-         <header>\n{header}</header>\n<main id=\"main\" tabindex=\"-1\">\n{main}</main>\n</body>\n</html>\n"
+         <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n{body}\n</html>\n"
     );
     let response = Response::new(code, "text/html; charset=utf-8", page);
     HEADERS.iter().fold(response, |response, (name, value)| {

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::frame::{CLOCK, escaped, page, time};
 use super::list::Filter;
-use super::{form, list};
+use super::{form, list, units};
 use crate::duration;
 use crate::http::request::Request;
 use crate::http::response::Response;
+use crate::moment::Moment;
 use crate::probe::history::{Current, Finished, Stage};
 use crate::probe::prober::Prober;
 use crate::probe::wait_error::WaitError;
@@ -139,10 +140,10 @@ fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
         for probe in probes.iter().take(NAMED) {
             let number = probe.number;
             let server = escaped(&probe.params.server());
-            let stage = stage(probe);
+            let (stage, rates, bar) = (stage(probe), rates(probe), bar(probe));
             let _ = writeln!(
                 page,
-                "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{server}</b> {stage}</li>"
+                "<li><a href=\"probes/{number}\">Probe {number}</a> of <b>{server}</b> {stage}{rates}{bar}</li>"
             );
         }
         let _ = writeln!(page, "</{list}>");
@@ -172,27 +173,27 @@ pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Cu
 
 /// What a probe in progress does, as the end of a sentence about it.
 pub(super) fn stage(probe: &Current) -> String {
-    let elapsed = probe.since.elapsed();
-    let so_far = whole(elapsed);
-    let since = format!("since {} UTC", time(probe.since.clock, CLOCK));
     if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
         return format!("is being stopped: {cause}");
     }
-    match probe.stage {
-        Stage::Queued => format!("waits {since}, for {so_far}"),
-        Stage::Running { port, .. } => {
-            let rest = match probe.test_length() {
+    match &probe.stage {
+        Stage::Queued => format!("waits {}", since(&probe.since)),
+        Stage::Running { port, progress } => {
+            let seen = progress.look();
+            let since = since(&seen.started.unwrap_or(probe.since));
+            let elapsed = seen.elapsed().as_secs();
+            let rest = match seen.length {
                 Some(length) => format!(
-                    "the test alone takes {} \
-                     <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
+                    "the test alone takes {}, {} left",
                     whole(length),
-                    probe.number,
-                    length.as_secs().max(1),
-                    elapsed.min(length).as_secs(),
+                    // What is over and what is left are the whole.
+                    duration::format(Duration::from_secs(
+                        length.as_secs().saturating_sub(elapsed)
+                    )),
                 ),
                 None => "how long its bytes take will be seen".to_owned(),
             };
-            format!("runs on port {port} {since}, for {so_far}; {rest}")
+            format!("runs on port {port} {since}; {rest}")
         }
         Stage::Pausing { until } => {
             let left = until.saturating_duration_since(Instant::now());
@@ -204,6 +205,43 @@ pub(super) fn stage(probe: &Current) -> String {
             )
         }
     }
+}
+
+/// How far a test is that runs, as a bar behind its sentence; nothing where no length is planned.
+pub(super) fn bar(probe: &Current) -> String {
+    let (Stage::Running { progress, .. }, None) = (&probe.stage, probe.stopping()) else {
+        return String::new();
+    };
+    let seen = progress.look();
+    seen.length.map_or_else(String::new, |length| {
+        format!(
+            " <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
+            probe.number,
+            length.as_secs().max(1),
+            seen.elapsed().min(length).as_secs(),
+        )
+    })
+}
+
+/// `since 20:52:04 UTC, for 12s`.
+fn since(moment: &Moment) -> String {
+    let so_far = whole(moment.elapsed());
+    format!("since {} UTC, for {so_far}", time(moment.clock, CLOCK))
+}
+
+/// The rate of each direction's last interval; nothing as long as there is none.
+fn rates(probe: &Current) -> String {
+    let mut text = String::new();
+    let Stage::Running { progress, .. } = &probe.stage else {
+        return text;
+    };
+    for (name, direction) in ["up", "down"].into_iter().zip(progress.look().directions()) {
+        if let Some(latest) = direction.and_then(|direction| direction.latest) {
+            let rate = units::bit_rate(latest.bytes_per_second);
+            let _ = write!(text, ", {rate} {name}");
+        }
+    }
+    text
 }
 
 /// Whole seconds: more would only be noise on a page.

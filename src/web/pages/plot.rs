@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use super::units;
 use crate::iperf3::report::intervals::{Interval, merged};
 
+/// What stands behind a large plot whose steps are not single intervals.
+pub(super) const OF_MEANS: &str = "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than \
+    fit.</p>\n";
 /// What a small plot is reduced to: more steps than this are not told apart, and a hundred rows are to stay light.
 const SPARK_STEPS: usize = 60;
 /// A hole between intervals that is wider than this is one: times differ by microseconds.
@@ -85,11 +88,13 @@ pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
     svg
 }
 
-/// The intervals with axes and units; empty when there are none. Its ids allow one of them a page.
-pub(super) fn plot(upload: &[Interval], download: &[Interval]) -> String {
-    let Some(plot) = Plot::new(upload, download) else {
+/// The intervals with axes and units; empty when there are none. A test that is not over has room up to its planned end.
+/// Its ids allow one of them a page.
+pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: f64) -> String {
+    let Some(mut plot) = Plot::new(upload, download) else {
         return String::new();
     };
+    plot.end_seconds = plot.end_seconds.max(planned_seconds);
     let (unit, unit_name) = units::bit_unit(plot.highest);
     let rates = ticks(plot.highest / unit);
     let (second, time_name) = match plot.end_seconds {
@@ -100,7 +105,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval]) -> String {
     let scale = Scale {
         x: (LEFT, RIGHT),
         y: (BOTTOM, TOP),
-        // The test ends where its last interval does, the rates at a line of the grid.
+        // A test that is over ends where its last interval does, the rates at a line of the grid.
         seconds: plot.end_seconds,
         highest: rates.last().map_or(plot.highest, |(tick, _)| tick * unit),
     };
@@ -285,14 +290,24 @@ mod tests {
 <path class="up" d="M88 56H512V131H936"/><path class="down" d="M88 281H512"/>
 </svg>"#;
         assert_eq!(
-            plot(&steps(&[1e6, 7.5e5]), &steps(&[2.5e5])),
+            plot(&steps(&[1e6, 7.5e5]), &steps(&[2.5e5]), 0.0),
             expected.replace("\\u{a0}", "\u{a0}")
         );
     }
 
     #[test]
+    fn a_test_that_is_not_over_has_room_up_to_its_planned_end() {
+        let half = plot(&steps(&[1e6, 1e6]), &[], 4.0);
+        assert!(half.contains("d=\"M88 56H512\""), "{half}");
+        assert!(half.contains("x=\"936\" y=\"386\">4</text>"), "{half}");
+        // One that takes longer than it was to is not cut.
+        let late = plot(&steps(&[1e6, 1e6]), &[], 1.0);
+        assert_eq!(late, plot(&steps(&[1e6, 1e6]), &[], 0.0));
+    }
+
+    #[test]
     fn no_rates_and_no_times_lead_out_of_the_picture() {
-        assert_eq!((spark(&[], &[]), plot(&[], &[])), Default::default());
+        assert_eq!((spark(&[], &[]), plot(&[], &[], 60.0)), Default::default());
         let long: Vec<f64> = (0..300)
             .map(|index| f64::from(index * 7919 % 1000))
             .collect();
@@ -314,7 +329,8 @@ mod tests {
             for (upload, download) in [(&series[..], &[][..]), (&[], &series), (&series, &series)] {
                 for (svg, width, height) in [
                     (spark(upload, download), 480.0, 112.0),
-                    (plot(upload, download), 960.0, 420.0),
+                    (plot(upload, download, 0.0), 960.0, 420.0),
+                    (plot(upload, download, 3600.0), 960.0, 420.0),
                 ] {
                     let lines = usize::from(!upload.is_empty()) + usize::from(!download.is_empty());
                     let drawn =

@@ -1,0 +1,118 @@
+//! One attempt of a test: iperf3 is run with what is known by now, and what it took is put down.
+//!
+//! Must not know whether there is another one.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{RetryLoop, is_reset};
+use crate::duration;
+use crate::iperf3::progress::Progress;
+use crate::iperf3::reason::Reason;
+use crate::iperf3::{self, Failure, Outcome, Run, TestSpec};
+use crate::probe::answer::{Attempt, CutOff};
+use crate::probe::history::Stage;
+use crate::probe::params::Selected;
+use crate::probe::wait_error::{Reached, WaitError};
+
+/// How many attempts are told; of more the latest ones.
+const ATTEMPTS_KEPT: usize = 8;
+/// A test that crosses the day's budget with less than this to go is left to its end: to end it takes as long, and its
+/// bytes are spent.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+impl RetryLoop<'_> {
+    /// Makes one attempt; the lock is held, and was waited for, or held on to.
+    pub(super) fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
+        let Self { prober, params, .. } = *self;
+        self.cut_off = None;
+        let run = match self.over_budget() {
+            None => self.run_iperf3(),
+            Some(failure) => Run::refused(self.port, failure),
+        };
+        prober.metrics.test_ran(run.cost);
+        if run.was_started() {
+            if self.count > 0 {
+                prober.metrics.retried();
+            }
+            self.count += 1;
+        }
+        if self.attempts.len() == ATTEMPTS_KEPT {
+            self.attempts.remove(0);
+        }
+        let time = run.details.took;
+        self.attempts.push(Attempt {
+            waited,
+            details: run.details,
+        });
+        let outcome = run.outcome.map_err(|cause| {
+            let length = params.length_seconds(self.period_seconds);
+            WaitError::Cancelled {
+                cause,
+                reached: Reached::Ran {
+                    time,
+                    length: length.map(Duration::from_secs),
+                },
+            }
+        })?;
+        self.was_reset = !run.was_connected && outcome.as_ref().is_err_and(is_reset);
+        Ok(outcome)
+    }
+
+    /// Runs iperf3 once. What it costs is spent as it comes, where iperf3 streams; else at its end.
+    fn run_iperf3(&mut self) -> Run {
+        let Self { prober, params, .. } = *self;
+        let length = params.length_seconds(self.period_seconds);
+        let progress = Progress::new(length.map(Duration::from_secs));
+        let running = Stage::Running {
+            port: self.port,
+            progress: progress.clone(),
+        };
+        self.running.set_stage(running, self.count);
+        let now = Instant::now();
+        let deadline = self.limits.end_of_run(now);
+        let selected = Selected {
+            params,
+            port: self.port,
+            period_seconds: self.period_seconds,
+            limit_seconds: duration::ceil_seconds(deadline.saturating_duration_since(now)),
+            family: self.family,
+            connect_limit_ms: self
+                .connect_limit(now)
+                .and_then(|limit| limit.as_millis().try_into().ok()),
+        };
+        let account = prober.budget.open();
+        // One that bytes end fits, or would not run: no more than a block a stream crosses the budget.
+        let ends_soon = || progress.look().left().is_none_or(|left| left < LAST_MOMENT);
+        let spec = TestSpec {
+            args: &|args| selected.add_to(args),
+            port: self.port,
+            mode: params.mode,
+            udp: params.options.udp,
+            keep_end_part: params.options.debug,
+            deadline,
+            credentials: prober.config.credentials.as_ref(),
+            temp: (&prober.temp, params.temp_files()),
+            progress: &progress,
+            may_go_on: &|cost| account.spend(cost, SystemTime::now()) || ends_soon(),
+        };
+        let mut run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
+        account.spend(run.cost, SystemTime::now());
+        if let Ok(Err(failure)) = &mut run.outcome {
+            self.cut_off = CutOff::of(&progress);
+            if failure.reason == Reason::Budget {
+                failure.words = account.words();
+            }
+        }
+        run
+    }
+
+    /// The refusal of a test that the day's budget does not allow.
+    pub(super) fn over_budget(&self) -> Option<Failure> {
+        let budget = &self.prober.budget;
+        let checked = budget.check(self.params, self.length(), SystemTime::now());
+        checked.err().map(|words| Failure {
+            reason: Reason::Budget,
+            words,
+        })
+    }
+}

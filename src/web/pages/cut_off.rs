@@ -1,0 +1,44 @@
+//! What a test had measured when it was cut off, on the page of its probe.
+//!
+//! Must not know why it was, nor show any of it as a result.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{plot, units};
+use crate::iperf3::progress::DirectionSeen;
+use crate::iperf3::report::intervals::Interval;
+use crate::probe::answer::CutOff;
+use crate::web::answer_text;
+
+/// `omitted` is how long the test was to run before its first interval counts.
+pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
+    let _ = writeln!(
+        page,
+        "<h2>Measured until it was cut off</h2>\n<p><strong>Incomplete: {}.</strong> This is what iperf3 said until \
+         then, as counted at this end. It is no result, and no metric of a probe has it.</p>",
+        answer_text::when_cut_off(cut_off)
+    );
+    let ways = cut_off.seen.directions();
+    let [upload, download] = ways.map(intervals);
+    // As wide as the whole test, so that it is seen what is missing.
+    let planned = cut_off.seen.length.unwrap_or_default();
+    let planned_seconds = planned.saturating_sub(omitted).as_secs_f64();
+    page.push_str(&plot::plot(upload, download, planned_seconds));
+    page.push('\n');
+    if ways.into_iter().flatten().any(|way| way.is_merged) {
+        page.push_str(plot::OF_MEANS);
+    }
+    page.push_str("<dl>\n");
+    for (name, way) in ["Sent", "Arrived"].into_iter().zip(ways) {
+        if let Some(way) = way {
+            let bytes = units::bytes(way.bytes);
+            let _ = writeln!(page, "<div><dt>{name}</dt><dd>{bytes}</dd></div>");
+        }
+    }
+    page.push_str("</dl>\n");
+}
+
+fn intervals(way: Option<&DirectionSeen>) -> &[Interval] {
+    way.map_or(&[], |way| &way.intervals)
+}
