@@ -29,7 +29,7 @@ pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
     if config.http.systemd_socket {
         found.push(Ok("listen addresses are systemd's".to_owned()));
     } else {
-        found.extend(config.http.listen.iter().map(listen_address));
+        found.extend(listen_addresses(&config.http.listen));
     }
     let line = |one: &Result<String, ExitError>| {
         let line = match one {
@@ -71,7 +71,7 @@ fn temporary_folder() -> Result<String, ExitError> {
     let folder = format!("temporary folder `{}`", found.folder.display());
     Ok(match found.instead {
         None => folder,
-        Some(fault) => format!("{folder}, as {fault}"),
+        Some(fault) => format!("{folder}, not the usual one: {fault}"),
     })
 }
 
@@ -83,17 +83,38 @@ fn credentials(config: &Config) -> Result<String, ExitError> {
     Ok("credentials for iperf3 can be read".to_owned())
 }
 
+/// Each by itself first, and then the free ones together, as a start would hold them: two flags may name one address.
+fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
+    let alone: Vec<_> = addresses.iter().map(is_free).collect();
+    let mut held = Vec::new();
+    let mut line = |address: &Address, is_free: Result<bool, ExitError>| {
+        if !is_free? {
+            return Ok(format!(
+                "listen address `{address}` is in use, by an exporter that runs"
+            ));
+        }
+        held.extend(address.bind().map_err(|error| {
+            format!("cannot listen on `{address}`: {error}, by another flag that names it")
+        })?);
+        Ok(format!("listen address `{address}` is free"))
+    };
+    let addresses = addresses.iter().zip(alone);
+    addresses
+        .map(|(address, is_free)| line(address, is_free))
+        .collect()
+}
+
 /// One that a running exporter has is in order: who checks before a restart wants to hear of all else.
-fn listen_address(address: &Address) -> Result<String, ExitError> {
+fn is_free(address: &Address) -> Result<bool, ExitError> {
     match address.bind() {
-        Ok(_) => Ok(format!("listen address `{address}` is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => ask(address)
-            .map(|()| format!("listen address `{address}` is in use, by an exporter that runs"))
-            .map_err(|why| {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            ask(address).map(|()| false).map_err(|why| {
                 let line =
                     format!("cannot listen on `{address}`: {error}, not by an exporter: {why}");
                 line.into()
-            }),
+            })
+        }
         Err(error) => Err(format!("cannot listen on `{address}`: {error}").into()),
     }
 }

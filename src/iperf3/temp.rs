@@ -137,9 +137,7 @@ fn check(folder: &Path, files: TempFiles) -> Result<(), String> {
         .create_new(true)
         .mode(0o600)
         .open(&path);
-    made.map_err(|error| {
-        format!("cannot make a file in the temporary folder {shown}, as iperf3 does: {error}")
-    })?;
+    made.map_err(|error| format!("cannot make a file in the temporary folder {shown}: {error}"))?;
     let _ = fs::remove_file(&path);
     match sys::free_bytes(folder) {
         Some(free) if free < files.bytes() => Err(format!(
@@ -177,8 +175,7 @@ mod tests {
             "/nonexistent",
             &["/nonexistent".into(), "/nowhere".into(), temp.clone()],
         );
-        let why = "cannot make a file in the temporary folder /nonexistent, as iperf3 does: No such file or directory \
-                   (os error 2)";
+        let why = "cannot make a file in the temporary folder /nonexistent: No such file or directory (os error 2)";
         let found = Found {
             folder: temp.clone(),
             instead: Some(why.to_owned()),

@@ -14,7 +14,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::{
-    Connection, Exporter, Fake, Reply, TempDir, assert_golden, good_report, is_alive,
+    Connection, Exporter, Fake, Reply, TempDir, assert_golden, free_port, good_report, is_alive,
     listening_ports, lock_status, request, run, skipped, top, wait_for,
 };
 
@@ -230,11 +230,36 @@ fn the_check_looks_at_all_that_a_start_needs() {
     let (status, lines, said) = checked(&[&iperf3, free], &folder.join("nowhere"));
     assert_eq!((status, said.as_str()), (Some(0), ""));
     let line = lines.get(3).unwrap();
-    let instead = ", as cannot make a file in the temporary folder";
+    let instead = ", not the usual one: cannot make a file in the temporary folder";
     assert!(
         line.starts_with("ok: temporary folder `/") && line.contains(instead),
         "{line}"
     );
+}
+
+/// Each of the two is free by itself, and a start could not have both.
+#[test]
+fn the_check_does_not_take_two_flags_that_name_one_address() {
+    let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
+    let port = free_port();
+    let all = format!("--web.listen-address=:{port}");
+    for second in [
+        format!("--port={port}"),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ] {
+        let (status, lines, said) = checked(&[&fake.flag(), &all, &second], dir.path());
+        assert_eq!(status, Some(1), "{said}");
+        let last: Vec<_> = lines.iter().rev().take(2).collect();
+        assert!(
+            last[0].starts_with("failed: cannot listen on `")
+                && last[0].ends_with(", by another flag that names it"),
+            "{lines:?}"
+        );
+        assert_eq!(*last[1], format!("ok: listen address `:{port}` is free"));
+    }
+    let other = format!("--web.listen-address=127.0.0.1:{}", free_port());
+    let (status, _, said) = checked(&[&fake.flag(), &all, &other], dir.path());
+    assert_eq!((status, said.as_str()), (Some(0), ""));
 }
 
 /// Who checks before a restart wants to hear of what is wrong, and not that the exporter still runs.

@@ -60,7 +60,7 @@ fn a_full_or_read_only_folder_is_replaced_by_one_that_works() {
         (
             read_only,
             "/dev/shm",
-            "cannot make a file in the temporary folder /tmp, as iperf3 does: Read-only file system",
+            "cannot make a file in the temporary folder /tmp: Read-only file system",
         ),
     ] {
         let Some(exporter) = behind(mounts, test) else {
