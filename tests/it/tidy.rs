@@ -411,6 +411,23 @@ fn no_host_of_a_registry_stands_in_any_file() {
     }
 }
 
+/// Two lists of changes come of a merge, and each of them looks whole.
+#[test]
+fn no_version_has_two_headings_of_a_kind_in_the_changelog() {
+    let text = fs::read_to_string(top().join("CHANGELOG.md")).unwrap();
+    let mut versions = text.split("\n## ");
+    versions.next();
+    let mut count = 0;
+    for version in versions {
+        let mut kinds = BTreeSet::new();
+        for kind in version.lines().filter(|line| line.starts_with("### ")) {
+            assert!(kinds.insert(kind), "{kind} stands twice");
+        }
+        count += kinds.len();
+    }
+    assert!(count > 0, "no heading was found");
+}
+
 #[test]
 fn the_top_folder_has_only_what_belongs_there() {
     const ALLOWED: &[&str] = &[
