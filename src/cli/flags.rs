@@ -89,7 +89,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         default: None,
         repeatable: false,
         help: "Web configuration file of the exporter-toolkit: TLS, users, headers, rate limit. Read again when it \
-               changes. HTTP/1.1 is spoken only, whatever it says of http2.",
+               changes. Only HTTP/1.1 is served; http2 is ignored.",
         allowed: "the path of a file",
         set: |config, text| {
             // Empty is the exporter-toolkit's default, and means none.
@@ -110,7 +110,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("COUNT"),
         default: Some("256"),
         repeatable: false,
-        help: "Most connections at a time; over that the one that is idle longest makes room.",
+        help: "Maximum simultaneous connections. Above it the longest-idle connection is closed.",
         allowed: "a whole number from 1 to 10000",
         set: |config, text| Some(config.http.max_connections = number::within(text, 1..=10_000)?),
     },
@@ -131,7 +131,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: None,
         repeatable: false,
-        help: "Upper limit of one run of iperf3; without it the scrape timeout limits a run, with max_age its own length and 15s, or else 30s.",
+        help: "Maximum duration of one run of iperf3. Without it: the scrape timeout; with max_age, the test's length plus 15s; otherwise 30s.",
         allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
         set: |config, text| {
             let limit = bounded(text, 25).filter(|limit| !limit.is_zero())?;
@@ -258,8 +258,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         default: None,
         repeatable: false,
         help: "Ask the exporter that runs at URL, such as http://127.0.0.1:9579/health, for at most 5s whether it is \
-               alive, and exit: 0 when it is, 1 and the reason when not. Always by plain HTTP: an answer that asks \
-               for TLS or a password is a sign of life.",
+               alive, and exit: 0 when it is, 1 and the reason when not. Always by plain HTTP: a response that \
+               demands TLS or credentials counts as alive.",
         allowed: "http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with TLS \
                   is asked by http:// too",
         set: |config, text| Some(config.health = Some(Url::parse(text)?)),
