@@ -12,9 +12,18 @@ pub(crate) fn string(text: &str) -> String {
 }
 
 /// Whether a character must not stand in a line as it is. The C1 controls are legal in JSON, but some terminals obey
-/// them; the two separators end a line for readers that follow Unicode (UAX 14).
+/// them; the two separators end a line for readers that follow Unicode (UAX 14); and those that change the order of
+/// what is shown (UAX 9) make a line read as another one.
 pub(crate) fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    let turns = '\u{202a}'..='\u{202e}';
+    let isolates = '\u{2066}'..='\u{2069}';
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}'
+        )
+        || turns.contains(&c)
+        || isolates.contains(&c)
 }
 
 /// Appends `text` as a JSON string, quotes included.
@@ -34,4 +43,23 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::string;
+
+    #[test]
+    fn what_would_change_the_look_of_a_line_is_escaped() {
+        for (text, written) in [
+            ("a\u{202e}b", "\"a\\u202eb\""),
+            ("\u{2066}\u{2069}", "\"\\u2066\\u2069\""),
+            ("\u{61c}\u{200f}", "\"\\u061c\\u200f\""),
+            ("\u{2028}\u{9b}\u{1b}\n", "\"\\u2028\\u009b\\u001b\\n\""),
+            // Right-to-left letters need no help.
+            ("שלום é", "\"שלום é\""),
+        ] {
+            assert_eq!(string(text), written);
+        }
+    }
 }

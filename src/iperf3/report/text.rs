@@ -8,6 +8,9 @@ use serde_json::Value;
 
 /// Most places where a document may begin that are tried: wrappers print lines of JSON too.
 const BEGINS_LIMIT: usize = 64;
+/// How much is read of texts that began as one and are none. Each may be read to the end of the output, and one begin may
+/// stand in another: 64 of them in 8 MiB took minutes of a processor.
+const BROKEN_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 /// How much of what is no JSON is shown.
 const SHOWN_LIMIT_CHARS: usize = 40;
 /// Some tools write it in front of any text.
@@ -45,10 +48,13 @@ pub(crate) fn where_broken(output: &[u8]) -> Option<String> {
 pub(super) fn find(output: &[u8]) -> Result<Value, Option<Broken>> {
     let mut other = None;
     let mut broken: Option<Broken> = None;
-    let mut end = 0;
+    let (mut end, mut broken_bytes) = (0, 0);
     for begin in begins(output).take(BEGINS_LIMIT) {
         if begin < end {
             continue;
+        }
+        if broken_bytes > BROKEN_LIMIT_BYTES {
+            break;
         }
         let (before, text) = output.split_at_checked(begin).unwrap_or_default();
         match parse(text) {
@@ -58,6 +64,7 @@ pub(super) fn find(output: &[u8]) -> Result<Value, Option<Broken>> {
                 other.get_or_insert(value);
             }
             Err(mut error) => {
+                broken_bytes += text.len();
                 error.line += before.split(|byte| *byte == b'\n').count() - 1;
                 broken = broken
                     .filter(|broken| broken.line >= error.line)
@@ -236,6 +243,19 @@ mod tests {
         );
         // One that is no document stands for want of another one.
         assert_eq!(found("{}\n{\"a\":1}"), Ok(json!({})));
+    }
+
+    #[test]
+    fn broken_texts_are_read_within_a_limit() {
+        let text = |count: usize, length: usize| {
+            let begins = "{\"a\":\n".repeat(count);
+            format!("{begins}\"{}\n{{\"start\":{{}}}}", "x".repeat(length))
+        };
+        let expected = Ok(json!({ "start": {} }));
+        assert_eq!(found(&text(20, 1000)), expected);
+        assert_eq!(found(&text(2, 1 << 20)), expected);
+        // More than the limit, each of which could be read to the end of an output of 8 MiB.
+        assert!(found(&text(20, 1 << 20)).is_err());
     }
 
     #[test]

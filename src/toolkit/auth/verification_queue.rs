@@ -19,7 +19,8 @@ use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Verdi
 /// seconds, well within a scrape's 10 s.
 const LIMIT: usize = 32;
 /// One network may have this part of the places: 8 of 32 are enough for scrapers with passwords of their own, and
-/// others wait half a second for their hashes.
+/// others wait half a second for their hashes. Of all who wait, those with equal credentials included, it leaves this part
+/// to others.
 const SHARE: usize = 4;
 /// Longest wait: a scrape's usual time limit. Who waits longer has a hash of too high a cost (each step doubles the
 /// time: 14 is a second on a PC and many on a router), and finds the verdict known when it asks again.
@@ -45,8 +46,8 @@ struct State {
     /// Credentials, no two the same, and networks in the order of arrival. The first ones are verified, and stay until
     /// they have been.
     pending: VecDeque<(Credentials, IpAddr)>,
-    /// Requests that wait for the verdict on what is pending for another one.
-    joined: usize,
+    /// The networks of requests that wait for the verdict on what is pending for another one.
+    joined: Vec<IpAddr>,
     has_ended: bool,
 }
 
@@ -103,16 +104,22 @@ impl VerificationQueue {
             if let Some(verdict) = state.cache.get(credentials) {
                 return Some(verdict);
             }
-            let is_full = state.pending.len() + state.joined >= self.max_waiting;
+            let all = state.pending.iter().map(|(_, other)| other);
+            let all = all.chain(&state.joined);
+            let of_network = all.clone().filter(|other| **other == network).count();
+            // Equal credentials cost one hash, but each that waits with them holds a connection.
+            let is_full = all.count() >= self.max_waiting
+                || of_network >= self.max_waiting - self.max_waiting / SHARE;
             if is_full || state.has_ended || Instant::now() >= until {
                 return Some(Verdict::Overloaded);
             }
             if state.pending.iter().all(|(other, _)| other != credentials) {
                 break;
             }
-            state.joined += 1;
+            state.joined.push(network);
             state = sync::wait_until(&self.changed, state, until);
-            state.joined -= 1;
+            let own = state.joined.iter().position(|other| *other == network);
+            own.map(|own| state.joined.swap_remove(own));
         }
         let same = state.pending.iter().filter(|(_, other)| *other == network);
         if state.pending.len() >= limit || same.count() >= limit.div_ceil(SHARE) {
@@ -212,6 +219,10 @@ mod tests {
 
     impl Slow {
         fn new(longest_wait: Duration) -> Self {
+            Self::of(1000, longest_wait)
+        }
+
+        fn of(max_waiting: usize, longest_wait: Duration) -> Self {
             let (tell, begun) = mpsc::channel();
             let (go, wait) = mpsc::channel();
             let shared = Mutex::new((tell, wait));
@@ -229,7 +240,11 @@ mod tests {
                 password == "right"
             };
             Self {
-                queue: Arc::new(VerificationQueue::new(Box::new(verify), 1000, longest_wait)),
+                queue: Arc::new(VerificationQueue::new(
+                    Box::new(verify),
+                    max_waiting,
+                    longest_wait,
+                )),
                 begun,
                 go,
             }
@@ -265,7 +280,7 @@ mod tests {
 
         fn waiting(&self) -> usize {
             let state = sync::lock(&self.queue.state);
-            state.pending.len() + state.joined
+            state.pending.len() + state.joined.len()
         }
 
         /// Waits until `count` requests are in the queue, with the one that verifies.
@@ -499,7 +514,7 @@ mod tests {
         let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
         assert!(judged > 0);
         let state = sync::lock(&queue.state);
-        assert!(state.pending.is_empty() && state.joined == 0);
+        assert!(state.pending.is_empty() && state.joined.is_empty());
     }
 
     #[test]
@@ -508,8 +523,27 @@ mod tests {
         let until = Instant::now() + HANGS;
         let same = credentials("same");
         assert_eq!(queue.enqueue(&same, client(0), until), None);
-        sync::lock(&queue.state).joined = 1;
+        sync::lock(&queue.state).joined.push(client(2));
         assert_eq!(queue.check(&same, client(1)), Verdict::Overloaded);
+    }
+
+    #[test]
+    fn equal_credentials_from_one_network_leave_places_for_others() {
+        let slow = Slow::of(8, HANGS);
+        let mut flood = vec![slow.occupy("flood", 1)];
+        // All but one of four places.
+        while flood.len() < 6 {
+            flood.push(slow.enqueue("flood", 1));
+        }
+        slow.sent_away("flood", 1);
+        slow.sent_away("another", 1);
+        let user = slow.enqueue("right", 2);
+        flood.push(slow.enqueue("flood", 3));
+        slow.sent_away("flood", 4);
+        assert_eq!(slow.next(), "right");
+        slow.go.send(()).unwrap();
+        assert_eq!(verdict(user), Verdict::Allowed);
+        slow.refuse_all(flood);
     }
 
     #[test]
