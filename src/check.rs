@@ -87,11 +87,7 @@ fn credentials(config: &Config) -> Result<String, ExitError> {
 fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
     let alone: Vec<_> = addresses.iter().map(is_free).collect();
     let mut held = Vec::new();
-<<<<<<< HEAD
-    let mut hold = |address: &Address, is_free: Result<bool, ExitError>| {
-=======
     let mut line = |address: &Address, is_free: Result<bool, ExitError>| {
->>>>>>> r-new
         if !is_free? {
             return Ok(format!(
                 "listen address `{address}` is in use, by an exporter that runs"
@@ -104,11 +100,7 @@ fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
     };
     let addresses = addresses.iter().zip(alone);
     addresses
-<<<<<<< HEAD
-        .map(|(address, is_free)| hold(address, is_free))
-=======
         .map(|(address, is_free)| line(address, is_free))
->>>>>>> r-new
         .collect()
 }
 
