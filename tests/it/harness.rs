@@ -9,12 +9,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The limit of every wait: far longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Blocks until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
@@ -164,7 +164,8 @@ impl Fake {
 pub struct Exporter {
     child: Child,
     port: u16,
-    log: Arc<Mutex<String>>,
+    /// Its log, in a file: what it wrote before an answer is there when the answer is.
+    log: TempDir,
 }
 
 impl Exporter {
@@ -184,23 +185,12 @@ impl Exporter {
 
     /// The same with the standard input that the command has.
     pub fn spawn_as_it_is(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (reader_log, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = reader_log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        let log = TempDir::new();
+        let file = fs::File::create(log.path().join("log")).unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
         let mut port = None;
         wait_for("the exporter to listen", || {
-            let text = log.lock().unwrap().clone();
+            let text = whole_lines(&log);
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the exporter ended with {status}:\n{text}");
             }
@@ -224,7 +214,7 @@ impl Exporter {
 
     /// The log so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        whole_lines(&self.log)
     }
 
     /// The log once it has a line that contains `piece`; that line.
@@ -313,6 +303,14 @@ impl Drop for Exporter {
             eprintln!("the exporter's log:\n{}", self.log());
         }
     }
+}
+
+/// The lines of a log that are there to their end.
+fn whole_lines(log: &TempDir) -> String {
+    let bytes = fs::read(log.path().join("log")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let end = text.rfind('\n').map_or(0, |end| end + 1);
+    text[..end].to_owned()
 }
 
 fn listening_port(line: &str) -> Option<u16> {

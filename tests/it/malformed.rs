@@ -389,7 +389,7 @@ fn generated_queries(count: u64) {
         }
     });
     // The generator is of use only when it makes each kind; of one case, a failure that is looked at again, it cannot.
-    let made = ran as u64 > count / 15 && refused > count / 15 && forbidden > count / 60;
+    let made = ran as u64 > count / 30 && refused > count / 15 && forbidden > count / 60;
     assert!(
         made || std::env::var_os("FUZZ_CASES").is_some(),
         "{ran} {refused} {forbidden}"

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::random::{Random, cases};
 
 /// The limit of every wait, so that what never comes fails a test and does not hang it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// In this time attackers that hold all connections make each of them anew once.
 const ALL_ANEW: Duration = Duration::from_millis(300);
 
