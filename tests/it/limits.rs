@@ -285,7 +285,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     let left: f64 = left.parse().unwrap();
     assert!((0.0..=2.5).contains(&left), "{sentence}");
     assert!(rest.starts_with(
-        " were left and the test needs 2.5 s; 127.0.0.7:5201 has the test lock from "
+        " were left and the test needs 2.5 s; 127.0.0.7:5201 (probe 1) has the test lock from "
     ));
     assert!(
         sentence.contains("; 2 other probes wait (2 ahead, 0 behind); "),
@@ -341,7 +341,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     assert!(
         reply
             .body
-            .contains("127.0.0.7:5201 has had the test lock since "),
+            .contains("127.0.0.7:5201 (probe 5) has had the test lock since "),
         "{}",
         reply.body
     );
@@ -420,7 +420,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     );
     assert_eq!(
         reply.body,
-        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[],\"stopping\":null}\n"
+        "{\"is_locked\":false,\"locked_by\":null,\"locked_by_probe\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[],\"stopping\":null}\n"
     );
     let mut watch = Connection::open(exporter.port());
     let begin = now();
@@ -439,6 +439,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     let status = lock_status(&mut watch);
     assert_eq!(status["is_locked"], true);
     assert_eq!(status["locked_by"], "127.0.0.1:5301");
+    assert_eq!(status["locked_by_probe"], 1);
     let locked_at = rfc3339(status["locked_at"].as_str().unwrap());
     assert!((begin..=now()).contains(&locked_at), "{status}");
     assert_go_duration(status["lock_duration"].as_str().unwrap());
