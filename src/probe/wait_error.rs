@@ -34,6 +34,14 @@ pub(crate) enum WaitError {
     Broken,
 }
 
+/// A request without a result.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) why: WaitError,
+    /// The number of the probe, if it got so far.
+    pub(crate) probe: Option<u64>,
+}
+
 /// The line at the test lock when a probe left it.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -185,7 +193,10 @@ impl fmt::Display for Line {
                     f,
                     "{name} (probe {probe}) has had the test lock since {since} UTC and should have ended at {text}; "
                 ),
-                None => write!(f, "{name} (probe {probe}) has had the test lock since {since} UTC; "),
+                None => write!(
+                    f,
+                    "{name} (probe {probe}) has had the test lock since {since} UTC; "
+                ),
             }?;
         }
         let (ahead, behind) = (self.ahead, self.behind);
