@@ -307,8 +307,12 @@ impl<'a> RetryLoop<'a> {
         let other = if tried == 6 { 4 } else { 6 };
         let has_other = addresses.first_of(other).is_some();
         let is_open = self.is_family_open() && self.family.is_none();
-        if !is_open || !has_other || self.time_left(Instant::now()).is_none() {
+        if !is_open || !has_other {
             return Ok(Err(first));
+        }
+        if self.time_left(Instant::now()).is_none() {
+            let words = format!("{}; no time was left to try IPv{other}", first.words);
+            return Ok(Err(Failure { words, ..first }));
         }
         self.prober.log.debug(
             "trying the other version of IP",

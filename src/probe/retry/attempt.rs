@@ -43,6 +43,7 @@ impl RetryLoop<'_> {
         self.attempts.push(Attempt {
             waited,
             details: run.details,
+            failure: run.outcome.clone().ok().and_then(Result::err),
         });
         let outcome = run.outcome.map_err(|cause| {
             let length = params.length_seconds(self.period_seconds);
