@@ -126,7 +126,16 @@ impl<'a> RetryLoop<'a> {
             ended: Moment::now(),
         };
         let duration = caller.arrival.elapsed();
-        accounting::ran(prober, number, params, caller.client, &completed, duration);
+        let cut_to = is_cut.then_some(self.period_seconds);
+        accounting::ran(
+            prober,
+            number,
+            params,
+            caller.client,
+            &completed,
+            cut_to,
+            duration,
+        );
         // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
         if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
             prober.result_cache.keep(&params.test(), &completed);

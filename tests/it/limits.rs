@@ -69,6 +69,7 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     assert_timed_out(&exporter, &reply, 1.5);
     assert_eq!(option(&reply, "-t"), "1");
     let line = exporter.log_line("reason=timeout");
+    assert!(line.contains(" period_seconds=1 "), "{line}");
     let (_, ran) = line
         .split_once(" error=\"the test was not over at its deadline, after ")
         .unwrap();
@@ -138,7 +139,10 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
         let is_cut = wanted != format!("{expected}s");
         // What is said of a cut comes before what is said of the probe.
         exporter.log_line("msg=\"probe\"");
-        assert_eq!(exporter.log().contains("period cut"), is_cut, "{case}");
+        let log = exporter.log();
+        assert_eq!(log.contains("period cut"), is_cut, "{case}");
+        let told = log.matches(" period_seconds=").count();
+        assert_eq!(told, usize::from(is_cut) * 2, "{case}: {log}");
     }
 }
 
