@@ -62,7 +62,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["/lock-status"],
-        "JSON: `is_locked`, `locked_by`, `locked_at`, `lock_duration`, `queue_size`, `queue`, `pausing`, `stopping`",
+        "JSON: `is_locked`, `locked_by`, `locked_by_probe`, `locked_at`, `lock_duration`, `queue_size`, `queue`, `pausing`, `stopping`",
     ),
     (
         &["/"],

@@ -371,7 +371,15 @@ fn classify(
         Some(broken) => {
             format!("iperf3 ended with status {status}, and what it printed is {broken}")
         }
-        None => format!("iperf3 ended with status {status} and without a report or a reason"),
+        None => match lines(&String::from_utf8_lossy(&finished.stdout)).next() {
+            Some(line) if document.is_none() => {
+                let line = shortened(line, WORDS_LIMIT_CHARS);
+                format!(
+                    "iperf3 ended with status {status}, and what it printed is no report: `{line}`"
+                )
+            }
+            _ => format!("iperf3 ended with status {status} and without a report or a reason"),
+        },
     };
     failed(otherwise, &words)
 }
@@ -411,12 +419,6 @@ fn explained(words: &str) -> String {
 /// The line that says what went wrong: iperf3's own before a library's. Its own may be among the JSON as well, behind a
 /// whole report.
 fn error_line(finished: &Finished) -> Option<String> {
-    fn lines(output: &str) -> impl Iterator<Item = &str> {
-        output
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    }
     let output = [&finished.stderr, &finished.stdout].map(|bytes| String::from_utf8_lossy(bytes));
     let own = |line: &'_ str| line.strip_prefix("iperf3: ").map(str::to_owned);
     let [stderr, _] = &output;
@@ -426,6 +428,14 @@ fn error_line(finished: &Finished) -> Option<String> {
     let line = line.or_else(|| lines(stderr).find(is_error).map(str::to_owned))?;
     let line = line.strip_prefix("error - ").unwrap_or(&line);
     Some(shortened(line, WORDS_LIMIT_CHARS))
+}
+
+/// The lines of an output that say something.
+fn lines(output: &str) -> impl Iterator<Item = &str> {
+    output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
 }
 
 fn shortened(words: &str, limit_chars: usize) -> String {

@@ -8,9 +8,10 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{folders, sys};
+use crate::{folders, sync, sys};
 
 /// Where iperf3 looks for the folder, in this order (`iperf_new_stream`), and sets it again.
 const VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
@@ -48,10 +49,12 @@ pub(crate) struct TempFolders {
     others: Vec<PathBuf>,
     /// None of them worked when it was last looked.
     is_broken: AtomicBool,
+    /// The one that was found last, and whether that was news.
+    latest: Mutex<(PathBuf, Option<Found>)>,
 }
 
 /// A folder that works.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) folder: PathBuf,
     /// Why iperf3's own one does not, where it is another.
@@ -77,6 +80,7 @@ impl TempFolders {
             }
         }
         Self {
+            latest: Mutex::new((usual.clone(), None)),
             usual,
             others: several,
             is_broken: AtomicBool::new(false),
@@ -101,11 +105,23 @@ impl TempFolders {
             });
         }
         self.is_broken.store(found.is_err(), Ordering::Relaxed);
+        if let Ok(found) = &found {
+            let (folder, news) = &mut *sync::lock(&self.latest);
+            if *folder != found.folder {
+                folder.clone_from(&found.folder);
+                *news = Some(found.clone());
+            }
+        }
         found.map_err(|fault| {
             let others = self.others.iter().map(|path| path.display().to_string());
             let others = others.collect::<Vec<_>>().join(", ");
             format!("{fault}; no other folder works either ({others})")
         })
+    }
+
+    /// The folder that was found last, when it is another one than before and that was not told yet.
+    pub(crate) fn take_change(&self) -> Option<Found> {
+        sync::lock(&self.latest).1.take()
     }
 
     /// What iperf3's environment needs to have so that its files have room: nothing where its own folder has, or none has.
@@ -185,6 +201,27 @@ mod tests {
             folders.variable(TempFiles::ONE_STREAM),
             Some(("TMPDIR", temp.into()))
         );
+    }
+
+    #[test]
+    fn each_change_of_the_folder_is_told_once() {
+        let temp = std::env::temp_dir();
+        let usual = temp.join(crate::folders::random_name());
+        std::fs::create_dir(&usual).unwrap();
+        let folders = folders(usual.to_str().unwrap(), std::slice::from_ref(&temp));
+        let change = || {
+            folders.find(TempFiles::ONE_STREAM).unwrap();
+            let change = folders.take_change();
+            change.map(|found| (found.folder, found.instead.is_some()))
+        };
+        assert_eq!(change(), None);
+        std::fs::remove_dir(&usual).unwrap();
+        assert_eq!(change(), Some((temp, true)));
+        assert_eq!(change(), None);
+        std::fs::create_dir(&usual).unwrap();
+        assert_eq!(change(), Some((usual.clone(), false)));
+        assert_eq!(change(), None);
+        std::fs::remove_dir(&usual).unwrap();
     }
 
     #[test]

@@ -14,13 +14,15 @@ use crate::iperf3::report::Direction;
 use crate::iperf3::target::Host;
 use crate::log::{Decimal, Field, Value};
 
-/// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed.
+/// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed. `cut_to` is its
+/// period in seconds, where that is shorter than it was asked for.
 pub(super) fn ran(
     prober: &Prober,
     number: u64,
     params: &Params,
     client: SocketAddr,
     completed: &CompletedTest,
+    cut_to: Option<u64>,
     duration: Duration,
 ) {
     let waited = completed.lock_wait;
@@ -37,6 +39,9 @@ pub(super) fn ran(
     ];
     for (name, value) in others(params) {
         told.push((name, Box::new(value)));
+    }
+    if let Some(seconds) = cut_to {
+        told.push(("period_seconds", Box::new(seconds)));
     }
     let (mut up, mut down) = (None, None);
     match &completed.outcome {
@@ -63,13 +68,11 @@ pub(super) fn ran(
     if completed.count > 1 {
         told.push(("attempts", Box::new(completed.count)));
     }
-    for (name, rate) in [
-        ("upload_bits_per_second", up),
-        ("download_bits_per_second", down),
-    ] {
-        if let Some(rate) = rate {
-            told.push((name, Box::new(rate)));
-        }
+    if let Some(rate) = up {
+        told.push(("upload_bits_per_second", Box::new(rate)));
+    }
+    if let Some(rate) = down {
+        told.push(("download_bits_per_second", Box::new(rate)));
     }
     let fields = told
         .iter()

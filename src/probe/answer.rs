@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cancel::Cancel;
 use crate::iperf3::progress::{Progress, Seen};
-use crate::iperf3::{Outcome, RunDetails};
+use crate::iperf3::{Failure, Outcome, RunDetails};
 use crate::moment::Moment;
 
 /// A test that was run, in as many attempts as it took.
@@ -42,6 +42,8 @@ pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
     pub(crate) details: RunDetails,
+    /// Why it failed, in its own words.
+    pub(crate) failure: Option<Failure>,
 }
 
 /// What a test had measured when it was cut off. For people to look at, and no result: what the rest had been is not

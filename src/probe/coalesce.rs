@@ -13,7 +13,7 @@ use super::params::Params;
 use super::prober::Prober;
 use super::result_cache::{Found, InFlightTest};
 use super::retry::RetryLoop;
-use super::wait_error::{Reached, WaitError};
+use super::wait_error::{Reached, Unanswered, WaitError};
 
 /// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
 ///
@@ -25,7 +25,7 @@ pub(super) fn answer(
     limits: &Limits,
     caller: &Caller,
     max_age: Duration,
-) -> Result<Answer, WaitError> {
+) -> Result<Answer, Unanswered> {
     let test = params.test();
     let limits = limits.detached(params.length_seconds(params.period_seconds));
     let omit_seconds = params.options.omit_seconds;
@@ -41,7 +41,7 @@ pub(super) fn answer(
         Found::NoRoom => {
             let why = WaitError::Full;
             accounting::not_run(prober, None, params, caller, &why, None);
-            return Err(why);
+            return Err(Unanswered { why, probe: None });
         }
     };
     if is_first {
@@ -67,7 +67,9 @@ pub(super) fn answer(
             Err(why) => accounting::not_run(prober, number, params, caller, why, None),
         }
     }
-    result.map(|completed| answer_from(prober, &test, completed, caller.arrival))
+    result
+        .map(|completed| answer_from(prober, &test, completed, caller.arrival))
+        .map_err(|why| Unanswered { why, probe: number })
 }
 
 fn answer_from(

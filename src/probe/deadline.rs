@@ -100,8 +100,7 @@ impl Limits {
         }
     }
 
-    /// The last moment at which a test of this length, what is omitted included, can still start and end within its
-    /// scrape.
+    /// The last moment at which a test that takes so long, all included, can still start and end within its scrape.
     pub(super) fn latest_start(&self, length: Duration) -> Option<Instant> {
         let scrape = self.scrape.filter(|_| !self.is_detached)?;
         // Further back than the clock reaches means that there is no such moment left.

@@ -333,7 +333,8 @@ mod tests {
         let attempts = vec![
             Attempt {
                 waited: None,
-                details
+                details,
+                failure: None,
             };
             8
         ];

@@ -107,13 +107,16 @@ impl TestLock {
         let at = state.queue.partition_point(|(other, _)| *other <= number);
         let place = Place { probe, name, since };
         state.queue.insert(at, (number, place));
+        let mut has_waited = false;
         let why = loop {
             if let Some(cause) = cancel.cause() {
                 break Why::Cancelled(cause);
             }
             let first = state.queue.front();
             let is_first = first.is_some_and(|(_, place)| place.probe == probe);
-            if is_first && state.holder.is_none() {
+            // A thread may get to look long after the lock was free.
+            let is_too_late = has_waited && why == Why::TooLate && Instant::now() >= until;
+            if is_first && state.holder.is_none() && !is_too_late {
                 state.holder = state.queue.pop_front().map(|(_, place)| Place {
                     since: Moment::now(),
                     ..place
@@ -123,6 +126,7 @@ impl TestLock {
             if Instant::now() >= until {
                 break why;
             }
+            has_waited = true;
             state = sync::wait_until(&self.changed, state, until);
         };
         let mut line = state.queue.iter();
@@ -340,6 +344,26 @@ mod tests {
         let lock = TestLock::default();
         let none = first_limit(Instant::now(), Some(Instant::now()));
         assert!(acquire(&lock, 0, none, &Cancel::default()).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_is_free_too_late_is_of_no_use() {
+        let lock = TestLock::default();
+        let until = Instant::now() + Duration::from_secs(2);
+        let held = hold(&lock);
+        thread::scope(|scope| {
+            let late = scope
+                .spawn(|| refusal(acquire(&lock, 1, (until, Why::TooLate), &Cancel::default())));
+            queue_of(&lock, 1);
+            let mut state = lock.state.lock().unwrap();
+            while Instant::now() < until {
+                thread::sleep(Duration::from_millis(10));
+            }
+            state.holder = None;
+            drop(state);
+            assert_eq!(late.join().unwrap(), Why::TooLate);
+        });
+        drop(held);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::wait_error::WaitError;
 use crate::cancel::{Cancel, Cause};
 use crate::iperf3::binary::Binary;
 use crate::iperf3::credentials::Credentials;
-use crate::iperf3::temp::{TempFiles, TempFolders};
+use crate::iperf3::temp::{self, TempFiles, TempFolders};
 use crate::log::{Field, Log};
 use crate::metrics::text::Text;
 use crate::permits::{Permit, Permits};
@@ -295,19 +295,32 @@ impl Prober {
         }
     }
 
+    /// Logs that iperf3's temporary files go to another folder than before, once.
+    pub(super) fn report_folder_change(&self) {
+        if let Some(found) = self.temp.take_change() {
+            self.log_folder(&found);
+        }
+    }
+
+    fn log_folder(&self, found: &temp::Found) {
+        let folder = found.folder.display();
+        match &found.instead {
+            None => self
+                .log
+                .info("temporary folder for iperf3", &[("folder", &folder)]),
+            Some(why) => self.log.warn(
+                "iperf3 uses another temporary folder",
+                &[("folder", &folder), ("error", why)],
+            ),
+        }
+    }
+
     fn report_temporary_folder(&self) {
         match self.temp.find(TempFiles::ONE_STREAM) {
             Ok(found) => {
-                let folder = found.folder.display();
-                match &found.instead {
-                    None => self
-                        .log
-                        .info("temporary folder for iperf3", &[("folder", &folder)]),
-                    Some(why) => self.log.warn(
-                        "iperf3 uses another temporary folder",
-                        &[("folder", &folder), ("error", why)],
-                    ),
-                }
+                // No news any more.
+                self.temp.take_change();
+                self.log_folder(&found);
             }
             Err(why) => self.log.warn(
                 "no temporary folder for iperf3, probes will fail until there is one",

@@ -412,8 +412,12 @@ mod tests {
         let mut details = Run::refused(5201, failure().unwrap_err()).details;
         details.stderr = "e".repeat(4096);
         details.end_part = Some("{}".to_owned());
-        let waited = None;
-        told.attempts = vec![Attempt { waited, details }; 3];
+        let attempt = Attempt {
+            waited: None,
+            details,
+            failure: None,
+        };
+        told.attempts = vec![attempt; 3];
         results.keep(&test, &told);
         let kept = results.last(&test).unwrap();
         let report = kept.outcome.as_ref().unwrap();

@@ -25,7 +25,7 @@ use crate::iperf3::{self, Failure, Outcome};
 use crate::log::Decimal;
 use crate::moment::Moment;
 
-/// What a test needs beyond its own length to be worth another attempt: connecting, and the exchange of results.
+/// What a test needs beyond its own length to be worth a wait or another attempt: connecting, and the exchange of results.
 const OVERHEAD: Duration = Duration::from_millis(500);
 /// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
 /// client and are started anew are away for a moment.
@@ -126,7 +126,16 @@ impl<'a> RetryLoop<'a> {
             ended: Moment::now(),
         };
         let duration = caller.arrival.elapsed();
-        accounting::ran(prober, number, params, caller.client, &completed, duration);
+        let cut_to = is_cut.then_some(self.period_seconds);
+        accounting::ran(
+            prober,
+            number,
+            params,
+            caller.client,
+            &completed,
+            cut_to,
+            duration,
+        );
         // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
         if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
             prober.result_cache.keep(&params.test(), &completed);
@@ -222,13 +231,13 @@ impl<'a> RetryLoop<'a> {
         let queued = Instant::now();
         let (number, since, latest_start) = match self.first_start {
             None => {
-                let latest_start = self.limits.latest_start(self.length());
+                let latest_start = self.limits.latest_start(self.needed());
                 // The limit of the first wait counts from the request on.
                 (Some(self.caller.number), self.caller.arrival, latest_start)
             }
             Some(first) => {
                 let end = self.limits.end_of_attempts(first);
-                (None, queued, end.checked_sub(self.length() + OVERHEAD))
+                (None, queued, end.checked_sub(self.needed()))
             }
         };
         self.running.set_stage(Stage::Queued, self.count);
@@ -247,7 +256,7 @@ impl<'a> RetryLoop<'a> {
         if let Some(cause) = self.prober.shutdown.cause() {
             return Err(self.cancelled(cause));
         }
-        // The lock goes to whoever is first, however late.
+        // The lock goes to whoever is first, and where `--lock.timeout` is the earlier limit, however late.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
             return Err(self.no_time_left(Line::empty()));
         }
@@ -284,7 +293,7 @@ impl<'a> RetryLoop<'a> {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         WaitError::NoTimeLeft {
             left: left.unwrap_or_default(),
-            needed: self.length(),
+            needed: self.needed(),
             line: Box::new(line),
         }
     }
@@ -307,8 +316,12 @@ impl<'a> RetryLoop<'a> {
         let other = if tried == 6 { 4 } else { 6 };
         let has_other = addresses.first_of(other).is_some();
         let is_open = self.is_family_open() && self.family.is_none();
-        if !is_open || !has_other || self.time_left(Instant::now()).is_none() {
+        if !is_open || !has_other {
             return Ok(Err(first));
+        }
+        if self.time_left(Instant::now()).is_none() {
+            let words = format!("{}; no time was left to try IPv{other}", first.words);
+            return Ok(Err(Failure { words, ..first }));
         }
         self.prober.log.debug(
             "trying the other version of IP",
@@ -387,7 +400,12 @@ impl<'a> RetryLoop<'a> {
     fn time_left(&self, now: Instant) -> Option<Duration> {
         let end = self.limits.end_of_attempts(self.first_start?);
         let left = end.saturating_duration_since(now);
-        left.checked_sub(self.length() + OVERHEAD)
+        left.checked_sub(self.needed())
+    }
+
+    /// What a test that is not begun at once has to have left.
+    fn needed(&self) -> Duration {
+        self.length() + OVERHEAD
     }
 
     /// What a test takes at least.
@@ -425,7 +443,7 @@ fn is_recent(when: Option<Instant>, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT};
+    use super::{OVERHEAD, REFUSED_WHILE_BUSY, RetryLoop, SHORTEST_CONNECT_LIMIT};
     use crate::cancel::Cancel;
     use crate::iperf3::Failure;
     use crate::iperf3::reason::Reason;
@@ -434,6 +452,7 @@ mod tests {
     use crate::probe::deadline::Limits;
     use crate::probe::params::Params;
     use crate::probe::prober::{ProbeConfig, Prober};
+    use crate::probe::wait_error::WaitError;
     use std::time::{Duration, Instant};
 
     const MOMENT: Duration = Duration::from_millis(1);
@@ -560,6 +579,23 @@ mod tests {
                 assert!(!is_tried(&mut retry_loop, end));
             },
         );
+    }
+
+    #[test]
+    fn a_test_that_has_to_wait_needs_more_than_its_length() {
+        let needed = Duration::from_secs(1) + OVERHEAD;
+        let scrape = just_within(needed);
+        begun("target=192.0.2.7&period=1s", scrape, |mut retry_loop, _| {
+            retry_loop.first_start = None;
+            let held = retry_loop.wait_for_lock().unwrap();
+            retry_loop.first_start = None;
+            let refused = retry_loop.wait_for_lock().map(drop).unwrap_err();
+            let WaitError::NoTimeLeft { needed: told, .. } = refused else {
+                panic!("{refused}");
+            };
+            assert_eq!(told, needed);
+            drop(held);
+        });
     }
 
     #[test]

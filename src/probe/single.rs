@@ -10,7 +10,7 @@ use super::deadline::Limits;
 use super::params::Params;
 use super::prober::Prober;
 use super::retry::RetryLoop;
-use super::wait_error::{Reached, WaitError};
+use super::wait_error::{Reached, Unanswered, WaitError};
 use super::{accounting, coalesce};
 use crate::cancel::{Cancel, Cause};
 
@@ -24,7 +24,7 @@ impl Prober {
         params: &Params,
         limits: &Limits,
         caller: &Caller,
-    ) -> Result<Answer, WaitError> {
+    ) -> Result<Answer, Unanswered> {
         // A binary that is not known yet is asked now, and not under the test lock.
         let _ = self.binary.installed();
         if let Some(max_age) = params.options.max_age {
@@ -34,8 +34,9 @@ impl Prober {
             .history
             .open(params, caller.client, &caller.cancel, false);
         let end = RetryLoop::begin(self, params, limits, caller, &running).run();
+        let probe = Some(running.number);
         running.end(&end);
-        end
+        end.map_err(|why| Unanswered { why, probe })
     }
 
     /// Starts a probe for a person; its number leads to it in [`Prober::find`].

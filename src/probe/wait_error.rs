@@ -34,6 +34,14 @@ pub(crate) enum WaitError {
     Broken,
 }
 
+/// A request without a result.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) why: WaitError,
+    /// The number of the probe, if it got so far.
+    pub(crate) probe: Option<u64>,
+}
+
 /// The line at the test lock when a probe left it.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -48,6 +56,8 @@ pub(crate) struct Line {
 /// The probe that held the lock.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
+    /// Its number: a target may have several jobs.
+    pub(super) probe: u64,
     pub(super) name: String,
     pub(super) since: SystemTime,
     /// When its test is over, if nothing goes wrong.
@@ -77,6 +87,7 @@ impl Line {
         Self {
             holder: gave_up.holder.as_ref().map(|place| Holder {
                 planned_end,
+                probe: place.probe,
                 name: place.name.clone(),
                 since: place.since.clock,
             }),
@@ -165,6 +176,7 @@ impl fmt::Display for WaitError {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Holder {
+            probe,
             name,
             since,
             planned_end,
@@ -174,14 +186,17 @@ impl fmt::Display for Line {
             match planned_end.map(|end| (end, clock(end))) {
                 Some((end, text)) if end > self.at => write!(
                     f,
-                    "{name} has the test lock from {since} to about {text} UTC; "
+                    "{name} (probe {probe}) has the test lock from {since} to about {text} UTC; "
                 ),
                 // A server that hangs, or is slow to tell its results.
                 Some((_, text)) => write!(
                     f,
-                    "{name} has had the test lock since {since} UTC and should have ended at {text}; "
+                    "{name} (probe {probe}) has had the test lock since {since} UTC and should have ended at {text}; "
                 ),
-                None => write!(f, "{name} has had the test lock since {since} UTC; "),
+                None => write!(
+                    f,
+                    "{name} (probe {probe}) has had the test lock since {since} UTC; "
+                ),
             }?;
         }
         let (ahead, behind) = (self.ahead, self.behind);
@@ -235,6 +250,7 @@ mod tests {
     fn line(planned_end: Option<SystemTime>, ahead: usize) -> Line {
         Line {
             holder: Some(Holder {
+                probe: 12,
                 name: "198.51.100.7:5201".to_owned(),
                 since: at(1),
                 planned_end,
@@ -261,7 +277,7 @@ mod tests {
             (
                 no_time(line(Some(at(6)), 4)),
                 "4.9 s of the scrape timeout were left and the test needs 5 s; \
-                 198.51.100.7:5201 has the test lock from 12:00:01 to about 12:00:06 UTC; 4 other probes wait (4 ahead, 0 behind); \
+                 198.51.100.7:5201 (probe 12) has the test lock from 12:00:01 to about 12:00:06 UTC; 4 other probes wait (4 ahead, 0 behind); \
                  a longer scrape timeout or interval helps, or max_age",
             ),
             (
@@ -275,7 +291,7 @@ mod tests {
                     line: Box::new(line(None, 0)),
                 },
                 "the test lock was not free within --lock.timeout (80 s); \
-                 198.51.100.7:5201 has had the test lock since 12:00:01 UTC; no other probe waits; \
+                 198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC; no other probe waits; \
                  a longer scrape interval or --lock.timeout helps",
             ),
         ] {
@@ -284,7 +300,7 @@ mod tests {
         }
         assert_eq!(
             line(Some(at(3)), 2).to_string(),
-            "198.51.100.7:5201 has had the test lock since 12:00:01 UTC and should have ended at 12:00:03; \
+            "198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC and should have ended at 12:00:03; \
              2 other probes wait (2 ahead, 0 behind)"
         );
     }

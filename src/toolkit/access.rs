@@ -16,6 +16,10 @@ use crate::log::Log;
 use crate::metrics::text::Text;
 use crate::sync;
 
+/// The exporter-toolkit's words, and which limit it is.
+const RATE_LIMITED: &str =
+    "Too Many Requests: more requests than rate_limit of the web configuration allows";
+
 /// The web configuration in force, the users who were verified, and what was refused.
 pub(crate) struct Access {
     log: Log,
@@ -57,7 +61,7 @@ impl Access {
         }
         if config.rate.as_ref().is_some_and(|bucket| !bucket.take()) {
             sync::lock(&self.counts).rate_limited += 1;
-            return Response::line(429, "Too Many Requests");
+            return Response::line(429, RATE_LIMITED);
         }
         let refusal = self.authenticate(&config, request);
         let response = refusal.unwrap_or_else(|| next(request));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::duration;
-use crate::iperf3::RunDetails;
+use crate::iperf3::{Failure, RunDetails};
 use crate::metrics::compat::{self, Probe};
 use crate::probe::answer::{Answer, Attempt, CompletedTest, CutOff};
 use crate::probe::params::Params;
@@ -135,7 +135,12 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
     let count = usize::try_from(completed.count).unwrap_or(usize::MAX);
     let untold = count.saturating_sub(completed.attempts.len());
     let mut events = Vec::new();
-    for (number, Attempt { waited, details }) in (untold + 1..).zip(&completed.attempts) {
+    for (number, attempt) in (untold + 1..).zip(&completed.attempts) {
+        let Attempt {
+            waited,
+            details,
+            failure,
+        } = attempt;
         let (started, port) = (details.started, details.port);
         let mut add = |time, what: &str| events.push((time, format!("attempt {number}: {what}")));
         if let Some(waited) = *waited {
@@ -150,7 +155,11 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
             .address
             .map(|address| format!(", address {address}"));
         let address = address.unwrap_or_default();
-        let what = format!("iperf3 {}, after {took}{address}", details.ended);
+        let mut what = format!("iperf3 {}, after {took}{address}", details.ended);
+        if let Some(Failure { reason, words }) = failure {
+            let _ = write!(what, ": {}: ", reason.label());
+            words.chars().for_each(|c| push_visible(&mut what, c));
+        }
         add(started + details.took, &what);
     }
     events

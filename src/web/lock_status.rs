@@ -11,7 +11,7 @@ use crate::probe::history::Stage;
 use crate::probe::lock::Place;
 use crate::{duration, json, time_text};
 
-/// The document. The names and forms are the mutex fork's; `queue`, `pausing` and `stopping` are ours.
+/// The document. The names and forms are the mutex fork's; `locked_by_probe`, `queue`, `pausing` and `stopping` are ours.
 pub(super) fn page(site: &Site, _: &Request<'_>) -> Response {
     let status = site.prober.lock_status();
     let now = Instant::now();
@@ -42,9 +42,10 @@ pub(super) fn page(site: &Site, _: &Request<'_>) -> Response {
     });
     let text = |value: Option<String>| value.map_or("null".to_owned(), |v| json::string(&v));
     let document = format!(
-        "{{\"is_locked\":{},\"locked_by\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}],\"stopping\":{}}}\n",
+        "{{\"is_locked\":{},\"locked_by\":{},\"locked_by_probe\":{},\"locked_at\":{},\"lock_duration\":{},\"queue_size\":{},\"queue\":[{}],\"pausing\":[{}],\"stopping\":{}}}\n",
         holder.is_some(),
         text(holder.map(|place| place.name.clone())),
+        holder.map_or("null".to_owned(), |place| place.probe.to_string()),
         text(holder.map(|place| time_text::rfc3339_millis(place.since.clock))),
         text(holder.map(|place| duration::format(age(place)))),
         queue.len(),

@@ -12,7 +12,7 @@ use crate::probe::deadline::{Limits, SCRAPE_TIMEOUT_HEADER};
 use crate::probe::history::Found;
 use crate::probe::params::Params;
 use crate::probe::prober::Refused;
-use crate::probe::wait_error::WaitError;
+use crate::probe::wait_error::{Unanswered, WaitError};
 
 /// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
 /// an error.
@@ -44,7 +44,11 @@ pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
                 Response::new(200, text::CONTENT_TYPE, metrics)
             }
         }
-        Err(why) => Response::unavailable(&no_result(&why)),
+        Err(Unanswered { why, probe }) => {
+            let number = probe.map(|number| format!(" (probe {number})"));
+            let line = no_result(&why) + &number.unwrap_or_default();
+            Response::unavailable(&line)
+        }
     }
 }
 

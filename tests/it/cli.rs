@@ -462,7 +462,7 @@ fn assert_cut_short(sentence: &str, cause: &str) {
     let rest = rest.unwrap_or_else(|| panic!("{sentence}"));
     let (seconds, of) = rest.split_once(" s of ").unwrap();
     assert!(seconds.parse::<f64>().unwrap() >= 0.0, "{sentence}");
-    assert_eq!(of.trim_end(), "5 s", "{sentence}");
+    assert_eq!(of.trim_end(), "5 s (probe 1)", "{sentence}");
 }
 
 #[test]
@@ -504,15 +504,16 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         exporter.signal(signal);
         assert_eq!(exporter.wait().code(), Some(0), "{signal}");
         assert!(!is_alive(pid));
-        for connection in &mut waiting {
+        for (number, connection) in (2..).zip(&mut waiting) {
             let reply = connection.reply();
-            let line = "no test was run: the exporter is shutting down\n";
-            assert_eq!((reply.code, reply.body.as_str()), (503, line));
+            let line = format!("no test was run: the exporter is shutting down (probe {number})\n");
+            assert_eq!((reply.code, &reply.body), (503, &line));
             assert!(reply.header("Retry-After").is_some());
         }
         let reply = running.reply();
         assert_eq!(reply.code, 503);
         assert!(reply.header("Retry-After").is_some());
+        let sentence = reply.body.strip_suffix(" (probe 1)\n");
         assert_cut_short(&reply.body, "the exporter is shutting down");
         // One line each, which says whether a test ran.
         wait_for("a line for each probe", || {
@@ -526,7 +527,7 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
             "{line}"
         );
         let cause = line.split('"').find(|part| part.contains("; the test ran"));
-        assert_eq!(cause, Some(reply.body.trim_end()), "{line}");
+        assert_eq!(cause, sentence, "{line}");
         assert_eq!(log.matches(" probe=").count(), 4, "{log}");
     }
 }
@@ -553,7 +554,7 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_the
     // to ask. It answers as long as iperf3 has its half second before the kill.
     assert_ending(
         waiting.reply(),
-        "no test was run: the exporter is shutting down\n",
+        "no test was run: the exporter is shutting down (probe 2)\n",
     );
     while let Some(reply) = other.get_if_open("/ready") {
         assert_ending(reply, "shutting down\n");

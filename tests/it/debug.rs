@@ -102,6 +102,8 @@ fn attempts_are_told_one_by_one_and_an_earlier_result_as_such() {
     let body = exporter.get(path).body;
     assert_eq!(part(&body, "time line (UTC)").len(), 6, "{body}");
     assert!(body.contains("\nattempts    2\n"), "{body}");
+    let why = ": busy: the server is busy running a test\n";
+    assert_eq!(body.matches(why).count(), 1, "{body}");
     assert!(body.contains("\"sum_received\""), "{body}");
     let body = exporter.get(path).body;
     assert!(

@@ -88,10 +88,16 @@ fn a_name_whose_first_address_is_dead_is_tested_by_the_other_version_of_ip() {
     let page = exporter.get("/probes/1").body;
     let address = "<dt>Address</dt><dd>192.0.2.1</dd>";
     assert!(page.contains(address), "{page}");
-    assert!(page.contains(", address 2001:db8::2</li>"), "{page}");
+    assert!(
+        page.contains(", address 2001:db8::2: connect_timeout: unable to connect to server"),
+        "{page}"
+    );
     let story = exporter.get(&format!("/probe?{query}&debug=true")).body;
     assert!(story.contains("\naddress     192.0.2.1\n"), "{story}");
-    assert!(story.contains(", address 2001:db8::2\n"), "{story}");
+    assert!(
+        story.contains(", address 2001:db8::2: connect_timeout: unable to connect to server"),
+        "{story}"
+    );
     assert!(story.contains(" -4"), "{story}");
 
     // One that works is not left, and its version of IP is told.
@@ -157,6 +163,13 @@ fn a_failure_to_connect_to_a_name_says_which_addresses_were_tried() {
         let line = format!("reason={reason} error=\"{error}\"");
         harness::wait_for(&line, || exporter.log().replace(HINT, "").contains(&line));
     }
+    // 2 s less the offset hold one test of a second and no second attempt.
+    exporter.scrape(
+        "/probe?target=dead-v6.example&period=1s&connect_timeout=300ms",
+        "2",
+    );
+    let line = "(2001:db8::2): Connection timed out; no time was left to try IPv4\"";
+    harness::wait_for(line, || exporter.log().replace(HINT, "").contains(line));
 }
 
 #[test]

@@ -187,7 +187,7 @@ pub fn masked(page: &str) -> String {
         (" UTC, for ", &[";", "<", ".", ","], "SO LONG"),
         ("has it after ", &[","], "SO LONG"),
         ("status 0, after ", &["<"], "SO LONG"),
-        ("status 1, after ", &["<"], "SO LONG"),
+        ("status 1, after ", &[":", "<"], "SO LONG"),
         ("Answered after</dt><dd>", &["<"], "SO LONG"),
         ("Waited for the test lock</dt><dd>", &["<"], "SO LONG"),
         ("the test alone takes 10s, ", &[" left"], "SO MUCH"),

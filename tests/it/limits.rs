@@ -69,6 +69,7 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     assert_timed_out(&exporter, &reply, 1.5);
     assert_eq!(option(&reply, "-t"), "1");
     let line = exporter.log_line("reason=timeout");
+    assert!(line.contains(" period_seconds=1 "), "{line}");
     let (_, ran) = line
         .split_once(" error=\"the test was not over at its deadline, after ")
         .unwrap();
@@ -138,7 +139,10 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
         let is_cut = wanted != format!("{expected}s");
         // What is said of a cut comes before what is said of the probe.
         exporter.log_line("msg=\"probe\"");
-        assert_eq!(exporter.log().contains("period cut"), is_cut, "{case}");
+        let log = exporter.log();
+        assert_eq!(log.contains("period cut"), is_cut, "{case}");
+        let told = log.matches(" period_seconds=").count();
+        assert_eq!(told, usize::from(is_cut) * 2, "{case}: {log}");
     }
 }
 
@@ -217,7 +221,7 @@ fn a_probe_that_gives_up_waiting_says_why_while_the_lock_is_still_held() {
     for (round, (header, cause, outcome)) in [
         (None, "--lock.timeout", "lock_timeout"),
         (Some("60"), "--lock.timeout", "lock_timeout"),
-        // 1.5 s less the test's second: no more than half a second to wait.
+        // 1.5 s less the test's second and half a second: no time to wait.
         (Some("2"), "scrape timeout", "no_time_left"),
     ]
     .into_iter()
@@ -279,16 +283,15 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     let reply = exporter.scrape(path, "3");
     assert_eq!(reply.code, 503);
     let sentence = reply.body.trim_end().strip_prefix("no test was run: ");
+    let sentence = sentence.and_then(|rest| rest.strip_suffix(" (probe 4)"));
     let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
-    // 3 s less the offset is 2.5 s, of which the test needs 2: less is left when it is given up.
+    // 3 s less the offset is 2.5 s, of which a test that waits needs all: no more is left when it is given up.
     let (left, rest) = sentence.split_once(" s of the scrape timeout").unwrap();
     let left: f64 = left.parse().unwrap();
-    assert!((0.0..2.0).contains(&left), "{sentence}");
-    assert!(
-        rest.starts_with(
-            " were left and the test needs 2 s; 127.0.0.7:5201 has the test lock from "
-        )
-    );
+    assert!((0.0..=2.5).contains(&left), "{sentence}");
+    assert!(rest.starts_with(
+        " were left and the test needs 2.5 s; 127.0.0.7:5201 (probe 1) has the test lock from "
+    ));
     assert!(
         sentence.contains("; 2 other probes wait (2 ahead, 0 behind); "),
         "{sentence}"
@@ -343,7 +346,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     assert!(
         reply
             .body
-            .contains("127.0.0.7:5201 has had the test lock since "),
+            .contains("127.0.0.7:5201 (probe 5) has had the test lock since "),
         "{}",
         reply.body
     );
@@ -422,7 +425,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     );
     assert_eq!(
         reply.body,
-        "{\"is_locked\":false,\"locked_by\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[],\"stopping\":null}\n"
+        "{\"is_locked\":false,\"locked_by\":null,\"locked_by_probe\":null,\"locked_at\":null,\"lock_duration\":null,\"queue_size\":0,\"queue\":[],\"pausing\":[],\"stopping\":null}\n"
     );
     let mut watch = Connection::open(exporter.port());
     let begin = now();
@@ -441,6 +444,7 @@ fn lock_status_shows_who_holds_the_lock_and_who_waits() {
     let status = lock_status(&mut watch);
     assert_eq!(status["is_locked"], true);
     assert_eq!(status["locked_by"], "127.0.0.1:5301");
+    assert_eq!(status["locked_by_probe"], 1);
     let locked_at = rfc3339(status["locked_at"].as_str().unwrap());
     assert!((begin..=now()).contains(&locked_at), "{status}");
     assert_go_duration(status["lock_duration"].as_str().unwrap());
@@ -522,7 +526,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     wait_for("the fake to run", || fake.runs());
 
     // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on:
-    // they wait for no longer than this less the offset and the ten seconds of a test, which are enough for any run.
+    // they wait for no longer than this less the offset and what a test of ten seconds needs, which is enough for any run.
     let timeout = |port: u16| match port % 5 {
         0 => Some("11".to_owned()),
         1 => Some(format!("{:.2}", 12.0 + f64::from(port - FIRST_PORT) / 50.0)),

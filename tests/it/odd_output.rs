@@ -224,12 +224,19 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
         "bad_output",
         "not JSON at line 7: it ends there",
     );
-    odd.assert_fails(
-        "echo hello",
-        "",
-        "bad_output",
-        "without a report or a reason",
-    );
+    for (script, words) in [
+        (
+            "printf '\\n<html>\\033[2J\\nmore\\n'",
+            "no report: `<html>\\u001b[2J`",
+        ),
+        (
+            "echo no iperf3 here; exit 127",
+            "status 127, and what it printed is no report: `no iperf3 here`",
+        ),
+        ("exit 7", "status 7 and without a report or a reason"),
+    ] {
+        odd.assert_fails(script, "", "bad_output", words);
+    }
 }
 
 #[test]
@@ -296,6 +303,7 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
     let whole_lines = cut.rsplit_once('\n').unwrap().0.to_owned() + "\n";
     let words = "without a report or a reason";
     odd.assert_fails(&printed(&whole_lines), "", "bad_output", words);
+    let words = "what it printed is no report: `hello`";
     odd.assert_fails("echo hello", "", "bad_output", words);
 }
 

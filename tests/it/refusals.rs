@@ -187,12 +187,11 @@ fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
     let line = exporter.log_line("msg=\"probe refused\" client=127.0.0.1:");
     assert!(line.contains(" status=400 "), "{line}");
     let line = exporter.log_line(" status=429 ");
-    let words = " path=/probe target=127.0.0.1 query=\"target=127.0.0.1\" status=429 error=\"Too Many Requests\"";
-    assert!(line.ends_with(words), "{line}");
+    let words = "Too Many Requests: more requests than rate_limit of the web configuration allows";
+    let words = format!(" status=429 error=\"{words}\"");
+    let asked = " path=/probe target=127.0.0.1 query=\"target=127.0.0.1\"";
+    assert!(line.ends_with(&format!("{asked}{words}")), "{line}");
     assert_eq!(exporter.get("/metrics").code, 429);
     let line = exporter.log_line("msg=\"request refused\"");
-    assert!(
-        line.ends_with(" path=/metrics status=429 error=\"Too Many Requests\""),
-        "{line}"
-    );
+    assert!(line.ends_with(&format!(" path=/metrics{words}")), "{line}");
 }

@@ -80,6 +80,38 @@ fn a_full_or_read_only_folder_is_replaced_by_one_that_works() {
 }
 
 #[test]
+fn a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning() {
+    let test = "a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning";
+    let mounts = "mount -t tmpfs -o size=8m none /tmp; mount -t tmpfs none /run";
+    let Some(exporter) = behind(mounts, test) else {
+        return;
+    };
+    let server = Server::start();
+    let probe = |size: &str| {
+        let (pid, size) = (exporter.pid().to_string(), format!("remount,size={size}"));
+        let enter = ["-m", "-t", &pid, "mount", "-o", &size, "/tmp"];
+        let (is_resized, said) = harness::run("nsenter", &enter, "");
+        assert!(is_resized, "{said}");
+        let reply = exporter.get(&path(&server, ""));
+        assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
+    };
+    let usual = "level=info msg=\"temporary folder for iperf3\" folder=/tmp\n";
+    let other = "level=warn msg=\"iperf3 uses another temporary folder\" folder=/run ";
+    // The size of /tmp, and how often each of the two was told by then.
+    for (size, count) in [
+        ("8m", [1, 0]),
+        ("12k", [1, 1]),
+        ("12k", [1, 1]),
+        ("8m", [2, 1]),
+    ] {
+        probe(size);
+        let log = exporter.log();
+        let told = [usual, other].map(|line| log.matches(line).count());
+        assert_eq!(told, count, "{size}: {log}");
+    }
+}
+
+#[test]
 fn without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one() {
     let test = "without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one";
     let mounts = format!("for at in {FOLDERS}; do mount -t tmpfs -o size=12k none $at; done");

@@ -142,10 +142,8 @@ fn the_rate_limit_lets_a_burst_through_and_no_more() {
     let codes: Vec<u16> = (0..8).map(|_| exporter.get("/health").code).collect();
     assert_eq!(codes, [200, 200, 200, 200, 200, 429, 429, 429]);
     let reply = exporter.get("/metrics");
-    assert_eq!(
-        (reply.code, reply.body.as_str()),
-        (429, "Too Many Requests\n")
-    );
+    let line = "Too Many Requests: more requests than rate_limit of the web configuration allows\n";
+    assert_eq!((reply.code, reply.body.as_str()), (429, line));
     assert_eq!(reply.header("X-Frame-Options"), None, "as upstream");
 
     // Without a burst nobody comes in, as upstream; the log says so.

@@ -43,6 +43,7 @@ impl RetryLoop<'_> {
         self.attempts.push(Attempt {
             waited,
             details: run.details,
+            failure: run.outcome.clone().ok().and_then(Result::err),
         });
         let outcome = run.outcome.map_err(|cause| {
             let length = params.length_seconds(self.period_seconds);
@@ -97,6 +98,7 @@ impl RetryLoop<'_> {
         };
         let mut run = iperf3::run_test(&prober.binary, &spec, &self.caller.cancel);
         account.spend(run.cost, SystemTime::now());
+        prober.report_folder_change();
         if let Ok(Err(failure)) = &mut run.outcome {
             self.cut_off = CutOff::of(&progress);
             if failure.reason == Reason::Budget {
