@@ -146,6 +146,11 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
     for path in [
         "/probe?target=a&iperf3_password=hunter2".to_owned(),
         "/probe?target=a&pwd=hunter2%".to_owned(),
+        "/probe?target=a%26password%3Dhunter2".to_owned(),
+        "/probe?target=a;password=hunter2".to_owned(),
+        "/probe?target=user:hunter2@host".to_owned(),
+        "/probe?target=a&port=1%26pwd%3Dhunter2".to_owned(),
+        "/probe?target%3Da%26password%3Dhunter2".to_owned(),
         format!("/run?target=a&perioud=5s&token={}", exporter.csrf_token()),
         format!("/probe?target={endless}&{endless}"),
         "/probe?target=%3Cscript%3E%0Alevel=error%1B[31m".to_owned(),
