@@ -13,7 +13,7 @@ use tiny_http::{Header, Method, Server, StatusCode};
 
 use super::in_flight::{KEY_HEADER, Origin};
 use super::private_socket::{self, Address};
-use super::request::{Request, RequestContext};
+use super::request::{Request, RequestContext, split_url};
 use super::response::{Response, TEXT};
 use super::traffic::Traffic;
 use crate::log::{Log, Value};
@@ -177,19 +177,21 @@ impl Backend {
             arrival,
             context,
         };
+        // Without the query, which may have a secret.
+        let (path, _) = split_url(asked.url);
         self.log.debug(
             "request",
             &[
                 ("client", &context.peer),
                 ("method", &asked.method),
-                ("url", &asked.url),
+                ("path", &path),
             ],
         );
         // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
         // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
         let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
         let response = response.unwrap_or_else(|_| {
-            self.log.error("a worker panicked", &[("url", &asked.url)]);
+            self.log.error("a worker panicked", &[("path", &path)]);
             Response::line(500, "internal error, see the exporter's log")
         });
         self.send(request, &response);

@@ -18,7 +18,7 @@ use self::csrf::CsrfToken;
 use self::metrics::Metrics;
 use self::refusals::Refusals;
 use crate::http::Traffic;
-use crate::http::request::Request;
+use crate::http::request::{Request, split_url};
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::toolkit::access::Access;
@@ -43,14 +43,4 @@ impl Site {
         self.refusals
             .note(client, split_url(request.url), code, line);
     }
-}
-
-/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
-fn split_url(url: &str) -> (&str, &str) {
-    let absolute = url.strip_prefix("http://").or(url.strip_prefix("https://"));
-    let local = match absolute {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => url,
-    };
-    local.split_once('?').unwrap_or((local, ""))
 }

@@ -141,7 +141,7 @@ fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
 #[test]
 fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
     let fake = fake();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = Exporter::start(&[fake.flag(), "--log.level=debug".to_owned()]);
     let endless = "x".repeat(4000);
     for path in [
         "/probe?target=a&iperf3_password=hunter2".to_owned(),
@@ -158,6 +158,7 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
         assert!([400, 403].contains(&exporter.get(&path).code), "{path}");
     }
     exporter.log_line("script");
+    exporter.log_line(" level=debug msg=\"request\" ");
     let log = exporter.log();
     let key = exporter.csrf_token();
     let rows = rows(&exporter).join("\n");
