@@ -12,6 +12,7 @@ mod probes;
 pub(crate) mod refusals;
 pub(crate) mod routes;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::csrf::CsrfToken;
@@ -39,8 +40,11 @@ pub(crate) struct Site {
 impl Site {
     /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
     fn note_refusal(&self, request: &Request<'_>, code: u16, line: &str) {
-        let client = request.context.peer;
-        self.refusals
-            .note(client, split_url(request.url), code, line);
+        self.note_refused(request.context.peer, request.url, code, line);
+    }
+
+    /// The same for one that came to no page; of a URL that is not known the text is empty.
+    pub(crate) fn note_refused(&self, client: SocketAddr, url: &str, code: u16, line: &str) {
+        self.refusals.note(client, split_url(url), code, line);
     }
 }

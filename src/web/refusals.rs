@@ -71,8 +71,12 @@ impl Refusals {
             count: 1,
             last: SystemTime::now(),
         };
-        let mut fields: Vec<Field<'_>> = vec![("client", &client), ("path", &refused.path)];
-        for (name, text) in [("target", &refused.target), ("query", &refused.query)] {
+        let mut fields: Vec<Field<'_>> = vec![("client", &client)];
+        for (name, text) in [
+            ("path", &refused.path),
+            ("target", &refused.target),
+            ("query", &refused.query),
+        ] {
             if !text.is_empty() {
                 fields.push((name, text));
             }

@@ -174,16 +174,18 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
 #[test]
 fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
     let exporter = Exporter::start(&[fake().flag()]);
-    let bytes = b"GET /probe?target=a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
+    let bytes = b"GET /probe?target=a&pwd=x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
     let reply = raw_request(exporter.port(), bytes).unwrap();
     assert_eq!(reply.code, 413);
-    let line = exporter.log_line("msg=\"request refused\"");
-    let sentence = format!(" status=413 error=\"{}\"", reply.body.trim_end());
-    assert!(
-        line.contains(" level=warn ") && line.ends_with(&sentence),
-        "{line}"
-    );
-    assert!(line.contains(" client=127.0.0.1:"), "{line}");
+    let pieces = [" path=/probe target=a query=\"target=a&pwd=<hidden>\" status=413 "];
+    assert_traced(&exporter, &reply, &pieces);
+    // One of which no more is known than its client.
+    let reply = raw_request(exporter.port(), b"GET /probe?target=a\r\n\r\n").unwrap();
+    assert_eq!(reply.code, 400);
+    let line = exporter.log_line("msg=\"request refused\" client=127.0.0.1:");
+    let words = format!(" status=400 error=\"{}\"", reply.body.trim_end());
+    assert!(line.ends_with(&words) && !line.contains("path="), "{line}");
+    assert_eq!(rows(&exporter).len(), 1);
 
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1h\n  burst: 2\n")]);
