@@ -21,8 +21,8 @@ struct Seen {
     path: PathBuf,
     /// It has a certificate or its key.
     is_pair: bool,
-    /// Of the bytes, not the bytes: a private key is not kept. None when it could not be read.
-    digest: Option<u64>,
+    /// Of the bytes, not the bytes: a private key is not kept. Or why it could not be read.
+    digest: Result<u64, String>,
 }
 
 impl Files {
@@ -32,20 +32,16 @@ impl Files {
         self.0.push(Seen {
             path: path.to_owned(),
             is_pair,
-            digest: bytes.as_deref().ok().map(digest),
+            digest: digest(&bytes),
         });
         bytes
     }
 
-    /// Whether contents have changed since they were read.
+    /// Whether contents have changed since they were read, or why they cannot be.
     pub(super) fn have_changed(&self) -> bool {
-        self.0.iter().any(|seen| {
-            let now = file::read(&seen.path, FILE_LIMIT_BYTES)
-                .as_deref()
-                .ok()
-                .map(digest);
-            now != seen.digest
-        })
+        self.0
+            .iter()
+            .any(|seen| digest(&file::read(&seen.path, FILE_LIMIT_BYTES)) != seen.digest)
     }
 
     /// Whether these are the files of `other` with the same contents.
@@ -61,10 +57,11 @@ impl Files {
 }
 
 /// 64 bits are enough here: who can choose a file's contents needs no collision.
-fn digest(bytes: &[u8]) -> u64 {
+fn digest(bytes: &io::Result<Vec<u8>>) -> Result<u64, String> {
+    let bytes = bytes.as_ref().map_err(ToString::to_string)?;
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
-    hasher.finish()
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]
