@@ -225,7 +225,7 @@ impl Outcome {
                 &[("error", &problem.line)],
             ),
             Self::Closed(problem) => log.error(
-                "web configuration cannot be used, nobody comes in",
+                "invalid web configuration: rejecting all requests",
                 &[("error", &problem.line)],
             ),
         }
