@@ -2,10 +2,12 @@
 //!
 //! Must not know what is in them.
 
-use std::fs::{self, File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
+
+use crate::sys;
 
 /// What changes when a file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +33,101 @@ impl Stamp {
 
 /// Reads a file that ends within the limit.
 pub(crate) fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
-    // To open a pipe would wait for somebody to write, perhaps for ever.
-    if fs::metadata(path)?.file_type().is_fifo() {
+    let file = sys::open_at_once(path)?;
+    if file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::other("it is a pipe, want a file"));
     }
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
     file.take(limit_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit_bytes {
         let why = format!("it is longer than {limit_bytes} bytes");
         return Err(io::Error::other(why));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+    use std::{fs, io, thread};
+
+    const LIMIT_BYTES: usize = 1000;
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("iperf3-exporter-file-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+        read(path, LIMIT_BYTES as u64)
+    }
+
+    #[test]
+    fn what_is_no_file_of_bounded_length_is_not_read() {
+        let folder = Folder::new("limits");
+        let missing = read_limited(&folder.0.join("no"));
+        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(read_limited(&folder.0).is_err());
+        let file = folder.0.join("a");
+        fs::write(&file, [b' '; LIMIT_BYTES]).unwrap();
+        assert_eq!(read_limited(&file).unwrap().len(), LIMIT_BYTES);
+        fs::write(&file, [b' '; LIMIT_BYTES + 1]).unwrap();
+        let words = read_limited(&file).unwrap_err().to_string();
+        assert_eq!(words, "it is longer than 1000 bytes");
+        assert!(read_limited("/dev/zero".as_ref()).is_err());
+        assert_eq!(read_limited("/dev/null".as_ref()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_pipe_that_takes_the_place_of_a_file_is_not_waited_for() {
+        let folder = Folder::new("pipe");
+        let [file, pipe, place, next] = ["a", "pipe", "place", "next"].map(|n| folder.0.join(n));
+        fs::write(&file, "x").unwrap();
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let put = move |what: &Path| {
+            fs::hard_link(what, &next).unwrap();
+            fs::rename(&next, &place).unwrap();
+        };
+        put(&file);
+        let read_place = folder.0.join("place");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let own_is_over = Arc::clone(&is_over);
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || {
+            while !own_is_over.load(Ordering::Relaxed) {
+                match read_limited(&read_place) {
+                    Ok(bytes) => assert_eq!(bytes, b"x"),
+                    Err(error) => assert_eq!(error.to_string(), "it is a pipe, want a file"),
+                }
+            }
+            sender.send(()).unwrap();
+        });
+        // Now one and now the other, also between a look at it and its opening.
+        for _ in 0..5000 {
+            put(&pipe);
+            put(&file);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let ended = ended.recv_timeout(Duration::from_secs(30));
+        assert_eq!(ended, Ok(()), "a read did not end");
+    }
 }

@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 use crate::cli::Config;
 use crate::exit_error::ExitError;
-use crate::http::{Admission, FrontEnd, HttpConfig, Limits, Traffic};
+use crate::http::{Admission, Callbacks, FrontEnd, HttpConfig, Limits, Traffic};
 use crate::log::{Log, LogConfig};
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
@@ -75,7 +75,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let access = Arc::new(Access::new(reloader, log.clone(), connections));
     let process = Arc::new(Process::new());
     log_panics(log.clone(), Arc::clone(&process));
-    let site = Site {
+    let site = Arc::new(Site {
         refusals: Refusals::new(log.clone(), config.probe_path.clone()),
         telemetry_path: config.telemetry_path,
         probe_path: config.probe_path,
@@ -85,19 +85,13 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         process,
         csrf: CsrfToken::new(),
         metrics: web::metrics::Metrics::default(),
-    };
-    let (waker, lost) = (Arc::clone(&prober), sender.clone());
+    });
     let front_end = FrontEnd::open(
         log.clone(),
         limits,
         Arc::clone(&traffic),
         Arc::clone(&access) as _,
-        Box::new(move |request| routes::handle(&site, request)),
-        Box::new(move || waker.wake_all()),
-        Arc::new(move |error| {
-            // Fails only when `run` has ended already.
-            let _ = lost.send(Err(error));
-        }),
+        callbacks(site, Arc::clone(&prober), sender.clone()),
     )?;
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
     let run = Arc::new(Run {
@@ -114,6 +108,22 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         .inspect_err(|_| run.front_end.clean_up())?;
     run.note(run.notifier.ready(&run.status()));
     Ok(run.wait_for_end(&ends))
+}
+
+/// What the front end hands on.
+fn callbacks(site: Arc<Site>, prober: Arc<Prober>, lost: Sender<End>) -> Callbacks {
+    let own_site = Arc::clone(&site);
+    Callbacks {
+        handler: Box::new(move |request| routes::handle(&site, request)),
+        on_refused: Arc::new(move |client, url, code, line| {
+            own_site.note_refused(client, url, code, line);
+        }),
+        on_hang_up: Box::new(move || prober.wake_all()),
+        on_lost: Arc::new(move |error| {
+            // Fails only when `run` has ended already.
+            let _ = lost.send(Err(error));
+        }),
+    }
 }
 
 /// Counts panics, and has them told by the log, which no full pipe holds up; the standard library's own words could

@@ -2,6 +2,7 @@
 //!
 //! Owns the crate `rustix`; knows nothing of iperf3 or of metrics.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -146,6 +147,15 @@ pub(crate) fn open_place(path: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Opens a file for reading, without waiting (`O_NONBLOCK`): to open a pipe would wait for somebody to write, perhaps
+/// for ever.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+    Ok(opened.into())
 }
 
 /// Bytes that a file in this folder may still take (statvfs(3)), for who is not root; none where its file system

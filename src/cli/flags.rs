@@ -131,11 +131,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: None,
         repeatable: false,
-        help: "Maximum duration of one run of iperf3. Without it: the scrape timeout; with max_age, the test's length plus 15s; otherwise 30s.",
-        allowed: "a duration of more than 0 and at most 25h, such as 30s or 1m30s",
+        help: "Maximum duration of one run of iperf3. Without it, or with 0: the scrape timeout; with max_age, the test's length plus 15s; otherwise 30s.",
+        allowed: "a duration up to 25h, such as 30s or 1m30s, or 0 for none of its own",
         set: |config, text| {
-            let limit = bounded(text, 25).filter(|limit| !limit.is_zero())?;
-            Some(config.probe.iperf3_timeout = Some(limit))
+            let limit = bounded(text, 25)?;
+            // Zero is the default of edgard's exporter.
+            Some(config.probe.iperf3_timeout = (!limit.is_zero()).then_some(limit))
         },
     },
     Flag {

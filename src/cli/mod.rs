@@ -224,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_no_limit_of_its_own_where_it_is_zero() {
+        let limit = |text: &str| {
+            config(&[&format!("--iperf3.timeout={text}")])
+                .probe
+                .iperf3_timeout
+        };
+        assert_eq!(limit("1s"), Some(Duration::from_secs(1)));
+        assert_eq!((limit("0"), limit("0s")), (None, None));
+    }
+
+    #[test]
     fn port_takes_the_place_of_the_default_address_and_adds_to_a_given_one() {
         assert_eq!(
             format!("{:?}", config(&["--port=9580"]).http.listen),
@@ -279,7 +290,6 @@ mod tests {
             "--web.probe-path=/health",
             "--web.probe-path=/a?b",
             "--iperf3.path=",
-            "--iperf3.timeout=0",
             "--iperf3.timeout=-1s",
             "--lock.timeout=25h",
             "--probe.allow-target=",

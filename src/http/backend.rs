@@ -5,6 +5,7 @@
 //! request and hands it to a pool. It costs one more wake-up a request, and a pool of our own.)
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,10 +14,10 @@ use tiny_http::{Header, Method, Server, StatusCode};
 
 use super::in_flight::{KEY_HEADER, Origin};
 use super::private_socket::{self, Address};
-use super::request::{Request, RequestContext};
+use super::request::{Request, RequestContext, split_url};
 use super::response::{Response, TEXT};
 use super::traffic::Traffic;
-use crate::log::{Log, Value};
+use crate::log::Log;
 use crate::{sync, threads};
 
 /// How long a worker waits for the next request while another one waits too: a burst is over by then. None ends at once:
@@ -29,6 +30,9 @@ const STACK_BYTES: usize = 512 * 1024;
 /// Answers a request, in the time that it takes.
 pub(crate) type Handler = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
 
+/// Told what is refused before a page has it: client, URL as far as it is known, status code, and the client's line.
+pub(crate) type OnRefused = Arc<dyn Fn(SocketAddr, &str, u16, &str) + Send + Sync>;
+
 /// Told why the backend cannot take requests any more.
 pub(super) type OnLost = Arc<dyn Fn(io::Error) + Send + Sync>;
 
@@ -38,6 +42,7 @@ pub(super) struct Backend {
     traffic: Arc<Traffic>,
     handler: Handler,
     log: Log,
+    on_refused: OnRefused,
     on_lost: OnLost,
     /// Workers that wait for a request. One that was woken and does not run yet counts as well.
     waiting: Mutex<usize>,
@@ -49,6 +54,7 @@ impl Backend {
         traffic: Arc<Traffic>,
         handler: Handler,
         log: Log,
+        on_refused: OnRefused,
         on_lost: OnLost,
     ) -> io::Result<Address> {
         let (listener, address) = private_socket::open()?;
@@ -58,6 +64,7 @@ impl Backend {
             traffic,
             handler,
             log,
+            on_refused,
             on_lost,
             waiting: Mutex::new(0),
         });
@@ -129,8 +136,7 @@ impl Backend {
     fn take(self: &Arc<Self>, request: tiny_http::Request, context: &RequestContext) {
         let arrival = Instant::now();
         let Some(permit) = self.traffic.requests.try_acquire() else {
-            let cause = "as many requests are in work as there may be";
-            return self.refuse(request, context, &cause);
+            return self.refuse(request, context);
         };
         let others = {
             let mut waiting = sync::lock(&self.waiting);
@@ -145,26 +151,20 @@ impl Backend {
         };
         match followed {
             Ok(()) => self.answer(request, context, arrival),
-            Err(error) => self.refuse(request, context, &error),
+            Err(error) => {
+                self.log
+                    .warn_ratelimited("cannot start a worker", &[("error", &error)]);
+                self.refuse(request, context);
+            }
         }
         // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
         *sync::lock(&self.waiting) += 1;
         drop(permit);
     }
 
-    fn refuse(&self, request: tiny_http::Request, context: &RequestContext, cause: &dyn Value) {
+    fn refuse(&self, request: tiny_http::Request, context: &RequestContext) {
         let line = "too many requests in work, try again later";
-        self.log.warn_client(
-            "request refused",
-            context.peer.ip(),
-            line,
-            &[
-                ("client", &context.peer),
-                ("cause", cause),
-                ("status", &503_u16),
-                ("error", &line),
-            ],
-        );
+        (self.on_refused)(context.peer, request.url(), 503, line);
         self.send(request, &Response::unavailable(line));
     }
 
@@ -177,19 +177,21 @@ impl Backend {
             arrival,
             context,
         };
+        // Without the query, which may have a secret.
+        let (path, _) = split_url(asked.url);
         self.log.debug(
             "request",
             &[
                 ("client", &context.peer),
                 ("method", &asked.method),
-                ("url", &asked.url),
+                ("path", &path),
             ],
         );
         // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
         // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
         let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
         let response = response.unwrap_or_else(|_| {
-            self.log.error("a worker panicked", &[("url", &asked.url)]);
+            self.log.error("a worker panicked", &[("path", &path)]);
             Response::line(500, "internal error, see the exporter's log")
         });
         self.send(request, &response);
@@ -303,6 +305,8 @@ mod tests {
             level: Level::Error,
             ..LogConfig::default()
         });
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let own_refused = Arc::clone(&refused);
         let address = Backend::start(
             Arc::clone(&traffic),
             Box::new(move |request| {
@@ -313,6 +317,9 @@ mod tests {
                 Response::line(200, "done")
             }),
             log,
+            Arc::new(move |client, url, code, _| {
+                sync::lock(&own_refused).push((client.port(), url.to_owned(), code));
+            }),
             Arc::new(|error| panic!("{error}")),
         )
         .unwrap();
@@ -326,8 +333,10 @@ mod tests {
             .collect();
         // More than there are workers: a refusal that cost its worker would leave nobody to answer the next one.
         for _ in 0..4 * PERMITS {
-            assert_eq!(status(ask("/short")), "HTTP/1.1 503");
+            assert_eq!(status(ask("/short?a")), "HTTP/1.1 503");
         }
+        let told = vec![(1, "/short?a".to_owned(), 503); 4 * PERMITS];
+        assert_eq!(*sync::lock(&refused), told);
         for _ in 0..PERMITS {
             end.send(()).unwrap();
         }

@@ -38,7 +38,7 @@ pub(super) fn serve(
             Err(closed) => return closed,
         };
         if !slot.busy() {
-            service.refuse(stream, peer, 503, NO_ROOM);
+            service.refuse(stream, peer, head::url(&head.rewritten), (503, NO_ROOM));
             return Closed::MadeRoom;
         }
         let context = RequestContext {
@@ -79,8 +79,8 @@ fn next_head(
             Err(_) if service.self_check.is(ahead) => {
                 return Err(service.answer_self_check(stream.socket()));
             }
-            Err((code, line)) => {
-                service.refuse(stream, peer, code, line);
+            Err(refusal) => {
+                service.refuse(stream, peer, head::url(ahead), refusal);
                 return Err(Closed::Refused);
             }
         }
@@ -95,7 +95,8 @@ fn next_head(
             Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(Closed::Done),
             Err(_) if ahead.is_empty() => return Err(Closed::Idle),
             Err(_) => {
-                service.refuse(stream, peer, 408, "request head not complete in time");
+                let late = (408, "request head not complete in time");
+                service.refuse(stream, peer, head::url(ahead), late);
                 return Err(Closed::SlowHead);
             }
         }

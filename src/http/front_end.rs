@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::admission::Slot;
-use super::backend::{Backend, Handler, OnLost};
+use super::backend::{Backend, Handler, OnLost, OnRefused};
 use super::limits::Limits;
 use super::pool::Pool;
 use super::self_check::SelfCheck;
@@ -33,22 +33,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) struct FrontEnd(Arc<Service>);
 
+/// What the front end and the backend call.
+pub(crate) struct Callbacks {
+    pub(crate) handler: Handler,
+    pub(crate) on_refused: OnRefused,
+    /// A request was cancelled because its client hung up.
+    pub(crate) on_hang_up: Box<dyn Fn() + Send + Sync>,
+    /// The backend takes no more requests: the caller ends the process then, rather than living on deaf.
+    pub(crate) on_lost: OnLost,
+}
+
 impl FrontEnd {
     /// A front end and the backend behind it, which has answered once.
-    ///
-    /// `on_hang_up` is called when a request was cancelled because its client hung up; `on_lost` when the backend takes
-    /// no more requests: the caller ends the process then, rather than living on deaf.
     pub(crate) fn open(
         log: Log,
         limits: Limits,
         traffic: Arc<Traffic>,
         tls: Arc<dyn TlsPolicy>,
-        handler: Handler,
-        on_hang_up: Box<dyn Fn() + Send + Sync>,
-        on_lost: OnLost,
+        callbacks: Callbacks,
     ) -> Result<Self, String> {
-        let shared = Arc::clone(&traffic);
-        let address = Backend::start(shared, handler, log.clone(), Arc::clone(&on_lost))
+        let Callbacks {
+            handler,
+            on_refused,
+            on_hang_up,
+            on_lost,
+        } = callbacks;
+        let (shared, told, lost) = (
+            Arc::clone(&traffic),
+            Arc::clone(&on_refused),
+            Arc::clone(&on_lost),
+        );
+        let address = Backend::start(shared, handler, log.clone(), told, lost)
             .map_err(|error| format!("cannot listen behind the front end: {error}"))?;
         let service = Service {
             pool: Pool::new(address, Arc::clone(&traffic), on_lost),
@@ -56,6 +71,7 @@ impl FrontEnd {
             limits,
             traffic,
             tls,
+            on_refused,
             on_hang_up,
             self_check: SelfCheck::new(),
             is_closing: Cancel::default(),

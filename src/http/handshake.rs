@@ -50,7 +50,7 @@ pub(super) fn open(
         // Where the configuration is unusable every request gets a 500.
         Protocol::Plain | Protocol::Unusable => Ok(plain()),
         Protocol::Tls(..) if first.is_ascii_alphabetic() => {
-            service.refuse(&mut *plain().stream, peer, 400, PLAIN_ON_TLS);
+            service.refuse(&mut *plain().stream, peer, "", (400, PLAIN_ON_TLS));
             Err(Closed::Refused)
         }
         Protocol::Tls(acceptor, config) => {

@@ -41,7 +41,7 @@ pub(super) struct Head {
     pub(super) has_no_answer_body: bool,
 }
 
-/// Takes the first head out of `bytes`; none while it is not complete. The first `searched` bytes were looked at before:
+/// Takes the first head out of `bytes`; none while it is not complete. One that is refused stays there. The first `searched` bytes were looked at before:
 /// a head that comes byte by byte is not read over and over.
 pub(super) fn take(bytes: &mut Vec<u8>, searched: usize) -> Result<Option<Head>, Refusal> {
     // The first byte of every method is a letter, a TLS record begins with 0x16: the end need not be waited for.
@@ -55,9 +55,17 @@ pub(super) fn take(bytes: &mut Vec<u8>, searched: usize) -> Result<Option<Head>,
     let Some(end) = end else {
         return Ok(None);
     };
-    let parsed = parse(bytes.get(..end).unwrap_or_default());
+    let head = parse(bytes.get(..end).unwrap_or_default())?;
     bytes.drain(..end);
-    parsed.map(Some)
+    Ok(Some(head))
+}
+
+/// The URL of a head that need not be complete or in order; empty where there is none.
+pub(super) fn url(bytes: &[u8]) -> &str {
+    let line = bytes.split(|byte| *byte == b'\r').next();
+    let line = line.and_then(|line| str::from_utf8(line).ok());
+    let parts = line.and_then(|line| request_line(line).ok());
+    parts.map_or("", |(_, url, _)| url)
 }
 
 /// The length of the first head in `bytes`, its blank line included.

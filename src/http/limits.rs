@@ -143,6 +143,7 @@ mod tests {
             limits,
             traffic,
             pool,
+            on_refused: Arc::new(|_, _, _, _| ()),
             on_hang_up: Box::new(|| ()),
             self_check: SelfCheck::new(),
             is_closing: Cancel::default(),

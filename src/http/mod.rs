@@ -31,7 +31,7 @@ mod fuzz;
 pub(crate) use self::admission::Admission;
 #[cfg(feature = "tls")]
 pub(crate) use self::client_stream::{ClientStream, wait_readable};
-pub(crate) use self::front_end::FrontEnd;
+pub(crate) use self::front_end::{Callbacks, FrontEnd};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::traffic::Traffic;
 

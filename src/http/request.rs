@@ -45,3 +45,13 @@ pub(crate) struct RequestContext {
     /// Set when the client has gone, or the exporter ends.
     pub(crate) cancel: Cancel,
 }
+
+/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
+pub(crate) fn split_url(url: &str) -> (&str, &str) {
+    let absolute = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    let local = match absolute {
+        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => url,
+    };
+    local.split_once('?').unwrap_or((local, ""))
+}

@@ -7,14 +7,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::backend::OnRefused;
 use super::client_stream::ClientStream;
+use super::head::Refusal;
 use super::limits::Limits;
 use super::pool::Pool;
 use super::self_check::{self, SelfCheck};
 use super::tls::TlsPolicy;
 use super::traffic::{Closed, Traffic};
 use crate::cancel::Cancel;
-use crate::log::{Field, Log};
+use crate::log::Log;
 
 /// What a connection is told for which there is no room.
 pub(super) const NO_ROOM: &str = "too many connections, try again later";
@@ -26,6 +28,7 @@ pub(super) struct Service {
     pub(super) traffic: Arc<Traffic>,
     pub(super) tls: Arc<dyn TlsPolicy>,
     pub(super) pool: Pool,
+    pub(super) on_refused: OnRefused,
     /// Called when a request was cancelled because its client hung up.
     pub(super) on_hang_up: Box<dyn Fn() + Send + Sync>,
     /// The watchdog's question.
@@ -47,18 +50,15 @@ impl Service {
         }
     }
 
-    /// Refuses a request before it is one: says so in the log, to the client, and ends the connection.
+    /// Refuses a request before it is one: tells who keeps account of that, and the client, and ends the connection.
     pub(super) fn refuse(
         &self,
         stream: &mut dyn ClientStream,
         peer: SocketAddr,
-        code: u16,
-        line: &str,
+        url: &str,
+        (code, line): Refusal,
     ) {
-        let fields: &[Field<'_>] = &[("client", &peer), ("status", &code), ("error", &line)];
-        let cause = format!("{code} {line}");
-        self.log
-            .warn_client("request refused", peer.ip(), &cause, fields);
+        (self.on_refused)(peer, url, code, line);
         self.answer(stream, code, line);
     }
 

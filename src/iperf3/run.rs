@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::reason::{self, Reason};
 use super::report::intervals::Intervals;
 use super::report::stream::Stream;
-use super::report::{self, Direction, Document, Fault, Report};
+use super::report::{Direction, Document, Fault, Report};
 use super::target::Host;
 use super::temp::{TempFiles, TempFolders};
 use crate::cancel::{Cancel, Cause};
@@ -119,8 +119,12 @@ impl RunDetails {
 
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let mut details = RunDetails::not_started(spec.port);
-    let (document, finished) = match run_iperf3(binary, spec, cancel, &mut details) {
-        Ok(run) => run,
+    let Printed {
+        document,
+        broken,
+        finished,
+    } = match run_iperf3(binary, spec, cancel, &mut details) {
+        Ok(printed) => printed,
         Err(failure) => {
             return Run {
                 details,
@@ -138,7 +142,8 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }
-    let outcome = classify(&finished, document.as_ref(), spec, details.took);
+    let read = (document.as_ref(), broken.as_deref());
+    let outcome = classify(&finished, read, spec, details.took);
     let outcome = outcome.map_err(|failure| of_temporary_files(failure, spec));
     if outcome.is_ok() {
         spec.temp.0.note_success();
@@ -156,13 +161,36 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     }
 }
 
+/// What a process printed, read once.
+struct Printed {
+    document: Option<Document>,
+    /// Where its JSON is broken, as the end of a sentence.
+    broken: Option<String>,
+    finished: Finished,
+}
+
+impl Printed {
+    /// Reads what a run with `-J` printed.
+    fn of(finished: Finished) -> Self {
+        let (document, broken) = match Document::read(&finished.stdout) {
+            Ok(document) => (Some(document), None),
+            Err(broken) => (None, broken),
+        };
+        Self {
+            document,
+            broken,
+            finished,
+        }
+    }
+}
+
 /// Puts together what to run, and runs it; fails when that is known to lead to nothing.
 fn run_iperf3(
     binary: &Binary,
     spec: &TestSpec<'_>,
     cancel: &Cancel,
     details: &mut RunDetails,
-) -> Result<(Option<Document>, Finished), Failure> {
+) -> Result<Printed, Failure> {
     let installed = binary.installed().map_err(|unusable| {
         let reason = match unusable {
             Unusable::NotFound(_) => Reason::NotFound,
@@ -214,7 +242,7 @@ fn run_iperf3(
     } else {
         spec.progress.start(None);
         let run = process::run(program, &arguments, &variables, spec.deadline, cancel, None);
-        run.map(|finished| (Document::read(&finished.stdout), finished))
+        run.map(Printed::of)
     };
     details.took = started.elapsed();
     binary.note_run(run.as_ref().map(drop));
@@ -235,7 +263,7 @@ fn run_streaming(
     variables: &[(&str, OsString)],
     spec: &TestSpec<'_>,
     cancel: &Cancel,
-) -> io::Result<(Option<Document>, Finished)> {
+) -> io::Result<Printed> {
     spec.progress.start(Some(Intervals::new(spec.mode)));
     let mut stream = Stream::new(spec.progress);
     let mut read = |piece: &[u8]| {
@@ -252,7 +280,13 @@ fn run_streaming(
         Some(&mut read),
     )?;
     let (document, stdout) = stream.finish();
-    Ok((document, Finished { stdout, ..finished }))
+    // What was no event, a few KiB.
+    let broken = Document::read(&stdout).err().flatten();
+    Ok(Printed {
+        document,
+        broken,
+        finished: Finished { stdout, ..finished },
+    })
 }
 
 /// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
@@ -318,7 +352,7 @@ fn local_name(bind: &str) -> Option<&str> {
 
 fn classify(
     finished: &Finished,
-    document: Option<&Document>,
+    (document, broken): (Option<&Document>, Option<&str>),
     spec: &TestSpec<'_>,
     took: Duration,
 ) -> Outcome {
@@ -367,7 +401,7 @@ fn classify(
     if let Some(words) = error_line(finished) {
         return failed(reason::of_message(&words, started), &explained(&words));
     }
-    let words = match report::where_broken(&finished.stdout) {
+    let words = match broken {
         Some(broken) => {
             format!("iperf3 ended with status {status}, and what it printed is {broken}")
         }

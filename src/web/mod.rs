@@ -12,13 +12,14 @@ mod probes;
 pub(crate) mod refusals;
 pub(crate) mod routes;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::csrf::CsrfToken;
 use self::metrics::Metrics;
 use self::refusals::Refusals;
 use crate::http::Traffic;
-use crate::http::request::Request;
+use crate::http::request::{Request, split_url};
 use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::toolkit::access::Access;
@@ -39,18 +40,11 @@ pub(crate) struct Site {
 impl Site {
     /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
     fn note_refusal(&self, request: &Request<'_>, code: u16, line: &str) {
-        let client = request.context.peer;
-        self.refusals
-            .note(client, split_url(request.url), code, line);
+        self.note_refused(request.context.peer, request.url, code, line);
     }
-}
 
-/// Path and query; a proxy's absolute form (RFC 9112 section 3.2.2) is taken for its path.
-fn split_url(url: &str) -> (&str, &str) {
-    let absolute = url.strip_prefix("http://").or(url.strip_prefix("https://"));
-    let local = match absolute {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
-        None => url,
-    };
-    local.split_once('?').unwrap_or((local, ""))
+    /// The same for one that came to no page; of a URL that is not known the text is empty.
+    pub(crate) fn note_refused(&self, client: SocketAddr, url: &str, code: u16, line: &str) {
+        self.refusals.note(client, split_url(url), code, line);
+    }
 }

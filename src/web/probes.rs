@@ -2,8 +2,8 @@
 //!
 //! Knows status codes; must not know `tiny_http`, HTML, or how a value was measured.
 
-use super::{Site, answer_text, pages, split_url};
-use crate::http::request::Request;
+use super::{Site, answer_text, pages};
+use crate::http::request::{Request, split_url};
 use crate::http::response::{RETRY_AFTER_SECONDS, Response, TEXT};
 use crate::metrics::text;
 use crate::number;

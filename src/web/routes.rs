@@ -2,8 +2,8 @@
 //!
 //! Must not know `tiny_http`, or how a value was measured.
 
-use super::{Site, lock_status, pages, probes, split_url};
-use crate::http::request::Request;
+use super::{Site, lock_status, pages, probes};
+use crate::http::request::{Request, split_url};
 use crate::http::response::Response;
 use crate::metrics::text::{self, Text};
 

@@ -127,6 +127,10 @@ fn edgards_iperf3_timeout_limits_the_run() {
     let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout", "10s"]);
     exporter.scrape("/probe?target=foo.server&period=60s", "300");
     assert_eq!(words(&fake), "-J -c foo.server -p 5201 -t 9");
+    // Its default.
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=0"]);
+    exporter.scrape("/probe?target=foo.server&period=60s", "300");
+    assert_eq!(words(&fake), "-J -c foo.server -p 5201 -t 60");
 }
 
 #[test]

@@ -141,11 +141,16 @@ fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
 #[test]
 fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
     let fake = fake();
-    let exporter = Exporter::start(&[fake.flag()]);
+    let exporter = Exporter::start(&[fake.flag(), "--log.level=debug".to_owned()]);
     let endless = "x".repeat(4000);
     for path in [
         "/probe?target=a&iperf3_password=hunter2".to_owned(),
         "/probe?target=a&pwd=hunter2%".to_owned(),
+        "/probe?target=a%26password%3Dhunter2".to_owned(),
+        "/probe?target=a;password=hunter2".to_owned(),
+        "/probe?target=user:hunter2@host".to_owned(),
+        "/probe?target=a&port=1%26pwd%3Dhunter2".to_owned(),
+        "/probe?target%3Da%26password%3Dhunter2".to_owned(),
         format!("/run?target=a&perioud=5s&token={}", exporter.csrf_token()),
         format!("/probe?target={endless}&{endless}"),
         "/probe?target=%3Cscript%3E%0Alevel=error%1B[31m".to_owned(),
@@ -153,6 +158,7 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
         assert!([400, 403].contains(&exporter.get(&path).code), "{path}");
     }
     exporter.log_line("script");
+    exporter.log_line(" level=debug msg=\"request\" ");
     let log = exporter.log();
     let key = exporter.csrf_token();
     let rows = rows(&exporter).join("\n");
@@ -168,16 +174,18 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
 #[test]
 fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
     let exporter = Exporter::start(&[fake().flag()]);
-    let bytes = b"GET /probe?target=a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
+    let bytes = b"GET /probe?target=a&pwd=x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
     let reply = raw_request(exporter.port(), bytes).unwrap();
     assert_eq!(reply.code, 413);
-    let line = exporter.log_line("msg=\"request refused\"");
-    let sentence = format!(" status=413 error=\"{}\"", reply.body.trim_end());
-    assert!(
-        line.contains(" level=warn ") && line.ends_with(&sentence),
-        "{line}"
-    );
-    assert!(line.contains(" client=127.0.0.1:"), "{line}");
+    let pieces = [" path=/probe target=a query=\"target=a&pwd=<hidden>\" status=413 "];
+    assert_traced(&exporter, &reply, &pieces);
+    // One of which no more is known than its client.
+    let reply = raw_request(exporter.port(), b"GET /probe?target=a\r\n\r\n").unwrap();
+    assert_eq!(reply.code, 400);
+    let line = exporter.log_line("msg=\"request refused\" client=127.0.0.1:");
+    let words = format!(" status=400 error=\"{}\"", reply.body.trim_end());
+    assert!(line.ends_with(&words) && !line.contains("path="), "{line}");
+    assert_eq!(rows(&exporter).len(), 1);
 
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1h\n  burst: 2\n")]);

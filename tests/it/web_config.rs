@@ -223,7 +223,11 @@ fn a_broken_file_closes_the_door_until_it_is_mended() {
     let errors = || {
         let log = exporter.log();
         log.lines()
-            .filter(|line| line.contains("level=error"))
+            .filter(|line| {
+                line.contains(
+                    "level=error msg=\"invalid web configuration: rejecting all requests\" error=",
+                )
+            })
             .count()
     };
     // The harness reads the log on a thread of its own.

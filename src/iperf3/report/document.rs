@@ -38,15 +38,19 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads standard output; `None` when it has no JSON object.
-    pub(crate) fn read(stdout: &[u8]) -> Option<Self> {
-        let mut root = text::find(stdout).ok()?;
+    /// Reads standard output.
+    ///
+    /// # Errors
+    /// Where its JSON is broken, as the end of a sentence: `not JSON at line 69: ...`; none when nothing began as one.
+    pub(crate) fn read(stdout: &[u8]) -> Result<Self, Option<String>> {
+        let broken = |broken: Option<text::Broken>| broken.map(|broken| broken.to_string());
+        let mut root = text::find(stdout).map_err(broken)?;
         if let Some(error) = root.get_mut("error")
             && let Some(own) = error_of_the_server(stdout)
         {
             *error = own;
         }
-        Some(Self {
+        Ok(Self {
             root,
             streamed: None,
         })
@@ -245,9 +249,12 @@ mod tests {
     #[test]
     fn what_is_no_json_object_is_no_document() {
         for text in ["", "[]", "1", "{", "iperf3: error", "\"{}\""] {
-            assert!(Document::read(text.as_bytes()).is_none(), "{text}");
+            assert!(Document::read(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Document::read(b"{} and more").is_some());
+        assert!(Document::read(b"{} and more").is_ok());
+        let broken = Document::read(b"words\n{\n\"a\": x }").unwrap_err();
+        assert_eq!(broken.as_deref(), Some("not JSON at line 3: `x`"));
+        assert_eq!(Document::read(b"words").unwrap_err(), None);
     }
 
     #[test]

@@ -22,6 +22,5 @@ pub(crate) mod udp;
 
 pub(crate) use self::document::{Document, Fault};
 pub(crate) use self::model::{Direction, Report};
-pub(crate) use self::text::where_broken;
 #[cfg(test)]
 pub(crate) use self::transfer::Transfer;

@@ -100,7 +100,7 @@ impl<'a> Stream<'a> {
     }
 
     /// The document, with as much as has come; none when no event has. And the text that is none of it, for what
-    /// iperf3 says of an error there. A line without its end is no event.
+    /// iperf3 says of an error there, or for JSON that is broken. A line without its end is no event.
     pub(crate) fn finish(mut self) -> (Option<Document>, Vec<u8>) {
         let line = std::mem::take(&mut self.line);
         self.keep(&line);

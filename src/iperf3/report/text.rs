@@ -35,12 +35,6 @@ impl std::fmt::Display for Broken {
     }
 }
 
-/// Where the JSON of an output is broken, as the end of a sentence: `not JSON at line 69: ...`; none when it has a
-/// document, or nothing that began as one.
-pub(crate) fn where_broken(output: &[u8]) -> Option<String> {
-    find(output).err()?.map(|broken| broken.to_string())
-}
-
 /// The first document of an output; where the one that came farthest is broken, if there is none but one that began.
 ///
 /// Text may stand before it (`Increasing socket buffer size …` up to 3.10, a wrapper's words) and behind it. It begins

@@ -1,10 +1,11 @@
 //! Probe parameters: a query string becomes typed, bounded values, or a refusal.
 //!
 //! Each parameter is a row of `table` and a field of `options`; `query` reads them, `conflicts` knows which of them
-//! go together, and `foreign` what others call them. Must not know HTTP status codes or processes.
+//! go together, `foreign` what others call them, and `secrets` what of them is not shown. Must not know HTTP status codes or processes.
 
 pub(crate) use self::options::{Params, Selected};
 pub(crate) use self::row::{Input, Parameter, Shown};
+pub(crate) use self::secrets::{HIDDEN, carries_secret, without_secrets};
 pub(crate) use self::table::PARAMETERS;
 pub(crate) use crate::probe::values::decode;
 
@@ -13,4 +14,5 @@ mod foreign;
 mod options;
 mod query;
 mod row;
+mod secrets;
 mod table;

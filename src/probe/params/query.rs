@@ -7,6 +7,7 @@ use super::conflicts::{self, together};
 use super::foreign;
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
 use super::row::Shown;
+use super::secrets::{HIDDEN, carries_secret};
 use super::table::{PARAMETERS, TARGET_ALLOWED};
 use crate::iperf3::Mode;
 use crate::probe::values;
@@ -117,8 +118,11 @@ fn unknown(name: &str) -> String {
     format!("unknown parameter {}{wanted}", quoted(name))
 }
 
-/// A refused value as it may be shown: quoted, escaped, and not endless.
+/// A refused value as it may be shown: quoted, escaped, not endless, and no secret.
 fn quoted(value: &str) -> String {
+    if carries_secret(value) {
+        return HIDDEN.to_owned();
+    }
     match value.char_indices().nth(SHOWN_LIMIT_CHARS) {
         None => format!("{value:?}"),
         Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),

@@ -3,11 +3,11 @@
 //! Must not know what is in them. A look reads them all, as the exporter-toolkit's does: they are few and short, and
 //! stat(2) shows no second write within one tick of a file system's clock.
 
-use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Read as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::file;
 
 /// Longest file that is read: four times a bundle of all public authorities.
 const FILE_LIMIT_BYTES: u64 = 1 << 20;
@@ -21,28 +21,27 @@ struct Seen {
     path: PathBuf,
     /// It has a certificate or its key.
     is_pair: bool,
-    /// Of the bytes, not the bytes: a private key is not kept. None when it could not be read.
-    digest: Option<u64>,
+    /// Of the bytes, not the bytes: a private key is not kept. Or why it could not be read.
+    digest: Result<u64, String>,
 }
 
 impl Files {
     /// Reads a file and remembers it, whether or not it could be read.
     pub(super) fn read(&mut self, path: &Path, is_pair: bool) -> io::Result<Vec<u8>> {
-        let bytes = read(path);
+        let bytes = file::read(path, FILE_LIMIT_BYTES);
         self.0.push(Seen {
             path: path.to_owned(),
             is_pair,
-            digest: bytes.as_deref().ok().map(digest),
+            digest: digest(&bytes),
         });
         bytes
     }
 
-    /// Whether contents have changed since they were read.
+    /// Whether contents have changed since they were read, or why they cannot be.
     pub(super) fn have_changed(&self) -> bool {
-        self.0.iter().any(|seen| {
-            let now = read(&seen.path).as_deref().ok().map(digest);
-            now != seen.digest
-        })
+        self.0
+            .iter()
+            .any(|seen| digest(&file::read(&seen.path, FILE_LIMIT_BYTES)) != seen.digest)
     }
 
     /// Whether these are the files of `other` with the same contents.
@@ -57,35 +56,19 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // To open a pipe would wait for somebody to write, perhaps for ever.
-    if fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe, want a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_LIMIT_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_LIMIT_BYTES {
-        return Err(io::Error::other(format!(
-            "it is longer than {FILE_LIMIT_BYTES} bytes"
-        )));
-    }
-    Ok(bytes)
-}
-
 /// 64 bits are enough here: who can choose a file's contents needs no collision.
-fn digest(bytes: &[u8]) -> u64 {
+fn digest(bytes: &io::Result<Vec<u8>>) -> Result<u64, String> {
+    let bytes = bytes.as_ref().map_err(ToString::to_string)?;
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
-    hasher.finish()
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FILE_LIMIT_BYTES, Files, read};
+    use super::Files;
+    use std::fs;
     use std::path::PathBuf;
-    use std::{fs, io};
 
     /// A folder of its own, removed at the end.
     struct Folder(PathBuf);
@@ -150,27 +133,6 @@ mod tests {
         let files = seen();
         fs::write(&two, "two").expect("a file");
         assert!(files.have_changed());
-    }
-
-    #[test]
-    fn what_is_no_file_of_bounded_length_is_not_read() {
-        let folder = Folder::new("limits");
-        assert_eq!(
-            read(&folder.0.join("no")).map_err(|e| e.kind()),
-            Err(io::ErrorKind::NotFound)
-        );
-        assert!(read(&folder.0).is_err());
-        let file = folder.0.join("a");
-        let limit = usize::try_from(FILE_LIMIT_BYTES).expect("a size");
-        fs::write(&file, vec![b' '; limit]).expect("a file");
-        assert_eq!(read(&file).expect("its bytes").len(), limit);
-        fs::write(&file, vec![b' '; limit + 1]).expect("a file");
-        assert_eq!(
-            read(&file).map_err(|e| e.to_string()),
-            Err("it is longer than 1048576 bytes".to_owned())
-        );
-        assert!(read("/dev/zero".as_ref()).is_err());
-        assert_eq!(read("/dev/null".as_ref()).expect("nothing"), b"");
     }
 
     #[test]

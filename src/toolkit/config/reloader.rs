@@ -225,7 +225,7 @@ impl Outcome {
                 &[("error", &problem.line)],
             ),
             Self::Closed(problem) => log.error(
-                "web configuration cannot be used, nobody comes in",
+                "invalid web configuration: rejecting all requests",
                 &[("error", &problem.line)],
             ),
         }
@@ -439,8 +439,16 @@ mod tests {
         place.write("w.yml", "other: 1\n");
         assert!(watch.look().starts_with("closed "));
         place.remove("w.yml");
-        assert!(watch.look().contains("w.yml: cannot be read: "));
+        assert!(watch.look().contains("w.yml: cannot be read: No such file"));
         assert_eq!(watch.look(), "nothing");
+        fs::create_dir(place.file()).expect("a folder");
+        assert!(
+            watch
+                .look()
+                .contains("w.yml: cannot be read: Is a directory")
+        );
+        assert_eq!(watch.look(), "nothing");
+        fs::remove_dir(place.file()).expect("a removal");
         place.write("w.yml", &users(&["carol"]));
         assert_eq!(watch.look(), "taken mended tls=false users=1");
         assert!(watch.active().expect("open").users.contains_key("carol"));

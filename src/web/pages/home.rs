@@ -11,13 +11,13 @@ use super::frame::{CLOCK, escaped, page, time};
 use super::list::Filter;
 use super::{form, list, units};
 use crate::duration;
-use crate::http::request::Request;
+use crate::http::request::{Request, split_url};
 use crate::http::response::Response;
 use crate::moment::Moment;
 use crate::probe::history::{Current, Finished, Stage};
 use crate::probe::prober::Prober;
 use crate::probe::wait_error::WaitError;
-use crate::web::{Site, answer_text, split_url};
+use crate::web::{Site, answer_text};
 
 /// Most waiting probes that are named: a fleet may have some hundred of them.
 const NAMED: usize = 20;
