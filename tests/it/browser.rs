@@ -357,8 +357,8 @@ fn what_servers_say_is_text_in_a_browser() {
     let text = browser.text("document.body.textContent");
     assert_eq!(
         text.matches(&shown).count(),
-        2,
-        "as iperf3's words and as stderr: {text}"
+        3,
+        "as the error, in the time line and as stderr: {text}"
     );
     assert!(browser.text("document.title").starts_with("Probe 5"));
     assert_eq!(

@@ -24,6 +24,8 @@ use crate::harness::{TempDir, skipped};
 
 /// The limit of every wait: a page with long tables takes axe seconds, and many times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// After this a page that did not come is asked for again.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// A width, a height, and whether it is a phone's.
 pub type Screen = (u32, u32, bool);
@@ -261,12 +263,27 @@ impl Browser {
         self.call("Page.stopLoading", &json!({}));
     }
 
-    /// Opens a page that may load itself anew, as it is.
+    /// Opens a page that may load itself anew, as it is. Where the page before loads itself anew at the same moment, that
+    /// takes the place of the way to this one, which is asked for again.
     pub fn watch(&mut self, url: &str) {
-        let answer = self.call("Page.navigate", &json!({ "url": url }));
-        assert_eq!(answer.get("errorText"), None, "{url}");
-        let url = serde_json::to_string(url).unwrap();
-        self.wait_for(&format!("location.href === {url}"));
+        let there = format!("location.href === {}", json!(url));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.call("Page.navigate", &json!({ "url": url }));
+            let error = answer.get("errorText");
+            assert!(
+                error.is_none_or(|error| error == "net::ERR_ABORTED"),
+                "{url}: {answer}"
+            );
+            let again = Instant::now() + ASKED_AGAIN;
+            while Instant::now() < again {
+                if self.try_value(&there) == Ok(json!(true)) {
+                    return self.wait_for(&there);
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            assert!(Instant::now() < end, "waited in vain for {url}");
+        }
     }
 
     /// The value of an expression in the page; a promise's value when it is kept. A page that loads itself anew takes
