@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A mark, 128 bits in hexadecimal digits, a line end.
@@ -36,7 +36,15 @@ impl SelfCheck {
     /// The system's, or `InvalidData` when the answer is not the front end's. A `503` is one of the front end's: an exporter
     /// without a place is busy, not dead.
     pub(super) fn ask(&self, listener: SocketAddr) -> io::Result<()> {
-        let mut socket = TcpStream::connect_timeout(&listener, LIMIT)?;
+        let connected = TcpStream::connect_timeout(&listener, LIMIT);
+        let mut socket = connected.or_else(|error| match listener.ip() {
+            // Where the loopback has no IPv6 address, its IPv4 one leads to the same socket.
+            IpAddr::V6(ip) if ip.is_unspecified() => {
+                let address = (Ipv4Addr::LOCALHOST, listener.port()).into();
+                TcpStream::connect_timeout(&address, LIMIT)
+            }
+            _ => Err(error),
+        })?;
         socket.set_read_timeout(Some(LIMIT))?;
         socket.set_write_timeout(Some(LIMIT))?;
         socket.write_all(&self.0)?;

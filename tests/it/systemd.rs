@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{
     Connection, Exporter, Fake, PATIENCE, TempDir, free_port, good_report, has, lock_status,
-    request, run_script, wait_for,
+    request, run, run_script, skipped, wait_for,
 };
 
 /// A service manager that hears notifications.
@@ -396,6 +396,31 @@ fn the_watchdog_is_fed_also_while_a_test_runs() {
     manager.until("WATCHDOG=1", &mut passed);
     manager.until("WATCHDOG=1", &mut passed);
     assert!(lock_status(&mut asking)["is_locked"] == true);
+}
+
+#[test]
+fn the_watchdog_finds_a_listener_where_the_loopback_has_no_ipv6_address() {
+    let test = "the_watchdog_finds_a_listener_where_the_loopback_has_no_ipv6_address";
+    let lone = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && ip link set lo up";
+    if !has("unshare", test) || !run("unshare", &["-rn", "sh", "-c", lone], "").0 {
+        return skipped(test, "no network namespace can be had here");
+    }
+    let (manager, fake) = (Manager::at_a_path(), good());
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rn", "sh", "-c", &format!("{lone} && {AS_OWN_PID}")])
+        .args([env!("CARGO_BIN_EXE_iperf3-exporter"), &fake.flag()])
+        .arg("--web.listen-address=:0")
+        .envs([
+            ("NOTIFY_SOCKET", &*manager.address),
+            ("WATCHDOG_USEC", "2000"),
+        ]);
+    let exporter = Exporter::spawn(command);
+    let mut passed = Vec::new();
+    manager.until("WATCHDOG=1", &mut passed);
+    let log = exporter.log();
+    assert!(log.contains("address=[::]:"), "{log}");
+    assert!(!log.contains("cannot connect to a listener"), "{log}");
 }
 
 #[test]
