@@ -531,12 +531,13 @@ fn a_screen_reader_is_told_all_that_the_page_shows() {
     for screen in [DESKTOP, PHONE] {
         browser.show(screen, false);
         browser.open(&url(&scene, "/"));
-        let tree = browser.accessible();
-        let has = |role: &str, name: &str| {
-            let found = tree
-                .iter()
-                .any(|(own, words)| own == role && words.contains(name));
-            assert!(found, "{screen:?}: no {role} {name:?} in {tree:#?}");
+        // The tree follows the page, a little later on a busy machine.
+        let mut has = |role: &str, name: &str| {
+            wait_for(&format!("{screen:?}: {role} {name:?}"), || {
+                let tree = browser.accessible();
+                tree.iter()
+                    .any(|(own, words)| own == role && words.contains(name))
+            });
         };
         for (role, name) in [
             ("main", ""),
