@@ -68,6 +68,11 @@ impl<'a> Args<'a> {
         self.words.push(value.to_string());
     }
 
+    /// Whether iperf3 is asked to say each interval as it ends.
+    pub(crate) fn streams(&self) -> bool {
+        self.words.iter().any(|word| word == "--json-stream")
+    }
+
     /// The first option that the installed iperf3 lacks, and who needs it: `--dont-fragment, which the parameter
     /// dont_fragment needs`.
     pub(crate) fn missing_option(&self) -> Option<&str> {

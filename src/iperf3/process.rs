@@ -25,7 +25,10 @@ use crate::threads;
 
 /// Most bytes that are taken from standard output and standard error together. The largest report that the
 /// parameters can ask for is under 4 MiB.
-pub(crate) const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+/// The same where a reader takes standard output as it comes and keeps little of it: 24 hours of 128 streams both ways, with
+/// an interval a minute, are 74 MB.
+const READ_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 /// A reaper only waits.
 const REAPER_STACK_BYTES: usize = 32 * 1024;
 const CHUNK_BYTES: usize = 4 * 1024;
@@ -61,7 +64,8 @@ pub(crate) enum Ended {
     Killed(i32),
     DeadlinePassed,
     Cancelled(Cause),
-    TooMuchOutput,
+    /// More than so many bytes.
+    TooMuchOutput(usize),
     /// By its reader, which counted what it took.
     OverBudget,
 }
@@ -73,10 +77,9 @@ impl fmt::Display for Ended {
             Self::Killed(signal) => write!(f, "was ended by signal {signal} from elsewhere"),
             Self::DeadlinePassed => f.write_str("was ended at its deadline"),
             Self::Cancelled(cause) => write!(f, "was ended: {cause}"),
-            Self::TooMuchOutput => write!(
-                f,
-                "was ended because it printed more than {OUTPUT_LIMIT_BYTES} bytes"
-            ),
+            Self::TooMuchOutput(limit) => {
+                write!(f, "was ended because it printed more than {limit} bytes")
+            }
             Self::OverBudget => f.write_str("was ended because the day's budget was spent"),
         }
     }
@@ -203,7 +206,7 @@ fn follow(
             while output.wait(Duration::ZERO) {}
             break match (ending, status.code()) {
                 (Some(end), _) => end.why,
-                (None, _) if output.is_too_much => Ended::TooMuchOutput,
+                (None, _) if output.is_too_much => Ended::TooMuchOutput(output.limit()),
                 (None, Some(code)) => Ended::Exited(code),
                 (None, None) => Ended::Killed(status.signal().unwrap_or_default()),
             };
@@ -218,7 +221,7 @@ fn follow(
 
 fn reason_to_end(output: &Output<'_>, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
     if output.is_too_much {
-        Some(Ended::TooMuchOutput)
+        Some(Ended::TooMuchOutput(output.limit()))
     } else if output.verdict.is_some() {
         output.verdict
     } else if let Some(cause) = cancel.cause() {
@@ -275,6 +278,15 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// How many bytes are taken.
+    fn limit(&self) -> usize {
+        if self.reader.is_some() {
+            READ_LIMIT_BYTES
+        } else {
+            OUTPUT_LIMIT_BYTES
+        }
+    }
+
     fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
         Self {
             stdout: Pipe::new(child.stdout.take()),
@@ -328,7 +340,7 @@ impl Output<'_> {
         if cancellation {
             self.cancellation = None;
         }
-        if self.taken > OUTPUT_LIMIT_BYTES {
+        if self.taken > self.limit() {
             // The pipes are closed, so that the child cannot go on, and its words are given back at once.
             self.is_too_much = true;
             self.stdout = Pipe::default();
@@ -340,7 +352,10 @@ impl Output<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, follow, run, spawn};
+    use super::{
+        Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, READ_LIMIT_BYTES, follow, run,
+        spawn,
+    };
     use crate::cancel::{Cancel, Cause};
     use crate::sys;
     use std::io::Read as _;
@@ -495,7 +510,7 @@ mod tests {
     #[test]
     fn too_much_output_is_an_error_and_ends_the_child() {
         let run = shell("exec cat /dev/zero");
-        assert_eq!(run.ended, Ended::TooMuchOutput);
+        assert_eq!(run.ended, Ended::TooMuchOutput(OUTPUT_LIMIT_BYTES));
         assert!(run.stdout.is_empty());
         let run = shell(&format!("head -c {OUTPUT_LIMIT_BYTES} /dev/zero"));
         assert_eq!(run.ended, Ended::Exited(0));
@@ -540,8 +555,9 @@ mod tests {
             &Cancel::default(),
             Some(&mut read),
         );
-        assert_eq!(run.unwrap().ended, Ended::TooMuchOutput);
-        assert!(heard <= OUTPUT_LIMIT_BYTES + 4096, "{heard}");
+        let ended = run.unwrap().ended;
+        assert_eq!(ended, Ended::TooMuchOutput(READ_LIMIT_BYTES));
+        assert!(heard <= READ_LIMIT_BYTES + 4096, "{heard}");
     }
 
     #[test]

@@ -364,8 +364,7 @@ fn classify(
             let words = format!("the test was not over at its deadline, after {took:.1} s");
             return failed(Reason::Timeout, &words);
         }
-        Ended::TooMuchOutput => {
-            let limit = process::OUTPUT_LIMIT_BYTES;
+        Ended::TooMuchOutput(limit) => {
             let words = format!("iperf3 printed more than {limit} bytes");
             return failed(Reason::BadOutput, &words);
         }

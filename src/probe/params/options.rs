@@ -230,7 +230,7 @@ impl Params {
 
 impl Selected<'_> {
     /// The interval to ask for; `None` keeps iperf3's own second, 0 switches intervals off.
-    pub(super) fn interval_seconds(&self) -> Option<u64> {
+    pub(super) fn interval_seconds(&self, streams: bool) -> Option<u64> {
         let Self {
             params,
             limit_seconds,
@@ -245,8 +245,8 @@ impl Selected<'_> {
         match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
             0 | 1 => None,
             seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),
-            // From 3.16 on the end of an interval is when such a test looks whether it is over.
-            _ if length.is_none() => Some(INTERVAL_LIMIT_SECONDS),
+            // Of a stream none is kept. From 3.16 on the end of an interval is when a test of bytes looks whether it is over.
+            _ if streams || length.is_none() => Some(INTERVAL_LIMIT_SECONDS),
             _ => Some(0),
         }
     }
@@ -290,7 +290,7 @@ mod tests {
     /// As long as a day's test may take.
     const LIMIT_SECONDS: u64 = 90_000;
 
-    fn interval(query: &str, limit_seconds: u64) -> Option<u64> {
+    fn interval(query: &str, limit_seconds: u64, streams: bool) -> Option<u64> {
         let params = Params::parse(query).unwrap();
         Selected {
             params: &params,
@@ -300,7 +300,7 @@ mod tests {
             family: None,
             connect_limit_ms: None,
         }
-        .interval_seconds()
+        .interval_seconds(streams)
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
                 Some(16),
             ),
         ] {
-            assert_eq!(interval(query, limit_seconds), expected, "{query}");
+            assert_eq!(interval(query, limit_seconds, false), expected, "{query}");
         }
     }
 
@@ -335,7 +335,18 @@ mod tests {
             ("target=a&bytes=1024G&parallel=128", Some(60)),
             ("target=a&bytes=1G&bitrate=1M&parallel=1", Some(3)),
         ] {
-            assert_eq!(interval(query, LIMIT_SECONDS), expected, "{query}");
+            assert_eq!(interval(query, LIMIT_SECONDS, false), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_stream_always_has_intervals() {
+        for (query, expected) in [
+            ("target=a&period=60s&parallel=128", Some(2)),
+            ("target=a&period=24h&parallel=4", Some(60)),
+            ("target=a&period=24h&parallel=128&bidirectional=1", Some(60)),
+        ] {
+            assert_eq!(interval(query, LIMIT_SECONDS, true), expected, "{query}");
         }
     }
 }

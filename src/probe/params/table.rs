@@ -75,7 +75,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                     args.value("-n", bytes);
                 }
             }
-            if let Some(seconds) = test.interval_seconds() {
+            if let Some(seconds) = test.interval_seconds(args.streams()) {
                 args.value("-i", seconds);
             }
         },
