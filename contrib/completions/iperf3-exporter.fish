@@ -34,7 +34,7 @@ complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.path --iperf3-p
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.timeout' -l iperf3.timeout -x -d 'Maximum duration of one run of iperf3.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.username' -l iperf3.username -x -d 'User for servers that ask for one.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.rsa-public-key-path' -l iperf3.rsa-public-key-path -r -F -d 'The server\'s public key in PEM form, with which iperf3 encrypts user and password.'
-complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.password-file' -l iperf3.password-file -r -F -d 'File whose first line is the password, read anew for each test.'
+complete -c iperf3-exporter -n '__iperf3_exporter_wants --iperf3.password-file' -l iperf3.password-file -r -F -d 'File whose first line is the password, read again for each test.'
 complete -c iperf3-exporter -n '__iperf3_exporter_lacks --iperf3.use-pkcs1-padding --no-iperf3.use-pkcs1-padding' -l iperf3.use-pkcs1-padding -d 'Encrypt for servers of iperf3 before 3.17, which know the old padding only.'
 complete -c iperf3-exporter -n '__iperf3_exporter_lacks --iperf3.use-pkcs1-padding --no-iperf3.use-pkcs1-padding' -l no-iperf3.use-pkcs1-padding -d 'Off, as without it.'
 complete -c iperf3-exporter -n '__iperf3_exporter_wants --lock.timeout' -l lock.timeout -x -d 'Longest wait for the test lock.'

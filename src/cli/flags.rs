@@ -166,7 +166,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         default: None,
         repeatable: false,
-        help: "File whose first line is the password, read anew for each test; without it the systemd credential iperf3-password.",
+        help: "File whose first line is the password, read again for each test; without it the systemd credential iperf3-password.",
         allowed: FILE_ALLOWED,
         set: |config, text| Some(config.credentials.password_file = file(text)?),
     },

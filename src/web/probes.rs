@@ -139,7 +139,7 @@ pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
 
 const UNKNOWN: &str = "no probe of this number is remembered: the last ones are on the first page";
 const ELSEWHERE: &str = "a test is started and stopped by the forms of the exporter's own pages; after a restart of the \
-    exporter open them anew";
+    exporter reload them";
 
 /// The number in the path of a single probe.
 fn number(path: &str) -> Option<u64> {
