@@ -1,5 +1,5 @@
 //! The command line: words become settings, by one table of flags, from which defaults and `--help` come as well, and
-//! the README's table.
+//! the documentation's table.
 //!
 //! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
 

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{ClosedPort, Exporter, Server, TempDir, has, run, top, wait_for};
+use crate::harness::{
+    ClosedPort, Exporter, Server, TempDir, documentation, has, run, top, wait_for,
+};
 use crate::netem::newer_iperf3;
 use crate::prometheus::Prometheus;
 
@@ -183,10 +185,11 @@ fn names_in(query: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_family_that_is_asked_for_is_there_or_recorded() {
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
+    let documentation = documentation();
     let rules = read("recording-rules.yml");
-    let mut known: BTreeSet<String> = readme
-        .lines()
+    let mut known: BTreeSet<String> = documentation
+        .iter()
+        .flat_map(|(_, text)| text.lines())
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .map(str::to_owned)
         .collect();

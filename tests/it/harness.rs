@@ -623,7 +623,34 @@ pub fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A parameter of the probe path, as the README has it, whose table is written from the code's.
+/// What users read: the README and each page of `contrib/docs`, with its path from the top.
+pub fn documentation() -> Vec<(String, String)> {
+    let mut paths = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(top().join("contrib/docs")).unwrap().flatten() {
+        paths.push(format!("contrib/docs/{}", entry.file_name().display()));
+    }
+    paths.sort();
+    assert!(paths.len() > 10, "{paths:?}");
+    let texts = paths
+        .iter()
+        .map(|path| fs::read_to_string(top().join(path)).unwrap());
+    let texts: Vec<String> = texts.collect();
+    paths.into_iter().zip(texts).collect()
+}
+
+/// A page of `contrib/docs`, by its name without the ending.
+pub fn page(name: &str) -> String {
+    fs::read_to_string(top().join(format!("contrib/docs/{name}.md"))).unwrap()
+}
+
+/// What stands between the marks `<!-- NAME -->` and `<!-- /NAME -->` of a page.
+pub fn generated_block(page: &str, name: &str) -> String {
+    let (_, rest) = page.split_once(&format!("<!-- {name} -->\n")).unwrap();
+    let (block, _) = rest.split_once(&format!("<!-- /{name} -->")).unwrap();
+    block.to_owned()
+}
+
+/// A parameter of the probe path, as its page has it, whose table is written from the code's.
 pub struct Parameter {
     /// Its name and its other name.
     pub names: Vec<String>,
@@ -635,9 +662,7 @@ pub struct Parameter {
 
 /// All parameters, in the order of the documentation.
 pub fn parameters() -> Vec<Parameter> {
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    let table = readme.split_once("<!-- parameters -->\n").unwrap().1;
-    let table = table.split_once("<!-- /parameters -->").unwrap().0;
+    let table = generated_block(&page("parameters"), "parameters");
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let words = |cell: &str| -> Vec<String> {
         let words = cell.split('`').skip(1).step_by(2);
@@ -659,7 +684,10 @@ pub fn parameters() -> Vec<Parameter> {
             }
         })
         .collect();
-    assert!(parameters.len() > 20, "the README's table was not found");
+    assert!(
+        parameters.len() > 20,
+        "the table of parameters was not found"
+    );
     parameters
 }
 

@@ -617,7 +617,7 @@ fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
 #[test]
 #[ignore = "make test-all: the same with as many connections as there are by default"]
 fn the_241st_probe_is_refused_and_leaves_places_for_those_who_look() {
-    // Of 256 connections; see the README's chapter on security.
+    // Of 256 connections; see `contrib/docs/security.md`.
     one_probe_too_many(&[], 240);
 }
 

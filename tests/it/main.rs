@@ -19,7 +19,8 @@
 //! - `pki`: certificates and a password's hash of the tests' own, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `retry`: a busy server is tried again, also on its other ports.
-//! - `man_page`: the manual page, the shells' completions, and where the README points to.
+//! - `man_page`: the manual page and the shells' completions.
+//! - `documentation`: the README and the pages of `contrib/docs`: their size, their links, what they name.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
 //! - `budget`: the day's bytes.
@@ -44,10 +45,10 @@
 //! - `malformed`: query strings, methods, paths and iperf3 binaries of ill will.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `refusals`: what a refused request leaves in the log and on the page.
-//! - `prometheus`: a real Prometheus scrapes with the README's configuration, also over TLS; what is shown or shipped as
+//! - `prometheus`: a real Prometheus scrapes with the documentation's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
 //! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
-//! - `rules`: the recording rules and alerts; the rules, families and queries that the README names.
+//! - `rules`: the recording rules and alerts; the rules, families and queries that the documentation names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
 //! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
 //! - `soak`: many probes, and nothing grows.
@@ -87,6 +88,7 @@ mod debug;
 mod demo;
 mod demo_fleet;
 mod docker;
+mod documentation;
 mod family;
 mod fixture_exporter;
 mod fixtures;

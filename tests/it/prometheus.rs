@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes with the README's configuration, also over TLS; and every configuration that is shown
+//! A real Prometheus scrapes with the documentation's configuration, also over TLS; and every configuration that is shown
 //! or shipped is read by the program that it is for.
 
 use std::fs;
@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Exporter, Server, TempDir, free_port, has, raw_request, run, top, wait_for};
+use crate::harness::{
+    Exporter, Server, TempDir, documentation, free_port, has, page, raw_request, run, top, wait_for,
+};
 use crate::pki::{FOR_CLIENTS, HASH, Pki, SERVER};
 
 /// A Prometheus on a free port of 127.0.0.1 until it is dropped.
@@ -162,7 +164,7 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     let exporter = Exporter::start::<&str>(&[]);
     let target = server.target();
     let address = format!("127.0.0.1:{}", exporter.port());
-    // As in the README, but for the times, which are the shortest that a test of one second fits into.
+    // As in the documentation, but for the times, which are the shortest that a test of one second fits into.
     let configuration = format!(
         "scrape_configs:
   - job_name: iperf3
@@ -245,10 +247,10 @@ pub fn configurations(text: &str, piece: &str) -> Vec<String> {
 }
 
 #[test]
-fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
+fn promtool_accepts_every_configuration_of_the_documentation_and_the_page() {
     if !has(
         "promtool",
-        "promtool_accepts_every_configuration_of_the_readme_and_the_page",
+        "promtool_accepts_every_configuration_of_the_documentation_and_the_page",
     ) {
         return;
     }
@@ -262,16 +264,21 @@ fn promtool_accepts_every_configuration_of_the_readme_and_the_page() {
         .replace("&quot;", "\"")
         .replace("&amp;", "&");
     check_configuration(&shown, "the page's");
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    let found = configurations(&readme, "scrape_configs");
+    let mut found = Vec::new();
+    for (path, text) in documentation() {
+        for (index, text) in configurations(&text, "scrape_configs")
+            .into_iter()
+            .enumerate()
+        {
+            check_configuration(&text, &format!("number {} of {path}", index + 1));
+            found.push(text);
+        }
+    }
     for piece in ["__param_target", "basic_auth:"] {
         assert!(
             found.iter().any(|text| text.contains(piece)),
-            "the README shows no Prometheus configuration with {piece}"
+            "the documentation shows no Prometheus configuration with {piece}"
         );
-    }
-    for (index, text) in found.iter().enumerate() {
-        check_configuration(text, &format!("the README's, number {}", index + 1));
     }
 }
 
@@ -307,13 +314,15 @@ fn the_readmes_way_to_a_prometheus_is_one() {
 }
 
 #[test]
-fn the_readmes_relabelling_keeps_the_python_exporters_label() {
-    let test = "the_readmes_relabelling_keeps_the_python_exporters_label";
+fn the_documented_relabelling_keeps_the_python_exporters_label() {
+    let test = "the_documented_relabelling_keeps_the_python_exporters_label";
     if !has("prometheus", test) || !has("promtool", test) {
         return;
     }
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    let found = configurations(&readme, "iperf3-bandwidth");
+    let pages = documentation().into_iter();
+    let found: Vec<String> = pages
+        .flat_map(|(_, text)| configurations(&text, "iperf3-bandwidth"))
+        .collect();
     let [shown] = found.as_slice() else {
         panic!("{found:?}");
     };
@@ -362,10 +371,8 @@ fn seconds(text: &str) -> u64 {
 
 #[test]
 fn examples_with_gaps_between_scrapes_say_so() {
-    let mut files = vec![
-        top().join("README.md"),
-        top().join("contrib/openwrt/README.md"),
-    ];
+    let mut files = vec![top().join("contrib/openwrt/README.md")];
+    files.extend(documentation().iter().map(|(path, _)| top().join(path)));
     for entry in fs::read_dir(top().join("contrib")).unwrap().flatten() {
         let extension = entry.path().extension().map(ToOwned::to_owned);
         if extension.is_some_and(|extension| extension == "yml" || extension == "1") {
@@ -408,21 +415,19 @@ fn check_web_configuration(pki: &Pki, text: &str) {
 }
 
 #[test]
-fn the_readmes_way_to_tls_and_a_user_works() {
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    let chapter = readme.split_once("\n## Web configuration\n").unwrap().1;
-    let chapter = chapter.split_once("\n## ").unwrap().0;
+fn the_documented_way_to_tls_and_a_user_works() {
+    let page = page("web-configuration");
     let pki = Pki::new();
     // The certificate as its command makes it.
-    let shell = chapter.split_once("```sh\n").unwrap().1;
+    let shell = page.split_once("```sh\n").unwrap().1;
     let shell = shell.split_once("\n```").unwrap().0.replace("\\\n", " ");
     let mut commands = shell.lines().filter(|line| line.starts_with("openssl "));
     let command = commands.next().expect("no openssl command");
     let script = format!("cd '{}' && rm -f server.* && {command}", pki.path(""));
     let (made, said) = run("sh", &["-c", &script], "");
     assert!(made, "{command}: {said}");
-    let found = configurations(chapter, "tls_server_config:");
-    assert!(!found.is_empty(), "the README shows no web configuration");
+    let found = configurations(&page, "tls_server_config:");
+    assert!(!found.is_empty(), "the page shows no web configuration");
     for text in &found {
         // A hash that is shown in full would be used as it stands.
         assert!(text.contains("$2y$10$…"), "{text}");
@@ -556,7 +561,7 @@ fn connections_opened(prometheus: &Prometheus, job: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
-/// As in the README, but for the times, and with the client's certificate and key in one file, so that both are
+/// As in the documentation, but for the times, and with the client's certificate and key in one file, so that both are
 /// renewed in one step.
 fn tls_configuration(pki: &Pki, target: &str, port: u16) -> String {
     let way = format!(

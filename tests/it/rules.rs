@@ -1,5 +1,5 @@
 //! The recording rules and alerts of `contrib/`: by hand-made series, and in a real Prometheus that scrapes real tests.
-//! Besides that, what the README says in passing: the rules that it shows, the families that it names, its examples of
+//! Besides that, what the documentation says in passing: the rules that it shows, the families that it names, its examples of
 //! queries.
 
 use std::fs;
@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::harness::{
-    Exporter, Fake, Server, TempDir, good_report, has, machine_alone, run, top, wait_for,
+    Exporter, Fake, Server, TempDir, documentation, generated_block, good_report, has,
+    machine_alone, page, run, top, wait_for,
 };
 use crate::prometheus::{Prometheus, configurations};
 
@@ -907,31 +908,34 @@ scrape_configs:
 }
 
 #[test]
-fn promtool_accepts_the_rules_that_the_readme_shows() {
+fn promtool_accepts_the_rules_that_the_documentation_shows() {
     if !has(
         "promtool",
-        "promtool_accepts_the_rules_that_the_readme_shows",
+        "promtool_accepts_the_rules_that_the_documentation_shows",
     ) {
         return;
     }
-    let found = configurations(&read("README.md"), "groups:");
-    assert!(!found.is_empty(), "the README shows no rules");
     let dir = TempDir::new();
-    for text in found {
-        let file = dir.write("rules.yml", &text).display().to_string();
-        let (passed, said) = run("promtool", &["check", "rules", &file], "");
-        assert!(passed, "{said}\n{text}");
+    let mut count = 0;
+    for (path, page) in documentation() {
+        for text in configurations(&page, "groups:") {
+            count += 1;
+            let file = dir.write("rules.yml", &text).display().to_string();
+            let (passed, said) = run("promtool", &["check", "rules", &file], "");
+            assert!(passed, "{path}: {said}\n{text}");
+        }
     }
+    assert!(count > 0, "no page shows rules");
 }
 
 #[test]
-fn the_readmes_means_leave_failures_out() {
-    if !has("promtool", "the_readmes_means_leave_failures_out") {
+fn the_recommended_means_leave_failures_out() {
+    if !has("promtool", "the_recommended_means_leave_failures_out") {
         return;
     }
-    let readme = read("README.md");
-    let chapter = readme.split_once("\n### Drop-in families\n").unwrap().1;
-    let shown = chapter.split_once("```promql\n").unwrap().1;
+    let page = page("metrics");
+    let shown = page.split_once("```promql\navg_over_time").unwrap().1;
+    let shown = format!("avg_over_time{shown}");
     let shown = shown.split_once("\n```").unwrap().0;
     let means: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
     let [native, filtered, wrong] = means.as_slice() else {
@@ -978,7 +982,7 @@ tests:
     assert!(passed, "{said}");
 }
 
-/// Names in the README that are not this exporter's, and why it names them.
+/// Names in the documentation that are not this exporter's, and why it names them.
 const OF_OTHERS: &[&str] = &[
     // Repositories.
     "iperf3_exporter",
@@ -988,43 +992,48 @@ const OF_OTHERS: &[&str] = &[
 ];
 
 #[test]
-fn every_family_that_the_readme_names_is_in_one_of_its_tables_or_recorded() {
-    let readme = read("README.md");
+fn every_family_that_the_documentation_names_is_in_one_of_its_tables_or_recorded() {
     let rules = read(RULES);
+    let (of_probes, of_exporter) = (page("metrics"), page("exporter-metrics"));
+    let tables = [
+        generated_block(&of_probes, "probe-metrics"),
+        generated_block(&of_probes, "measured-metrics"),
+        generated_block(&of_exporter, "own-metrics"),
+    ];
     let mut families = recorded(&rules);
-    let mut inside = false;
-    for line in readme.lines() {
-        inside |= line.ends_with("metrics -->") && line.starts_with("<!-- ");
-        inside &= !line.starts_with("<!-- /");
-        let name = line
-            .strip_prefix("| `")
-            .and_then(|rest| rest.split('`').next());
-        families.extend(name.filter(|_| inside));
+    for line in tables.iter().flat_map(|table| table.lines()) {
+        families.extend(
+            line.strip_prefix("| `")
+                .and_then(|rest| rest.split('`').next()),
+        );
     }
+    let documentation = documentation();
     for name in recorded(&rules) {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not there");
+        let quoted = format!("`{name}`");
+        let is_there = documentation.iter().any(|(_, text)| text.contains(&quoted));
+        assert!(is_there, "{name} is not there");
     }
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    for (at, _) in readme.match_indices("iperf3_") {
-        if readme[..at].ends_with(is_part) {
-            continue;
+    for (path, text) in &documentation {
+        for (at, _) in text.match_indices("iperf3_") {
+            if text[..at].ends_with(is_part) {
+                continue;
+            }
+            let rest = &text[at..];
+            let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
+            let is_known = families.contains(&name)
+                || OF_OTHERS.contains(&name)
+                // `iperf3_tcp_…` stands for several.
+                || name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
+            assert!(is_known, "{path} speaks of {name}");
         }
-        let rest = &readme[at..];
-        let name = &rest[..rest.find(|c| !is_part(c)).unwrap_or(rest.len())];
-        let is_known = families.contains(&name)
-            || OF_OTHERS.contains(&name)
-            // `iperf3_tcp_…` stands for several.
-            || name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
-        assert!(is_known, "the README speaks of {name}");
     }
 }
 
 #[test]
-fn every_query_that_the_readme_recommends_is_taken() {
-    let readme = read("README.md");
-    let chapter = readme.split_once("\n## Choosing period").unwrap().1;
-    let chapter = chapter.split_once("\n## ").unwrap().0;
-    let queries: Vec<&str> = chapter
+fn every_query_that_the_documentation_recommends_is_taken() {
+    let page = page("choosing-numbers");
+    let queries: Vec<&str> = page
         .lines()
         .filter(|line| line.starts_with("| "))
         .filter_map(|line| line.split('|').nth(2)?.split('`').nth(1))

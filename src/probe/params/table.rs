@@ -1,6 +1,6 @@
 //! The table of parameters: names, options, ranges, help; how a value is read, shown, and becomes iperf3's words.
 //!
-//! Parser, form, log line, command line and the README's table come from it. To add a parameter is to add a row here and
+//! Parser, form, log line, command line and the documentation's table come from it. To add a parameter is to add a row here and
 //! a field of [`Options`](super::options::Options). The grammars of values are `values`'.
 
 use std::time::Duration;
