@@ -21,7 +21,7 @@ That was one probe, and it says iperf3_up 1. How to go on:
     BIN on the host to measure from; then, there:
     http://localhost:9579/                     the page for people
     http://localhost:9579/probe?target=HOST    a probe, as Prometheus asks for one
-    README.md                                  Prometheus' scrape configuration, flags, metrics
+    contrib/docs/                              Prometheus' scrape configuration, flags, metrics
     sudo make install                          the binary and a systemd unit
 ";
 
