@@ -1,6 +1,6 @@
 #!/bin/sh
 # dist.sh TARGET ...: makes an archive for each TARGET in target/dist: iperf3-exporter-VERSION-ARCH.tar.gz with the
-# static binary, unit, contrib, man page, completions, README, CHANGELOG, licences and SBOM; the SBOM beside it as well;
+# static binary, unit, contrib (documentation, man page, completions), README, CHANGELOG, licences and SBOM; the SBOM beside it as well;
 # and SHA256SUMS over all of them. Prints their paths and sizes. The same commit makes the same bytes in every folder,
 # given the same rustc, clang, tar and gzip.
 set -eu

@@ -63,7 +63,7 @@ look_into() {
     top=$name-$version-${1%%-*}
     tar -C "$dir" -xzf "$dist/$top.tar.gz"
     for file in $name $name.service LICENSE THIRD-PARTY-LICENCES RUST-STANDARD-LIBRARY.html README.md CHANGELOG.md \
-        sbom.cdx.json contrib/recording-rules.yml contrib/web.yml; do
+        sbom.cdx.json contrib/docs/install.md contrib/recording-rules.yml contrib/web.yml; do
         [ -s "$dir/$top/$file" ] || fail "$top.tar.gz lacks $file"
     done
     cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is another"

@@ -33,7 +33,8 @@ main() {
     # only: `systemctl enable iperf3_exporter` works, too.
     ln -s "$name" "$bin/iperf3_exporter"
     ln -s "$name.service" "$units/iperf3_exporter.service"
-    cp README.md CHANGELOG.md "$doc/"
+    cp CHANGELOG.md "$doc/"
+    documents
     for file in contrib/*.yml contrib/*.json contrib/*.socket; do
         [ ! -f "$file" ] || cp "$file" "$doc/examples/"
     done
@@ -59,6 +60,17 @@ take rustup's"
 give_up() {
     echo "stage.sh: $1" >&2
     exit 1
+}
+
+# README and contrib/docs go to $doc, with their links to each other and to the examples as these lie there.
+documents() {
+    mkdir "$doc/docs"
+    example='[a-z0-9-]+\.(yml|json|socket)'
+    sed -E "s#\]\(contrib/docs/#](docs/#g; s#\]\(contrib/($example)\)#](examples/\1)#g" README.md >"$doc/README.md"
+    for page in contrib/docs/*.md; do
+        sed -E "s#\]\(\.\./\.\./README\.md#](../README.md#g; s#\]\(\.\./($example)\)#](../examples/\1)#g" "$page" \
+            >"$doc/docs/$(basename "$page")"
+    done
 }
 
 # The completion $1 of contrib/completions goes to $2.

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{TempDir, assert_golden, has, run, skipped, top};
+use crate::harness::{TempDir, assert_golden, generated_block, has, page, run, skipped, top};
 
 /// What the crates are counted for; the other architectures have the same ones, which a test holds.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -208,11 +209,7 @@ fn the_number_of_crates_in_the_binary_is_the_one_that_is_told() {
         direct(&["--no-default-features"]),
     );
     assert_golden(&top().join("tests/golden/crates.txt"), &text);
-    // Where the README tells it.
-    let readme = fs::read_to_string(top().join("README.md")).unwrap();
-    if let Some((_, block)) = readme.split_once("<!-- crates -->\n") {
-        assert!(block.starts_with(&text), "README.md should say: {text}");
-    }
+    assert_eq!(generated_block(&page("development"), "crates"), text);
 }
 
 #[test]
@@ -368,6 +365,7 @@ fn the_debian_package_has_these_files_with_these_modes() {
         return skipped(test, "this Rust has no licence text of its library");
     }
     assert!(passed, "{said}");
+    links_lead_to_files(&format!("{stage}/usr/share/doc/iperf3-exporter"));
     let variables = [
         ("STAGE", stage.as_str()),
         ("VERSION", "1.2.3"),
@@ -401,6 +399,32 @@ fn the_debian_package_has_these_files_with_these_modes() {
     }
     let configuration = fs::read_to_string(format!("{control}/conffiles")).unwrap();
     assert_eq!(configuration, "/etc/default/iperf3-exporter\n");
+}
+
+/// The links of a package's documents to each other and to the examples; what only a checkout has is not there.
+fn links_lead_to_files(folder: &str) {
+    let mut count = 0;
+    let documents = run("find", &[folder, "-name", "*.md"], "").1;
+    for document in documents
+        .lines()
+        .filter(|path| !path.ends_with("/CHANGELOG.md"))
+    {
+        let text = fs::read_to_string(document).unwrap();
+        let own = Path::new(document).parent().unwrap();
+        for (at, _) in text.match_indices("](") {
+            let link = text[at + 2..].split([')', '#']).next().unwrap();
+            let places = ["../examples/", "examples/", "docs/", "../README.md"];
+            let is_page =
+                !link.contains('/') && Path::new(link).extension().is_some_and(|end| end == "md");
+            let is_here = is_page || places.iter().any(|place| link.starts_with(place));
+            count += usize::from(is_here);
+            assert!(!is_here || own.join(link).is_file(), "{document}: {link}");
+            let is_example = [".yml", ".json"].iter().any(|end| link.ends_with(end));
+            let is_lost = link.contains("contrib/docs/") || is_example && !is_here;
+            assert!(!is_lost, "{document}: {link}");
+        }
+    }
+    assert!(count > 40, "{count} links of {documents}");
 }
 
 /// All files and folders below a folder, from its name on.
