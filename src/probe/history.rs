@@ -277,7 +277,9 @@ impl Finished {
         const REST: usize = 2048;
         let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
         let seen = seen.into_iter().flatten().flatten();
-        let seen: usize = seen.map(|way| size_of_val(way.intervals.as_slice())).sum();
+        let seen: usize = seen
+            .map(|direction| size_of_val(direction.intervals.as_slice()))
+            .sum();
         let Ok(answer) = &self.end else {
             return REST + seen;
         };
@@ -289,8 +291,8 @@ impl Finished {
             size_of::<Attempt>() + words.sum::<usize>() + details.stderr.len() + end_part
         });
         let report = completed.outcome.as_ref().ok();
-        let ways = report.map_or([None, None], Report::directions);
-        let intervals = ways
+        let directions = report.map_or([None, None], Report::directions);
+        let intervals = directions
             .iter()
             .flatten()
             .map(|direction| size_of_val(direction.intervals.as_slice()));

@@ -396,7 +396,7 @@ mod tests {
             seconds: None,
             bytes: None,
         };
-        let way = Direction {
+        let direction = Direction {
             sent: nothing,
             received: nothing,
             retransmits: None,
@@ -408,7 +408,7 @@ mod tests {
             congestion: Congestion::default(),
         };
         let report = told.outcome.as_mut().unwrap();
-        (report.upload, report.download) = (Some(way.clone()), Some(way));
+        (report.upload, report.download) = (Some(direction.clone()), Some(direction));
         let mut details = Run::refused(5201, failure().unwrap_err()).details;
         details.stderr = "e".repeat(4096);
         details.end_part = Some("{}".to_owned());
@@ -421,8 +421,8 @@ mod tests {
         results.keep(&test, &told);
         let kept = results.last(&test).unwrap();
         let report = kept.outcome.as_ref().unwrap();
-        for way in [&report.upload, &report.download] {
-            assert!(way.as_ref().unwrap().intervals.is_empty());
+        for direction in [&report.upload, &report.download] {
+            assert!(direction.as_ref().unwrap().intervals.is_empty());
         }
         let [Attempt { details, .. }] = kept.attempts.as_slice() else {
             panic!("{} attempts", kept.attempts.len())

@@ -83,18 +83,18 @@ fn push_cut_off(out: &mut String, cut_off: &CutOff) {
         "\nmeasured until it was cut off (incomplete, and no result)\n  {}",
         when_cut_off(cut_off)
     );
-    for (name, verb, way) in [
+    for (name, verb, direction) in [
         ("upload", "sent", &cut_off.seen.upload),
         ("download", "arrived", &cut_off.seen.download),
     ] {
-        let Some(way) = way else { continue };
-        let means = if way.is_merged {
+        let Some(direction) = direction else { continue };
+        let means = if direction.is_merged {
             "; means of neighbouring intervals"
         } else {
             ""
         };
-        let _ = writeln!(out, "  {name}: {:.0} bytes {verb}{means}", way.bytes);
-        for interval in &way.intervals {
+        let _ = writeln!(out, "  {name}: {:.0} bytes {verb}{means}", direction.bytes);
+        for interval in &direction.intervals {
             let (start, end) = (interval.start_seconds, interval.end_seconds);
             let rate = interval.bytes_per_second;
             let _ = writeln!(

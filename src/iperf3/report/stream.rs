@@ -11,7 +11,7 @@ use super::document::Document;
 use super::text;
 use crate::iperf3::progress::Progress;
 
-/// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each way.
+/// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each direction.
 const LINE_LIMIT_BYTES: usize = 1024 * 1024;
 /// How much is kept of what is no event: iperf3's own words of an error may be among it.
 const OTHER_LIMIT_BYTES: usize = 16 * 1024;
@@ -184,9 +184,9 @@ mod tests {
         let text = upload().concat();
         let whole = read(text.as_bytes(), text.len()).unwrap();
         let report = whole.report(Mode::Upload, false).unwrap();
-        let way = report.upload.as_ref().unwrap();
-        assert_eq!(way.rates.map(|rates| rates.sum), Some(300.0));
-        assert_eq!(way.intervals.len(), 2);
+        let direction = report.upload.as_ref().unwrap();
+        assert_eq!(direction.rates.map(|rates| rates.sum), Some(300.0));
+        assert_eq!(direction.intervals.len(), 2);
         assert!(whole.was_connected() && whole.end_part().unwrap().contains("sum_sent"));
         for piece_bytes in [1, 2, 7, 64, 4096] {
             let cut = read(text.as_bytes(), piece_bytes).unwrap();

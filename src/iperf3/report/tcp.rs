@@ -18,7 +18,7 @@ pub(crate) struct Tcp {
     pub(crate) rttvar_seconds: Option<f64>,
     /// The largest congestion window of any stream.
     pub(crate) window_max_bytes: Option<f64>,
-    /// The segment size of the control connection, which goes the way of the data.
+    /// The segment size of the control connection, which has the direction of the data.
     pub(crate) mss_bytes: Option<f64>,
     /// The path's MTU at the end of the test.
     pub(crate) path_mtu_bytes: Option<f64>,
