@@ -125,14 +125,14 @@ impl Credentials {
 }
 
 /// A command line as people may see it.
-pub(super) fn shown(words: &[String]) -> Vec<String> {
+pub(super) fn shown(args: &[String]) -> Vec<String> {
     let mut is_hidden = false;
     let show = |word: &String| {
         let shown = if is_hidden { "<hidden>" } else { word };
         is_hidden = HIDDEN.contains(&word.as_str());
         shown.to_owned()
     };
-    words.iter().map(show).collect()
+    args.iter().map(show).collect()
 }
 
 #[cfg(test)]
@@ -188,11 +188,11 @@ mod tests {
         let mut args = Args::new(None);
         args.option("-J");
         credentials.add_to(&mut args);
-        let words = args.into_words();
+        let args = args.into_vec();
         assert_eq!(
-            shown(&words).join(" "),
+            shown(&args).join(" "),
             "-J --username <hidden> --rsa-public-key-path <hidden> --use-pkcs1-padding"
         );
-        assert_eq!(words[2..=4], ["bob", "--rsa-public-key-path", "/k/ey"]);
+        assert_eq!(args[2..=4], ["bob", "--rsa-public-key-path", "/k/ey"]);
     }
 }

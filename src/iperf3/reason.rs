@@ -226,7 +226,7 @@ const BREAKS: &[&str] = &[
     "test duration expired",
 ];
 
-/// The reason behind iperf3's words; `started` says that its streams were connected.
+/// The reason behind iperf3's message; `started` says that its streams were connected.
 pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     let text = message.to_ascii_lowercase().replace(CONNECT_HINT, "");
     // The server sent an error that this client is too old to have words for.
@@ -257,7 +257,7 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     Reason::Other
 }
 
-/// What iperf3's words are about, where they name the effect alone.
+/// What iperf3's message is about, where it names the effect alone.
 pub(crate) fn hint(message: &str) -> Option<&'static str> {
     let text = message.to_ascii_lowercase();
     let is_too_long = ["message too long", "message too large", "invalid argument"]
@@ -267,7 +267,7 @@ pub(crate) fn hint(message: &str) -> Option<&'static str> {
         .then_some("a datagram is longer than the path or the system takes, set a smaller length")
 }
 
-/// Whether the words are of a connection that could not be made, which includes a name that was not found.
+/// Whether the message is of a connection that could not be made, which includes a name that was not found.
 pub(crate) fn is_of_connecting(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
     // The second is what iperf3 before 3.11 makes of it.

@@ -52,7 +52,7 @@ pub(super) fn ran(
         Err(failure) => {
             told.push(("outcome", Box::new("failure")));
             told.push(("reason", Box::new(failure.reason.label())));
-            told.push(("error", Box::new(&failure.words)));
+            told.push(("error", Box::new(&failure.message)));
         }
     }
     let address = completed.last_details().and_then(|last| last.address);

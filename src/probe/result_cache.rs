@@ -274,9 +274,9 @@ mod tests {
 
     /// A success, and a failure.
     fn outcomes() -> [Outcome; 2] {
-        let words = "x".to_owned();
+        let message = "x".to_owned();
         let reason = Reason::Refused;
-        [Ok(Report::default()), Err(Failure { reason, words })]
+        [Ok(Report::default()), Err(Failure { reason, message })]
     }
 
     fn success() -> Outcome {

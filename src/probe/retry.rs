@@ -320,26 +320,26 @@ impl<'a> RetryLoop<'a> {
             return Ok(Err(first));
         }
         if self.time_left(Instant::now()).is_none() {
-            let words = format!("{}; no time was left to try IPv{other}", first.words);
-            return Ok(Err(Failure { words, ..first }));
+            let message = format!("{}; no time was left to try IPv{other}", first.message);
+            return Ok(Err(Failure { message, ..first }));
         }
         self.prober.log.debug(
             "trying the other version of IP",
             &[
                 ("target", &self.params.host),
                 ("port", &self.port),
-                ("error", &first.words),
+                ("error", &first.message),
                 ("family", &u16::from(other)),
             ],
         );
         self.family = Some(other);
         let mut second = match self.attempt(None)? {
-            Err(failure) if reason::is_of_connecting(&failure.words) => failure,
+            Err(failure) if reason::is_of_connecting(&failure.message) => failure,
             // Connected: it is the one that works, whatever came of the test.
             outcome => return Ok(outcome),
         };
         self.name_address(&mut second, &addresses, other);
-        let words = format!("{}; {}", first.words, second.words);
+        let message = format!("{}; {}", first.message, second.message);
         let reason = if families::says_more(&second, &first) {
             second.reason
         } else {
@@ -347,7 +347,7 @@ impl<'a> RetryLoop<'a> {
             self.family = None;
             first.reason
         };
-        Ok(Err(Failure { reason, words }))
+        Ok(Err(Failure { reason, message }))
     }
 
     /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
@@ -356,12 +356,12 @@ impl<'a> RetryLoop<'a> {
         matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
     }
 
-    /// Says in the words of the last attempt's failure which address it was.
+    /// Says in the message of the last attempt's failure which address it was.
     fn name_address(&mut self, failure: &mut Failure, addresses: &Addresses, family: u8) {
         let Some(tried) = addresses.first_of(family) else {
             return;
         };
-        failure.words = families::with_address(&failure.words, tried);
+        failure.message = families::with_address(&failure.message, tried);
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.details.address = Some(tried.0);
         }
@@ -431,9 +431,9 @@ impl<'a> RetryLoop<'a> {
     }
 }
 
-/// Whether the connection was reset, in iperf3's words.
+/// Whether the connection was reset, by iperf3's message.
 fn is_reset(failure: &Failure) -> bool {
-    failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
+    failure.reason == Reason::Interrupted && failure.message.contains("onnection reset by peer")
 }
 
 /// Whether something was a moment ago.
@@ -469,7 +469,7 @@ mod tests {
     fn failure(reason: Reason) -> Failure {
         Failure {
             reason,
-            words: String::new(),
+            message: String::new(),
         }
     }
 

@@ -79,10 +79,10 @@ impl Document {
     pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
         let root = &self.root;
         if let Some(error) = root.get("error") {
-            let words = error.as_str();
-            let words = words.map_or_else(|| error.to_string(), str::to_owned);
-            let words = words.strip_prefix("error - ").unwrap_or(&words);
-            return Err(Fault::Error(words.to_owned()));
+            let message = error.as_str();
+            let message = message.map_or_else(|| error.to_string(), str::to_owned);
+            let message = message.strip_prefix("error - ").unwrap_or(&message);
+            return Err(Fault::Error(message.to_owned()));
         }
         let test = Test {
             root,
@@ -403,7 +403,7 @@ mod tests {
         ] {
             let failure = Failure {
                 reason: Reason::Killed,
-                words: String::new(),
+                message: String::new(),
             };
             let cost = document(&format!("fixtures/{name}")).cost(mode, &Err(failure));
             assert_eq!(cost, Cost { upload, download }, "{name}");

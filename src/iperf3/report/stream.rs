@@ -299,7 +299,7 @@ mod tests {
     fn what_a_recorded_run_said_before_it_was_cut_off_is_its_cost() {
         let failure = || Failure {
             reason: Reason::Killed,
-            words: String::new(),
+            message: String::new(),
         };
         for (name, bytes) in [
             // One second, and SIGKILL.
