@@ -286,11 +286,11 @@ mod tests {
         fuzz::cases(300, |random| {
             let mut text = recorded.clone();
             random.mutate(&mut text);
-            let told = |document: Option<Document>| {
+            let outcome = |document: Option<Document>| {
                 document.map(|document| (document.report(Mode::Upload, false), document.end_part()))
             };
-            let whole = told(read(&text, text.len().max(1)));
-            let pieces = told(read(&text, random.within(1..5000)));
+            let whole = outcome(read(&text, text.len().max(1)));
+            let pieces = outcome(read(&text, random.within(1..5000)));
             assert_eq!(whole, pieces);
         });
     }
