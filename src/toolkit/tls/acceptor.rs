@@ -54,7 +54,7 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = settings.prefer_server_cipher_suites;
-    // No session is resumed: a verdict about a client's certificate must not outlive its handshake, nor a
+    // No session is resumed: a decision about a client's certificate must not outlive its handshake, nor a
     // configuration that is replaced, and sessions would be memory that anybody can fill. Prometheus keeps its
     // connections, so that a handshake is rare.
     config.session_storage = Arc::new(NoServerSessionStorage {});
