@@ -97,23 +97,24 @@ impl Credentials {
     /// # Errors
     /// Which file cannot be used and why, as a line without any of its content.
     pub(super) fn password(&self) -> Result<(&'static str, OsString), String> {
-        let of_key = |cause: &dyn fmt::Display| {
+        let key_error = |cause: &dyn fmt::Display| {
             format!("cannot use the file of --iperf3.rsa-public-key-path: {cause}")
         };
-        let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| of_key(&error))?;
+        let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| key_error(&error))?;
         if !String::from_utf8_lossy(&key).contains(KEY_MARK) {
-            return Err(of_key(&"it has no public key in PEM form"));
+            return Err(key_error(&"it has no public key in PEM form"));
         }
-        let of_password = |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
+        let password_error =
+            |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
         let text = file::read(&self.password_file, PASSWORD_LIMIT_BYTES)
-            .map_err(|error| of_password(&error))?;
+            .map_err(|error| password_error(&error))?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            return Err(of_password(&"its first line is empty"));
+            return Err(password_error(&"its first line is empty"));
         }
         if line.contains(&0) {
-            return Err(of_password(&"its first line has a zero byte"));
+            return Err(password_error(&"its first line has a zero byte"));
         }
         Ok((VARIABLE, OsString::from_vec(line.to_vec())))
     }

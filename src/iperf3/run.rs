@@ -144,7 +144,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     }
     let read = (document.as_ref(), broken.as_deref());
     let outcome = classify(&finished, read, spec, details.took);
-    let outcome = outcome.map_err(|failure| of_temporary_files(failure, spec));
+    let outcome = outcome.map_err(|failure| blame_temporary_files(failure, spec));
     if outcome.is_ok() {
         spec.temp.0.note_success();
     }
@@ -291,7 +291,7 @@ fn run_streaming(
 
 /// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
 /// ends by SIGBUS, or by an address that is "bad".
-fn of_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
+fn blame_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
     let (folders, files) = spec.temp;
     let may_be = matches!(
         failure.reason,
@@ -314,7 +314,7 @@ pub(crate) fn refine_reason(
     end: Instant,
 ) -> Failure {
     // Whatever else the message says: a name that was not found leads to no connection that could be refused.
-    if !reason::is_of_connecting(&failure.message) || failure.reason == Reason::Refused {
+    if !reason::is_connect_error(&failure.message) || failure.reason == Reason::Refused {
         return failure;
     }
     let is_unknown = |name: &str| {
@@ -389,7 +389,7 @@ fn classify(
             let reason = if may_be_refused && message.contains("control socket has closed") {
                 Reason::Auth
             } else {
-                reason::of_message(&message, started)
+                reason::from_message(&message, started)
             };
             return failed(reason, &explained(&message));
         }
@@ -398,7 +398,10 @@ fn classify(
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
     if let Some(message) = error_line(finished) {
-        return failed(reason::of_message(&message, started), &explained(&message));
+        return failed(
+            reason::from_message(&message, started),
+            &explained(&message),
+        );
     }
     let message = match broken {
         Some(broken) => {

@@ -43,12 +43,12 @@ fn family(address: &IpAddr) -> u8 {
 
 /// Whether no connection could be made to an address that the other version of IP may lead past. Before 3.11 iperf3 does
 /// not say why it could not.
-pub(super) fn is_of_the_way(failure: &Failure) -> bool {
+pub(super) fn may_other_family_connect(failure: &Failure) -> bool {
     let is_it = matches!(
         failure.reason,
         Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
     );
-    is_it && reason::is_of_connecting(&failure.message)
+    is_it && reason::is_connect_error(&failure.message)
 }
 
 /// iperf3's message with the address behind what it says of the server.

@@ -302,7 +302,7 @@ impl<'a> RetryLoop<'a> {
     /// connected to.
     fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let mut first = match self.attempt(waited)? {
-            Err(failure) if families::is_of_the_way(&failure) => failure,
+            Err(failure) if families::may_other_family_connect(&failure) => failure,
             outcome => return Ok(outcome),
         };
         let now = Instant::now();
@@ -334,7 +334,7 @@ impl<'a> RetryLoop<'a> {
         );
         self.family = Some(other);
         let mut second = match self.attempt(None)? {
-            Err(failure) if reason::is_of_connecting(&failure.message) => failure,
+            Err(failure) if reason::is_connect_error(&failure.message) => failure,
             // Connected: it is the one that works, whatever came of the test.
             outcome => return Ok(outcome),
         };

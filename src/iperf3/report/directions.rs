@@ -131,7 +131,7 @@ impl<'a> Test<'a> {
                 // A segment has a byte at least.
                 .filter(|count| sent.bytes.is_none_or(|bytes| *count <= bytes)),
             tcp: (is_tcp && direction == FlowDirection::Upload)
-                .then(|| Tcp::of_upload(self.root, &senders, &self.intervals, omits)),
+                .then(|| Tcp::from_upload(self.root, &senders, &self.intervals, omits)),
             congestion: Congestion::of(self.root, self.mode, direction),
             ..self.plain(direction, sent, received, streams.len())
         })

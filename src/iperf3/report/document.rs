@@ -57,7 +57,7 @@ impl Document {
     }
 
     /// What came in parts.
-    pub(super) fn of_parts(root: Value, intervals: Intervals) -> Self {
+    pub(super) fn from_parts(root: Value, intervals: Intervals) -> Self {
         Self {
             root,
             streamed: Some(intervals),

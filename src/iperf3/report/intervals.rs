@@ -243,10 +243,10 @@ impl Intervals {
 impl Mark {
     fn of(interval: &Value) -> Self {
         let streams = || items(interval.get("streams"));
-        let of_first = |key| streams().next().and_then(|stream| number(stream, key));
+        let first_stream = |key| streams().next().and_then(|stream| number(stream, key));
         Self {
-            start: of_first("start"),
-            end: of_first("end"),
+            start: first_stream("start"),
+            end: first_stream("end"),
             bytes: streams().filter_map(|stream| number(stream, "bytes")).sum(),
             streams: streams().count(),
         }

@@ -114,7 +114,7 @@ impl<'a> Stream<'a> {
             let empty = || Value::Object(Map::new());
             self.root.entry(part).or_insert_with(empty);
         }
-        Some(Document::of_parts(Value::Object(self.root), intervals))
+        Some(Document::from_parts(Value::Object(self.root), intervals))
     }
 }
 

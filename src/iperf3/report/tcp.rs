@@ -40,7 +40,7 @@ const MICROSECONDS: f64 = 1e6;
 
 impl Tcp {
     /// That of an upload: `sides` are the sending sides of its streams in the part `end`.
-    pub(super) fn of_upload(
+    pub(super) fn from_upload(
         root: &Value,
         sides: &[&Value],
         intervals: &Intervals,
@@ -52,7 +52,7 @@ impl Tcp {
         let at_end = |key| all(sides.iter().copied(), key);
         Self {
             rtt: Rtt::of(&at_end("min_rtt"), &at_end("mean_rtt"), &at_end("max_rtt"))
-                .or_else(|| Rtt::of_samples(&samples.rtt)),
+                .or_else(|| Rtt::from_samples(&samples.rtt)),
             rttvar_seconds: samples.rttvar.mean().map(|mean| mean / MICROSECONDS),
             window_max_bytes: longest(sides, "max_snd_cwnd")
                 .or(samples.window.max)
@@ -66,7 +66,7 @@ impl Tcp {
 }
 
 impl Rtt {
-    fn of_samples(samples: &Spread) -> Option<Self> {
+    fn from_samples(samples: &Spread) -> Option<Self> {
         Some(Self {
             min: samples.min? / MICROSECONDS,
             mean: samples.mean()? / MICROSECONDS,

@@ -48,15 +48,15 @@ impl FlowDirection {
 }
 
 /// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
-/// download of what was sent. `most_received` is the most that can have arrived of so much sent, where that is known.
+/// download of what was sent. `max_received` is the most that can have arrived of so much sent, where that is known.
 pub(super) fn drop_contradictions(
     direction: FlowDirection,
     sent: &mut Transfer,
     received: &mut Transfer,
-    most_received: impl FnOnce(f64) -> Option<f64>,
+    max_received: impl FnOnce(f64) -> Option<f64>,
 ) {
-    let most = sent.bytes.and_then(most_received);
-    let is_more = most.is_some() && received.bytes > most;
+    let max = sent.bytes.and_then(max_received);
+    let is_more = max.is_some() && received.bytes > max;
     let (ours, theirs) = match direction {
         FlowDirection::Upload => (sent, received),
         FlowDirection::Download => (received, sent),

@@ -106,10 +106,10 @@ impl VerificationQueue {
             }
             let all = state.pending.iter().map(|(_, other)| other);
             let all = all.chain(&state.joined);
-            let of_network = all.clone().filter(|other| **other == network).count();
+            let same_network = all.clone().filter(|other| **other == network).count();
             // Equal credentials cost one hash, but each that waits with them holds a connection.
             let is_full = all.count() >= self.max_waiting
-                || of_network >= self.max_waiting - self.max_waiting / SHARE;
+                || same_network >= self.max_waiting - self.max_waiting / SHARE;
             if is_full || state.has_ended || Instant::now() >= until {
                 return Some(Decision::Overloaded);
             }
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn few_connections_make_few_places_and_a_network_has_at_least_one() {
-        for (max_waiting, of_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
+        for (max_waiting, same_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
             let queue = VerificationQueue::new(Box::new(|_| true), max_waiting, HANGS);
             let until = Instant::now() + HANGS;
             let enqueue = |password: usize, network| {
@@ -376,11 +376,11 @@ mod tests {
                     .is_none()
             };
             let same = (0..100).filter(|password| enqueue(*password, 0));
-            assert_eq!(same.count(), of_network);
+            assert_eq!(same.count(), same_network);
             let others = (1..100)
                 .filter(|number| enqueue(100 + number, *number))
                 .count();
-            assert_eq!(of_network + others, all);
+            assert_eq!(same_network + others, all);
         }
     }
 

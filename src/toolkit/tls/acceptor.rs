@@ -40,7 +40,7 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
     let mut warnings = Vec::new();
     let provider = Arc::new(names::provider(settings, &mut warnings).map_err(Fault::new)?);
     let key = certified_key(&settings.cert, &settings.key, &provider);
-    let key = key.map_err(Fault::of_pair)?;
+    let key = key.map_err(Fault::in_pair)?;
     let verifier = client::verifier(settings, &provider, &mut warnings).map_err(Fault::new)?;
     let versions = names::versions(settings, &mut warnings);
     let mut config = ServerConfig::builder_with_provider(provider)
