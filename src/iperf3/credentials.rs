@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_debugging_output_nor_the_shown_words_tell_them() {
+    fn neither_debugging_output_nor_the_shown_arguments_reveal_them() {
         let given = given("bob", "/k/ey", "/pass/word", true);
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");

@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn each_parameter_becomes_its_words() {
+    fn each_parameter_becomes_its_arguments() {
         for (query, expected) in [
             ("target=foo.server", "-c foo.server -p 5201 -t 5"),
             ("target=[::1]:5202&period=10s", "-c ::1 -p 5202 -t 10"),
