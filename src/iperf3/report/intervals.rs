@@ -106,7 +106,8 @@ struct Mark {
 /// What the intervals of one direction amount to.
 #[derive(Clone, Debug, Default)]
 struct DirectionIntervals {
-    bytes: Total,
+    /// All that could be read, the omitted ones too: one number that cannot be read does not hide what the rest cost.
+    bytes: Option<f64>,
     counted_bytes: Total,
     /// Those that have a rate.
     rated: Vec<Interval>,
@@ -191,9 +192,10 @@ impl Intervals {
         }
     }
 
-    /// All bytes of one direction that this end counted, the omitted ones too. None when intervals were switched off.
+    /// All bytes of one direction that this end counted, the omitted ones too, as far as they can be read. None when
+    /// intervals were switched off.
     pub(crate) fn bytes(&self, direction: FlowDirection) -> Option<f64> {
-        self.direction(direction).bytes.get()
+        self.direction(direction).bytes
     }
 
     /// The bytes of one direction that this end counted, omitted intervals left out: where this end receives, to the
@@ -258,7 +260,9 @@ impl DirectionIntervals {
     fn push(&mut self, streams: &[&Value], shortest_seconds: f64) {
         for stream in streams {
             let bytes = number(stream, "bytes");
-            self.bytes.add(bytes);
+            if let Some(bytes) = bytes {
+                *self.bytes.get_or_insert(0.0) += bytes;
+            }
             if is_counted(stream) {
                 self.counted_bytes.add(bytes);
             }
@@ -412,6 +416,42 @@ mod tests {
         ends.insert(0, 0.0);
         assert_eq!(ends.pop(), Some(86_400.0));
         assert_eq!(ends, starts);
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_does_not_hide_the_cost_of_the_others() {
+        let interval = |start: u32, bytes: &serde_json::Value| {
+            serde_json::json!({ "streams": [{
+                "start": start, "end": start + 1, "seconds": 1, "bytes": bytes, "omitted": start == 0, "sender": true,
+            }] })
+        };
+        for unreadable in [
+            serde_json::json!(null),
+            serde_json::json!(-1),
+            serde_json::json!(1e300),
+            serde_json::json!("7"),
+        ] {
+            let intervals = [&1.into(), &20.into(), &unreadable, &300.into()];
+            let intervals: Vec<_> = (0..).zip(intervals).collect();
+            let intervals: Vec<_> = intervals
+                .iter()
+                .map(|(at, bytes)| interval(*at, bytes))
+                .collect();
+            let intervals =
+                Intervals::of(&serde_json::json!({ "intervals": intervals }), Mode::Upload);
+            assert_eq!(
+                intervals.bytes(FlowDirection::Upload),
+                Some(321.0),
+                "{unreadable}"
+            );
+            // What is measured has to be whole.
+            assert_eq!(
+                intervals.counted_bytes(FlowDirection::Upload),
+                None,
+                "{unreadable}"
+            );
+            assert_eq!(intervals.bytes(FlowDirection::Download), None);
+        }
     }
 
     #[test]
