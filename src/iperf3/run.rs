@@ -279,12 +279,11 @@ fn run_streaming(
         cancel,
         Some(&mut read),
     )?;
-    let (document, stdout) = stream.finish();
-    // What was no event, a few KiB.
-    let broken = Document::read(&stdout).err().flatten();
+    let streamed = stream.finish();
+    let stdout = streamed.other;
     Ok(Printed {
-        document,
-        broken,
+        document: streamed.document,
+        broken: streamed.broken,
         finished: Finished { stdout, ..finished },
     })
 }

@@ -18,6 +18,17 @@ const OTHER_LIMIT_BYTES: usize = 16 * 1024;
 /// The events that are members of the document, by their own names.
 const PARTS: [&str; 3] = ["start", "end", "error"];
 
+/// What a stream amounts to.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    /// With as much as has come; none when no event has.
+    pub(crate) document: Option<Document>,
+    /// What is wrong with the rest, as the end of a sentence: a line that is too long, or JSON that is broken.
+    pub(crate) broken: Option<String>,
+    /// The text that is none of the document, for what iperf3 says of an error there.
+    pub(crate) other: Vec<u8>,
+}
+
 /// What has come of a stream.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
@@ -27,6 +38,8 @@ pub(crate) struct Stream<'a> {
     line: Vec<u8>,
     /// The line is longer than the limit: its rest is skipped.
     is_too_long: bool,
+    /// Some line was.
+    has_skipped: bool,
     root: Map<String, Value>,
     has_events: bool,
     /// The lines that are no events, and an empty one for each that is: so each has its number.
@@ -40,6 +53,7 @@ impl<'a> Stream<'a> {
             progress,
             line: Vec::new(),
             is_too_long: false,
+            has_skipped: false,
             root: Map::new(),
             has_events: false,
             other: Vec::new(),
@@ -65,6 +79,7 @@ impl<'a> Stream<'a> {
     fn lengthen(&mut self, part: &[u8]) {
         if self.line.len() + part.len() > LINE_LIMIT_BYTES {
             self.is_too_long = true;
+            self.has_skipped = true;
             self.line = Vec::new();
         }
         if !self.is_too_long {
@@ -99,13 +114,19 @@ impl<'a> Stream<'a> {
         self.has_events = true;
     }
 
-    /// The document, with as much as has come; none when no event has. And the text that is none of it, for what
-    /// iperf3 says of an error there, or for JSON that is broken. A line without its end is no event.
-    pub(crate) fn finish(mut self) -> (Option<Document>, Vec<u8>) {
+    /// What has come. A line without its end is no event.
+    pub(crate) fn finish(mut self) -> Streamed {
         let line = std::mem::take(&mut self.line);
         self.keep(&line);
         let other = std::mem::take(&mut self.other);
-        (self.document(), other)
+        let skipped = self.has_skipped.then(|| {
+            format!("incomplete: a line of it is longer than the limit of {LINE_LIMIT_BYTES} bytes")
+        });
+        Streamed {
+            document: self.document(),
+            broken: skipped.or_else(|| Document::read(&other).err().flatten()),
+            other,
+        }
     }
 
     fn document(mut self) -> Option<Document> {
@@ -150,7 +171,7 @@ mod tests {
         for piece in text.chunks(piece_bytes) {
             stream.take(piece);
         }
-        stream.finish().0
+        stream.finish().document
     }
 
     fn line(event: &str, data: &Value) -> String {
@@ -257,7 +278,7 @@ mod tests {
             progress.start(Some(Intervals::new(Mode::Upload)));
             let mut stream = Stream::new(&progress);
             stream.take(text.as_bytes());
-            String::from_utf8(stream.finish().1).unwrap()
+            String::from_utf8(stream.finish().other).unwrap()
         };
         let text = format!("before\n{}iperf3: error - x\nrest", upload().concat());
         assert_eq!(other(&text), "before\n\n\n\n\niperf3: error - x\nrest");
@@ -276,7 +297,7 @@ mod tests {
         }
         stream.take(b"\n");
         stream.take(upload().concat().as_bytes());
-        let document = stream.finish().0.unwrap();
+        let document = stream.finish().document.unwrap();
         assert!(document.report(Mode::Upload, false).is_ok());
         // The longest that is read: blanks before an event are none of it.
         let error = line("error", &json!("e"));
