@@ -12,7 +12,7 @@ use super::features::Features;
 pub(crate) struct Args<'a> {
     /// None when there is no usage text: then iperf3 decides.
     features: Option<&'a Features>,
-    args: Vec<String>,
+    list: Vec<String>,
     needed_by: Need,
     missing: Option<String>,
 }
@@ -30,7 +30,7 @@ impl<'a> Args<'a> {
     pub(crate) fn new(features: Option<&'a Features>) -> Self {
         Self {
             features,
-            args: Vec::with_capacity(32),
+            list: Vec::with_capacity(32),
             needed_by: Need::Exporter,
             missing: None,
         }
@@ -60,17 +60,17 @@ impl<'a> Args<'a> {
             };
             self.missing = Some(format!("{option}, which {who} needs"));
         }
-        self.args.push(option.to_owned());
+        self.list.push(option.to_owned());
     }
 
     pub(crate) fn value(&mut self, option: &str, value: impl fmt::Display) {
         self.option(option);
-        self.args.push(value.to_string());
+        self.list.push(value.to_string());
     }
 
     /// Whether iperf3 is asked to say each interval as it ends.
     pub(crate) fn streams(&self) -> bool {
-        self.args.iter().any(|arg| arg == "--json-stream")
+        self.list.iter().any(|arg| arg == "--json-stream")
     }
 
     /// The first option that the installed iperf3 lacks, and who needs it: `--dont-fragment, which the parameter
@@ -80,7 +80,7 @@ impl<'a> Args<'a> {
     }
 
     pub(crate) fn into_vec(self) -> Vec<String> {
-        self.args
+        self.list
     }
 }
 
