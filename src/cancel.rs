@@ -118,7 +118,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn is_told(watch: &super::Watch) -> bool {
+    fn is_signalled(watch: &super::Watch) -> bool {
         sys::is_readable(watch.0.as_fd(), Duration::ZERO).unwrap()
     }
 
@@ -126,11 +126,11 @@ mod tests {
     fn everyone_who_watches_learns_of_it() {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
-        assert!(!is_told(&first) && !is_told(&second));
+        assert!(!is_signalled(&first) && !is_signalled(&second));
         cancel.clone().set(Cause::ClientGone);
-        assert!(is_told(&first) && is_told(&second));
+        assert!(is_signalled(&first) && is_signalled(&second));
         drop((first, second));
-        assert!(is_told(&cancel.watch().unwrap()));
+        assert!(is_signalled(&cancel.watch().unwrap()));
         assert!(cancel.is_set());
     }
 

@@ -67,7 +67,7 @@ fn iperf3(path: &str) -> Result<String, ExitError> {
 }
 
 fn temporary_folder() -> Result<String, ExitError> {
-    let found = TempFolders::of_environment().find(TempFiles::ONE_STREAM)?;
+    let found = TempFolders::from_environment().find(TempFiles::ONE_STREAM)?;
     let folder = format!("temporary folder `{}`", found.folder.display());
     Ok(match found.instead {
         None => folder,

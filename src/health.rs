@@ -114,8 +114,8 @@ fn exchange(url: &Url) -> Result<String, String> {
     let sent = stream.write_all(url.request().as_bytes());
     let mut answer = Vec::new();
     let read = stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer);
-    match (verdict(&answer), sent.and(read)) {
-        (Some(verdict), _) => verdict,
+    match (check_answer(&answer), sent.and(read)) {
+        (Some(outcome), _) => outcome,
         (None, Err(error)) => Err(format!("no whole answer: {error}")),
         (None, Ok(length)) if length as u64 == ANSWER_LIMIT_BYTES => Err(format!(
             "the answer's head is longer than {ANSWER_LIMIT_BYTES} bytes"
@@ -143,7 +143,7 @@ fn connect(url: &Url) -> Result<TcpStream, String> {
 }
 
 /// What an answer says; none when its head is not whole.
-fn verdict(answer: &[u8]) -> Option<Result<String, String>> {
+fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
     let text = String::from_utf8_lossy(answer);
     if !answer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b) {
         let line = shown(&text);
@@ -180,7 +180,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Url, verdict};
+    use super::{Url, check_answer};
 
     #[test]
     fn a_url_has_a_host_and_defaults_for_the_rest() {
@@ -269,7 +269,7 @@ mod tests {
                 bad("the answer is not HTTP/1.1: \"SSH-2.0-?[2J\""),
             ),
         ] {
-            assert_eq!(verdict(answer.as_bytes()), expected, "{answer}");
+            assert_eq!(check_answer(answer.as_bytes()), expected, "{answer}");
         }
     }
 }

@@ -56,7 +56,7 @@
 //! | `web/pages`, `csrf` | the pages for people; the token of their forms |
 //! | `web/metrics` | answered requests by path and code |
 //! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
-//! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's words; refusals; allowed targets |
+//! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's arguments; refusals; allowed targets |
 //! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
 //! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
@@ -77,7 +77,7 @@
 //! # Invariants: what is absent
 //!
 //! - No statics and no value that everyone shares: what a ring needs is handed to it in `run`.
-//! - No shell, no request value in an option's place: a parameter's row adds typed words to `iperf3/args`.
+//! - No shell, no request value in an option's place: a parameter's row adds typed arguments to `iperf3/args`.
 //! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
 //!   failed probe are the one exception, and `iperf3_up` tells.
 //! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`;

@@ -19,8 +19,8 @@ pub(crate) fn certificate(
 ) -> Result<(), String> {
     let kind =
         "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30";
-    let mut words: Vec<String> = kind.split(' ').map(str::to_owned).collect();
-    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    let mut args: Vec<String> = kind.split(' ').map(str::to_owned).collect();
+    let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
     add("-subj", format!("/CN={name}"));
     add("-keyout", format!("{name}.key"));
     add("-out", format!("{name}.pem"));
@@ -31,23 +31,20 @@ pub(crate) fn certificate(
     for extension in extensions {
         add("-addext", (*extension).to_owned());
     }
-    run(
-        folder,
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
+    run(folder, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Runs openssl in `folder`, where a plain `openssl.cnf` lies ready.
 ///
 /// # Errors
 /// When openssl is not there or refuses, with its words.
-pub(crate) fn run(folder: &Path, words: &[&str]) -> Result<(), String> {
+pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<(), String> {
     // The system's own configuration would add extensions of its own.
     let config = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=name\n";
     fs::write(folder.join("openssl.cnf"), config)
         .map_err(|error| format!("cannot write into `{}`: {error}", folder.display()))?;
     let output = Command::new("openssl")
-        .args(words)
+        .args(args)
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
@@ -56,5 +53,5 @@ pub(crate) fn run(folder: &Path, words: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("openssl {words:?}: {}", said.trim()))
+    Err(format!("openssl {args:?}: {}", said.trim()))
 }

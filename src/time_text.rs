@@ -11,12 +11,12 @@ pub(crate) fn rfc3339_millis(time: SystemTime) -> String {
         .unwrap_or(Duration::ZERO);
     let seconds = since_epoch.as_secs();
     let (year, month, day) = civil_date(seconds / 86_400);
-    let of_day = seconds % 86_400;
+    let second_of_day = seconds % 86_400;
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        of_day / 3600,
-        of_day / 60 % 60,
-        of_day % 60,
+        second_of_day / 3600,
+        second_of_day / 60 % 60,
+        second_of_day % 60,
         since_epoch.subsec_millis()
     )
 }

@@ -232,7 +232,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Log lines of this level and above: debug, info, warn or error.",
         allowed: "debug, info, warn or error",
-        set: |config, text| Some(config.log.level = word(Level::ALL, text)?),
+        set: |config, text| Some(config.log.level = choice(Level::ALL, text)?),
     },
     Flag {
         names: &["log.format"],
@@ -241,7 +241,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         repeatable: false,
         help: "Write log lines as logfmt or json.",
         allowed: "logfmt or json",
-        set: |config, text| Some(config.log.format = word(Format::ALL, text)?),
+        set: |config, text| Some(config.log.format = choice(Format::ALL, text)?),
     },
     Flag {
         names: &["config.check"],
@@ -289,8 +289,8 @@ fn bytes(text: &str) -> Option<u64> {
     (1..=1 << 53).contains(&bytes).then_some(bytes)
 }
 
-fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
-    let (_, value) = words.iter().find(|(name, _)| *name == text)?;
+fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
+    let (_, value) = choices.iter().find(|(name, _)| *name == text)?;
     Some(*value)
 }
 

@@ -1,5 +1,5 @@
-//! The command line: words become settings, by one table of flags, from which defaults and `--help` come as well, and
-//! the documentation's table.
+//! The command line: arguments become settings, by one table of flags, from which defaults and `--help` come as well,
+//! and the documentation's table.
 //!
 //! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
 
@@ -13,9 +13,9 @@ pub(crate) use self::flags::{Config, FLAGS, Flag};
 
 mod flags;
 
-/// Reads the words after the program's name, or refuses them by one line. A page's path may be none that `is_taken`.
+/// Reads the arguments after the program's name, or refuses them by one line. A page's path may be none that `is_taken`.
 pub(crate) fn parse(
-    words: impl IntoIterator<Item = OsString>,
+    args: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
 ) -> Result<Config, String> {
     let mut config = Config::default();
@@ -30,7 +30,7 @@ pub(crate) fn parse(
         ))
     };
     let mut given: Vec<&'static str> = Vec::new();
-    let mut parser = lexopt::Parser::from_args(words);
+    let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
@@ -182,12 +182,12 @@ mod tests {
 
     use super::{Config, FLAGS, parse};
 
-    fn config(words: &[&str]) -> Config {
-        parse(words.iter().map(Into::into), |path| path == "/health").expect("a configuration")
+    fn config(args: &[&str]) -> Config {
+        parse(args.iter().map(Into::into), |path| path == "/health").expect("a configuration")
     }
 
-    fn refusal(words: &[&str]) -> String {
-        parse(words.iter().map(Into::into), |path| path == "/health").expect_err("a refusal")
+    fn refusal(args: &[&str]) -> String {
+        parse(args.iter().map(Into::into), |path| path == "/health").expect_err("a refusal")
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl FrontEnd {
             }
             match listener.accept() {
                 Ok((socket, peer)) => take(service, socket, canonical(peer)),
-                Err(error) if is_of_the_client(&error) => {}
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
                     service
                         .log
@@ -216,7 +216,7 @@ pub(super) fn serve(
 }
 
 /// Errors of a connection that was gone before it was taken (accept(2)): nothing to wait for.
-fn is_of_the_client(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

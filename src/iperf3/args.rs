@@ -1,18 +1,18 @@
 //! iperf3's command line, put together from typed values.
 //!
-//! Owns the words, and which of the options the installed iperf3 lacks; must not know which parameters there are. Every
-//! value stands in a word of its own and begins with no dash, which its parser sees to; no shell ever sees it.
+//! Owns the arguments, and which of the options the installed iperf3 lacks; must not know which parameters there are. Every
+//! value is an argument of its own and begins with no dash, which its parser sees to; no shell ever sees it.
 
 use std::fmt;
 
 use super::features::Features;
 
-/// The words after the program's name, and what the installed iperf3 says to them.
+/// The arguments after the program's name, and what the installed iperf3 says to them.
 #[derive(Debug)]
 pub(crate) struct Args<'a> {
     /// None when there is no usage text: then iperf3 decides.
     features: Option<&'a Features>,
-    words: Vec<String>,
+    list: Vec<String>,
     needed_by: Need,
     missing: Option<String>,
 }
@@ -30,7 +30,7 @@ impl<'a> Args<'a> {
     pub(crate) fn new(features: Option<&'a Features>) -> Self {
         Self {
             features,
-            words: Vec::with_capacity(32),
+            list: Vec::with_capacity(32),
             needed_by: Need::Exporter,
             missing: None,
         }
@@ -60,17 +60,17 @@ impl<'a> Args<'a> {
             };
             self.missing = Some(format!("{option}, which {who} needs"));
         }
-        self.words.push(option.to_owned());
+        self.list.push(option.to_owned());
     }
 
     pub(crate) fn value(&mut self, option: &str, value: impl fmt::Display) {
         self.option(option);
-        self.words.push(value.to_string());
+        self.list.push(value.to_string());
     }
 
     /// Whether iperf3 is asked to say each interval as it ends.
     pub(crate) fn streams(&self) -> bool {
-        self.words.iter().any(|word| word == "--json-stream")
+        self.list.iter().any(|arg| arg == "--json-stream")
     }
 
     /// The first option that the installed iperf3 lacks, and who needs it: `--dont-fragment, which the parameter
@@ -79,8 +79,8 @@ impl<'a> Args<'a> {
         self.missing.as_deref()
     }
 
-    pub(crate) fn into_words(self) -> Vec<String> {
-        self.words
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.list
     }
 }
 
@@ -102,8 +102,8 @@ mod tests {
         args.option("--mptcp");
         let needed = "--rsa-public-key-path, which the flag --iperf3.rsa-public-key-path needs";
         assert_eq!(args.missing_option(), Some(needed));
-        let words = "-J --username bob --rsa-public-key-path /key --mptcp";
-        assert_eq!(args.into_words().join(" "), words);
+        let expected = "-J --username bob --rsa-public-key-path /key --mptcp";
+        assert_eq!(args.into_vec().join(" "), expected);
     }
 
     #[test]

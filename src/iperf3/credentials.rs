@@ -97,23 +97,24 @@ impl Credentials {
     /// # Errors
     /// Which file cannot be used and why, as a line without any of its content.
     pub(super) fn password(&self) -> Result<(&'static str, OsString), String> {
-        let of_key = |cause: &dyn fmt::Display| {
+        let key_error = |cause: &dyn fmt::Display| {
             format!("cannot use the file of --iperf3.rsa-public-key-path: {cause}")
         };
-        let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| of_key(&error))?;
+        let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| key_error(&error))?;
         if !String::from_utf8_lossy(&key).contains(KEY_MARK) {
-            return Err(of_key(&"it has no public key in PEM form"));
+            return Err(key_error(&"it has no public key in PEM form"));
         }
-        let of_password = |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
+        let password_error =
+            |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
         let text = file::read(&self.password_file, PASSWORD_LIMIT_BYTES)
-            .map_err(|error| of_password(&error))?;
+            .map_err(|error| password_error(&error))?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            return Err(of_password(&"its first line is empty"));
+            return Err(password_error(&"its first line is empty"));
         }
         if line.contains(&0) {
-            return Err(of_password(&"its first line has a zero byte"));
+            return Err(password_error(&"its first line has a zero byte"));
         }
         Ok((VARIABLE, OsString::from_vec(line.to_vec())))
     }
@@ -125,14 +126,14 @@ impl Credentials {
 }
 
 /// A command line as people may see it.
-pub(super) fn shown(words: &[String]) -> Vec<String> {
+pub(super) fn shown(args: &[String]) -> Vec<String> {
     let mut is_hidden = false;
     let show = |word: &String| {
         let shown = if is_hidden { "<hidden>" } else { word };
         is_hidden = HIDDEN.contains(&word.as_str());
         shown.to_owned()
     };
-    words.iter().map(show).collect()
+    args.iter().map(show).collect()
 }
 
 #[cfg(test)]
@@ -181,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn neither_debugging_output_nor_the_shown_words_tell_them() {
+    fn neither_debugging_output_nor_the_shown_arguments_reveal_them() {
         let given = given("bob", "/k/ey", "/pass/word", true);
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");
         let mut args = Args::new(None);
         args.option("-J");
         credentials.add_to(&mut args);
-        let words = args.into_words();
+        let args = args.into_vec();
         assert_eq!(
-            shown(&words).join(" "),
+            shown(&args).join(" "),
             "-J --username <hidden> --rsa-public-key-path <hidden> --use-pkcs1-padding"
         );
-        assert_eq!(words[2..=4], ["bob", "--rsa-public-key-path", "/k/ey"]);
+        assert_eq!(args[2..=4], ["bob", "--rsa-public-key-path", "/k/ey"]);
     }
 }

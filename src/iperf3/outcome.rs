@@ -9,13 +9,13 @@ use super::report::model::Report;
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     /// In iperf3's own words, or the system's.
-    pub(crate) words: String,
+    pub(crate) message: String,
 }
 
 impl Failure {
-    pub(super) fn new(reason: Reason, words: impl Into<String>) -> Self {
-        let words = words.into();
-        Self { reason, words }
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { reason, message }
     }
 }
 

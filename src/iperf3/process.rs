@@ -222,8 +222,8 @@ fn follow(
 fn reason_to_end(output: &Output<'_>, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
     if output.is_too_much {
         Some(Ended::TooMuchOutput(output.limit()))
-    } else if output.verdict.is_some() {
-        output.verdict
+    } else if output.reader_end.is_some() {
+        output.reader_end
     } else if let Some(cause) = cancel.cause() {
         Some(Ended::Cancelled(cause))
     } else {
@@ -267,7 +267,7 @@ struct Output<'a> {
     /// Takes standard output in the place of its pipe.
     reader: Option<Reader<'a>>,
     /// What the reader said of the child's end.
-    verdict: Option<Ended>,
+    reader_end: Option<Ended>,
     /// How many bytes came from both.
     taken: usize,
     /// Says that the child has ended; missing once it did, or where it cannot be had.
@@ -292,7 +292,7 @@ impl Output<'_> {
             stdout: Pipe::new(child.stdout.take()),
             stderr: Pipe::new(child.stderr.take()),
             reader: None,
-            verdict: None,
+            reader_end: None,
             taken: 0,
             end,
             cancellation,
@@ -324,7 +324,7 @@ impl Output<'_> {
             let piece = self.stdout.read(&mut chunk);
             self.taken += piece.len();
             match &mut self.reader {
-                Some(read) => self.verdict = self.verdict.or(read(piece)),
+                Some(read) => self.reader_end = self.reader_end.or(read(piece)),
                 None => self.stdout.text.extend_from_slice(piece),
             }
         }

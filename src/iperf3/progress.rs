@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::outcome::Cost;
 use super::report::intervals::{Interval, Intervals, MAX_KEPT, merged};
-use super::report::transfer::Way;
+use super::report::transfer::FlowDirection;
 use crate::moment::Moment;
 use crate::sync;
 
@@ -106,32 +106,32 @@ impl Progress {
     /// What the test has cost so far; nothing where iperf3 does not stream.
     pub(crate) fn cost(&self) -> Cost {
         let inner = sync::lock(&self.0);
-        let bytes = |way| inner.intervals.as_ref()?.bytes(way);
+        let bytes = |direction| inner.intervals.as_ref()?.bytes(direction);
         Cost {
-            upload: bytes(Way::Up).unwrap_or(0.0),
-            download: bytes(Way::Down).unwrap_or(0.0),
+            upload: bytes(FlowDirection::Upload).unwrap_or(0.0),
+            download: bytes(FlowDirection::Download).unwrap_or(0.0),
         }
     }
 
     /// What there is to see now.
     pub(crate) fn look(&self) -> Seen {
         let inner = sync::lock(&self.0);
-        let way = |way| inner.look(way);
+        let look = |direction| inner.look(direction);
         Seen {
             started: inner.started,
             length: inner.length,
             is_streaming: inner.intervals.is_some(),
-            upload: way(Way::Up),
-            download: way(Way::Down),
+            upload: look(FlowDirection::Upload),
+            download: look(FlowDirection::Download),
         }
     }
 }
 
 impl Inner {
-    fn look(&self, way: Way) -> Option<DirectionSeen> {
+    fn look(&self, direction: FlowDirection) -> Option<DirectionSeen> {
         let intervals = self.intervals.as_ref()?;
-        let bytes = intervals.bytes(way)?;
-        let rated = intervals.rated(way);
+        let bytes = intervals.bytes(direction)?;
+        let rated = intervals.rated(direction);
         let latest = rated.last().copied();
         // An interval can be longer than what is late.
         let own = latest.map_or(0.0, |latest| latest.end_seconds - latest.start_seconds);

@@ -226,8 +226,8 @@ const BREAKS: &[&str] = &[
     "test duration expired",
 ];
 
-/// The reason behind iperf3's words; `started` says that its streams were connected.
-pub(crate) fn of_message(message: &str, started: bool) -> Reason {
+/// The reason behind iperf3's message; `started` says that its streams were connected.
+pub(crate) fn from_message(message: &str, started: bool) -> Reason {
     let text = message.to_ascii_lowercase().replace(CONNECT_HINT, "");
     // The server sent an error that this client is too old to have words for.
     if text.trim().is_empty() {
@@ -257,7 +257,7 @@ pub(crate) fn of_message(message: &str, started: bool) -> Reason {
     Reason::Other
 }
 
-/// What iperf3's words are about, where they name the effect alone.
+/// What iperf3's message is about, where it names the effect alone.
 pub(crate) fn hint(message: &str) -> Option<&'static str> {
     let text = message.to_ascii_lowercase();
     let is_too_long = ["message too long", "message too large", "invalid argument"]
@@ -267,8 +267,8 @@ pub(crate) fn hint(message: &str) -> Option<&'static str> {
         .then_some("a datagram is longer than the path or the system takes, set a smaller length")
 }
 
-/// Whether the words are of a connection that could not be made, which includes a name that was not found.
-pub(crate) fn is_of_connecting(message: &str) -> bool {
+/// Whether the message is of a connection that could not be made, which includes a name that was not found.
+pub(crate) fn is_connect_error(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
     // The second is what iperf3 before 3.11 makes of it.
     text.contains("unable to connect to server") || text.contains("bad file descriptor")
@@ -276,7 +276,7 @@ pub(crate) fn is_of_connecting(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, hint, of_message};
+    use super::{Reason, from_message, hint};
 
     #[test]
     fn each_reason_is_in_the_table_once() {
@@ -387,7 +387,7 @@ mod tests {
                 Reason::Unsupported,
             ),
         ] {
-            assert_eq!(of_message(message, false), reason, "{message}");
+            assert_eq!(from_message(message, false), reason, "{message}");
         }
     }
 
@@ -423,7 +423,7 @@ mod tests {
                 Reason::Interrupted,
             ),
         ] {
-            assert_eq!(of_message(message, true), reason, "{message}");
+            assert_eq!(from_message(message, true), reason, "{message}");
         }
     }
 
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn a_broken_pipe_means_busy_only_before_the_test() {
         let message = "unable to send control message: Broken pipe";
-        assert_eq!(of_message(message, false), Reason::Busy);
-        assert_eq!(of_message(message, true), Reason::Interrupted);
+        assert_eq!(from_message(message, false), Reason::Busy);
+        assert_eq!(from_message(message, true), Reason::Interrupted);
     }
 }

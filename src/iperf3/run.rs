@@ -27,8 +27,8 @@ use super::temp::{TempFiles, TempFolders};
 use crate::cancel::{Cancel, Cause};
 use crate::sys;
 
-/// How much of iperf3's words is kept for the log.
-const WORDS_LIMIT_CHARS: usize = 300;
+/// How much of iperf3's message is kept for the log.
+const MESSAGE_LIMIT_CHARS: usize = 300;
 /// How much of its standard error is kept for people.
 const STDERR_LIMIT_CHARS: usize = 4096;
 
@@ -73,8 +73,8 @@ pub(crate) struct RunDetails {
     pub(crate) port: u16,
     /// The server's address, as far as it is known.
     pub(crate) address: Option<IpAddr>,
-    /// The command line: variables that were set, the program's path, its words; empty when there is no program.
-    pub(crate) words: Vec<String>,
+    /// The command line: variables that were set, the program's path, its arguments; empty when there is no program.
+    pub(crate) command_line: Vec<String>,
     pub(crate) started: SystemTime,
     pub(crate) took: Duration,
     /// How it ended, as the end of a sentence about iperf3.
@@ -107,7 +107,7 @@ impl RunDetails {
         Self {
             port,
             address: None,
-            words: Vec::new(),
+            command_line: Vec::new(),
             started: SystemTime::now(),
             took: Duration::ZERO,
             ended: NOT_STARTED.to_owned(),
@@ -144,7 +144,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     }
     let read = (document.as_ref(), broken.as_deref());
     let outcome = classify(&finished, read, spec, details.took);
-    let outcome = outcome.map_err(|failure| of_temporary_files(failure, spec));
+    let outcome = outcome.map_err(|failure| blame_temporary_files(failure, spec));
     if outcome.is_ok() {
         spec.temp.0.note_success();
     }
@@ -220,20 +220,20 @@ fn run_iperf3(
         let version = version.unwrap_or("of no known version");
         format!("iperf3 {version} ({path}) has no {what}")
     });
-    let arguments = args.into_words();
+    let arguments = args.into_vec();
     let (folders, files) = spec.temp;
     let folder = folders.variable(files);
     let shown = folder.iter();
     let shown = shown.map(|(name, value)| format!("{name}={}", value.display()));
-    details.words = shown
+    details.command_line = shown
         .chain([path.to_string()])
         .chain(credentials::shown(&arguments))
         .collect();
-    if let Some(words) = missing {
-        return Err(Failure::new(Reason::Unsupported, words));
+    if let Some(message) = missing {
+        return Err(Failure::new(Reason::Unsupported, message));
     }
     let password = spec.credentials.map(Credentials::password).transpose();
-    let password = password.map_err(|words| Failure::new(Reason::Local, words))?;
+    let password = password.map_err(|message| Failure::new(Reason::Local, message))?;
     let variables: Vec<_> = password.into_iter().chain(folder).collect();
     let started = Instant::now();
     let program = installed.path.as_path();
@@ -279,19 +279,18 @@ fn run_streaming(
         cancel,
         Some(&mut read),
     )?;
-    let (document, stdout) = stream.finish();
-    // What was no event, a few KiB.
-    let broken = Document::read(&stdout).err().flatten();
+    let streamed = stream.finish();
+    let stdout = streamed.other;
     Ok(Printed {
-        document,
-        broken,
+        document: streamed.document,
+        broken: streamed.broken,
         finished: Finished { stdout, ..finished },
     })
 }
 
 /// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
 /// ends by SIGBUS, or by an address that is "bad".
-fn of_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
+fn blame_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
     let (folders, files) = spec.temp;
     let may_be = matches!(
         failure.reason,
@@ -299,12 +298,12 @@ fn of_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
     );
     if may_be && let Err(fault) = folders.find(files) {
         failure.reason = Reason::Local;
-        failure.words = format!("{fault}; iperf3: {}", failure.words);
+        failure.message = format!("{fault}; iperf3: {}", failure.message);
     }
     failure
 }
 
-/// Puts the reason of a failure right where iperf3's words mislead: a name that has no address, the server's or that of
+/// Puts the reason of a failure right where iperf3's message misleads: a name that has no address, the server's or that of
 /// `bind`, the local address. For after the test lock is released, since it may look names up; `end` is when the probe
 /// has to be over.
 pub(crate) fn refine_reason(
@@ -313,8 +312,8 @@ pub(crate) fn refine_reason(
     bind: Option<&str>,
     end: Instant,
 ) -> Failure {
-    // Whatever else the words say: a name that was not found leads to no connection that could be refused.
-    if !reason::is_of_connecting(&failure.words) || failure.reason == Reason::Refused {
+    // Whatever else the message says: a name that was not found leads to no connection that could be refused.
+    if !reason::is_connect_error(&failure.message) || failure.reason == Reason::Refused {
         return failure;
     }
     let is_unknown = |name: &str| {
@@ -327,11 +326,11 @@ pub(crate) fn refine_reason(
     if let Some(bind) = bind
         && (is_local || local_name(bind).is_some_and(is_unknown))
     {
-        let words = failure.words;
+        let message = failure.message;
         let what = "is no address, no name that resolves and no device of this machine";
         return Failure::new(
             Reason::Local,
-            format!("bind_address {bind:?} {what}: {words}"),
+            format!("bind_address {bind:?} {what}: {message}"),
         );
     }
     if let Host::Name(name) = host
@@ -356,23 +355,23 @@ fn classify(
     spec: &TestSpec<'_>,
     took: Duration,
 ) -> Outcome {
-    let failed = |reason, words: &str| Err(Failure::new(reason, words));
+    let failed = |reason, message: &str| Err(Failure::new(reason, message));
     let status = match finished.ended {
         // Whatever it printed when told to end is not a result.
         Ended::DeadlinePassed => {
             let took = took.as_secs_f64();
-            let words = format!("the test was not over at its deadline, after {took:.1} s");
-            return failed(Reason::Timeout, &words);
+            let message = format!("the test was not over at its deadline, after {took:.1} s");
+            return failed(Reason::Timeout, &message);
         }
         Ended::TooMuchOutput(limit) => {
-            let words = format!("iperf3 printed more than {limit} bytes");
-            return failed(Reason::BadOutput, &words);
+            let message = format!("iperf3 printed more than {limit} bytes");
+            return failed(Reason::BadOutput, &message);
         }
         // Whoever set the limit knows what was spent.
         Ended::OverBudget => return failed(Reason::Budget, "the day's budget was spent"),
         Ended::Killed(signal) => {
-            let words = format!("iperf3 was ended by signal {signal}");
-            return failed(Reason::Killed, &words);
+            let message = format!("iperf3 was ended by signal {signal}");
+            return failed(Reason::Killed, &message);
         }
         Ended::Exited(status) => status,
         // Only for what it cost.
@@ -389,7 +388,7 @@ fn classify(
             let reason = if may_be_refused && message.contains("control socket has closed") {
                 Reason::Auth
             } else {
-                reason::of_message(&message, started)
+                reason::from_message(&message, started)
             };
             return failed(reason, &explained(&message));
         }
@@ -397,16 +396,19 @@ fn classify(
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
-    if let Some(words) = error_line(finished) {
-        return failed(reason::of_message(&words, started), &explained(&words));
+    if let Some(message) = error_line(finished) {
+        return failed(
+            reason::from_message(&message, started),
+            &explained(&message),
+        );
     }
-    let words = match broken {
+    let message = match broken {
         Some(broken) => {
             format!("iperf3 ended with status {status}, and what it printed is {broken}")
         }
         None => match lines(&String::from_utf8_lossy(&finished.stdout)).next() {
             Some(line) if document.is_none() => {
-                let line = shortened(line, WORDS_LIMIT_CHARS);
+                let line = shortened(line, MESSAGE_LIMIT_CHARS);
                 format!(
                     "iperf3 ended with status {status}, and what it printed is no report: `{line}`"
                 )
@@ -414,36 +416,36 @@ fn classify(
             _ => format!("iperf3 ended with status {status} and without a report or a reason"),
         },
     };
-    failed(otherwise, &words)
+    failed(otherwise, &message)
 }
 
 /// Why a report is no measurement although iperf3 found nothing wrong.
 fn nothing_measured(report: &Report) -> Option<Failure> {
     let ran = || report.directions().into_iter().flatten();
-    let (reason, words) = if ran().any(Direction::has_vanished) {
-        let words =
+    let (reason, message) = if ran().any(Direction::has_vanished) {
+        let message =
             "far more was sent than buffers hold, and the receiver says that nothing arrived";
-        (Reason::Interrupted, words)
+        (Reason::Interrupted, message)
     } else if report
         .upload
         .as_ref()
         .is_some_and(Direction::sent_no_datagram)
     {
-        let words = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
+        let message = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
                      the bitrate is less than one";
-        (Reason::Local, words)
+        (Reason::Local, message)
     } else if ran().any(Direction::sent_no_datagram) {
         (Reason::Other, "the server sent no datagram")
     } else {
         return None;
     };
-    Some(Failure::new(reason, words))
+    Some(Failure::new(reason, message))
 }
 
-/// iperf3's words for people, with what they are about where that is not plain.
-fn explained(words: &str) -> String {
-    let own = shortened(words, WORDS_LIMIT_CHARS);
-    match reason::hint(words) {
+/// iperf3's message for people, with what it is about where that is not plain.
+fn explained(message: &str) -> String {
+    let own = shortened(message, MESSAGE_LIMIT_CHARS);
+    match reason::hint(message) {
         Some(hint) => format!("{own}: {hint}"),
         None => own,
     }
@@ -460,7 +462,7 @@ fn error_line(finished: &Finished) -> Option<String> {
     let is_error = |line: &&str| !line.starts_with("warning: ");
     let line = line.or_else(|| lines(stderr).find(is_error).map(str::to_owned))?;
     let line = line.strip_prefix("error - ").unwrap_or(&line);
-    Some(shortened(line, WORDS_LIMIT_CHARS))
+    Some(shortened(line, MESSAGE_LIMIT_CHARS))
 }
 
 /// The lines of an output that say something.
@@ -471,6 +473,6 @@ fn lines(output: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty())
 }
 
-fn shortened(words: &str, limit_chars: usize) -> String {
-    words.chars().take(limit_chars).collect()
+fn shortened(message: &str, limit_chars: usize) -> String {
+    message.chars().take(limit_chars).collect()
 }

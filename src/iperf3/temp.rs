@@ -63,7 +63,7 @@ pub(crate) struct Found {
 
 impl TempFolders {
     /// Those of this process' environment.
-    pub(crate) fn of_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let own = VARIABLES.iter().find_map(std::env::var_os);
         Self::new(own, folders::temporary())
     }

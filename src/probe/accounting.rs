@@ -32,49 +32,49 @@ pub(super) fn ran(
     let rate = |direction: &Option<Direction>| {
         Some(Decimal(direction.as_ref()?.arrived().bits_per_second()?, 0))
     };
-    let mut told: Vec<(&str, Box<dyn Value + '_>)> = vec![
+    let mut fields: Vec<(&str, Box<dyn Value + '_>)> = vec![
         ("probe", Box::new(number)),
         ("target", Box::new(&params.host)),
         ("port", Box::new(&params.ports)),
     ];
     for (name, value) in others(params) {
-        told.push((name, Box::new(value)));
+        fields.push((name, Box::new(value)));
     }
     if let Some(seconds) = cut_to {
-        told.push(("period_seconds", Box::new(seconds)));
+        fields.push(("period_seconds", Box::new(seconds)));
     }
     let (mut up, mut down) = (None, None);
     match &completed.outcome {
         Ok(report) => {
-            told.push(("outcome", Box::new("success")));
+            fields.push(("outcome", Box::new("success")));
             (up, down) = (rate(&report.upload), rate(&report.download));
         }
         Err(failure) => {
-            told.push(("outcome", Box::new("failure")));
-            told.push(("reason", Box::new(failure.reason.label())));
-            told.push(("error", Box::new(&failure.words)));
+            fields.push(("outcome", Box::new("failure")));
+            fields.push(("reason", Box::new(failure.reason.label())));
+            fields.push(("error", Box::new(&failure.message)));
         }
     }
     let address = completed.last_details().and_then(|last| last.address);
     if let (Some(address), Host::Name(_)) = (address, &params.host) {
-        told.push(("address", Box::new(address)));
+        fields.push(("address", Box::new(address)));
     }
-    told.push(("client", Box::new(client)));
-    told.push(("seconds", Box::new(Decimal::seconds(duration))));
-    told.push(("lock_wait_seconds", Box::new(Decimal::seconds(waited))));
+    fields.push(("client", Box::new(client)));
+    fields.push(("seconds", Box::new(Decimal::seconds(duration))));
+    fields.push(("lock_wait_seconds", Box::new(Decimal::seconds(waited))));
     if params.ports.first != params.ports.last {
-        told.push(("used_port", Box::new(completed.port)));
+        fields.push(("used_port", Box::new(completed.port)));
     }
     if completed.count > 1 {
-        told.push(("attempts", Box::new(completed.count)));
+        fields.push(("attempts", Box::new(completed.count)));
     }
     if let Some(rate) = up {
-        told.push(("upload_bits_per_second", Box::new(rate)));
+        fields.push(("upload_bits_per_second", Box::new(rate)));
     }
     if let Some(rate) = down {
-        told.push(("download_bits_per_second", Box::new(rate)));
+        fields.push(("download_bits_per_second", Box::new(rate)));
     }
-    let fields = told
+    let fields = fields
         .iter()
         .map(|(name, value)| -> Field<'_> { (name, &**value) });
     let fields = fields.collect::<Vec<_>>();

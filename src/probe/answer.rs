@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
     /// How long it waited for the lock; none when the lock was held already, for a port before this one.
     pub(crate) waited: Option<Duration>,
     pub(crate) details: RunDetails,
-    /// Why it failed, in its own words.
+    /// Why it failed.
     pub(crate) failure: Option<Failure>,
 }
 

@@ -115,7 +115,7 @@ impl Account<'_> {
     }
 
     /// What to say of a run that was ended because the budget did not hold it.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn message(&self) -> String {
         format!(
             "the test crossed the day's budget and was ended: {:.0} of {} bytes are spent, {:.0} of them by this test, \
              the next day begins at 00:00 UTC",
@@ -195,14 +195,14 @@ mod tests {
         let today = |now| format!("{}", budget.today(now));
         assert_eq!(today(before), "1000");
         assert!(!account.spend(cost(801.0, 100.0), before));
-        let words = "the test crossed the day's budget and was ended: 1001 of 1000 bytes are spent, 901 of them by this \
+        let message = "the test crossed the day's budget and was ended: 1001 of 1000 bytes are spent, 901 of them by this \
                      test, the next day begins at 00:00 UTC";
-        assert_eq!(account.words(), words);
+        assert_eq!(account.message(), message);
         // What comes behind midnight is the next day's, and the sentence is still of the day that it was ended on.
         let midnight = before + Duration::from_secs(1);
         assert!(account.spend(cost(806.0, 100.0), midnight));
         assert_eq!(today(midnight), "5");
-        assert!(account.words().contains(" 1001 of 1000 bytes"));
+        assert!(account.message().contains(" 1001 of 1000 bytes"));
         assert!(account.spend(cost(1.0, 1.0), midnight));
         assert_eq!(today(midnight), "5");
     }

@@ -43,25 +43,25 @@ fn family(address: &IpAddr) -> u8 {
 
 /// Whether no connection could be made to an address that the other version of IP may lead past. Before 3.11 iperf3 does
 /// not say why it could not.
-pub(super) fn is_of_the_way(failure: &Failure) -> bool {
+pub(super) fn may_other_family_connect(failure: &Failure) -> bool {
     let is_it = matches!(
         failure.reason,
         Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
     );
-    is_it && reason::is_of_connecting(&failure.words)
+    is_it && reason::is_connect_error(&failure.message)
 }
 
-/// iperf3's words with the address behind what they say of the server.
-pub(super) fn with_address(words: &str, (address, count): (IpAddr, usize)) -> String {
+/// iperf3's message with the address behind what it says of the server.
+pub(super) fn with_address(message: &str, (address, count): (IpAddr, usize)) -> String {
     const SERVER: &str = "unable to connect to server";
     let shown = match count {
         0 | 1 => format!("({address})"),
         count => format!("({address}, the first of {count})"),
     };
-    if words.contains(SERVER) {
-        words.replacen(SERVER, &format!("{SERVER} {shown}"), 1)
+    if message.contains(SERVER) {
+        message.replacen(SERVER, &format!("{SERVER} {shown}"), 1)
     } else {
-        format!("{words} {shown}")
+        format!("{message} {shown}")
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn the_address_stands_behind_the_server() {
         let address = "::1".parse().unwrap();
-        for (words, count, told) in [
+        for (message, count, expected) in [
             (
                 "unable to connect to server - a hint: Connection refused",
                 1,
@@ -110,7 +110,7 @@ mod tests {
                 "Bad file descriptor (::1, the first of 2)",
             ),
         ] {
-            assert_eq!(with_address(words, (address, count)), told);
+            assert_eq!(with_address(message, (address, count)), expected);
         }
     }
 
@@ -118,7 +118,7 @@ mod tests {
     fn what_says_more_of_two_failures_counts() {
         let failure = |reason| Failure {
             reason,
-            words: String::new(),
+            message: String::new(),
         };
         for (first, second, is_second) in [
             (Reason::ConnectTimeout, Reason::Refused, true),

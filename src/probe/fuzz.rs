@@ -209,7 +209,7 @@ fn assert_are_harmless(params: &Params) {
         let mut options = PARAMETERS.iter().flat_map(|row| row.option.split(", "));
         word.starts_with('-') && (word == "-i" || options.any(|option| option == word))
     };
-    for word in args.into_words() {
+    for word in args.into_vec() {
         if !is_option(&word) {
             assert_is_harmless(&word);
         }

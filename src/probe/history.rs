@@ -277,20 +277,22 @@ impl Finished {
         const REST: usize = 2048;
         let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
         let seen = seen.into_iter().flatten().flatten();
-        let seen: usize = seen.map(|way| size_of_val(way.intervals.as_slice())).sum();
+        let seen: usize = seen
+            .map(|direction| size_of_val(direction.intervals.as_slice()))
+            .sum();
         let Ok(answer) = &self.end else {
             return REST + seen;
         };
         let completed = &*answer.completed;
         let attempts = completed.attempts.iter().map(|attempt| {
             let details = &attempt.details;
-            let words = details.words.iter().map(|word| word.len() + 24);
+            let args = details.command_line.iter().map(|arg| arg.len() + 24);
             let end_part = details.end_part.as_ref().map_or(0, String::len);
-            size_of::<Attempt>() + words.sum::<usize>() + details.stderr.len() + end_part
+            size_of::<Attempt>() + args.sum::<usize>() + details.stderr.len() + end_part
         });
         let report = completed.outcome.as_ref().ok();
-        let ways = report.map_or([None, None], Report::directions);
-        let intervals = ways
+        let directions = report.map_or([None, None], Report::directions);
+        let intervals = directions
             .iter()
             .flatten()
             .map(|direction| size_of_val(direction.intervals.as_slice()));
@@ -326,7 +328,7 @@ mod tests {
     fn answer(stderr_bytes: usize) -> Answer {
         let failure = Failure {
             reason: Reason::Busy,
-            words: String::new(),
+            message: String::new(),
         };
         let mut details = Run::refused(5201, failure).details;
         details.stderr = "e".repeat(stderr_bytes);

@@ -15,7 +15,7 @@ use crate::sync;
 
 /// Why a wait was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum GiveUpReason {
     /// It lasted as long as a wait may.
     WaitedTooLong,
     /// It was of no use any more.
@@ -25,8 +25,8 @@ pub(super) enum Why {
 
 /// A wait that was given up, and how the lock stood at that moment.
 #[derive(Debug)]
-pub(super) struct GaveUp {
-    pub(super) why: Why,
+pub(super) struct AcquireError {
+    pub(super) reason: GiveUpReason,
     pub(super) holder: Option<Place>,
     /// How many others stood in line, before it and behind it.
     pub(super) ahead: usize,
@@ -35,10 +35,13 @@ pub(super) struct GaveUp {
 
 /// When a wait ends that may last until `longest` and is of use until `latest_start`, and why: the limit that comes
 /// first, however late a thread gets to look.
-pub(super) fn first_limit(longest: Instant, latest_start: Option<Instant>) -> (Instant, Why) {
+pub(super) fn earliest_limit(
+    longest: Instant,
+    latest_start: Option<Instant>,
+) -> (Instant, GiveUpReason) {
     match latest_start {
-        Some(latest) if latest < longest => (latest, Why::TooLate),
-        _ => (longest, Why::WaitedTooLong),
+        Some(latest) if latest < longest => (latest, GiveUpReason::TooLate),
+        _ => (longest, GiveUpReason::WaitedTooLong),
     }
 }
 
@@ -87,7 +90,7 @@ impl Drop for Guard<'_> {
 }
 
 impl TestLock {
-    /// Takes the lock, when everyone before it in line has had it, or gives up at `until` with `why`.
+    /// Takes the lock, when everyone before it in line has had it, or gives up at `until` with `reason`.
     ///
     /// The line is in the order of numbers that are given out where requests come in: the threads that bring them here
     /// may overtake each other. Who had its turn already has no number, and stands behind everyone who has come so far
@@ -97,9 +100,9 @@ impl TestLock {
         number: Option<u64>,
         probe: u64,
         name: String,
-        (until, why): (Instant, Why),
+        (until, reason): (Instant, GiveUpReason),
         cancel: &Cancel,
-    ) -> Result<Guard<'_>, GaveUp> {
+    ) -> Result<Guard<'_>, AcquireError> {
         let mut state = sync::lock(&self.state);
         let number = number.unwrap_or(state.latest);
         state.latest = state.latest.max(number);
@@ -108,14 +111,15 @@ impl TestLock {
         let place = Place { probe, name, since };
         state.queue.insert(at, (number, place));
         let mut has_waited = false;
-        let why = loop {
+        let reason = loop {
             if let Some(cause) = cancel.cause() {
-                break Why::Cancelled(cause);
+                break GiveUpReason::Cancelled(cause);
             }
             let first = state.queue.front();
             let is_first = first.is_some_and(|(_, place)| place.probe == probe);
             // A thread may get to look long after the lock was free.
-            let is_too_late = has_waited && why == Why::TooLate && Instant::now() >= until;
+            let is_too_late =
+                has_waited && reason == GiveUpReason::TooLate && Instant::now() >= until;
             if is_first && state.holder.is_none() && !is_too_late {
                 state.holder = state.queue.pop_front().map(|(_, place)| Place {
                     since: Moment::now(),
@@ -124,18 +128,18 @@ impl TestLock {
                 return Ok(Guard(self));
             }
             if Instant::now() >= until {
-                break why;
+                break reason;
             }
             has_waited = true;
             state = sync::wait_until(&self.changed, state, until);
         };
-        let mut line = state.queue.iter();
-        let ahead = line.position(|(_, place)| place.probe == probe);
+        let mut waiting = state.queue.iter();
+        let ahead = waiting.position(|(_, place)| place.probe == probe);
         let ahead = ahead.unwrap_or_default();
         state.queue.retain(|(_, place)| place.probe != probe);
         self.changed.notify_all();
-        Err(GaveUp {
-            why,
+        Err(AcquireError {
+            reason,
             holder: state.holder.clone(),
             ahead,
             behind: state.queue.len() - ahead,
@@ -161,7 +165,7 @@ impl TestLock {
 
 #[cfg(test)]
 mod tests {
-    use super::{GaveUp, Guard, TestLock, Why, first_limit};
+    use super::{AcquireError, GiveUpReason, Guard, TestLock, earliest_limit};
     use crate::cancel::{Cancel, Cause};
     use crate::fuzz::cases;
     use std::sync::Mutex;
@@ -172,27 +176,27 @@ mod tests {
     /// Longer than anything takes: a test that gets so far has failed.
     const LONG: Duration = Duration::from_secs(60);
 
-    fn patient() -> (Instant, Why) {
+    fn patient() -> (Instant, GiveUpReason) {
         within(LONG)
     }
 
-    fn within(limit: Duration) -> (Instant, Why) {
-        first_limit(Instant::now() + limit, None)
+    fn within(limit: Duration) -> (Instant, GiveUpReason) {
+        earliest_limit(Instant::now() + limit, None)
     }
 
     /// The lock, for the probe of this number.
     fn acquire<'a>(
         lock: &'a TestLock,
         number: u64,
-        limit: (Instant, Why),
+        limit: (Instant, GiveUpReason),
         cancel: &Cancel,
-    ) -> Result<Guard<'a>, GaveUp> {
+    ) -> Result<Guard<'a>, AcquireError> {
         lock.acquire(Some(number), number, number.to_string(), limit, cancel)
     }
 
     /// Why a wait was given up.
-    fn refusal(got: Result<Guard<'_>, GaveUp>) -> Why {
-        got.map(drop).unwrap_err().why
+    fn refusal(got: Result<Guard<'_>, AcquireError>) -> GiveUpReason {
+        got.map(drop).unwrap_err().reason
     }
 
     /// The free lock, for one who came before everyone else.
@@ -288,14 +292,14 @@ mod tests {
         let held = hold(&lock);
         let refused = |limit, cancel| refusal(acquire(&lock, 1, limit, cancel));
         let now = Instant::now();
-        let no_time = first_limit(now + LONG, Some(now + Duration::from_millis(20)));
+        let no_time = earliest_limit(now + LONG, Some(now + Duration::from_millis(20)));
         let wanted = Cancel::default();
         let soon = within(Duration::from_millis(20));
-        assert_eq!(refused(soon, &wanted), Why::WaitedTooLong);
-        assert_eq!(refused(no_time, &wanted), Why::TooLate);
+        assert_eq!(refused(soon, &wanted), GiveUpReason::WaitedTooLong);
+        assert_eq!(refused(no_time, &wanted), GiveUpReason::TooLate);
         assert_eq!(
             refused(patient(), &cancelled),
-            Why::Cancelled(Cause::ClientGone)
+            GiveUpReason::Cancelled(Cause::ClientGone)
         );
         assert!(lock.status().queue.is_empty());
         drop(held);
@@ -311,10 +315,10 @@ mod tests {
                 scope.spawn(move || drop(acquire(lock, number, patient(), cancel)));
             }
             queue_of(&lock, 3);
-            let gave_up = acquire(&lock, 5, within(Duration::ZERO), &Cancel::default());
-            let gave_up = gave_up.map(drop).unwrap_err();
-            assert_eq!((gave_up.ahead, gave_up.behind), (2, 1));
-            assert_eq!(gave_up.holder.map(|place| place.probe), Some(0));
+            let error = acquire(&lock, 5, within(Duration::ZERO), &Cancel::default());
+            let error = error.map(drop).unwrap_err();
+            assert_eq!((error.ahead, error.behind), (2, 1));
+            assert_eq!(error.holder.map(|place| place.probe), Some(0));
             cancel.set(Cause::ShuttingDown);
             drop(held);
         });
@@ -326,23 +330,23 @@ mod tests {
         let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
         let lock = TestLock::default();
         let _held = hold(&lock);
-        for (longest, latest_start, why) in [
-            (ago(1), Some(ago(2)), Why::TooLate),
-            (ago(2), Some(ago(1)), Why::WaitedTooLong),
-            (ago(1), None, Why::WaitedTooLong),
-            (ago(1), Some(now + LONG), Why::WaitedTooLong),
-            (now + LONG, Some(ago(1)), Why::TooLate),
+        for (longest, latest_start, reason) in [
+            (ago(1), Some(ago(2)), GiveUpReason::TooLate),
+            (ago(2), Some(ago(1)), GiveUpReason::WaitedTooLong),
+            (ago(1), None, GiveUpReason::WaitedTooLong),
+            (ago(1), Some(now + LONG), GiveUpReason::WaitedTooLong),
+            (now + LONG, Some(ago(1)), GiveUpReason::TooLate),
         ] {
-            let limit = first_limit(longest, latest_start);
+            let limit = earliest_limit(longest, latest_start);
             let got = acquire(&lock, 1, limit, &Cancel::default());
-            assert_eq!(refusal(got), why, "{limit:?}");
+            assert_eq!(refusal(got), reason, "{limit:?}");
         }
     }
 
     #[test]
     fn a_free_lock_is_had_even_with_no_time_to_wait() {
         let lock = TestLock::default();
-        let none = first_limit(Instant::now(), Some(Instant::now()));
+        let none = earliest_limit(Instant::now(), Some(Instant::now()));
         assert!(acquire(&lock, 0, none, &Cancel::default()).is_ok());
     }
 
@@ -352,8 +356,14 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(2);
         let held = hold(&lock);
         thread::scope(|scope| {
-            let late = scope
-                .spawn(|| refusal(acquire(&lock, 1, (until, Why::TooLate), &Cancel::default())));
+            let late = scope.spawn(|| {
+                refusal(acquire(
+                    &lock,
+                    1,
+                    (until, GiveUpReason::TooLate),
+                    &Cancel::default(),
+                ))
+            });
             queue_of(&lock, 1);
             let mut state = lock.state.lock().unwrap();
             while Instant::now() < until {
@@ -361,7 +371,7 @@ mod tests {
             }
             state.holder = None;
             drop(state);
-            assert_eq!(late.join().unwrap(), Why::TooLate);
+            assert_eq!(late.join().unwrap(), GiveUpReason::TooLate);
         });
         drop(held);
     }
@@ -378,7 +388,10 @@ mod tests {
             cancel.set(Cause::ClientGone);
             lock.wake_all();
             // While the lock is still held.
-            assert_eq!(first.join().unwrap(), Why::Cancelled(Cause::ClientGone));
+            assert_eq!(
+                first.join().unwrap(),
+                GiveUpReason::Cancelled(Cause::ClientGone)
+            );
             queue_of(&lock, 1);
             drop(held);
             assert!(second.join().unwrap());
@@ -440,8 +453,8 @@ mod tests {
                         holders.fetch_sub(1, Ordering::SeqCst);
                         served.fetch_add(1, Ordering::SeqCst);
                     }
-                    Err(gave_up_at) => {
-                        assert_eq!(gave_up_at.why, Why::WaitedTooLong);
+                    Err(error) => {
+                        assert_eq!(error.reason, GiveUpReason::WaitedTooLong);
                         let is_patient = round.limit.is_none();
                         assert!(!is_patient, "a patient waiter was left standing");
                         gave_up.fetch_add(1, Ordering::SeqCst);

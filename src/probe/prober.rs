@@ -99,7 +99,7 @@ impl Prober {
             log,
             lock: TestLock::default(),
             binary: Binary::new(config.iperf3_path.clone(), shutdown.clone()),
-            temp: TempFolders::of_environment(),
+            temp: TempFolders::from_environment(),
             budget: Budget::new(config.max_bytes_per_day),
             result_cache: ResultCache::default(),
             history: Arc::default(),

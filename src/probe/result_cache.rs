@@ -1,6 +1,6 @@
 //! The results that are kept for later scrapes, and the tests that run for several of them.
 //!
-//! Owns what is kept how long; must not know how a test is run or told. Bounded by `MAX_RESULTS`: what nobody asked for
+//! Owns what is kept how long; must not know how a test is run or reported. Bounded by `MAX_RESULTS`: what nobody asked for
 //! longest makes room. In memory only.
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -16,11 +16,11 @@ use crate::sync;
 pub(super) const MAX_RESULTS: usize = 256;
 /// Most tests that run or wait on their own at a time, each on a thread: the others of [`MAX_RESULTS`] can make room.
 const MAX_IN_FLIGHT: usize = 128;
-/// How long a failure that nobody waited for is told to the next who asks: longer and it says little of the network.
+/// How long a failure that nobody waited for is delivered to the next who asks: longer and it says little of the network.
 const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 
 /// A test that runs, or waits for its turn, for whoever asks for it. Who waits shares it from the moment at which it was
-/// found, so that a test which ends at once knows that somebody will be told.
+/// found, so that a test which ends at once knows that somebody waits.
 #[derive(Debug)]
 pub(super) struct InFlightTest {
     /// The number of its probe, once that has one.
@@ -114,7 +114,7 @@ impl ResultCache {
         }
     }
 
-    /// Ends the test in flight of `test`: tells who waits, and keeps a failure that nobody is told.
+    /// Ends the test in flight of `test`: delivers to everyone who waits, and keeps a failure that was not delivered.
     pub(super) fn complete(&self, test: &Params, end: Result<Arc<CompletedTest>, WaitError>) {
         let mut entries = sync::lock(&self.entries);
         let Some(entry) = entries.iter_mut().find(|entry| entry.test == *test) else {
@@ -151,7 +151,7 @@ impl ResultCache {
     pub(super) fn last(&self, test: &Params) -> Option<Arc<CompletedTest>> {
         let mut entries = sync::lock(&self.entries);
         let entry = entries.iter_mut().find(|entry| entry.test == *test)?;
-        // Told with this.
+        // Delivered with this.
         entry.is_undelivered = false;
         entry.failure.as_ref().or(entry.success.as_ref()).cloned()
     }
@@ -232,7 +232,7 @@ impl Entry {
     }
 }
 
-/// Without what only the request that asked for it is told, so that the store stays small.
+/// Without what only the request that asked for it gets, so that the store stays small.
 fn trimmed(completed: &CompletedTest) -> Arc<CompletedTest> {
     let mut completed = completed.clone();
     // People look at those that `history` has.
@@ -274,9 +274,9 @@ mod tests {
 
     /// A success, and a failure.
     fn outcomes() -> [Outcome; 2] {
-        let words = "x".to_owned();
+        let message = "x".to_owned();
         let reason = Reason::Refused;
-        [Ok(Report::default()), Err(Failure { reason, words })]
+        [Ok(Report::default()), Err(Failure { reason, message })]
     }
 
     fn success() -> Outcome {
@@ -323,7 +323,7 @@ mod tests {
     /// Gives its place up, as one who has no time.
     fn leave(results: &ResultCache, found: Found) {
         let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
-            panic!("no flight")
+            panic!("no test in flight")
         };
         let now = Some(Instant::now());
         assert!(results.wait(waiter, now, &Cancel::default()).is_none());
@@ -352,7 +352,7 @@ mod tests {
         let waiters: Vec<_> = (0..10)
             .map(|_| {
                 let Found::Running(waiter) = find(&results, &test) else {
-                    panic!("no flight to join")
+                    panic!("no test in flight to join")
                 };
                 let results = Arc::clone(&results);
                 thread::spawn(move || results.wait(waiter, None, &Cancel::default()))
@@ -365,19 +365,19 @@ mod tests {
             let end = waiter.join().unwrap().unwrap().unwrap();
             assert_eq!(end.outcome, failure());
         }
-        // It was told, and is not kept.
+        // It was delivered, and is not kept.
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
     #[test]
-    fn a_failure_that_nobody_waited_for_is_told_once() {
+    fn a_failure_that_nobody_waited_for_is_delivered_once() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         leave(&results, find(&results, &test));
         complete(&results, &test, completed(failure()));
-        let Found::Result(told) = find(&results, &test) else {
+        let Found::Result(delivered) = find(&results, &test) else {
             panic!("it was lost")
         };
-        assert_eq!(told.outcome, failure());
+        assert_eq!(delivered.outcome, failure());
         leave(&results, find(&results, &test));
         complete(&results, &test, aged(completed(failure()), MINUTE * 2));
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
         let (results, test) = (ResultCache::default(), test_of("a"));
-        let mut told = completed(success());
+        let mut delivered = completed(success());
         let second = Interval {
             start_seconds: 0.0,
             end_seconds: 1.0,
@@ -396,7 +396,7 @@ mod tests {
             seconds: None,
             bytes: None,
         };
-        let way = Direction {
+        let direction = Direction {
             sent: nothing,
             received: nothing,
             retransmits: None,
@@ -407,8 +407,8 @@ mod tests {
             intervals: vec![second; 3],
             congestion: Congestion::default(),
         };
-        let report = told.outcome.as_mut().unwrap();
-        (report.upload, report.download) = (Some(way.clone()), Some(way));
+        let report = delivered.outcome.as_mut().unwrap();
+        (report.upload, report.download) = (Some(direction.clone()), Some(direction));
         let mut details = Run::refused(5201, failure().unwrap_err()).details;
         details.stderr = "e".repeat(4096);
         details.end_part = Some("{}".to_owned());
@@ -417,19 +417,19 @@ mod tests {
             details,
             failure: None,
         };
-        told.attempts = vec![attempt; 3];
-        results.keep(&test, &told);
+        delivered.attempts = vec![attempt; 3];
+        results.keep(&test, &delivered);
         let kept = results.last(&test).unwrap();
         let report = kept.outcome.as_ref().unwrap();
-        for way in [&report.upload, &report.download] {
-            assert!(way.as_ref().unwrap().intervals.is_empty());
+        for direction in [&report.upload, &report.download] {
+            assert!(direction.as_ref().unwrap().intervals.is_empty());
         }
         let [Attempt { details, .. }] = kept.attempts.as_slice() else {
             panic!("{} attempts", kept.attempts.len())
         };
         assert_eq!((details.stderr.len(), &details.end_part), (4096, &None));
-        // Whoever asked for it is told all of it.
-        let all = told.outcome.as_ref().unwrap().upload.as_ref();
+        // Whoever asked for it gets all of it.
+        let all = delivered.outcome.as_ref().unwrap().upload.as_ref();
         assert_eq!(all.unwrap().intervals.len(), 3);
     }
 
@@ -448,16 +448,16 @@ mod tests {
         let cancel = Cancel::default();
         cancel.set(Cause::ClientGone);
         let Found::Running(waiter) = find(&results, &test) else {
-            panic!("no flight to join")
+            panic!("no test in flight to join")
         };
         assert!(results.wait(waiter, None, &cancel).is_none());
-        // Neither counts as one who was told.
+        // Neither counts as delivered.
         complete(&results, &test, completed(failure()));
         assert!(matches!(find(&results, &test), Found::Result(_)));
     }
 
     #[test]
-    fn a_failure_that_comes_before_the_wait_is_told_by_it() {
+    fn a_failure_that_comes_before_the_wait_is_delivered_by_it() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let Found::Nothing(waiter) = find(&results, &test) else {
             panic!("something was found")
@@ -478,8 +478,8 @@ mod tests {
             leave(&results, found);
             complete(&results, &test, completed(outcome));
             assert_eq!(last(), Some(is_ok));
-            // Told, if it was untold.
-            let _told = results.find(&test, MINUTE, Duration::ZERO);
+            // Delivered, if it was not yet.
+            let _delivered = results.find(&test, MINUTE, Duration::ZERO);
         }
         assert!(results.last_success(&test).is_some());
     }
@@ -490,7 +490,7 @@ mod tests {
         let _waiter = find(&results, &test);
         for _ in 0..200 {
             let Found::Running(waiter) = find(&results, &test) else {
-                panic!("no flight to join")
+                panic!("no test in flight to join")
             };
             let cancel = Cancel::default();
             let own = cancel.clone();
@@ -505,17 +505,17 @@ mod tests {
     #[test]
     fn the_store_is_bounded_and_what_runs_stays() {
         let results = ResultCache::default();
-        let flying = test_of("flying");
-        let _flight = find(&results, &flying);
+        let running = test_of("running");
+        let _in_flight = find(&results, &running);
         let of = |number: usize| test_of(&format!("host{number}"));
         for number in 0..2 * MAX_RESULTS {
-            let _flight = find(&results, &of(number));
+            let _in_flight = find(&results, &of(number));
             complete(&results, &of(number), completed(success()));
         }
         assert_eq!(results.count(), MAX_RESULTS - 1);
         assert!(results.last_success(&of(0)).is_none());
         assert!(results.last_success(&of(2 * MAX_RESULTS - 1)).is_some());
-        assert!(matches!(find(&results, &flying), Found::Running(_)));
+        assert!(matches!(find(&results, &running), Found::Running(_)));
         // What was measured for one request takes nobody's place.
         results.keep(&of(0), &completed(success()));
         assert!(results.last_success(&of(0)).is_none());

@@ -14,10 +14,10 @@ use super::backoff;
 use super::deadline::Limits;
 use super::families::{self, Addresses};
 use super::history::{Running, Stage};
-use super::lock::{GaveUp, Guard, Why, first_limit};
+use super::lock::{AcquireError, GiveUpReason, Guard, earliest_limit};
 use super::params::Params;
 use super::prober::Prober;
-use super::wait_error::{Line, Reached, WaitError};
+use super::wait_error::{QueueState, Reached, WaitError};
 use crate::cancel::Cause;
 use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
@@ -245,37 +245,37 @@ impl<'a> RetryLoop<'a> {
             number,
             self.running.number,
             self.params.server(),
-            first_limit(since + self.prober.config.lock_timeout, latest_start),
+            earliest_limit(since + self.prober.config.lock_timeout, latest_start),
             &self.caller.cancel,
         );
         // A wait that was given up is told from where its limit counts.
         let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
-        let held = held.map_err(|gave_up| self.wait_error(&gave_up))?;
+        let held = held.map_err(|error| self.wait_error(&error))?;
         // At the end of the exporter requests are cancelled one by one, and one of the first may have had the lock.
         if let Some(cause) = self.prober.shutdown.cause() {
             return Err(self.cancelled(cause));
         }
         // The lock goes to whoever is first, and where `--lock.timeout` is the earlier limit, however late.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
-            return Err(self.no_time_left(Line::empty()));
+            return Err(self.no_time_left(QueueState::empty()));
         }
         self.first_start.get_or_insert_with(Instant::now);
         Ok((held, waited))
     }
 
     /// What is to be said of a wait that was given up.
-    fn wait_error(&self, gave_up: &GaveUp) -> WaitError {
-        let holder = gave_up.holder.as_ref();
+    fn wait_error(&self, error: &AcquireError) -> WaitError {
+        let holder = error.holder.as_ref();
         let planned_end = holder.and_then(|place| self.prober.history.planned_end(place.probe));
-        let line = Line::of(gave_up, planned_end);
-        match gave_up.why {
-            Why::WaitedTooLong => WaitError::WaitedTooLong {
+        let queue = QueueState::of(error, planned_end);
+        match error.reason {
+            GiveUpReason::WaitedTooLong => WaitError::WaitedTooLong {
                 limit: self.prober.config.lock_timeout,
-                line: Box::new(line),
+                queue: Box::new(queue),
             },
-            Why::TooLate => self.no_time_left(line),
-            Why::Cancelled(cause) => self.cancelled(cause),
+            GiveUpReason::TooLate => self.no_time_left(queue),
+            GiveUpReason::Cancelled(cause) => self.cancelled(cause),
         }
     }
 
@@ -288,13 +288,13 @@ impl<'a> RetryLoop<'a> {
         WaitError::Cancelled { cause, reached }
     }
 
-    fn no_time_left(&self, line: Line) -> WaitError {
+    fn no_time_left(&self, queue: QueueState) -> WaitError {
         let end = self.limits.scrape;
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         WaitError::NoTimeLeft {
             left: left.unwrap_or_default(),
             needed: self.needed(),
-            line: Box::new(line),
+            queue: Box::new(queue),
         }
     }
 
@@ -302,7 +302,7 @@ impl<'a> RetryLoop<'a> {
     /// connected to.
     fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let mut first = match self.attempt(waited)? {
-            Err(failure) if families::is_of_the_way(&failure) => failure,
+            Err(failure) if families::may_other_family_connect(&failure) => failure,
             outcome => return Ok(outcome),
         };
         let now = Instant::now();
@@ -320,26 +320,26 @@ impl<'a> RetryLoop<'a> {
             return Ok(Err(first));
         }
         if self.time_left(Instant::now()).is_none() {
-            let words = format!("{}; no time was left to try IPv{other}", first.words);
-            return Ok(Err(Failure { words, ..first }));
+            let message = format!("{}; no time was left to try IPv{other}", first.message);
+            return Ok(Err(Failure { message, ..first }));
         }
         self.prober.log.debug(
             "trying the other version of IP",
             &[
                 ("target", &self.params.host),
                 ("port", &self.port),
-                ("error", &first.words),
+                ("error", &first.message),
                 ("family", &u16::from(other)),
             ],
         );
         self.family = Some(other);
         let mut second = match self.attempt(None)? {
-            Err(failure) if reason::is_of_connecting(&failure.words) => failure,
+            Err(failure) if reason::is_connect_error(&failure.message) => failure,
             // Connected: it is the one that works, whatever came of the test.
             outcome => return Ok(outcome),
         };
         self.name_address(&mut second, &addresses, other);
-        let words = format!("{}; {}", first.words, second.words);
+        let message = format!("{}; {}", first.message, second.message);
         let reason = if families::says_more(&second, &first) {
             second.reason
         } else {
@@ -347,7 +347,7 @@ impl<'a> RetryLoop<'a> {
             self.family = None;
             first.reason
         };
-        Ok(Err(Failure { reason, words }))
+        Ok(Err(Failure { reason, message }))
     }
 
     /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
@@ -356,12 +356,12 @@ impl<'a> RetryLoop<'a> {
         matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
     }
 
-    /// Says in the words of the last attempt's failure which address it was.
+    /// Says in the message of the last attempt's failure which address it was.
     fn name_address(&mut self, failure: &mut Failure, addresses: &Addresses, family: u8) {
         let Some(tried) = addresses.first_of(family) else {
             return;
         };
-        failure.words = families::with_address(&failure.words, tried);
+        failure.message = families::with_address(&failure.message, tried);
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.details.address = Some(tried.0);
         }
@@ -431,9 +431,9 @@ impl<'a> RetryLoop<'a> {
     }
 }
 
-/// Whether the connection was reset, in iperf3's words.
+/// Whether the connection was reset, by iperf3's message.
 fn is_reset(failure: &Failure) -> bool {
-    failure.reason == Reason::Interrupted && failure.words.contains("onnection reset by peer")
+    failure.reason == Reason::Interrupted && failure.message.contains("onnection reset by peer")
 }
 
 /// Whether something was a moment ago.
@@ -469,7 +469,7 @@ mod tests {
     fn failure(reason: Reason) -> Failure {
         Failure {
             reason,
-            words: String::new(),
+            message: String::new(),
         }
     }
 
@@ -590,10 +590,10 @@ mod tests {
             let held = retry_loop.wait_for_lock().unwrap();
             retry_loop.first_start = None;
             let refused = retry_loop.wait_for_lock().map(drop).unwrap_err();
-            let WaitError::NoTimeLeft { needed: told, .. } = refused else {
+            let WaitError::NoTimeLeft { needed: stated, .. } = refused else {
                 panic!("{refused}");
             };
-            assert_eq!(told, needed);
+            assert_eq!(stated, needed);
             drop(held);
         });
     }
@@ -611,8 +611,8 @@ mod tests {
             begun(query, millis(60_000), |mut retry_loop, begin| {
                 retry_loop.port = 5203;
                 retry_loop.busy = Some((failure(Reason::Busy), 5202, begin));
-                let told = retry_loop.refined(failure(failed), begin + ago);
-                assert_eq!(told, Err(failure(reason)), "{failed:?} {ago:?}");
+                let refined = retry_loop.refined(failure(failed), begin + ago);
+                assert_eq!(refined, Err(failure(reason)), "{failed:?} {ago:?}");
                 assert_eq!(retry_loop.port, port);
             });
         }

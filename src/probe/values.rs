@@ -59,9 +59,9 @@ pub(super) fn connect_timeout_ms(text: &str) -> Option<u32> {
     u32::try_from(wait.as_nanos().div_ceil(1_000_000)).ok()
 }
 
-/// `#[.#][KMG]` bytes with K = 1024, from 1 to `most`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
-pub(super) fn size<T: TryFrom<u64>>(text: &str, most: u64) -> Option<T> {
-    let size = scaled(text, 1024).filter(|size| (1.0..=most as f64).contains(size))?;
+/// `#[.#][KMG]` bytes with K = 1024, from 1 to `max`; a part of a byte is dropped, as iperf3 does (`unit_atoi`).
+pub(super) fn size<T: TryFrom<u64>>(text: &str, max: u64) -> Option<T> {
+    let size = scaled(text, 1024).filter(|size| (1.0..=max as f64).contains(size))?;
     T::try_from(whole_part(size)?).ok()
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::lock::GaveUp;
+use super::lock::AcquireError;
 use crate::cancel::Cause;
 use crate::log::Value;
 use crate::time_text::clock;
@@ -16,13 +16,13 @@ pub(crate) enum WaitError {
     /// The test lock was not free within `--lock.timeout`.
     WaitedTooLong {
         limit: Duration,
-        line: Box<Line>,
+        queue: Box<QueueState>,
     },
     /// What was left of the scrape timeout could not hold the test any more.
     NoTimeLeft {
         left: Duration,
         needed: Duration,
-        line: Box<Line>,
+        queue: Box<QueueState>,
     },
     Cancelled {
         cause: Cause,
@@ -44,7 +44,7 @@ pub(crate) struct Unanswered {
 
 /// The line at the test lock when a probe left it.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct QueueState {
     pub(super) holder: Option<Holder>,
     /// How many others waited, before it and behind it.
     pub(super) ahead: usize,
@@ -81,18 +81,18 @@ pub(crate) enum Reached {
     Shared,
 }
 
-impl Line {
+impl QueueState {
     /// As it was when a wait was given up.
-    pub(super) fn of(gave_up: &GaveUp, planned_end: Option<SystemTime>) -> Self {
+    pub(super) fn of(error: &AcquireError, planned_end: Option<SystemTime>) -> Self {
         Self {
-            holder: gave_up.holder.as_ref().map(|place| Holder {
+            holder: error.holder.as_ref().map(|place| Holder {
                 planned_end,
                 probe: place.probe,
                 name: place.name.clone(),
                 since: place.since.clock,
             }),
-            ahead: gave_up.ahead,
-            behind: gave_up.behind,
+            ahead: error.ahead,
+            behind: error.behind,
             at: SystemTime::now(),
         }
     }
@@ -147,19 +147,23 @@ impl WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WaitedTooLong { limit, line } => {
+            Self::WaitedTooLong { limit, queue } => {
                 let limit = seconds(*limit);
                 write!(
                     f,
-                    "the test lock was not free within --lock.timeout ({limit}); {line}; \
+                    "the test lock was not free within --lock.timeout ({limit}); {queue}; \
                      a longer scrape interval or --lock.timeout helps"
                 )
             }
-            Self::NoTimeLeft { left, needed, line } => {
+            Self::NoTimeLeft {
+                left,
+                needed,
+                queue,
+            } => {
                 let (left, needed) = (seconds(*left), seconds(*needed));
                 write!(
                     f,
-                    "{left} of the scrape timeout were left and the test needs {needed}; {line}; \
+                    "{left} of the scrape timeout were left and the test needs {needed}; {queue}; \
                      a longer scrape timeout or interval helps, or max_age"
                 )
             }
@@ -173,7 +177,7 @@ impl fmt::Display for WaitError {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for QueueState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Holder {
             probe,
@@ -239,7 +243,7 @@ fn seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Holder, Line, Reached, WaitError};
+    use super::{Holder, QueueState, Reached, WaitError};
     use crate::cancel::Cause;
     use std::time::{Duration, SystemTime};
 
@@ -247,8 +251,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600 + seconds)
     }
 
-    fn line(planned_end: Option<SystemTime>, ahead: usize) -> Line {
-        Line {
+    fn queue(planned_end: Option<SystemTime>, ahead: usize) -> QueueState {
+        QueueState {
             holder: Some(Holder {
                 probe: 12,
                 name: "198.51.100.7:5201".to_owned(),
@@ -263,19 +267,19 @@ mod tests {
 
     #[test]
     fn a_wait_in_vain_is_told_with_its_numbers() {
-        let no_time = |line| WaitError::NoTimeLeft {
+        let no_time = |queue| WaitError::NoTimeLeft {
             left: Duration::from_millis(4_999),
             needed: Duration::from_secs(5),
-            line: Box::new(line),
+            queue: Box::new(queue),
         };
-        let nobody = Line {
+        let nobody = QueueState {
             holder: None,
             behind: 1,
-            ..line(None, 0)
+            ..queue(None, 0)
         };
         for (error, text) in [
             (
-                no_time(line(Some(at(6)), 4)),
+                no_time(queue(Some(at(6)), 4)),
                 "4.9 s of the scrape timeout were left and the test needs 5 s; \
                  198.51.100.7:5201 (probe 12) has the test lock from 12:00:01 to about 12:00:06 UTC; 4 other probes wait (4 ahead, 0 behind); \
                  a longer scrape timeout or interval helps, or max_age",
@@ -288,7 +292,7 @@ mod tests {
             (
                 WaitError::WaitedTooLong {
                     limit: Duration::from_secs(80),
-                    line: Box::new(line(None, 0)),
+                    queue: Box::new(queue(None, 0)),
                 },
                 "the test lock was not free within --lock.timeout (80 s); \
                  198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC; no other probe waits; \
@@ -299,7 +303,7 @@ mod tests {
             assert!(error.is_not_run());
         }
         assert_eq!(
-            line(Some(at(3)), 2).to_string(),
+            queue(Some(at(3)), 2).to_string(),
             "198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC and should have ended at 12:00:03; \
              2 other probes wait (2 ahead, 0 behind)"
         );

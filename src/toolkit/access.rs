@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use super::auth::{Auth, Verdict};
+use super::auth::{Auth, Decision};
 use super::config::reloader::{ActiveConfig, Reloader};
 use super::metrics::{Counts, FAMILIES};
 use crate::http::request::Request;
@@ -78,12 +78,12 @@ impl Access {
     fn authenticate(&self, config: &ActiveConfig, request: &Request<'_>) -> Option<Response> {
         let authorization = request.header("Authorization");
         let client = request.context.peer;
-        let verdict = self
+        let decision = self
             .auth
             .check(&config.users, authorization.as_deref(), client.ip());
-        match verdict {
-            Verdict::Allowed => None,
-            Verdict::Refused => {
+        match decision {
+            Decision::Allowed => None,
+            Decision::Refused => {
                 // A client without credentials is asked for them, which is no failure yet.
                 if authorization.is_some() {
                     sync::lock(&self.counts).auth_failures += 1;
@@ -98,7 +98,7 @@ impl Access {
                 let response = Response::line(401, "Unauthorized");
                 Some(response.with_header("WWW-Authenticate", "Basic"))
             }
-            Verdict::Overloaded => Some(Response::unavailable(
+            Decision::Overloaded => Some(Response::unavailable(
                 "too many credentials wait to be verified, try again later",
             )),
         }
@@ -114,7 +114,7 @@ impl Access {
         self.reloader.reload(&self.log)
     }
 
-    /// Ends every wait for a verdict.
+    /// Ends every wait for a decision.
     pub(crate) fn shut_down(&self) {
         self.auth.end();
     }

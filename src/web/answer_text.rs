@@ -35,8 +35,8 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
     let outcome = match &completed.outcome {
         Ok(_) => "success".to_owned(),
         Err(failure) => {
-            let words = indented(&failure.words.replace('\n', " "));
-            format!("failure: {}: {}", failure.reason.label(), words.trim())
+            let message = indented(&failure.message.replace('\n', " "));
+            format!("failure: {}: {}", failure.reason.label(), message.trim())
         }
     };
     let result = match answer.age {
@@ -83,18 +83,18 @@ fn push_cut_off(out: &mut String, cut_off: &CutOff) {
         "\nmeasured until it was cut off (incomplete, and no result)\n  {}",
         when_cut_off(cut_off)
     );
-    for (name, verb, way) in [
+    for (name, verb, direction) in [
         ("upload", "sent", &cut_off.seen.upload),
         ("download", "arrived", &cut_off.seen.download),
     ] {
-        let Some(way) = way else { continue };
-        let means = if way.is_merged {
+        let Some(direction) = direction else { continue };
+        let means = if direction.is_merged {
             "; means of neighbouring intervals"
         } else {
             ""
         };
-        let _ = writeln!(out, "  {name}: {:.0} bytes {verb}{means}", way.bytes);
-        for interval in &way.intervals {
+        let _ = writeln!(out, "  {name}: {:.0} bytes {verb}{means}", direction.bytes);
+        for interval in &direction.intervals {
             let (start, end) = (interval.start_seconds, interval.end_seconds);
             let rate = interval.bytes_per_second;
             let _ = writeln!(
@@ -126,8 +126,8 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
 
 /// A run's command line as a shell would take it; empty when there was none.
 pub(super) fn command_line(details: &RunDetails) -> String {
-    let words = details.words.iter().map(|word| shell_word(word));
-    words.collect::<Vec<_>>().join(" ")
+    let args = details.command_line.iter().map(|arg| shell_word(arg));
+    args.collect::<Vec<_>>().join(" ")
 }
 
 /// What happened when, of the attempts that are told.
@@ -156,9 +156,9 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
             .map(|address| format!(", address {address}"));
         let address = address.unwrap_or_default();
         let mut what = format!("iperf3 {}, after {took}{address}", details.ended);
-        if let Some(Failure { reason, words }) = failure {
+        if let Some(Failure { reason, message }) = failure {
             let _ = write!(what, ": {}: ", reason.label());
-            words.chars().for_each(|c| push_visible(&mut what, c));
+            message.chars().for_each(|c| push_visible(&mut what, c));
         }
         add(started + details.took, &what);
     }

@@ -83,7 +83,7 @@ impl Refusals {
         }
         fields.push(("status", &refused.code));
         fields.push(("error", &refused.line));
-        let is_probe = self.is_of_probe(path, query);
+        let is_probe = self.is_for_probe(path, query);
         let what = if is_probe {
             "probe refused"
         } else {
@@ -98,7 +98,7 @@ impl Refusals {
 
     /// Whether a request is about a probe, or looks like one that went to a wrong path: a part of the path begins with
     /// `prob`, or the query has a target.
-    pub(super) fn is_of_probe(&self, path: &str, query: &str) -> bool {
+    pub(super) fn is_for_probe(&self, path: &str, query: &str) -> bool {
         let is_like = |part: &str| part.to_ascii_lowercase().starts_with("prob");
         path == self.probe_path
             || path == "/run"

@@ -41,10 +41,10 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let (path, query) = split_url(request.url);
     let found = find(site, path);
     let mut is_let_in = false;
-    let is_of_probe = site.refusals.is_of_probe(path, query);
+    let is_for_probe = site.refusals.is_for_probe(path, query);
     // Where no page is reached that notes by itself what it refuses.
     let refused = |code, line: &str| {
-        if is_of_probe {
+        if is_for_probe {
             site.note_refusal(request, code, line);
         }
         Response::line(code, line)
@@ -52,7 +52,7 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let response = site.access.answer(request, |request| {
         is_let_in = true;
         let Some((_, methods, page)) = found else {
-            let line = if is_of_probe {
+            let line = if is_for_probe {
                 format!("no such page, probes are at {}", site.probe_path)
             } else {
                 "no such page, see /".to_owned()

@@ -422,7 +422,7 @@ fn never_read(siege: &Siege<'_>, ground: &Ground, many: &[u8]) {
 }
 
 #[test]
-fn a_flood_of_wrong_passwords_takes_neither_the_door_nor_the_processor() {
+fn a_flood_of_wrong_passwords_blocks_neither_access_nor_the_processor() {
     let _alone = machine_alone();
     let ground = Ground::with_tls(8, FEW_PLACES, &[]);
     let number = AtomicUsize::new(0);

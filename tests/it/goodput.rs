@@ -12,8 +12,8 @@ use std::path::{Path as FilePath, PathBuf};
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
 use crate::netem::{
-    self, ACK_BYTES, FRAME_BYTES, PORT, Path, SERVER, TCP_PAYLOAD_BYTES, Way, installed_iperf3,
-    newer_iperf3,
+    self, ACK_BYTES, FRAME_BYTES, FlowDirection, PORT, Path, SERVER, TCP_PAYLOAD_BYTES,
+    installed_iperf3, newer_iperf3,
 };
 
 /// What the paths let through, in Mbit/s.
@@ -23,15 +23,15 @@ const BLOCK_BYTES: f64 = 16.0 * 1024.0;
 /// iperf3's own words before and after a test, which come through the path as well.
 const CONTROL_BYTES: f64 = 64.0 * 1024.0;
 
-/// Query, streams each way, and ways of each mode. Of several streams each way one is always at work while another one
-/// waits for an acknowledgement in the queue of the other way.
-const MODES: [(&str, u32, &[Way]); 3] = [
-    ("", 1, &[Way::Upload]),
-    ("&reverse_mode=1", 1, &[Way::Download]),
+/// Query, streams each way, and directions of each mode. Of several streams each way one is always at work while another
+/// one waits for an acknowledgement in the queue of the other direction.
+const MODES: [(&str, u32, &[FlowDirection]); 3] = [
+    ("", 1, &[FlowDirection::Upload]),
+    ("&reverse_mode=1", 1, &[FlowDirection::Download]),
     (
         "&bidirectional=1&parallel=4",
         4,
-        &[Way::Upload, Way::Download],
+        &[FlowDirection::Upload, FlowDirection::Download],
     ),
 ];
 
@@ -109,7 +109,7 @@ fn lane(mbit: u32, client: &FilePath, server: &FilePath) -> String {
     };
     let parts: Vec<String> = MODES
         .iter()
-        .flat_map(|(query, streams, ways)| lane.ask(query, *streams, ways))
+        .flat_map(|(query, streams, directions)| lane.ask(query, *streams, directions))
         .map(|part| format!("{:.1} %", part * 1e2))
         .collect();
     format!("{} at {mbit} Mbit/s", parts.join(", "))
@@ -117,7 +117,7 @@ fn lane(mbit: u32, client: &FilePath, server: &FilePath) -> String {
 
 struct Lane {
     mbit: u32,
-    /// What the router holds of each way at most.
+    /// What the router holds of each direction at most.
     held_bytes: f64,
     server: Server,
     exporter: Exporter,
@@ -125,10 +125,13 @@ struct Lane {
 }
 
 impl Lane {
-    /// One mode; which part of the rate was reported of each way.
-    fn ask(&self, query: &str, streams: u32, ways: &[Way]) -> Vec<f64> {
+    /// One mode; which part of the rate was reported of each direction.
+    fn ask(&self, query: &str, streams: u32, directions: &[FlowDirection]) -> Vec<f64> {
         let window = self.window_bytes(streams);
-        let passed = || [Way::Upload, Way::Download].map(|way| self.path.passed(way));
+        let passed = || {
+            [FlowDirection::Upload, FlowDirection::Download]
+                .map(|direction| self.path.passed(direction))
+        };
         let before = passed();
         let reply = self.exporter.get(&format!(
             "/probe?target={SERVER}&port={PORT}&period=2&length=16K&window={window}{query}"
@@ -136,17 +139,17 @@ impl Lane {
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
         self.server.wait_until_it_listens().unwrap();
         let after = passed();
-        let [up, down] = [0, 1].map(|way| (after[way] - before[way]) as f64);
+        let [up, down] = [0, 1].map(|direction| (after[direction] - before[direction]) as f64);
         let what = format!("{} Mbit/s {query}: {up} up, {down} down", self.mbit);
         // What the kernel gives is twice what it is asked for.
         let in_sockets = f64::from(streams) * 2.0 * f64::from(window);
-        let judge = |way: &Way| {
-            let (passed, other) = match way {
-                Way::Upload => (up, down),
-                Way::Download => (down, up),
+        let judge = |direction: &FlowDirection| {
+            let (passed, other) = match direction {
+                FlowDirection::Upload => (up, down),
+                FlowDirection::Download => (down, up),
             };
-            let other = if ways.len() == 2 { other } else { 0.0 };
-            let report = Report::of(&reply, *way);
+            let other = if directions.len() == 2 { other } else { 0.0 };
+            let report = Report::of(&reply, *direction);
             report.assert_is_what_passed(
                 passed,
                 other,
@@ -158,7 +161,7 @@ impl Lane {
             report.assert_is_no_faster(rate, in_sockets + self.held_bytes, &what);
             report.bytes_per_second / rate
         };
-        ways.iter().map(judge).collect()
+        directions.iter().map(judge).collect()
     }
 
     /// Each stream's window: all of them together fill the router's queue, and leave little in the sockets at the end.
@@ -171,7 +174,7 @@ impl Lane {
     }
 }
 
-/// What is reported of one way.
+/// What is reported of one direction.
 struct Report {
     bytes: f64,
     bytes_per_second: f64,
@@ -180,18 +183,18 @@ struct Report {
 }
 
 impl Report {
-    fn of(reply: &Reply, way: Way) -> Self {
-        let of_way = |family: &str| {
-            let value = netem::of_way(reply, family, way);
+    fn of(reply: &Reply, direction: FlowDirection) -> Self {
+        let direction_value = |family: &str| {
+            let value = netem::direction_value(reply, family, direction);
             value.unwrap_or_else(|| panic!("no {family}: {}", reply.body))
         };
         let report = Self {
-            bytes: of_way("iperf3_transferred_bytes"),
-            bytes_per_second: of_way("iperf3_bandwidth_bytes_per_second"),
+            bytes: direction_value("iperf3_transferred_bytes"),
+            bytes_per_second: direction_value("iperf3_bandwidth_bytes_per_second"),
             probe_seconds: reply.family("iperf3_probe_duration_seconds").unwrap(),
         };
         // The older families are of the upload where there are both.
-        if way == Way::Upload || !reply.body.contains("direction=\"upload\"") {
+        if direction == FlowDirection::Upload || !reply.body.contains("direction=\"upload\"") {
             let [bytes, seconds] = ["iperf3_received_bytes", "iperf3_received_seconds"]
                 .map(|family| reply.family(family).unwrap());
             assert_eq!(report.bytes, bytes);
@@ -200,7 +203,7 @@ impl Report {
         report
     }
 
-    /// `passed` bytes of frames came through on this way, and `other` on the other one, which carried a test too;
+    /// `passed` bytes of frames came through in this direction, and `other` on the other one, which carried a test too;
     /// `uncounted` bytes may have been on their way when iperf3 counted.
     fn assert_is_what_passed(&self, passed: f64, other: f64, uncounted: f64, what: &str) {
         let part = TCP_PAYLOAD_BYTES / FRAME_BYTES;

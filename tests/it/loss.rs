@@ -13,7 +13,7 @@ use std::thread;
 
 use crate::harness::{self, Exporter, Reply};
 use crate::namespace::Server;
-use crate::netem::{self, PORT, Path, SERVER, Way, installed_iperf3, newer_iperf3};
+use crate::netem::{self, FlowDirection, PORT, Path, SERVER, installed_iperf3, newer_iperf3};
 
 /// How many of a hundred datagrams the paths drop.
 const LOSSES_PERCENT: [u32; 4] = [0, 1, 5, 20];
@@ -22,11 +22,14 @@ const LAST_DROPPED: u32 = 1200;
 /// What a datagram carries of a path with an MTU of 1500.
 const DATAGRAM_BYTES: u64 = 1448;
 
-/// Query and ways of each mode.
-const MODES: [(&str, &[Way]); 3] = [
-    ("", &[Way::Upload]),
-    ("&reverse_mode=1", &[Way::Download]),
-    ("&bidirectional=1", &[Way::Upload, Way::Download]),
+/// Query and directions of each mode.
+const MODES: [(&str, &[FlowDirection]); 3] = [
+    ("", &[FlowDirection::Upload]),
+    ("&reverse_mode=1", &[FlowDirection::Download]),
+    (
+        "&bidirectional=1",
+        &[FlowDirection::Upload, FlowDirection::Download],
+    ),
 ];
 
 #[test]
@@ -88,12 +91,12 @@ fn lane(percent: u32, client: &FilePath, server: &FilePath) -> String {
         server: End::of(server),
     };
     let lost = thread::scope(|scope| {
-        let modes = MODES.map(|(query, ways)| {
+        let modes = MODES.map(|(query, directions)| {
             scope.spawn(move || {
                 let path = Path::new();
                 path.drop_datagrams(percent, LAST_DROPPED);
                 let both = (&path.exporter(client), &path.serve(server));
-                ask(&path, both, ends, percent, query, ways)
+                ask(&path, both, ends, percent, query, directions)
             })
         });
         modes.map(|mode| mode.join().expect("its own words are above"))
@@ -124,19 +127,21 @@ impl End {
     }
 }
 
-/// One mode; what the path dropped on each way.
+/// One mode; what the path dropped on each direction.
 fn ask(
     path: &Path,
     (exporter, server): (&Exporter, &Server),
     ends: Ends,
     percent: u32,
     query: &str,
-    ways: &[Way],
+    directions: &[FlowDirection],
 ) -> Vec<u64> {
     // Each stream begins with a datagram either way that belongs to no test.
-    let greetings = ways.len() as u64;
+    let greetings = directions.len() as u64;
     let count = || {
-        let counts = ways.iter().map(|way| Counts::now(path, *way));
+        let counts = directions
+            .iter()
+            .map(|direction| Counts::now(path, *direction));
         counts.collect::<Vec<_>>()
     };
     let before = count();
@@ -150,15 +155,18 @@ fn ask(
     let counted: Vec<Counts> = counted
         .map(|(after, before)| after.since(before, greetings))
         .collect();
-    for (way, counts) in ways.iter().zip(&counted) {
-        let what = format!("{percent} %{query} {way:?}: {counts:?}\n{}", reply.body);
-        counts.assert_reported(&reply, *way, ends, &what);
+    for (direction, counts) in directions.iter().zip(&counted) {
+        let what = format!(
+            "{percent} %{query} {direction:?}: {counts:?}\n{}",
+            reply.body
+        );
+        counts.assert_reported(&reply, *direction, ends, &what);
         assert_eq!(counts.dropped > 0, percent > 0, "{what}");
     }
     counted.iter().map(|counts| counts.dropped).collect()
 }
 
-/// What the path and the kernels at its ends counted on one way.
+/// What the path and the kernels at its ends counted on one direction.
 #[derive(Debug)]
 struct Counts {
     sent: u64,
@@ -168,11 +176,11 @@ struct Counts {
 }
 
 impl Counts {
-    fn now(path: &Path, way: Way) -> Self {
-        let kernel = path.datagrams(way);
+    fn now(path: &Path, direction: FlowDirection) -> Self {
+        let kernel = path.datagrams(direction);
         Self {
             sent: kernel.sent,
-            dropped: path.dropped(way),
+            dropped: path.dropped(direction),
             read: kernel.read,
             overflowed: kernel.overflowed,
         }
@@ -189,13 +197,13 @@ impl Counts {
     }
 
     /// Holds the report against it.
-    fn assert_reported(&self, reply: &Reply, way: Way, ends: Ends, what: &str) {
-        let sender = match way {
-            Way::Upload => ends.client,
-            Way::Download => ends.server,
+    fn assert_reported(&self, reply: &Reply, direction: FlowDirection, ends: Ends, what: &str) {
+        let sender = match direction {
+            FlowDirection::Upload => ends.client,
+            FlowDirection::Download => ends.server,
         };
         let reported = |family: &str| {
-            let value = netem::of_way(reply, family, way);
+            let value = netem::direction_value(reply, family, direction);
             value.unwrap_or_else(|| panic!("no {family}: {what}"))
         };
         let exactly = |count: u64| count as f64;

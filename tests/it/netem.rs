@@ -21,20 +21,20 @@ pub const TCP_PAYLOAD_BYTES: f64 = 1448.0;
 /// A frame that only acknowledges.
 pub const ACK_BYTES: f64 = 66.0;
 
-/// How long the queue of [`Path::shape`] is: a congestion window fills it at once, and the answers of the other way stay
-/// fresh.
+/// How long the queue of [`Path::shape`] is: a congestion window fills it at once, and the answers of the other direction
+/// stay fresh.
 pub const QUEUE_MS: u32 = 20;
 
-/// A way through the path.
+/// A direction of data through the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum FlowDirection {
     /// From the client to the server.
     Upload,
     /// From the server to the client.
     Download,
 }
 
-impl Way {
+impl FlowDirection {
     /// The label's value.
     pub fn label(self) -> &'static str {
         match self {
@@ -121,7 +121,7 @@ impl Path {
         })
     }
 
-    /// Lets `mbit` Mbit/s through each way; how many bytes it holds of each.
+    /// Lets `mbit` Mbit/s through each direction; how many bytes it holds of each.
     pub fn shape(&self, mbit: u32) -> u32 {
         /// So late may the timer be that refills the bucket, without the path being slower than it says.
         const BURST_MS: u32 = 5;
@@ -139,8 +139,8 @@ impl Path {
     }
 
     /// Bytes of frames that a shaped path let through so far, all of what its test and its ends said.
-    pub fn passed(&self, way: Way) -> u64 {
-        let device = way.exit();
+    pub fn passed(&self, direction: FlowDirection) -> u64 {
+        let device = direction.exit();
         let text = self.router(&format!("tc -s qdisc show dev {device} root"));
         let (_, rest) = text
             .split_once("Sent ")
@@ -177,8 +177,8 @@ impl Path {
             "6 0 0 4294967295".to_owned(),
         ];
         let bytecode = format!("{},{}", program.len(), program.join(","));
-        for way in [Way::Upload, Way::Download] {
-            let device = way.entry();
+        for direction in [FlowDirection::Upload, FlowDirection::Download] {
+            let device = direction.entry();
             self.router(&format!("tc qdisc add dev {device} clsact"));
             // Split at blanks it would be many words, and tc wants one.
             let done = self
@@ -195,8 +195,8 @@ impl Path {
     }
 
     /// Datagrams dropped so far by [`Path::drop_datagrams`].
-    pub fn dropped(&self, way: Way) -> u64 {
-        let device = way.entry();
+    pub fn dropped(&self, direction: FlowDirection) -> u64 {
+        let device = direction.entry();
         // Without "dev", which would show the root alone.
         let text = self.router("tc -s qdisc show");
         let own = text.split("qdisc ").find(|part| {
@@ -210,11 +210,11 @@ impl Path {
     }
 
     /// What the kernel counted of the datagrams that came and went at an end of the path.
-    pub fn datagrams(&self, way: Way) -> Datagrams {
+    pub fn datagrams(&self, direction: FlowDirection) -> Datagrams {
         Datagrams {
-            sent: udp_count(self.sender(way), "OutDatagrams"),
-            read: udp_count(self.receiver(way), "InDatagrams"),
-            overflowed: udp_count(self.receiver(way), "RcvbufErrors"),
+            sent: udp_count(self.sender(direction), "OutDatagrams"),
+            read: udp_count(self.receiver(direction), "InDatagrams"),
+            overflowed: udp_count(self.receiver(direction), "RcvbufErrors"),
         }
     }
 
@@ -228,17 +228,17 @@ impl Path {
         exporter_in(&self.client, iperf3)
     }
 
-    fn sender(&self, way: Way) -> &Namespace {
-        match way {
-            Way::Upload => &self.client,
-            Way::Download => &self.server,
+    fn sender(&self, direction: FlowDirection) -> &Namespace {
+        match direction {
+            FlowDirection::Upload => &self.client,
+            FlowDirection::Download => &self.server,
         }
     }
 
-    fn receiver(&self, way: Way) -> &Namespace {
-        match way {
-            Way::Upload => &self.server,
-            Way::Download => &self.client,
+    fn receiver(&self, direction: FlowDirection) -> &Namespace {
+        match direction {
+            FlowDirection::Upload => &self.server,
+            FlowDirection::Download => &self.client,
         }
     }
 
@@ -277,7 +277,7 @@ pub fn exporter_in(namespace: &Namespace, iperf3: &FilePath) -> Exporter {
     Exporter::spawn_as_it_is(command)
 }
 
-/// The kernel's counts of one way.
+/// The kernel's counts of one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagrams {
     /// Sent by a program.
@@ -299,9 +299,9 @@ fn udp_count(namespace: &Namespace, name: &str) -> u64 {
     found.unwrap().1.parse().unwrap()
 }
 
-/// The value of a family of our own for one way.
-pub fn of_way(reply: &Reply, family: &str, way: Way) -> Option<f64> {
-    let label = format!("direction=\"{}\"", way.label());
+/// The value of a family of our own for one direction.
+pub fn direction_value(reply: &Reply, family: &str, direction: FlowDirection) -> Option<f64> {
+    let label = format!("direction=\"{}\"", direction.label());
     let line = reply.body.lines().find(|line| {
         let name = line.split('{').next().unwrap_or_default();
         name == family && line.contains(&label)

@@ -303,6 +303,14 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
     let whole_lines = cut.rsplit_once('\n').unwrap().0.to_owned() + "\n";
     let words = "without a report or a reason";
     odd.assert_fails(&printed(&whole_lines), "", "bad_output", words);
+    // A result that is longer than what is read of a line.
+    let long = stream.replace(
+        "\"sum_sent\"",
+        &format!("\"long\":\"{}\",\"sum_sent\"", "x".repeat(1 << 20)),
+    );
+    let words =
+        "what it printed is incomplete: a line of it is longer than the limit of 1048576 bytes";
+    odd.assert_fails(&printed(&long), "", "bad_output", words);
     let words = "what it printed is no report: `hello`";
     odd.assert_fails("echo hello", "", "bad_output", words);
 }

@@ -144,9 +144,13 @@ fn the_rate_limit_lets_a_burst_through_and_no_more() {
     let reply = exporter.get("/metrics");
     let line = "Too Many Requests: more requests than rate_limit of the web configuration allows\n";
     assert_eq!((reply.code, reply.body.as_str()), (429, line));
-    assert_eq!(reply.header("X-Frame-Options"), None, "as upstream");
+    assert_eq!(
+        reply.header("X-Frame-Options"),
+        None,
+        "as in the exporter-toolkit"
+    );
 
-    // Without a burst nobody comes in, as upstream; the log says so.
+    // Without a burst all requests are rejected, as in the exporter-toolkit; the log says so.
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1ms\n")]);
     assert_eq!(exporter.get("/health").code, 429);
     exporter.log_line("rate_limit.burst: with 0");
@@ -185,7 +189,7 @@ fn a_new_certificate_is_used_at_once_and_no_connection_is_lost() {
 }
 
 #[test]
-fn a_broken_file_closes_the_door_until_it_is_mended() {
+fn a_broken_file_rejects_all_requests_until_it_is_mended() {
     let pki = Pki::new();
     let good = format!("basic_auth_users:\n  alice: {HASH}\n");
     let exporter = Exporter::start(&[pki.web(&good)]);

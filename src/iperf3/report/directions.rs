@@ -15,7 +15,7 @@ use crate::iperf3::report::metadata::{Congestion, Metadata, is_sctp};
 use crate::iperf3::report::model::{Direction, Report};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::tcp::Tcp;
-use crate::iperf3::report::transfer::{Transfer, Way, drop_contradictions};
+use crate::iperf3::report::transfer::{FlowDirection, Transfer, drop_contradictions};
 use crate::iperf3::report::udp::UdpCounts;
 
 /// A finished test's document.
@@ -31,11 +31,11 @@ impl<'a> Test<'a> {
     /// The directions that ran; none when the document is not of such a test, or lacks a sum of it.
     pub(super) fn report(&self) -> Option<Report> {
         // Of one direction the report itself says which; where it does not, it is the one that was asked for.
-        let ran = |way: Way| {
+        let ran = |direction: FlowDirection| {
             let mut streams = self.streams();
-            streams.any(|stream| way.has(side(stream), self.mode))
+            streams.any(|stream| direction.has(side(stream), self.mode))
         };
-        let (up, down) = (ran(Way::Up), ran(Way::Down));
+        let (up, down) = (ran(FlowDirection::Upload), ran(FlowDirection::Download));
         let is_of_protocol = self
             .streams()
             .all(|stream| stream.get("udp").is_some() == self.udp);
@@ -44,26 +44,32 @@ impl<'a> Test<'a> {
             return None;
         }
         let direction = if self.udp {
-            Self::udp_way
+            Self::udp_direction
         } else {
-            Self::tcp_way
+            Self::tcp_direction
         };
         let mut report = Report {
             metadata: Metadata::of(self.root),
             ..Report::default()
         };
         if up {
-            report.upload = Some(direction(self, Way::Up)?);
+            report.upload = Some(direction(self, FlowDirection::Upload)?);
         }
         if down {
-            report.download = Some(direction(self, Way::Down)?);
+            report.download = Some(direction(self, FlowDirection::Download)?);
         }
         Some(report)
     }
 
     /// What any protocol has of a direction.
-    fn plain(&self, way: Way, sent: Transfer, received: Transfer, streams: usize) -> Direction {
-        let (rates, intervals) = self.intervals.seen(way);
+    fn plain(
+        &self,
+        direction: FlowDirection,
+        sent: Transfer,
+        received: Transfer,
+        streams: usize,
+    ) -> Direction {
+        let (rates, intervals) = self.intervals.seen(direction);
         Direction {
             sent,
             received,
@@ -77,37 +83,43 @@ impl<'a> Test<'a> {
         }
     }
 
-    fn tcp_way(&self, way: Way) -> Option<Direction> {
+    fn tcp_direction(&self, direction: FlowDirection) -> Option<Direction> {
         let streams: Vec<&Value> = self
             .streams()
-            .filter(|stream| way.has(side(stream), self.mode))
+            .filter(|stream| direction.has(side(stream), self.mode))
             .collect();
         let sides = |name: &str| -> Vec<&'a Value> {
             let sides = streams.iter().filter_map(|stream| stream.get(name));
             sides.collect()
         };
         let (senders, receivers) = (sides("sender"), sides("receiver"));
-        let (mut sent, mut received, retransmits) =
-            match (self.sum("sum_sent", way), self.sum("sum_received", way)) {
-                (Some(sent), Some(received)) => (
-                    transfer(sent)?,
-                    transfer(received)?,
-                    number(sent, "retransmits"),
-                ),
-                // Up to 3.10 `--bidir` prints both ways under one name, and the download's is the one that is left.
-                _ if senders.len() == streams.len() && receivers.len() == streams.len() => (
-                    added_transfers(&senders)?,
-                    added_transfers(&receivers)?,
-                    total(&senders, "retransmits"),
-                ),
-                _ => return None,
-            };
+        let (mut sent, mut received, retransmits) = match (
+            self.sum("sum_sent", direction),
+            self.sum("sum_received", direction),
+        ) {
+            (Some(sent), Some(received)) => (
+                transfer(sent)?,
+                transfer(received)?,
+                number(sent, "retransmits"),
+            ),
+            // Up to 3.10 `--bidir` prints both directions under one name, and the download's is what is left.
+            _ if senders.len() == streams.len() && receivers.len() == streams.len() => (
+                added_transfers(&senders)?,
+                added_transfers(&receivers)?,
+                total(&senders, "retransmits"),
+            ),
+            _ => return None,
+        };
         // Without this end's own count there is no test; the server's may be impossible.
-        let ours = if way == Way::Up { sent } else { received };
+        let ours = if direction == FlowDirection::Upload {
+            sent
+        } else {
+            received
+        };
         ours.bytes.and(ours.seconds)?;
         // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
         let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
-        drop_contradictions(way, &mut sent, &mut received, |sent| {
+        drop_contradictions(direction, &mut sent, &mut received, |sent| {
             (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
         });
         let is_tcp = !is_sctp(self.root);
@@ -118,21 +130,21 @@ impl<'a> Test<'a> {
                 .filter(|_| is_tcp && are_possible(&senders, "retransmits"))
                 // A segment has a byte at least.
                 .filter(|count| sent.bytes.is_none_or(|bytes| *count <= bytes)),
-            tcp: (is_tcp && way == Way::Up)
-                .then(|| Tcp::of_upload(self.root, &senders, &self.intervals, omits)),
-            congestion: Congestion::of(self.root, self.mode, way),
-            ..self.plain(way, sent, received, streams.len())
+            tcp: (is_tcp && direction == FlowDirection::Upload)
+                .then(|| Tcp::from_upload(self.root, &senders, &self.intervals, omits)),
+            congestion: Congestion::of(self.root, self.mode, direction),
+            ..self.plain(direction, sent, received, streams.len())
         })
     }
 
-    fn udp_way(&self, way: Way) -> Option<Direction> {
+    fn udp_direction(&self, direction: FlowDirection) -> Option<Direction> {
         let streams: Vec<&Value> = self
             .streams()
             .filter_map(|stream| stream.get("udp"))
-            .filter(|stream| way.has(stream, self.mode))
+            .filter(|stream| direction.has(stream, self.mode))
             .collect();
         // Bytes, rate and packets here are the sender's, jitter and loss the receiver's, in every version.
-        let sum = self.sum("sum", way);
+        let sum = self.sum("sum", direction);
         let reported = |key| match sum {
             Some(sum) => number(sum, key).filter(|_| are_possible(&streams, key)),
             None => total(&streams, key),
@@ -144,13 +156,13 @@ impl<'a> Test<'a> {
             seconds: longest(&streams, "seconds"),
             bytes: reported("bytes"),
         };
-        if way == Way::Up {
+        if direction == FlowDirection::Upload {
             sent.bytes?;
         }
-        let received_sum = self.sum("sum_received", way);
-        let mut received = self.udp_received(way, received_sum);
-        drop_contradictions(way, &mut sent, &mut received, |sent| {
-            (way == Way::Up && self.seconds_omitted() == 0.0)
+        let received_sum = self.sum("sum_received", direction);
+        let mut received = self.udp_received(direction, received_sum);
+        drop_contradictions(direction, &mut sent, &mut received, |sent| {
+            (direction == FlowDirection::Upload && self.seconds_omitted() == 0.0)
                 .then_some(sent * plausibility::DOUBLED)
         });
         let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
@@ -167,33 +179,36 @@ impl<'a> Test<'a> {
                 None => total(&seeing, "jitter_ms").map(|sum| sum / seeing.len() as f64),
             },
             // An upload's is of this end, to which nothing comes.
-            out_of_order: total(&streams, "out_of_order").filter(|_| way == Way::Down),
+            out_of_order: total(&streams, "out_of_order")
+                .filter(|_| direction == FlowDirection::Download),
             blind_packets: if blind.is_empty() || seeing.is_empty() {
                 Some(0.0)
             } else {
                 total(&blind, "packets")
             },
             seconds: sent.seconds.or(received.seconds),
-            omits_from_upload: way == Way::Up && self.seconds_omitted() > 0.0,
-            is_upload: way == Way::Up,
+            omits_from_upload: direction == FlowDirection::Upload && self.seconds_omitted() > 0.0,
+            is_upload: direction == FlowDirection::Upload,
         };
         Some(Direction {
             udp: Some(counts.judge()),
-            ..self.plain(way, sent, received, streams.len())
+            ..self.plain(direction, sent, received, streams.len())
         })
     }
 
     /// What arrived of a UDP test: in its sum from 3.11 on; before, only a client that receives counts it, in its
     /// intervals.
-    fn udp_received(&self, way: Way, received_sum: Option<&Value>) -> Transfer {
+    fn udp_received(&self, direction: FlowDirection, received_sum: Option<&Value>) -> Transfer {
         Transfer {
-            // The time of both ways is the same, so the sum that is left serves both.
+            // The time of both directions is the same, so the sum that is left serves both.
             seconds: received_sum
                 .or_else(|| at(self.root, &["end", "sum"]))
                 .and_then(|sum| number(sum, "seconds")),
             bytes: match received_sum {
                 Some(sum) => number(sum, "bytes"),
-                None if way == Way::Down => self.intervals.counted_bytes(way),
+                None if direction == FlowDirection::Download => {
+                    self.intervals.counted_bytes(direction)
+                }
                 None => None,
             },
         }
@@ -211,17 +226,19 @@ impl<'a> Test<'a> {
         number_at(self.root, &["start", "test_start", "omit"]).unwrap_or(0.0)
     }
 
-    /// The sum named `name` of one way; none where its name was taken by the other way's.
-    fn sum(&self, name: &str, way: Way) -> Option<&'a Value> {
+    /// The sum named `name` of one direction; none where its name was taken by the other direction's.
+    fn sum(&self, name: &str, direction: FlowDirection) -> Option<&'a Value> {
         let plain = at(self.root, &["end", name]);
         if self.mode != Mode::Bidirectional {
             return plain;
         }
         let reverse = at(self.root, &["end", &format!("{name}_bidir_reverse")]);
-        match way {
-            Way::Up => plain.filter(|_| reverse.is_some()),
-            // Up to 3.10 the download's sum is the one that is left; a report of one way only has an upload's.
-            Way::Down => reverse.or_else(|| plain.filter(|sum| way.has(sum, self.mode))),
+        match direction {
+            FlowDirection::Upload => plain.filter(|_| reverse.is_some()),
+            // Up to 3.10 the download's sum is the one that is left; a report of one direction only has an upload's.
+            FlowDirection::Download => {
+                reverse.or_else(|| plain.filter(|sum| direction.has(sum, self.mode)))
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use super::json::{at, items};
 use super::metadata;
 use super::model::Report;
 use super::text;
-use super::transfer::Way;
+use super::transfer::FlowDirection;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::outcome::{Cost, Outcome};
 
@@ -26,8 +26,8 @@ pub(crate) enum Fault {
     Incomplete,
 }
 
-/// Most of the part `end` that is shown and kept: that of a test of 128 streams each way, the largest there is, has
-/// some 200 KiB.
+/// Most of the part `end` that is shown and kept: that of a test of 128 streams each direction, the largest there is,
+/// has some 200 KiB.
 const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Document {
     }
 
     /// What came in parts.
-    pub(super) fn of_parts(root: Value, intervals: Intervals) -> Self {
+    pub(super) fn from_parts(root: Value, intervals: Intervals) -> Self {
         Self {
             root,
             streamed: Some(intervals),
@@ -79,10 +79,10 @@ impl Document {
     pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
         let root = &self.root;
         if let Some(error) = root.get("error") {
-            let words = error.as_str();
-            let words = words.map_or_else(|| error.to_string(), str::to_owned);
-            let words = words.strip_prefix("error - ").unwrap_or(&words);
-            return Err(Fault::Error(words.to_owned()));
+            let message = error.as_str();
+            let message = message.map_or_else(|| error.to_string(), str::to_owned);
+            let message = message.strip_prefix("error - ").unwrap_or(&message);
+            return Err(Fault::Error(message.to_owned()));
         }
         let test = Test {
             root,
@@ -101,13 +101,13 @@ impl Document {
         let report = outcome.as_ref().ok();
         let upload = report.and_then(|report| report.upload.as_ref()?.sent.bytes);
         let download = report.and_then(|report| report.download.as_ref()?.received.bytes);
-        let larger = |way, sum: Option<f64>| {
-            let in_intervals = intervals.bytes(way).unwrap_or(0.0);
+        let larger = |direction, sum: Option<f64>| {
+            let in_intervals = intervals.bytes(direction).unwrap_or(0.0);
             in_intervals.max(sum.unwrap_or(0.0))
         };
         Cost {
-            upload: larger(Way::Up, upload),
-            download: larger(Way::Down, download),
+            upload: larger(FlowDirection::Upload, upload),
+            download: larger(FlowDirection::Download, download),
         }
     }
 
@@ -158,19 +158,19 @@ mod tests {
     }
 
     fn datagrams(report: &Report) -> (Option<f64>, Option<f64>, Option<f64>) {
-        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        let direction = report.upload.as_ref().or(report.download.as_ref()).unwrap();
         let Udp {
             sent_packets,
             received_packets,
             lost_packets,
             ..
-        } = way.udp.unwrap();
+        } = direction.udp.unwrap();
         (sent_packets, received_packets, lost_packets)
     }
 
     fn jitter_ms(report: &Report) -> Option<f64> {
-        let way = report.upload.as_ref().or(report.download.as_ref()).unwrap();
-        way.udp.unwrap().jitter_ms
+        let direction = report.upload.as_ref().or(report.download.as_ref()).unwrap();
+        direction.udp.unwrap().jitter_ms
     }
 
     #[test]
@@ -321,11 +321,11 @@ mod tests {
             ("3.9/tcp-P4", Mode::Upload),
         ] {
             let retransmits = |count: u64, bytes: u64| {
-                let way = tcp(name, mode, &|end| {
+                let direction = tcp(name, mode, &|end| {
                     end["sum_sent"]["retransmits"] = json!(count);
                     end["sum_sent"]["bytes"] = json!(bytes);
                 });
-                way.retransmits
+                direction.retransmits
             };
             let many = 20_000_000_000;
             assert_eq!(retransmits(limit - 1, many), Some((limit - 1) as f64));
@@ -403,7 +403,7 @@ mod tests {
         ] {
             let failure = Failure {
                 reason: Reason::Killed,
-                words: String::new(),
+                message: String::new(),
             };
             let cost = document(&format!("fixtures/{name}")).cost(mode, &Err(failure));
             assert_eq!(cost, Cost { upload, download }, "{name}");
@@ -464,12 +464,12 @@ mod tests {
             let lost = udp.udp.unwrap().lost_packets;
             assert_eq!(lost, is_known.then_some(1.0), "{seconds}");
             assert_eq!(udp.udp.unwrap().received_packets, Some(0.0));
-            for way in [udp, upload(seconds, false)] {
+            for direction in [udp, upload(seconds, false)] {
                 let known = is_known.then_some(0.0);
-                assert_eq!(way.arrived().bytes, known, "{seconds}");
-                assert_eq!(way.arrived().bytes_per_second(), known, "{seconds}");
+                assert_eq!(direction.arrived().bytes, known, "{seconds}");
+                assert_eq!(direction.arrived().bytes_per_second(), known, "{seconds}");
                 // What iperf3 says, for the drop-in families.
-                assert_eq!(way.received.bytes, Some(0.0));
+                assert_eq!(direction.received.bytes, Some(0.0));
             }
         }
     }
@@ -508,13 +508,13 @@ mod tests {
         let mut download = document("fixtures/3.12/tcp-R");
         download.root["end"]["sum_sent"]["bytes"] = json!(1);
         download.root["end"]["sum_sent"]["seconds"] = json!(1e9);
-        let way = download
+        let direction = download
             .report(Mode::Reverse, false)
             .unwrap()
             .download
             .unwrap();
-        assert_eq!((way.sent.bytes, way.sent.seconds), (None, None));
-        assert!(way.received.bytes_per_second().is_some());
+        assert_eq!((direction.sent.bytes, direction.sent.seconds), (None, None));
+        assert!(direction.received.bytes_per_second().is_some());
         // What this end counted must be there: it is the test.
         for (name, mode, sum) in [
             ("tcp", Mode::Upload, "sum_sent"),
@@ -529,8 +529,8 @@ mod tests {
         let whole = document("fixtures/3.16/tcp-B")
             .report(Mode::Upload, false)
             .unwrap();
-        let way = whole.upload.unwrap();
-        assert!(way.received.bytes > way.sent.bytes);
+        let direction = whole.upload.unwrap();
+        assert!(direction.received.bytes > direction.sent.bytes);
     }
 
     #[test]
@@ -550,20 +550,20 @@ mod tests {
             }
         }
         let report = document.report(Mode::Upload, false).unwrap();
-        let way = report.upload.unwrap();
-        assert_eq!(way.rates, None);
+        let direction = report.upload.unwrap();
+        assert_eq!(direction.rates, None);
         let Tcp {
             mss_bytes,
             reorderings,
             ..
-        } = way.tcp.unwrap();
+        } = direction.tcp.unwrap();
         let expected = Tcp {
             mss_bytes,
             reorderings,
             ..Tcp::default()
         };
-        assert_eq!(way.tcp, Some(expected));
-        assert!(way.received.bytes_per_second().is_some());
+        assert_eq!(direction.tcp, Some(expected));
+        assert!(direction.received.bytes_per_second().is_some());
     }
 
     #[test]

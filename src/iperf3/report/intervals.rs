@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::report::json::{items, measured, number, number_at};
 use crate::iperf3::report::plausibility;
-use crate::iperf3::report::transfer::Way;
+use crate::iperf3::report::transfer::FlowDirection;
 
 /// A last interval that is shorter than this part of the asked length is a remainder: what it carried is often a
 /// single block, and its rate that of a burst.
@@ -90,8 +90,8 @@ pub(crate) struct Intervals {
     mode: Mode,
     asked_seconds: f64,
     latest: Option<Mark>,
-    upload: OneWay,
-    download: OneWay,
+    upload: DirectionIntervals,
+    download: DirectionIntervals,
 }
 
 /// What tells an interval from the one before it: the ends of its first stream, the bytes of all, and how many they are.
@@ -103,10 +103,11 @@ struct Mark {
     streams: usize,
 }
 
-/// What the intervals of one way amount to.
+/// What the intervals of one direction amount to.
 #[derive(Clone, Debug, Default)]
-struct OneWay {
-    bytes: Total,
+struct DirectionIntervals {
+    /// All that could be read, the omitted ones too: one number that cannot be read does not hide what the rest cost.
+    bytes: Option<f64>,
     counted_bytes: Total,
     /// Those that have a rate.
     rated: Vec<Interval>,
@@ -149,8 +150,8 @@ impl Intervals {
             mode,
             asked_seconds: DEFAULT_SECONDS,
             latest: None,
-            upload: OneWay::default(),
-            download: OneWay::default(),
+            upload: DirectionIntervals::default(),
+            download: DirectionIntervals::default(),
         }
     }
 
@@ -182,38 +183,39 @@ impl Intervals {
         let shortest = self.asked_seconds * COMPLETE_PART;
         // An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
         // is that of the moment.
-        for way in [Way::Up, Way::Down] {
+        for direction in [FlowDirection::Upload, FlowDirection::Download] {
             let streams = items(interval.get("streams"));
             let streams: Vec<&Value> = streams
-                .filter(|stream| way.has(stream, self.mode))
+                .filter(|stream| direction.has(stream, self.mode))
                 .collect();
-            self.way_mut(way).push(&streams, shortest);
+            self.direction_mut(direction).push(&streams, shortest);
         }
     }
 
-    /// All bytes of one way that this end counted, the omitted ones too. None when intervals were switched off.
-    pub(crate) fn bytes(&self, way: Way) -> Option<f64> {
-        self.way(way).bytes.get()
+    /// All bytes of one direction that this end counted, the omitted ones too, as far as they can be read. None when
+    /// intervals were switched off.
+    pub(crate) fn bytes(&self, direction: FlowDirection) -> Option<f64> {
+        self.direction(direction).bytes
     }
 
-    /// The bytes of one way that this end counted, omitted intervals left out: where this end receives, to the byte
-    /// what `sum_received` says in the versions that have one.
-    pub(super) fn counted_bytes(&self, way: Way) -> Option<f64> {
-        self.way(way).counted_bytes.get()
+    /// The bytes of one direction that this end counted, omitted intervals left out: where this end receives, to the
+    /// byte what `sum_received` says in the versions that have one.
+    pub(super) fn counted_bytes(&self, direction: FlowDirection) -> Option<f64> {
+        self.direction(direction).counted_bytes.get()
     }
 
-    /// How fast one way was: what its intervals' rates amount to, and the intervals themselves for people to look at.
-    pub(super) fn seen(&self, way: Way) -> (Option<Rates>, Vec<Interval>) {
-        let intervals = self.rated(way);
+    /// How fast one direction was: what its intervals' rates amount to, and the intervals for people to look at.
+    pub(super) fn seen(&self, direction: FlowDirection) -> (Option<Rates>, Vec<Interval>) {
+        let intervals = self.rated(direction);
         let rates = intervals.iter().map(|interval| interval.bytes_per_second);
         (Rates::of(rates.collect()), merged(intervals, MAX_KEPT))
     }
 
-    /// The intervals of one way that have a rate, in the order of time.
-    pub(crate) fn rated(&self, way: Way) -> &[Interval] {
-        let OneWay {
+    /// The intervals of one direction that have a rate, in the order of time.
+    pub(crate) fn rated(&self, direction: FlowDirection) -> &[Interval] {
+        let DirectionIntervals {
             rated, ends_short, ..
-        } = self.way(way);
+        } = self.direction(direction);
         match rated.split_last() {
             Some((_, others)) if *ends_short => others,
             _ => rated,
@@ -225,17 +227,17 @@ impl Intervals {
         &self.upload.samples
     }
 
-    fn way(&self, way: Way) -> &OneWay {
-        match way {
-            Way::Up => &self.upload,
-            Way::Down => &self.download,
+    fn direction(&self, direction: FlowDirection) -> &DirectionIntervals {
+        match direction {
+            FlowDirection::Upload => &self.upload,
+            FlowDirection::Download => &self.download,
         }
     }
 
-    fn way_mut(&mut self, way: Way) -> &mut OneWay {
-        match way {
-            Way::Up => &mut self.upload,
-            Way::Down => &mut self.download,
+    fn direction_mut(&mut self, direction: FlowDirection) -> &mut DirectionIntervals {
+        match direction {
+            FlowDirection::Upload => &mut self.upload,
+            FlowDirection::Download => &mut self.download,
         }
     }
 }
@@ -243,22 +245,24 @@ impl Intervals {
 impl Mark {
     fn of(interval: &Value) -> Self {
         let streams = || items(interval.get("streams"));
-        let of_first = |key| streams().next().and_then(|stream| number(stream, key));
+        let first_stream = |key| streams().next().and_then(|stream| number(stream, key));
         Self {
-            start: of_first("start"),
-            end: of_first("end"),
+            start: first_stream("start"),
+            end: first_stream("end"),
             bytes: streams().filter_map(|stream| number(stream, "bytes")).sum(),
             streams: streams().count(),
         }
     }
 }
 
-impl OneWay {
+impl DirectionIntervals {
     /// Takes the streams of an interval; a last one that is shorter than this is a remainder.
     fn push(&mut self, streams: &[&Value], shortest_seconds: f64) {
         for stream in streams {
             let bytes = number(stream, "bytes");
-            self.bytes.add(bytes);
+            if let Some(bytes) = bytes {
+                *self.bytes.get_or_insert(0.0) += bytes;
+            }
             if is_counted(stream) {
                 self.counted_bytes.add(bytes);
             }
@@ -318,7 +322,7 @@ fn is_counted(stream: &Value) -> bool {
     stream.get("omitted") != Some(&Value::Bool(true))
 }
 
-/// The streams of one way in an interval, as one, when they count.
+/// The streams of one direction in an interval, as one, when they count.
 fn rated(streams: &[&Value]) -> Option<Interval> {
     let first = streams.first()?;
     Some(Interval {
@@ -345,7 +349,7 @@ fn rate(stream: &Value) -> Option<f64> {
 mod tests {
     use super::{Interval, Intervals, MAX_KEPT, Rates, merged};
     use crate::iperf3::mode::Mode;
-    use crate::iperf3::report::transfer::Way;
+    use crate::iperf3::report::transfer::FlowDirection;
 
     /// The rates' quantiles, or none.
     fn quantiles(rates: Vec<f64>) -> Option<[f64; 5]> {
@@ -384,8 +388,8 @@ mod tests {
         };
         let root = serde_json::json!({ "start": { "test_start": test }, "intervals": streams });
         let intervals = Intervals::of(&root, Mode::Upload);
-        assert_eq!(intervals.seen(Way::Down), (None, Vec::new()));
-        intervals.seen(Way::Up).0
+        assert_eq!(intervals.seen(FlowDirection::Download), (None, Vec::new()));
+        intervals.seen(FlowDirection::Upload).0
     }
 
     #[test]
@@ -412,6 +416,42 @@ mod tests {
         ends.insert(0, 0.0);
         assert_eq!(ends.pop(), Some(86_400.0));
         assert_eq!(ends, starts);
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_does_not_hide_the_cost_of_the_others() {
+        let interval = |start: u32, bytes: &serde_json::Value| {
+            serde_json::json!({ "streams": [{
+                "start": start, "end": start + 1, "seconds": 1, "bytes": bytes, "omitted": start == 0, "sender": true,
+            }] })
+        };
+        for unreadable in [
+            serde_json::json!(null),
+            serde_json::json!(-1),
+            serde_json::json!(1e300),
+            serde_json::json!("7"),
+        ] {
+            let intervals = [&1.into(), &20.into(), &unreadable, &300.into()];
+            let intervals: Vec<_> = (0..).zip(intervals).collect();
+            let intervals: Vec<_> = intervals
+                .iter()
+                .map(|(at, bytes)| interval(*at, bytes))
+                .collect();
+            let intervals =
+                Intervals::of(&serde_json::json!({ "intervals": intervals }), Mode::Upload);
+            assert_eq!(
+                intervals.bytes(FlowDirection::Upload),
+                Some(321.0),
+                "{unreadable}"
+            );
+            // What is measured has to be whole.
+            assert_eq!(
+                intervals.counted_bytes(FlowDirection::Upload),
+                None,
+                "{unreadable}"
+            );
+            assert_eq!(intervals.bytes(FlowDirection::Download), None);
+        }
     }
 
     #[test]

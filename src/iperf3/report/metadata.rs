@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::iperf3::mode::Mode;
 use crate::iperf3::report::json::{at, items, measured, number};
 use crate::iperf3::report::plausibility;
-use crate::iperf3::report::transfer::Way;
+use crate::iperf3::report::transfer::FlowDirection;
 
 /// The longest version that becomes a label.
 const VERSION_LIMIT_BYTES: usize = 32;
@@ -100,11 +100,11 @@ impl Metadata {
 }
 
 impl Congestion {
-    /// That of one way. Of a bidirectional test iperf3 prints the download's.
-    pub(super) fn of(root: &Value, mode: Mode, way: Way) -> Self {
+    /// That of one direction. Of a bidirectional test iperf3 prints the download's.
+    pub(super) fn of(root: &Value, mode: Mode, direction: FlowDirection) -> Self {
         let end = |key| known(at(root, &["end", key]), CONGESTION_CONTROLS).to_owned();
         let mut ends = [end("sender_tcp_congestion"), end("receiver_tcp_congestion")];
-        if mode == Mode::Bidirectional && way == Way::Up {
+        if mode == Mode::Bidirectional && direction == FlowDirection::Upload {
             ends.reverse();
         }
         let [sender, receiver] = ends;
@@ -158,7 +158,7 @@ fn version(root: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Congestion, Metadata, Way};
+    use super::{Congestion, FlowDirection, Metadata};
     use crate::iperf3::mode::Mode;
     use serde_json::{Value, json};
 
@@ -202,7 +202,7 @@ mod tests {
     fn words_of_the_server_are_of_a_list_or_other() {
         let receiver = |word: Value| {
             let root = json!({ "end": { "receiver_tcp_congestion": word } });
-            Congestion::of(&root, Mode::Upload, Way::Up).receiver
+            Congestion::of(&root, Mode::Upload, FlowDirection::Upload).receiver
         };
         let protocol = |word: Value| {
             let root = json!({ "start": { "test_start": { "protocol": word } } });
@@ -227,14 +227,14 @@ mod tests {
         let root = json!({ "end": {
             "sender_tcp_congestion": "bbr", "receiver_tcp_congestion": "reno",
         } });
-        let of = |mode, way| {
-            let Congestion { sender, receiver } = Congestion::of(&root, mode, way);
+        let of = |mode, direction| {
+            let Congestion { sender, receiver } = Congestion::of(&root, mode, direction);
             format!("{sender} {receiver}")
         };
-        assert_eq!(of(Mode::Upload, Way::Up), "bbr reno");
-        assert_eq!(of(Mode::Reverse, Way::Down), "bbr reno");
-        assert_eq!(of(Mode::Bidirectional, Way::Down), "bbr reno");
-        assert_eq!(of(Mode::Bidirectional, Way::Up), "reno bbr");
+        assert_eq!(of(Mode::Upload, FlowDirection::Upload), "bbr reno");
+        assert_eq!(of(Mode::Reverse, FlowDirection::Download), "bbr reno");
+        assert_eq!(of(Mode::Bidirectional, FlowDirection::Download), "bbr reno");
+        assert_eq!(of(Mode::Bidirectional, FlowDirection::Upload), "reno bbr");
     }
 
     #[test]

@@ -10,7 +10,7 @@ const COUNT_LIMIT: f64 = 9_007_199_254_740_992.0;
 const COUNTER_LIMIT: f64 = 2_147_483_648.0;
 /// iperf3's clocks count microseconds: nothing shorter was measured.
 const LEAST_SECONDS: f64 = 1e-6;
-/// Most CPUs that one iperf3 can keep busy: 128 streams each way, a thread each, and room for machines to come.
+/// Most CPUs that one iperf3 can keep busy: 128 streams each direction, a thread each, and room for machines to come.
 const CPU_LIMIT: f64 = 1024.0;
 
 /// What the longest queue on a path may hold, in seconds of sending: more than buffers have that are not broken.

@@ -11,12 +11,23 @@ use super::document::Document;
 use super::text;
 use crate::iperf3::progress::Progress;
 
-/// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each way.
+/// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each direction.
 const LINE_LIMIT_BYTES: usize = 1024 * 1024;
 /// How much is kept of what is no event: iperf3's own words of an error may be among it.
 const OTHER_LIMIT_BYTES: usize = 16 * 1024;
 /// The events that are members of the document, by their own names.
 const PARTS: [&str; 3] = ["start", "end", "error"];
+
+/// What a stream amounts to.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    /// With as much as has come; none when no event has.
+    pub(crate) document: Option<Document>,
+    /// What is wrong with the rest, as the end of a sentence: a line that is too long, or JSON that is broken.
+    pub(crate) broken: Option<String>,
+    /// The text that is none of the document, for what iperf3 says of an error there.
+    pub(crate) other: Vec<u8>,
+}
 
 /// What has come of a stream.
 #[derive(Debug)]
@@ -27,6 +38,8 @@ pub(crate) struct Stream<'a> {
     line: Vec<u8>,
     /// The line is longer than the limit: its rest is skipped.
     is_too_long: bool,
+    /// Some line was.
+    has_skipped: bool,
     root: Map<String, Value>,
     has_events: bool,
     /// The lines that are no events, and an empty one for each that is: so each has its number.
@@ -40,6 +53,7 @@ impl<'a> Stream<'a> {
             progress,
             line: Vec::new(),
             is_too_long: false,
+            has_skipped: false,
             root: Map::new(),
             has_events: false,
             other: Vec::new(),
@@ -65,6 +79,7 @@ impl<'a> Stream<'a> {
     fn lengthen(&mut self, part: &[u8]) {
         if self.line.len() + part.len() > LINE_LIMIT_BYTES {
             self.is_too_long = true;
+            self.has_skipped = true;
             self.line = Vec::new();
         }
         if !self.is_too_long {
@@ -99,13 +114,19 @@ impl<'a> Stream<'a> {
         self.has_events = true;
     }
 
-    /// The document, with as much as has come; none when no event has. And the text that is none of it, for what
-    /// iperf3 says of an error there, or for JSON that is broken. A line without its end is no event.
-    pub(crate) fn finish(mut self) -> (Option<Document>, Vec<u8>) {
+    /// What has come. A line without its end is no event.
+    pub(crate) fn finish(mut self) -> Streamed {
         let line = std::mem::take(&mut self.line);
         self.keep(&line);
         let other = std::mem::take(&mut self.other);
-        (self.document(), other)
+        let skipped = self.has_skipped.then(|| {
+            format!("incomplete: a line of it is longer than the limit of {LINE_LIMIT_BYTES} bytes")
+        });
+        Streamed {
+            document: self.document(),
+            broken: skipped.or_else(|| Document::read(&other).err().flatten()),
+            other,
+        }
     }
 
     fn document(mut self) -> Option<Document> {
@@ -114,7 +135,7 @@ impl<'a> Stream<'a> {
             let empty = || Value::Object(Map::new());
             self.root.entry(part).or_insert_with(empty);
         }
-        Some(Document::of_parts(Value::Object(self.root), intervals))
+        Some(Document::from_parts(Value::Object(self.root), intervals))
     }
 }
 
@@ -127,7 +148,8 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
     let Value::String(event) = members.remove("event")? else {
         return None;
     };
-    members.is_empty().then_some((event, data))
+    // A later iperf3 may say more of an event: what is not known is ignored, as within a document.
+    Some((event, data))
 }
 
 #[cfg(test)]
@@ -149,7 +171,7 @@ mod tests {
         for piece in text.chunks(piece_bytes) {
             stream.take(piece);
         }
-        stream.finish().0
+        stream.finish().document
     }
 
     fn line(event: &str, data: &Value) -> String {
@@ -184,9 +206,9 @@ mod tests {
         let text = upload().concat();
         let whole = read(text.as_bytes(), text.len()).unwrap();
         let report = whole.report(Mode::Upload, false).unwrap();
-        let way = report.upload.as_ref().unwrap();
-        assert_eq!(way.rates.map(|rates| rates.sum), Some(300.0));
-        assert_eq!(way.intervals.len(), 2);
+        let direction = report.upload.as_ref().unwrap();
+        assert_eq!(direction.rates.map(|rates| rates.sum), Some(300.0));
+        assert_eq!(direction.intervals.len(), 2);
         assert!(whole.was_connected() && whole.end_part().unwrap().contains("sum_sent"));
         for piece_bytes in [1, 2, 7, 64, 4096] {
             let cut = read(text.as_bytes(), piece_bytes).unwrap();
@@ -212,7 +234,6 @@ mod tests {
             "[1]\n",
             "{\"event\":\"end\"}\n",
             "{\"event\":7,\"data\":{}}\n",
-            "{\"event\":\"interval\",\"data\":{},\"more\":1}\n",
             "{\"event\":\"server_output_text\",\"data\":\"words\"}\n",
             "{\n",
             // A full pipe, and SIGTERM: the begin of a line is glued to the next one.
@@ -238,13 +259,26 @@ mod tests {
     }
 
     #[test]
+    fn an_event_may_have_members_that_are_not_known() {
+        let events = upload();
+        let more = events
+            .iter()
+            .map(|line| line.replacen('{', "{\"time\":{\"event\":1},", 1));
+        let more = read(more.collect::<String>().as_bytes(), 4096).unwrap();
+        let plain = read(events.concat().as_bytes(), 4096).unwrap();
+        let report = plain.report(Mode::Upload, false);
+        assert!(report.is_ok());
+        assert_eq!(more.report(Mode::Upload, false), report);
+    }
+
+    #[test]
     fn what_is_no_event_is_kept_at_its_line_and_within_a_limit() {
         let other = |text: &str| {
             let progress = Progress::new(None);
             progress.start(Some(Intervals::new(Mode::Upload)));
             let mut stream = Stream::new(&progress);
             stream.take(text.as_bytes());
-            String::from_utf8(stream.finish().1).unwrap()
+            String::from_utf8(stream.finish().other).unwrap()
         };
         let text = format!("before\n{}iperf3: error - x\nrest", upload().concat());
         assert_eq!(other(&text), "before\n\n\n\n\niperf3: error - x\nrest");
@@ -263,7 +297,7 @@ mod tests {
         }
         stream.take(b"\n");
         stream.take(upload().concat().as_bytes());
-        let document = stream.finish().0.unwrap();
+        let document = stream.finish().document.unwrap();
         assert!(document.report(Mode::Upload, false).is_ok());
         // The longest that is read: blanks before an event are none of it.
         let error = line("error", &json!("e"));
@@ -286,11 +320,11 @@ mod tests {
         fuzz::cases(300, |random| {
             let mut text = recorded.clone();
             random.mutate(&mut text);
-            let told = |document: Option<Document>| {
+            let outcome = |document: Option<Document>| {
                 document.map(|document| (document.report(Mode::Upload, false), document.end_part()))
             };
-            let whole = told(read(&text, text.len().max(1)));
-            let pieces = told(read(&text, random.within(1..5000)));
+            let whole = outcome(read(&text, text.len().max(1)));
+            let pieces = outcome(read(&text, random.within(1..5000)));
             assert_eq!(whole, pieces);
         });
     }
@@ -299,7 +333,7 @@ mod tests {
     fn what_a_recorded_run_said_before_it_was_cut_off_is_its_cost() {
         let failure = || Failure {
             reason: Reason::Killed,
-            words: String::new(),
+            message: String::new(),
         };
         for (name, bytes) in [
             // One second, and SIGKILL.

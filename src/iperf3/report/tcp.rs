@@ -18,7 +18,7 @@ pub(crate) struct Tcp {
     pub(crate) rttvar_seconds: Option<f64>,
     /// The largest congestion window of any stream.
     pub(crate) window_max_bytes: Option<f64>,
-    /// The segment size of the control connection, which goes the way of the data.
+    /// The segment size of the control connection, which has the direction of the data.
     pub(crate) mss_bytes: Option<f64>,
     /// The path's MTU at the end of the test.
     pub(crate) path_mtu_bytes: Option<f64>,
@@ -40,7 +40,7 @@ const MICROSECONDS: f64 = 1e6;
 
 impl Tcp {
     /// That of an upload: `sides` are the sending sides of its streams in the part `end`.
-    pub(super) fn of_upload(
+    pub(super) fn from_upload(
         root: &Value,
         sides: &[&Value],
         intervals: &Intervals,
@@ -52,7 +52,7 @@ impl Tcp {
         let at_end = |key| all(sides.iter().copied(), key);
         Self {
             rtt: Rtt::of(&at_end("min_rtt"), &at_end("mean_rtt"), &at_end("max_rtt"))
-                .or_else(|| Rtt::of_samples(&samples.rtt)),
+                .or_else(|| Rtt::from_samples(&samples.rtt)),
             rttvar_seconds: samples.rttvar.mean().map(|mean| mean / MICROSECONDS),
             window_max_bytes: longest(sides, "max_snd_cwnd")
                 .or(samples.window.max)
@@ -66,7 +66,7 @@ impl Tcp {
 }
 
 impl Rtt {
-    fn of_samples(samples: &Spread) -> Option<Self> {
+    fn from_samples(samples: &Spread) -> Option<Self> {
         Some(Self {
             min: samples.min? / MICROSECONDS,
             mean: samples.mean()? / MICROSECONDS,

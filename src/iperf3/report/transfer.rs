@@ -26,15 +26,15 @@ impl Transfer {
     }
 }
 
-/// One of the two ways that data goes.
+/// The direction in which data flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Up,
-    Down,
+pub(crate) enum FlowDirection {
+    Upload,
+    Download,
 }
 
-impl Way {
-    /// Whether `side`, a stream or a side of one, is of this way in a test of this mode. Before 3.7 there is no
+impl FlowDirection {
+    /// Whether `side`, a stream or a side of one, has this direction in a test of this mode. Before 3.7 there is no
     /// `sender`, and no bidirectional test either.
     pub(super) fn has(self, side: &Value, mode: Mode) -> bool {
         let client_sends = side.get("sender").and_then(Value::as_bool);
@@ -43,23 +43,23 @@ impl Way {
             Mode::Reverse => Some(false),
             Mode::Bidirectional => None,
         });
-        client_sends == Some(self == Self::Up)
+        client_sends == Some(self == Self::Upload)
     }
 }
 
 /// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
-/// download of what was sent. `most_received` is the most that can have arrived of so much sent, where that is known.
+/// download of what was sent. `max_received` is the most that can have arrived of so much sent, where that is known.
 pub(super) fn drop_contradictions(
-    way: Way,
+    direction: FlowDirection,
     sent: &mut Transfer,
     received: &mut Transfer,
-    most_received: impl FnOnce(f64) -> Option<f64>,
+    max_received: impl FnOnce(f64) -> Option<f64>,
 ) {
-    let most = sent.bytes.and_then(most_received);
-    let is_more = most.is_some() && received.bytes > most;
-    let (ours, theirs) = match way {
-        Way::Up => (sent, received),
-        Way::Down => (received, sent),
+    let max = sent.bytes.and_then(max_received);
+    let is_more = max.is_some() && received.bytes > max;
+    let (ours, theirs) = match direction {
+        FlowDirection::Upload => (sent, received),
+        FlowDirection::Download => (received, sent),
     };
     theirs.bytes = theirs.bytes.filter(|_| !is_more);
     theirs.seconds = theirs
@@ -78,7 +78,7 @@ fn is_same_test(theirs: f64, ours: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Transfer, Way, drop_contradictions};
+    use super::{FlowDirection, Transfer, drop_contradictions};
 
     #[test]
     fn the_servers_word_is_left_out_where_it_contradicts_what_this_end_counted() {
@@ -86,8 +86,10 @@ mod tests {
             seconds: Some(seconds),
             bytes: Some(bytes),
         };
-        let judged = |way, mut sent: Transfer, mut received: Transfer| {
-            drop_contradictions(way, &mut sent, &mut received, |sent| Some(sent + 10.0));
+        let judged = |direction, mut sent: Transfer, mut received: Transfer| {
+            drop_contradictions(direction, &mut sent, &mut received, |sent| {
+                Some(sent + 10.0)
+            });
             (sent, received)
         };
         let (one, ten_more, eleven_more) = (
@@ -95,11 +97,23 @@ mod tests {
             transfer(1.1, 110.0),
             transfer(1.0, 111.0),
         );
-        assert_eq!(judged(Way::Up, one, ten_more), (one, ten_more));
-        assert_eq!(judged(Way::Down, one, ten_more), (one, ten_more));
+        assert_eq!(
+            judged(FlowDirection::Upload, one, ten_more),
+            (one, ten_more)
+        );
+        assert_eq!(
+            judged(FlowDirection::Download, one, ten_more),
+            (one, ten_more)
+        );
         let no_bytes = Transfer { bytes: None, ..one };
-        assert_eq!(judged(Way::Up, one, eleven_more), (one, no_bytes));
-        assert_eq!(judged(Way::Down, one, eleven_more), (no_bytes, eleven_more));
+        assert_eq!(
+            judged(FlowDirection::Upload, one, eleven_more),
+            (one, no_bytes)
+        );
+        assert_eq!(
+            judged(FlowDirection::Download, one, eleven_more),
+            (no_bytes, eleven_more)
+        );
         for (theirs, is_possible) in [
             (1e-300, false),
             (0.39, false),
@@ -108,15 +122,15 @@ mod tests {
             (14.1, false),
         ] {
             let server = transfer(theirs, 100.0);
-            let (_, received) = judged(Way::Up, one, server);
+            let (_, received) = judged(FlowDirection::Upload, one, server);
             assert_eq!(received.seconds.is_some(), is_possible, "{theirs}");
-            let (sent, received) = judged(Way::Down, server, one);
+            let (sent, received) = judged(FlowDirection::Download, server, one);
             assert_eq!(sent.seconds.is_some(), is_possible, "{theirs}");
             assert_eq!(received, one);
         }
         // Omitted seconds: how much can have arrived is not known.
         let (mut sent, mut received) = (one, eleven_more);
-        drop_contradictions(Way::Up, &mut sent, &mut received, |_| None);
+        drop_contradictions(FlowDirection::Upload, &mut sent, &mut received, |_| None);
         assert_eq!((sent, received), (one, eleven_more));
     }
 }

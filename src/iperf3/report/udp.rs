@@ -32,7 +32,7 @@ impl Udp {
     }
 }
 
-/// What a report says of the datagrams of one way.
+/// What a report says of the datagrams of one direction.
 pub(super) struct UdpCounts {
     /// Bytes of payload of each.
     pub(super) datagram_bytes: Option<f64>,

@@ -87,7 +87,7 @@ pub(crate) struct Parameter {
     pub(super) set: fn(&mut Builder, &str) -> Option<()>,
     /// Its value for people, as it is read again; none when it is the default.
     pub(super) display: fn(&Params) -> Option<Shown>,
-    /// Adds its words to iperf3's command line.
+    /// Adds its arguments to iperf3's command line.
     pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
     /// With which protocols iperf3 ignores it: then it is refused.
     pub(super) ignored_with: &'static [Protocol],

@@ -1,4 +1,4 @@
-//! The table of parameters: names, options, ranges, help; how a value is read, shown, and becomes iperf3's words.
+//! The table of parameters: names, options, ranges, help; how a value is read, shown, and becomes iperf3's arguments.
 //!
 //! Parser, form, log line, command line and the documentation's table come from it. To add a parameter is to add a row here and
 //! a field of [`Options`](super::options::Options). The grammars of values are `values`'.
@@ -428,7 +428,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
 ];
 
 impl Selected<'_> {
-    /// Adds iperf3's words for the test, row by row.
+    /// Adds iperf3's arguments for the test, row by row.
     pub(crate) fn add_to(&self, args: &mut Args<'_>) {
         for row in PARAMETERS {
             args.needed_by(Need::Parameter(row.id()));
@@ -466,7 +466,7 @@ mod tests {
         "1s",
         "1M",
         "ef",
-        // Of no machine: one that is there makes other words of a local address.
+        // Of no machine: one that is there makes other arguments of a local address.
         "no-device",
     ];
 
@@ -489,7 +489,7 @@ mod tests {
     }
 
     fn line(query: &str, features: Option<&Features>) -> String {
-        args(&params(query), features).into_words().join(" ")
+        args(&params(query), features).into_vec().join(" ")
     }
 
     /// The parameter with a value other than its default; none when it does not take this one.
@@ -530,12 +530,12 @@ mod tests {
             let help = format!("Usage: iperf3\n -i\n {}\n", others.join("\n "));
             let features = Features::read(help.as_bytes()).unwrap();
             for params in EXAMPLES.iter().filter_map(|text| given(row, text)) {
-                let words = args(&params, None).into_words();
-                let mut options = words.iter().filter(|word| own(word));
+                let line = args(&params, None).into_vec();
+                let mut options = line.iter().filter(|arg| own(arg));
                 let option = options
                     .next()
-                    .unwrap_or_else(|| panic!("{}: {words:?}", row.id()));
-                assert_eq!(options.next(), None, "{words:?}");
+                    .unwrap_or_else(|| panic!("{}: {line:?}", row.id()));
+                assert_eq!(options.next(), None, "{line:?}");
                 let needed = format!("{option}, which the parameter {} needs", row.id());
                 let args = args(&params, Some(&features));
                 assert_eq!(args.missing_option(), Some(needed.as_str()));
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn each_parameter_becomes_its_words() {
+    fn each_parameter_becomes_its_arguments() {
         for (query, expected) in [
             ("target=foo.server", "-c foo.server -p 5201 -t 5"),
             ("target=[::1]:5202&period=10s", "-c ::1 -p 5202 -t 10"),

@@ -102,7 +102,7 @@ impl RetryLoop<'_> {
         if let Ok(Err(failure)) = &mut run.outcome {
             self.cut_off = CutOff::of(&progress);
             if failure.reason == Reason::Budget {
-                failure.words = account.words();
+                failure.message = account.message();
             }
         }
         run
@@ -112,9 +112,9 @@ impl RetryLoop<'_> {
     pub(super) fn over_budget(&self) -> Option<Failure> {
         let budget = &self.prober.budget;
         let checked = budget.check(self.params, self.length(), SystemTime::now());
-        checked.err().map(|words| Failure {
+        checked.err().map(|message| Failure {
             reason: Reason::Budget,
-            words,
+            message,
         })
     }
 }

@@ -1,12 +1,12 @@
-//! Credentials whose verdict is known: which ones fit, and which do not.
+//! Credentials whose decision is known: which ones fit, and which do not.
 //!
 //! Must not know how a password is verified. Passwords stand here as they came, as in the exporter-toolkit's cache;
 //! nothing here has a `Debug`.
 
 use std::collections::HashSet;
 
-/// Most credentials of each verdict. An exporter has a handful of users and each scraper one password; the
-/// exporter-toolkit keeps 100 of both verdicts together.
+/// Most credentials of each decision. An exporter has a handful of users and each scraper one password; the
+/// exporter-toolkit keeps 100 of both decisions together.
 const LIMIT: usize = 100;
 /// Longer credentials are verified at each request, so that the cache stays below 100 kB. The limit is far above a
 /// user name and the 72 bytes of a password that count, as people write them.
@@ -14,16 +14,16 @@ const LIMIT_BYTES: usize = 256;
 
 /// What became of a request's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Decision {
     /// It may go on.
     Allowed,
     /// It may not: `401`.
     Refused,
-    /// Too many others wait for their verdict: `503`.
+    /// Too many others wait for their decision: `503`.
     Overloaded,
 }
 
-/// What a verdict is about. The parts stand apart, are hashed with their lengths and compared one by one, so that
+/// What a decision is about. The parts stand apart, are hashed with their lengths and compared one by one, so that
 /// no two different ones can meet.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Credentials {
@@ -33,11 +33,11 @@ pub(super) struct Credentials {
     pub(super) hash: String,
     /// The bytes of it that count.
     pub(super) password: Vec<u8>,
-    /// Whether there is such a user; without one the verdict is a refusal, whatever fits.
+    /// Whether there is such a user; without one the decision is a refusal, whatever fits.
     pub(super) is_user: bool,
 }
 
-/// Both verdicts apart: no flood of wrong passwords drives a right one out.
+/// Both decisions apart: no flood of wrong passwords drives a right one out.
 #[derive(Default)]
 pub(super) struct CredentialCache {
     allowed: HashSet<Credentials>,
@@ -45,23 +45,23 @@ pub(super) struct CredentialCache {
 }
 
 impl CredentialCache {
-    pub(super) fn get(&self, credentials: &Credentials) -> Option<Verdict> {
+    pub(super) fn get(&self, credentials: &Credentials) -> Option<Decision> {
         if self.allowed.contains(credentials) {
-            Some(Verdict::Allowed)
+            Some(Decision::Allowed)
         } else if self.refused.contains(credentials) {
-            Some(Verdict::Refused)
+            Some(Decision::Refused)
         } else {
             None
         }
     }
 
-    /// Keeps a verdict, unless it is an overload or its credentials are too long. Any other goes when there are too
+    /// Keeps a decision, unless it is an overload or its credentials are too long. Any other goes when there are too
     /// many, as in the exporter-toolkit: it is verified again when it comes again.
-    pub(super) fn insert(&mut self, credentials: &Credentials, verdict: Verdict) {
-        let set = match verdict {
-            Verdict::Allowed => &mut self.allowed,
-            Verdict::Refused => &mut self.refused,
-            Verdict::Overloaded => return,
+    pub(super) fn insert(&mut self, credentials: &Credentials, decision: Decision) {
+        let set = match decision {
+            Decision::Allowed => &mut self.allowed,
+            Decision::Refused => &mut self.refused,
+            Decision::Overloaded => return,
         };
         if credentials.user.len() + credentials.password.len() > LIMIT_BYTES {
             return;
@@ -77,7 +77,7 @@ impl CredentialCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{CredentialCache, Credentials, LIMIT, LIMIT_BYTES, Verdict};
+    use super::{CredentialCache, Credentials, Decision, LIMIT, LIMIT_BYTES};
 
     fn credentials(user: &str, hash: &str, password: &str) -> Credentials {
         Credentials {
@@ -91,10 +91,10 @@ mod tests {
     #[test]
     fn parts_that_join_to_the_same_text_are_different_credentials() {
         let mut cache = CredentialCache::default();
-        cache.insert(&credentials("ab", "c", "d"), Verdict::Allowed);
+        cache.insert(&credentials("ab", "c", "d"), Decision::Allowed);
         assert_eq!(
             cache.get(&credentials("ab", "c", "d")),
-            Some(Verdict::Allowed)
+            Some(Decision::Allowed)
         );
         for other in [
             credentials("a", "bc", "d"),
@@ -118,30 +118,30 @@ mod tests {
     fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
         let mut cache = CredentialCache::default();
         let right = credentials("user", "hash", "right");
-        cache.insert(&right, Verdict::Allowed);
+        cache.insert(&right, Decision::Allowed);
         for number in 0..10 * LIMIT {
             cache.insert(
                 &credentials("user", "hash", &number.to_string()),
-                Verdict::Refused,
+                Decision::Refused,
             );
         }
-        assert_eq!(cache.get(&right), Some(Verdict::Allowed));
+        assert_eq!(cache.get(&right), Some(Decision::Allowed));
         assert_eq!(cache.refused.len(), LIMIT);
         let youngest = credentials("user", "hash", &(10 * LIMIT - 1).to_string());
-        assert_eq!(cache.get(&youngest), Some(Verdict::Refused));
+        assert_eq!(cache.get(&youngest), Some(Decision::Refused));
     }
 
     #[test]
     fn right_ones_are_bounded_too_and_none_counts_twice() {
         let mut cache = CredentialCache::default();
         for _ in 0..3 {
-            cache.insert(&credentials("user", "hash", "same"), Verdict::Allowed);
+            cache.insert(&credentials("user", "hash", "same"), Decision::Allowed);
         }
         assert_eq!(cache.allowed.len(), 1);
         for number in 0..LIMIT {
             cache.insert(
                 &credentials("user", "hash", &number.to_string()),
-                Verdict::Allowed,
+                Decision::Allowed,
             );
         }
         assert_eq!(cache.allowed.len(), LIMIT);
@@ -151,13 +151,13 @@ mod tests {
     fn long_credentials_and_overloads_are_not_kept() {
         let mut cache = CredentialCache::default();
         let long = credentials(&"u".repeat(LIMIT_BYTES), "hash", "p");
-        cache.insert(&long, Verdict::Refused);
-        cache.insert(&long, Verdict::Allowed);
+        cache.insert(&long, Decision::Refused);
+        cache.insert(&long, Decision::Allowed);
         assert_eq!(cache.get(&long), None);
         let fits = credentials(&"u".repeat(LIMIT_BYTES - 1), "hash", "p");
-        cache.insert(&fits, Verdict::Overloaded);
+        cache.insert(&fits, Decision::Overloaded);
         assert_eq!(cache.get(&fits), None);
-        cache.insert(&fits, Verdict::Refused);
-        assert_eq!(cache.get(&fits), Some(Verdict::Refused));
+        cache.insert(&fits, Decision::Refused);
+        assert_eq!(cache.get(&fits), Some(Decision::Refused));
     }
 }

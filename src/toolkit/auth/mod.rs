@@ -1,7 +1,7 @@
 //! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
 //!
 //! Must not know where users are written down, or HTTP beyond the header. `basic` reads the header,
-//! `credential_cache` has the known verdicts, and `verification_queue` verifies one `hash` at a time.
+//! `credential_cache` has the known decisions, and `verification_queue` verifies one `hash` at a time.
 //!
 //! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
 //! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
@@ -12,7 +12,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
 use self::credential_cache::Credentials;
-pub(crate) use self::credential_cache::Verdict;
+pub(crate) use self::credential_cache::Decision;
 use self::verification_queue::{LONGEST_WAIT, VerificationQueue, Verify};
 
 mod basic;
@@ -23,8 +23,8 @@ mod verification_queue;
 /// Bcrypt hashes by user; empty means that nobody is asked.
 pub(crate) type Users = BTreeMap<String, String>;
 
-/// Verdicts that are known, and the queue for those that are not. One for the whole process, through all changes of
-/// the users: a user who is gone or has another hash has no old verdict.
+/// Decisions that are known, and the queue for those that are not. One for the whole process, through all changes of
+/// the users: a user who is gone or has another hash has no old decision.
 pub(crate) struct Auth {
     queue: VerificationQueue,
     /// Which cost an unknown user seems to have; another one at each start.
@@ -32,7 +32,7 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    /// For so many connections, of which at most half wait for a verdict: the others are for those who have one.
+    /// For so many connections, of which at most half wait for a decision: the others are for those who have one.
     pub(crate) fn new(connections: usize) -> Self {
         let verify = |of: &Credentials| hash::verify(&of.password, &of.hash);
         Self::with_verify(Box::new(verify), (connections / 2).max(1))
@@ -46,21 +46,21 @@ impl Auth {
     }
 
     /// Checks the value of a request's `Authorization` header, without the blanks around it. It waits while others
-    /// are judged, 10 s at most, and may then work for as long as one hash takes; a known verdict never waits.
+    /// are judged, 10 s at most, and may then work for as long as one hash takes; a known decision never waits.
     ///
-    /// An unknown user takes the same way as a known one, hash and memory for verdicts included, so that the time
+    /// An unknown user takes the same way as a known one, hash and memory for decisions included, so that the time
     /// does not tell which users there are.
     pub(crate) fn check(
         &self,
         users: &Users,
         authorization: Option<&str>,
         client: IpAddr,
-    ) -> Verdict {
+    ) -> Decision {
         if users.is_empty() {
-            return Verdict::Allowed;
+            return Decision::Allowed;
         }
         let Some(basic_auth) = authorization.and_then(basic::parse) else {
-            return Verdict::Refused;
+            return Decision::Refused;
         };
         // Made in any case, and before it is known whether it is needed.
         let dummy_hash = self.dummy_hash(users, &basic_auth.user);
@@ -76,7 +76,7 @@ impl Auth {
         self.queue.check(&credentials, client)
     }
 
-    /// The exporter ends: whoever waits for a verdict has [`Verdict::Overloaded`] at once, and so has whoever comes
+    /// The exporter ends: whoever waits for a decision has [`Decision::Overloaded`] at once, and so has whoever comes
     /// with credentials that are not known. A hash that is being made cannot be stopped.
     pub(crate) fn end(&self) {
         self.queue.end();
@@ -95,7 +95,7 @@ impl Auth {
 
 #[cfg(test)]
 mod tests {
-    use super::{Auth, Users, Verdict, hash};
+    use super::{Auth, Decision, Users, hash};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use std::collections::BTreeSet;
@@ -132,7 +132,7 @@ mod tests {
         (auth, asked)
     }
 
-    fn check(auth: &Auth, users: &Users, user: &str, password: &str) -> Verdict {
+    fn check(auth: &Auth, users: &Users, user: &str, password: &str) -> Decision {
         auth.check(users, Some(&basic(user, password)), CLIENT)
     }
 
@@ -141,11 +141,11 @@ mod tests {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH), ("bob", OTHER), ("", HASH)]);
         for _ in 0..2 {
-            assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
-            assert_eq!(check(&auth, &users, "", "U*U"), Verdict::Allowed);
+            assert_eq!(check(&auth, &users, "alice", "U*U"), Decision::Allowed);
+            assert_eq!(check(&auth, &users, "", "U*U"), Decision::Allowed);
             assert_eq!(
                 check(&auth, &users, "bob", "correct horse"),
-                Verdict::Allowed
+                Decision::Allowed
             );
             for (user, password) in [
                 ("alice", ""),
@@ -156,13 +156,13 @@ mod tests {
                 ("alice ", "U*U"),
                 ("carol", "U*U"),
             ] {
-                let verdict = check(&auth, &users, user, password);
-                assert_eq!(verdict, Verdict::Refused, "{user}:{password}");
+                let decision = check(&auth, &users, user, password);
+                assert_eq!(decision, Decision::Refused, "{user}:{password}");
             }
             let not_text = basic(b"alice\xff", "U*U");
             assert_eq!(
                 auth.check(&users, Some(&not_text), CLIENT),
-                Verdict::Refused
+                Decision::Refused
             );
         }
     }
@@ -171,7 +171,7 @@ mod tests {
     fn without_users_nobody_is_asked() {
         let (auth, asked) = counted();
         for header in [None, Some("Basic YTpi"), Some("garbage")] {
-            assert_eq!(auth.check(&Users::new(), header, CLIENT), Verdict::Allowed);
+            assert_eq!(auth.check(&Users::new(), header, CLIENT), Decision::Allowed);
         }
         assert!(asked.lock().unwrap().is_empty());
     }
@@ -189,7 +189,7 @@ mod tests {
             Some("Basic x"),
             Some(&*twice),
         ] {
-            assert_eq!(auth.check(&users, header, CLIENT), Verdict::Refused);
+            assert_eq!(auth.check(&users, header, CLIENT), Decision::Refused);
         }
         assert!(asked.lock().unwrap().is_empty());
     }
@@ -200,7 +200,7 @@ mod tests {
         let users = users(&[("alice", HASH)]);
         for user in ["alice", "nobody"] {
             for _ in 0..3 {
-                assert_eq!(check(&auth, &users, user, "wrong"), Verdict::Refused);
+                assert_eq!(check(&auth, &users, user, "wrong"), Decision::Refused);
             }
         }
         // One each, and then both are known.
@@ -228,34 +228,34 @@ mod tests {
     fn what_fits_a_dummy_hash_is_refused_all_the_same() {
         let auth = Auth::with_verify(Box::new(|_| true), 100);
         let mut users = users(&[("alice", HASH)]);
-        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
-        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
-        // Not even a user whose hash is the dummy has the verdict of somebody who was unknown, or lends it.
+        assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
+        // Not even a user whose hash is the dummy has the decision of somebody who was unknown, or lends it.
         users.insert("nobody".to_owned(), hash::dummy_hash(4));
-        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Allowed);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Allowed);
         users.remove("nobody");
-        assert_eq!(check(&auth, &users, "nobody", "x"), Verdict::Refused);
+        assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
     }
 
     #[test]
-    fn a_changed_hash_and_a_removed_user_have_no_old_verdict() {
+    fn a_changed_hash_and_a_removed_user_have_no_old_decision() {
         let (auth, asked) = counted();
         let before = users(&[("alice", HASH), ("bob", HASH)]);
         let after = users(&[("alice", OTHER)]);
-        assert_eq!(check(&auth, &before, "alice", "U*U"), Verdict::Allowed);
-        assert_eq!(check(&auth, &before, "bob", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &before, "alice", "U*U"), Decision::Allowed);
+        assert_eq!(check(&auth, &before, "bob", "U*U"), Decision::Allowed);
         assert_eq!(
             check(&auth, &before, "alice", "correct horse"),
-            Verdict::Refused
+            Decision::Refused
         );
-        assert_eq!(check(&auth, &after, "alice", "U*U"), Verdict::Refused);
-        assert_eq!(check(&auth, &after, "bob", "U*U"), Verdict::Refused);
+        assert_eq!(check(&auth, &after, "alice", "U*U"), Decision::Refused);
+        assert_eq!(check(&auth, &after, "bob", "U*U"), Decision::Refused);
         assert_eq!(
             check(&auth, &after, "alice", "correct horse"),
-            Verdict::Allowed
+            Decision::Allowed
         );
         assert_eq!(asked.lock().unwrap().len(), 6);
-        assert_eq!(check(&auth, &before, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &before, "alice", "U*U"), Decision::Allowed);
         assert_eq!(asked.lock().unwrap().len(), 6, "known");
     }
 
@@ -264,8 +264,8 @@ mod tests {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         for length in [72, 73, 1000] {
-            let verdict = check(&auth, &users, "alice", &"a".repeat(length));
-            assert_eq!(verdict, Verdict::Refused);
+            let decision = check(&auth, &users, "alice", &"a".repeat(length));
+            assert_eq!(decision, Decision::Refused);
         }
         assert_eq!(asked.lock().unwrap().len(), 1);
         check(&auth, &users, "alice", &"a".repeat(71));
@@ -273,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_only_known_verdicts_are_told() {
+    fn after_the_end_only_known_decisions_are_told() {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH)]);
-        assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
+        assert_eq!(check(&auth, &users, "alice", "U*U"), Decision::Allowed);
         auth.end();
-        assert_eq!(check(&auth, &users, "alice", "U*U"), Verdict::Allowed);
-        assert_eq!(check(&auth, &users, "alice", "new"), Verdict::Overloaded);
+        assert_eq!(check(&auth, &users, "alice", "U*U"), Decision::Allowed);
+        assert_eq!(check(&auth, &users, "alice", "new"), Decision::Overloaded);
     }
 }

@@ -1,8 +1,8 @@
-//! The queue for credentials whose verdict is not known: one is verified at a time, first come, first served.
+//! The queue for credentials whose decision is not known: one is verified at a time, first come, first served.
 //!
 //! Must not know what a password is, or where users are written down. A bcrypt hash takes one processor for 50 ms to
 //! seconds. Whoever waits makes it in its turn, so there is no thread for it; who comes with credentials that wait
-//! already shares their verdict. What is promised during a flood of wrong passwords: known credentials never wait; a
+//! already shares their decision. What is promised during a flood of wrong passwords: known credentials never wait; a
 //! flood has one processor and no more; one from a single network leaves places for all others, who wait for its share
 //! of hashes and their own; who waits is bounded in number and time. Not promised: that new credentials find a place
 //! while many networks flood.
@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::sync;
-use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Verdict};
+use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Decision};
 
 /// Most credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one's turn comes after two
 /// seconds, well within a scrape's 10 s.
@@ -23,13 +23,13 @@ const LIMIT: usize = 32;
 /// to others.
 const SHARE: usize = 4;
 /// Longest wait: a scrape's usual time limit. Who waits longer has a hash of too high a cost (each step doubles the
-/// time: 14 is a second on a PC and many on a router), and finds the verdict known when it asks again.
+/// time: 14 is a second on a PC and many on a router), and finds the decision known when it asks again.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether credentials fit.
 pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 
-/// The queue, and the verdicts that came out of it.
+/// The queue, and the decisions that came out of it.
 pub(super) struct VerificationQueue {
     verify: Verify,
     /// Most requests that wait, each of which holds a connection and its thread.
@@ -46,7 +46,7 @@ struct State {
     /// Credentials, no two the same, and networks in the order of arrival. The first ones are verified, and stay until
     /// they have been.
     pending: VecDeque<(Credentials, IpAddr)>,
-    /// The networks of requests that wait for the verdict on what is pending for another one.
+    /// The networks of requests that wait for the decision on what is pending for another one.
     joined: Vec<IpAddr>,
     has_ended: bool,
 }
@@ -62,26 +62,26 @@ impl VerificationQueue {
         }
     }
 
-    /// The verdict on `credentials`: at once if it is known, else in their turn.
-    pub(super) fn check(&self, credentials: &Credentials, client: IpAddr) -> Verdict {
+    /// The decision on `credentials`: at once if it is known, else in their turn.
+    pub(super) fn check(&self, credentials: &Credentials, client: IpAddr) -> Decision {
         let until = Instant::now() + self.longest_wait;
-        if let Some(verdict) = self.enqueue(credentials, network(client), until) {
-            return verdict;
+        if let Some(decision) = self.enqueue(credentials, network(client), until) {
+            return decision;
         }
         let place = Place {
             queue: self,
             credentials,
         };
         if !place.wait_for_turn(until) {
-            return Verdict::Overloaded;
+            return Decision::Overloaded;
         }
-        let verdict = if (self.verify)(credentials) && credentials.is_user {
-            Verdict::Allowed
+        let decision = if (self.verify)(credentials) && credentials.is_user {
+            Decision::Allowed
         } else {
-            Verdict::Refused
+            Decision::Refused
         };
-        sync::lock(&self.state).cache.insert(credentials, verdict);
-        verdict
+        sync::lock(&self.state).cache.insert(credentials, decision);
+        decision
     }
 
     /// From now on nothing more is verified: all waiters leave, and a hash that is being made is the last one.
@@ -90,28 +90,28 @@ impl VerificationQueue {
         self.changed.notify_all();
     }
 
-    /// Takes the last place; or a verdict, when it is known, also after another request has found it, or when there is
+    /// Takes the last place; or a decision, when it is known, also after another request has found it, or when there is
     /// no room, the wait was too long or the exporter ends.
     fn enqueue(
         &self,
         credentials: &Credentials,
         network: IpAddr,
         until: Instant,
-    ) -> Option<Verdict> {
+    ) -> Option<Decision> {
         let limit = self.max_waiting.min(LIMIT);
         let mut state = sync::lock(&self.state);
         loop {
-            if let Some(verdict) = state.cache.get(credentials) {
-                return Some(verdict);
+            if let Some(decision) = state.cache.get(credentials) {
+                return Some(decision);
             }
             let all = state.pending.iter().map(|(_, other)| other);
             let all = all.chain(&state.joined);
-            let of_network = all.clone().filter(|other| **other == network).count();
+            let same_network = all.clone().filter(|other| **other == network).count();
             // Equal credentials cost one hash, but each that waits with them holds a connection.
             let is_full = all.count() >= self.max_waiting
-                || of_network >= self.max_waiting - self.max_waiting / SHARE;
+                || same_network >= self.max_waiting - self.max_waiting / SHARE;
             if is_full || state.has_ended || Instant::now() >= until {
-                return Some(Verdict::Overloaded);
+                return Some(Decision::Overloaded);
             }
             if state.pending.iter().all(|(other, _)| other != credentials) {
                 break;
@@ -123,7 +123,7 @@ impl VerificationQueue {
         }
         let same = state.pending.iter().filter(|(_, other)| *other == network);
         if state.pending.len() >= limit || same.count() >= limit.div_ceil(SHARE) {
-            return Some(Verdict::Overloaded);
+            return Some(Decision::Overloaded);
         }
         state.pending.push_back((credentials.clone(), network));
         None
@@ -170,7 +170,7 @@ fn network(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credentials, LIMIT, SHARE, Verdict, VerificationQueue, network};
+    use super::{Credentials, Decision, LIMIT, SHARE, VerificationQueue, network};
     use crate::fuzz::cases;
     use crate::sync;
     use std::net::IpAddr;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     /// What became of a request, which ends or hangs.
-    fn verdict(thread: JoinHandle<Verdict>) -> Verdict {
+    fn decision(thread: JoinHandle<Decision>) -> Decision {
         let since = Instant::now();
         while !thread.is_finished() {
             assert!(since.elapsed() < HANGS, "a request hangs");
@@ -254,24 +254,24 @@ mod tests {
             Self::new(Duration::from_secs(600))
         }
 
-        fn ask(&self, password: &str, client: IpAddr) -> JoinHandle<Verdict> {
+        fn ask(&self, password: &str, client: IpAddr) -> JoinHandle<Decision> {
             let (queue, credentials) = (Arc::clone(&self.queue), credentials(password));
             thread::spawn(move || queue.check(&credentials, client))
         }
 
-        fn check(&self, password: &str, number: usize) -> Verdict {
+        fn check(&self, password: &str, number: usize) -> Decision {
             self.queue.check(&credentials(password), client(number))
         }
 
         /// Asks, and waits until the password is being verified.
-        fn occupy(&self, password: &str, number: usize) -> JoinHandle<Verdict> {
+        fn occupy(&self, password: &str, number: usize) -> JoinHandle<Decision> {
             let thread = self.ask(password, client(number));
             assert_eq!(self.begun.recv_timeout(HANGS).unwrap(), password);
             thread
         }
 
         /// Asks, and waits until the request stands in the queue.
-        fn enqueue(&self, password: &str, number: usize) -> JoinHandle<Verdict> {
+        fn enqueue(&self, password: &str, number: usize) -> JoinHandle<Decision> {
             let before = self.waiting();
             let thread = self.ask(password, client(number));
             self.wait_for(before + 1);
@@ -302,7 +302,7 @@ mod tests {
                 assert_eq!(self.waiting(), before, "{password} stands in the queue");
                 thread::yield_now();
             }
-            assert_eq!(verdict(thread), Verdict::Overloaded);
+            assert_eq!(decision(thread), Decision::Overloaded);
         }
 
         /// Lets the running hash end and waits for the next one's password.
@@ -312,11 +312,11 @@ mod tests {
         }
 
         /// Lets the running hash and those of all others end, who are refused.
-        fn refuse_all(&self, threads: Vec<JoinHandle<Verdict>>) {
+        fn refuse_all(&self, threads: Vec<JoinHandle<Decision>>) {
             let hashes = sync::lock(&self.queue.state).pending.len();
             (0..hashes).for_each(|_| self.go.send(()).unwrap());
             for thread in threads {
-                assert_eq!(verdict(thread), Verdict::Refused);
+                assert_eq!(decision(thread), Decision::Refused);
             }
             while self.begun.try_recv().is_ok() {}
             assert_eq!(self.waiting(), 0);
@@ -340,7 +340,7 @@ mod tests {
         }
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
-        assert_eq!(verdict(user), Verdict::Allowed);
+        assert_eq!(decision(user), Decision::Allowed);
         slow.refuse_all(flood);
     }
 
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn few_connections_make_few_places_and_a_network_has_at_least_one() {
-        for (max_waiting, of_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
+        for (max_waiting, same_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
             let queue = VerificationQueue::new(Box::new(|_| true), max_waiting, HANGS);
             let until = Instant::now() + HANGS;
             let enqueue = |password: usize, network| {
@@ -376,17 +376,17 @@ mod tests {
                     .is_none()
             };
             let same = (0..100).filter(|password| enqueue(*password, 0));
-            assert_eq!(same.count(), of_network);
+            assert_eq!(same.count(), same_network);
             let others = (1..100)
                 .filter(|number| enqueue(100 + number, *number))
                 .count();
-            assert_eq!(of_network + others, all);
+            assert_eq!(same_network + others, all);
         }
     }
 
     #[test]
     fn credentials_with_which_many_wait_are_verified_once() {
-        for (password, expected) in [("right", Verdict::Allowed), ("wrong", Verdict::Refused)] {
+        for (password, expected) in [("right", Decision::Allowed), ("wrong", Decision::Refused)] {
             let slow = Slow::patient();
             let first = slow.occupy("other", 250);
             let waiting: Vec<_> = (0..20).map(|n| slow.ask(password, client(n))).collect();
@@ -395,9 +395,9 @@ mod tests {
             let late = slow.enqueue(password, 30);
             slow.go.send(()).unwrap();
             for thread in waiting.into_iter().chain([late]) {
-                assert_eq!(verdict(thread), expected);
+                assert_eq!(decision(thread), expected);
             }
-            assert_eq!(verdict(first), Verdict::Refused);
+            assert_eq!(decision(first), Decision::Refused);
             assert_eq!(slow.check(password, 1), expected);
             assert!(slow.begun.try_recv().is_err(), "it is known");
         }
@@ -417,16 +417,16 @@ mod tests {
     }
 
     #[test]
-    fn a_known_verdict_waits_for_nobody() {
+    fn a_known_decision_waits_for_nobody() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(verdict(slow.occupy("right", 1)), Verdict::Allowed);
+        assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
         let mut flood = vec![slow.occupy("wrong", 0)];
         while flood.len() < LIMIT {
             flood.push(slow.enqueue(&flood.len().to_string(), flood.len() / OF_NETWORK));
         }
-        assert_eq!(slow.check("right", 1), Verdict::Allowed);
-        assert_eq!(slow.check("right", 200), Verdict::Allowed);
+        assert_eq!(slow.check("right", 1), Decision::Allowed);
+        assert_eq!(slow.check("right", 200), Decision::Allowed);
         slow.refuse_all(flood);
     }
 
@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(slow.next(), "right");
         assert!(doomed.join().is_err());
         slow.go.send(()).unwrap();
-        assert_eq!(verdict(next), Verdict::Allowed);
+        assert_eq!(decision(next), Decision::Allowed);
         slow.wait_for(0);
         let again = slow.occupy("panic", 0);
         slow.go.send(()).unwrap();
@@ -449,29 +449,29 @@ mod tests {
     fn who_waits_too_long_leaves_and_the_next_one_moves_up() {
         let slow = Slow::new(Duration::from_millis(20));
         let first = slow.occupy("first", 0);
-        assert_eq!(slow.check("second", 1), Verdict::Overloaded);
-        assert_eq!(slow.check("first", 1), Verdict::Overloaded);
+        assert_eq!(slow.check("second", 1), Decision::Overloaded);
+        assert_eq!(slow.check("first", 1), Decision::Overloaded);
         slow.wait_for(1);
         slow.refuse_all(vec![first]);
-        assert_eq!(slow.check("first", 1), Verdict::Refused);
+        assert_eq!(slow.check("first", 1), Decision::Refused);
         slow.go.send(()).unwrap();
-        assert_eq!(slow.check("second", 1), Verdict::Refused);
+        assert_eq!(slow.check("second", 1), Decision::Refused);
     }
 
     #[test]
     fn the_end_sends_all_who_wait_away() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
-        assert_eq!(verdict(slow.occupy("right", 1)), Verdict::Allowed);
+        assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
         let running = slow.occupy("first", 0);
         let mut waiting = vec![slow.enqueue("first", 1)];
         waiting.extend((0..8).map(|n| slow.enqueue("second", n)));
         slow.queue.end();
         for thread in waiting {
-            assert_eq!(verdict(thread), Verdict::Overloaded);
+            assert_eq!(decision(thread), Decision::Overloaded);
         }
-        assert_eq!(slow.check("new", 1), Verdict::Overloaded);
-        assert_eq!(slow.check("right", 1), Verdict::Allowed);
+        assert_eq!(slow.check("new", 1), Decision::Overloaded);
+        assert_eq!(slow.check("right", 1), Decision::Allowed);
         slow.refuse_all(vec![running]);
     }
 
@@ -497,13 +497,13 @@ mod tests {
                     cases(500, |random| {
                         let password = random.within(0..400).to_string();
                         let expected = if password.starts_with('1') {
-                            Verdict::Allowed
+                            Decision::Allowed
                         } else {
-                            Verdict::Refused
+                            Decision::Refused
                         };
-                        let verdict = queue.check(&credentials(&password), client(number));
-                        if verdict != Verdict::Overloaded {
-                            assert_eq!(verdict, expected);
+                        let decision = queue.check(&credentials(&password), client(number));
+                        if decision != Decision::Overloaded {
+                            assert_eq!(decision, expected);
                             judged += 1;
                         }
                     });
@@ -524,7 +524,7 @@ mod tests {
         let same = credentials("same");
         assert_eq!(queue.enqueue(&same, client(0), until), None);
         sync::lock(&queue.state).joined.push(client(2));
-        assert_eq!(queue.check(&same, client(1)), Verdict::Overloaded);
+        assert_eq!(queue.check(&same, client(1)), Decision::Overloaded);
     }
 
     #[test]
@@ -542,7 +542,7 @@ mod tests {
         slow.sent_away("flood", 4);
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
-        assert_eq!(verdict(user), Verdict::Allowed);
+        assert_eq!(decision(user), Decision::Allowed);
         slow.refuse_all(flood);
     }
 

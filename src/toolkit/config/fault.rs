@@ -26,7 +26,7 @@ impl Fault {
         not(feature = "tls"),
         expect(dead_code, reason = "a build without TLS reads no certificate")
     )]
-    pub(crate) fn of_pair(text: String) -> Self {
+    pub(crate) fn in_pair(text: String) -> Self {
         Self {
             is_pair: true,
             ..Self::new(text)

@@ -620,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_file_never_opens_the_door() {
+    fn a_truncated_file_never_admits_anyone() {
         let whole = format!(
             "{}{}",
             tls("  client_auth_type: RequireAnyClientCert\n"),
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn the_front_is_what_the_files_say_and_sighup_reads_them_again() {
+    fn the_active_configuration_is_what_the_files_say_and_sighup_reads_them_again() {
         let log = Log::new(LogConfig::default());
         let place = Place::new("front", &users(&["alice"]));
         let live = Reloader::open(Some(&place.file()), &log).expect("in order");

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_upstream_takes_is_taken() {
+    fn what_the_exporter_toolkit_accepts_is_accepted() {
         for text in [
             "",
             "tls_server_config:\n",
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn what_upstream_refuses_is_refused_in_its_words() {
+    fn what_the_exporter_toolkit_refuses_is_refused_with_its_message() {
         let no_cert = "tls_server_config: missing one of cert or cert_file";
         let no_key = "tls_server_config: missing one of key or key_file";
         for (text, message) in [
@@ -778,7 +778,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_the_door_open_is_refused() {
+    fn what_would_admit_everyone_is_refused() {
         let sans = "client_allowed_sans: without a client_auth_type no certificate is asked for, \
                     want RequireAndVerifyClientCert";
         for (text, message) in [

@@ -40,7 +40,7 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
     let mut warnings = Vec::new();
     let provider = Arc::new(names::provider(settings, &mut warnings).map_err(Fault::new)?);
     let key = certified_key(&settings.cert, &settings.key, &provider);
-    let key = key.map_err(Fault::of_pair)?;
+    let key = key.map_err(Fault::in_pair)?;
     let verifier = client::verifier(settings, &provider, &mut warnings).map_err(Fault::new)?;
     let versions = names::versions(settings, &mut warnings);
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -54,7 +54,7 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = settings.prefer_server_cipher_suites;
-    // No session is resumed: a verdict about a client's certificate must not outlive its handshake, nor a
+    // No session is resumed: a decision about a client's certificate must not outlive its handshake, nor a
     // configuration that is replaced, and sessions would be memory that anybody can fill. Prometheus keeps its
     // connections, so that a handshake is rare.
     config.session_storage = Arc::new(NoServerSessionStorage {});

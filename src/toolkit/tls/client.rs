@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
     use crate::toolkit::tls::acceptor;
-    use crate::toolkit::tls::tests::{client, file, meet, pem, settings, verdict};
+    use crate::toolkit::tls::tests::{client, file, meet, outcome, pem, settings};
 
     const KINDS: [ClientAuth; 5] = [
         ClientAuth::None,
@@ -279,8 +279,8 @@ mod tests {
         }
     }
 
-    fn verdicts(shown: &str) -> [String; 5] {
-        KINDS.map(|kind| verdict(&asking(kind, "ca self"), shown))
+    fn outcomes(shown: &str) -> [String; 5] {
+        KINDS.map(|kind| outcome(&asking(kind, "ca self"), shown))
     }
 
     const NONE_SHOWN: &str = "the client showed no certificate";
@@ -289,25 +289,25 @@ mod tests {
 
     #[test]
     fn a_client_without_a_certificate_is_let_in_unless_one_is_needed() {
-        assert_eq!(verdicts(""), ["in", "in", NONE_SHOWN, "in", NONE_SHOWN]);
+        assert_eq!(outcomes(""), ["in", "in", NONE_SHOWN, "in", NONE_SHOWN]);
     }
 
     #[test]
     fn a_client_with_a_good_certificate_is_let_in() {
-        assert_eq!(verdicts("client"), ["in"; 5]);
-        assert_eq!(verdicts("below middle"), ["in"; 5]);
+        assert_eq!(outcomes("client"), ["in"; 5]);
+        assert_eq!(outcomes("below middle"), ["in"; 5]);
     }
 
     #[test]
     fn a_client_of_an_unknown_authority_is_let_in_where_nobody_verifies() {
         let refused = ["in", "in", "in", UNKNOWN, UNKNOWN];
-        assert_eq!(verdicts("unknown"), refused);
-        assert_eq!(verdicts("below"), refused);
+        assert_eq!(outcomes("unknown"), refused);
+        assert_eq!(outcomes("below"), refused);
     }
 
     #[test]
     fn a_certificate_for_servers_is_not_one_for_clients() {
-        let got = verdicts("for-servers");
+        let got = outcomes("for-servers");
         assert_eq!(got[..3], ["in", "in", "in"]);
         for refusal in &got[3..] {
             assert!(refusal.contains("lacks clientAuth"), "{refusal}");
@@ -316,12 +316,12 @@ mod tests {
 
     #[test]
     fn a_listed_certificate_is_trusted_itself_even_if_it_is_an_authority() {
-        assert_eq!(verdicts("self"), ["in"; 5]);
+        assert_eq!(outcomes("self"), ["in"; 5]);
         assert_eq!(
-            verdict(&asking(ClientAuth::RequireAndVerify, "ca"), "self"),
+            outcome(&asking(ClientAuth::RequireAndVerify, "ca"), "self"),
             "client certificate: it says CA:TRUE, as only an authority should"
         );
-        let require = |shown| verdict(&asking(ClientAuth::RequireAndVerify, shown), shown);
+        let require = |shown| outcome(&asking(ClientAuth::RequireAndVerify, shown), shown);
         assert_eq!(require("self-any"), "in");
         assert_eq!(
             require("self-for-servers"),
@@ -336,15 +336,15 @@ mod tests {
     #[test]
     fn a_listed_certificate_that_may_not_sign_makes_no_others_trusted() {
         let settings = asking(ClientAuth::RequireAndVerify, "self-any");
-        assert_eq!(verdict(&settings, "self-any"), "in");
-        assert_eq!(verdict(&settings, "forged"), UNKNOWN);
-        assert_eq!(verdict(&settings, "forged self-any"), UNKNOWN);
+        assert_eq!(outcome(&settings, "self-any"), "in");
+        assert_eq!(outcome(&settings, "forged"), UNKNOWN);
+        assert_eq!(outcome(&settings, "forged self-any"), UNKNOWN);
     }
 
     #[test]
     fn an_authority_reaches_as_far_as_its_path_length() {
-        let with = |ca, shown| verdict(&asking(ClientAuth::RequireAndVerify, ca), shown);
-        for (ca, shown, verdict) in [
+        let with = |ca, shown| outcome(&asking(ClientAuth::RequireAndVerify, ca), shown);
+        for (ca, shown, outcome) in [
             ("ca-0", "leaf-0-0", "in"),
             ("ca-0", "leaf-0-0 ca-0", "in"),
             ("ca-0", "leaf-0-1 middle-0-1", UNKNOWN),
@@ -364,13 +364,13 @@ mod tests {
             ("ca-0 ca-1 ca", "leaf-0-1 middle-0-1", UNKNOWN),
             ("ca-0 ca-1 ca", "unknown", UNKNOWN),
         ] {
-            assert_eq!(with(ca, shown), verdict, "{ca}: {shown}");
+            assert_eq!(with(ca, shown), outcome, "{ca}: {shown}");
         }
     }
 
     #[test]
     fn an_authority_for_servers_makes_no_client_trusted() {
-        let with = |ca, shown| verdict(&asking(ClientAuth::RequireAndVerify, ca), shown);
+        let with = |ca, shown| outcome(&asking(ClientAuth::RequireAndVerify, ca), shown);
         assert_eq!(with("ca-for-clients", "below-for-clients"), "in");
         assert_eq!(with("ca-for-servers", "below-for-servers"), UNKNOWN);
         assert_eq!(with("ca-for-servers ca", "below-for-servers"), UNKNOWN);
@@ -382,12 +382,12 @@ mod tests {
     fn what_webpki_cannot_read_is_refused_with_its_reason() {
         for kind in &KINDS[1..] {
             assert_eq!(
-                verdict(&asking(*kind, "ca"), "v1"),
+                outcome(&asking(*kind, "ca"), "v1"),
                 "client certificate: it is of X.509 version 1: sign it with an extension",
                 "{kind:?}"
             );
         }
-        let refusal = verdict(
+        let refusal = outcome(
             &asking(ClientAuth::RequireAndVerify, "ca-p521"),
             "below-p521",
         );
@@ -475,7 +475,7 @@ mod tests {
                 client_allowed_sans: Some(names.iter().map(ToString::to_string).collect()),
                 ..asking(kind, "ca self")
             };
-            verdict(&settings, shown)
+            outcome(&settings, shown)
         };
         let verify = |names: &[&str], shown| with(ClientAuth::RequireAndVerify, names, shown);
         for name in [
@@ -525,8 +525,8 @@ mod tests {
                     .concat()
                     .contains("every client certificate will be refused")
             );
-            assert_eq!(verdict(&settings, "client"), UNKNOWN);
-            assert_eq!(verdict(&settings, ""), nobody);
+            assert_eq!(outcome(&settings, "client"), UNKNOWN);
+            assert_eq!(outcome(&settings, ""), nobody);
         }
         let (_, warnings) = acceptor(&asking(ClientAuth::RequireAny, "")).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
@@ -573,6 +573,6 @@ mod tests {
     fn a_chain_that_is_too_long_is_refused_before_it_is_looked_at() {
         let shown = ["client"; 60].join(" ");
         let refusal = "client certificate: its chain is longer than 16384 bytes";
-        assert_eq!(verdict(&asking(ClientAuth::Request, ""), &shown), refusal);
+        assert_eq!(outcome(&asking(ClientAuth::Request, ""), &shown), refusal);
     }
 }

@@ -433,9 +433,9 @@ mod tests {
 
     /// A handshake with these settings and a client that shows these certificates; the server's reason, if it
     /// refused, for both versions.
-    pub(super) fn verdict(settings: &TlsSettings, shown: &str) -> String {
+    pub(super) fn outcome(settings: &TlsSettings, shown: &str) -> String {
         let (acceptor, _) = acceptor(settings).unwrap();
-        let verdicts = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
+        let outcomes = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
             let client = client(shown, &[version], ring::default_provider());
             match meet(acceptor.clone(), client) {
                 Met { server: Ok(()), .. } => "in".to_owned(),
@@ -450,7 +450,7 @@ mod tests {
                 }
             }
         });
-        assert_eq!(verdicts[0], verdicts[1]);
-        verdicts[0].clone()
+        assert_eq!(outcomes[0], outcomes[1]);
+        outcomes[0].clone()
     }
 }

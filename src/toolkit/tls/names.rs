@@ -43,8 +43,8 @@ pub(super) fn provider(
         let key = "cipher_suites";
         let named = known(key, names, |name| suite(all, name), warnings)?;
         // As in Go: the suites of TLS 1.3 cannot be chosen, and the list is about TLS 1.2.
-        let fixed = all.iter().copied().filter(is_of_tls13);
-        let chosen = named.into_iter().filter(|suite| !is_of_tls13(suite));
+        let fixed = all.iter().copied().filter(is_tls13);
+        let chosen = named.into_iter().filter(|suite| !is_tls13(suite));
         provider.cipher_suites = fixed.chain(chosen).collect();
     }
     if let Some(names) = &settings.curve_preferences {
@@ -79,7 +79,7 @@ fn known<T>(
     Ok(found)
 }
 
-fn is_of_tls13(suite: &SupportedCipherSuite) -> bool {
+fn is_tls13(suite: &SupportedCipherSuite) -> bool {
     suite.tls13().is_some()
 }
 

@@ -116,8 +116,8 @@ fn end_after_alert(socket: &TcpStream) {
 
 /// Why a handshake failed.
 fn reason(error: &io::Error) -> String {
-    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match (of_tls, error.kind()) {
+    let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match (tls_error, error.kind()) {
         (Some(refused @ Error::InvalidCertificate(_)), _) => {
             format!("client certificate: {}", reasons::of(refused))
         }

@@ -107,7 +107,7 @@ pub(super) fn why(past: &Finished) -> Vec<Fact> {
             let failure = answer.completed.outcome.as_ref().err();
             failure.map_or_else(Vec::new, |failure| {
                 let advice = escaped(failure.reason.advice()).replace('`', "");
-                vec![("Error", escaped(&failure.words)), ("What to do", advice)]
+                vec![("Error", escaped(&failure.message)), ("What to do", advice)]
             })
         }
     }
