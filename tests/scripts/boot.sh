@@ -8,8 +8,6 @@
 # Prints one line that begins with SKIPPED: where it cannot be done.
 set -eu
 
-readonly step_s=0.2
-readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
 readonly name=iperf3-exporter
 readonly box=iperf3-exporter-boot-$$
 readonly target=x86_64-unknown-linux-musl
@@ -21,8 +19,8 @@ dir=''
 
 main() {
     cd "$(dirname "$0")/../.."
-    command -v docker >/dev/null 2>&1 || skip "no docker here"
-    docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
+    . tests/scripts/containers.sh
+    need_engine
     [ "$(uname -m)" = x86_64 ] || skip "the package is made for x86_64, and this is $(uname -m)"
 
     trap clean_up EXIT
@@ -61,12 +59,6 @@ fail() {
     fi
     echo "boot.sh: $1" >&2
     exit 1
-}
-
-# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
-skip_or_fail() {
-    [ -n "${CI:-}" ] || skip "$1"
-    fail "$1"
 }
 
 clean_up() {
@@ -121,16 +113,6 @@ has_booted() {
 
 inside() {
     docker exec "$box" "$@"
-}
-
-# Blocks until the command succeeds.
-wait_until() {
-    step=0
-    until "$@"; do
-        step=$((step + 1))
-        [ "$step" -le "$wait_steps" ] || return 1
-        sleep "$step_s"
-    done
 }
 
 # The property $1 of the service.

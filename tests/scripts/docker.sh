@@ -11,8 +11,6 @@
 set -eu
 
 readonly suite=bookworm # of debian-base.sh
-readonly step_s=0.2
-readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
 readonly stop_s=20      # what the exporter may take to end before Docker kills it
 readonly name=iperf3-exporter-test-$$
 
@@ -20,8 +18,8 @@ dir=''
 
 main() {
     cd "$(dirname "$0")/../.."
-    command -v docker >/dev/null 2>&1 || skip "no docker here"
-    docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
+    . tests/scripts/containers.sh
+    need_engine
     command -v curl >/dev/null 2>&1 || skip "no curl here"
 
     trap clean_up EXIT
@@ -92,12 +90,6 @@ make_base() {
     base=$name-base
 }
 
-# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
-skip_or_fail() {
-    [ -n "${CI:-}" ] || skip "$1"
-    fail "$1"
-}
-
 # With a context like the repository's, so that the file which keeps the context small is tested too.
 build() {
     binary=${BIN:-}
@@ -116,16 +108,6 @@ build() {
     what_base="${DOCKER_BASE:-Debian $suite} with ${what_base:-iperf3}"
     [ "$(docker inspect -f '{{index .Config.Labels "org.opencontainers.image.version"}}' "$name")" = test ] ||
         fail "the image has no label with its version"
-}
-
-# Blocks until the command succeeds.
-wait_until() {
-    step=0
-    until "$@"; do
-        step=$((step + 1))
-        [ "$step" -le "$wait_steps" ] || return 1
-        sleep "$step_s"
-    done
 }
 
 start_server() {

@@ -1,0 +1,27 @@
+#!/bin/sh
+# containers.sh: what boot.sh and docker.sh share. They source it, and have a `skip` and a `fail` of their own, which
+# end them.
+
+readonly step_s=0.2
+readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
+
+need_engine() {
+    command -v docker >/dev/null 2>&1 || skip "no docker here"
+    docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
+}
+
+# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
+skip_or_fail() {
+    [ -n "${CI:-}" ] || skip "$1"
+    fail "$1"
+}
+
+# Blocks until the command succeeds.
+wait_until() {
+    step=0
+    until "$@"; do
+        step=$((step + 1))
+        [ "$step" -le "$wait_steps" ] || return 1
+        sleep "$step_s"
+    done
+}
