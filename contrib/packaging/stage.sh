@@ -34,7 +34,7 @@ main() {
     ln -s "$name" "$bin/iperf3_exporter"
     ln -s "$name.service" "$units/iperf3_exporter.service"
     cp README.md CHANGELOG.md "$doc/"
-    for file in contrib/*.yml contrib/*.json contrib/*.socket; do
+    for file in contrib/*.yml contrib/*.json contrib/*.socket contrib/*.service contrib/*.sh; do
         [ ! -f "$file" ] || cp "$file" "$doc/examples/"
     done
     if [ -f contrib/$name.1 ]; then
