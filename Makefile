@@ -15,8 +15,8 @@ TARGET  ?= x86_64-unknown-linux-musl
 TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf
 BENCH_ARGS ?=
 
-SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh) $(wildcard contrib/demo/*.sh) $(wildcard contrib/packaging/*.sh) \
-          $(wildcard contrib/packaging/deb/*) contrib/openwrt/iperf3-exporter.init
+SCRIPTS = .ci/run $(wildcard tests/scripts/*.sh) $(wildcard contrib/*.sh) $(wildcard contrib/demo/*.sh) \
+          $(wildcard contrib/packaging/*.sh) $(wildcard contrib/packaging/deb/*) contrib/openwrt/iperf3-exporter.init
 UNIT    = iperf3-exporter.service
 # What is only copied: where from, and where to below PREFIX.
 SHARED  = contrib/iperf3-exporter.1:share/man/man1/iperf3-exporter.1 \

@@ -35,7 +35,7 @@ main() {
     ln -s "$name.service" "$units/iperf3_exporter.service"
     cp CHANGELOG.md "$doc/"
     documents
-    for file in contrib/*.yml contrib/*.json contrib/*.socket; do
+    for file in contrib/*.yml contrib/*.json contrib/*.socket contrib/*.service contrib/*.sh; do
         [ ! -f "$file" ] || cp "$file" "$doc/examples/"
     done
     if [ -f contrib/$name.1 ]; then

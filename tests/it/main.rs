@@ -20,6 +20,7 @@
 //! - `architecture`: the rings of `src/main.rs`: who may import whom.
 //! - `retry`: a busy server is tried again, also on its other ports.
 //! - `man_page`: the manual page and the shells' completions.
+//! - `mesh`: hosts that all measure to each other: the targets that `contrib/iperf3-mesh.sh` makes.
 //! - `documentation`: the README and the pages of `contrib/docs`: their size, their links, what they name.
 //! - `max_age`: one test for many scrapes, tests that outlive their scrape, what is kept.
 //! - `browser`: the pages in a real Chromium: keyboard, screens, contrast, what a screen reader is told.
@@ -106,6 +107,7 @@ mod malformed;
 mod man_page;
 mod manual;
 mod max_age;
+mod mesh;
 mod namespace;
 mod netem;
 mod observed;

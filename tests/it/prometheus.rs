@@ -77,7 +77,7 @@ impl Prometheus {
     }
 
     /// With HTTP/1.0, so that the answer is not in chunks.
-    fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
         std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let text = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
         let reply = raw_request(self.port, text.as_bytes())?;

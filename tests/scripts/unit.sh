@@ -1,14 +1,18 @@
 #!/bin/sh
-# unit.sh: checks the systemd units without a running systemd: `systemd-analyze verify` of the service, of the
-# socket, and of both with the drop-ins that their comments recommend; and that the exposure which `systemd-analyze
-# security` computes for the service is not above the limit (it computes one for a socket too, but that one starts
-# no process). Prints one line with that number, or one line that begins with SKIPPED: where the tool is not there.
+# unit.sh: checks the systemd units without a running systemd: `systemd-analyze verify` of the exporter's service and
+# socket, of the iperf3 server's service, and of all with the drop-ins that their comments recommend; and that the
+# exposure which `systemd-analyze security` computes for a service is not above its limit (it computes one for a socket
+# too, but that one starts no process). Prints one line with the numbers, or one line that begins with SKIPPED: where the
+# tool is not there.
 # Runs from anywhere.
 set -eu
 
 readonly service=iperf3-exporter.service
 readonly socket=iperf3-exporter.socket
-readonly max_exposure=2.0 # of 10, where 10 is a service with no hardening at all
+readonly server=iperf3-server.service
+# Of 10, where 10 is a service with no hardening at all.
+readonly max_exposure=2.0
+readonly max_server_exposure=1.5
 
 main() {
     cd "$(dirname "$0")/../.."
@@ -39,20 +43,20 @@ main() {
     copy "contrib/$socket"
     verify "$service"
     verify "$socket"
-    exposure=$(exposure_of "$service")
-    if awk "BEGIN { exit !($exposure > $max_exposure) }"; then
-        complain "the exposure of $service is $exposure, and the limit is $max_exposure"
-    fi
+    copy "contrib/$server"
+    verify "$server"
+    exposure=$(exposure_of "$service" "$max_exposure")
+    server_exposure=$(exposure_of "$server" "$max_server_exposure")
 
     # The drop-ins, each by itself, as the comments have them.
-    drop_in "$service" 1 '^SupplementaryGroups='
-    verify "$service"
-    drop_in "$service" 2 '^LoadCredential='
-    verify "$service"
-    drop_in "contrib/$socket" 1 "^Requires=$socket"
-    verify "$service"
+    drop_in "$service" "$service" 1 '^SupplementaryGroups='
+    drop_in "$service" "$service" 2 '^LoadCredential='
+    drop_in "$service" "contrib/$socket" 1 "^Requires=$socket"
+    drop_in "$server" "contrib/$server" 1 '^IPAddressAllow='
+    drop_in "$server" "contrib/$server" 2 '^LoadCredential='
 
-    echo "$service: verified, exposure $exposure (limit $max_exposure); $socket: verified"
+    echo "$service: verified, exposure $exposure (limit $max_exposure); $socket: verified;" \
+        "$server: verified, exposure $server_exposure (limit $max_server_exposure)"
 }
 
 complain() {
@@ -65,13 +69,13 @@ copy() {
     sed "s|^ExecStart=[^ ]*|ExecStart=$dir/iperf3-exporter|" "$1" >"$dir/${1##*/}"
 }
 
-# Makes the drop-in number $2 of the comments of $1, which has to have a line $3, the only one of the service. A
+# Verifies the unit $1 with the drop-in number $3 of the comments of $2, which has to have a line $4, as the only one. A
 # drop-in is what stands indented from a comment's line with a section's name alone up to the first line that is
 # indented less.
 drop_in() {
-    mkdir -p "$dir/$service.d"
-    dropped=$dir/$service.d/check.conf
-    awk -v wanted="$2" '
+    mkdir -p "$dir/$1.d"
+    dropped=$dir/$1.d/check.conf
+    awk -v wanted="$3" '
         match($0, /^# +\[(Unit|Service)\]$/) {
             depth = index($0, "[") - 1
             number++
@@ -79,8 +83,9 @@ drop_in() {
         }
         inside && (substr($0, 1, 1) != "#" || substr($0, 2, depth - 1) !~ /^ +$/ || length($0) <= depth) { inside = 0 }
         inside && number == wanted { print substr($0, depth + 1) }
-    ' "$1" | sed "s|^ExecStart=/[^ ]*|ExecStart=$dir/iperf3-exporter|" >"$dropped"
-    grep -q "$3" "$dropped" || complain "drop-in $2 of the comments of $1 has no line $3"
+    ' "$2" | sed "s|^ExecStart=[^ ][^ ]*|ExecStart=$dir/iperf3-exporter|" >"$dropped"
+    grep -q "$4" "$dropped" || complain "drop-in $3 of the comments of $2 has no line $4"
+    verify "$1"
 }
 
 # Without --recursive-errors=no, what is wrong with other units of this machine would count as well.
@@ -89,13 +94,14 @@ verify() {
     status=0
     said=$(systemd-analyze verify --man=no --recursive-errors=no "$dir/$1" 2>&1) || status=$?
     case $status:$said in
-        0:*iperf3-exporter* | [!0]*)
+        0:*iperf3-exporter* | 0:*iperf3-server* | [!0]*)
             printf '%s\n' "$said" >&2
             complain "systemd-analyze verify does not pass $1 (exit status $status)"
             ;;
     esac
 }
 
+# The exposure of the service $1, which $2 limits.
 exposure_of() {
     if ! said=$(LC_ALL=C systemd-analyze security --no-pager --offline=yes "$dir/$1" 2>&1); then
         printf '%s\n' "$said" >&2
@@ -106,6 +112,7 @@ exposure_of() {
         printf '%s\n' "$said" >&2
         complain "systemd-analyze security printed no exposure for $1"
     fi
+    if awk "BEGIN { exit !($number > $2) }"; then complain "the exposure of $1 is $number, and the limit is $2"; fi
     echo "$number"
 }
 
