@@ -42,6 +42,8 @@ const KEPT: usize = 8;
 const SPARE_THREADS: usize = 4;
 /// Descriptors of what is just being opened or closed.
 const SPARE_DESCRIPTORS: usize = 8;
+/// A segment of a client that never reads: about an Ethernet frame's (RFC 879 has 536 as the least).
+const SMALL_SEGMENT_BYTES: u32 = 1400;
 /// As many connections as there may be by default.
 const DEFAULT_PLACES: usize = 256;
 /// So many are enough for what must not depend on how many there are, and take less of the machine.
@@ -217,8 +219,10 @@ impl Ground {
         TcpStream::from(socket)
     }
 
-    /// A connection on which much is asked, the first answer has begun to come, and nothing is read. Its buffer is
-    /// small, or the exporter would have to make many answers until it is full.
+    /// A connection on which much is asked, the first answer has begun to come, and nothing is read. Its buffer and its
+    /// segments are small, or the exporter would have to make hundreds of answers until the buffers are full: its own
+    /// buffer holds some twenty segments, which are of 64 KiB over loopback. On a busy machine that took longer than the
+    /// 30 s for which a client that does not read is kept.
     fn never_reading(&self, bytes: &[u8]) -> std::io::Result<Line> {
         let socket = rustix::net::socket_with(
             AddressFamily::INET,
@@ -228,6 +232,9 @@ impl Ground {
         )
         .unwrap();
         set_socket_recv_buffer_size(&socket, 8 * 1024).unwrap();
+        socket2::SockRef::from(&socket)
+            .set_tcp_mss(SMALL_SEGMENT_BYTES)
+            .unwrap();
         rustix::net::connect(&socket, &self.target.address)?;
         let mut line = self.target.line_over(TcpStream::from(socket))?;
         line.socket().set_nonblocking(true)?;
