@@ -18,7 +18,8 @@ fn mesh(dir: &TempDir, list: &str, labels: &[&str]) -> (bool, String) {
 }
 
 fn host_names(count: usize) -> String {
-    (1..=count).map(|host| format!("host-{host}\n")).collect()
+    let lines: Vec<String> = (1..=count).map(|host| format!("host-{host}\n")).collect();
+    lines.concat()
 }
 
 /// The pairs of a file of targets, as (exporter, target).
@@ -242,10 +243,11 @@ fn expected(hosts: &[(String, String)]) -> Vec<(String, String, String)> {
 
 /// Writes the targets as the script's comments have it.
 fn write_targets(dir: &TempDir, hosts: &[(String, String)]) {
-    let list: String = hosts
+    let list: Vec<String> = hosts
         .iter()
         .map(|(server, exporter)| format!("{server} {exporter}\n"))
         .collect();
+    let list = list.concat();
     let labels = [
         "__scrape_interval__=2s",
         "__scrape_timeout__=2s",
