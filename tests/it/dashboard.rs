@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{
-    ClosedPort, Exporter, Server, TempDir, documentation, has, run, top, wait_for,
+    ClosedPort, Exporter, Server, TempDir, documentation, has, run, run_script, top, wait_for,
 };
 use crate::netem::newer_iperf3;
 use crate::prometheus::Prometheus;
@@ -464,6 +464,15 @@ fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() 
     };
     let large = open.clone().filter(|panel| area(panel) >= 12 * 9).count();
     assert!(large >= 4 && open.count() <= 6);
+}
+
+#[test]
+#[ignore = "make test-all: a package is downloaded"]
+fn grafanas_own_types_know_every_field() {
+    let test = "grafanas_own_types_know_every_field";
+    if let Some(said) = run_script("dashboard-types.sh", test) {
+        assert_eq!(said, "");
+    }
 }
 
 /// What looks like a family of ours, or of what is recorded, in a query.
