@@ -467,6 +467,34 @@ fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() 
 }
 
 #[test]
+fn titles_and_columns_fit_into_their_boxes() {
+    let test = "titles_and_columns_fit_into_their_boxes";
+    if !has("python3", test) {
+        return;
+    }
+    let script = top()
+        .join("tests/scripts/dashboard-svg.py")
+        .display()
+        .to_string();
+    let file = top()
+        .join("contrib/grafana-dashboard.json")
+        .display()
+        .to_string();
+    let (passed, drawn) = run("python3", &["-B", &script, &file], "");
+    assert!(passed, "{drawn}");
+    assert!(
+        drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"),
+        "{drawn}"
+    );
+    let boxes = panels(&dashboard())
+        .iter()
+        .filter(|panel| panel["type"] != "row")
+        .count();
+    // One more is the background.
+    assert_eq!(drawn.matches("<rect ").count(), boxes + 1);
+}
+
+#[test]
 #[ignore = "make test-all: a package is downloaded"]
 fn grafanas_own_types_know_every_field() {
     let test = "grafanas_own_types_know_every_field";
