@@ -1,6 +1,6 @@
 //! The Grafana dashboard and the alerts in `contrib/`: in a real Prometheus that scrapes the real exporter, each query
-//! of each panel and variable has data. There is no Grafana to run here: how it will read the file, and lay it out, is
-//! held by the file's own contents.
+//! of each panel and variable has data, and so has each one that the older exporters' users have on theirs. There is no
+//! Grafana to run here: how it will read the file, and lay it out, is held by the file's own contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -895,6 +895,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
         }
     }
     check_table(&prometheus, &dashboard, &servers, &exporter, &closed);
+    check_published(&prometheus, &exporter);
 }
 
 /// The rows of the first table: its column of this letter, as its labels and value.
@@ -970,6 +971,55 @@ fn check_table(
     let page = exporter.get("/?target=localhost&failures=true");
     assert_eq!(page.code, 200);
     assert!(page.body.contains("value=\"localhost\""), "{}", page.body);
+}
+
+/// Queries on the dashboards of older exporters' users: those in the documentation of these exporters and in notes that
+/// users published, and all their names.
+const PUBLISHED: &[&str] = &[
+    // edgard's exporter, until version 1.2 and since.
+    "iperf3_received_bytes / iperf3_received_seconds * 8 / 1000000",
+    "rate(iperf3_received_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
+    "rate(iperf3_sent_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
+    // Its users': for scrapes that are hours apart.
+    "((last_over_time(iperf3_received_bytes[2h]) / last_over_time(iperf3_received_seconds[2h])) * 8)",
+    "((last_over_time(iperf3_sent_bytes[2h]) / last_over_time(iperf3_sent_seconds[2h])) * 8)",
+    "iperf3_sent_bytes{instance=~\"$instance\"} / iperf3_sent_seconds{instance=~\"$instance\"} * 8",
+    "iperf3_received_bytes{target=~\"$target\",port=~\".+\"} / iperf3_received_seconds{target=~\"$target\",port=~\".+\"} * 8",
+    "avg_over_time(iperf3_up[1h]) * 100",
+    "iperf3_up == 0",
+    "iperf3_retransmits",
+    "iperf3_sent_packets",
+    "iperf3_sent_jitter_ms",
+    "iperf3_received_jitter_ms",
+    "iperf3_lost_packets",
+    "iperf3_lost_percent",
+    "iperf3_sent_lost_packets",
+    "iperf3_sent_lost_percent",
+    "iperf3_received_packets",
+    "iperf3_received_lost_packets",
+    "iperf3_received_lost_percent",
+    "rate(iperf3_exporter_duration_seconds_sum[5m]) / rate(iperf3_exporter_duration_seconds_count[5m])",
+    "rate(iperf3_exporter_errors_total[5m])",
+    "iperf3_exporter_build_info",
+    "process_resident_memory_bytes{job=~\".*iperf3.*\"}",
+    "rate(process_cpu_seconds_total{job=~\".*iperf3.*\"}[1m])",
+    // The mutex fork's, by recording-rules.yml.
+    "iperf3_bandwidth_upload_mbps",
+    "iperf3_bandwidth_download_mbps",
+    "iperf3_packet_loss_upload_percent",
+    "iperf3_packet_loss_download_percent",
+    "iperf3_latency_upload_ms",
+];
+
+fn check_published(prometheus: &Prometheus, exporter: &Exporter) {
+    let labels = [
+        ("instance", format!("127.0.0.1:{}", exporter.port())),
+        ("target", ".+".to_owned()),
+    ];
+    for query in PUBLISHED {
+        let query = filled(query, &labels);
+        wait_for(&query, || !prometheus.series(&query).is_empty());
+    }
 }
 
 /// Half an hour of fifty targets, upload and download in two jobs. Of the first one every test fails, of the second one
