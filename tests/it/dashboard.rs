@@ -1,15 +1,15 @@
 //! The Grafana dashboard and the alerts in `contrib/`: in a real Prometheus that scrapes the real exporter, each query
-//! of each panel and variable has data. What Grafana itself would do with the file is read from the file: there is none
-//! to run here.
+//! of each panel and variable has data, and so has each one that the older exporters' users have on theirs. There is no
+//! Grafana to run here: how it will read the file, and lay it out, is held by the file's own contents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::harness::{
-    ClosedPort, Exporter, Server, TempDir, documentation, has, run, top, wait_for,
+    ClosedPort, Exporter, Server, TempDir, documentation, has, run, run_script, top, wait_for,
 };
 use crate::netem::newer_iperf3;
 use crate::prometheus::Prometheus;
@@ -81,25 +81,77 @@ fn the_dashboard_can_be_imported_as_it_is() {
     assert_eq!(dashboard["id"], Value::Null, "an id is its Grafana's own");
     assert_eq!(dashboard["uid"], "iperf3-exporter");
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 38);
-    let first = &dashboard["templating"]["list"][0];
+    let all = list(&dashboard["templating"]["list"]);
     assert_eq!(
         (
-            text(&first["name"]),
-            text(&first["type"]),
-            text(&first["query"])
+            text(&all[0]["name"]),
+            text(&all[0]["type"]),
+            text(&all[0]["query"])
         ),
         ("datasource", "datasource", "prometheus")
     );
+    // Which one is not said: Grafana takes its first Prometheus, and the user may choose another one.
+    assert_eq!(all[0]["current"], serde_json::json!({}));
     let names: Vec<&str> = variables(&dashboard)
         .iter()
         .map(|(name, _)| *name)
         .collect();
-    assert_eq!(names, ["job", "instance", "target", "exporter"]);
-    for variable in list(&dashboard["templating"]["list"]).iter().skip(1) {
+    assert_eq!(names, ["job", "instance", "target", "exporter", "detail"]);
+    for variable in all.iter().filter(|variable| variable["type"] == "query") {
         assert_eq!(variable["multi"], true, "{variable}");
-        assert_eq!(variable["includeAll"], true, "{variable}");
+        // The details are those of chosen targets: all of fifty are not a page to read.
+        assert_eq!(
+            variable["includeAll"],
+            variable["name"] != "detail",
+            "{variable}"
+        );
         assert_eq!(variable["datasource"]["uid"], "${datasource}");
     }
+    for variable in all.iter().filter(|variable| variable["type"] == "custom") {
+        let chosen = text(&variable["current"]["value"]);
+        let offered: Vec<&str> = text(&variable["query"]).split(',').collect();
+        assert!(offered.contains(&chosen), "{variable}");
+        let options = list(&variable["options"])
+            .iter()
+            .map(|option| text(&option["value"]));
+        assert_eq!(options.collect::<Vec<_>>(), offered);
+    }
+}
+
+/// Grafana's dialog at the import asks for each of `__inputs`, and puts the answer in the place of `${NAME}`. A name that
+/// is neither an input nor a variable would stay as it is; and a file that is provisioned has no dialog.
+#[test]
+fn an_import_asks_for_nothing_and_every_variable_is_there() {
+    let dashboard = dashboard();
+    let inputs = list(&dashboard["__inputs"])
+        .iter()
+        .map(|input| text(&input["name"]));
+    let inputs: BTreeSet<&str> = inputs.collect();
+    let defined = list(&dashboard["templating"]["list"])
+        .iter()
+        .map(|variable| text(&variable["name"]));
+    let mut defined: BTreeSet<&str> = defined.collect();
+    assert!(defined.is_disjoint(&inputs));
+    defined.extend(&inputs);
+    let mut used = BTreeSet::new();
+    let whole = read("grafana-dashboard.json");
+    for (at, _) in whole.match_indices('$') {
+        let rest = whole[at + 1..].trim_start_matches('{');
+        let name = rest
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .next()
+            .unwrap();
+        // Grafana's own, and the groups of a regular expression.
+        if !name.starts_with("__") && !name.starts_with(|c: char| c.is_ascii_digit()) {
+            used.insert(name);
+        }
+    }
+    assert_eq!(used, defined);
+}
+
+#[test]
+fn each_panel_says_what_it_shows_and_in_which_unit() {
+    let dashboard = dashboard();
     let kinds: BTreeSet<&str> = list(&dashboard["__requires"])
         .iter()
         .filter(|needed| needed["type"] == "panel")
@@ -124,16 +176,11 @@ fn the_dashboard_can_be_imported_as_it_is() {
         for target in list(&panel["targets"]) {
             sources.push(&target["datasource"]);
             assert!(refs.insert(text(&target["refId"])), "{title}");
-            // In a fleet two exporters measure to the same target: they are told apart, and can be chosen.
             let query = text(&target["expr"]);
-            let by_target = query.matches("target=~\"$target\"").count();
-            let by_exporter = query.matches("exporter=~\"$exporter|\"").count();
-            assert_eq!(by_target, by_exporter, "{title}: {query}");
-            let legend = text(&target["legendFormat"]);
-            let is_told = !legend.contains("{{job}}") || legend.contains("{{exporter}}");
-            assert!(is_told, "{title}: {legend}");
-            let is_bits = text(&target["expr"]).ends_with("* 8");
-            assert_eq!(unit == "bps", is_bits, "{title}: {target}");
+            check_filters(title, query, text(&target["legendFormat"]));
+            if panel["type"] != "table" {
+                assert_eq!(unit == "bps", query.ends_with("* 8"), "{title}: {query}");
+            }
         }
         assert!(!refs.is_empty(), "{title} asks nothing");
         for source in sources {
@@ -142,6 +189,223 @@ fn the_dashboard_can_be_imported_as_it_is() {
         }
     }
     assert_eq!(used, kinds, "the kinds of panels that it says it needs");
+}
+
+/// In a fleet two exporters measure to the same target: they are told apart, and can be chosen.
+fn check_filters(title: &str, query: &str, legend: &str) {
+    let by_target = ["target=~\"$target\"", "target=~\"$detail\""];
+    let by_target: usize = by_target
+        .iter()
+        .map(|filter| query.matches(filter).count())
+        .sum();
+    let by_exporter = query.matches("exporter=~\"$exporter|\"").count();
+    assert_eq!(by_target, by_exporter, "{title}: {query}");
+    let is_told = !legend.contains("{{job}}") || legend.contains("{{exporter}}");
+    assert!(is_told, "{title}: {legend}");
+}
+
+/// As a range, the query of a number would be asked for each step of a day; as an instant, a graph's would be one point.
+#[test]
+fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
+    let dashboard = dashboard();
+    for panel in panels(&dashboard) {
+        let (title, kind) = (text(&panel["title"]), text(&panel["type"]));
+        let is_graph = match kind {
+            "row" => continue,
+            "stat" | "table" | "gauge" => false,
+            "timeseries" | "state-timeline" => true,
+            other => panic!("{title} is a {other}"),
+        };
+        for target in list(&panel["targets"]) {
+            assert_eq!(target["instant"], !is_graph, "{title}");
+            assert_eq!(target["range"], is_graph, "{title}");
+            assert_eq!(target["format"] == "table", kind == "table", "{title}");
+        }
+        // Steps that are shorter than the interval between scrapes ask for the same number twice; and the window of
+        // a rate is four of them, in which there have to be two scrapes.
+        let queries = panel["targets"].to_string();
+        let least = if queries.contains("_test_running_") {
+            "5s"
+        } else {
+            "1m"
+        };
+        let wanted = if is_graph { least } else { "" };
+        assert_eq!(text(&panel["interval"]), wanted, "{title}");
+        assert!(is_graph || !queries.contains("$__interval"), "{title}");
+    }
+}
+
+/// Fifty lines in one graph cannot be read. Outside of the details a graph draws the first of an order, which is the same
+/// for the whole time shown, or it adds up.
+#[test]
+fn no_graph_draws_a_line_for_each_target_there_is() {
+    let dashboard = dashboard();
+    let mut count = 0;
+    for panel in panels(&dashboard) {
+        let queries: Vec<&str> = list(&panel["targets"])
+            .iter()
+            .map(|target| text(&target["expr"]))
+            .collect();
+        if !matches!(text(&panel["type"]), "timeseries" | "state-timeline") {
+            continue;
+        }
+        for query in queries.iter().filter(|query| query.contains("\"$target\"")) {
+            let is_bound = query.contains("topk($top, ") || query.contains("bottomk($top, ");
+            let is_stable = is_bound && query.contains(" @ end()");
+            assert!(
+                is_stable || query.starts_with("sum by (reason)"),
+                "{}: {query}",
+                panel["title"]
+            );
+            let has_number = text(&panel["title"]).contains("$top");
+            assert_eq!(is_bound, has_number, "{}", panel["title"]);
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count}");
+    let rows = list(&dashboard["panels"])
+        .iter()
+        .filter(|panel| panel["type"] == "row");
+    let repeated: Vec<&str> = rows
+        .map(|row| text(&row["repeat"]))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(repeated, ["detail"]);
+}
+
+/// The lines at which graphs turn red are those at which alerts fire.
+#[test]
+fn thresholds_are_those_of_the_alerts() {
+    let alerts = read("alerts.yml");
+    for (family, alert, steps) in [
+        (
+            "iperf3_packet_loss_ratio",
+            "expr: target_direction:iperf3_packet_loss_ratio:median2h > ",
+            &[0.01, 0.05][..],
+        ),
+        (
+            "iperf3_tcp_retransmits:ratio",
+            "expr: quantile_over_time(0.5, target_direction:iperf3_tcp_retransmits:ratio[2h]) > ",
+            &[0.02],
+        ),
+        (
+            "iperf3_cpu_utilization_ratio",
+            "iperf3_cpu_utilization_ratio{mode=\"total\"}[1h])) > ",
+            &[0.9],
+        ),
+    ] {
+        for step in steps {
+            assert!(
+                alerts.contains(&format!("{alert}{step}\n")),
+                "{alert}{step}"
+            );
+        }
+        let dashboard = dashboard();
+        let mut count = 0;
+        for panel in panels(&dashboard) {
+            let is_it =
+                panel["type"] == "timeseries" && panel["targets"].to_string().contains(family);
+            if is_it {
+                let defaults = &panel["fieldConfig"]["defaults"];
+                let drawn = list(&defaults["thresholds"]["steps"]).iter().skip(1);
+                let drawn: Vec<f64> = drawn.map(|step| step["value"].as_f64().unwrap()).collect();
+                assert_eq!(drawn, steps, "{}", panel["title"]);
+                assert_eq!(defaults["unit"], "percentunit", "{}", panel["title"]);
+                assert_eq!(defaults["custom"]["thresholdsStyle"]["mode"], "dashed");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 2, "{family}: one of all targets, one of the details");
+    }
+}
+
+/// The table that comes first: what it is made of, and where a click leads.
+#[test]
+fn the_first_panel_is_a_table_whose_rows_lead_to_the_exporter() {
+    let dashboard = dashboard();
+    let table = &list(&dashboard["panels"])[0];
+    assert_eq!(table["type"], "table");
+    assert_eq!(table["gridPos"]["w"], 24);
+    let [merge, organize] = list(&table["transformations"]) else {
+        panic!("{table}");
+    };
+    assert_eq!(
+        (text(&merge["id"]), text(&organize["id"])),
+        ("merge", "organize")
+    );
+    let (hidden, names) = (
+        &organize["options"]["excludeByName"],
+        &organize["options"]["renameByName"],
+    );
+    let shown: BTreeSet<&str> = names.as_object().unwrap().values().map(text).collect();
+    let overrides = list(&table["fieldConfig"]["overrides"]);
+    for (column, unit) in [
+        ("State", ""),
+        ("Target", ""),
+        ("Reason", ""),
+        ("Download", "bps"),
+        ("Upload", "bps"),
+        ("Loss", "percentunit"),
+        ("Round trip", "s"),
+        ("Age", "s"),
+        ("Last change", "dateTimeFromNow"),
+        ("Succeeded", "percentunit"),
+        ("Exporter", ""),
+    ] {
+        assert!(shown.contains(column), "{column}");
+        let its = overrides
+            .iter()
+            .filter(|entry| entry["matcher"]["options"] == column);
+        let properties: Vec<&Value> = its.flat_map(|entry| list(&entry["properties"])).collect();
+        let its_unit = properties.iter().find(|property| property["id"] == "unit");
+        assert_eq!(
+            its_unit.map_or("", |property| text(&property["value"])),
+            unit,
+            "{column}"
+        );
+    }
+    // Each override is one of a column that there is, and each column one of a query or label.
+    for entry in overrides {
+        assert!(
+            shown.contains(text(&entry["matcher"]["options"])),
+            "{entry}"
+        );
+    }
+    for target in list(&table["targets"]) {
+        let value = format!("Value #{}", text(&target["refId"]));
+        let is_there = names.get(&value).is_some() != hidden.get(&value).is_some();
+        assert!(is_there, "{value} is neither shown nor hidden");
+    }
+    let links = |column: &str| -> Vec<String> {
+        let its = overrides
+            .iter()
+            .filter(|entry| entry["matcher"]["options"] == column);
+        let properties = its.flat_map(|entry| list(&entry["properties"]));
+        let links = properties.filter(|property| property["id"] == "links");
+        links
+            .flat_map(|property| list(&property["value"]))
+            .map(|link| text(&link["url"]).to_owned())
+            .collect()
+    };
+    let page = "${scheme}://${__data.fields.page}/?target=${__data.fields.target}";
+    assert_eq!(
+        links("Exporter"),
+        [format!("{page}#last"), format!("{page}&failures=true#last")]
+    );
+    let [details] = links("Target").try_into().unwrap();
+    assert!(details.starts_with("/d/iperf3-exporter?"), "{details}");
+    assert!(
+        details.contains("&var-detail=${__data.fields.target}&${__url_time_range}"),
+        "{details}"
+    );
+    for variable in list(&dashboard["templating"]["list"]) {
+        let kept = format!("${{{}:queryparam}}", text(&variable["name"]));
+        assert_eq!(
+            details.contains(&kept),
+            variable["name"] != "detail",
+            "{details}"
+        );
+    }
 }
 
 /// The columns and lines that a panel covers.
@@ -155,14 +419,87 @@ fn cells(panel: &Value) -> BTreeSet<(u64, u64)> {
         .collect()
 }
 
-#[test]
-fn no_panel_lies_on_another_one() {
-    let dashboard = dashboard();
+/// That none of them lies on another one, and there is no hole: Grafana would move them up.
+fn check_boxes<'a>(panels: impl Iterator<Item = &'a Value>, first_line: u64) {
     let mut covered = BTreeSet::new();
-    for panel in panels(&dashboard) {
+    for panel in panels {
         for cell in cells(panel) {
             assert!(covered.insert(cell), "{} at {cell:?}", panel["title"]);
         }
+    }
+    let lines: BTreeSet<u64> = covered.iter().map(|(_, line)| *line).collect();
+    let (from, to) = (*lines.first().unwrap(), *lines.last().unwrap());
+    assert_eq!(from, first_line);
+    assert_eq!(
+        covered.len() as u64,
+        (to - from + 1) * 24,
+        "a hole from line {from} to {to}"
+    );
+}
+
+#[test]
+fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() {
+    let dashboard = dashboard();
+    check_boxes(list(&dashboard["panels"]).iter(), 0);
+    let rows = list(&dashboard["panels"])
+        .iter()
+        .skip_while(|panel| panel["type"] != "row");
+    let mut count = 0;
+    for row in rows {
+        // After the first row there are rows only: a panel there would belong to the row above it.
+        assert_eq!(row["type"], "row", "{}", row["title"]);
+        assert_eq!(row["collapsed"], true, "{}", row["title"]);
+        let inner = list(&row["panels"]);
+        assert!(!inner.is_empty(), "{}", row["title"]);
+        check_boxes(inner.iter(), row["gridPos"]["y"].as_u64().unwrap() + 1);
+        count += 1;
+    }
+    assert_eq!(count, 7);
+    // What is open is short: the table, a line of numbers, and few large graphs.
+    let open = list(&dashboard["panels"])
+        .iter()
+        .filter(|panel| panel["type"] == "timeseries");
+    let area = |panel: &&Value| {
+        panel["gridPos"]["w"].as_u64().unwrap() * panel["gridPos"]["h"].as_u64().unwrap()
+    };
+    let large = open.clone().filter(|panel| area(panel) >= 12 * 9).count();
+    assert!(large >= 4 && open.count() <= 6);
+}
+
+#[test]
+fn titles_and_columns_fit_into_their_boxes() {
+    let test = "titles_and_columns_fit_into_their_boxes";
+    if !has("python3", test) {
+        return;
+    }
+    let script = top()
+        .join("tests/scripts/dashboard-svg.py")
+        .display()
+        .to_string();
+    let file = top()
+        .join("contrib/grafana-dashboard.json")
+        .display()
+        .to_string();
+    let (passed, drawn) = run("python3", &["-B", &script, &file], "");
+    assert!(passed, "{drawn}");
+    assert!(
+        drawn.starts_with("<svg ") && drawn.ends_with("</svg>\n"),
+        "{drawn}"
+    );
+    let boxes = panels(&dashboard())
+        .iter()
+        .filter(|panel| panel["type"] != "row")
+        .count();
+    // One more is the background.
+    assert_eq!(drawn.matches("<rect ").count(), boxes + 1);
+}
+
+#[test]
+#[ignore = "make test-all: a package is downloaded"]
+fn grafanas_own_types_know_every_field() {
+    let test = "grafanas_own_types_know_every_field";
+    if let Some(said) = run_script("dashboard-types.sh", test) {
+        assert_eq!(said, "");
     }
 }
 
@@ -239,18 +576,26 @@ fn every_family_that_is_asked_for_is_there_or_recorded() {
 /// A query with its variables replaced, as Grafana does it.
 fn filled(query: &str, values: &[(&str, String)]) -> String {
     let mut query = query.to_owned();
+    for (name, value) in values {
+        query = query.replace(&format!("${name}"), value);
+    }
     for (name, value) in [
         ("__rate_interval", "15s"),
         ("__interval", "5s"),
         ("__range", "10m"),
+        ("top", "10"),
     ] {
         query = query.replace(&format!("${name}"), value);
     }
-    for (name, value) in values {
-        query = query.replace(&format!("${name}"), value);
-    }
-    assert!(!query.contains('$'), "{query}");
+    // `$1` is no variable but the first group of a regular expression.
+    assert!(!query.replace("\"$1\"", "").contains('$'), "{query}");
     query
+}
+
+/// Every value of each variable: what `allValue` says, which the details leave to the user.
+fn all_values(dashboard: &Value) -> Vec<(&str, String)> {
+    let names = variables(dashboard).into_iter().map(|(name, _)| name);
+    names.map(|name| (name, ".+".to_owned())).collect()
 }
 
 /// A job of probes, its target under its own name; `more` are further groups of targets.
@@ -305,7 +650,8 @@ fn history(server: &Server) -> String {
 }
 
 /// All that the dashboard shows: uploads, downloads and both, TCP and UDP, a target that is down, kept results, a
-/// budget, an exporter that is scraped itself.
+/// budget, an exporter that is scraped itself, and one under its own name (`iperf3-direct`), whose results are those of
+/// another job.
 fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path) -> String {
     let [first, second] = servers.each_ref().map(Server::target);
     // More often than the others: it takes two failures until it is told, and they take no time.
@@ -322,7 +668,11 @@ fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path
     let jobs = [
         job("iperf3", both, &first, &down, exporter),
         job("iperf3-down", reverse, &second, "", exporter),
-        job("iperf3-up", "", &second, "", exporter),
+        // One that says in a label who measures, as those of contrib/prometheus.yml do.
+        job("iperf3-up", "", &second, "", exporter).replace(
+            "    relabel_configs:\n",
+            &format!("    relabel_configs:\n      - target_label: exporter\n        replacement: 127.0.0.1:{exporter}\n"),
+        ),
         job("iperf3-udp", udp, &first, "", exporter),
     ];
     format!(
@@ -330,7 +680,17 @@ fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path
   evaluation_interval: 1s
 rule_files: ['{}', '{}']
 scrape_configs:
-{}  - job_name: iperf3-exporter
+{}  - job_name: iperf3-direct
+    metrics_path: /probe
+    scrape_interval: 6s
+    scrape_timeout: 6s
+    params:
+      target: ['{second}']
+      period: ['1s']
+      bitrate: ['8M']
+{reverse}    static_configs:
+      - targets: ['127.0.0.1:{exporter}']
+  - job_name: iperf3-exporter
     scrape_interval: 1s
     scrape_timeout: 1s
     static_configs:
@@ -345,10 +705,14 @@ scrape_configs:
 /// What only a test that runs has: it takes an iperf3 that streams its intervals.
 const RUNNING: &str = "iperf3_exporter_test_running_bandwidth_bytes_per_second";
 
-/// The queries that have data whether a test runs or not.
+/// The queries that have data though no test runs and no target has changed its state.
 fn queries_between_tests(dashboard: &Value) -> Vec<(String, String)> {
     let mut queries = queries(dashboard);
-    queries.retain(|(_, query)| !query.contains(RUNNING));
+    let before = queries.len();
+    queries.retain(|(_, query)| !query.contains("iperf3_exporter_test_running_"));
+    // The last change: `fifty_targets_…` has one.
+    queries.retain(|(place, _)| place != "Targets I");
+    assert_eq!(queries.len(), before - 4);
     queries
 }
 
@@ -398,6 +762,15 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
         });
     }
     assert_eq!(prometheus.series(&query).len(), 2);
+    let mut count = 0;
+    for (place, query) in &queries {
+        if query.contains("iperf3_exporter_test_running_") {
+            let query = filled(query, &[("exporter", ".*".to_owned())]);
+            wait_for(place, || !prometheus.series(&query).is_empty());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 3, "bandwidth, seconds, length");
     prometheus.until("iperf3_exporter_test_running_length_seconds", |seconds| {
         seconds == 60.0
     });
@@ -454,17 +827,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     let prometheus = Prometheus::start_with(&configuration, &history(&servers[0]));
     let dashboard = dashboard();
 
-    // All, as Grafana writes it: what `allValue` says.
-    let all: Vec<(&str, String)> = list(&dashboard["templating"]["list"])
-        .iter()
-        .filter(|variable| variable["type"] == "query")
-        .map(|variable| {
-            (
-                text(&variable["name"]),
-                text(&variable["allValue"]).to_owned(),
-            )
-        })
-        .collect();
+    let all = all_values(&dashboard);
     for (place, query) in queries_between_tests(&dashboard) {
         let query = filled(&query, &all);
         wait_for(&format!("{place}: {query}"), || {
@@ -515,21 +878,270 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
         });
     }
 
-    // What each row is for: one target alone, the one that answers and has a history.
+    // What the details are for: one target alone, the one that answers and has a history.
+    let address = format!("127\\\\.0\\\\.0\\\\.1:{}", exporter.port());
     let one = [
         ("job", "iperf3".to_owned()),
         ("instance", servers[0].target().replace('.', "\\\\.")),
         ("target", "127\\\\.0\\\\.0\\\\.1".to_owned()),
-        (
-            "exporter",
-            format!("127\\\\.0\\\\.0\\\\.1:{}", exporter.port()),
-        ),
+        ("detail", "127\\\\.0\\\\.0\\\\.1".to_owned()),
+        ("exporter", address),
     ];
     for (place, query) in queries(&dashboard) {
-        if place.contains("against its seconds") {
+        if place.contains("their seconds, their week") {
             let query = filled(&query, &one);
             let (value, _) = prometheus.until(&query, |_| true);
             assert!((1e6..1e9).contains(&value), "{place}: {value} bits");
         }
     }
+    check_table(&prometheus, &dashboard, &servers, &exporter, &closed);
+    check_published(&prometheus, &exporter);
+}
+
+/// The rows of the first table: its column of this letter, as its labels and value.
+fn column(
+    prometheus: &Prometheus,
+    dashboard: &Value,
+    letter: &str,
+    values: &[(&str, String)],
+) -> Vec<(Value, f64)> {
+    let wanted = format!("Targets {letter}");
+    let (_, query) = queries(dashboard)
+        .into_iter()
+        .find(|(place, _)| *place == wanted)
+        .unwrap();
+    let series = prometheus.series(&filled(&query, values));
+    series
+        .iter()
+        .map(|series| {
+            (
+                series["metric"].clone(),
+                text(&series["value"][1]).parse().unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// The table's values for a target that answers, and for one that does not; and the exporter's address for its links,
+/// which comes from the label `exporter`, from `instance`, or is that of the only exporter.
+fn check_table(
+    prometheus: &Prometheus,
+    dashboard: &Value,
+    servers: &[Server; 2],
+    exporter: &Exporter,
+    closed: &ClosedPort,
+) {
+    let all = all_values(dashboard);
+    let address = format!("127.0.0.1:{}", exporter.port());
+    let down = format!("localhost:{}", closed.port);
+    let of = |letter: &str, instance: &str| -> Vec<(Value, f64)> {
+        let rows = column(prometheus, dashboard, letter, &all);
+        rows.into_iter()
+            .filter(|(labels, _)| labels["instance"] == instance)
+            .collect()
+    };
+    let value =
+        |letter: &str, instance: &str| of(letter, instance).first().map(|(_, value)| *value);
+    wait_for("a state of both", || {
+        value("A", &servers[0].target()) == Some(1.0) && value("A", &down) == Some(0.0)
+    });
+    assert_eq!(of("B", &down)[0].0["reason"], "refused");
+    assert_eq!(of("B", &servers[0].target()), []);
+    for letter in ["D", "E"] {
+        let bits = value(letter, &servers[0].target()).unwrap();
+        assert!((1e5..1e9).contains(&bits), "{letter}: {bits}");
+        assert_eq!(value(letter, &down), None);
+    }
+    for (letter, most) in [("F", 1.0), ("G", 10.0), ("H", 600.0), ("J", 1.0)] {
+        let value = value(letter, &servers[0].target()).unwrap();
+        assert!((0.0..=most).contains(&value), "{letter}: {value}");
+    }
+    // Each of them once, and a page for each.
+    let pages = column(prometheus, dashboard, "C", &all);
+    assert_eq!(pages.len(), column(prometheus, dashboard, "A", &all).len());
+    for (labels, _) in &pages {
+        assert_eq!(labels["page"], address, "{labels}");
+    }
+    let ways: BTreeSet<(bool, bool)> = pages
+        .iter()
+        .map(|(labels, _)| (labels["exporter"] == address, labels["instance"] == address))
+        .collect();
+    assert_eq!(ways.len(), 3, "{pages:?}");
+    // And the page is one that knows the target.
+    let page = exporter.get("/?target=localhost&failures=true");
+    assert_eq!(page.code, 200);
+    assert!(page.body.contains("value=\"localhost\""), "{}", page.body);
+}
+
+/// Queries on the dashboards of older exporters' users: those in the documentation of these exporters and in notes that
+/// users published, and all their names.
+const PUBLISHED: &[&str] = &[
+    // edgard's exporter, until version 1.2 and since.
+    "iperf3_received_bytes / iperf3_received_seconds * 8 / 1000000",
+    "rate(iperf3_received_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
+    "rate(iperf3_sent_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
+    // Its users': for scrapes that are hours apart.
+    "((last_over_time(iperf3_received_bytes[2h]) / last_over_time(iperf3_received_seconds[2h])) * 8)",
+    "((last_over_time(iperf3_sent_bytes[2h]) / last_over_time(iperf3_sent_seconds[2h])) * 8)",
+    "iperf3_sent_bytes{instance=~\"$instance\"} / iperf3_sent_seconds{instance=~\"$instance\"} * 8",
+    "iperf3_received_bytes{target=~\"$target\",port=~\".+\"} / iperf3_received_seconds{target=~\"$target\",port=~\".+\"} * 8",
+    "avg_over_time(iperf3_up[1h]) * 100",
+    "iperf3_up == 0",
+    "iperf3_retransmits",
+    "iperf3_sent_packets",
+    "iperf3_sent_jitter_ms",
+    "iperf3_received_jitter_ms",
+    "iperf3_lost_packets",
+    "iperf3_lost_percent",
+    "iperf3_sent_lost_packets",
+    "iperf3_sent_lost_percent",
+    "iperf3_received_packets",
+    "iperf3_received_lost_packets",
+    "iperf3_received_lost_percent",
+    "rate(iperf3_exporter_duration_seconds_sum[5m]) / rate(iperf3_exporter_duration_seconds_count[5m])",
+    "rate(iperf3_exporter_errors_total[5m])",
+    "iperf3_exporter_build_info",
+    "process_resident_memory_bytes{job=~\".*iperf3.*\"}",
+    "rate(process_cpu_seconds_total{job=~\".*iperf3.*\"}[1m])",
+    // The mutex fork's, by recording-rules.yml.
+    "iperf3_bandwidth_upload_mbps",
+    "iperf3_bandwidth_download_mbps",
+    "iperf3_packet_loss_upload_percent",
+    "iperf3_packet_loss_download_percent",
+    "iperf3_latency_upload_ms",
+];
+
+fn check_published(prometheus: &Prometheus, exporter: &Exporter) {
+    let labels = [
+        ("instance", format!("127.0.0.1:{}", exporter.port())),
+        ("target", ".+".to_owned()),
+    ];
+    for query in PUBLISHED {
+        let query = filled(query, &labels);
+        wait_for(&query, || !prometheus.series(&query).is_empty());
+    }
+}
+
+/// Half an hour of fifty targets, upload and download in two jobs. Of the first one every test fails, of the second one
+/// each upload; the third one failed once, three minutes ago; the bandwidth of the fourth one has fallen to a half; the
+/// last one was last heard of two hours ago.
+fn fifty_targets() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs();
+    let mut families = [
+        ("iperf3_up", String::new()),
+        ("iperf3_failure_info", String::new()),
+        ("iperf3_bandwidth_bytes_per_second", String::new()),
+    ];
+    for number in 0..50 {
+        for (job, direction) in [("iperf3", "upload"), ("iperf3-download", "download")] {
+            let labels = format!(
+                "job=\"{job}\",instance=\"host-{number}:5201\",target=\"host-{number}\",port=\"5201\",exporter=\"site-{}:9579\"",
+                number % 3
+            );
+            for minute in (0..30).rev() {
+                let at = now - 10 - minute * 60 - if number == 49 { 7200 } else { 0 };
+                let fails = match number {
+                    0 => true,
+                    1 => direction == "upload",
+                    2 => minute == 3,
+                    _ => false,
+                };
+                let rate = (50 - number)
+                    * if number == 3 && minute < 3 {
+                        500_000
+                    } else {
+                        1_000_000
+                    };
+                let [up, failure, bandwidth] = &mut families;
+                up.1 += &format!("iperf3_up{{{labels}}} {} {at}\n", u8::from(!fails));
+                if fails {
+                    failure.1 +=
+                        &format!("iperf3_failure_info{{{labels},reason=\"refused\"}} 1 {at}\n");
+                } else {
+                    bandwidth.1 += &format!(
+                        "iperf3_bandwidth_bytes_per_second{{{labels},direction=\"{direction}\"}} {rate} {at}\n"
+                    );
+                }
+            }
+        }
+    }
+    let families = families.map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}"));
+    families.concat() + "# EOF\n"
+}
+
+#[test]
+fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps() {
+    let test = "fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let prometheus = Prometheus::start_with("scrape_configs: []\n", &fifty_targets());
+    let dashboard = dashboard();
+    let mut values = all_values(&dashboard);
+    values.push(("__interval", "5m".to_owned()));
+    values.push(("__range", "6h".to_owned()));
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (labels, state) in column(&prometheus, &dashboard, "A", &values) {
+        states
+            .entry(state.to_string())
+            .or_default()
+            .push(text(&labels["target"]).to_owned());
+    }
+    assert_eq!(states["0"], ["host-0"]);
+    assert_eq!(states["0.5"], ["host-1"]);
+    assert_eq!(states["-1"], ["host-49"]);
+    assert_eq!(states["1"].len(), 47);
+    // The third one's state has changed, and is up again: three minutes ago, and ten seconds.
+    let changed = column(&prometheus, &dashboard, "I", &values);
+    let changed: Vec<&str> = changed
+        .iter()
+        .map(|(labels, _)| text(&labels["target"]))
+        .collect();
+    assert_eq!(changed, ["host-2"]);
+    let single = |title: &str| {
+        let wanted = format!("{title} A");
+        let (_, query) = queries(&dashboard)
+            .into_iter()
+            .find(|(place, _)| *place == wanted)
+            .unwrap();
+        prometheus.series(&filled(&query, &values))
+    };
+    for (title, count) in [
+        ("Targets up", "47"),
+        ("Targets that fail", "2"),
+        ("Targets without a result", "1"),
+    ] {
+        assert_eq!(single(title)[0]["value"][1], count, "{title}");
+    }
+    // A step of five minutes shows the test that failed three minutes ago, though the last one succeeded.
+    let failures = single("Failures over time: the $top with most");
+    let third = failures
+        .iter()
+        .filter(|series| series["metric"]["target"] == "host-2");
+    let third: Vec<&str> = third.map(|series| text(&series["value"][1])).collect();
+    assert_eq!(third, ["0", "0"]);
+    let (now, _) = prometheus
+        .query("min(iperf3_up{target=\"host-2\"})")
+        .unwrap();
+    assert_eq!(now, 1.0);
+    // No target is drawn that never failed.
+    assert_eq!(failures.len(), 5);
+    for direction in ["Download", "Upload"] {
+        let lines = single(&format!("{direction}: the $top with the largest drop"));
+        // The tenth is the one that is gone: of now it has nothing.
+        assert_eq!(lines.len(), 9, "{direction}");
+        let has_fourth = lines
+            .iter()
+            .any(|series| series["metric"]["target"] == "host-3");
+        assert!(has_fourth, "{direction}: {lines:?}");
+    }
+    let reasons = single("Failed tests by reason");
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(
+        reasons[0]["metric"],
+        serde_json::json!({"reason": "refused"})
+    );
 }

