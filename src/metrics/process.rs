@@ -3,7 +3,8 @@
 //!
 //! Read from `/proc` (proc(5)) and getrlimit(2); what a system does not have is left out.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::text::{Family, Kind, Text};
@@ -17,6 +18,9 @@ mod stat {
     pub(super) const VSIZE: usize = 23 - 3;
     pub(super) const RSS: usize = 24 - 3;
 }
+
+/// More than `/proc/self/stat` can have: 52 numbers of at most 20 digits and a name of 64 bytes.
+const STAT_LIMIT_BYTES: usize = 2048;
 
 /// The families, in the order in which they are written: that of the client libraries' documentation behind our own.
 pub(crate) const FAMILIES: &[Family<Look>] = &[
@@ -121,7 +125,10 @@ impl Process {
     }
 
     fn look(&self) -> Look {
-        let line = fs::read("/proc/self/stat").unwrap_or_default();
+        // One read, which the kernel answers with all of it; `fs::read` would feel its way in small pieces.
+        let mut line = [0; STAT_LIMIT_BYTES];
+        let read = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut line));
+        let line = line.get(..read.unwrap_or_default()).unwrap_or_default();
         // The command's name stands in brackets and may hold any byte, brackets too.
         let behind_name = line.windows(2).rposition(|two| two == b") ");
         let fields = behind_name.and_then(|at| line.get(at + 2..));
