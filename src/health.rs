@@ -6,7 +6,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::http::tls::PLAIN_ON_TLS;
@@ -88,19 +87,13 @@ impl Url {
 
 /// Asks; the line to print when the exporter is alive, or the one that says why it is not.
 pub(crate) fn ask(url: &Url) -> Result<String, String> {
-    let (sender, answers) = mpsc::channel();
     let asked = url.clone();
     // On a thread of its own, which ends with the process: nothing else bounds the look-up of a name.
-    let body = move || {
-        // Nobody listens any more when the time is over.
-        let _ = sender.send(exchange(&asked));
+    let outcome = match threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked)) {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => Err(format!("no whole answer within {}s", LIMIT.as_secs())),
+        Err(error) => Err(format!("cannot start a thread: {error}")),
     };
-    let outcome = threads::start("health", STACK_BYTES, Box::new(body))
-        .map_err(|error| format!("cannot start a thread: {error}"))
-        .and_then(|()| {
-            let late = |_| format!("no whole answer within {}s", LIMIT.as_secs());
-            answers.recv_timeout(LIMIT).map_err(late)?
-        });
     let Url {
         authority, path, ..
     } = url;

@@ -6,13 +6,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::cli::Config;
 use crate::exit_error::ExitError;
@@ -37,8 +37,20 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 /// Pause after an answer that did not come: among very many clients one may be lost.
 const WATCHDOG_RETRY: Duration = Duration::from_secs(2);
 
-/// What ends the run: a signal, or what keeps the server from going on.
-type End = io::Result<()>;
+/// What keeps the server from going on, which ends the run as a signal does.
+#[derive(Clone)]
+struct Fatal {
+    error: Arc<OnceLock<io::Error>>,
+    signals: Handle,
+}
+
+impl Fatal {
+    /// Ends the run; of several errors the first one is told.
+    fn report(&self, error: io::Error) {
+        let _ = self.error.set(error);
+        self.signals.close();
+    }
+}
 
 /// The log as the flags want it, for whoever reads standard error.
 fn log(config: &Config) -> Log {
@@ -70,7 +82,10 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
             &[("connections", &connections), ("wanted", &wanted)],
         );
     }
-    let (sender, ends) = mpsc::channel();
+    let fatal = Fatal {
+        error: Arc::default(),
+        signals: signals.handle(),
+    };
     let prober = Arc::new(Prober::new(config.probe, log.clone(), connections));
     let access = Arc::new(Access::new(reloader, log.clone(), connections));
     let process = Arc::new(Process::new());
@@ -91,7 +106,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         limits,
         Arc::clone(&traffic),
         Arc::clone(&access) as _,
-        callbacks(site, Arc::clone(&prober), sender.clone()),
+        callbacks(site, Arc::clone(&prober), fatal.clone()),
     )?;
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
     let run = Arc::new(Run {
@@ -102,16 +117,17 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         prober,
         notifier,
         addresses: addresses.collect(),
-        sender,
+        fatal,
+        reloads: AtomicUsize::new(0),
     });
-    run.start(signals, listeners)
+    run.start(listeners)
         .inspect_err(|_| run.front_end.clean_up())?;
     run.note(run.notifier.ready(&run.status()));
-    Ok(run.wait_for_end(&ends))
+    Ok(run.wait_for_end(signals))
 }
 
 /// What the front end hands on.
-fn callbacks(site: Arc<Site>, prober: Arc<Prober>, lost: Sender<End>) -> Callbacks {
+fn callbacks(site: Arc<Site>, prober: Arc<Prober>, fatal: Fatal) -> Callbacks {
     let own_site = Arc::clone(&site);
     Callbacks {
         handler: Box::new(move |request| routes::handle(&site, request)),
@@ -119,10 +135,7 @@ fn callbacks(site: Arc<Site>, prober: Arc<Prober>, lost: Sender<End>) -> Callbac
             own_site.note_refused(client, url, code, line);
         }),
         on_hang_up: Box::new(move || prober.wake_all()),
-        on_lost: Arc::new(move |error| {
-            // Fails only when `run` has ended already.
-            let _ = lost.send(Err(error));
-        }),
+        on_lost: Arc::new(move |error| fatal.report(error)),
     }
 }
 
@@ -176,56 +189,35 @@ struct Run {
     prober: Arc<Prober>,
     notifier: Notifier,
     addresses: Vec<SocketAddr>,
-    sender: Sender<End>,
+    fatal: Fatal,
+    /// How often a reload was asked for since the last one that is over began.
+    reloads: AtomicUsize,
 }
 
 impl Run {
-    /// Starts a thread; what it gives back ends the run.
     fn spawn(
         self: &Arc<Self>,
         name: &str,
-        body: impl FnOnce(&Self) -> Option<End> + Send + 'static,
+        body: impl FnOnce(&Self) + Send + 'static,
     ) -> Result<(), String> {
         let run = Arc::clone(self);
-        let body = move || {
-            if let Some(end) = body(&run) {
-                // Fails only when `run` has ended already.
-                let _ = run.sender.send(end);
-            }
-        };
-        threads::start(name, STACK_BYTES, Box::new(body))
+        threads::start(name, STACK_BYTES, Box::new(move || body(&run)))
             .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
-    fn start(
-        self: &Arc<Self>,
-        mut signals: Signals,
-        listeners: Vec<TcpListener>,
-    ) -> Result<(), String> {
+    fn start(self: &Arc<Self>, listeners: Vec<TcpListener>) -> Result<(), String> {
         for address in &self.addresses {
             self.log.info("listening", &[("address", address)]);
         }
         for listener in listeners {
             self.spawn("accept", move |run| {
-                run.front_end.accept(&listener).err().map(Err)
+                if let Err(error) = run.front_end.accept(&listener) {
+                    run.fatal.report(error);
+                }
             })?;
         }
-        // One place: who asks several times before a reload begins has one answer.
-        let (reloads, asked) = mpsc::sync_channel(1);
-        self.spawn("reload", move |run| run.reload(&asked))?;
-        self.spawn("signals", move |_| {
-            // In the order of their numbers when several came: an end that was asked for as well comes next.
-            while signals.forever().next() == Some(SIGHUP) {
-                // Fails when one is due already.
-                let _ = reloads.try_send(());
-            }
-            Some(Ok(()))
-        })?;
         // On a thread of its own: a binary that hangs does not keep a signal waiting.
-        self.spawn("iperf3", |run| {
-            run.prober.report_iperf3();
-            None
-        })?;
+        self.spawn("iperf3", |run| run.prober.report_iperf3())?;
         match self.notifier.watchdog_interval() {
             Some(interval) => self.spawn("watchdog", move |run| run.watch(interval)),
             None => Ok(()),
@@ -247,24 +239,41 @@ impl Run {
         }
     }
 
-    /// Reads the web configuration again when asked to. On a thread of its own, as it may take a while: an end does not
-    /// wait for it.
-    fn reload(&self, asked: &Receiver<()>) -> Option<End> {
-        while asked.recv().is_ok() {
-            self.note(self.notifier.reloading());
-            let status = if self.access.reload() {
-                self.status()
-            } else {
-                "the web configuration is broken, every request is refused".to_owned()
-            };
-            self.note(self.notifier.ready(&status));
+    /// Has the web configuration read again. On a thread of its own, as it may take a while: an end does not wait for
+    /// it. One thread at a time: whoever asks while it reads has it read once more.
+    fn ask_for_reload(self: &Arc<Self>) {
+        if self.reloads.fetch_add(1, Ordering::SeqCst) > 0 {
+            return;
         }
-        None
+        let started = self.spawn("reload", |run| {
+            loop {
+                let asked = run.reloads.load(Ordering::SeqCst);
+                run.reload();
+                if run.reloads.fetch_sub(asked, Ordering::SeqCst) == asked {
+                    return;
+                }
+            }
+        });
+        if let Err(error) = started {
+            self.reloads.store(0, Ordering::SeqCst);
+            let what = "cannot read the web configuration again";
+            self.log.error(what, &[("error", &error)]);
+        }
+    }
+
+    fn reload(&self) {
+        self.note(self.notifier.reloading());
+        let status = if self.access.reload() {
+            self.status()
+        } else {
+            "the web configuration is broken, every request is refused".to_owned()
+        };
+        self.note(self.notifier.ready(&status));
     }
 
     /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
     /// behind the front end answers. Silence makes systemd start it anew.
-    fn watch(&self, interval: Duration) -> Option<End> {
+    fn watch(&self, interval: Duration) -> ! {
         // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
         // listener counts from its first answer on.
         let mut answered: Vec<SocketAddr> = Vec::new();
@@ -297,17 +306,19 @@ impl Run {
         }
     }
 
-    fn wait_for_end(&self, ends: &Receiver<End>) -> ExitCode {
-        // `self` holds a sender, so that there is an end to wait for.
-        let code = match ends.recv().unwrap_or(Ok(())) {
-            Ok(()) => {
-                self.log.info("shutting down", &[]);
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                self.log.error("the server stopped", &[("error", &error)]);
-                ExitCode::FAILURE
-            }
+    fn wait_for_end(self: &Arc<Self>, mut signals: Signals) -> ExitCode {
+        // In the order of their numbers when several came: an end that was asked for as well comes next. After a fatal
+        // error no more of them come.
+        let mut signals = signals.forever();
+        while signals.next() == Some(SIGHUP) {
+            self.ask_for_reload();
+        }
+        let code = if let Some(error) = self.fatal.error.get() {
+            self.log.error("the server stopped", &[("error", error)]);
+            ExitCode::FAILURE
+        } else {
+            self.log.info("shutting down", &[]);
+            ExitCode::SUCCESS
         };
         // Whatever the end: a running iperf3 is not left behind.
         self.note(self.notifier.stopping("shutting down"));
@@ -321,5 +332,31 @@ impl Run {
         self.prober.wait_until_idle(until);
         self.front_end.clean_up();
         code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fatal, SIGHUP, Signals};
+    use std::io;
+    use std::sync::Arc;
+    use std::thread;
+
+    #[test]
+    fn a_fatal_error_ends_the_wait_for_signals_and_the_first_one_is_kept() {
+        let mut signals = Signals::new([SIGHUP]).unwrap();
+        let fatal = Fatal {
+            error: Arc::default(),
+            signals: signals.handle(),
+        };
+        let reported = fatal.clone();
+        let thread = thread::spawn(move || {
+            reported.report(io::ErrorKind::ConnectionReset.into());
+            reported.report(io::ErrorKind::NotFound.into());
+        });
+        assert_eq!(signals.forever().next(), None);
+        thread.join().unwrap();
+        let kept = fatal.error.get().map(io::Error::kind);
+        assert_eq!(kept, Some(io::ErrorKind::ConnectionReset));
     }
 }

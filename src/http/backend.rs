@@ -210,13 +210,16 @@ impl Backend {
             .collect();
         let body = response.body.as_bytes();
         let code = StatusCode(response.code);
-        let printed = tiny_http::Response::new(code, headers, body, Some(body.len()), None)
-            // A length and not chunks, whatever the size: the body is all there.
+        // The head alone: the body is all there, and needs no copy through a buffer on the stack. A length and not
+        // chunks, whatever its size.
+        let head = tiny_http::Response::new(code, headers, io::empty(), Some(body.len()), None)
             .with_chunked_threshold(usize::MAX);
         let mut bytes = Vec::new();
-        let is_head = *request.method() == Method::Head;
         let version = request.http_version().clone();
-        let written = printed.raw_print(&mut bytes, version, request.headers(), is_head, None);
+        let written = head.raw_print(&mut bytes, version, &[], true, None);
+        if *request.method() != Method::Head {
+            bytes.extend_from_slice(body);
+        }
         let mut writer = request.into_writer();
         let sent = written
             .and_then(|()| writer.write_all(&bytes))

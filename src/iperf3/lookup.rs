@@ -6,7 +6,6 @@
 //! once more, for the reason, and for which address iperf3 tried: it takes the first. Must not know what a reason is.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::threads;
@@ -25,7 +24,6 @@ pub(super) fn has_no_address(name: &str, time_left: Duration) -> bool {
 /// The addresses of `name` in the system's order, without any when there is none; `None` when that cannot be told within
 /// `time_left`.
 pub(crate) fn addresses(name: &str, time_left: Duration) -> Option<Vec<IpAddr>> {
-    let (sender, receiver) = mpsc::channel();
     let name = name.to_owned();
     // On a thread, since the C library's lookup has no deadline; one that is late ends by itself, unheard.
     let body = move || {
@@ -35,10 +33,9 @@ pub(crate) fn addresses(name: &str, time_left: Duration) -> Option<Vec<IpAddr>> 
                 addresses.push(found.ip());
             }
         }
-        let _ = sender.send(addresses);
+        addresses
     };
-    threads::start("lookup", STACK_BYTES, Box::new(body)).ok()?;
-    receiver.recv_timeout(LIMIT.min(time_left)).ok()
+    threads::within(LIMIT.min(time_left), "lookup", STACK_BYTES, body).ok()?
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::reason::{self, Reason};
 use super::report::intervals::Intervals;
 use super::report::stream::Stream;
-use super::report::{Direction, Document, Fault, Report};
+use super::report::{Direction, Document, Fault, Report, Unreadable};
 use super::target::Host;
 use super::temp::{TempFiles, TempFolders};
 use crate::cancel::{Cancel, Cause};
@@ -121,7 +121,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     let mut details = RunDetails::not_started(spec.port);
     let Printed {
         document,
-        broken,
+        unreadable,
         finished,
     } = match run_iperf3(binary, spec, cancel, &mut details) {
         Ok(printed) => printed,
@@ -142,7 +142,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     if spec.keep_end_part {
         details.end_part = document.as_ref().and_then(Document::end_part);
     }
-    let read = (document.as_ref(), broken.as_deref());
+    let read = (document.as_ref(), unreadable.as_ref());
     let outcome = classify(&finished, read, spec, details.took);
     let outcome = outcome.map_err(|failure| blame_temporary_files(failure, spec));
     if outcome.is_ok() {
@@ -164,21 +164,20 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
 /// What a process printed, read once.
 struct Printed {
     document: Option<Document>,
-    /// Where its JSON is broken, as the end of a sentence.
-    broken: Option<String>,
+    unreadable: Option<Unreadable>,
     finished: Finished,
 }
 
 impl Printed {
     /// Reads what a run with `-J` printed.
     fn of(finished: Finished) -> Self {
-        let (document, broken) = match Document::read(&finished.stdout) {
+        let (document, unreadable) = match Document::read(&finished.stdout) {
             Ok(document) => (Some(document), None),
-            Err(broken) => (None, broken),
+            Err(unreadable) => (None, unreadable),
         };
         Self {
             document,
-            broken,
+            unreadable,
             finished,
         }
     }
@@ -283,7 +282,7 @@ fn run_streaming(
     let stdout = streamed.other;
     Ok(Printed {
         document: streamed.document,
-        broken: streamed.broken,
+        unreadable: streamed.unreadable,
         finished: Finished { stdout, ..finished },
     })
 }
@@ -351,7 +350,7 @@ fn local_name(bind: &str) -> Option<&str> {
 
 fn classify(
     finished: &Finished,
-    (document, broken): (Option<&Document>, Option<&str>),
+    (document, unreadable): (Option<&Document>, Option<&Unreadable>),
     spec: &TestSpec<'_>,
     took: Duration,
 ) -> Outcome {
@@ -402,9 +401,9 @@ fn classify(
             &explained(&message),
         );
     }
-    let message = match broken {
-        Some(broken) => {
-            format!("iperf3 ended with status {status}, and what it printed is {broken}")
+    let message = match unreadable {
+        Some(unreadable) => {
+            format!("iperf3 ended with status {status}, and what it printed is {unreadable}")
         }
         None => match lines(&String::from_utf8_lossy(&finished.stdout)).next() {
             Some(line) if document.is_none() => {

@@ -3,8 +3,10 @@
 //!
 //! Read from `/proc` (proc(5)) and getrlimit(2); what a system does not have is left out.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use super::text::{Family, Kind, Text};
 use crate::sys;
@@ -13,10 +15,12 @@ use crate::sys;
 mod stat {
     pub(super) const UTIME: usize = 14 - 3;
     pub(super) const STIME: usize = 15 - 3;
-    pub(super) const STARTTIME: usize = 22 - 3;
     pub(super) const VSIZE: usize = 23 - 3;
     pub(super) const RSS: usize = 24 - 3;
 }
+
+/// More than `/proc/self/stat` can have: 52 numbers of at most 20 digits and a name of 64 bytes.
+const STAT_LIMIT_BYTES: usize = 2048;
 
 /// The families, in the order in which they are written: that of the client libraries' documentation behind our own.
 pub(crate) const FAMILIES: &[Family<Look>] = &[
@@ -82,14 +86,16 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_start_time_seconds",
         help: "Start time of the process since unix epoch in seconds.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(look.started),
+        write: |text, look| text.plain(Some(look.started)),
     },
 ];
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Seconds from 1970 to the start of this process. Read once: it never changes, but the system's clock does.
-    started: Option<f64>,
+    /// Seconds from 1970 to the start of this process. Taken once: it never changes, but the system's clock does.
+    /// (Refused: the sum of the boot time and the ticks since then, as Go's client has it. The boot time is in whole
+    /// seconds, and stands in `/proc/stat` behind a line for each processor.)
+    started: f64,
     /// An atomic, since a panic may come while any lock is held; of 32 bits, which the smallest routers have.
     panics: AtomicU32,
 }
@@ -99,17 +105,17 @@ pub(crate) struct Look {
     panics: u32,
     /// The numbers of `/proc/self/stat` behind the command's name; empty where there is no such file.
     stat: Vec<f64>,
-    started: Option<f64>,
+    started: f64,
 }
 
 impl Process {
+    /// The process that starts now.
     pub(crate) fn new() -> Self {
-        let mut process = Self {
-            started: None,
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            started: since_1970.unwrap_or_default().as_secs_f64(),
             panics: AtomicU32::default(),
-        };
-        process.started = process.look().start_time_seconds();
-        process
+        }
     }
 
     pub(crate) fn count_panic(&self) {
@@ -121,7 +127,10 @@ impl Process {
     }
 
     fn look(&self) -> Look {
-        let line = fs::read("/proc/self/stat").unwrap_or_default();
+        // One read, which the kernel answers with all of it; `fs::read` would feel its way in small pieces.
+        let mut line = [0; STAT_LIMIT_BYTES];
+        let read = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut line));
+        let line = line.get(..read.unwrap_or_default()).unwrap_or_default();
         // The command's name stands in brackets and may hold any byte, brackets too.
         let behind_name = line.windows(2).rposition(|two| two == b") ");
         let fields = behind_name.and_then(|at| line.get(at + 2..));
@@ -144,15 +153,6 @@ impl Look {
     fn cpu_seconds(&self) -> Option<f64> {
         let ticks = self.field(stat::UTIME)? + self.field(stat::STIME)?;
         Some(ticks / sys::clock_ticks_per_second() as f64)
-    }
-
-    fn start_time_seconds(&self) -> Option<f64> {
-        let system = fs::read_to_string("/proc/stat").ok()?;
-        let boot = system
-            .lines()
-            .find_map(|line| line.strip_prefix("btime "))?;
-        let since_boot = self.field(stat::STARTTIME)? / sys::clock_ticks_per_second() as f64;
-        Some(boot.parse::<f64>().ok()? + since_boot)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Must not know Prometheus.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -26,6 +27,28 @@ pub(crate) enum Fault {
     Incomplete,
 }
 
+/// Why an output that began as a document is none. Reads as the end of a sentence about what iperf3 printed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Broken(text::Broken),
+    /// A line of a stream was skipped.
+    LineTooLong {
+        limit_bytes: usize,
+    },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => broken.fmt(f),
+            Self::LineTooLong { limit_bytes } => write!(
+                f,
+                "incomplete: a line of it is longer than the limit of {limit_bytes} bytes"
+            ),
+        }
+    }
+}
+
 /// Most of the part `end` that is shown and kept: that of a test of 128 streams each direction, the largest there is,
 /// has some 200 KiB.
 const END_PART_LIMIT_CHARS: usize = 256 * 1024;
@@ -41,9 +64,9 @@ impl Document {
     /// Reads standard output.
     ///
     /// # Errors
-    /// Where its JSON is broken, as the end of a sentence: `not JSON at line 69: ...`; none when nothing began as one.
-    pub(crate) fn read(stdout: &[u8]) -> Result<Self, Option<String>> {
-        let broken = |broken: Option<text::Broken>| broken.map(|broken| broken.to_string());
+    /// Where its JSON is broken; none when nothing began as one.
+    pub(crate) fn read(stdout: &[u8]) -> Result<Self, Option<Unreadable>> {
+        let broken = |broken: Option<text::Broken>| broken.map(Unreadable::Broken);
         let mut root = text::find(stdout).map_err(broken)?;
         if let Some(error) = root.get_mut("error")
             && let Some(own) = error_of_the_server(stdout)
@@ -253,7 +276,7 @@ mod tests {
         }
         assert!(Document::read(b"{} and more").is_ok());
         let broken = Document::read(b"words\n{\n\"a\": x }").unwrap_err();
-        assert_eq!(broken.as_deref(), Some("not JSON at line 3: `x`"));
+        assert_eq!(broken.unwrap().to_string(), "not JSON at line 3: `x`");
         assert_eq!(Document::read(b"words").unwrap_err(), None);
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Rates {
 
 impl Rates {
     fn of(mut rates: Vec<f64>) -> Option<Self> {
-        rates.sort_by(f64::total_cmp);
+        rates.sort_unstable_by(f64::total_cmp);
         let mut quantiles = [0.0; QUANTILE.len()];
         for (value, (percent, _)) in quantiles.iter_mut().zip(QUANTILE) {
             // The nearest rank: a rate that was measured, not one between two.

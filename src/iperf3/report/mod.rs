@@ -20,7 +20,7 @@ mod text;
 pub(super) mod transfer;
 pub(crate) mod udp;
 
-pub(crate) use self::document::{Document, Fault};
+pub(crate) use self::document::{Document, Fault, Unreadable};
 pub(crate) use self::model::{Direction, Report};
 #[cfg(test)]
 pub(crate) use self::transfer::Transfer;

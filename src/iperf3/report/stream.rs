@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::document::Document;
+use super::document::{Document, Unreadable};
 use super::text;
 use crate::iperf3::progress::Progress;
 
@@ -23,8 +23,8 @@ const PARTS: [&str; 3] = ["start", "end", "error"];
 pub(crate) struct Streamed {
     /// With as much as has come; none when no event has.
     pub(crate) document: Option<Document>,
-    /// What is wrong with the rest, as the end of a sentence: a line that is too long, or JSON that is broken.
-    pub(crate) broken: Option<String>,
+    /// What is wrong with the rest.
+    pub(crate) unreadable: Option<Unreadable>,
     /// The text that is none of the document, for what iperf3 says of an error there.
     pub(crate) other: Vec<u8>,
 }
@@ -119,12 +119,13 @@ impl<'a> Stream<'a> {
         let line = std::mem::take(&mut self.line);
         self.keep(&line);
         let other = std::mem::take(&mut self.other);
-        let skipped = self.has_skipped.then(|| {
-            format!("incomplete: a line of it is longer than the limit of {LINE_LIMIT_BYTES} bytes")
-        });
+        let too_long = Unreadable::LineTooLong {
+            limit_bytes: LINE_LIMIT_BYTES,
+        };
+        let skipped = self.has_skipped.then_some(too_long);
         Streamed {
             document: self.document(),
-            broken: skipped.or_else(|| Document::read(&other).err().flatten()),
+            unreadable: skipped.or_else(|| Document::read(&other).err().flatten()),
             other,
         }
     }

@@ -177,14 +177,16 @@ impl Trusted {
             if let Some(anchor) = all.roots.last()
                 && let Some(length) = certificate.may_sign()
             {
-                authorities.push(Authority {
+                // In the order of their lengths.
+                let at = authorities.partition_point(|other: &Authority| other.length <= length);
+                let authority = Authority {
                     anchor: anchor.clone(),
                     length,
                     period: certificate.period(),
-                });
+                };
+                authorities.insert(at, authority);
             }
         }
-        authorities.sort_by_key(|authority| authority.length);
         Ok(Self {
             subjects: all.subjects(),
             listed,
