@@ -178,9 +178,9 @@ install_server() {
     wait_until listens 5201 || fail "no server listens"
     # It and Debian's own unit stop each other.
     inside systemctl start iperf3 || fail "Debian's unit does not start"
-    is ActiveState inactive $server || fail "Debian's server and this one run together"
+    ! is ActiveState active $server || fail "Debian's server and this one run together"
     inside systemctl start $server || fail "the server's unit does not start again"
-    is ActiveState inactive iperf3 || fail "this server and Debian's run together"
+    ! is ActiveState active iperf3 || fail "this server and Debian's run together"
     wait_until listens 5201 || fail "no server listens behind Debian's"
 }
 
