@@ -127,6 +127,15 @@ fn the_tests_of_a_mesh_get_rarer_with_its_hosts_and_come_apart_unless_their_age_
     }
     let (_, targets) = mesh(&dir, &host_names(3), &["__iperf3_max_age=540s"]);
     assert_eq!(max_ages(&targets), [540; 3], "{targets}");
+    let script = top().join("contrib/iperf3-mesh.sh").display().to_string();
+    let list = dir.path().join("mesh.txt").display().to_string();
+    let with = |minutes| run("env", &[minutes, "sh", &script, &list], "");
+    let (_, targets) = with("MINUTES=4");
+    assert_eq!(max_ages(&targets), [680, 740, 800], "{targets}");
+    for minutes in ["MINUTES=0", "MINUTES=two"] {
+        let why = format!("iperf3-mesh.sh: {minutes} is no whole number above 0\n");
+        assert_eq!(with(minutes), (false, why));
+    }
 }
 
 #[test]
