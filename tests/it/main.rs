@@ -54,6 +54,7 @@
 //! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
+//! - `kubernetes`: the resources of `contrib/kubernetes/`, as kubectl builds them.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
 //! - `temp_folder`: iperf3's temporary files where the usual folder has no room, or cannot be written.
 //! - `tidy`: what this repository promises about itself.
@@ -99,6 +100,7 @@ mod goodput;
 mod harness;
 mod health;
 mod html;
+mod kubernetes;
 mod limits;
 mod loss;
 mod malformed;
