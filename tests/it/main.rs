@@ -58,6 +58,7 @@
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
 //! - `temp_folder`: iperf3's temporary files where the usual folder has no room, or cannot be written.
 //! - `tidy`: what this repository promises about itself.
+//! - `workflows`: `.github/workflows/`, and what make does only for a release.
 
 #![allow(
     clippy::unwrap_used,
@@ -132,3 +133,4 @@ mod systemd;
 mod temp_folder;
 mod tidy;
 mod web_config;
+mod workflows;
