@@ -48,6 +48,7 @@
 //! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the documentation's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
+//! - `publication`: where the project is published, which one line says.
 //! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the documentation names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
@@ -55,9 +56,11 @@
 //! - `soak`: many probes, and nothing grows.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
+//! - `kubernetes`: the resources of `contrib/kubernetes/`, as kubectl builds them.
 //! - `systemd`: what the service manager is told, and the sockets that it passes.
 //! - `temp_folder`: iperf3's temporary files where the usual folder has no room, or cannot be written.
 //! - `tidy`: what this repository promises about itself.
+//! - `workflows`: `.github/workflows/`, and what make does only for a release.
 
 #![allow(
     clippy::unwrap_used,
@@ -101,6 +104,7 @@ mod goodput;
 mod harness;
 mod health;
 mod html;
+mod kubernetes;
 mod limits;
 mod loss;
 mod malformed;
@@ -119,6 +123,7 @@ mod pages;
 mod parameters;
 mod pki;
 mod prometheus;
+mod publication;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
@@ -132,3 +137,4 @@ mod systemd;
 mod temp_folder;
 mod tidy;
 mod web_config;
+mod workflows;
