@@ -326,7 +326,7 @@ fn a_release_of_which_nothing_could_be_built_is_no_release() {
 }
 
 /// Runs a script of `contrib/packaging` with these variables; whether it succeeded, and its words.
-fn packaging(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+pub fn packaging(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new("sh")
         .arg(top().join("contrib/packaging").join(script))
         .args(arguments)

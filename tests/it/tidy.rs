@@ -291,7 +291,7 @@ fn the_lints_that_hold_this_are_on() {
 }
 
 /// The files that git tracks or would, from the top; none where there is no git or no checkout.
-fn tracked() -> Option<Vec<String>> {
+pub fn tracked() -> Option<Vec<String>> {
     let output = Command::new("git")
         .args([
             "ls-files",
