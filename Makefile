@@ -30,7 +30,7 @@ SCRIPTS += contrib/completions/iperf3-exporter.bash
 ALIASES = "$(PREFIX)/bin/iperf3_exporter" "$(UNITDIR)/iperf3_exporter.service"
 
 .PHONY: help build demo demo-fleet test test-all check lint tools bench static install uninstall clean
-.PHONY: deb rpm dist qemu supply msrv release-check reproducible
+.PHONY: deb rpm image dist qemu supply msrv release-check reproducible
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ deb: ## make a Debian package of the static binary (TARGET=x86_64-unknown-linux-
 
 rpm: ## make an rpm package of the static binary (TARGET=x86_64-unknown-linux-musl)
 	@sh contrib/packaging/packages.sh rpm "$(TARGET)"
+
+image: ## make the container image of contrib/Dockerfile (TARGET=x86_64-unknown-linux-musl, IMAGE=, BASE=)
+	@sh contrib/packaging/image.sh "$(TARGET)"
 
 dist: ## make the archives of a release, with checksums and SBOMs (TARGETS="x86_64-unknown-linux-musl ...")
 	@sh contrib/packaging/dist.sh $(TARGETS)
