@@ -9,17 +9,15 @@
 set -eu
 
 readonly suite=bookworm # of debian-base.sh
-readonly step_s=0.2
-readonly wait_steps=900 # 180 s: far longer than any state takes on a busy machine
-readonly wait_s=180     # the same for compose
+readonly wait_s=180 # what compose waits for healthy containers: far longer than they take on a busy machine
 readonly name=iperf3-exporter-compose-$$
 
 dir=''
 
 main() {
     cd "$(dirname "$0")/../.."
-    command -v docker >/dev/null 2>&1 || skip "no docker here"
-    docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
+    . tests/scripts/containers.sh
+    need_engine
     for tool in curl jq; do
         command -v $tool >/dev/null 2>&1 || skip "no $tool here"
     done
@@ -94,12 +92,6 @@ END
     docker build --tag "$name-prometheus" "$dir/prometheus" >"$dir/said" 2>&1 || fail "docker build failed"
 }
 
-# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
-skip_or_fail() {
-    [ -n "${CI:-}" ] || skip "$1"
-    fail "$1"
-}
-
 # What the service $1 may do, as the engine and the kernel have it.
 check_container() {
     container=$(compose ps --quiet "$1")
@@ -114,16 +106,6 @@ check_container() {
     ! grep -q '^Uid:.*[[:space:]]0\([[:space:]]\|$\)' "$dir/said" || fail "$1 runs as root"
     # As root, which alone could write there.
     ! docker exec --user 0 "$container" touch /etc/x 2>/dev/null || fail "$1 can be written to"
-}
-
-# Blocks until the command succeeds.
-wait_until() {
-    step=0
-    until "$@"; do
-        step=$((step + 1))
-        [ "$step" -le "$wait_steps" ] || return 1
-        sleep "$step_s"
-    done
 }
 
 check_prometheus() {
