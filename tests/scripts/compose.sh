@@ -28,8 +28,10 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     dir=$(mktemp -d)
+    echo 'services: {}' >"$dir/override.yml"
 
     make_images
+    override
     # Ports that are free, as others may listen on the usual ones.
     export EXPORTER_IMAGE="$name" PROMETHEUS_IMAGE="$name-prometheus" EXPORTER_PORT=0 PROMETHEUS_PORT=0
     compose up --detach --no-build --pull never --wait --wait-timeout "$wait_s" prometheus >"$dir/said" 2>&1 ||
@@ -69,7 +71,25 @@ clean_up() {
 }
 
 compose() {
-    sh tests/scripts/docker-compose.sh --file contrib/compose/compose.yml --project-name "$name" "$@"
+    sh tests/scripts/docker-compose.sh --file contrib/compose/compose.yml --file "$dir/override.yml" \
+        --project-name "$name" "$@"
+}
+
+# The stack's own targets, tested more often and with less: other tests run at the same time.
+override() {
+    {
+        cat contrib/compose/iperf3-targets.yml
+        echo '    __scrape_interval__: 15s'
+        echo '    __iperf3_period: 2s'
+        echo '    __iperf3_bitrate: 20M'
+    } >"$dir/targets.yml"
+    cat >"$dir/override.yml" <<END
+services:
+  prometheus:
+    volumes: ["$dir/targets.yml:/etc/prometheus/iperf3-targets.yml:ro"]
+END
+    chmod 755 "$dir" # whoever Prometheus runs as
+    chmod 644 "$dir/targets.yml"
 }
 
 # Both of one Debian; that of Prometheus as the project's own image is: user, folder and flags.
