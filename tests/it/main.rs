@@ -54,6 +54,7 @@
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
 //! - `siege`: the table of attacks, and what attackers need; the bench uses it too.
 //! - `soak`: many probes, and nothing grows.
+//! - `compose`: the compose stack of `contrib/compose`, as compose reads it and in a real Docker engine.
 //! - `docker`: the container of `contrib/`, in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
 //! - `kubernetes`: the resources of `contrib/kubernetes/`, as kubectl builds them.
@@ -85,6 +86,7 @@ mod budget;
 mod chromium;
 mod cli;
 mod compat;
+mod compose;
 mod credentials;
 mod cut_off;
 mod dashboard;
