@@ -207,9 +207,8 @@ fn a_url_that_cannot_be_asked_is_refused_with_what_to_do() {
             (
                 2,
                 format!(
-                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want \
-                     http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with \
-                     TLS is asked by http:// too, try --help\n"
+                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want http://HOST[:PORT][/PATH], \
+                     with port 80 and path /health as defaults, also for an exporter with TLS, try --help\n"
                 )
             )
         );

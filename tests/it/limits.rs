@@ -638,10 +638,10 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     }
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.code, 503);
-    assert_eq!(reply.body, "too many probes wait, try again later\n");
+    assert_eq!(reply.body, "too many probes are queued, try again later\n");
     assert!(reply.header("Retry-After").is_some());
     let line = exporter.log_line("msg=\"probe refused\"");
-    let words = " status=503 error=\"too many probes wait, try again later\"";
+    let words = " status=503 error=\"too many probes are queued, try again later\"";
     assert!(
         line.contains(" level=warn ") && line.ends_with(words),
         "{line}"
