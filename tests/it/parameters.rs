@@ -56,7 +56,7 @@ fn a_period_is_cut_with_what_is_omitted() {
         story.contains(" -t 2 ") && story.contains(" -O 2"),
         "{story}"
     );
-    let line = exporter.log_line("period cut");
+    let line = exporter.log_line("period shortened");
     assert!(
         line.contains("wanted_seconds=60 period_seconds=2"),
         "{line}"
@@ -84,7 +84,7 @@ fn bytes_end_a_test_instead_of_the_period() {
         );
     }
     // Not cut, however little time there is: the bytes may well fit.
-    assert!(!observed.exporter.log().contains("period cut"));
+    assert!(!observed.exporter.log().contains("period shortened"));
 }
 
 #[test]
