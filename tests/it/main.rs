@@ -48,6 +48,7 @@
 //! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the documentation's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
+//! - `prose`: plain English in the texts that users read: words that give a bad sentence away, and its length.
 //! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the documentation names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
@@ -119,6 +120,7 @@ mod pages;
 mod parameters;
 mod pki;
 mod prometheus;
+mod prose;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
