@@ -71,7 +71,7 @@ fn an_exporter_that_is_well_is_alive() {
     assert_eq!(exporter.metric(asked), 3.0);
     assert_not_alive(
         &format!("http://127.0.0.1:{port}/nowhere"),
-        "it answered 404 Not Found: no such page, see /",
+        "the response was 404 Not Found: no such page, see /",
     );
 }
 
@@ -84,7 +84,7 @@ fn an_exporter_without_iperf3_is_not_and_says_why() {
     let line = reply.body.trim_end();
     assert_not_alive(
         &url,
-        &format!("it answered 503 Service Unavailable: {line}"),
+        &format!("the response was 503 Service Unavailable: {line}"),
     );
     // It comes back without a restart of the exporter, and goes again.
     let fake = Fake::new("exit 1");
@@ -94,7 +94,10 @@ fn an_exporter_without_iperf3_is_not_and_says_why() {
     let path = fake.dir().join("iperf3");
     std::fs::rename(&path, fake.dir().join("gone")).unwrap();
     let (code, said) = ask(&url);
-    assert!(code == 1 && said.contains(" it answered 503 "), "{said}");
+    assert!(
+        code == 1 && said.contains(" the response was 503 "),
+        "{said}"
+    );
     std::fs::rename(fake.dir().join("gone"), &path).unwrap();
     assert_alive(&url, "OK");
 }
@@ -104,7 +107,7 @@ fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(SERVER)]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
-    assert_alive(&url, "OK: it answers, and asks for TLS");
+    assert_alive(&url, "OK: the exporter demands TLS");
 
     let users = pki.write(
         "users.yml",
@@ -112,13 +115,13 @@ fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
     );
     let exporter = Exporter::start(&[format!("--web.config.file={users}")]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
-    assert_alive(&url, "OK: it answers, and asks for a password");
+    assert_alive(&url, "OK: the exporter demands credentials");
 
     let limit = pki.write("limit.yml", "rate_limit:\n  interval: 1h\n  burst: 1\n");
     let exporter = Exporter::start(&[format!("--web.config.file={limit}")]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
     assert_alive(&url, "OK");
-    assert_alive(&url, "OK: it answers, and limits the rate of requests");
+    assert_alive(&url, "OK: the exporter limits the request rate");
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn whoever_is_not_there_is_not_alive() {
             format!("http://127.0.0.1:{port}"),
             serve(|stream| drop(stream.write_all(b"HTTP/1.1 200 OK\r\nA: b\r\n"))),
         ] {
-            scope.spawn(move || assert_not_alive(&url, "no whole answer within 5s"));
+            scope.spawn(move || assert_not_alive(&url, "no complete response within 5s"));
         }
     });
 }
@@ -152,24 +155,24 @@ fn other_servers_get_a_line_of_bounded_length() {
     let cases: [(&'static [u8], &str); 5] = [
         (
             b"\x15\x03\x01\x00\x02\x02\x46",
-            "the answer is not HTTP/1.1: \"??????F\"",
+            "the response is not HTTP/1.1: \"??????F\"",
         ),
         (
             b"SSH-2.0-Test\r\nmore",
-            "the answer is not HTTP/1.1: \"SSH-2.0-Test\"",
+            "the response is not HTTP/1.1: \"SSH-2.0-Test\"",
         ),
         (
             b"HTTP/1.1 503 \x1b[31mRed\r\n\r\n\xff\x00\x1b[2J\n",
-            "it answered 503 ?[31mRed: ???[2J",
+            "the response was 503 ?[31mRed: ???[2J",
         ),
         // A page of somebody else's behind the same code as ours.
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent nothing.\n",
-            "it answered 400 Bad Request: Client sent nothing.",
+            "the response was 400 Bad Request: Client sent nothing.",
         ),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\n\r\n\n",
-            "it answered 301 Moved",
+            "the response was 301 Moved",
         ),
     ];
     for (answer, why) in cases {
@@ -189,12 +192,12 @@ fn other_servers_get_a_line_of_bounded_length() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
             while stream.write_all(&[b'x'; 4096]).is_ok() {}
         }),
-        "the answer's head is longer than 16384 bytes",
+        "the response head is longer than 16384 bytes",
     );
     // One that closes at once.
     assert_not_alive(
         &serve(|stream| stream.shutdown(Shutdown::Write).unwrap()),
-        "the connection ended before the answer's head did",
+        "the connection ended before the response head was complete",
     );
 }
 
@@ -207,9 +210,8 @@ fn a_url_that_cannot_be_asked_is_refused_with_what_to_do() {
             (
                 2,
                 format!(
-                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want \
-                     http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with \
-                     TLS is asked by http:// too, try --help\n"
+                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want http://HOST[:PORT][/PATH], \
+                     with port 80 and path /health as defaults, also for an exporter with TLS, try --help\n"
                 )
             )
         );

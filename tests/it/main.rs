@@ -49,6 +49,7 @@
 //! - `prometheus`: a real Prometheus scrapes with the documentation's configuration, also over TLS; what is shown or shipped as
 //!   configuration is checked.
 //! - `publication`: where the project is published, which one line says.
+//! - `prose`: plain English in the texts that users read: words that give a bad sentence away, and its length.
 //! - `release`: what goes into a release besides the code: others' crates, their licences; what is installed.
 //! - `rules`: the recording rules and alerts; the rules, families and queries that the documentation names.
 //! - `fixture_exporter`: an exporter with probes of every kind behind it, for the pages.
@@ -126,6 +127,7 @@ mod parameters;
 mod pki;
 mod prometheus;
 mod publication;
+mod prose;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;

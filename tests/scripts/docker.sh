@@ -177,7 +177,7 @@ check_unhealthy() {
     run "$name-ill" --iperf3.path=/nowhere/iperf3
     wait_until health_is "$name-ill" unhealthy || fail "a container without iperf3 is not unhealthy"
     docker inspect -f '{{json .State.Health.Log}}' "$name-ill" >"$dir/said"
-    grep -q 'it answered 503' "$dir/said" || fail "the health check does not say why"
+    grep -q 'the response was 503' "$dir/said" || fail "the health check does not say why"
 }
 
 main
