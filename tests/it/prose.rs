@@ -14,6 +14,7 @@ use crate::tidy::{Source, sources};
 const NOT_YET: &[&str] = &[
     "CHANGELOG.md",
     "README.md",
+    "contrib/docs/alerts-and-dashboard.md",
     "contrib/docs/development.md",
     "contrib/docs/how-it-works.md",
     "contrib/docs/install.md",
@@ -198,7 +199,8 @@ fn markdown(path: &str, text: &str) -> (Vec<Text>, Vec<Text>) {
     (prose, cells)
 }
 
-/// `text` with one word in the place of what stands between backticks, and of a link its words alone.
+/// `text` with one word in the place of what stands between backticks, and of a link its words alone, behind a bracket: a
+/// title may begin as it likes.
 fn without_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(at, part)| if at % 2 == 1 { "Code" } else { part });
@@ -207,7 +209,7 @@ fn without_code(text: &str) -> String {
         let end = out[at..].find(')').map_or(out.len(), |end| at + end + 1);
         out.replace_range(at..end, "");
     }
-    out.replace('[', "")
+    out
 }
 
 /// The words of a page in roff, as far as they are prose.
@@ -530,7 +532,7 @@ fn the_sentences_of_the_docs_are_short() {
 
 #[test]
 fn old_prose_is_found_where_it_stands() {
-    let page = "# What it is\n\nIt is let in. Who asks is told.\nWhat works? If there is none, `nobody; a; b` and [this](anew).\n\n\
+    let page = "# What it is\n\nIt is let in. Who asks is told.\nWhat works? If there is none, `nobody; a; b` and [this](anew). [What it is](a) is that.\n\n\
                 - One; two; three.\n\n```\nnobody\n```\n| a | nobody comes |\n";
     let (prose, cells) = markdown("page.md", page);
     let found: String = prose.iter().chain(&cells).map(findings).collect();
