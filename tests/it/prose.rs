@@ -18,7 +18,6 @@ const NOT_YET: &[&str] = &[
     "contrib/docs/development.md",
     "contrib/docs/how-it-works.md",
     "contrib/docs/install.md",
-    "contrib/docs/migration.md",
     "contrib/docs/page.md",
     "contrib/docs/prometheus.md",
     "contrib/docs/security.md",
