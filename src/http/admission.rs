@@ -68,7 +68,7 @@ impl Open {
 
     /// Whether a connection that arrived at `arrival` may wait for a request to be answered. Records that it waits, or
     /// that its wait has timed out.
-    fn hopes_for_an_answer(&mut self, arrival: Instant, limits: &Limits) -> bool {
+    fn may_wait_for_response(&mut self, arrival: Instant, limits: &Limits) -> bool {
         let was_in_vain = self.in_vain.is_some_and(|at| at.elapsed() < limits.in_vain);
         let is_too_late = arrival.elapsed() >= limits.answer_on_its_way;
         if is_too_late && !was_in_vain {
@@ -186,7 +186,7 @@ impl Admission {
                         evicted.evict();
                     }
                 } else {
-                    if !open.hopes_for_an_answer(arrival, &self.limits) {
+                    if !open.may_wait_for_response(arrival, &self.limits) {
                         return None;
                     }
                     // A response notifies `over`. Reading a part of a head does not, although it makes a connection

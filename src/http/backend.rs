@@ -73,7 +73,7 @@ impl Backend {
         Ok(address)
     }
 
-    /// Starts a worker, which counts as waiting from now on.
+    /// Starts a worker, and counts it as waiting.
     fn start_worker(self: &Arc<Self>) -> io::Result<()> {
         *sync::lock(&self.waiting) += 1;
         let own = Arc::clone(self);

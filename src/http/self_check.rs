@@ -25,7 +25,7 @@ impl SelfCheck {
         Self(format!("!{first:016x}{second:016x}\n").into_bytes())
     }
 
-    /// Whether these bytes are the line.
+    /// Whether these bytes are the secret line.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         self.0 == bytes
     }

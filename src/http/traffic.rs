@@ -62,7 +62,7 @@ pub(super) enum Closed {
     Idle,
     /// Its head was not complete in time.
     SlowHead,
-    /// Its answer was not read in time.
+    /// Its response was not read in time.
     SlowReader,
     /// Its request was refused.
     Refused,
