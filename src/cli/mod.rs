@@ -1,7 +1,7 @@
-//! The command line: arguments become settings, by one table of flags, from which defaults and `--help` come as well,
-//! and the documentation's table.
+//! The command line: parses arguments into settings. One table of flags also provides the defaults, `--help` and the
+//! table in the documentation.
 //!
-//! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
+//! Owns the crate `lexopt` and the syntax of a command line. Must not know how a value is used.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ pub(crate) use self::flags::{Config, FLAGS, Flag};
 
 mod flags;
 
-/// Reads the arguments after the program's name, or refuses them by one line. A page's path may be none that `is_taken`.
+/// Parses the arguments after the program's name; an error is one line. A flag for a page's path must not name a path
+/// that `is_taken`.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
@@ -63,7 +64,7 @@ pub(crate) fn parse(
     }
     config.http.is_listen_given = !config.http.listen.is_empty();
     if given.contains(&"port") {
-        // The short form takes the place of the default address.
+        // `--port` replaces the default address.
         given.push("web.listen-address");
     }
     for flag in FLAGS.iter().filter(|flag| !given.contains(&flag.id())) {
@@ -86,7 +87,7 @@ fn unknown(word: &str) -> String {
     format!("unknown flag or argument {word:?}")
 }
 
-/// The name that a word with one dash stands for, which is `-h` alone: Go's own flags have one dash, those of Prometheus'
+/// The meaning of an argument with one dash. Only `-h` is accepted: Go's own flags have one dash, those of Prometheus'
 /// tools and ours two.
 fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
     let rest = parser.optional_value().unwrap_or_default();
@@ -107,7 +108,7 @@ fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
     }
 }
 
-/// The flag of a name, and whether that name switches it on: `--no-NAME` switches a switch off.
+/// The flag of a name, and whether that name switches it on: `--no-NAME` switches it off.
 fn find(name: &str) -> Option<(&'static Flag, bool)> {
     let off = name.strip_prefix("no-");
     FLAGS.iter().find_map(|flag| {
@@ -130,7 +131,7 @@ impl Flag {
     }
 }
 
-/// What a terminal shows in one line, and where the text of a flag begins.
+/// Width of a terminal line, and the indentation of a flag's text.
 const HELP_COLUMNS: usize = 80;
 const HELP_INDENT: usize = 10;
 
@@ -170,7 +171,7 @@ pub(crate) fn help() -> String {
     text
 }
 
-/// `text` in lines of at most `columns` characters; a word that is longer has a line of its own.
+/// `text` in lines of at most `columns` characters. A longer word gets its own line.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -185,7 +186,8 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// In the form of Prometheus' tools, which scripts cut the version out of; without what is not the same in each build.
+/// In the format of Prometheus' tools, because scripts parse the version. Contains nothing that differs between builds
+/// of one commit.
 pub(crate) fn version() -> String {
     format!(
         "iperf3-exporter, version {} (revision: {})\n  \
@@ -361,7 +363,7 @@ mod tests {
             refusal(&["--config.check", "--no-config.check"]),
             "flag --config.check is given more than once"
         );
-        // What takes a value is no switch.
+        // A flag that takes a value is not a switch.
         assert_eq!(
             refusal(&["--no-port"]),
             "unknown flag or argument \"--no-port\""
