@@ -1,6 +1,6 @@
 //! A client's bytes through TLS, under a deadline.
 //!
-//! Owns handshakes and records on a socket that blocks; must not know HTTP or settings.
+//! Owns handshakes and records on a blocking socket. Must not know HTTP or settings.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,13 +13,13 @@ use rustls::{Error, ServerConfig, ServerConnection, Stream};
 use crate::http::{ClientStream, wait_readable};
 use crate::toolkit::tls::reasons;
 
-/// What is encrypted in one piece and then sent: a record's most (RFC 8446 §5.1), and so all that waits in memory.
+/// Bytes that are encrypted and sent at once: the largest record (RFC 8446 §5.1). No more than this is ever buffered.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The last word, an alert, fits into any socket's buffer but that of a client which reads nothing.
+/// Maximum time to send a final alert. It fits any socket's buffer, unless the client reads nothing.
 const LAST_WORD_LIMIT: Duration = Duration::from_millis(250);
-/// How much of what a refused client sends is thrown away meanwhile.
+/// How many bytes of a rejected client are read and discarded meanwhile.
 const DRAIN_LIMIT_BYTES: u64 = 64 * 1024;
-/// Cryptography has large locals, and no recursion. Unoptimized builds need most of it.
+/// Cryptography has large locals, but no recursion. Unoptimized builds need most of this.
 const HANDSHAKE_STACK_BYTES: usize = 128 * 1024;
 
 pub(crate) struct TlsTransport {
@@ -28,11 +28,11 @@ pub(crate) struct TlsTransport {
 }
 
 impl TlsTransport {
-    /// A handshake as `config` has it, all of it before `until`.
+    /// Runs a handshake with `config`; all of it must finish before `until`.
     ///
-    /// On a thread of its own: the pages that its stack grows to would stay with the connection's thread as long as
-    /// that lives, and be nearly half of what an idle connection holds (25 KiB instead of 45 with an RSA key, measured
-    /// with musl).
+    /// On its own thread: otherwise the stack pages that it touches would stay with the connection's thread for its
+    /// lifetime, and make up nearly half of an idle connection's memory (25 KiB instead of 45 KiB with an RSA key,
+    /// measured with musl).
     pub(super) fn accept(
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
@@ -47,7 +47,7 @@ impl TlsTransport {
             Ok(thread) => thread
                 .join()
                 .unwrap_or_else(|_| Err("the handshake's thread has panicked".to_owned())),
-            // No thread to be had: memory matters less than the client then.
+            // Without a thread, handshake here: the client matters more than memory.
             Err(_) => Self::handshake(config, socket, until),
         }
     }
@@ -68,7 +68,7 @@ impl TlsTransport {
         Ok(Self { socket, tls })
     }
 
-    /// Sends all that waits to be sent.
+    /// Sends all buffered records.
     fn flush(&mut self, until: Instant) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut Deadlined(&self.socket, until))?;
@@ -78,7 +78,7 @@ impl TlsTransport {
 }
 
 impl ClientStream for TlsTransport {
-    /// An end without `close_notify` is an end all the same: a request that it cuts off is not complete.
+    /// An end without `close_notify` counts as an end: a request that it cuts off is incomplete.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         let mut socket = Deadlined(&self.socket, until);
         match Stream::new(&mut self.tls, &mut socket).read(buffer) {
@@ -105,9 +105,9 @@ impl ClientStream for TlsTransport {
     }
 }
 
-/// Ends the connection of a client that was sent an alert such that it can arrive: with something unread the socket's
-/// end would be a reset, which overtakes it. In TLS 1.3 there is something: a client that is refused for its certificate
-/// has sent its request already.
+/// Closes the connection after an alert such that the alert arrives: closing a socket with unread data sends a reset,
+/// which may overtake it. TLS 1.3 leaves unread data: a client that is rejected for its certificate has already sent
+/// its request.
 fn end_after_alert(socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     let rest = Deadlined(socket, Instant::now() + LAST_WORD_LIMIT);
@@ -130,12 +130,12 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// A socket that blocks no longer than until then.
+/// A socket whose calls block no longer than the deadline.
 struct Deadlined<'a>(&'a TcpStream, Instant);
 
 impl Deadlined<'_> {
-    /// What is left. Nothing is an error even when the socket is ready: a client that sends byte by byte would
-    /// never meet its deadline else.
+    /// The time left. None left is an error even if the socket is ready: otherwise a client that sends byte by byte
+    /// would never meet its deadline.
     fn left(&self) -> io::Result<Duration> {
         let left = self.1.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -146,7 +146,7 @@ impl Deadlined<'_> {
 }
 
 impl Read for Deadlined<'_> {
-    /// No signal interrupts it: the read comes when there is something to read.
+    /// Never interrupted by a signal: it reads only once data is there.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.left()?;
         wait_readable(self.0, self.1)?;
@@ -159,13 +159,13 @@ impl Write for Deadlined<'_> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// A handshake's answer is several pieces that should leave in one packet.
+    /// A handshake's response has several pieces that should leave in one packet.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         use io::ErrorKind::{Interrupted, WouldBlock};
         loop {
             self.0.set_write_timeout(Some(self.left()?))?;
             match self.0.write_vectored(pieces) {
-                // Its timeout has passed (socket(7), `SO_SNDTIMEO`), or a signal came.
+                // The timeout has passed (socket(7), `SO_SNDTIMEO`), or a signal came.
                 Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
                 result => return result,
             }
@@ -265,7 +265,7 @@ mod tests {
     fn a_trickling_client_meets_its_deadline() {
         let (mut client, accepted) = sockets();
         let trickle = thread::spawn(move || {
-            // One long record, so that the hello is never complete: as many bytes as the server takes.
+            // One long record, so that the hello is never complete: as many bytes as the server accepts.
             client
                 .write_all(&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc])
                 .unwrap();
@@ -292,7 +292,7 @@ mod tests {
         let late = wire.read(&mut buffer, soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         client.sock.write_all(&record[10..]).unwrap();
-        // What has come stays for the next, smaller reads.
+        // The bytes so far stay for the next, smaller reads.
         let mut whole = Vec::new();
         while whole.len() < 7 {
             let length = wire.read(&mut buffer[..3], long()).unwrap();
@@ -310,7 +310,7 @@ mod tests {
         let late = wire.read(&mut buffer, Instant::now()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert_eq!(wire.read(&mut buffer, long()).unwrap(), 7);
-        // What is decrypted already can be had at any time.
+        // Bytes that are already decrypted can be read at any time.
         client.write_all(b"request").unwrap();
         assert_eq!(wire.read(&mut buffer[..1], long()).unwrap(), 1);
         assert_eq!(wire.read(&mut buffer, Instant::now()).unwrap(), 6);
@@ -353,7 +353,7 @@ mod tests {
         wire.write_all(b"bye", long()).unwrap();
         wire.close();
         let mut rest = Vec::new();
-        // An end without close_notify would be an error for rustls.
+        // An end without `close_notify` would be an error for rustls.
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"bye");
 
@@ -383,7 +383,7 @@ mod tests {
         let (_client, mut wire) = connected();
         let late = wire.write_all(&expected.repeat(4), soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        // And even then the end is bounded.
+        // Even then, closing is bounded.
         wire.close();
     }
 }
