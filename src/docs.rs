@@ -430,13 +430,13 @@ fn the_texts_agree_with_the_tables() {
         }
         assert!(
             text == expected,
-            "{name} differs from the tables; UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs writes it anew"
+            "{name} differs from the tables; UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs updates it"
         );
     }
 }
 
 #[test]
-fn each_path_is_explained_and_is_there() {
+fn each_path_exists_and_is_documented() {
     // The table of paths is private, so its source text is read.
     let routes = include_str!("web/routes.rs");
     let (_, table) = routes.split_once("\nconst FIXED: ").unwrap();
@@ -461,7 +461,7 @@ fn each_path_is_explained_and_is_there() {
 }
 
 #[test]
-fn the_words_of_a_flag_are_those_that_its_parser_takes() {
+fn the_listed_values_of_a_flag_are_those_that_its_parser_accepts() {
     let of = |name: &str| {
         let flag = FLAGS.iter().find(|flag| flag.id() == name);
         choices(flag.unwrap())

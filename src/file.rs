@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_bounded_length_is_not_read() {
+    fn only_files_within_the_limit_are_read() {
         let folder = Folder::new("limits");
         let missing = read_limited(&folder.0.join("no"));
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_takes_the_place_of_a_file_is_not_waited_for() {
+    fn a_pipe_that_replaces_a_file_does_not_block() {
         let folder = Folder::new("pipe");
         let [file, pipe, place, next] = ["a", "pipe", "place", "next"].map(|n| folder.0.join(n));
         fs::write(&file, "x").unwrap();

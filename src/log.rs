@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line_with_numbers_and_booleans_of_their_types() {
+    fn json_is_one_object_per_line_with_typed_numbers_and_booleans() {
         assert_eq!(
             rendered(Format::Json, false),
             "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_no_room_are_lost_and_counted_and_told_before_the_next_one() {
+    fn lines_without_room_are_lost_and_counted_and_reported_before_the_next_one() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut output = Output::default();
         let line = format!("{:0>99}\n", "");
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_longer_than_the_room_is_cut_and_ended_before_the_next_one() {
+    fn a_line_longer_than_the_room_is_cut_and_ended_before_the_next_one() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut output = Output::default();
         // More than any pipe holds.
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_costs_its_lines_only() {
+    fn a_closed_reader_loses_only_its_lines() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut output = Output::default();

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_no_limit_of_its_own_where_it_is_zero() {
+    fn iperf3_timeout_zero_means_no_limit() {
         let limit = |text: &str| {
             config(&[&format!("--iperf3.timeout={text}")])
                 .probe
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn port_takes_the_place_of_the_default_address_and_adds_to_a_given_one() {
+    fn port_replaces_the_default_address_and_adds_to_a_given_one() {
         assert_eq!(
             format!("{:?}", config(&["--port=9580"]).http.listen),
             "[:9580]"
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_on_by_its_name_and_off_by_no() {
+    fn a_switch_is_turned_on_by_its_name_and_off_with_no() {
         assert!(config(&["--web.systemd-socket"]).http.systemd_socket);
         assert!(!config(&["--no-web.systemd-socket"]).http.systemd_socket);
         assert!(!config(&[]).http.systemd_socket && !config(&[]).check);
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_whole_or_none_and_not_in_debugging_output() {
+    fn credentials_are_complete_or_absent_and_never_in_debug_output() {
         assert!(config(&[]).probe.credentials.is_none());
         let config = config(&[
             "--iperf3.username=bobby",
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_name_of_a_web_configuration_file_is_none() {
+    fn an_empty_web_configuration_file_name_means_no_file() {
         assert_eq!(config(&["--web.config.file="]).web_file, None);
         let path = config(&["--web.config.file=/etc/web.yml"]).web_file;
         assert_eq!(path.as_deref(), Some(std::path::Path::new("/etc/web.yml")));

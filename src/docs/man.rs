@@ -180,7 +180,7 @@ mod tests {
     use super::{LINE_BYTES, blocks, filled};
 
     #[test]
-    fn what_roff_would_take_for_its_own_is_escaped() {
+    fn special_characters_of_roff_are_escaped() {
         assert_eq!(
             filled("a `-x` \\ b … ~ ^ \""),
             "a \\fB\\-x\\fR \\e b \\[u2026] \\(ti \\(ha \\(dq\n"
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_ascii_and_no_request_but_those_meant() {
+    fn each_line_is_ascii_and_only_intended_lines_are_requests() {
         for (name, block) in blocks() {
             for line in block.lines() {
                 assert!(line.is_ascii(), "{name}: {line}");

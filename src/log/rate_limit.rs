@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_line_of_a_key_says_how_many_were_held_back() {
+    fn the_next_line_with_a_key_reports_how_many_were_held_back() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         assert_eq!(limit.admit(key(1, "a"), start), Some(0));
         for _ in 0..5 {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn many_clients_fill_no_memory_and_make_no_flood() {
+    fn many_clients_neither_fill_memory_nor_flood_the_log() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         let mut written = 0;
         for cause in 0..100 {

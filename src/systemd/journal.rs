@@ -40,7 +40,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     #[test]
-    fn a_stream_is_known_by_device_and_inode() {
+    fn a_stream_is_identified_by_device_and_inode() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let writer = File::from(OwnedFd::from(writer));
         let metadata = writer.metadata().unwrap();

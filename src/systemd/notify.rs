@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_is_what_the_protocol_says() {
+    fn every_message_follows_the_protocol() {
         let (socket, notifier) = manager("messages");
         notifier.ready("listening on :9579").unwrap();
         assert_eq!(received(&socket), "READY=1\nSTATUS=listening on :9579\n");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_up_nobody() {
+    fn a_manager_that_does_not_read_blocks_nothing() {
         let (socket, notifier) = manager("deaf");
         // The queue of a datagram socket is short (unix(7), max_dgram_qlen).
         let refused = (0..1_000_000).find_map(|_| notifier.alive().err());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_kind_is_no_manager() {
+    fn an_address_of_another_kind_is_ignored() {
         let too_long = format!("/{}", "x".repeat(200));
         for text in ["", "@", "notify", "vsock:2:1234", &too_long] {
             assert!(manager_at(OsStr::new(text)).is_none(), "{text}");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_twice_in_its_time() {
+    fn the_watchdog_interval_is_half_of_its_limit() {
         let half = Some(Duration::from_secs(1));
         assert_eq!(watchdog_interval(Some("2000000"), None, 17), half);
         assert_eq!(watchdog_interval(Some("2000000"), Some("17"), 17), half);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_none_is_refused() {
+    fn an_invalid_count_is_refused() {
         for count in [
             "",
             "0",

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_at_first_and_then_one_each_interval() {
+    fn a_burst_is_admitted_first_and_then_one_per_interval() {
         let (second, start) = (Duration::from_secs(1), Instant::now());
         let bucket = bucket(second, 3);
         assert_eq!(taken(&bucket, start, 10), 3);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn no_burst_is_never_let_through() {
+    fn without_a_burst_nothing_is_admitted() {
         let start = Instant::now();
         let none = bucket(Duration::from_nanos(1), 0);
         assert_eq!(
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_that_divides_nothing_does_not_drift() {
+    fn an_uneven_interval_does_not_drift() {
         let (interval, start) = (Duration::from_nanos(333_333_333), Instant::now());
         let bucket = bucket(interval, 1);
         let mut through = 0_u32;
@@ -132,7 +132,7 @@ mod tests {
                 due = due.max(now) + interval;
                 through += 1;
             } else {
-                assert!(now < due, "refused though a token was there");
+                assert!(now < due, "rejected although a token was available");
             }
         }
         assert!(through > 2_900);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_before_the_last_one_gives_nothing_back() {
+    fn an_earlier_instant_refills_nothing() {
         let (second, start) = (Duration::from_secs(1), Instant::now());
         let bucket = bucket(second, 2);
         assert_eq!(taken(&bucket, start + second, 3), 2);
@@ -165,7 +165,7 @@ mod tests {
 
     /// Compares with the simplest possible model: tokens as exact fractions with the interval as denominator.
     #[test]
-    fn random_askers_get_what_the_model_gives_them() {
+    fn random_requests_match_the_model() {
         let (mut through, mut refused) = (0, 0);
         cases(200, |random| {
             let mut next = |below: u64| random.next() % below;

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_reads_is_read() {
+    fn headers_that_go_accepts_are_accepted() {
         let aladdin = Some(found(b"Aladdin", b"open sesame"));
         // The example of RFC 7617.
         assert_eq!(parts("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), aladdin);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_does_not_read_is_not_read() {
+    fn headers_that_go_rejects_are_rejected() {
         for header in [
             "",
             "Basic",
@@ -122,7 +122,7 @@ mod tests {
 
     /// Random headers made of relevant pieces: what is parsed equals what was encoded, and nothing panics.
     #[test]
-    fn random_headers_give_what_they_hold_or_nothing() {
+    fn random_headers_are_parsed_correctly_or_rejected() {
         let pieces = [
             "Basic ", "basic", " ", "=", "==", "Og==", "YTpi", ", ", "\u{e9}", "+", "/", "-", "\0",
         ];

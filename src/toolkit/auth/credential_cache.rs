@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
+    fn a_flood_of_wrong_passwords_evicts_no_right_one() {
         let mut cache = CredentialCache::default();
         let right = credentials("user", "hash", "right");
         cache.insert(&right, Decision::Allowed);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn right_ones_are_bounded_too_and_none_counts_twice() {
+    fn right_ones_are_bounded_too_and_counted_once() {
         let mut cache = CredentialCache::default();
         for _ in 0..3 {
             cache.insert(&credentials("user", "hash", "same"), Decision::Allowed);

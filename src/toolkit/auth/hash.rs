@@ -136,7 +136,7 @@ mod tests {
     ];
 
     #[test]
-    fn hashes_of_another_program_fit() {
+    fn hashes_of_another_program_are_verified() {
         for (password, hash) in PLAIN {
             assert_eq!(check(hash), Ok(()), "{hash}");
             assert!(verify(password, hash), "{hash}");
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_password_72_bytes_count() {
+    fn only_72_bytes_of_a_password_count() {
         let hash = PLAIN[4].1;
         let mut long = [b'a'; 73];
         long[72] = b'b';
-        assert!(verify(&long, hash), "the 73rd byte makes no difference");
+        assert!(verify(&long, hash), "the 73rd byte counts");
         long[71] = b'b';
-        assert!(!verify(&long, hash), "the 72nd does");
+        assert!(!verify(&long, hash), "the 72nd byte does not count");
         assert_eq!(significant(&long).len(), 72);
         assert_eq!(significant(&long[..72]), &long[..72]);
         assert_eq!(significant(b"short"), b"short");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_of_a_salt_that_count_for_nothing_are_ignored_as_in_go() {
+    fn unused_bits_of_a_salt_are_ignored_as_in_go() {
         // crypt(3) made the same hash for the salts that end in `.` and in `/`.
         let hash = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.HrBIdffznV69GxsYPA9PLSACo3k11D6";
         let same = hash.replacen("C.H", "C/H", 1);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused_with_a_reason_that_does_not_quote_it() {
+    fn an_invalid_hash_is_refused_without_quoting_it() {
         let good = PLAIN[1].1;
         let with = |from: &str, to: &str| good.replacen(from, to, 1);
         let cases = [
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dummy_hash_is_one_of_its_cost() {
+    fn a_dummy_hash_has_the_requested_cost() {
         for wanted in [4, 10, 31] {
             assert_eq!(check(&dummy_hash(wanted)), Ok(()));
             assert_eq!(cost(&dummy_hash(wanted)), Some(wanted));

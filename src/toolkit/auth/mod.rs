@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_password_is_let_in_and_no_other() {
+    fn only_the_right_password_is_accepted() {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH), ("bob", OTHER), ("", HASH)]);
         for _ in 0..2 {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn without_users_nobody_is_asked() {
+    fn without_users_no_authentication_is_required() {
         let (auth, asked) = counted();
         for header in [None, Some("Basic YTpi"), Some("garbage")] {
             assert_eq!(auth.check(&Users::new(), header, CLIENT), Decision::Allowed);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_nothing_costs_no_hash() {
+    fn an_unusable_header_costs_no_hash() {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         let good = basic("alice", "U*U");
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_users_seem_to_have_the_costs_of_known_ones() {
+    fn unknown_users_get_the_hash_costs_of_known_ones() {
         let auth = Auth::new(256);
         let users = users(&[
             ("alice", HASH),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_a_dummy_hash_is_refused_all_the_same() {
+    fn a_password_that_fits_a_dummy_hash_is_still_refused() {
         let auth = Auth::with_verify(Box::new(|_| true), 100);
         let mut users = users(&[("alice", HASH)]);
         assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_a_password_that_do_not_count_make_no_new_question() {
+    fn insignificant_bytes_of_a_password_cause_no_new_verification() {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         for length in [72, 73, 1000] {
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_only_known_decisions_are_told() {
+    fn after_shutdown_only_cached_decisions_are_returned() {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH)]);
         assert_eq!(check(&auth, &users, "alice", "U*U"), Decision::Allowed);

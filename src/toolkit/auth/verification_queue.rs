@@ -293,13 +293,13 @@ mod tests {
         }
 
         /// Sends a request, and checks that it is rejected instead of queued.
-        fn sent_away(&self, password: &str, number: usize) {
+        fn assert_rejected(&self, password: &str, number: usize) {
             let before = self.waiting();
             let thread = self.ask(password, client(number));
             let since = Instant::now();
             while !thread.is_finished() {
                 assert!(since.elapsed() < HANGS, "{password} hangs");
-                assert_eq!(self.waiting(), before, "{password} stands in the queue");
+                assert_eq!(self.waiting(), before, "{password} is in the queue");
                 thread::yield_now();
             }
             assert_eq!(decision(thread), Decision::Overloaded);
@@ -336,7 +336,7 @@ mod tests {
             slow.wait_for(OF_NETWORK);
             // The flood takes every place that it may have.
             flood.push(slow.enqueue(&format!("again {number}"), 1));
-            slow.sent_away("one too many", 1);
+            slow.assert_rejected("one too many", 1);
         }
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
@@ -352,10 +352,10 @@ mod tests {
             while threads.len() < (network + 1) * OF_NETWORK {
                 threads.push(slow.enqueue(&threads.len().to_string(), network));
             }
-            slow.sent_away("one too many", network);
+            slow.assert_rejected("one too many", network);
         }
         assert_eq!(threads.len(), LIMIT);
-        slow.sent_away("one too many", 200);
+        slow.assert_rejected("one too many", 200);
         // Equal credentials take no further place.
         threads.push(slow.enqueue("first", 200));
         slow.refuse_all(threads);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn few_connections_make_few_places_and_a_network_has_at_least_one() {
+    fn few_connections_mean_few_places_but_at_least_one_per_network() {
         for (max_waiting, same_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
             let queue = VerificationQueue::new(Box::new(|_| true), max_waiting, HANGS);
             let until = Instant::now() + HANGS;
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_with_which_many_wait_are_verified_once() {
+    fn equal_credentials_of_many_waiters_are_verified_once() {
         for (password, expected) in [("right", Decision::Allowed), ("wrong", Decision::Refused)] {
             let slow = Slow::patient();
             let first = slow.occupy("other", 250);
@@ -399,12 +399,15 @@ mod tests {
             }
             assert_eq!(decision(first), Decision::Refused);
             assert_eq!(slow.check(password, 1), expected);
-            assert!(slow.begun.try_recv().is_err(), "it is known");
+            assert!(
+                slow.begun.try_recv().is_err(),
+                "a cached decision was verified again"
+            );
         }
     }
 
     #[test]
-    fn credentials_are_verified_in_the_order_of_their_arrival() {
+    fn credentials_are_verified_in_order_of_arrival() {
         let slow = Slow::patient();
         let mut threads = vec![slow.occupy("0", 0)];
         for number in 1..LIMIT {
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_decision_waits_for_nobody() {
+    fn a_cached_decision_never_waits() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
         assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_its_own_request_only() {
+    fn a_panic_fails_only_its_own_request() {
         let slow = Slow::patient();
         let doomed = slow.occupy("panic", 0);
         let next = slow.enqueue("right", 1);
@@ -442,11 +445,11 @@ mod tests {
         slow.wait_for(0);
         let again = slow.occupy("panic", 0);
         slow.go.send(()).unwrap();
-        assert!(again.join().is_err(), "it was not kept");
+        assert!(again.join().is_err(), "the decision was cached");
     }
 
     #[test]
-    fn who_waits_too_long_leaves_and_the_next_one_moves_up() {
+    fn a_waiter_that_times_out_leaves_and_the_next_one_moves_up() {
         let slow = Slow::new(Duration::from_millis(20));
         let first = slow.occupy("first", 0);
         assert_eq!(slow.check("second", 1), Decision::Overloaded);
@@ -459,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_sends_all_who_wait_away() {
+    fn shutdown_rejects_all_waiters() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
         assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
@@ -493,7 +496,7 @@ mod tests {
             .map(|number| {
                 let queue = Arc::clone(&queue);
                 thread::spawn(move || {
-                    let mut judged = 0;
+                    let mut decided = 0;
                     cases(500, |random| {
                         let password = random.within(0..400).to_string();
                         let expected = if password.starts_with('1') {
@@ -504,21 +507,21 @@ mod tests {
                         let decision = queue.check(&credentials(&password), client(number));
                         if decision != Decision::Overloaded {
                             assert_eq!(decision, expected);
-                            judged += 1;
+                            decided += 1;
                         }
                     });
-                    judged
+                    decided
                 })
             })
             .collect();
-        let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
-        assert!(judged > 0);
+        let decided: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
+        assert!(decided > 0);
         let state = sync::lock(&queue.state);
         assert!(state.pending.is_empty() && state.joined.is_empty());
     }
 
     #[test]
-    fn requests_with_the_same_credentials_hold_no_more_than_their_part_of_the_connections() {
+    fn requests_with_equal_credentials_hold_only_their_share_of_the_connections() {
         let queue = VerificationQueue::new(Box::new(|_| true), 2, HANGS);
         let until = Instant::now() + HANGS;
         let same = credentials("same");
@@ -535,11 +538,11 @@ mod tests {
         while flood.len() < 6 {
             flood.push(slow.enqueue("flood", 1));
         }
-        slow.sent_away("flood", 1);
-        slow.sent_away("another", 1);
+        slow.assert_rejected("flood", 1);
+        slow.assert_rejected("another", 1);
         let user = slow.enqueue("right", 2);
         flood.push(slow.enqueue("flood", 3));
-        slow.sent_away("flood", 4);
+        slow.assert_rejected("flood", 4);
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
         assert_eq!(decision(user), Decision::Allowed);
@@ -547,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_counts_by_its_address_or_48() {
+    fn a_client_is_identified_by_its_ipv4_address_or_ipv6_48() {
         let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:7::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));

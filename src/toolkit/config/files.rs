@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_seen_however_soon_it_comes_and_a_touch_is_none() {
+    fn every_write_is_detected_and_a_touch_is_not_a_change() {
         let folder = Folder::new("write");
         let file = folder.0.join("a");
         fs::write(&file, "one").expect("a file");
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_replaced_removed_or_back_has_changed() {
+    fn a_file_that_is_replaced_removed_or_restored_has_changed() {
         let folder = Folder::new("replace");
         let (one, two, link) = (
             folder.0.join("1"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_count_are_compared() {
+    fn the_certificate_pair_can_be_left_out_of_a_comparison() {
         let folder = Folder::new("compare");
         let (config, cert) = (folder.0.join("w.yml"), folder.0.join("cert"));
         let both = || {

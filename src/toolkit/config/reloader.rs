@@ -305,7 +305,7 @@ mod tests {
 
     impl Place {
         fn new(name: &str, config: &str) -> Self {
-            let name = format!("iperf3-exporter-live-{}-{name}", std::process::id());
+            let name = format!("iperf3-exporter-reloader-{}-{name}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             fs::create_dir_all(&folder).expect("a folder");
             let place = Self { folder };
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_a_break_and_a_repair_are_each_told_once() {
+    fn a_change_a_fault_and_a_repair_are_each_reported_once() {
         let place = Place::new("change", &users(&["alice"]));
         let mut watch = place.watch();
         assert_eq!(watch.look(), "nothing");
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_that_is_switched_on_is_taken() {
+    fn enabling_tls_takes_effect() {
         let place = Place::new("on", "");
         let mut watch = place.watch();
         assert!(watch.active().expect("open").tls.is_none());
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_pair_does_not_stay_when_anything_else_has_changed() {
+    fn the_old_pair_is_dropped_when_anything_else_has_changed() {
         let verify = tls("  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca\n");
         let place = Place::new("more", &verify);
         let mut watch = place.watch();
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_alone_takes_no_protection_away_and_the_operator_may() {
+    fn only_the_operator_can_remove_a_protection() {
         let auth = |name: &str| tls(&format!("  client_auth_type: {name}\n"));
         let sans = format!(
             "{}  client_allowed_sans: [a]\n",
@@ -634,8 +634,8 @@ mod tests {
         for end in 0..whole.len() {
             place.write("w.yml", whole.get(..end).unwrap_or_default());
             watch.look();
-            if let Some(front) = watch.active() {
-                assert!(front.tls.is_some() && !front.users.is_empty(), "{end}");
+            if let Some(active) = watch.active() {
+                assert!(active.tls.is_some() && !active.users.is_empty(), "{end}");
             }
         }
         place.write("w.yml", &whole);
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_stays_as_long_as_its_limit() {
+    fn a_bucket_is_kept_as_long_as_its_limit() {
         let limit = |burst: u32| format!("rate_limit: {{interval: 1s, burst: {burst}}}\n");
         let place = Place::new("bucket", &limit(1));
         let mut watch = place.watch();
@@ -667,30 +667,30 @@ mod tests {
     }
 
     #[test]
-    fn the_active_configuration_is_what_the_files_say_and_sighup_reads_them_again() {
+    fn the_active_configuration_follows_the_files_and_sighup_reloads_them() {
         let log = Log::new(LogConfig::default());
-        let place = Place::new("front", &users(&["alice"]));
-        let live = Reloader::open(Some(&place.file()), &log).expect("in order");
-        let first = live.active(&log).expect("open");
-        assert!(Arc::ptr_eq(&first, &live.active(&log).expect("open")));
-        assert!(live.reload(&log));
+        let place = Place::new("active", &users(&["alice"]));
+        let reloader = Reloader::open(Some(&place.file()), &log).expect("in order");
+        let first = reloader.active(&log).expect("open");
+        assert!(Arc::ptr_eq(&first, &reloader.active(&log).expect("open")));
+        assert!(reloader.reload(&log));
         place.write("w.yml", "{}\n");
-        assert!(live.active(&log).is_none());
-        assert!(live.reload(&log));
-        assert!(live.active(&log).expect("open").users.is_empty());
+        assert!(reloader.active(&log).is_none());
+        assert!(reloader.reload(&log));
+        assert!(reloader.active(&log).expect("open").users.is_empty());
         place.write("w.yml", "nonsense: 1\n");
-        assert!(!live.reload(&log));
-        assert!(live.active(&log).is_none());
+        assert!(!reloader.reload(&log));
+        assert!(reloader.active(&log).is_none());
     }
 
     #[test]
-    fn without_a_file_there_is_plain_http_for_everybody() {
+    fn without_a_file_it_is_plain_http_without_authentication() {
         let log = Log::new(LogConfig::default());
-        let live = Reloader::open(None, &log).expect("in order");
-        let front = live.active(&log).expect("open");
-        assert!(front.tls.is_none() && front.users.is_empty() && front.rate.is_none());
-        assert!(live.reload(&log));
-        assert!(Arc::ptr_eq(&front, &live.active(&log).expect("open")));
+        let reloader = Reloader::open(None, &log).expect("in order");
+        let active = reloader.active(&log).expect("open");
+        assert!(active.tls.is_none() && active.users.is_empty() && active.rate.is_none());
+        assert!(reloader.reload(&log));
+        assert!(Arc::ptr_eq(&active, &reloader.active(&log).expect("open")));
     }
 
     #[test]

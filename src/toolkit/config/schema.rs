@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_tls_arrives() {
+    fn every_key_of_tls_is_read() {
         let text = tls(
             "  client_auth_type: \"RequireAndVerifyClientCert\"\n  client_ca_file: \"client2_selfsigned.pem\"\n  \
              client_allowed_sans:\n    - \"one\"\n    - 2\n  min_version: TLS13\n  max_version: TLS13\n  \
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_limits_arrive() {
+    fn users_and_limits_are_read() {
         let config = good(&format!(
             "basic_auth_users:\n  alice: {HASH}\n  1: &h '{HASH}'\n  '': *h\n\
              rate_limit: {{interval: \"1s\", burst: 0x10}}\n",
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_arrive_in_their_order_without_blank_ones() {
+    fn headers_are_read_in_order_without_blank_ones() {
         let config = good(
             "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: \
              max-age=31536000; includeSubDomains\n    X-Content-Type-Options: ''\n    X-XSS-Protection: 1\n    \
@@ -676,7 +676,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_told_with_its_line_and_the_known_ones() {
+    fn an_unknown_key_is_reported_with_its_line_and_the_known_ones() {
         assert_eq!(
             error("tls_server_config:\n  cert_filse: \"server.crt\"\n"),
             "2 tls_server_config.cert_filse: unknown key, want one of cert, key, client_ca, cert_file, key_file, \
@@ -692,7 +692,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_told_without_its_value() {
+    fn a_wrong_type_is_reported_without_its_value() {
         for (text, message) in [
             (
                 "tls_server_config: []\n",
@@ -812,7 +812,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_faults_is_told() {
+    fn the_first_of_several_faults_is_reported() {
         // Each text has all remaining errors. The first one is reported, and its line is then removed.
         let mut lines = vec![
             (
@@ -867,7 +867,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_read_even_after_one_that_is_missing() {
+    fn every_file_is_read_even_after_a_missing_one() {
         let mut seen = Vec::new();
         let mut read = |path: &Path, is_pair: bool| -> io::Result<Vec<u8>> {
             seen.push((path.to_owned(), is_pair));
@@ -912,13 +912,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_chance_faults_are_read_or_refused_on_one_line() {
+    fn texts_with_random_faults_are_read_or_refused_on_one_line() {
         assert_read_or_refused(2_000);
     }
 
     #[test]
     #[ignore = "make test-all: many more texts with chance faults"]
-    fn many_texts_with_chance_faults_are_read_or_refused_on_one_line() {
+    fn many_texts_with_random_faults_are_read_or_refused_on_one_line() {
         assert_read_or_refused(40_000);
     }
 

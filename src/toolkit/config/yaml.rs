@@ -356,14 +356,14 @@ mod tests {
     fn a_value_that_is_missing_has_its_keys_line() {
         let node = read("a: 1\nb:\n\n\nc: 2\n").expect("a tree");
         let Value::Mapping(entries) = &node.value else {
-            panic!("no mapping");
+            panic!("not a mapping");
         };
         let lines: Vec<usize> = entries.iter().map(|(_, node)| node.line).collect();
         assert_eq!(lines, [1, 2, 5]);
     }
 
     #[test]
-    fn what_is_left_out_of_yaml_is_refused_with_its_line() {
+    fn unsupported_yaml_is_refused_with_its_line() {
         for (text, line, message) in [
             (
                 "a:\n  b: 1\n  b: 2\n",
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_refused_with_its_line() {
+    fn invalid_yaml_is_refused_with_its_line() {
         for (text, line) in [
             ("a: [1\n", 2),
             ("a: 'x\n", 1),
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_do_not_grow_and_what_is_large_or_deep_is_refused() {
+    fn alias_bombs_do_not_grow_and_large_or_deep_texts_are_refused() {
         let mut bomb = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned()];
         for level in 1..9 {
             let before = format!("*a{}, ", level - 1).repeat(10);

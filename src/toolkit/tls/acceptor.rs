@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_in_each_of_their_forms() {
+    fn keys_are_accepted_in_every_format() {
         for (cert, key) in [
             ("server.pem", "server.key"),
             ("server.pem", "server.sec1.key"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_in_the_files_is_passed_over() {
+    fn other_content_of_the_files_is_skipped() {
         let cert = [
             b"some text\n".to_vec(),
             file("server.key"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_certificate_or_a_key_is_told_with_its_place() {
+    fn a_fault_in_a_certificate_or_a_key_is_reported_with_its_place() {
         let damaged = String::from_utf8(file("server.key"))
             .unwrap()
             .replace('M', "!");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fault_is_told_in_the_order_of_certificate_key_pair_and_authorities() {
+    fn the_first_fault_is_reported_in_the_order_certificate_key_pair_authorities() {
         let bad = |cert: &str, key: &str| TlsSettings {
             cert: pem("cert", file(cert)),
             key: pem("key", file(key)),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn http_1_1_is_spoken_and_nothing_else_and_no_session_is_resumed() {
+    fn only_http_1_1_is_negotiated_and_no_session_is_resumed() {
         let (acceptor, _) = acceptor(&settings()).unwrap();
         let mut client = plain_client();
         client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

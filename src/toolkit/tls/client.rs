@@ -291,18 +291,18 @@ mod tests {
                            long or incomplete";
 
     #[test]
-    fn a_client_without_a_certificate_is_let_in_unless_one_is_needed() {
+    fn a_client_without_a_certificate_is_admitted_unless_one_is_required() {
         assert_eq!(outcomes(""), ["in", "in", NONE_SHOWN, "in", NONE_SHOWN]);
     }
 
     #[test]
-    fn a_client_with_a_good_certificate_is_let_in() {
+    fn a_client_with_a_good_certificate_is_admitted() {
         assert_eq!(outcomes("client"), ["in"; 5]);
         assert_eq!(outcomes("below middle"), ["in"; 5]);
     }
 
     #[test]
-    fn a_client_of_an_unknown_authority_is_let_in_where_nobody_verifies() {
+    fn a_client_of_an_unknown_authority_is_admitted_without_verification() {
         let refused = ["in", "in", "in", UNKNOWN, UNKNOWN];
         assert_eq!(outcomes("unknown"), refused);
         assert_eq!(outcomes("below"), refused);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_authority_does_not_end_the_others() {
+    fn an_expired_authority_does_not_affect_the_others() {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pem = pem("client_ca", [file("ca.pem"), file("other.pem")].concat());
         let mut trusted = Trusted::new(Some(&pem), &provider).unwrap();
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn without_authorities_nobody_is_verified() {
+    fn without_authorities_no_client_is_verified() {
         for (kind, nobody) in [
             (ClientAuth::VerifyIfGiven, "in"),
             (ClientAuth::RequireAndVerify, NONE_SHOWN),
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_verify_nobody_by_mistake_is_an_error_or_a_warning() {
+    fn settings_that_verify_no_client_by_mistake_give_an_error_or_a_warning() {
         let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err().text;
         let base = || asking(ClientAuth::RequireAndVerify, "");
         for (bytes, end) in [
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_is_too_long_is_refused_before_it_is_looked_at() {
+    fn a_chain_that_is_too_long_is_refused_before_it_is_parsed() {
         let shown = ["client"; 60].join(" ");
         let refusal = "client certificate: its chain is longer than 16384 bytes";
         assert_eq!(outcome(&asking(ClientAuth::Request, ""), &shown), refusal);

@@ -399,11 +399,11 @@ mod tests {
     pub(super) fn meet(config: Arc<ServerConfig>, client: ClientConfig) -> Met {
         let (socket, accepted) = sockets();
         let server = on_small_stack(move || {
-            let mut wire = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
+            let mut transport = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
             let mut word = [0; 4];
-            assert_eq!(wire.read(&mut word, Instant::now() + LONG).unwrap(), 4);
-            wire.write_all(&word, Instant::now() + LONG).unwrap();
-            wire.close();
+            assert_eq!(transport.read(&mut word, Instant::now() + LONG).unwrap(), 4);
+            transport.write_all(&word, Instant::now() + LONG).unwrap();
+            transport.close();
             Ok(())
         });
         let mut stream = connect(client, socket);

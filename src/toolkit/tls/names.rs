@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_suites_is_about_tls_1_2_and_in_its_order() {
+    fn the_list_of_suites_applies_to_tls_1_2_in_its_order() {
         let with = |names: &[&'static str]| TlsSettings {
             cipher_suites: Some(names.to_vec()),
             ..settings()
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_left_out_as_long_as_something_remains() {
+    fn unsupported_names_are_ignored_as_long_as_something_remains() {
         let cbc = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA";
         let with = |suites: Option<&[&'static str]>, curves: Option<&[&'static str]>| {
             let settings = TlsSettings {

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_told_without_its_fields() {
+    fn an_unknown_error_is_reported_without_its_fields() {
         assert_eq!(of(&CertificateError::Revoked.into()), "refused as Revoked");
         let strange =
             CertificateError::Other(OtherError(Arc::new(std::io::Error::from_raw_os_error(2))));

@@ -207,12 +207,12 @@ mod tests {
     /// Both ends after the handshake.
     fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsTransport) {
         let (socket, accepted) = sockets();
-        let wire = on_small_stack(move || accept(accepted, long()).unwrap());
+        let transport = on_small_stack(move || accept(accepted, long()).unwrap());
         let mut client = connect(plain_client(), socket);
         while client.conn.is_handshaking() {
             client.conn.complete_io(&mut client.sock).unwrap();
         }
-        (client, wire.join().unwrap())
+        (client, transport.join().unwrap())
     }
 
     fn end_after(bytes: &[u8]) -> String {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_closes_in_the_handshake_is_told() {
+    fn a_close_during_the_handshake_is_reported() {
         let part = hello();
         for length in [1, 4, 5, 6, part.len() - 1, part.len()] {
             assert_eq!(end_after(&part[..length]), CLOSED, "{length}");
@@ -283,95 +283,95 @@ mod tests {
 
     #[test]
     fn reading_meets_its_deadline_with_half_a_record() {
-        let (mut client, mut wire) = connected();
+        let (mut client, mut transport) = connected();
         client.conn.writer().write_all(b"request").unwrap();
         let mut record = Vec::new();
         client.conn.write_tls(&mut record).unwrap();
         client.sock.write_all(&record[..10]).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, soon()).unwrap_err();
+        let late = transport.read(&mut buffer, soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         client.sock.write_all(&record[10..]).unwrap();
         // The bytes so far stay for the next, smaller reads.
         let mut whole = Vec::new();
         while whole.len() < 7 {
-            let length = wire.read(&mut buffer[..3], long()).unwrap();
+            let length = transport.read(&mut buffer[..3], long()).unwrap();
             whole.extend_from_slice(&buffer[..length]);
         }
         assert_eq!(whole, b"request");
     }
 
     #[test]
-    fn nothing_is_taken_off_the_socket_after_the_deadline() {
-        let (mut client, mut wire) = connected();
+    fn nothing_is_read_from_the_socket_after_the_deadline() {
+        let (mut client, mut transport) = connected();
         client.write_all(b"request").unwrap();
-        wait_readable(&wire.socket, long()).unwrap();
+        wait_readable(&transport.socket, long()).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, Instant::now()).unwrap_err();
+        let late = transport.read(&mut buffer, Instant::now()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(wire.read(&mut buffer, long()).unwrap(), 7);
+        assert_eq!(transport.read(&mut buffer, long()).unwrap(), 7);
         // Bytes that are already decrypted can be read at any time.
         client.write_all(b"request").unwrap();
-        assert_eq!(wire.read(&mut buffer[..1], long()).unwrap(), 1);
-        assert_eq!(wire.read(&mut buffer, Instant::now()).unwrap(), 6);
+        assert_eq!(transport.read(&mut buffer[..1], long()).unwrap(), 1);
+        assert_eq!(transport.read(&mut buffer, Instant::now()).unwrap(), 6);
     }
 
     #[test]
-    fn a_change_of_keys_is_not_an_end_and_is_answered() {
-        let (mut client, mut wire) = connected();
+    fn a_key_update_is_answered_and_is_not_an_end() {
+        let (mut client, mut transport) = connected();
         client.conn.refresh_traffic_keys().unwrap();
         client.conn.write_tls(&mut client.sock).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, soon()).unwrap_err();
+        let late = transport.read(&mut buffer, soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         client.write_all(b"after").unwrap();
-        assert_eq!(wire.read(&mut buffer, long()).unwrap(), 5);
-        wire.write_all(b"reply", long()).unwrap();
+        assert_eq!(transport.read(&mut buffer, long()).unwrap(), 5);
+        transport.write_all(b"reply", long()).unwrap();
         client.read_exact(&mut buffer[..5]).unwrap();
         assert_eq!(&buffer[..5], b"reply");
     }
 
     #[test]
-    fn changes_of_keys_without_end_are_refused() {
-        let (mut client, mut wire) = connected();
+    fn endless_key_updates_are_refused() {
+        let (mut client, mut transport) = connected();
         for _ in 0..40 {
             client.conn.refresh_traffic_keys().unwrap();
             client.conn.write_tls(&mut client.sock).unwrap();
         }
-        let error = wire.read(&mut [0; 16], long()).unwrap_err();
+        let error = transport.read(&mut [0; 16], long()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
-    fn both_ends_of_a_connection_are_told_by_close_notify_or_an_end() {
-        let (mut client, mut wire) = connected();
+    fn a_connection_ends_with_close_notify_or_without() {
+        let (mut client, mut transport) = connected();
         client.conn.send_close_notify();
         client.conn.write_tls(&mut client.sock).unwrap();
         for _ in 0..2 {
-            assert_eq!(wire.read(&mut [0; 16], long()).unwrap(), 0);
+            assert_eq!(transport.read(&mut [0; 16], long()).unwrap(), 0);
         }
-        wire.write_all(b"bye", long()).unwrap();
-        wire.close();
+        transport.write_all(b"bye", long()).unwrap();
+        transport.close();
         let mut rest = Vec::new();
         // An end without `close_notify` would be an error for rustls.
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"bye");
 
-        let (client, mut wire) = connected();
+        let (client, mut transport) = connected();
         client.sock.shutdown(Shutdown::Write).unwrap();
         for _ in 0..2 {
-            assert_eq!(wire.read(&mut [0; 16], long()).unwrap(), 0);
+            assert_eq!(transport.read(&mut [0; 16], long()).unwrap(), 0);
         }
     }
 
     #[test]
-    fn much_is_written_to_a_slow_reader_and_none_to_one_that_never_reads() {
-        let (mut client, mut wire) = connected();
+    fn a_slow_reader_gets_everything_and_one_that_never_reads_gets_an_error() {
+        let (mut client, mut transport) = connected();
         let bytes: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
         let expected = bytes.clone();
         let writer = on_small_stack(move || {
-            wire.write_all(&bytes, long()).unwrap();
-            wire.close();
+            transport.write_all(&bytes, long()).unwrap();
+            transport.close();
         });
         let (mut got, mut chunk) = (Vec::new(), vec![0; 60_000]);
         while let Ok(length @ 1..) = client.read(&mut chunk) {
@@ -380,10 +380,12 @@ mod tests {
         writer.join().unwrap();
         assert!(got == expected, "{} bytes", got.len());
 
-        let (_client, mut wire) = connected();
-        let late = wire.write_all(&expected.repeat(4), soon()).unwrap_err();
+        let (_client, mut transport) = connected();
+        let late = transport
+            .write_all(&expected.repeat(4), soon())
+            .unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         // Even then, closing is bounded.
-        wire.close();
+        transport.close();
     }
 }
