@@ -6,7 +6,7 @@
 use std::process::Command;
 
 fn main() {
-    // Git is not asked in an unpacked archive, even inside another project's checkout.
+    // An unpacked archive has no revision of its own, even inside another project's checkout.
     let revision = std::env::var("IPERF3_EXPORTER_REVISION").ok();
     let revision = revision
         .or_else(|| output_of_own(&["rev-parse", "--short=12", "HEAD"]))
