@@ -27,7 +27,8 @@ const FIXED: &[(&str, &str, Page)] = &[
     ("/lock-status", LOOK, lock_status::page),
 ];
 
-/// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow.
+/// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow, or `now` for what the
+/// first page has in its frame.
 const PROBES: &str = "/probes/";
 
 /// Whether a path is in use already, so that a flag cannot set it.
@@ -72,7 +73,7 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     if let Some((label, ..)) = found {
         site.metrics.request(label, response.code);
     }
-    response
+    pages::asks_again(path, response)
 }
 
 /// Finds the page for a path: the path under which its requests are counted, its methods, and its function. All pages
@@ -87,6 +88,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
     if let Some(rest) = path.strip_prefix(PROBES) {
         // There is no page at a deeper path: its relative links would lead to wrong pages.
         return match rest.split_once('/') {
+            None if rest == "now" => Some((PROBES, LOOK, pages::status)),
             None => Some((PROBES, LOOK, probes::details)),
             Some((_, "now")) => Some((PROBES, LOOK, probes::now)),
             Some((_, "stop")) => Some((PROBES, "POST", probes::stop)),
