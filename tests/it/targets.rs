@@ -176,6 +176,8 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
         "target=one.example",
         "target=one.example&reverse_mode=true",
         "target=one.example&dscp=ef",
+        "target=three.example&parallel=2&dscp=cs1",
+        "target=three.example&parallel=2&dscp=cs2",
         "target=one.example:5301",
         "target=two.example&mptcp=true&parallel=4",
     ] {
@@ -191,6 +193,8 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
             "one.example:5201 TCP upload",
             "one.example:5201 TCP upload dscp=ef",
             "one.example:5301 TCP upload",
+            "three.example:5201 TCP upload dscp=cs1",
+            "three.example:5201 TCP upload dscp=cs2",
             "two.example:5201 MPTCP upload",
         ]
     );
@@ -198,7 +202,10 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
     let links: Vec<String> = links
         .map(|link| link.split_once('"').unwrap().0.replace("&amp;", "&"))
         .collect();
-    for (link, numbers) in links.iter().zip([&[3][..], &[2, 1], &[4], &[5], &[6]]) {
+    for (link, numbers) in links
+        .iter()
+        .zip([&[3][..], &[2, 1], &[4], &[7], &[5], &[6], &[8]])
+    {
         let (query, anchor) = link.split_once('#').unwrap();
         assert_eq!(anchor, "last");
         let page = exporter.get(&format!("/{query}")).body;
@@ -210,7 +217,7 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
         assert_eq!(list, numbers, "{link}");
         // The row that was chosen says so, and all rows are there still.
         assert_eq!(page.matches(" aria-current=\"true\">").count(), 1, "{page}");
-        assert_eq!(rows(&page).len(), 5);
+        assert_eq!(rows(&page).len(), 7);
     }
 }
 

@@ -64,12 +64,16 @@ fn push_current(main: &mut String, current: &[Current]) {
     }
     let waiting = of(|stage| matches!(stage, Stage::Queued)).count();
     let pausing = of(|stage| matches!(stage, Stage::Pausing { .. })).count();
-    let _ = match (current.len(), waiting) {
-        (0, _) => write!(main, "No test runs or waits."),
-        (_, 0) => write!(main, "No other test waits."),
-        (_, 1) => write!(main, "1 test waits."),
-        (_, count) => write!(main, "{count} tests wait."),
-    };
+    let runs = of(|stage| matches!(stage, Stage::Running { .. })).count() > 0;
+    main.push_str(match (runs, waiting) {
+        (false, 0) => "No test runs or waits.",
+        (true, 0) => "No other test waits.",
+        (_, 1) => "1 test waits.",
+        _ => "",
+    });
+    if waiting > 1 {
+        let _ = write!(main, "{waiting} tests wait.");
+    }
     if pausing > 0 {
         let _ = write!(main, " {pausing} found the server busy and will ask again.");
     }

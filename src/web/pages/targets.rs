@@ -76,13 +76,20 @@ pub(super) fn push(page: &mut String, tests: &[Arc<TestTrend>], filter: &Filter)
         Counts::of(tests).words(),
     );
     let now = SystemTime::now();
-    for (index, row) in rows.iter().enumerate() {
-        let is_like = |other: &Row<'_>| (&other.server, &other.kind) == (&row.server, &row.kind);
-        let mut others = rows.iter().enumerate();
-        let is_alone = others.all(|(place, other)| place == index || !is_like(other));
-        push_row(page, row, is_alone, filter, now);
+    for row in &rows {
+        push_row(page, row, &telling(row, &rows), filter, now);
     }
     page.push_str("</tbody>\n</table></div>\n");
+}
+
+/// The parameters that tell a test from those of the same server and kind; none where there is only one.
+fn telling(row: &Row<'_>, rows: &[Row<'_>]) -> String {
+    let is_like = |other: &&Row<'_>| (&other.server, &other.kind) == (&row.server, &row.kind);
+    let like: Vec<&Row<'_>> = rows.iter().filter(is_like).collect();
+    let has = |row: &Row<'_>, pair: &str| row.others.split(' ').any(|own| own == pair);
+    let pairs = row.others.split(' ');
+    let telling = pairs.filter(|pair| !like.iter().all(|other| has(other, pair)));
+    telling.collect::<Vec<_>>().join(" ")
 }
 
 impl<'a> Row<'a> {
@@ -174,7 +181,7 @@ impl Counts {
     }
 }
 
-fn push_row(page: &mut String, row: &Row<'_>, is_alone: bool, filter: &Filter, now: SystemTime) {
+fn push_row(page: &mut String, row: &Row<'_>, telling: &str, filter: &Filter, now: SystemTime) {
     let past = &row.test.last;
     let class = match row.state {
         State::Failing => " class=\"fails\"",
@@ -186,15 +193,15 @@ fn push_row(page: &mut String, row: &Row<'_>, is_alone: bool, filter: &Filter, n
     } else {
         ""
     };
-    let others = if is_alone || row.others.is_empty() {
+    let telling = if telling.is_empty() {
         String::new()
     } else {
-        format!(" <span class=\"soft\">{}</span>", escaped(&row.others))
+        format!(" <span class=\"soft\">{}</span>", escaped(telling))
     };
     let _ = write!(
         page,
         "<tr{class}><th scope=\"row\"><a href=\"./?{}#last\"{current}>{}</a></th>\
-         <td><span class=\"kind\">{}</span>{others}</td><td>{}</td>",
+         <td><span class=\"kind\">{}</span>{telling}</td><td>{}</td>",
         filter.query_of_test(&row.server, &key),
         host(&row.server),
         row.kind,
