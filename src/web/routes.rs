@@ -20,6 +20,7 @@ const FIXED: &[(&str, &str, Page)] = &[
     ("/style.css", LOOK, pages::style),
     ("/icon.svg", LOOK, pages::icon),
     ("/run", RUN, probes::run),
+    ("/probes/now", LOOK, pages::status),
     ("/health", LOOK, health),
     ("/-/healthy", LOOK, health),
     ("/ready", LOOK, ready),
@@ -27,8 +28,7 @@ const FIXED: &[(&str, &str, Page)] = &[
     ("/lock-status", LOOK, lock_status::page),
 ];
 
-/// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow, or `now` for what the
-/// first page has in its frame.
+/// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow.
 const PROBES: &str = "/probes/";
 
 /// Whether a path is in use already, so that a flag cannot set it.
@@ -85,17 +85,19 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
     if path == site.telemetry_path {
         return Some((path, LOOK, metrics));
     }
+    if let Some(fixed) = FIXED.iter().find(|(fixed, ..)| *fixed == path) {
+        return Some(*fixed);
+    }
     if let Some(rest) = path.strip_prefix(PROBES) {
         // There is no page at a deeper path: its relative links would lead to wrong pages.
         return match rest.split_once('/') {
-            None if rest == "now" => Some((PROBES, LOOK, pages::status)),
             None => Some((PROBES, LOOK, probes::details)),
             Some((_, "now")) => Some((PROBES, LOOK, probes::now)),
             Some((_, "stop")) => Some((PROBES, "POST", probes::stop)),
             Some(_) => None,
         };
     }
-    FIXED.iter().find(|(fixed, ..)| *fixed == path).copied()
+    None
 }
 
 fn health(site: &Site, _: &Request<'_>) -> Response {
