@@ -99,7 +99,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["/"],
-        "the page for browsers: running and waiting tests, a form, and the last probes, which \
+        "the page for browsers: the targets, running and waiting tests, a form, and the last probes, which \
          `?target=TEXT&failures=true` filters",
     ),
     (
@@ -109,6 +109,10 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     (
         &["/probes/NUMBER"],
         "the details of a probe, or `404` if it is no longer stored",
+    ),
+    (
+        &["/probes/now"],
+        "the live part of that page: running and waiting tests, and the number of probes that ended since `?seen=COUNT`",
     ),
     (
         &["/probes/NUMBER/now"],

@@ -15,7 +15,7 @@ use tiny_http::{Header, Method, Server, StatusCode};
 use super::in_flight::{KEY_HEADER, Origin};
 use super::private_socket::{self, Address};
 use super::request::{Request, RequestContext, split_url};
-use super::response::{Response, TEXT};
+use super::response::{RETRY_AFTER_SECONDS, Response, TEXT};
 use super::traffic::Traffic;
 use crate::log::Log;
 use crate::{sync, threads};
@@ -167,7 +167,9 @@ impl Backend {
     fn refuse(&self, request: tiny_http::Request, context: &RequestContext) {
         let line = "too many requests in flight, try again later";
         (self.on_refused)(context.peer, request.url(), 503, line);
-        self.send(request, &Response::unavailable(line));
+        // A browser's frame would show this until its page is loaded again.
+        let response = Response::unavailable(line).with_header("Refresh", RETRY_AFTER_SECONDS);
+        self.send(request, &response);
     }
 
     fn answer(&self, request: tiny_http::Request, context: &RequestContext, arrival: Instant) {
@@ -250,7 +252,7 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc;
     use std::sync::{Arc, Mutex};
@@ -340,9 +342,14 @@ mod tests {
             })
             .collect();
         // More than there are workers: a refusal that cost its worker would leave nobody to answer the next one.
-        for _ in 0..4 * PERMITS {
+        for _ in 1..4 * PERMITS {
             assert_eq!(status(ask("/short?a")), "HTTP/1.1 503");
         }
+        let lines = BufReader::new(ask("/short?a")).lines();
+        let mut fields = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
+        assert!(fields.any(|line| line == "Refresh: 10"), "for a frame");
         let told = vec![(1, "/short?a".to_owned(), 503); 4 * PERMITS];
         assert_eq!(*sync::lock(&refused), told);
         for _ in 0..PERMITS {

@@ -1,8 +1,9 @@
-//! The probes that are in progress and the last ones that ended, for people to look at.
+//! The probes that are in progress, the last ones that ended, and how the last probes of each test went, for people to
+//! look at.
 //!
-//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`] and by
-//! `MAX_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told with the answer of
-//! whoever began it; requests that were refused are none.
+//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`],
+//! [`MAX_TESTS`] and `MAX_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told
+//! with the answer of whoever began it; requests that were refused are none.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,13 @@ use crate::sync;
 
 /// Most ended probes that are remembered.
 const MAX_PROBES: usize = 100;
-/// Most memory that they take: a usual probe has some 3 KiB, one of the largest kind 100.
+/// Most tests of which the last probe is remembered, however many others came after it: some fifty targets, each with
+/// a few kinds of test.
+pub(crate) const MAX_TESTS: usize = 256;
+/// How many of a test's last probes its trend has.
+pub(crate) const MAX_POINTS: usize = 20;
+/// Most memory that the last probes take, and as much again the last one of each test: a usual probe has some 3 KiB, one
+/// of the largest kind 100.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a probe in progress is doing.
@@ -97,6 +104,23 @@ pub(crate) struct Finished {
     cut_off: Option<CutOff>,
 }
 
+/// How the last probes of one test went: of the same target, with the same parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct TestTrend {
+    /// The probe that ended last.
+    pub(crate) last: Arc<Finished>,
+    /// The last ones, in the order of ending.
+    pub(crate) points: VecDeque<Point>,
+}
+
+/// A probe in a trend.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) is_success: bool,
+    /// Bytes a second that arrived, up and down, as far as they were measured.
+    pub(crate) rates: [Option<f32>; 2],
+}
+
 /// All that is remembered, of one moment.
 #[derive(Debug)]
 pub(crate) struct Overview {
@@ -104,6 +128,8 @@ pub(crate) struct Overview {
     pub(crate) current: Vec<Current>,
     /// The one that ended last first.
     pub(crate) past: Vec<Arc<Finished>>,
+    /// Each test once, the one whose probe ended last at the end.
+    pub(crate) tests: Vec<Arc<TestTrend>>,
     /// How many ended ones were forgotten to make room.
     pub(crate) forgotten: u64,
 }
@@ -126,6 +152,8 @@ struct Inner {
     current: Vec<Current>,
     /// In the order of ending.
     past: VecDeque<Arc<Finished>>,
+    /// In the order in which their last probes ended.
+    tests: VecDeque<Arc<TestTrend>>,
     forgotten: u64,
 }
 
@@ -140,6 +168,42 @@ pub(super) struct Running {
 impl Inner {
     fn current(&mut self, number: u64) -> Option<&mut Current> {
         self.current.iter_mut().find(|probe| probe.number == number)
+    }
+
+    fn remember(&mut self, probe: &Arc<Finished>) {
+        self.past.push_back(Arc::clone(probe));
+        let bytes =
+            |past: &VecDeque<Arc<Finished>>| past.iter().map(|past| past.bytes()).sum::<usize>();
+        while self.past.len() > MAX_PROBES || bytes(&self.past) > MAX_BYTES {
+            self.past.pop_front();
+            self.forgotten += 1;
+        }
+        let test = probe.params.test();
+        let mut tests = self.tests.iter();
+        let place = tests.position(|trend| trend.last.params.test() == test);
+        let earlier = place.and_then(|place| self.tests.remove(place));
+        let mut points = earlier.map_or_else(VecDeque::new, |earlier| earlier.points.clone());
+        points.push_back(probe.point());
+        if points.len() > MAX_POINTS {
+            points.pop_front();
+        }
+        self.tests.push_back(Arc::new(TestTrend {
+            last: Arc::clone(probe),
+            points,
+        }));
+        let bytes = |tests: &VecDeque<Arc<TestTrend>>| {
+            tests.iter().map(|test| test.last.bytes()).sum::<usize>()
+        };
+        while self.tests.len() > MAX_TESTS || bytes(&self.tests) > MAX_BYTES {
+            self.tests.pop_front();
+        }
+    }
+}
+
+impl Overview {
+    /// How many probes have ended since the exporter started.
+    pub(crate) fn ended(&self) -> u64 {
+        self.forgotten + self.past.len() as u64
     }
 }
 
@@ -179,6 +243,7 @@ impl History {
         Overview {
             current: inner.current.clone(),
             past: inner.past.iter().rev().cloned().collect(),
+            tests: inner.tests.iter().cloned().collect(),
             forgotten: inner.forgotten,
         }
     }
@@ -189,7 +254,9 @@ impl History {
         if let Some(probe) = inner.current(number) {
             return Some(Found::Current(probe.clone()));
         }
-        let past = inner.past.iter().find(|probe| probe.number == number)?;
+        let lasts = inner.tests.iter().map(|test| &test.last);
+        let mut past = inner.past.iter().chain(lasts);
+        let past = past.find(|probe| probe.number == number)?;
         Some(Found::Finished(Arc::clone(past)))
     }
 
@@ -243,7 +310,7 @@ impl Drop for Running {
             (Err(_), Stage::Running { progress, .. }) => CutOff::of(progress),
             _ => None,
         };
-        inner.past.push_back(Arc::new(Finished {
+        inner.remember(&Arc::new(Finished {
             number: probe.number,
             params: probe.params,
             client: probe.client,
@@ -253,11 +320,6 @@ impl Drop for Running {
             end: self.end.clone(),
             cut_off,
         }));
-        let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
-        while inner.past.len() > MAX_PROBES || bytes(&inner) > MAX_BYTES {
-            inner.past.pop_front();
-            inner.forgotten += 1;
-        }
     }
 }
 
@@ -267,6 +329,22 @@ impl Finished {
         match &self.end {
             Ok(answer) => answer.completed.cut_off.as_ref(),
             Err(_) => self.cut_off.as_ref(),
+        }
+    }
+
+    /// What it measured.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        self.end.as_ref().ok()?.completed.outcome.as_ref().ok()
+    }
+
+    fn point(&self) -> Point {
+        let report = self.report();
+        let directions = report.map_or([None, None], Report::directions);
+        Point {
+            is_success: report.is_some(),
+            #[allow(clippy::cast_possible_truncation, reason = "it is drawn small")]
+            rates: directions
+                .map(|direction| Some(direction?.arrived().bytes_per_second()? as f32)),
         }
     }
 
@@ -302,7 +380,9 @@ impl Finished {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
+    use super::{
+        Found, History, MAX_BYTES, MAX_POINTS, MAX_PROBES, MAX_TESTS, Running, Stage, TestTrend,
+    };
     use crate::cancel::{Cancel, Cause};
     use crate::iperf3::progress::Progress;
     use crate::iperf3::report::Report;
@@ -377,6 +457,53 @@ mod tests {
             panic!("forgotten")
         };
         assert!(matches!(past.end, Err(WaitError::Full)));
+    }
+
+    fn open_other(history: &Arc<History>, query: &str) -> Running {
+        let params = Params::parse(query).unwrap();
+        history.open(&params, client(), &Cancel::default(), false)
+    }
+
+    #[test]
+    fn the_last_probe_of_each_test_outlives_a_hundred_others() {
+        let history = Arc::new(History::default());
+        open_other(&history, "target=rare&max_age=1m").end(&Ok(answer(0)));
+        open_other(&history, "target=rare&udp_mode=true").end(&Ok(answer(0)));
+        for _ in 0..=MAX_PROBES {
+            open(&history).end(&Ok(answer(0)));
+        }
+        let overview = history.overview();
+        assert_eq!((overview.tests.len(), overview.ended()), (3, 103));
+        assert!(history.find(1).is_some() && history.find(2).is_some());
+        // How old a result may be makes no other test.
+        open_other(&history, "target=rare").end(&Err(WaitError::Broken));
+        let tests = history.overview().tests;
+        let rare = tests.last().unwrap();
+        let successes: Vec<bool> = rare.points.iter().map(|point| point.is_success).collect();
+        assert_eq!((tests.len(), rare.last.number), (3, 104));
+        assert_eq!(successes, [true, false]);
+        assert!(history.find(1).is_none());
+        let busy = tests.iter().find(|test| test.last.number == 103).unwrap();
+        assert_eq!(busy.points.len(), MAX_POINTS);
+    }
+
+    #[test]
+    fn the_tests_are_bounded_by_their_number_and_their_size() {
+        let history = Arc::new(History::default());
+        for number in 0..=MAX_TESTS {
+            open_other(&history, &format!("target=a{number}")).end(&Err(WaitError::Full));
+        }
+        let tests = history.overview().tests;
+        let bytes =
+            |tests: &[Arc<TestTrend>]| tests.iter().map(|test| test.last.bytes()).sum::<usize>();
+        assert_eq!(tests.len(), MAX_TESTS);
+        assert_eq!(tests.last().unwrap().last.number, MAX_TESTS as u64 + 1);
+        for number in 0..MAX_TESTS {
+            open_other(&history, &format!("target=b{number}")).end(&Ok(answer(8192)));
+        }
+        let tests = history.overview().tests;
+        assert!((5..MAX_TESTS).contains(&tests.len()), "{}", tests.len());
+        assert!(bytes(&tests) <= MAX_BYTES);
     }
 
     #[test]

@@ -20,6 +20,7 @@ const FIXED: &[(&str, &str, Page)] = &[
     ("/style.css", LOOK, pages::style),
     ("/icon.svg", LOOK, pages::icon),
     ("/run", RUN, probes::run),
+    ("/probes/now", LOOK, pages::status),
     ("/health", LOOK, health),
     ("/-/healthy", LOOK, health),
     ("/ready", LOOK, ready),
@@ -72,7 +73,7 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     if let Some((label, ..)) = found {
         site.metrics.request(label, response.code);
     }
-    response
+    pages::asks_again(path, response)
 }
 
 /// Finds the page for a path: the path under which its requests are counted, its methods, and its function. All pages
@@ -84,6 +85,9 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
     if path == site.telemetry_path {
         return Some((path, LOOK, metrics));
     }
+    if let Some(fixed) = FIXED.iter().find(|(fixed, ..)| *fixed == path) {
+        return Some(*fixed);
+    }
     if let Some(rest) = path.strip_prefix(PROBES) {
         // There is no page at a deeper path: its relative links would lead to wrong pages.
         return match rest.split_once('/') {
@@ -93,7 +97,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
             Some(_) => None,
         };
     }
-    FIXED.iter().find(|(fixed, ..)| *fixed == path).copied()
+    None
 }
 
 fn health(site: &Site, _: &Request<'_>) -> Response {

@@ -44,6 +44,7 @@
 //! - `random`: random input; the unit tests' own file.
 //! - `health`: `--health=URL`, asked of exporters and of other servers.
 //! - `malformed`: query strings, methods, paths and iperf3 binaries of ill will.
+//! - `targets`: the state of the network on the first page, and how that is kept up to date.
 //! - `pages`: the page, the own metrics, health, readiness, `/lock-status`.
 //! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the documentation's configuration, also over TLS; what is shown or shipped as
@@ -138,6 +139,7 @@ mod rules;
 mod siege;
 mod soak;
 mod systemd;
+mod targets;
 mod temp_folder;
 mod tidy;
 mod web_config;

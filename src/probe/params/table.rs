@@ -86,7 +86,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["reverse_mode"],
         option: "-R",
-        label: "Download (reverse)",
+        label: "Download",
         help: "The server sends and the client receives.",
         is_rare: false,
         set: |builder, text| Some(builder.reverse = values::boolean(text)?),
@@ -96,7 +96,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bidirectional"],
         option: "--bidir",
-        label: "Both directions",
+        label: "Both at once",
         help: "Transmit in both directions at once. Cannot be combined with reverse_mode.",
         is_rare: false,
         set: |builder, text| Some(builder.bidirectional = values::boolean(text)?),
