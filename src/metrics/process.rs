@@ -157,11 +157,11 @@ impl Look {
     }
 }
 
-/// Number of open descriptors. They are counted, although the directory's size is a number of descriptors since Linux
-/// 6.2: that one includes slots that threads blocked in accept(2) have reserved.
+/// Number of open descriptors. They are counted. Since Linux 6.2 the directory's size gives a number too, but that
+/// includes slots that threads blocked in accept(2) have reserved.
 fn open_descriptors() -> Option<f64> {
     // The directory's own descriptor is open during the count, so it is subtracted. Each scrape opens the directory
-    // itself: threads that share a descriptor would wait for each other, in half of the scrapes with 16 at a time.
+    // itself: threads that share a descriptor would wait for each other, in every second scrape with 16 at a time.
     let counted = fs::read_dir("/proc/self/fd").ok()?.count();
     Some(counted.saturating_sub(1) as f64)
 }

@@ -11,7 +11,7 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The pause that follows a pause of `last`: random between `SHORTEST` and three times `last`, but at most `LONGEST`.
-/// It keeps exporters that collided once from colliding again (Marc Brooker, "Exponential Backoff And Jitter", AWS
+/// Exporters that collided once are then unlikely to collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS
 /// Architecture Blog, 2015).
 pub(super) fn next(last: Duration) -> Duration {
     // The standard library seeds its hash tables with the system's randomness.

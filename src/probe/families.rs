@@ -44,11 +44,11 @@ fn family(address: &IpAddr) -> u8 {
 /// Whether connecting failed in a way that the other IP version may avoid. iperf3 before 3.11 does not report why
 /// connecting failed, so [`Reason::Other`] counts too.
 pub(super) fn may_other_family_connect(failure: &Failure) -> bool {
-    let is_it = matches!(
+    let may_differ = matches!(
         failure.reason,
         Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
     );
-    is_it && reason::is_connect_error(&failure.message)
+    may_differ && reason::is_connect_error(&failure.message)
 }
 
 /// Adds the address to iperf3's message, after the mention of the server.

@@ -9,7 +9,7 @@ use crate::iperf3::target::{Host, parse_target};
 use crate::probe::params::{PARAMETERS, Params, Selected};
 use crate::probe::values;
 
-/// Names of no parameter, and `target`, which every query needs.
+/// Names that are not parameters, and `target`, which every query needs.
 const OTHER_NAMES: &[&str] = &[
     "target", "target", "target", "TARGET", "debugger", "", "t%61rget", "-c", "port%00",
 ];
@@ -324,7 +324,7 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
             "{query:?} {printed:?}"
         );
     });
-    // A run with few cases, to look at one failure again, may accept none.
+    // With `FUZZ_CASES`, for example to repeat one failure, there may be too few cases.
     assert!(
         accepted > 1000 || std::env::var_os("FUZZ_CASES").is_some(),
         "{accepted}"
@@ -373,7 +373,7 @@ fn any_target_is_either_a_host_or_refused() {
 }
 
 #[test]
-fn percent_encoded_text_decodes_to_itself() {
+fn decoding_percent_encoded_text_gives_the_original() {
     cases(20_000, |random| {
         let mut bytes = random.one_of(VALUES).as_bytes().to_vec();
         random.mutate(&mut bytes);

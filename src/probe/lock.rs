@@ -78,7 +78,7 @@ struct State {
     latest: u64,
 }
 
-/// Holds the lock until it is dropped, which a panic does too.
+/// Holds the lock until it is dropped, also when a panic drops it.
 #[derive(Debug)]
 pub(super) struct Guard<'a>(&'a TestLock);
 

@@ -1,5 +1,5 @@
 //! What all probes share: the test lock, the iperf3 binary, budget, result cache, history, limits and the allow-list.
-//! The web ring uses probes only through it.
+//! Also the interface of probes for the web ring.
 //!
 //! Must not know HTTP, or how a probe runs. A refusal is a value, which the web ring maps to a status code.
 
@@ -25,7 +25,7 @@ use crate::metrics::text::Text;
 use crate::permits::{Permit, Permits};
 use crate::threads;
 
-/// Maximum number of manual probes in progress. They run one after the other, and no user watches more.
+/// Maximum number of manual probes in progress. They run one after the other, and users do not watch more.
 const MANUAL_LIMIT: usize = 16;
 /// Maximum number of connections that count in [`waiting_limit`]: about as many requests as the server handles at a
 /// time.

@@ -61,7 +61,7 @@ struct Entry {
     success: Option<Arc<CompletedTest>>,
     /// The failure after that success, if there was one.
     failure: Option<Arc<CompletedTest>>,
-    /// No request waited for that failure, and none has received it since.
+    /// No request waited for that failure, and no request has asked for this test since.
     is_undelivered: bool,
     in_flight: Option<Arc<InFlightTest>>,
 }
@@ -107,8 +107,8 @@ impl ResultCache {
                 return Some(end.clone());
             }
             let now = Instant::now();
-            let is_in_vain = until.is_some_and(|until| until <= now || until < test.earliest_end);
-            if is_in_vain || cancel.is_set() {
+            let is_too_late = until.is_some_and(|until| until <= now || until < test.earliest_end);
+            if is_too_late || cancel.is_set() {
                 // Dropped while the entries are locked: `complete` counts the references to see whether somebody waits.
                 drop(test);
                 return None;
