@@ -1,9 +1,8 @@
-//! The probes that are in progress, the last ones that ended, and how the last probes of each test went, for people to
-//! look at.
+//! History for the page: the probes in progress, the last finished ones, and a trend of the last probes of each test.
 //!
-//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`],
-//! [`MAX_TESTS`] and `MAX_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told
-//! with the answer of whoever began it; requests that were refused are none.
+//! Decides what is remembered and how much. Must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`],
+//! [`MAX_TESTS`] and `MAX_BYTES`: the oldest is removed first. In memory only. A test that several scrapes share is one
+//! probe, with the answer to the request that started it. Refused requests are not recorded.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -19,55 +18,55 @@ use crate::probe::params::Params;
 use crate::probe::wait_error::WaitError;
 use crate::sync;
 
-/// Most ended probes that are remembered.
+/// Maximum number of finished probes.
 const MAX_PROBES: usize = 100;
-/// Most tests of which the last probe is remembered, however many others came after it: some fifty targets, each with
-/// a few kinds of test.
+/// Maximum number of tests with a trend. The last probe of each is kept, even after [`MAX_PROBES`] others. This is
+/// enough for about fifty targets with a few kinds of test each.
 pub(crate) const MAX_TESTS: usize = 256;
-/// How many of a test's last probes its trend has.
+/// Maximum number of probes in the trend of a test.
 pub(crate) const MAX_POINTS: usize = 20;
-/// Most memory that the last probes take, and as much again the last one of each test: a usual probe has some 3 KiB, one
-/// of the largest kind 100.
+/// Maximum memory for the last finished probes, and again for the last probe of each test. A typical probe takes about
+/// 3 KiB, one of the largest about 100 KiB.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a probe in progress is doing.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
-    /// It waits in line for the test lock.
+    /// Waiting in the queue of the test lock.
     Queued,
-    /// iperf3 runs, or is about to.
+    /// iperf3 is running or about to start.
     Running {
         port: u16,
         /// What it has measured so far.
         progress: Progress,
     },
-    /// The server was busy, and is asked again at this moment.
+    /// The server was busy. The next attempt starts at this moment.
     Pausing { until: Instant },
 }
 
 /// A probe in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
-    /// Its number, from 1 in the order of coming.
+    /// Its number, from 1 in order of arrival.
     pub(crate) number: u64,
     pub(crate) params: Arc<Params>,
-    /// Where the request came from.
+    /// Address of the client.
     pub(crate) client: SocketAddr,
-    /// When the request came.
+    /// When the probe started.
     pub(crate) began: SystemTime,
     pub(crate) stage: Stage,
-    /// Since when it has been doing that.
+    /// Start of this stage.
     pub(crate) since: Moment,
-    /// How often iperf3 was run before.
+    /// How many times iperf3 was run before this stage.
     pub(crate) attempts: u32,
-    /// A person started it from the page.
+    /// Whether a user started it from the page.
     is_manual: bool,
-    /// Set when nobody wants its result any more.
+    /// Set when the probe is cancelled.
     cancel: Cancel,
 }
 
 impl Current {
-    /// Whether a person may stop it: whoever looks at the page did not start the others.
+    /// Whether a user may stop it: only manual probes, because the others were not started from the page.
     pub(crate) fn can_be_stopped(&self) -> bool {
         self.is_manual
     }
@@ -77,7 +76,7 @@ impl Current {
         self.cancel.cause()
     }
 
-    /// When the running test is over, if nothing goes wrong.
+    /// When the running test should end, if known.
     fn planned_end(&self) -> Option<SystemTime> {
         let Stage::Running { progress, .. } = &self.stage else {
             return None;
@@ -88,7 +87,7 @@ impl Current {
     }
 }
 
-/// A probe that ended.
+/// A finished probe.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) number: u64,
@@ -96,41 +95,41 @@ pub(crate) struct Finished {
     pub(crate) client: SocketAddr,
     pub(crate) began: SystemTime,
     pub(crate) ended: SystemTime,
-    /// A person started it from the page.
+    /// Whether a user started it from the page.
     pub(crate) is_manual: bool,
-    /// What came of it: the answer that its request got, or why it got none.
+    /// Its outcome: the answer to its request, or why there is none.
     pub(crate) end: Result<Answer, WaitError>,
-    /// What its test had measured when nobody wanted the result any more.
+    /// What its test had measured when it was cancelled.
     cut_off: Option<CutOff>,
 }
 
-/// How the last probes of one test went: of the same target, with the same parameters.
+/// Trend of a test: the last probes of the same target with the same parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct TestTrend {
-    /// The probe that ended last.
+    /// The most recently finished probe.
     pub(crate) last: Arc<Finished>,
-    /// The last ones, in the order of ending.
+    /// The last probes, in the order in which they finished.
     pub(crate) points: VecDeque<Point>,
 }
 
-/// A probe in a trend.
+/// One probe in a trend.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Point {
     pub(crate) is_success: bool,
-    /// Bytes a second that arrived, up and down, as far as they were measured.
+    /// Bytes per second that arrived, for upload and download, if they were measured.
     pub(crate) rates: [Option<f32>; 2],
 }
 
-/// All that is remembered, of one moment.
+/// Snapshot of the history.
 #[derive(Debug)]
 pub(crate) struct Overview {
-    /// In the order of coming.
+    /// In order of arrival.
     pub(crate) current: Vec<Current>,
-    /// The one that ended last first.
+    /// Most recently finished first.
     pub(crate) past: Vec<Arc<Finished>>,
-    /// Each test once, the one whose probe ended last at the end.
+    /// Each test once. The one with the most recently finished probe is last.
     pub(crate) tests: Vec<Arc<TestTrend>>,
-    /// How many ended ones were forgotten to make room.
+    /// Number of finished probes that were removed to make room.
     pub(crate) forgotten: u64,
 }
 
@@ -147,17 +146,17 @@ pub(super) struct History {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The number of the probe that came last.
+    /// The number of the latest probe.
     latest: u64,
     current: Vec<Current>,
-    /// In the order of ending.
+    /// In the order in which they finished.
     past: VecDeque<Arc<Finished>>,
-    /// In the order in which their last probes ended.
+    /// In the order in which their last probes finished.
     tests: VecDeque<Arc<TestTrend>>,
     forgotten: u64,
 }
 
-/// A probe in progress, for whoever runs it; it ends when this is dropped, in a panic too.
+/// Handle of a probe in progress. Dropping it ends the probe, also when a panic drops it.
 #[derive(Debug)]
 pub(super) struct Running {
     history: Arc<History>,
@@ -201,14 +200,14 @@ impl Inner {
 }
 
 impl Overview {
-    /// How many probes have ended since the exporter started.
+    /// Number of probes that have finished since the exporter started.
     pub(crate) fn ended(&self) -> u64 {
         self.forgotten + self.past.len() as u64
     }
 }
 
 impl History {
-    /// Remembers a probe that begins, and that `cancel` stops.
+    /// Records a new probe, which `cancel` stops.
     pub(super) fn open(
         self: &Arc<Self>,
         params: &Params,
@@ -248,7 +247,7 @@ impl History {
         }
     }
 
-    /// The probe of this number, unless it is forgotten or has not come yet.
+    /// The probe with this number, unless it was removed or does not exist yet.
     pub(super) fn find(&self, number: u64) -> Option<Found> {
         let mut inner = sync::lock(&self.inner);
         if let Some(probe) = inner.current(number) {
@@ -260,12 +259,12 @@ impl History {
         Some(Found::Finished(Arc::clone(past)))
     }
 
-    /// When the test that this probe runs is over, as far as that is known.
+    /// When the running test of this probe should end, if known.
     pub(super) fn planned_end(&self, number: u64) -> Option<SystemTime> {
         sync::lock(&self.inner).current(number)?.planned_end()
     }
 
-    /// Stops a probe that a person may stop; whether there was one. Waiters see it after
+    /// Stops a manual probe, and returns whether there was one. Waiters notice it after
     /// [`crate::probe::lock::TestLock::wake_all`].
     pub(super) fn stop(&self, number: u64, by: IpAddr) -> bool {
         let mut inner = sync::lock(&self.inner);
@@ -275,7 +274,7 @@ impl History {
             .is_some()
     }
 
-    /// Stops every probe that a person may stop: for the end.
+    /// Stops all manual probes, for shutdown.
     pub(super) fn stop_all(&self) {
         let inner = sync::lock(&self.inner);
         let manual = inner.current.iter().filter(|probe| probe.is_manual);
@@ -284,7 +283,7 @@ impl History {
 }
 
 impl Running {
-    /// What it is doing now, after so many attempts.
+    /// Sets the current stage, and the number of attempts so far.
     pub(super) fn set_stage(&self, stage: Stage, attempts: u32) {
         if let Some(probe) = sync::lock(&self.history.inner).current(self.number) {
             probe.stage = stage;
@@ -332,7 +331,7 @@ impl Finished {
         }
     }
 
-    /// What it measured.
+    /// The report of a successful test.
     pub(crate) fn report(&self) -> Option<&Report> {
         self.end.as_ref().ok()?.completed.outcome.as_ref().ok()
     }
@@ -348,10 +347,10 @@ impl Finished {
         }
     }
 
-    /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
-    /// with them is in the rest.
+    /// Approximate size in memory, accurate enough for a limit. Lists and texts that can be long are counted. `REST`
+    /// covers everything else.
     fn bytes(&self) -> usize {
-        /// Itself, its parameters, its report, and the texts that have limits of their own.
+        /// The probe itself, its parameters, its report, and texts with their own limits.
         const REST: usize = 2048;
         let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
         let seen = seen.into_iter().flatten().flatten();
@@ -442,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_hundred_are_remembered_newest_end_first() {
+    fn the_last_hundred_are_remembered_most_recently_finished_first() {
         let history = Arc::new(History::default());
         let slow = open(&history);
         for _ in 0..MAX_PROBES + 5 {
@@ -475,7 +474,7 @@ mod tests {
         let overview = history.overview();
         assert_eq!((overview.tests.len(), overview.ended()), (3, 103));
         assert!(history.find(1).is_some() && history.find(2).is_some());
-        // How old a result may be makes no other test.
+        // `max_age` does not make it another test.
         open_other(&history, "target=rare").end(&Err(WaitError::Broken));
         let tests = history.overview().tests;
         let rare = tests.last().unwrap();
@@ -507,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn long_stories_make_room_by_their_size() {
+    fn large_probes_are_removed_to_limit_the_total_size() {
         let history = Arc::new(History::default());
         for _ in 0..MAX_PROBES {
             open(&history).end(&Ok(answer(2048)));
