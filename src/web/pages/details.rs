@@ -75,7 +75,7 @@ pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     push_columns(&mut main, &facts, &picture);
     if let Ok(answer) = &past.end {
         let (mut measures, mut run) = (String::new(), String::new());
-        let caption = "What iperf3 did not measure is a dash, or has no row.";
+        let caption = "A dash or a missing row is a value that iperf3 did not measure.";
         let heading = "<h2>Result</h2>\n";
         push_measures(&mut measures, heading, caption, MEASURES, directions);
         if let Some(last) = answer.completed.last_details() {

@@ -115,12 +115,12 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
             "a longer scrape timeout or interval, or <code>max_age</code>",
         ),
         (0, _) => (
-            "longer in line than --lock.timeout".to_owned(),
+            "longer in the queue than --lock.timeout".to_owned(),
             "a longer scrape interval or <code>--lock.timeout</code>",
         ),
         (no_time, too_long) => (
             format!(
-                "not enough scrape timeout ({no_time}), longer in line than --lock.timeout ({too_long})"
+                "not enough scrape timeout ({no_time}), longer in the queue than --lock.timeout ({too_long})"
             ),
             "a longer scrape interval, or <code>max_age</code>",
         ),
@@ -128,7 +128,7 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     let _ = writeln!(
         page,
         "<p><strong>{count} of the last {all} probes did not run: {why}.</strong> \
-         <a href=\"./?failures=true#last\">Show them</a>. What helps: {helps}.</p>"
+         <a href=\"./?failures=true#last\">Show them</a>. This helps: {helps}.</p>"
     );
     let ran: BTreeSet<String> = past
         .iter()

@@ -175,7 +175,7 @@ fn push_table<'a>(
     if past.peek().is_some() || refused.peek().is_some() {
         page.push_str(
             "<div class=\"wide\"><table class=\"probes\">\n\
-             <caption>The one that ended last is first. What iperf3 did not measure is a dash.</caption>\n\
+             <caption>The one that ended last is first. A dash is a value that iperf3 did not measure.</caption>\n\
              <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\" aria-sort=\"descending\">Ended (UTC)</th>\
              <th scope=\"col\">Target</th><th scope=\"col\">Test</th><th scope=\"col\">Outcome</th>\
              <th scope=\"col\">Up, Mbit/s</th><th scope=\"col\">Down, Mbit/s</th><th scope=\"col\">Loss, %</th>\

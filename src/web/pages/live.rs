@@ -157,7 +157,7 @@ fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
     } else if directions.iter().all(Option::is_none) {
         main.push_str("<p>No interval has ended so far.</p>\n");
     }
-    let caption = "So far, as counted at this end.";
+    let caption = "So far, as counted by the client.";
     push_measures(main, "", caption, MEASURES, directions);
     let [upload, download] = directions
         .map(|direction| direction.map_or(&[][..], |direction| direction.intervals.as_slice()));
