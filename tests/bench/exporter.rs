@@ -101,7 +101,7 @@ fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> Result<T, 
             return Ok(found);
         }
         if Instant::now() >= end {
-            return Err(format!("waited in vain for {what}"));
+            return Err(format!("timed out waiting for {what}"));
         }
         thread::sleep(PAUSE);
     }

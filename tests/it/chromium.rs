@@ -282,7 +282,7 @@ impl Browser {
                 }
                 thread::sleep(Duration::from_millis(10));
             }
-            assert!(Instant::now() < end, "waited in vain for {url}");
+            assert!(Instant::now() < end, "timed out waiting for {url}");
         }
     }
 
@@ -329,7 +329,7 @@ impl Browser {
         while self.try_value(&condition) != Ok(json!(true)) {
             if Instant::now() > end {
                 let page = self.try_value("location.href + '\\n' + document.body.innerText");
-                panic!("waited in vain for {expression} on {page:?}");
+                panic!("timed out waiting for {expression} on {page:?}");
             }
             thread::sleep(Duration::from_millis(30));
         }
