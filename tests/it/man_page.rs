@@ -124,7 +124,7 @@ fn each_flag_that_replaces_a_run_is_in_the_synopsis_and_has_its_exit_status() {
 
 #[test]
 fn mandoc_reports_nothing_about_the_manual_page() {
-    if !is_here("mandoc", "mandoc_has_nothing_to_say_of_the_manual_page") {
+    if !is_here("mandoc", "mandoc_reports_nothing_about_the_manual_page") {
         return;
     }
     let (_, said) = run("mandoc", &["-Tlint", &page()], "");

@@ -402,7 +402,7 @@ fn the_watchdog_is_fed_also_while_a_test_runs() {
 
 #[test]
 fn the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address() {
-    let test = "the_watchdog_finds_a_listener_where_the_loopback_has_no_ipv6_address";
+    let test = "the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address";
     let lone = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && ip link set lo up";
     if !has("unshare", test) || !run("unshare", &["-rn", "sh", "-c", lone], "").0 {
         return skipped(test, "no network namespace can be had here");
