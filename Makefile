@@ -30,7 +30,7 @@ SCRIPTS += contrib/completions/iperf3-exporter.bash
 ALIASES = "$(PREFIX)/bin/iperf3_exporter" "$(UNITDIR)/iperf3_exporter.service"
 
 .PHONY: help build demo demo-fleet test test-all check lint tools bench static install uninstall clean
-.PHONY: deb rpm dist qemu supply msrv release-check reproducible
+.PHONY: deb rpm image image-push dist release-tag checksums qemu supply msrv release-check reproducible
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -94,8 +94,20 @@ deb: ## make a Debian package of the static binary (TARGET=x86_64-unknown-linux-
 rpm: ## make an rpm package of the static binary (TARGET=x86_64-unknown-linux-musl)
 	@sh contrib/packaging/packages.sh rpm "$(TARGET)"
 
+image: ## make the container image of contrib/Dockerfile (TARGET=x86_64-unknown-linux-musl, IMAGE=, BASE=)
+	@sh contrib/packaging/image.sh "$(TARGET)"
+
+image-push: ## push the image of each of TARGETS, and all under one name (IMAGE=host/name); `make dist` first
+	@sh contrib/packaging/image-push.sh "$(IMAGE)" $(TARGETS)
+
 dist: ## make the archives of a release, with checksums and SBOMs (TARGETS="x86_64-unknown-linux-musl ...")
 	@sh contrib/packaging/dist.sh $(TARGETS)
+
+release-tag: ## check that TAG is that of this version, v1.2.3
+	@sh contrib/packaging/release-tag.sh "$(TAG)"
+
+checksums: ## gather what a release has in target/release-files, with SHA256SUMS; after dist, deb and rpm
+	@sh contrib/packaging/release-files.sh
 
 qemu: ## build the static binaries and run each, by qemu where it is another processor's (TARGETS=)
 	@sh contrib/packaging/qemu.sh $(TARGETS)

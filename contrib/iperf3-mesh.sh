@@ -13,20 +13,22 @@
 # An exporter runs one test at a time, and so does a server: exporters that meet at one get `busy` and try again. Two
 # things keep that rare:
 # - Tests get rarer with n. The three jobs of prometheus.yml, with 10 s each, take 33 s for each pair. With two minutes
-#   for each host between two tests of a pair an exporter, and a server, is busy for a quarter of the time at most.
+#   for each host between two tests of a pair an exporter, and a server, is busy for a quarter of the time at most. More
+#   or longer tests need more: MINUTES=4 sh iperf3-mesh.sh ...
 # - Each exporter waits a minute longer than the one before. With the same max_age everywhere all tests would come
 #   together, as they did when Prometheus started, and each line would carry several.
 # Start the exporters with --iperf3.timeout=60s: they then try for that long, and not for 25 s.
 #
-# Other parameters are labels for all pairs, as in iperf3-targets.yml. A max_age that is given is every exporter's:
+# Other parameters are labels for all pairs, as in iperf3-targets.yml:
 #     sh iperf3-mesh.sh mesh.txt __iperf3_period=5s __iperf3_bitrate=20M
+# An __iperf3_max_age is every exporter's, and then nothing spreads the tests.
 set -eu
 
 [ $# -ge 1 ] || { echo "usage: iperf3-mesh.sh LIST [LABEL=VALUE ...]" >&2; exit 2; }
 list=$1
 shift
 
-exec awk '
+exec awk -v minutes="${MINUTES:-2}" '
     function refuse(why) {
         print "iperf3-mesh.sh: " why >"/dev/stderr"
         is_refused = 1
@@ -51,6 +53,7 @@ exec awk '
     }
 
     BEGIN {
+        if (minutes !~ /^[1-9][0-9]*$/) refuse("MINUTES=" minutes " is no whole number above 0")
         for (at = 1; at < ARGC; at++) {
             if (ARGV[at] !~ /^[A-Za-z_][0-9A-Za-z_]*=[^"\\]*$/) refuse(ARGV[at] " is no LABEL=VALUE")
             end = index(ARGV[at], "=")
@@ -72,7 +75,7 @@ exec awk '
 
     # As in prometheus.yml, 40 s less than whole minutes: the length of a test, and half of a scrape interval.
     function max_age(host) {
-        return (n < 3 ? 5 : 2 * n) * 60 + (host - 1) * 60 - 40
+        return (minutes * n < 5 ? 5 : minutes * n) * 60 + (host - 1) * 60 - 40
     }
 
     END {

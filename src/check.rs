@@ -27,7 +27,7 @@ pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
         }),
     ];
     if config.http.systemd_socket {
-        found.push(Ok("listen addresses are systemd's".to_owned()));
+        found.push(Ok("listen addresses are passed by systemd".to_owned()));
     } else {
         found.extend(listen_addresses(&config.http.listen));
     }
@@ -52,7 +52,7 @@ fn web_configuration(config: &Config) -> Result<String, ExitError> {
     Reloader::open(config.web_file.as_deref(), &log)?;
     Ok(match &config.web_file {
         Some(file) => format!("web configuration {}", file.display()),
-        None => "no web configuration: plain HTTP for everybody".to_owned(),
+        None => "no web configuration: plain HTTP without authentication".to_owned(),
     })
 }
 
@@ -71,7 +71,7 @@ fn temporary_folder() -> Result<String, ExitError> {
     let folder = format!("temporary folder `{}`", found.folder.display());
     Ok(match found.instead {
         None => folder,
-        Some(fault) => format!("{folder}, not the usual one: {fault}"),
+        Some(fault) => format!("{folder}, instead of the usual one: {fault}"),
     })
 }
 
@@ -90,11 +90,11 @@ fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
     let mut line = |address: &Address, is_free: Result<bool, ExitError>| {
         if !is_free? {
             return Ok(format!(
-                "listen address `{address}` is in use, by an exporter that runs"
+                "listen address `{address}` is in use by a running exporter"
             ));
         }
         held.extend(address.bind().map_err(|error| {
-            format!("cannot listen on `{address}`: {error}, by another flag that names it")
+            format!("cannot listen on `{address}`: {error}, another flag names the same address")
         })?);
         Ok(format!("listen address `{address}` is free"))
     };
@@ -111,7 +111,7 @@ fn is_free(address: &Address) -> Result<bool, ExitError> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             ask(address).map(|()| false).map_err(|why| {
                 let line =
-                    format!("cannot listen on `{address}`: {error}, not by an exporter: {why}");
+                    format!("cannot listen on `{address}`: {error}, and not by an exporter: {why}");
                 line.into()
             })
         }
@@ -120,13 +120,13 @@ fn is_free(address: &Address) -> Result<bool, ExitError> {
 }
 
 /// What an exporter answers whose web configuration is broken, or waits for a restart to confirm it.
-const CLOSED: &str = "it answered 500 Internal Server Error: Internal Server Error";
+const CLOSED: &str = "the response was 500 Internal Server Error: Internal Server Error";
 
 /// Whether who listens there answers as an exporter does.
 fn ask(address: &Address) -> Result<(), String> {
     let local = if address.is_any() { "127.0.0.1" } else { "" };
     let url = Url::parse(&format!("http://{local}{address}/ready"));
-    let url = url.ok_or("no address to ask")?;
+    let url = url.ok_or("no address to connect to")?;
     match health::ask(&url) {
         Err(why) if !why.ends_with(CLOSED) => Err(why),
         _ => Ok(()),

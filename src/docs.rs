@@ -87,7 +87,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     (&["/metrics"], "the exporter's own metrics"),
     (
         &["/health", "/-/healthy"],
-        "`200 OK`; `503` with the reason when iperf3 cannot be run, or has no folder for its temporary files",
+        "`200 OK`, or `503` with the reason if iperf3 cannot run or has no folder for its temporary files",
     ),
     (
         &["/ready", "/-/ready"],
@@ -99,53 +99,57 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["/"],
-        "the page for people: what runs and waits, a form, the last probes; `?target=TEXT&failures=true` filters them",
+        "the page for browsers: running and waiting tests, a form, and the last probes, which \
+         `?target=TEXT&failures=true` filters",
     ),
     (
         &["/run"],
-        "GET only, from the page's forms, which have a CSRF token: starts a test and leads to its details (`303`)",
+        "GET only, with the CSRF token of the page's forms: starts a test and redirects to its details (`303`)",
     ),
     (
         &["/probes/NUMBER"],
-        "the details of a probe; `404` once it is forgotten",
+        "the details of a probe, or `404` if it is no longer stored",
     ),
     (
         &["/probes/NUMBER/now"],
-        "what the frame in the details of a probe in progress shows: how far it is, and what has been measured so far",
+        "the live part of the details of a running probe: its progress and the measurements so far",
     ),
     (
         &["/probes/NUMBER/stop"],
-        "POST only, from the page: stops a test that was started from it; `409` when it was not",
+        "POST only, from the page: stops a test that was started from the page, or `409` for any other test",
     ),
-    (&["/style.css", "/icon.svg"], "what the pages are made of"),
+    (
+        &["/style.css", "/icon.svg"],
+        "the style sheet and the icon of the pages",
+    ),
 ];
 
 /// TCP's numbers of the sending socket, which is this end's in an upload only.
 const UPLOADS_ONLY: &str =
-    "not TCP; in the download direction, where the server's system would know";
+    "not TCP, or the download direction, where only the server's system would know";
 
 /// The unit of each family of a test's measurements, and when it is absent besides on failure.
 const MEASURED: &[(&str, &str, &str)] = &[
     (
         "iperf3_bandwidth_bytes_per_second",
         "bytes per second",
-        "UDP upload with an iperf3 up to 3.10, which does not say what arrived; nothing had arrived by the end \
-         of a test under a second; the server's bytes or time contradict this end's",
+        "UDP upload with iperf3 up to 3.10, which does not report what arrived, or nothing had arrived by the end \
+         of a test under a second, or the server's bytes or time contradict the client's",
     ),
     (
         "iperf3_transferred_bytes",
         "bytes",
-        "as above, but for the time",
+        "as above, except for the time",
     ),
     (
         "iperf3_interval_bandwidth_bytes_per_second",
         "bytes per second",
-        "no interval was complete; iperf3 before 3.18 was asked for none (very long tests of many streams)",
+        "no interval was complete, or iperf3 before 3.18 ran a very long test of many streams without intervals",
     ),
     (
         "iperf3_tcp_retransmits",
         "segments",
-        "not TCP; the sender's system does not count them, or its counter wrapped",
+        "not TCP, or the sender's system does not count them, or its counter wrapped",
     ),
     ("iperf3_tcp_rtt_min_seconds", "seconds", UPLOADS_ONLY),
     ("iperf3_tcp_rtt_mean_seconds", "seconds", UPLOADS_ONLY),
@@ -159,46 +163,46 @@ const MEASURED: &[(&str, &str, &str)] = &[
     (
         "iperf3_tcp_mss_bytes",
         "bytes",
-        "as above; with `mss`, of which iperf3 prints what was asked for",
+        "as above, or with `mss`, for which iperf3 prints the requested value",
     ),
     ("iperf3_tcp_path_mtu_bytes", "bytes", UPLOADS_ONLY),
     (
         "iperf3_tcp_reordering_events",
         "events",
-        "as above; up to iperf3 3.19; with `omit`, as iperf3 counts the omitted seconds too",
+        "as above, or iperf3 up to 3.19, or with `omit`, because iperf3 counts the omitted seconds too",
     ),
     (
         "iperf3_udp_jitter_seconds",
         "seconds",
-        "not UDP; nothing arrived; longer than the test",
+        "not UDP, or nothing arrived, or the value is longer than the test",
     ),
     ("iperf3_udp_packets", "datagrams", "not UDP"),
     (
         "iperf3_udp_lost_packets",
         "datagrams",
-        "not UDP; the report's counts contradict each other; nothing had arrived by the end of a test \
+        "not UDP, or the counts of the report contradict each other, or nothing had arrived by the end of a test \
          under a second",
     ),
     (
         "iperf3_udp_received_packets",
         "datagrams",
-        "not UDP; as `iperf3_transferred_bytes`",
+        "not UDP, or as for `iperf3_transferred_bytes`",
     ),
     (
         "iperf3_udp_out_of_order_packets",
         "datagrams",
-        "not UDP; in the upload direction, where only the server knows; where losses are not known",
+        "not UDP, or the upload direction, where only the server would know, or the losses are not known",
     ),
     (
         "iperf3_packet_loss_ratio",
         "ratio",
-        "as `iperf3_udp_lost_packets`",
+        "as for `iperf3_udp_lost_packets`",
     ),
     ("iperf3_streams", "streams", "never"),
     (
         "iperf3_cpu_utilization_ratio",
         "ratio",
-        "an end that did not say, or said more than 1024",
+        "the end did not report it, or reported more than 1024",
     ),
     ("iperf3_test_info", "labels", "never"),
 ];
@@ -274,12 +278,9 @@ fn probe_metrics() -> String {
     let line = |name: &str, when: &str, help: &str| format!("| `{name}` | {when} | {help} |\n");
     text += &line(up.name, "always", up.help);
     for (rows, when) in [
-        (ANY, "always; 0 on failure"),
-        (
-            TCP,
-            "TCP, where the sender's system counts them; 0 on failure",
-        ),
-        (UDP, "UDP; 0 on failure"),
+        (ANY, "always, 0 on failure"),
+        (TCP, "TCP, if the sender's system counts them, 0 on failure"),
+        (UDP, "UDP, 0 on failure"),
     ] {
         text.extend(rows.iter().map(|row| line(row.name, when, row.help)));
     }
@@ -287,7 +288,7 @@ fn probe_metrics() -> String {
         let when = match row.name {
             "iperf3_failure_info" => "on failure",
             "iperf3_result_age_seconds" => "with `max_age`",
-            "iperf3_last_success_timestamp_seconds" => "with `max_age`, once it did",
+            "iperf3_last_success_timestamp_seconds" => "with `max_age`, after a success",
             _ => "always",
         };
         text += &line(row.name, when, row.help);

@@ -91,7 +91,7 @@ pub(crate) fn ask(url: &Url) -> Result<String, String> {
     // On a thread of its own, which ends with the process: nothing else bounds the look-up of a name.
     let outcome = match threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked)) {
         Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(format!("no whole answer within {}s", LIMIT.as_secs())),
+        Ok(None) => Err(format!("no complete response within {}s", LIMIT.as_secs())),
         Err(error) => Err(format!("cannot start a thread: {error}")),
     };
     let Url {
@@ -109,11 +109,13 @@ fn exchange(url: &Url) -> Result<String, String> {
     let read = stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer);
     match (check_answer(&answer), sent.and(read)) {
         (Some(outcome), _) => outcome,
-        (None, Err(error)) => Err(format!("no whole answer: {error}")),
+        (None, Err(error)) => Err(format!("no complete response: {error}")),
         (None, Ok(length)) if length as u64 == ANSWER_LIMIT_BYTES => Err(format!(
-            "the answer's head is longer than {ANSWER_LIMIT_BYTES} bytes"
+            "the response head is longer than {ANSWER_LIMIT_BYTES} bytes"
         )),
-        (None, Ok(_)) => Err("the connection ended before the answer's head did".to_owned()),
+        (None, Ok(_)) => {
+            Err("the connection ended before the response head was complete".to_owned())
+        }
     }
 }
 
@@ -140,19 +142,19 @@ fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
     let text = String::from_utf8_lossy(answer);
     if !answer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b) {
         let line = shown(&text);
-        return Some(Err(format!("the answer is not HTTP/1.1: {line:?}")));
+        return Some(Err(format!("the response is not HTTP/1.1: {line:?}")));
     }
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = shown(head.split_once(' ').unwrap_or_default().1);
     let line = shown(body);
     let said = match status.split(' ').next().unwrap_or_default() {
         "200" => "OK",
-        "401" => "OK: it answers, and asks for a password",
-        "429" => "OK: it answers, and limits the rate of requests",
-        "400" if line == PLAIN_ON_TLS => "OK: it answers, and asks for TLS",
+        "401" => "OK: the exporter demands credentials",
+        "429" => "OK: the exporter limits the request rate",
+        "400" if line == PLAIN_ON_TLS => "OK: the exporter demands TLS",
         _ => {
             let colon = if line.is_empty() { "" } else { ": " };
-            return Some(Err(format!("it answered {status}{colon}{line}")));
+            return Some(Err(format!("the response was {status}{colon}{line}")));
         }
     };
     Some(Ok(format!("{said}\n")))
@@ -247,19 +249,19 @@ mod tests {
             ),
             (
                 "HTTP/1.1 503 Service Unavailable\r\nA: b\r\n\r\nno iperf3\nmore",
-                bad("it answered 503 Service Unavailable: no iperf3"),
+                bad("the response was 503 Service Unavailable: no iperf3"),
             ),
             (
                 "HTTP/1.0 404 Not Found\r\n\r\n",
-                bad("it answered 404 Not Found"),
+                bad("the response was 404 Not Found"),
             ),
             (
                 "HTTP/1.1 400 Bad Request\r\n\r\nno",
-                bad("it answered 400 Bad Request: no"),
+                bad("the response was 400 Bad Request: no"),
             ),
             (
                 "SSH-2.0-\x1b[2J\r\n",
-                bad("the answer is not HTTP/1.1: \"SSH-2.0-?[2J\""),
+                bad("the response is not HTTP/1.1: \"SSH-2.0-?[2J\""),
             ),
         ] {
             assert_eq!(check_answer(answer.as_bytes()), expected, "{answer}");

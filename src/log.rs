@@ -20,7 +20,7 @@ mod value;
 /// and one that has stopped costs the exporter this time once.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
 /// What the first line after lost ones is preceded by.
-const LOST: &str = "log lines were lost, standard error had no room for them";
+const LOST: &str = "log lines were lost because standard error was blocked";
 
 /// How much a line matters, in rising order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

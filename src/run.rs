@@ -78,7 +78,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let connections = traffic.max_connections();
     if connections < wanted {
         log.warn(
-            "the limit of open descriptors allows fewer connections than --web.max-connections",
+            "the limit of file descriptors allows fewer connections than --web.max-connections",
             &[("connections", &connections), ("wanted", &wanted)],
         );
     }
@@ -161,15 +161,14 @@ fn listeners(
 ) -> Result<Vec<TcpListener>, String> {
     if let Some(passed) = passed {
         if config.is_listen_given {
-            let what =
-                "--web.systemd-socket is given: --web.listen-address and --port are not used";
+            let what = "--web.systemd-socket is set: ignoring --web.listen-address and --port";
             log.warn(what, &[]);
         }
         return Ok(passed);
     }
     let unused = systemd::sockets::passed();
     if unused > 0 {
-        let what = "systemd passed sockets that are not used: --web.systemd-socket takes them";
+        let what = "ignoring sockets passed by systemd: --web.systemd-socket is not set";
         log.warn(what, &[("sockets", &unused)]);
     }
     let mut listeners = Vec::new();
@@ -235,7 +234,7 @@ impl Run {
     fn note(&self, sent: io::Result<()>) {
         if let Err(error) = sent {
             self.log
-                .warn_ratelimited("systemd cannot be told", &[("error", &error)]);
+                .warn_ratelimited("sd_notify failed", &[("error", &error)]);
         }
     }
 
@@ -256,7 +255,7 @@ impl Run {
         });
         if let Err(error) = started {
             self.reloads.store(0, Ordering::SeqCst);
-            let what = "cannot read the web configuration again";
+            let what = "cannot reload the web configuration";
             self.log.error(what, &[("error", &error)]);
         }
     }
@@ -266,7 +265,7 @@ impl Run {
         let status = if self.access.reload() {
             self.status()
         } else {
-            "the web configuration is broken, every request is refused".to_owned()
+            "invalid web configuration: rejecting all requests".to_owned()
         };
         self.note(self.notifier.ready(&status));
     }
@@ -286,7 +285,7 @@ impl Run {
                     Ok(()) => answered.push(*address),
                     Err(error) if is_known => checked = Err(error),
                     Err(error) => self.log.warn_ratelimited(
-                        "the watchdog cannot connect to a listener, and looks at the server behind the front end only",
+                        "the watchdog cannot connect to a listener: checking the backend server only",
                         &[("address", address), ("error", &error)],
                     ),
                 }
@@ -298,7 +297,7 @@ impl Run {
                 }
                 Err(error) => {
                     self.log
-                        .error("the exporter does not answer itself", &[("error", &error)]);
+                        .error("watchdog self-check failed", &[("error", &error)]);
                     interval.min(WATCHDOG_RETRY)
                 }
             };

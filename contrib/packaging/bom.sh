@@ -48,14 +48,16 @@ sbom() {
     binary_sha256=$(sha256sum <"$1") || give_up "cannot read $1"
     # name version checksum
     awk -F '"' '/^name = /{n=$2} /^version = /{v=$2} /^checksum = /{print n, v, $2}' Cargo.lock >"$dir/checksums"
+    repository=$(sh contrib/packaging/repository.sh)
     jq --sort-keys \
         --rawfile linked "$dir/linked" --rawfile checksums "$dir/checksums" \
         --arg sha256 "${binary_sha256%% *}" --arg target "$target" --arg rustc "$(rustc_version)" \
-        --argjson epoch "${SOURCE_DATE_EPOCH:-0}" '
+        --arg repository "$repository" --argjson epoch "${SOURCE_DATE_EPOCH:-0}" '
         def purl: "pkg:cargo/\(.name)@\(.version)";
         # "MIT/Apache-2.0" is how crates wrote it before SPDX.
         def licence: [{expression: (.license | gsub("/"; " OR "))}];
         def links: [if .repository then {type: "vcs", url: .repository} else empty end];
+        def own_links: if $repository == "" then {} else {externalReferences: [{type: "vcs", url: $repository}]} end;
         ($linked | [splits("\n") | select(. != "") | {key: ., value: true}] | from_entries) as $linked
         | ($checksums | [splits("\n") | select(. != "") | split(" ") | {key: "\(.[0]) \(.[1])", value: .[2]}]
             | from_entries) as $checksums
@@ -76,12 +78,12 @@ sbom() {
             version: 1,
             metadata: {
               timestamp: ($epoch | todate),
-              component: {
+              component: ({
                 type: "application", "bom-ref": ($own | purl), name: $own.name, version: $own.version,
                 description: $own.description, purl: ($own | purl), licenses: ($own | licence),
                 hashes: [{alg: "SHA-256", content: $sha256}],
                 properties: [{name: "iperf3-exporter:target", value: $target}]
-              }
+              } + own_links)
             },
             components: (([$packages[] | select(.id != $root)
               | {type: "library", "bom-ref": purl, name, version, purl: purl, licenses: licence,

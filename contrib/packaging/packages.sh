@@ -5,6 +5,7 @@
 #     STAGE=folder      what stage.sh laid out before; it is left as it is
 #     VERSION=1.2.3     instead of the one in Cargo.toml
 #     MAINTAINER='Name <mail>'   who stands in the .deb
+#     REPOSITORY=https://…       instead of the one in Cargo.toml (repository.sh)
 set -eu
 
 readonly name=iperf3-exporter
@@ -28,6 +29,7 @@ main() {
     version=$(echo "$version" | tr - '~')
     epoch=$(sh contrib/packaging/epoch.sh)
     export SOURCE_DATE_EPOCH="$epoch"
+    repository=$(sh contrib/packaging/repository.sh)
     packages=${CARGO_TARGET_DIR:-target}/packages
     mkdir -p "$packages"
     packages=$(cd "$packages" && pwd)
@@ -81,7 +83,8 @@ END
     (cd "$stage" && find usr -type f | LC_ALL=C sort | xargs -d '\n' md5sum) >"$stage/DEBIAN/md5sums"
     echo "/etc/default/$name" >"$stage/DEBIAN/conffiles"
     cp contrib/packaging/deb/postinst contrib/packaging/deb/prerm contrib/packaging/deb/postrm "$stage/DEBIAN/"
-    cat >"$stage/DEBIAN/control" <<END
+    {
+        cat <<END
 Package: $name
 Version: $version-1
 Architecture: $arch
@@ -91,6 +94,9 @@ Depends: iperf3
 Suggests: prometheus
 Section: net
 Priority: optional
+END
+        [ -z "$repository" ] || echo "Homepage: $repository"
+        cat <<END
 Description: Prometheus exporter that runs iperf3 on each scrape
  Runs iperf3 against a target on each scrape of Prometheus, one test at a time,
  and reports what the network did: goodput in both directions, loss, jitter,
@@ -98,6 +104,7 @@ Description: Prometheus exporter that runs iperf3 on each scrape
  .
  Flags go into /etc/default/iperf3-exporter.
 END
+    } >"$stage/DEBIAN/control"
     chmod 644 "$stage/DEBIAN"/*
     chmod 755 "$stage/DEBIAN/postinst" "$stage/DEBIAN/prerm" "$stage/DEBIAN/postrm"
     find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
@@ -137,7 +144,8 @@ rpm() {
     ) | LC_ALL=C sort >"$dir/stage.files"
     # Under a build's own name: rpmbuild puts its folders where it likes otherwise.
     rpmbuild -bb --quiet --target "$arch-linux" -D "_topdir $dir/rpm" -D "_rpmdir $dir/rpms" -D "stage $stage" \
-        -D "package_version $version" "contrib/packaging/$name.spec" >"$dir/log" 2>&1 ||
+        -D "package_version $version" ${repository:+-D "package_url $repository"} \
+        "contrib/packaging/$name.spec" >"$dir/log" 2>&1 ||
         { cat "$dir/log" >&2; give_up "rpmbuild failed"; }
     for made in "$dir"/rpms/*/*.rpm; do
         mv "$made" "$packages/"

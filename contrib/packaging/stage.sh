@@ -65,7 +65,7 @@ give_up() {
 # README and contrib/docs go to $doc, with their links to each other and to the examples as these lie there.
 documents() {
     mkdir "$doc/docs"
-    example='[a-z0-9-]+\.(yml|json|socket)'
+    example='[a-z0-9-]+\.(yml|json|socket|service|sh)'
     sed -E "s#\]\(contrib/docs/#](docs/#g; s#\]\(contrib/($example)\)#](examples/\1)#g" README.md >"$doc/README.md"
     for page in contrib/docs/*.md; do
         sed -E "s#\]\(\.\./\.\./README\.md#](../README.md#g; s#\]\(\.\./($example)\)#](../examples/\1)#g" "$page" \

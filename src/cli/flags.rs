@@ -46,7 +46,7 @@ pub(crate) struct Flag {
     /// The value when the flag is not given; the parser reads it like any other.
     pub(crate) default: Option<&'static str>,
     pub(crate) repeatable: bool,
-    /// What it does, as one sentence.
+    /// What it does, in short sentences.
     pub(crate) help: &'static str,
     /// What a value has to look like, as the end of "want …"; a plain list of words is what shells offer.
     pub(crate) allowed: &'static str,
@@ -79,7 +79,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("PATH"),
         default: Some("/probe"),
         repeatable: false,
-        help: "Path of probes.",
+        help: "Path of the probe endpoint.",
         allowed: PATH_ALLOWED,
         set: |config, text| Some(config.probe_path = path(text)?),
     },
@@ -88,9 +88,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         default: None,
         repeatable: false,
-        help: "Web configuration file of the exporter-toolkit: TLS, users, headers, rate limit. Read again when it \
+        help: "Web configuration file of the exporter-toolkit: TLS, users, headers, rate limit. Reloaded when it \
                changes. Only HTTP/1.1 is served; http2 is ignored.",
-        allowed: "the path of a file",
+        allowed: "a file path",
         set: |config, text| {
             // Empty is the exporter-toolkit's default, and means none.
             Some(config.web_file = (!text.is_empty()).then(|| PathBuf::from(text)))
@@ -101,7 +101,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: None,
         default: Some("false"),
         repeatable: false,
-        help: "Take the listeners that systemd passes, instead of --web.listen-address.",
+        help: "Use the sockets that systemd passes instead of --web.listen-address.",
         allowed: "no value",
         set: |config, text| Some(config.http.systemd_socket = text.parse().ok()?),
     },
@@ -119,7 +119,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         default: Some("iperf3"),
         repeatable: false,
-        help: "The iperf3 binary, looked up on PATH when it has no slash.",
+        help: "The iperf3 binary. A name without a slash is looked up on PATH.",
         allowed: "a file name or path",
         set: |config, text| {
             let fits = !text.is_empty() && !text.contains('\0');
@@ -131,8 +131,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: None,
         repeatable: false,
-        help: "Maximum duration of one run of iperf3. Without it, or with 0: the scrape timeout; with max_age, the test's length plus 15s; otherwise 30s.",
-        allowed: "a duration up to 25h, such as 30s or 1m30s, or 0 for none of its own",
+        help: "Maximum duration of one run of iperf3. By default, or with 0, it is the scrape timeout, or 30s \
+               without one. With max_age it is the test's length plus 15s.",
+        allowed: "a duration up to 25h, such as 30s or 1m30s, or 0 for the default",
         set: |config, text| {
             let limit = bounded(text, 25)?;
             // Zero is the default of edgard's exporter.
@@ -144,8 +145,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("NAME"),
         default: None,
         repeatable: false,
-        help: "User for servers that ask for one; also needs a public key and a password.",
-        allowed: "1 to 128 characters, no control characters, no dash at the start",
+        help: "User name for servers that require authentication. It also needs a public key and a password.",
+        allowed: "1 to 128 characters, no control characters, no leading dash",
         set: |config, text| {
             let is_text = !text.starts_with('-') && !text.contains(char::is_control);
             let fits = is_text && (1..=128).contains(&text.len());
@@ -157,7 +158,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         default: None,
         repeatable: false,
-        help: "The server's public key in PEM form, with which iperf3 encrypts user and password.",
+        help: "The server's public key in PEM form. iperf3 encrypts user name and password with it.",
         allowed: FILE_ALLOWED,
         set: |config, text| Some(config.credentials.key = file(text)?),
     },
@@ -166,7 +167,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         default: None,
         repeatable: false,
-        help: "File whose first line is the password, read again for each test; without it the systemd credential iperf3-password.",
+        help: "File with the password in its first line, read for each test. Without the flag, the systemd \
+               credential iperf3-password is used.",
         allowed: FILE_ALLOWED,
         set: |config, text| Some(config.credentials.password_file = file(text)?),
     },
@@ -175,7 +177,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: None,
         default: Some("false"),
         repeatable: false,
-        help: "Encrypt for servers of iperf3 before 3.17, which know the old padding only.",
+        help: "Encrypt with the old padding, which servers before iperf3 3.17 need.",
         allowed: "no value",
         set: |config, text| Some(config.credentials.use_pkcs1 = text.parse().ok()?),
     },
@@ -184,7 +186,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: Some("80s"),
         repeatable: false,
-        help: "Longest wait for the test lock: one test runs at a time, the others queue.",
+        help: "Maximum wait for the test lock. One test runs at a time, the others queue.",
         allowed: "a duration from 0 to 24h, such as 80s or 1m30s",
         set: |config, text| Some(config.probe.lock_timeout = bounded(text, 24)?),
     },
@@ -193,7 +195,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("DURATION"),
         default: Some("500ms"),
         repeatable: false,
-        help: "Taken off the scrape timeout, so that the answer is there before Prometheus gives up.",
+        help: "Subtracted from the scrape timeout, so that the response arrives before Prometheus gives up.",
         allowed: "a duration from 0 to 1h, such as 500ms",
         set: |config, text| Some(config.probe.timeout_offset = bounded(text, 1)?),
     },
@@ -202,7 +204,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("RULE"),
         default: None,
         repeatable: true,
-        help: "Allow this target only: a host name, *.SUFFIX, an address or a CIDR block; without it every target is allowed.",
+        help: "Allow only this target: a host name, *.SUFFIX, an IP address or a CIDR block. Without the flag every \
+               target is allowed.",
         allowed: "a host name, *.SUFFIX, an IP address or a CIDR block such as 192.0.2.0/24",
         set: |config, text| Some(config.probe.allow.push(Rule::parse(text)?)),
     },
@@ -211,8 +214,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("BYTES"),
         default: None,
         repeatable: false,
-        help: "Refuse tests once a UTC day's tests have taken so many bytes of payload, both ways together; with iperf3 \
-               3.18 or later the test that crosses it is ended. K, M, G and T are powers of 1024.",
+        help: "Daily budget of payload bytes, both directions together. When it is spent, tests are refused until \
+               00:00 UTC. With iperf3 3.18 or later, the test that exceeds it is stopped. K, M, G and T are powers \
+               of 1024.",
         allowed: "a whole number of bytes from 1, such as 500M or 10G",
         set: |config, text| Some(config.probe.max_bytes_per_day = Some(bytes(text)?)),
     },
@@ -221,7 +225,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("PORT"),
         default: None,
         repeatable: true,
-        help: "Short for --web.listen-address=:PORT.",
+        help: "Short form of --web.listen-address=:PORT.",
         allowed: "a port from 0 (any free one) to 65535",
         set: |config, text| Some(config.http.listen.push(Address::any(number::whole(text)?))),
     },
@@ -230,7 +234,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("LEVEL"),
         default: Some("info"),
         repeatable: false,
-        help: "Log lines of this level and above: debug, info, warn or error.",
+        help: "Minimum level of log lines: debug, info, warn or error.",
         allowed: "debug, info, warn or error",
         set: |config, text| Some(config.log.level = choice(Level::ALL, text)?),
     },
@@ -239,7 +243,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FORMAT"),
         default: Some("logfmt"),
         repeatable: false,
-        help: "Write log lines as logfmt or json.",
+        help: "Format of log lines: logfmt or json.",
         allowed: "logfmt or json",
         set: |config, text| Some(config.log.format = choice(Format::ALL, text)?),
     },
@@ -248,8 +252,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: None,
         default: Some("false"),
         repeatable: false,
-        help: "Check all that a start needs, a line each that begins with ok or failed, and exit: 0 when all is in \
-               order, else with the status of the first failure. An address that a running exporter has is in order.",
+        help: "Check everything that a start needs, and exit. Each check prints a line that begins with ok or \
+               failed. The exit status is 0, or that of the first failure. An address that a running exporter \
+               already uses is ok.",
         allowed: "no value",
         set: |config, text| Some(config.check = text.parse().ok()?),
     },
@@ -258,19 +263,19 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("URL"),
         default: None,
         repeatable: false,
-        help: "Ask the exporter that runs at URL, such as http://127.0.0.1:9579/health, for at most 5s whether it is \
-               alive, and exit: 0 when it is, 1 and the reason when not. Always by plain HTTP: a response that \
-               demands TLS or credentials counts as alive.",
-        allowed: "http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with TLS \
-                  is asked by http:// too",
+        help: "Ask the exporter at URL, such as http://127.0.0.1:9579/health, whether it is healthy, and exit. The \
+               exit status is 0 when it is. Otherwise, or after 5s, the reason is printed and the status is 1. The \
+               request is always plain HTTP: a response that demands TLS or credentials counts as healthy.",
+        allowed: "http://HOST[:PORT][/PATH], with port 80 and path /health as defaults, also for an exporter with \
+                  TLS",
         set: |config, text| Some(config.health = Some(Url::parse(text)?)),
     },
 ];
 
-const FILE_ALLOWED: &str = "the path of a file, no dash at the start";
+const FILE_ALLOWED: &str = "a file path without a leading dash";
 
-const PATH_ALLOWED: &str = "a path that begins with / and has letters, digits and -._~/ only, at most 200 characters, \
-     and is not the path of another page";
+const PATH_ALLOWED: &str = "a path that begins with /, has only letters, digits and -._~/, has at most 200 \
+                            characters and is not used by another page";
 
 /// A path that cannot be taken for an option.
 fn file(text: &str) -> Option<PathBuf> {

@@ -76,7 +76,7 @@ pub(crate) fn parse(
     let path = &config.probe_path;
     if config.telemetry_path == *path {
         return Err(format!(
-            "flags --web.telemetry-path and --web.probe-path: {path:?} is given for both, want two paths"
+            "flags --web.telemetry-path and --web.probe-path: both are {path:?}, want two different paths"
         ));
     }
     Ok(config)
@@ -130,15 +130,22 @@ impl Flag {
     }
 }
 
+/// What a terminal shows in one line, and where the text of a flag begins.
+const HELP_COLUMNS: usize = 80;
+const HELP_INDENT: usize = 10;
+
 pub(crate) fn help() -> String {
     let mut text = String::from(
         "usage: iperf3-exporter [<flags>]\n\n\
          Prometheus exporter that runs iperf3 against a target on each scrape.\n\
-         Probe with /probe?target=HOST[:PORT]; the page at / lists every parameter.\n\n\
+         Probe with /probe?target=HOST[:PORT]. The page at / lists every parameter.\n\n\
          Flags:\n",
     );
     let mut row = |left: &str, help: &str| {
-        let _ = writeln!(text, "  {left}\n          {help}");
+        let _ = writeln!(text, "  {left}");
+        for line in wrapped(help, HELP_COLUMNS - HELP_INDENT) {
+            let _ = writeln!(text, "{:HELP_INDENT$}{line}", "");
+        }
     };
     row("-h, --help", "Show this help and exit.");
     row("--version", "Show the version and exit.");
@@ -153,12 +160,29 @@ pub(crate) fn help() -> String {
             .collect();
         row(&names.join(", "), &flag.sentences());
     }
-    text.push_str(
-        "\nA flag is given as --flag=value or --flag value. Durations are Go's (5s, 1m30s, 500ms) or a\n\
-         number of seconds. SIGTERM, SIGINT and SIGQUIT end the exporter with status 0; SIGHUP makes\n\
-         it read the web configuration file again.\n",
-    );
+    text.push('\n');
+    let ending = "Write a flag as --flag=value or --flag value. Durations are like Go's (5s, 1m30s, 500ms) or a number \
+                  of seconds. SIGTERM, SIGINT and SIGQUIT stop the exporter with status 0. SIGHUP reloads the web \
+                  configuration file.";
+    for line in wrapped(ending, HELP_COLUMNS) {
+        let _ = writeln!(text, "{line}");
+    }
     text
+}
+
+/// `text` in lines of at most `columns` characters; a word that is longer has a line of its own.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// In the form of Prometheus' tools, which scripts cut the version out of; without what is not the same in each build.
@@ -180,7 +204,7 @@ pub(crate) fn version() -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Config, FLAGS, parse};
+    use super::{Config, FLAGS, HELP_COLUMNS, help, parse};
 
     fn config(args: &[&str]) -> Config {
         parse(args.iter().map(Into::into), |path| path == "/health").expect("a configuration")
@@ -199,6 +223,19 @@ mod tests {
         assert_eq!(names.len(), count);
         assert!(FLAGS.iter().all(|flag| flag.help.ends_with('.')));
         config(&[]);
+    }
+
+    #[test]
+    fn help_fits_into_a_terminal() {
+        for line in help().lines() {
+            assert!(line.chars().count() <= HELP_COLUMNS, "{line}");
+        }
+        let words: Vec<String> = help().split_whitespace().map(str::to_owned).collect();
+        for flag in FLAGS {
+            let sentences: Vec<&str> = flag.help.split_whitespace().collect();
+            let is_whole = words.windows(sentences.len()).any(|part| part == sentences);
+            assert!(is_whole, "--{}", flag.id());
+        }
     }
 
     #[test]
@@ -272,7 +309,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&["--web.probe-path=/metrics"]),
-            "flags --web.telemetry-path and --web.probe-path: \"/metrics\" is given for both, want two paths"
+            "flags --web.telemetry-path and --web.probe-path: both are \"/metrics\", want two different paths"
         );
         assert_eq!(
             refusal(&["--iperf3.username=bob", "--iperf3.password-file=p"]),

@@ -153,7 +153,7 @@ impl Backend {
             Ok(()) => self.answer(request, context, arrival),
             Err(error) => {
                 self.log
-                    .warn_ratelimited("cannot start a worker", &[("error", &error)]);
+                    .warn_ratelimited("cannot start a worker thread", &[("error", &error)]);
                 self.refuse(request, context);
             }
         }
@@ -163,7 +163,7 @@ impl Backend {
     }
 
     fn refuse(&self, request: tiny_http::Request, context: &RequestContext) {
-        let line = "too many requests in work, try again later";
+        let line = "too many requests in flight, try again later";
         (self.on_refused)(context.peer, request.url(), 503, line);
         self.send(request, &Response::unavailable(line));
     }
@@ -191,7 +191,8 @@ impl Backend {
         // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
         let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
         let response = response.unwrap_or_else(|_| {
-            self.log.error("a worker panicked", &[("path", &path)]);
+            self.log
+                .error("a worker thread panicked", &[("path", &path)]);
             Response::line(500, "internal error, see the exporter's log")
         });
         self.send(request, &response);
@@ -225,8 +226,10 @@ impl Backend {
             .and_then(|()| writer.write_all(&bytes))
             .and_then(|()| writer.flush());
         if let Err(error) = sent {
-            self.log
-                .debug("client gone before its answer", &[("error", &error)]);
+            self.log.debug(
+                "client disconnected before the response was sent",
+                &[("error", &error)],
+            );
         }
     }
 }

@@ -95,7 +95,7 @@ fn next_head(
             Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(Closed::Done),
             Err(_) if ahead.is_empty() => return Err(Closed::Idle),
             Err(_) => {
-                let late = (408, "request head not complete in time");
+                let late = (408, "timed out waiting for the request head");
                 service.refuse(stream, peer, head::url(ahead), late);
                 return Err(Closed::SlowHead);
             }
@@ -138,7 +138,7 @@ fn relay(
         Err(error) => {
             // The server behind the front end did not answer.
             service.log.warn_ratelimited(
-                "the server behind the front end does not answer",
+                "the backend server does not respond",
                 &[("client", &context.peer), ("error", &error)],
             );
             service.answer(stream, 503, "overloaded, try again later");

@@ -64,7 +64,7 @@ impl FrontEnd {
             Arc::clone(&on_lost),
         );
         let address = Backend::start(shared, handler, log.clone(), told, lost)
-            .map_err(|error| format!("cannot listen behind the front end: {error}"))?;
+            .map_err(|error| format!("cannot listen on the backend socket: {error}"))?;
         let service = Service {
             pool: Pool::new(address, Arc::clone(&traffic), on_lost),
             log,
@@ -79,7 +79,7 @@ impl FrontEnd {
         service
             .pool
             .ping()
-            .map_err(|error| format!("cannot reach the server behind the front end: {error}"))?;
+            .map_err(|error| format!("cannot connect to the backend server: {error}"))?;
         Ok(Self(Arc::new(service)))
     }
 

@@ -26,7 +26,7 @@ const MALFORMED: Refusal = (400, "malformed request");
 /// More than `LIMIT_BYTES`, or more than `HEADERS_LIMIT` lines.
 const TOO_LARGE: Refusal = (431, "request head larger than 16 KiB or 100 lines");
 /// It announces a body.
-const HAS_BODY: Refusal = (413, "no request body is accepted");
+const HAS_BODY: Refusal = (413, "request bodies are not accepted");
 /// HTTP/2 or something else that is not 1.0 or 1.1.
 const VERSION: Refusal = (505, "HTTP version not supported, want 1.1 or 1.0");
 

@@ -26,13 +26,14 @@ pub(crate) const FAMILIES: &[Family<Traffic>] = &[
     },
     Family {
         name: "iperf3_exporter_connections_limit",
-        help: "Most connections at a time: --web.max-connections, or what the descriptors allow when that is less.",
+        help: "Maximum number of connections: --web.max-connections, or less when the limit of file descriptors is \
+               lower.",
         kind: Kind::Gauge,
         write: |text, traffic| text.plain(Some(traffic.admission.max() as f64)),
     },
     Family {
         name: "iperf3_exporter_connections_closed_total",
-        help: "Connections that ended, by cause.",
+        help: "Closed connections by cause.",
         kind: Kind::Counter,
         write: |text, traffic| {
             let causes = Closed::ALL.iter().map(|(_, label)| *label);
@@ -41,13 +42,13 @@ pub(crate) const FAMILIES: &[Family<Traffic>] = &[
     },
     Family {
         name: "iperf3_exporter_handshakes_failed_total",
-        help: "TLS handshakes that failed; connections that were closed before they said anything do not count.",
+        help: "Failed TLS handshakes. Connections that close before they send anything are not counted.",
         kind: Kind::Counter,
         write: |text, traffic| text.plain(Some(*sync::lock(&traffic.handshakes_failed) as f64)),
     },
     Family {
         name: "iperf3_exporter_requests_in_work",
-        help: "Requests that are being worked on.",
+        help: "Requests in flight.",
         kind: Kind::Gauge,
         write: |text, traffic| text.plain(Some(traffic.requests.count() as f64)),
     },

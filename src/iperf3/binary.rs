@@ -301,14 +301,14 @@ fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String
     match version {
         Some(version) => Ok(version.chars().take(32).collect()),
         _ if run.ended == Ended::DeadlinePassed => {
-            Err(broken(format!("no version within {limit:?}")))
+            Err(broken(format!("it printed no version within {limit:?}")))
         }
         _ => {
             let error = String::from_utf8_lossy(&run.stderr);
             let line = error
                 .lines()
                 .next()
-                .unwrap_or("it does not say its version");
+                .unwrap_or("it does not print its version");
             Err(broken(line.chars().take(200).collect()))
         }
     }
@@ -385,7 +385,7 @@ mod tests {
             help: LONG,
         };
         let said = binary(&path, limits).version();
-        let broken = Unusable::Broken(path, "no version within 20ms".to_owned());
+        let broken = Unusable::Broken(path, "it printed no version within 20ms".to_owned());
         assert_eq!(said, Err(broken));
     }
 
@@ -405,7 +405,7 @@ mod tests {
         let binary = binary(&script.path(), Limits::default());
         let no_version = Err(Unusable::Broken(
             script.path(),
-            "it does not say its version".to_owned(),
+            "it does not print its version".to_owned(),
         ));
         assert_eq!(binary.version().map(drop), no_version);
         assert_eq!(binary.check(), no_version);

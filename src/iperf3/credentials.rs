@@ -102,7 +102,7 @@ impl Credentials {
         };
         let key = file::read(&self.key, KEY_LIMIT_BYTES).map_err(|error| key_error(&error))?;
         if !String::from_utf8_lossy(&key).contains(KEY_MARK) {
-            return Err(key_error(&"it has no public key in PEM form"));
+            return Err(key_error(&"it contains no public key in PEM form"));
         }
         let password_error =
             |cause: &dyn fmt::Display| format!("cannot use {}: {cause}", self.source);
@@ -114,7 +114,7 @@ impl Credentials {
             return Err(password_error(&"its first line is empty"));
         }
         if line.contains(&0) {
-            return Err(password_error(&"its first line has a zero byte"));
+            return Err(password_error(&"its first line contains a NUL byte"));
         }
         Ok((VARIABLE, OsString::from_vec(line.to_vec())))
     }

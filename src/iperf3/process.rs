@@ -74,13 +74,16 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
-            Self::Killed(signal) => write!(f, "was ended by signal {signal} from elsewhere"),
-            Self::DeadlinePassed => f.write_str("was ended at its deadline"),
-            Self::Cancelled(cause) => write!(f, "was ended: {cause}"),
+            Self::Killed(signal) => write!(
+                f,
+                "was killed by signal {signal}, which the exporter did not send"
+            ),
+            Self::DeadlinePassed => f.write_str("was stopped at its deadline"),
+            Self::Cancelled(cause) => write!(f, "was stopped: {cause}"),
             Self::TooMuchOutput(limit) => {
-                write!(f, "was ended because it printed more than {limit} bytes")
+                write!(f, "was stopped because it printed more than {limit} bytes")
             }
-            Self::OverBudget => f.write_str("was ended because the day's budget was spent"),
+            Self::OverBudget => f.write_str("was stopped because the daily budget was spent"),
         }
     }
 }

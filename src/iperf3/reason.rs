@@ -30,80 +30,84 @@ impl Reason {
         (
             Self::Refused,
             "refused",
-            "Nothing listens on that port: start `iperf3 -s` there, check the port.",
+            "Nothing listens on that port. Start `iperf3 -s` on the server, or check the port.",
         ),
         (
             Self::Unreachable,
             "unreachable",
-            "No route to the server: check addresses, routes and the link.",
+            "There is no route to the server. Check addresses, routes and the link.",
         ),
         (
             Self::UnknownHost,
             "unknown_host",
-            "The name does not resolve on the exporter's host: check it and the DNS.",
+            "The name does not resolve on the exporter's host. Check the name and the DNS.",
         ),
         (
             Self::ConnectTimeout,
             "connect_timeout",
-            "No answer to the connection attempt, or UDP is blocked on the way: check firewalls.",
+            "The server did not respond to the connection attempt, or UDP is blocked on the path. Check firewalls.",
         ),
         (
             Self::Busy,
             "busy",
-            "The server runs another test: spread the scrapes, or give each prober its own server port.",
+            "The server is running another test. Spread the scrapes, or give each exporter its own server port.",
         ),
         (
             Self::Auth,
             "auth",
-            "The server asks for a user and password, or refuses these: see `--iperf3.username`.",
+            "The server requires a user name and password, or rejected the given ones. See `--iperf3.username`.",
         ),
         (
             Self::Unsupported,
             "unsupported",
-            "The iperf3 at one end is too old for a parameter, was built without it or refuses it: the log names it.",
+            "The iperf3 at one end is too old for a parameter, was built without it, or rejected it. The log names \
+             the parameter.",
         ),
         (
             Self::Interrupted,
             "interrupted",
-            "The server or the control connection went away during the test; servers of iperf3 3.21 also close it \
-             when they ask for a password and `--iperf3.username` is not given.",
+            "The server or the control connection was lost during the test. Servers of iperf3 3.21 also close the \
+             connection when they require a password and `--iperf3.username` is not set.",
         ),
         (
             Self::Timeout,
             "timeout",
-            "The test was not over at its deadline: a frozen server, a dead link, or too short a scrape timeout.",
+            "The test did not finish before its deadline. Possible causes are a hung server, a dead link, or a \
+             scrape timeout that is too short.",
         ),
         (
             Self::Killed,
             "killed",
-            "A signal from elsewhere ended iperf3: the out-of-memory killer, an operator, or a crash.",
+            "A signal that the exporter did not send ended iperf3: the out-of-memory killer, an operator, or a \
+             crash.",
         ),
         (
             Self::Local,
             "local",
-            "The exporter's own host: the bind address or device is not there; a permission, a resource, a file or room \
-             in the temporary folder is missing; or it sends no UDP datagram of that `length`.",
+            "The problem is on the exporter's own host. The bind address, the device, a permission, a resource, a \
+             file or space in the temporary folder is missing. Or the host cannot send UDP datagrams of that \
+             `length`.",
         ),
         (
             Self::BadOutput,
             "bad_output",
-            "What iperf3 printed is not a report: check `--iperf3.path`.",
+            "The output of iperf3 is not a report. Check `--iperf3.path`.",
         ),
         (
             Self::NotFound,
             "not_found",
-            "There is no iperf3 on the exporter's host: install it, or set `--iperf3.path`.",
+            "There is no iperf3 on the exporter's host. Install it, or set `--iperf3.path`.",
         ),
         (
             Self::Budget,
             "budget",
-            "The day's budget of bytes is spent, or the test would exceed it, or did and was ended: see \
-             `--probe.max-bytes-per-day`.",
+            "The daily budget of bytes is spent, the test would exceed it, or the test exceeded it and was stopped. \
+             See `--probe.max-bytes-per-day`.",
         ),
         (
             Self::Other,
             "other",
-            "Read the log: the line has iperf3's own words. iperf3 before 3.11 does not say why it could not connect.",
+            "Read the log, which has iperf3's own message. iperf3 before 3.11 does not say why it could not connect.",
         ),
     ];
 
@@ -264,7 +268,7 @@ pub(crate) fn hint(message: &str) -> Option<&'static str> {
         .iter()
         .any(|cause| text.contains(&format!("to stream socket: {cause}")));
     is_too_long
-        .then_some("a datagram is longer than the path or the system takes, set a smaller length")
+        .then_some("the datagrams are too long for the path or the system, set a smaller length")
 }
 
 /// Whether the message is of a connection that could not be made, which includes a name that was not found.

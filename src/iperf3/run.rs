@@ -216,7 +216,7 @@ fn run_iperf3(
         credentials.add_to(&mut args);
     }
     let missing = args.missing_option().map(|what| {
-        let version = version.unwrap_or("of no known version");
+        let version = version.unwrap_or("of unknown version");
         format!("iperf3 {version} ({path}) has no {what}")
     });
     let arguments = args.into_vec();
@@ -326,7 +326,7 @@ pub(crate) fn refine_reason(
         && (is_local || local_name(bind).is_some_and(is_unknown))
     {
         let message = failure.message;
-        let what = "is no address, no name that resolves and no device of this machine";
+        let what = "is not an address, a name that resolves or a device of this host";
         return Failure::new(
             Reason::Local,
             format!("bind_address {bind:?} {what}: {message}"),
@@ -359,7 +359,7 @@ fn classify(
         // Whatever it printed when told to end is not a result.
         Ended::DeadlinePassed => {
             let took = took.as_secs_f64();
-            let message = format!("the test was not over at its deadline, after {took:.1} s");
+            let message = format!("the test did not finish before its deadline, after {took:.1} s");
             return failed(Reason::Timeout, &message);
         }
         Ended::TooMuchOutput(limit) => {
@@ -367,9 +367,9 @@ fn classify(
             return failed(Reason::BadOutput, &message);
         }
         // Whoever set the limit knows what was spent.
-        Ended::OverBudget => return failed(Reason::Budget, "the day's budget was spent"),
+        Ended::OverBudget => return failed(Reason::Budget, "the daily budget was spent"),
         Ended::Killed(signal) => {
-            let message = format!("iperf3 was ended by signal {signal}");
+            let message = format!("iperf3 was killed by signal {signal}");
             return failed(Reason::Killed, &message);
         }
         Ended::Exited(status) => status,
@@ -403,16 +403,16 @@ fn classify(
     }
     let message = match unreadable {
         Some(unreadable) => {
-            format!("iperf3 ended with status {status}, and what it printed is {unreadable}")
+            format!("iperf3 exited with status {status}, and its output is {unreadable}")
         }
         None => match lines(&String::from_utf8_lossy(&finished.stdout)).next() {
             Some(line) if document.is_none() => {
                 let line = shortened(line, MESSAGE_LIMIT_CHARS);
                 format!(
-                    "iperf3 ended with status {status}, and what it printed is no report: `{line}`"
+                    "iperf3 exited with status {status}, and its output is not a report: `{line}`"
                 )
             }
-            _ => format!("iperf3 ended with status {status} and without a report or a reason"),
+            _ => format!("iperf3 exited with status {status} without a report or an error message"),
         },
     };
     failed(otherwise, &message)
@@ -423,15 +423,15 @@ fn nothing_measured(report: &Report) -> Option<Failure> {
     let ran = || report.directions().into_iter().flatten();
     let (reason, message) = if ran().any(Direction::has_vanished) {
         let message =
-            "far more was sent than buffers hold, and the receiver says that nothing arrived";
+            "far more was sent than buffers hold, but the receiver reports that nothing arrived";
         (Reason::Interrupted, message)
     } else if report
         .upload
         .as_ref()
         .is_some_and(Direction::sent_no_datagram)
     {
-        let message = "iperf3 sent no datagram: one is longer than the path or the system takes, set a smaller length; or \
-                     the bitrate is less than one";
+        let message = "iperf3 sent no datagram: set a smaller length if datagrams are too long for the path or the \
+                       system, or a bitrate that allows at least one datagram";
         (Reason::Local, message)
     } else if ran().any(Direction::sent_no_datagram) {
         (Reason::Other, "the server sent no datagram")

@@ -153,11 +153,11 @@ fn check(folder: &Path, files: TempFiles) -> Result<(), String> {
         .create_new(true)
         .mode(0o600)
         .open(&path);
-    made.map_err(|error| format!("cannot make a file in the temporary folder {shown}: {error}"))?;
+    made.map_err(|error| format!("cannot create a file in the temporary folder {shown}: {error}"))?;
     let _ = fs::remove_file(&path);
     match sys::free_bytes(folder) {
         Some(free) if free < files.bytes() => Err(format!(
-            "no room in the temporary folder {shown}: {} kB free, {} kB needed ({} kB a stream)",
+            "not enough space in the temporary folder {shown}: {} kB free, {} kB needed ({} kB per stream)",
             free / KIB,
             files.bytes() / KIB,
             files.bytes() / files.count.max(1) / KIB,
@@ -191,7 +191,7 @@ mod tests {
             "/nonexistent",
             &["/nonexistent".into(), "/nowhere".into(), temp.clone()],
         );
-        let why = "cannot make a file in the temporary folder /nonexistent: No such file or directory (os error 2)";
+        let why = "cannot create a file in the temporary folder /nonexistent: No such file or directory (os error 2)";
         let found = Found {
             folder: temp.clone(),
             instead: Some(why.to_owned()),
@@ -233,7 +233,7 @@ mod tests {
             bytes_each: 1 << 30,
         };
         let words = folders.find(files).unwrap_err();
-        let needed = "kB free, 1125899906842624 kB needed (1048576 kB a stream)";
+        let needed = "kB free, 1125899906842624 kB needed (1048576 kB per stream)";
         assert!(words.contains(needed), "{words}");
     }
 

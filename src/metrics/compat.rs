@@ -49,7 +49,7 @@ pub(crate) const ANY: &[Row<OfDirection>] = &[
 /// Those of TCP.
 pub(crate) const TCP: &[Row<OfDirection>] = &[Row {
     name: "iperf3_retransmits",
-    help: "TCP segments that the sender sent again.",
+    help: "TCP segments that the sender retransmitted.",
     value: |direction| direction.retransmits,
 }];
 
@@ -72,17 +72,17 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
     },
     Row {
         name: "iperf3_lost_percent",
-        help: "UDP datagrams that did not arrive, in percent of those sent.",
+        help: "UDP datagrams that did not arrive, as a percentage of those sent.",
         value: lost_percent,
     },
     Row {
         name: "iperf3_sent_lost_packets",
-        help: "UDP datagrams that did not arrive, under edgard's name.",
+        help: "UDP datagrams that did not arrive (the name in edgard's exporter).",
         value: lost_packets,
     },
     Row {
         name: "iperf3_sent_lost_percent",
-        help: "UDP datagrams that did not arrive, in percent of those sent, under edgard's name.",
+        help: "UDP datagrams that did not arrive, as a percentage of those sent (the name in edgard's exporter).",
         value: lost_percent,
     },
     Row {
@@ -92,17 +92,17 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
     },
     Row {
         name: "iperf3_received_jitter_ms",
-        help: "UDP jitter at the receiver in milliseconds, under edgard's name.",
+        help: "UDP jitter at the receiver in milliseconds (the name in edgard's exporter).",
         value: jitter_ms,
     },
     Row {
         name: "iperf3_received_lost_packets",
-        help: "UDP datagrams that did not arrive, under edgard's name.",
+        help: "UDP datagrams that did not arrive (the name in edgard's exporter).",
         value: lost_packets,
     },
     Row {
         name: "iperf3_received_lost_percent",
-        help: "UDP datagrams that did not arrive, in percent of those sent, under edgard's name.",
+        help: "UDP datagrams that did not arrive, as a percentage of those sent (the name in edgard's exporter).",
         value: lost_percent,
     },
 ];
@@ -116,12 +116,12 @@ pub(crate) const FRAME: [Row<OfProbe>; 7] = [
     },
     Row {
         name: "iperf3_failure_info",
-        help: "Why the test failed, as the label reason; the value is 1.",
+        help: "Why the test failed, as the label reason. The value is 1.",
         value: |probe| probe.outcome.is_err().then_some(1.0),
     },
     Row {
         name: "iperf3_probe_duration_seconds",
-        help: "Seconds from the request to its answer, waiting for the test lock included.",
+        help: "Seconds from the request to its response, including the wait for the test lock.",
         value: |probe| Some(probe.duration.as_secs_f64()),
     },
     Row {
@@ -131,17 +131,17 @@ pub(crate) const FRAME: [Row<OfProbe>; 7] = [
     },
     Row {
         name: "iperf3_probe_attempts",
-        help: "How often iperf3 was run: more than once when the server, or a port of it, was busy or closed.",
+        help: "Number of iperf3 runs. It is above 1 when the server or one of its ports was busy or closed.",
         value: |probe| Some(f64::from(probe.attempts)),
     },
     Row {
         name: "iperf3_result_age_seconds",
-        help: "Seconds since the test ended whose result this is.",
+        help: "Age of the result: seconds since its test ended.",
         value: |probe| Some(probe.age?.as_secs_f64()),
     },
     Row {
         name: "iperf3_last_success_timestamp_seconds",
-        help: "When this very test last succeeded, as a Unix time.",
+        help: "Unix time at which this same test last succeeded.",
         value: |probe| {
             let since_epoch = probe.last_success?.duration_since(SystemTime::UNIX_EPOCH);
             Some(since_epoch.ok()?.as_secs_f64())

@@ -42,70 +42,71 @@ impl Samples {
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "iperf3_bandwidth_bytes_per_second",
-        help: "Payload that arrived at the receiver, per second of the test without its omitted seconds.",
+        help: "Payload bytes that arrived at the receiver, per second of the test without its omitted seconds.",
         samples: Samples::One(|direction| direction.arrived().bytes_per_second()),
     },
     Row {
         name: "iperf3_transferred_bytes",
-        help: "Payload that arrived at the receiver.",
+        help: "Payload bytes that arrived at the receiver.",
         samples: Samples::One(|direction| direction.arrived().bytes),
     },
     Row {
         name: "iperf3_interval_bandwidth_bytes_per_second",
-        help: "Payload per second in each of iperf3's intervals as counted at this end, the client: what it handed \
-               to its system in an upload, what arrived in a download; without omitted and incomplete intervals. An \
-               interval is a second, or longer in tests that may take more than 4096 stream seconds.",
+        help: "Payload bytes per second in each iperf3 interval, as the client counts them. In an upload it counts \
+               bytes passed to its operating system, in a download bytes that arrived. Omitted and incomplete \
+               intervals are left out. An interval is one second, or longer in tests that may exceed 4096 stream \
+               seconds.",
         samples: Samples::Rates,
     },
     Row {
         name: "iperf3_tcp_retransmits",
-        help: "TCP segments that the sender sent again.",
+        help: "TCP segments that the sender retransmitted.",
         samples: Samples::One(|direction| direction.retransmits),
     },
     Row {
         name: "iperf3_tcp_rtt_min_seconds",
-        help: "Least smoothed round-trip time at the end of an interval, of any stream, as the sender saw it.",
+        help: "Minimum smoothed round-trip time of any stream at the end of an interval, as seen by the sender.",
         samples: Samples::One(|direction| Some(direction.tcp?.rtt?.min)),
     },
     Row {
         name: "iperf3_tcp_rtt_mean_seconds",
-        help: "Mean smoothed round-trip time at the ends of the intervals, and of the streams' means, as the sender \
-               saw it.",
+        help: "Mean smoothed round-trip time at the ends of the intervals, averaged over the streams, as seen by \
+               the sender.",
         samples: Samples::One(|direction| Some(direction.tcp?.rtt?.mean)),
     },
     Row {
         name: "iperf3_tcp_rtt_max_seconds",
-        help: "Most smoothed round-trip time at the end of an interval, of any stream, as the sender saw it.",
+        help: "Maximum smoothed round-trip time of any stream at the end of an interval, as seen by the sender.",
         samples: Samples::One(|direction| Some(direction.tcp?.rtt?.max)),
     },
     Row {
         name: "iperf3_tcp_rttvar_seconds",
-        help: "Smoothed variation of the round-trip time, the mean over the ends of the intervals and the streams.",
+        help: "Smoothed variation of the round-trip time, averaged over the ends of the intervals and the streams.",
         samples: Samples::One(|direction| direction.tcp?.rttvar_seconds),
     },
     Row {
         name: "iperf3_tcp_congestion_window_max_bytes",
-        help: "Largest congestion window of the sender at the end of an interval, of any stream.",
+        help: "Largest congestion window of any stream at the end of an interval, as seen by the sender.",
         samples: Samples::One(|direction| direction.tcp?.window_max_bytes),
     },
     Row {
         name: "iperf3_tcp_mss_bytes",
-        help: "Largest segment that this end sends, of the control connection, which goes the way of the data.",
+        help: "Maximum segment size that the client sends, taken from the control connection.",
         samples: Samples::One(|direction| direction.tcp?.mss_bytes),
     },
     Row {
         name: "iperf3_tcp_path_mtu_bytes",
-        help: "The path's MTU as the sender knew it at the end of the test, the smallest of the streams.",
+        help: "Path MTU as known to the sender at the end of the test, the smallest of all streams.",
         samples: Samples::One(|direction| direction.tcp?.path_mtu_bytes),
     },
     Row {
         name: "iperf3_tcp_reordering_events",
-        help: "How often the sender saw that segments had arrived out of order.",
+        help: "Number of times that the sender detected reordered segments.",
         samples: Samples::One(|direction| direction.tcp?.reorderings),
     },
     Row {
         name: "iperf3_udp_jitter_seconds",
-        help: "Jitter at the receiver (RFC 1889), the mean of the streams.",
+        help: "Jitter at the receiver (RFC 1889), averaged over the streams.",
         samples: Samples::One(|direction| Some(direction.udp?.jitter_ms? / 1e3)),
     },
     Row {
@@ -135,24 +136,24 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "iperf3_packet_loss_ratio",
-        help: "Datagrams that did not arrive, as a part of those sent: 0 to 1.",
+        help: "Share of the sent datagrams that did not arrive, from 0 to 1.",
         samples: Samples::One(|direction| direction.udp?.lost_ratio()),
     },
     Row {
         name: "iperf3_streams",
-        help: "Streams that ran side by side.",
+        help: "Number of parallel streams.",
         samples: Samples::One(|direction| Some(direction.streams)),
     },
     Row {
         name: "iperf3_cpu_utilization_ratio",
-        help: "CPU time of iperf3 per second at this end (local) and at the server (remote): 1 is one CPU busy, \
-               several threads can use more. A test bound by a CPU does not measure the network.",
+        help: "CPU time of iperf3 per second at the client (local) and at the server (remote). 1 is one busy CPU, \
+               and several threads can use more. A test that is limited by a CPU does not measure the network.",
         samples: Samples::Cpu,
     },
     Row {
         name: "iperf3_test_info",
-        help: "What the test was made with, and by which version of IP (family), as labels: empty where the report does not say, other where it says a \
-               protocol or congestion control that is not known; the value is 1.",
+        help: "Settings of the test and its IP version (family), as labels. A label is empty when the report does \
+               not say, and other for an unknown protocol or congestion control. The value is 1.",
         samples: Samples::Info,
     },
 ];

@@ -26,7 +26,7 @@ const STAT_LIMIT_BYTES: usize = 2048;
 pub(crate) const FAMILIES: &[Family<Look>] = &[
     Family {
         name: "iperf3_exporter_build_info",
-        help: "The exporter's version, the revision it was built from and the compiler; the value is 1.",
+        help: "Version and revision of the exporter, and the compiler that built it. The value is 1.",
         kind: Kind::Gauge,
         write: |text, _| {
             let labels = [
@@ -39,7 +39,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
     },
     Family {
         name: "iperf3_exporter_panics_total",
-        help: "Workers that panicked; each cost its own request.",
+        help: "Worker threads that panicked. Each panic failed one request.",
         kind: Kind::Counter,
         write: |text, look| text.plain(Some(f64::from(look.panics))),
     },

@@ -89,7 +89,7 @@ pub(super) fn ran(
 /// The message of a line about a test without a result.
 fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
     match reason {
-        Reason::Budget if completed.cut_off.is_some() => "test ended",
+        Reason::Budget if completed.cut_off.is_some() => "test stopped",
         Reason::Budget => "test refused",
         _ => "iperf3 failed",
     }
@@ -143,7 +143,7 @@ pub(super) fn not_run(
         WaitError::Cancelled {
             reached: Reached::Ran { .. },
             ..
-        } => prober.log.warn("test cut short", &fields),
+        } => prober.log.warn("test cancelled", &fields),
         WaitError::Cancelled {
             reached: Reached::Attempted(_),
             ..

@@ -92,12 +92,12 @@ impl Budget {
         let left = limit as f64 - spent;
         if left <= 0.0 {
             return Err(format!(
-                "the day's budget is spent: {spent:.0} of {limit} bytes, the next day begins at 00:00 UTC"
+                "the daily budget is spent: {spent:.0} of {limit} bytes, the next budget begins at 00:00 UTC"
             ));
         }
         match size(params, seconds) {
             Some(size) if size > left => Err(format!(
-                "the test would take {size:.0} bytes, and {left:.0} of the day's {limit} are left"
+                "the test would transfer {size:.0} bytes, but only {left:.0} of the daily budget of {limit} are left"
             )),
             _ => Ok(()),
         }
@@ -117,8 +117,8 @@ impl Account<'_> {
     /// What to say of a run that was ended because the budget did not hold it.
     pub(super) fn message(&self) -> String {
         format!(
-            "the test crossed the day's budget and was ended: {:.0} of {} bytes are spent, {:.0} of them by this test, \
-             the next day begins at 00:00 UTC",
+            "the test exceeded the daily budget and was stopped: {:.0} of {} bytes are spent, {:.0} of them by this \
+             test, the next budget begins at 00:00 UTC",
             self.highest.get(),
             self.budget.limit.unwrap_or_default(),
             self.own.get()
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(
             check(&budget, "target=a", noon),
             Err(
-                "the day's budget is spent: 1100 of 1000 bytes, the next day begins at 00:00 UTC"
+                "the daily budget is spent: 1100 of 1000 bytes, the next budget begins at 00:00 UTC"
                     .to_owned()
             )
         );
@@ -195,8 +195,8 @@ mod tests {
         let today = |now| format!("{}", budget.today(now));
         assert_eq!(today(before), "1000");
         assert!(!account.spend(cost(801.0, 100.0), before));
-        let message = "the test crossed the day's budget and was ended: 1001 of 1000 bytes are spent, 901 of them by this \
-                     test, the next day begins at 00:00 UTC";
+        let message = "the test exceeded the daily budget and was stopped: 1001 of 1000 bytes are spent, 901 of \
+                       them by this test, the next budget begins at 00:00 UTC";
         assert_eq!(account.message(), message);
         // What comes behind midnight is the next day's, and the sentence is still of the day that it was ended on.
         let midnight = before + Duration::from_secs(1);

@@ -265,7 +265,7 @@ fn every_parameter_is_tried_with_a_value_that_it_takes() {
         let is_taken = parsed.as_ref().is_ok()
             || parsed
                 .as_ref()
-                .is_err_and(|refusal| refusal.contains("do not go together"));
+                .is_err_and(|refusal| refusal.contains("cannot be combined"));
         assert!(is_taken, "{pair}: {parsed:?}");
     }
 }

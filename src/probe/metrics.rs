@@ -30,7 +30,7 @@ pub(super) const NOT_ALLOWED: &str = "not_allowed";
 pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     Family {
         name: "iperf3_exporter_duration_seconds",
-        help: "Duration of probes, waiting for the test lock included.",
+        help: "Duration of probes, including the wait for the test lock.",
         kind: Kind::Summary,
         write: |text, look| sum_and_count(text, look.counts.durations),
     },
@@ -42,7 +42,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_iperf3_info",
-        help: "The version of the iperf3 binary, and what it has of all that depends on version or build; the value is 1.",
+        help: "Version of the iperf3 binary and its optional features. The value is 1.",
         kind: Kind::Gauge,
         write: |text, look| {
             if let Some(version) = &look.iperf3_version {
@@ -67,19 +67,20 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_lock_waiters",
-        help: "Probes that wait for the test lock.",
+        help: "Probes waiting for the test lock.",
         kind: Kind::Gauge,
         write: |text, look| text.plain(Some(look.lock.queue.len() as f64)),
     },
     Family {
         name: "iperf3_exporter_lock_wait_seconds",
-        help: "Time that probes waited for the test lock until they had it or gave up.",
+        help: "Time that probes waited for the test lock until they got it or gave up.",
         kind: Kind::Histogram,
         write: |text, look| waits(text, &look.counts),
     },
     Family {
         name: "iperf3_exporter_test_bytes_total",
-        help: "Payload of all tests, by direction: what was sent up, and what arrived down, as far as iperf3 said.",
+        help: "Payload bytes of all tests by direction, as far as iperf3 reported them: sent in uploads, received \
+               in downloads.",
         kind: Kind::Counter,
         write: |text, look| {
             text.sample("", &[("direction", "upload")], look.counts.bytes_up);
@@ -88,20 +89,21 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_test_bytes_today",
-        help: "Payload of the tests of this UTC day, both directions together, as far as iperf3 said.",
+        help: "Payload bytes of today's tests (UTC), both directions together, as far as iperf3 reported them.",
         kind: Kind::Gauge,
         write: |text, look| text.plain(Some(look.bytes_today)),
     },
     Family {
         name: "iperf3_exporter_test_bytes_per_day_limit",
-        help: "The budget of --probe.max-bytes-per-day; absent without one.",
+        help: "Daily budget of payload bytes, set by --probe.max-bytes-per-day. Absent without one.",
         kind: Kind::Gauge,
         write: |text, look| text.plain(look.bytes_per_day.map(|bytes| bytes as f64)),
     },
     Family {
         name: "iperf3_exporter_test_running_bandwidth_bytes_per_second",
-        help: "Payload of the test that runs, by direction, as this end counts it: the mean of the last 15 seconds at \
-               most, in whole intervals. Absent while no test runs, and with an iperf3 that does not stream them.",
+        help: "Payload bytes per second of the running test by direction, as the client counts them. It is the mean \
+               of whole intervals in the last 15 seconds at most. Absent when no test runs, or when iperf3 does not \
+               stream intervals.",
         kind: Kind::Gauge,
         write: |text, look| {
             let Some(test) = &look.running else { return };
@@ -117,7 +119,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_test_running_seconds",
-        help: "How long the test that runs has taken so far; absent while none runs.",
+        help: "Elapsed time of the running test. Absent when no test runs.",
         kind: Kind::Gauge,
         write: |text, look| {
             let Some(test) = &look.running else { return };
@@ -128,8 +130,8 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_test_running_length_seconds",
-        help: "How long the test that runs is to take, omitted seconds included; absent while none runs, and where its \
-               bytes end it and no bitrate says when.",
+        help: "Planned duration of the running test, including omitted seconds. Absent when no test runs, and when \
+               the test ends after a number of bytes without a bitrate.",
         kind: Kind::Gauge,
         write: |text, look| {
             let Some(test) = &look.running else { return };
@@ -139,25 +141,26 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_retries_total",
-        help: "Runs of iperf3 that followed another one of the same test: the server, a port or an address of it was busy or closed.",
+        help: "Repeated runs of iperf3 for the same test, because the server, a port or an address was busy or \
+               closed.",
         kind: Kind::Counter,
         write: |text, look| text.plain(Some(look.counts.retries as f64)),
     },
     Family {
         name: "iperf3_exporter_results_reused_total",
-        help: "Probes with max_age that were answered with the result of another one's test.",
+        help: "Probes with max_age that were answered with the result of another probe's test.",
         kind: Kind::Counter,
         write: |text, look| text.plain(Some(look.counts.reused as f64)),
     },
     Family {
         name: "iperf3_exporter_stored_results",
-        help: "Results that are kept for probes with max_age.",
+        help: "Results stored for probes with max_age.",
         kind: Kind::Gauge,
         write: |text, look| text.plain(Some(look.stored_results as f64)),
     },
     Family {
         name: "iperf3_exporter_stored_results_limit",
-        help: "Most results that are kept; the one that was not asked for longest makes room.",
+        help: "Maximum number of stored results. Above it the least recently requested result is removed.",
         kind: Kind::Gauge,
         write: |text, _| text.plain(Some(result_cache::MAX_RESULTS as f64)),
     },

@@ -276,7 +276,8 @@ impl Prober {
                 self.log.info("iperf3 found", &fields);
                 if features.is_none() {
                     self.log.warn(
-                        "iperf3 --help says nothing: parameters are passed on unchecked, and none limits connecting",
+                        "iperf3 --help printed nothing: parameters are passed on unchecked, without a default \
+                         connect timeout",
                         &[("path", &path)],
                     );
                 }
@@ -290,7 +291,7 @@ impl Prober {
         if let Some(credentials) = &self.config.credentials
             && let Err(line) = credentials.check()
         {
-            let what = "iperf3's credentials cannot be read, probes will fail until they can";
+            let what = "credentials for iperf3 cannot be read, probes will fail until they can be";
             self.log.warn(what, &[("error", &line)]);
         }
     }

@@ -102,7 +102,7 @@ impl<'a> RetryLoop<'a> {
         let is_cut = self.period_seconds < params.period_seconds;
         if is_cut {
             prober.log.warn(
-                "period cut to fit into its time",
+                "period shortened to fit into the available time",
                 &[
                     ("probe", &number),
                     ("target", &params.host),
@@ -171,7 +171,7 @@ impl<'a> RetryLoop<'a> {
                 return Ok(self.refined(failure, now));
             };
             self.prober.log.debug(
-                "the server is busy, trying again",
+                "the server is busy, retrying",
                 &[
                     ("probe", &self.running.number),
                     ("target", &self.params.host),
@@ -320,11 +320,11 @@ impl<'a> RetryLoop<'a> {
             return Ok(Err(first));
         }
         if self.time_left(Instant::now()).is_none() {
-            let message = format!("{}; no time was left to try IPv{other}", first.message);
+            let message = format!("{}, and no time was left to try IPv{other}", first.message);
             return Ok(Err(Failure { message, ..first }));
         }
         self.prober.log.debug(
-            "trying the other version of IP",
+            "trying the other IP version",
             &[
                 ("target", &self.params.host),
                 ("port", &self.port),

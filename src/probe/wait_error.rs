@@ -151,8 +151,8 @@ impl fmt::Display for WaitError {
                 let limit = seconds(*limit);
                 write!(
                     f,
-                    "the test lock was not free within --lock.timeout ({limit}); {queue}; \
-                     a longer scrape interval or --lock.timeout helps"
+                    "the test lock was not free within --lock.timeout ({limit}): {queue}. Use a longer scrape \
+                     interval or a longer --lock.timeout"
                 )
             }
             Self::NoTimeLeft {
@@ -163,15 +163,15 @@ impl fmt::Display for WaitError {
                 let (left, needed) = (seconds(*left), seconds(*needed));
                 write!(
                     f,
-                    "{left} of the scrape timeout were left and the test needs {needed}; {queue}; \
-                     a longer scrape timeout or interval helps, or max_age"
+                    "not enough of the scrape timeout is left to run the test ({left} left, {needed} needed): \
+                     {queue}. Use a longer scrape timeout, a longer scrape interval, or max_age"
                 )
             }
             Self::Cancelled { cause, reached } => write!(f, "{cause}{reached}"),
-            Self::Running => f.write_str(
-                "a test is running or waits for its turn, a later scrape has its result",
-            ),
-            Self::Full => f.write_str("too many tests wait for their turn"),
+            Self::Running => {
+                f.write_str("the test is running or queued, a later scrape will have its result")
+            }
+            Self::Full => f.write_str("too many tests are queued"),
             Self::Broken => f.write_str("internal error, see the exporter's log"),
         }
     }
@@ -190,16 +190,17 @@ impl fmt::Display for QueueState {
             match planned_end.map(|end| (end, clock(end))) {
                 Some((end, text)) if end > self.at => write!(
                     f,
-                    "{name} (probe {probe}) has the test lock from {since} to about {text} UTC; "
+                    "{name} (probe {probe}) holds the test lock from {since} to about {text} UTC, "
                 ),
                 // A server that hangs, or is slow to tell its results.
                 Some((_, text)) => write!(
                     f,
-                    "{name} (probe {probe}) has had the test lock since {since} UTC and should have ended at {text}; "
+                    "{name} (probe {probe}) has held the test lock since {since} UTC and should have ended at \
+                     {text}, "
                 ),
                 None => write!(
                     f,
-                    "{name} (probe {probe}) has had the test lock since {since} UTC; "
+                    "{name} (probe {probe}) has held the test lock since {since} UTC, "
                 ),
             }?;
         }
@@ -223,7 +224,7 @@ impl fmt::Display for Reached {
             Self::Attempted(1) => f.write_str(", after 1 attempt"),
             Self::Attempted(count) => write!(f, ", after {count} attempts"),
             Self::Ran { time, length } => {
-                write!(f, "; the test ran {}", seconds(*time))?;
+                write!(f, ", the test ran {}", seconds(*time))?;
                 match length {
                     Some(length) => write!(f, " of {}", seconds(*length)),
                     None => Ok(()),
@@ -280,23 +281,23 @@ mod tests {
         for (error, text) in [
             (
                 no_time(queue(Some(at(6)), 4)),
-                "4.9 s of the scrape timeout were left and the test needs 5 s; \
-                 198.51.100.7:5201 (probe 12) has the test lock from 12:00:01 to about 12:00:06 UTC; 4 other probes wait (4 ahead, 0 behind); \
-                 a longer scrape timeout or interval helps, or max_age",
+                "not enough of the scrape timeout is left to run the test (4.9 s left, 5 s needed): \
+                 198.51.100.7:5201 (probe 12) holds the test lock from 12:00:01 to about 12:00:06 UTC, 4 other \
+                 probes wait (4 ahead, 0 behind). Use a longer scrape timeout, a longer scrape interval, or max_age",
             ),
             (
                 no_time(nobody),
-                "4.9 s of the scrape timeout were left and the test needs 5 s; 1 other probe waits (0 ahead, 1 behind); \
-                 a longer scrape timeout or interval helps, or max_age",
+                "not enough of the scrape timeout is left to run the test (4.9 s left, 5 s needed): 1 other probe \
+                 waits (0 ahead, 1 behind). Use a longer scrape timeout, a longer scrape interval, or max_age",
             ),
             (
                 WaitError::WaitedTooLong {
                     limit: Duration::from_secs(80),
                     queue: Box::new(queue(None, 0)),
                 },
-                "the test lock was not free within --lock.timeout (80 s); \
-                 198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC; no other probe waits; \
-                 a longer scrape interval or --lock.timeout helps",
+                "the test lock was not free within --lock.timeout (80 s): 198.51.100.7:5201 (probe 12) has held the \
+                 test lock since 12:00:01 UTC, no other probe waits. Use a longer scrape interval or a longer \
+                 --lock.timeout",
             ),
         ] {
             assert_eq!(error.to_string(), text);
@@ -304,8 +305,8 @@ mod tests {
         }
         assert_eq!(
             queue(Some(at(3)), 2).to_string(),
-            "198.51.100.7:5201 (probe 12) has had the test lock since 12:00:01 UTC and should have ended at 12:00:03; \
-             2 other probes wait (2 ahead, 0 behind)"
+            "198.51.100.7:5201 (probe 12) has held the test lock since 12:00:01 UTC and should have ended at \
+             12:00:03, 2 other probes wait (2 ahead, 0 behind)"
         );
     }
 
@@ -320,13 +321,13 @@ mod tests {
             (
                 Cause::ClientGone,
                 ran(Some(Duration::from_secs(10))),
-                "the client disconnected; the test ran 3.2 s of 10 s",
+                "the client disconnected, the test ran 3.2 s of 10 s",
                 false,
             ),
             (
                 Cause::StoppedBy(by),
                 ran(None),
-                "stopped from the page by 192.0.2.1; the test ran 3.2 s",
+                "stopped from the page by 192.0.2.1, the test ran 3.2 s",
                 false,
             ),
             (

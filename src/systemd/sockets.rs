@@ -90,7 +90,7 @@ pub(crate) fn listeners() -> Result<Vec<TcpListener>, String> {
     // The crate would look elsewhere for the descriptors; systemd never does.
     if env::var_os("LISTEN_FDS_FIRST_FD").is_some() {
         return Err(format!(
-            "--web.systemd-socket: LISTEN_FDS_FIRST_FD is set; descriptors are taken from {FIRST_DESCRIPTOR} on only"
+            "--web.systemd-socket: LISTEN_FDS_FIRST_FD is set, but descriptors always begin at {FIRST_DESCRIPTOR}"
         ));
     }
     let mut descriptors = ListenFd::from_env();
@@ -123,7 +123,7 @@ fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, String>
                     .to_owned(),
             );
         }
-        Err(error) => return Err(format!("cannot be asked whether it listens: {error}")),
+        Err(error) => return Err(format!("cannot be checked for listening: {error}")),
     }
     listener
         .set_nonblocking(false)
@@ -146,7 +146,7 @@ fn kind(descriptors: &mut ListenFd, index: usize) -> &'static str {
         let _ = socket.into_raw_fd();
         "a Unix datagram socket"
     } else {
-        "no socket of a known kind"
+        "a socket of an unknown kind"
     }
 }
 

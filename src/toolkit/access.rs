@@ -17,8 +17,7 @@ use crate::metrics::text::Text;
 use crate::sync;
 
 /// The exporter-toolkit's words, and which limit it is.
-const RATE_LIMITED: &str =
-    "Too Many Requests: more requests than rate_limit of the web configuration allows";
+const RATE_LIMITED: &str = "Too Many Requests: rate_limit of the web configuration is exceeded";
 
 /// The web configuration in force, the users who were verified, and what was refused.
 pub(crate) struct Access {
@@ -99,7 +98,7 @@ impl Access {
                 Some(response.with_header("WWW-Authenticate", "Basic"))
             }
             Decision::Overloaded => Some(Response::unavailable(
-                "too many credentials wait to be verified, try again later",
+                "too many credentials are waiting for verification, try again later",
             )),
         }
     }

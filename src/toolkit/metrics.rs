@@ -8,13 +8,13 @@ use crate::metrics::text::{Family, Kind};
 pub(crate) const FAMILIES: &[Family<Counts>] = &[
     Family {
         name: "iperf3_exporter_auth_failures_total",
-        help: "Requests with a wrong user or password.",
+        help: "Requests rejected for a wrong user name or password.",
         kind: Kind::Counter,
         write: |text, counts| text.plain(Some(counts.auth_failures as f64)),
     },
     Family {
         name: "iperf3_exporter_rate_limited_total",
-        help: "Requests that the rate limit refused.",
+        help: "Requests rejected by the rate limit.",
         kind: Kind::Counter,
         write: |text, counts| text.plain(Some(counts.rate_limited as f64)),
     },

@@ -40,7 +40,7 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
         }
     };
     let result = match answer.age {
-        None => "of a test for this request".to_owned(),
+        None => "of a test run for this request".to_owned(),
         Some(age) => format!("of a test that ended {} ago", to_millis(age)),
     };
     let last = completed.last_details();
@@ -56,7 +56,7 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
         to_millis(completed.lock_wait),
         to_millis(answer.duration),
     );
-    out.push_str("\ntime line (UTC)\n");
+    out.push_str("\ntimeline (UTC)\n");
     for (time, what) in events(completed) {
         let _ = writeln!(out, "  {}  {what}", rfc3339_millis(time));
     }
@@ -64,7 +64,7 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
         push_cut_off(&mut out, cut_off);
     }
     let command = last.map(command_line);
-    let end_title = "end of iperf3's report (kept for the request that ran the test only)";
+    let end_title = "end section of iperf3's report (kept only for the request that ran the test)";
     for (title, text) in [
         ("command line", command.as_deref()),
         ("standard error", last.map(|details| &*details.stderr)),
@@ -80,7 +80,7 @@ pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
 fn push_cut_off(out: &mut String, cut_off: &CutOff) {
     let _ = writeln!(
         out,
-        "\nmeasured until it was cut off (incomplete, and no result)\n  {}",
+        "\nmeasured before the test was cut off (incomplete, not a result)\n  {}",
         when_cut_off(cut_off)
     );
     for (name, verb, direction) in [
@@ -89,7 +89,7 @@ fn push_cut_off(out: &mut String, cut_off: &CutOff) {
     ] {
         let Some(direction) = direction else { continue };
         let means = if direction.is_merged {
-            "; means of neighbouring intervals"
+            ", as averages of adjacent intervals"
         } else {
             ""
         };
@@ -111,7 +111,7 @@ pub(super) fn when_cut_off(cut_off: &CutOff) -> String {
     match cut_off.seen.length {
         Some(length) if cut_off.after > length => {
             let length = length.as_secs();
-            format!("no result after {after:.1} s, though it was to take {length} s")
+            format!("no result after {after:.1} s of a planned {length} s")
         }
         Some(length) => format!("cut off after {after:.1} s of {} s", length.as_secs()),
         None => format!("cut off after {after:.1} s"),
@@ -144,9 +144,12 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
         let (started, port) = (details.started, details.port);
         let mut add = |time, what: &str| events.push((time, format!("attempt {number}: {what}")));
         if let Some(waited) = *waited {
-            add(started - waited, "waits for the test lock");
+            add(started - waited, "waiting for the test lock");
             let waited = to_millis(waited);
-            add(started, &format!("has it after {waited}, port {port}"));
+            add(
+                started,
+                &format!("got the test lock after {waited}, port {port}"),
+            );
         } else {
             add(started, &format!("port {port}"));
         }

@@ -27,7 +27,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
         return refused(Response::unavailable(line));
     }
     let Some(_permit) = site.prober.reserve() else {
-        let line = "too many probes wait, try again later";
+        let line = "too many probes are queued, try again later";
         return refused(Response::unavailable(line));
     };
     let (_, query) = split_url(request.url);
@@ -76,8 +76,8 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
     };
     // Both are about the answer, and the details tell more than either.
     if params.options.max_age.is_some() || params.options.debug {
-        let line = "parameters max_age and debug are for the probe path: a test that is started here is always run, \
-                    and its details are shown";
+        let line = "parameters max_age and debug are only for the probe path: a test started here always runs and \
+                    shows its details";
         return refused(400, line);
     }
     match site.prober.start(params, limits, &caller(request)) {
@@ -128,7 +128,7 @@ pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
     let is_stopped = site.prober.stop(number, by);
     match site.prober.find(number) {
         Some(Found::Current(_)) if !is_stopped => {
-            let line = "only a probe that was started from the page is stopped from it";
+            let line = "only a probe that was started from the page can be stopped from it";
             refused(409, line)
         }
         // One that has ended meanwhile needs no stopping, and its details say so.
@@ -137,9 +137,9 @@ pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
     }
 }
 
-const UNKNOWN: &str = "no probe of this number is remembered: the last ones are on the first page";
-const ELSEWHERE: &str = "a test is started and stopped by the forms of the exporter's own pages; after a restart of the \
-    exporter reload them";
+const UNKNOWN: &str = "no probe with this number is stored, the first page lists the latest ones";
+const ELSEWHERE: &str = "tests can only be started and stopped with the forms of the exporter's own pages, which \
+                         must be reloaded after a restart of the exporter";
 
 /// The number in the path of a single probe.
 fn number(path: &str) -> Option<u64> {

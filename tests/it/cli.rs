@@ -185,7 +185,7 @@ fn the_check_looks_at_all_that_a_start_needs() {
     assert_eq!((status, said.as_str()), (Some(0), ""));
     let in_order = [
         "ok: flags".to_owned(),
-        "ok: no web configuration: plain HTTP for everybody".to_owned(),
+        "ok: no web configuration: plain HTTP without authentication".to_owned(),
         format!("ok: iperf3 3.99 `{}`", fake.dir().join("iperf3").display()),
         format!("ok: temporary folder `{}`", folder.display()),
         "ok: no credentials for iperf3".to_owned(),
@@ -230,7 +230,7 @@ fn the_check_looks_at_all_that_a_start_needs() {
     let (status, lines, said) = checked(&[&iperf3, free], &folder.join("nowhere"));
     assert_eq!((status, said.as_str()), (Some(0), ""));
     let line = lines.get(3).unwrap();
-    let instead = ", not the usual one: cannot make a file in the temporary folder";
+    let instead = ", instead of the usual one: cannot create a file in the temporary folder";
     assert!(
         line.starts_with("ok: temporary folder `/") && line.contains(instead),
         "{line}"
@@ -252,7 +252,7 @@ fn the_check_does_not_take_two_flags_that_name_one_address() {
         let last: Vec<_> = lines.iter().rev().take(2).collect();
         assert!(
             last[0].starts_with("failed: cannot listen on `")
-                && last[0].ends_with(", by another flag that names it"),
+                && last[0].ends_with(", another flag names the same address"),
             "{lines:?}"
         );
         assert_eq!(*last[1], format!("ok: listen address `:{port}` is free"));
@@ -275,10 +275,7 @@ fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
         let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
         assert_eq!(status, Some(0), "{said}");
         let line = lines.last().unwrap();
-        assert!(
-            line.ends_with("is in use, by an exporter that runs"),
-            "{line}"
-        );
+        assert!(line.ends_with("is in use by a running exporter"), "{line}");
     }
 
     let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -457,7 +454,7 @@ fn an_address_that_cannot_be_had_ends_the_start_with_one_line_and_status_1() {
 fn assert_cut_short(sentence: &str, cause: &str) {
     let rest = sentence
         .strip_prefix(cause)
-        .and_then(|rest| rest.strip_prefix("; the test ran "));
+        .and_then(|rest| rest.strip_prefix(", the test ran "));
     let rest = rest.unwrap_or_else(|| panic!("{sentence}"));
     let (seconds, of) = rest.split_once(" s of ").unwrap();
     assert!(seconds.parse::<f64>().unwrap() >= 0.0, "{sentence}");
@@ -520,12 +517,12 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         });
         let log = exporter.log();
         assert_eq!(log.matches("msg=\"probe not run\"").count(), 3, "{log}");
-        let line = exporter.log_line("msg=\"test cut short\"");
+        let line = exporter.log_line("msg=\"test cancelled\"");
         assert!(
             line.contains(" level=warn ") && line.contains(" probe=1 "),
             "{line}"
         );
-        let cause = line.split('"').find(|part| part.contains("; the test ran"));
+        let cause = line.split('"').find(|part| part.contains(", the test ran"));
         assert_eq!(cause, sentence, "{line}");
         assert_eq!(log.matches(" probe=").count(), 4, "{log}");
     }
@@ -910,7 +907,7 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_tells_later_what_was_lost() {
     log += &read_some(&mut reader);
     let lost = log
         .split_once(
-            "level=warn msg=\"log lines were lost, standard error had no room for them\" lines=",
+            "level=warn msg=\"log lines were lost because standard error was blocked\" lines=",
         )
         .unwrap_or_else(|| panic!("nothing is told: {log}"))
         .1;

@@ -112,7 +112,7 @@ fn the_password_is_read_again_for_each_test() {
         ("rm", "No such file or directory"),
         ("printf '\\n'", "its first line is empty"),
         ("head -c 3000 /dev/zero", "it is longer than 2048 bytes"),
-        ("printf 'a\\000b'", "its first line has a zero byte"),
+        ("printf 'a\\000b'", "its first line contains a NUL byte"),
         ("mkfifo", "it is a pipe, want a file"),
         ("mkdir", "Is a directory"),
     ] {
@@ -136,7 +136,7 @@ fn the_password_is_read_again_for_each_test() {
     secrets.set_password(PASSWORD);
     fs::write(secrets.path("public.pem"), "no key").unwrap();
     assert_eq!(probe(&exporter, &server, "").reason(), Some("local"));
-    let line = exporter.log_line("it has no public key in PEM form");
+    let line = exporter.log_line("it contains no public key in PEM form");
     assert!(line.contains("--iperf3.rsa-public-key-path"), "{line}");
 }
 
@@ -299,7 +299,7 @@ fn incomplete_credentials_end_the_start_with_one_line() {
     );
     // A start does not, as the file may come later. It logs a warning.
     let exporter = Exporter::start(&flags);
-    let line = exporter.log_line("credentials cannot be read");
+    let line = exporter.log_line("credentials for iperf3 cannot be read");
     assert!(
         line.contains(" level=warn ") && line.contains("--iperf3.password-file"),
         "{line}"

@@ -52,7 +52,7 @@ fn told(body: &str) -> Vec<&str> {
     let lines = body.lines().skip_while(|line| *line != TITLE).skip(1);
     lines.take_while(|line| !line.is_empty()).collect()
 }
-const TITLE: &str = "measured until it was cut off (incomplete, and no result)";
+const TITLE: &str = "measured before the test was cut off (incomplete, not a result)";
 
 /// The names of the families that have samples.
 fn families(reply: &Reply) -> BTreeSet<&str> {
@@ -166,10 +166,7 @@ fn a_real_test_that_passes_its_deadline_keeps_its_intervals() {
         page.contains("<strong>Incomplete: no result after "),
         "{page}"
     );
-    assert!(
-        page.contains(" s, though it was to take 3 s.</strong>"),
-        "{page}"
-    );
+    assert!(page.contains(" s of a planned 3 s.</strong>"), "{page}");
     assert!(page.contains("<svg class=\"plot\""), "{page}");
     assert_eq!(exporter.metric(UPLOAD), exporter.metric(TODAY));
 }
@@ -254,7 +251,7 @@ fn the_budget_ends_a_test_with_sigterm_and_reports_the_bytes() {
     assert_eq!(reply.reason(), Some("budget"), "{}", reply.body);
     let today = exporter.metric(TODAY);
     assert_eq!(today, before + ALL);
-    let line = exporter.log_line("msg=\"test ended\"");
+    let line = exporter.log_line("msg=\"test stopped\"");
     let words = format!("{today} of 15728640 bytes are spent, {ALL} of them by this test");
     assert!(
         line.contains(&words) && line.contains("reason=budget"),
@@ -266,7 +263,7 @@ fn the_budget_ends_a_test_with_sigterm_and_reports_the_bytes() {
         page.contains("<dt>Sent</dt><dd>9.44\u{a0}MB</dd>"),
         "{page}"
     );
-    let end = "was ended because the day&#39;s budget was spent, after ";
+    let end = "was stopped because the daily budget was spent, after ";
     assert!(page.contains(end), "{page}");
     // The next test does not run.
     let reply = exporter.get("/probe?target=b");

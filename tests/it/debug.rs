@@ -33,7 +33,7 @@ fn a_real_probe_is_explained_from_start_to_end() {
         command.contains(&format!("-c 127.0.0.1 -p {} -t 1", server.port)),
         "{command}"
     );
-    let times = part(body, "time line (UTC)");
+    let times = part(body, "timeline (UTC)");
     assert_eq!(times.len(), 3, "{times:?}");
     assert!(
         times[2].contains("iperf3 exited with status 0, after "),
@@ -41,7 +41,7 @@ fn a_real_probe_is_explained_from_start_to_end() {
     );
     assert_eq!(part(body, "standard error"), ["  (none)"]);
     // The document is complete: it is what iperf3 printed.
-    let (_, rest) = body.split_once("end of iperf3's report").unwrap();
+    let (_, rest) = body.split_once("end section of iperf3's report").unwrap();
     let (json, metrics) = rest.split_once("\n\nmetrics\n\n").unwrap();
     let json = json.split_once('\n').unwrap().1;
     let end: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -79,7 +79,7 @@ fn the_ports_of_a_range_are_listed_as_they_were_tried() {
     let path = "/probe?target=127.0.0.1&port=5201-5202&period=10s&debug=1";
     // Enough time to try both ports, with few pauses until none is left.
     let body = exporter.scrape(path, "13").body;
-    let times = part(&body, "time line (UTC)").join("\n");
+    let times = part(&body, "timeline (UTC)").join("\n");
     // Of many attempts the latest are listed. In each round the second port is tried without a pause or a wait.
     let told = times.contains(", port 5201\n") && times.contains(": port 5202");
     assert!(told, "{body}");
@@ -100,7 +100,7 @@ fn each_attempt_is_listed_and_an_earlier_result_is_marked() {
     let exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?target=127.0.0.1&max_age=1m&debug=1";
     let body = exporter.get(path).body;
-    assert_eq!(part(&body, "time line (UTC)").len(), 6, "{body}");
+    assert_eq!(part(&body, "timeline (UTC)").len(), 6, "{body}");
     assert!(body.contains("\nattempts    2\n"), "{body}");
     let why = ": busy: the server is busy running a test\n";
     assert_eq!(body.matches(why).count(), 1, "{body}");
@@ -110,5 +110,5 @@ fn each_attempt_is_listed_and_an_earlier_result_is_marked() {
         body.contains("\nresult      of a test that ended "),
         "{body}"
     );
-    assert_eq!(part(&body, "end of iperf3's report"), ["  (none)"]);
+    assert_eq!(part(&body, "end section of iperf3's report"), ["  (none)"]);
 }

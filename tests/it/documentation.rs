@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{documentation, page, top};
+use crate::harness::{documentation, page, parameters, top};
 
 /// Words of the README, and of a page of `contrib/docs`: about ten minutes of reading.
 const MAX_WORDS: usize = 2500;
@@ -41,6 +41,31 @@ fn each_page_begins_with_when_to_read_it_and_ends_with_the_way_back() {
             readme.contains(&format!("](contrib/docs/{name}")),
             "the README does not lead to {path}"
         );
+    }
+}
+
+/// The first column of the tables of a chapter.
+fn first_column<'a>(text: &'a str, chapter: &str) -> Vec<&'a str> {
+    let (_, chapter) = text.split_once(&format!("\n## {chapter}\n")).unwrap();
+    let chapter = chapter.split_once("\n## ").map_or(chapter, |found| found.0);
+    let rows = chapter.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap()).collect()
+}
+
+#[test]
+fn the_readmes_short_tables_name_what_is_there() {
+    let readme = read("README.md");
+    let named = first_column(&readme, "The most used parameters");
+    let there: Vec<String> = parameters().into_iter().flat_map(|row| row.names).collect();
+    assert!(named.len() >= 10, "{named:?}");
+    for name in named {
+        assert!(there.iter().any(|known| known == name), "{name}");
+    }
+    let named = first_column(&readme, "The most used metrics");
+    let metrics = page("metrics");
+    assert!(named.len() >= 10, "{named:?}");
+    for name in named {
+        assert!(metrics.contains(&format!("\n| `{name}` |")), "{name}");
     }
 }
 

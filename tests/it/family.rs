@@ -168,7 +168,7 @@ fn a_failure_to_connect_to_a_name_says_which_addresses_were_tried() {
         "/probe?target=dead-v6.example&period=1s&connect_timeout=300ms",
         "2",
     );
-    let line = "(2001:db8::2): Connection timed out; no time was left to try IPv4\"";
+    let line = "(2001:db8::2): Connection timed out, and no time was left to try IPv4\"";
     harness::wait_for(line, || exporter.log().replace(HINT, "").contains(line));
 }
 

@@ -223,7 +223,7 @@ fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() 
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(
         (reply.code, reply.body.as_str()),
-        (503, "too many probes wait, try again later\n")
+        (503, "too many probes are queued, try again later\n")
     );
     assert!(reply.header("Retry-After").is_some());
     assert_eq!(exporter.get("/health").code, 200);

@@ -72,7 +72,7 @@ fn a_healthy_exporter_passes_the_check() {
     assert_eq!(exporter.metric(asked), 3.0);
     assert_not_alive(
         &format!("http://127.0.0.1:{port}/nowhere"),
-        "it answered 404 Not Found: no such page, see /",
+        "the response was 404 Not Found: no such page, see /",
     );
 }
 
@@ -85,7 +85,7 @@ fn an_exporter_without_iperf3_fails_the_check_with_its_reason() {
     let line = reply.body.trim_end();
     assert_not_alive(
         &url,
-        &format!("it answered 503 Service Unavailable: {line}"),
+        &format!("the response was 503 Service Unavailable: {line}"),
     );
     // It recovers without a restart of the exporter, and fails again.
     let fake = Fake::new("exit 1");
@@ -95,7 +95,10 @@ fn an_exporter_without_iperf3_fails_the_check_with_its_reason() {
     let path = fake.dir().join("iperf3");
     std::fs::rename(&path, fake.dir().join("gone")).unwrap();
     let (code, said) = ask(&url);
-    assert!(code == 1 && said.contains(" it answered 503 "), "{said}");
+    assert!(
+        code == 1 && said.contains(" the response was 503 "),
+        "{said}"
+    );
     std::fs::rename(fake.dir().join("gone"), &path).unwrap();
     assert_alive(&url, "OK");
 }
@@ -105,7 +108,7 @@ fn a_demand_for_tls_or_a_password_and_a_rate_limit_pass_the_check() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(SERVER)]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
-    assert_alive(&url, "OK: it answers, and asks for TLS");
+    assert_alive(&url, "OK: the exporter demands TLS");
 
     let users = pki.write(
         "users.yml",
@@ -113,13 +116,13 @@ fn a_demand_for_tls_or_a_password_and_a_rate_limit_pass_the_check() {
     );
     let exporter = Exporter::start(&[format!("--web.config.file={users}")]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
-    assert_alive(&url, "OK: it answers, and asks for a password");
+    assert_alive(&url, "OK: the exporter demands credentials");
 
     let limit = pki.write("limit.yml", "rate_limit:\n  interval: 1h\n  burst: 1\n");
     let exporter = Exporter::start(&[format!("--web.config.file={limit}")]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
     assert_alive(&url, "OK");
-    assert_alive(&url, "OK: it answers, and limits the rate of requests");
+    assert_alive(&url, "OK: the exporter limits the request rate");
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn a_server_that_cannot_be_reached_fails_the_check() {
             format!("http://127.0.0.1:{port}"),
             serve(|stream| drop(stream.write_all(b"HTTP/1.1 200 OK\r\nA: b\r\n"))),
         ] {
-            scope.spawn(move || assert_not_alive(&url, "no whole answer within 5s"));
+            scope.spawn(move || assert_not_alive(&url, "no complete response within 5s"));
         }
     });
 }
@@ -153,24 +156,24 @@ fn the_line_about_another_server_has_a_bounded_length() {
     let cases: [(&'static [u8], &str); 5] = [
         (
             b"\x15\x03\x01\x00\x02\x02\x46",
-            "the answer is not HTTP/1.1: \"??????F\"",
+            "the response is not HTTP/1.1: \"??????F\"",
         ),
         (
             b"SSH-2.0-Test\r\nmore",
-            "the answer is not HTTP/1.1: \"SSH-2.0-Test\"",
+            "the response is not HTTP/1.1: \"SSH-2.0-Test\"",
         ),
         (
             b"HTTP/1.1 503 \x1b[31mRed\r\n\r\n\xff\x00\x1b[2J\n",
-            "it answered 503 ?[31mRed: ???[2J",
+            "the response was 503 ?[31mRed: ???[2J",
         ),
         // Another server's page behind the same status code as ours.
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent nothing.\n",
-            "it answered 400 Bad Request: Client sent nothing.",
+            "the response was 400 Bad Request: Client sent nothing.",
         ),
         (
             b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1/\r\n\r\n\n",
-            "it answered 301 Moved",
+            "the response was 301 Moved",
         ),
     ];
     for (answer, why) in cases {
@@ -190,12 +193,12 @@ fn the_line_about_another_server_has_a_bounded_length() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
             while stream.write_all(&[b'x'; 4096]).is_ok() {}
         }),
-        "the answer's head is longer than 16384 bytes",
+        "the response head is longer than 16384 bytes",
     );
     // A server that closes at once.
     assert_not_alive(
         &serve(|stream| stream.shutdown(Shutdown::Write).unwrap()),
-        "the connection ended before the answer's head did",
+        "the connection ended before the response head was complete",
     );
 }
 
@@ -208,9 +211,8 @@ fn an_unusable_url_is_refused_with_what_to_do() {
             (
                 2,
                 format!(
-                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want \
-                     http://HOST[:PORT][/PATH]; without a port it is 80, without a path /health; an exporter with \
-                     TLS is asked by http:// too, try --help\n"
+                    "iperf3-exporter: error: flag --health: {url:?} is not allowed, want http://HOST[:PORT][/PATH], \
+                     with port 80 and path /health as defaults, also for an exporter with TLS, try --help\n"
                 )
             )
         );

@@ -186,7 +186,7 @@ pub fn masked(page: &str) -> String {
     for (start, ends, what) in [
         ("<time", &["</time>"][..], ">TIME"),
         (" UTC, for ", &[";", "<", ".", ","], "SO LONG"),
-        ("has it after ", &[","], "SO LONG"),
+        ("got the test lock after ", &[","], "SO LONG"),
         ("status 0, after ", &["<"], "SO LONG"),
         ("status 1, after ", &[":", "<"], "SO LONG"),
         ("Answered after</dt><dd>", &["<"], "SO LONG"),

@@ -71,11 +71,11 @@ fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
     let line = exporter.log_line("reason=timeout");
     assert!(line.contains(" period_seconds=1 "), "{line}");
     let (_, ran) = line
-        .split_once(" error=\"the test was not over at its deadline, after ")
+        .split_once(" error=\"the test did not finish before its deadline, after ")
         .unwrap();
     let ran: f64 = ran.split_once(" s\" ").unwrap().0.parse().unwrap();
     assert!(ran >= 1.4, "{line}");
-    let line = exporter.log_line("period cut");
+    let line = exporter.log_line("period shortened");
     for piece in [
         " level=warn ",
         " probe=1 ",
@@ -140,7 +140,7 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
         // What is said of a cut comes before what is said of the probe.
         exporter.log_line("msg=\"probe\"");
         let log = exporter.log();
-        assert_eq!(log.contains("period cut"), is_cut, "{case}");
+        assert_eq!(log.contains("period shortened"), is_cut, "{case}");
         let told = log.matches(" period_seconds=").count();
         assert_eq!(told, usize::from(is_cut) * 2, "{case}: {log}");
     }
@@ -286,18 +286,19 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     let sentence = sentence.and_then(|rest| rest.strip_suffix(" (probe 4)"));
     let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
     // 3 s less the offset is 2.5 s, of which a test that waits needs all: no more is left when it is given up.
-    let (left, rest) = sentence.split_once(" s of the scrape timeout").unwrap();
+    let rest = sentence.strip_prefix("not enough of the scrape timeout is left to run the test (");
+    let (left, rest) = rest.and_then(|rest| rest.split_once(" s left")).unwrap();
     let left: f64 = left.parse().unwrap();
     assert!((0.0..=2.5).contains(&left), "{sentence}");
-    assert!(rest.starts_with(
-        " were left and the test needs 2.5 s; 127.0.0.7:5201 (probe 1) has the test lock from "
-    ));
     assert!(
-        sentence.contains("; 2 other probes wait (2 ahead, 0 behind); "),
+        rest.starts_with(", 2.5 s needed): 127.0.0.7:5201 (probe 1) holds the test lock from ")
+    );
+    assert!(
+        sentence.contains(" UTC, 2 other probes wait (2 ahead, 0 behind). Use "),
         "{sentence}"
     );
     for help in ["scrape timeout", "interval", "max_age"] {
-        let (_, helps) = sentence.rsplit_once("; ").unwrap();
+        let (_, helps) = sentence.rsplit_once(". ").unwrap();
         assert!(helps.contains(help), "{sentence}");
     }
     let [from, to] = clocks(sentence)[..] else {
@@ -346,13 +347,13 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     assert!(
         reply
             .body
-            .contains("127.0.0.7:5201 (probe 5) has had the test lock since "),
+            .contains("127.0.0.7:5201 (probe 5) has held the test lock since "),
         "{}",
         reply.body
     );
     assert_eq!(clocks(&reply.body).len(), 1, "{}", reply.body);
     assert!(
-        reply.body.contains("; no other probe waits; "),
+        reply.body.contains(", no other probe waits. "),
         "{}",
         reply.body
     );
@@ -638,10 +639,10 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     }
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.code, 503);
-    assert_eq!(reply.body, "too many probes wait, try again later\n");
+    assert_eq!(reply.body, "too many probes are queued, try again later\n");
     assert!(reply.header("Retry-After").is_some());
     let line = exporter.log_line("msg=\"probe refused\"");
-    let words = " status=503 error=\"too many probes wait, try again later\"";
+    let words = " status=503 error=\"too many probes are queued, try again later\"";
     assert!(
         line.contains(" level=warn ") && line.ends_with(words),
         "{line}"

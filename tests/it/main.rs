@@ -47,17 +47,22 @@
 //! - `pages`: the pages, the exporter's own metrics, `/health`, `/ready`, `/lock-status`.
 //! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the documented configuration, also over TLS; it checks every
-//! configuration that is shown or shipped.
+//!   configuration that is shown or shipped.
+//! - `publication`: the only line that names where the project is published.
+//! - `prose`: plain English in the texts that users read: telltale words and the length of sentences.
 //! - `release`: what a release contains besides the code: other projects' crates and licences, the installed files.
 //! - `rules`: the recording rules and alerts, and the rules, families and queries that the documentation names.
 //! - `fixture_exporter`: an exporter with probes of every kind, for the tests of the pages.
 //! - `siege`: the table of attacks and the tools for them; the bench uses it too.
 //! - `soak`: many probes; no resource grows.
+//! - `compose`: the compose stack of `contrib/compose`, as compose reads it and in a real Docker engine.
 //! - `docker`: the container of `contrib/` in a real Docker engine.
 //! - `openwrt`: the service and the package of `contrib/openwrt/`, under busybox's shell.
+//! - `kubernetes`: the resources of `contrib/kubernetes/`, as kubectl builds them.
 //! - `systemd`: messages to the service manager, and the sockets that it passes.
 //! - `temp_folder`: iperf3's temporary files when the usual folder is full or read-only.
 //! - `tidy`: the rules that this repository sets for itself.
+//! - `workflows`: `.github/workflows/`, and the make targets that only a release uses.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,6 +87,7 @@ mod budget;
 mod chromium;
 mod cli;
 mod compat;
+mod compose;
 mod credentials;
 mod cut_off;
 mod dashboard;
@@ -101,6 +107,7 @@ mod goodput;
 mod harness;
 mod health;
 mod html;
+mod kubernetes;
 mod limits;
 mod loss;
 mod malformed;
@@ -119,6 +126,8 @@ mod pages;
 mod parameters;
 mod pki;
 mod prometheus;
+mod publication;
+mod prose;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;
@@ -132,3 +141,4 @@ mod systemd;
 mod temp_folder;
 mod tidy;
 mod web_config;
+mod workflows;

@@ -279,17 +279,17 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
         page.contains("<span class=\"none\">cancelled</span>"),
         "{page}"
     );
-    let why = "<dt>Cause</dt><dd>the client disconnected; the test ran ";
+    let why = "<dt>Cause</dt><dd>the client disconnected, the test ran ";
     assert!(
         page.contains(why) && page.contains(" s of 5 s</dd>"),
         "{page}"
     );
-    let line = exporter.log_line("msg=\"test cut short\"");
+    let line = exporter.log_line("msg=\"test cancelled\"");
     for piece in [
         " level=warn ",
         " probe=1 ",
         " outcome=cancelled ",
-        " cause=\"the client disconnected; the test ran ",
+        " cause=\"the client disconnected, the test ran ",
     ] {
         assert!(line.contains(piece), "{piece}: {line}");
     }
@@ -353,7 +353,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
     assert!(running.contains(&button), "{running}");
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
     let page = ended(&exporter, 1).body;
-    let why = "<dt>Cause</dt><dd>stopped from the page by 127.0.0.1; the test ran ";
+    let why = "<dt>Cause</dt><dd>stopped from the page by 127.0.0.1, the test ran ";
     assert!(
         page.contains(why) && page.contains(" s of 5 s</dd>"),
         "{page}"
@@ -432,7 +432,7 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
     assert_sound(&reply.body);
     let refused = exporter.metric("iperf3_exporter_probes_total{outcome=\"full\"}");
     assert_eq!(refused, 1.0);
-    exporter.log_line("cause=\"too many tests wait for their turn\"");
+    exporter.log_line("cause=\"too many tests are queued\"");
     // A scrape has its own places.
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.9", &[]);

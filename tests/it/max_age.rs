@@ -146,7 +146,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     let path = |max_age: &str| format!("/probe?target=127.0.0.1&period=1s&max_age={max_age}");
     let reply = exporter.scrape(&path("1h"), "1.5");
     assert_eq!(reply.code, 503, "{}", reply.body);
-    assert!(reply.body.contains("a test is running"), "{}", reply.body);
+    assert!(reply.body.contains("the test is running"), "{}", reply.body);
     assert!(reply.header("Retry-After").is_some());
     // It did not end with its scrape, and the next scrape does not start another.
     assert_eq!(exporter.scrape(&path("1h"), "1.5").code, 503);
@@ -190,7 +190,7 @@ fn a_test_that_the_flag_cuts_is_waited_for() {
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=20s".to_owned()]);
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=60s&max_age=5m", "30");
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
-    exporter.log_line("period cut");
+    exporter.log_line("period shortened");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_scrape_that_cannot_hold_the_test_does_not_wait_for_it() {
     assert_eq!(exporter.scrape(path, "599").code, 503);
     // The period is not shortened to fit into the scrape.
     wait_for("the test", || runs(&fake) == 1);
-    assert!(!exporter.log().contains("period cut"));
+    assert!(!exporter.log().contains("period shortened"));
 }
 
 #[test]

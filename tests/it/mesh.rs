@@ -127,6 +127,15 @@ fn tests_of_a_larger_mesh_are_rarer_and_are_spread_unless_max_age_is_given() {
     }
     let (_, targets) = mesh(&dir, &host_names(3), &["__iperf3_max_age=540s"]);
     assert_eq!(max_ages(&targets), [540; 3], "{targets}");
+    let script = top().join("contrib/iperf3-mesh.sh").display().to_string();
+    let list = dir.path().join("mesh.txt").display().to_string();
+    let with = |minutes| run("env", &[minutes, "sh", &script, &list], "");
+    let (_, targets) = with("MINUTES=4");
+    assert_eq!(max_ages(&targets), [680, 740, 800], "{targets}");
+    for minutes in ["MINUTES=0", "MINUTES=two"] {
+        let why = format!("iperf3-mesh.sh: {minutes} is no whole number above 0\n");
+        assert_eq!(with(minutes), (false, why));
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn a_datagram_that_is_too_long_is_a_local_failure_that_names_the_length() {
 #[test]
 fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
     let odd = Odd::new();
-    let named = "bind_address \\\"eth9\\\" is no address";
+    let named = "bind_address \\\"eth9\\\" is not an address";
     let failing = |words: &str| format!("echo '{{\"error\":\"{words}\"}}'; exit 1");
     for words in [
         "unable to connect to server: Name or service not known",
@@ -121,7 +121,7 @@ fn the_reason_is_found_on_either_output_and_behind_a_report() {
         odd.assert_fails(&format!("echo '{refused}' {to}; exit 1"), "", "refused", "");
     }
     let script = format!("echo 'warning: odd' >&2; cat {report}; exit 1");
-    odd.assert_fails(&script, "", "other", "status 1 and without");
+    odd.assert_fails(&script, "", "other", "status 1 without");
 }
 
 #[test]
@@ -222,18 +222,18 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
         &script,
         "",
         "bad_output",
-        "not JSON at line 7: it ends there",
+        "not JSON at line 7: the output ends there",
     );
     for (script, words) in [
         (
             "printf '\\n<html>\\033[2J\\nmore\\n'",
-            "no report: `<html>\\u001b[2J`",
+            "not a report: `<html>\\u001b[2J`",
         ),
         (
             "echo no iperf3 here; exit 127",
-            "status 127, and what it printed is no report: `no iperf3 here`",
+            "status 127, and its output is not a report: `no iperf3 here`",
         ),
-        ("exit 7", "status 7 and without a report or a reason"),
+        ("exit 7", "status 7 without a report or an error message"),
     ] {
         odd.assert_fails(script, "", "bad_output", words);
     }
@@ -297,21 +297,20 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
     let words = format!("not JSON at line {at}: `-nun`");
     odd.assert_fails(&printed(&broken), "", "bad_output", &words);
     let (cut, _) = stream.split_once("\"sum_sent\"").unwrap();
-    let words = format!("not JSON at line {at}: it ends there");
+    let words = format!("not JSON at line {at}: the output ends there");
     odd.assert_fails(&printed(cut), "", "bad_output", &words);
     // All that came is JSON: there is only too little of it.
     let whole_lines = cut.rsplit_once('\n').unwrap().0.to_owned() + "\n";
-    let words = "without a report or a reason";
+    let words = "without a report or an error message";
     odd.assert_fails(&printed(&whole_lines), "", "bad_output", words);
     // A result that is longer than what is read of a line.
     let long = stream.replace(
         "\"sum_sent\"",
         &format!("\"long\":\"{}\",\"sum_sent\"", "x".repeat(1 << 20)),
     );
-    let words =
-        "what it printed is incomplete: a line of it is longer than the limit of 1048576 bytes";
+    let words = "its output is incomplete: a line of it is longer than the limit of 1048576 bytes";
     odd.assert_fails(&printed(&long), "", "bad_output", words);
-    let words = "what it printed is no report: `hello`";
+    let words = "its output is not a report: `hello`";
     odd.assert_fails("echo hello", "", "bad_output", words);
 }
 

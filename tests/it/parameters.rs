@@ -56,7 +56,7 @@ fn a_period_is_cut_with_what_is_omitted() {
         story.contains(" -t 2 ") && story.contains(" -O 2"),
         "{story}"
     );
-    let line = exporter.log_line("period cut");
+    let line = exporter.log_line("period shortened");
     assert!(
         line.contains("wanted_seconds=60 period_seconds=2"),
         "{line}"
@@ -84,7 +84,7 @@ fn bytes_end_a_test_instead_of_the_period() {
         );
     }
     // Not cut, however little time there is: the bytes may well fit.
-    assert!(!observed.exporter.log().contains("period cut"));
+    assert!(!observed.exporter.log().contains("period shortened"));
 }
 
 #[test]
@@ -389,15 +389,15 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         ),
         (
             "period=1&bytes=1",
-            "parameters \"period\" and \"bytes\" are given together, want one of them",
+            "parameters \"period\" and \"bytes\" conflict, want only one of them",
         ),
         (
             "dscp=ef&tos=1",
-            "parameters \"dscp\" and \"tos\" are given together, want one of them",
+            "parameters \"dscp\" and \"tos\" conflict, want only one of them",
         ),
         (
             "sctp=1&udp_mode=1",
-            "parameters \"sctp\" and \"udp_mode\" are given together, want one of them",
+            "parameters \"sctp\" and \"udp_mode\" conflict, want only one of them",
         ),
         (
             "family=5",
@@ -405,7 +405,7 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         ),
         (
             "family=6",
-            "parameters \"family\" and \"target\" do not go together: the address is of the other version of IP",
+            "parameters \"family\" and \"target\" cannot be combined: the address has the other IP version",
         ),
         (
             "congestion=-x",
@@ -414,16 +414,16 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         ),
         (
             "dont_fragment=1",
-            "parameters \"dont_fragment\" and \"udp_mode\" do not go together: iperf3 ignores it without UDP",
+            "parameters \"dont_fragment\" and \"udp_mode\" cannot be combined: iperf3 ignores it without UDP",
         ),
         (
             "length=65508&udp_mode=1",
-            "parameters \"length\" and \"udp_mode\" do not go together: a datagram has 16 to 65507 bytes",
+            "parameters \"length\" and \"udp_mode\" cannot be combined: a datagram has 16 to 65507 bytes",
         ),
         (
             "cport=65535&parallel=2",
-            "parameters \"cport\" and \"parallel\" do not go together: each stream takes a port, and the last would be \
-             above 65535",
+            "parameters \"cport\" and \"parallel\" cannot be combined: each stream uses a port, and the last one \
+             would be above 65535",
         ),
         (
             "file=/etc/passwd",
@@ -436,11 +436,11 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         ),
         (
             "duration=10s",
-            "unknown parameter \"duration\": the test's length is \"period\"",
+            "unknown parameter \"duration\": use \"period\" for the test's length",
         ),
         (
             "omit-duration=2s",
-            "unknown parameter \"omit-duration\": what is left out is \"omit\"",
+            "unknown parameter \"omit-duration\": use \"omit\" for the seconds to leave out",
         ),
     ] {
         let reply = exporter.get(&format!("/probe?target=192.0.2.1&{query}"));

@@ -282,7 +282,7 @@ fn promtool_accepts_every_configuration_of_the_documentation_and_the_page() {
     }
 }
 
-/// The commands of the README's third step, as they stand there.
+/// The commands of the README's third step that make a folder and start Prometheus in it, as they stand there.
 #[test]
 fn the_readmes_way_to_a_prometheus_is_one() {
     let test = "the_readmes_way_to_a_prometheus_is_one";
@@ -291,7 +291,8 @@ fn the_readmes_way_to_a_prometheus_is_one() {
     }
     let readme = fs::read_to_string(top().join("README.md")).unwrap();
     let step = readme.split_once("\n**3. Prometheus.**").unwrap().1;
-    let shell = step.split_once("```sh\n").unwrap().1;
+    let mut blocks = step.split("```sh\n").skip(1);
+    let shell = blocks.find(|block| block.starts_with("mkdir ")).unwrap();
     let shell = shell.split_once("\n```").unwrap().0;
     // The last one goes on until it is ended; what follows are words of its own.
     let (commands, last) = shell.rsplit_once('\n').unwrap();

@@ -195,7 +195,7 @@ fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
     let line = exporter.log_line("msg=\"probe refused\" client=127.0.0.1:");
     assert!(line.contains(" status=400 "), "{line}");
     let line = exporter.log_line(" status=429 ");
-    let words = "Too Many Requests: more requests than rate_limit of the web configuration allows";
+    let words = "Too Many Requests: rate_limit of the web configuration is exceeded";
     let words = format!(" status=429 error=\"{words}\"");
     let asked = " path=/probe target=127.0.0.1 query=\"target=127.0.0.1\"";
     assert!(line.ends_with(&format!("{asked}{words}")), "{line}");

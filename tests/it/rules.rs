@@ -982,6 +982,55 @@ tests:
     assert!(passed, "{said}");
 }
 
+/// The alert that the README has the reader write: of a line below its limit, and of that line alone.
+#[test]
+fn the_readmes_own_alert_fires_when_a_line_is_too_slow() {
+    if !has(
+        "promtool",
+        "the_readmes_own_alert_fires_when_a_line_is_too_slow",
+    ) {
+        return;
+    }
+    let found = configurations(&read("README.md"), "groups:");
+    let [rules] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    let series = |job: &str, direction: &str, value: u32| {
+        format!(
+            "      - series: 'iperf3_bandwidth_bytes_per_second{{job=\"{job}\",target=\"foo.server\",\
+             direction=\"{direction}\"}}'\n        values: '{value}x5'\n"
+        )
+    };
+    let input = [
+        series("iperf3", "upload", 5_000_000),
+        series("iperf3-download", "download", 12_500_000),
+        // Its rate is what it was told to send.
+        series("iperf3-udp", "upload", 1_250_000),
+    ];
+    let case = format!(
+        "rule_files: [rules.yml]
+evaluation_interval: 15s
+tests:
+  - interval: 1m
+    input_series:
+{}    alert_rule_test:
+      - alertname: LineTooSlow
+        eval_time: 45s
+      - alertname: LineTooSlow
+        eval_time: 1m
+        exp_alerts:
+          - exp_labels: {{job: iperf3, target: foo.server, direction: upload}}
+            exp_annotations:
+              summary: 'The upload with foo.server is down to 40Mbit/s.'
+",
+        input.concat()
+    );
+    let dir = TempDir::new();
+    dir.write("rules.yml", rules);
+    let (passed, said) = passes(&dir.write("case.yml", &case));
+    assert!(passed, "{said}\n{case}");
+}
+
 /// Names in the documentation that are not this exporter's, and why it names them.
 const OF_OTHERS: &[&str] = &[
     // Repositories.

@@ -663,7 +663,8 @@ fn a_real_systemd_installs_hardens_restarts_upgrades_and_purges_it() {
     let test = "a_real_systemd_installs_hardens_restarts_upgrades_and_purges_it";
     if let Some(said) = run_script("boot.sh", test) {
         assert!(
-            said.contains("not after a wrong flag, upgraded, purged"),
+            said.contains("the server restarted after each crash")
+                && said.contains("not after a wrong flag, upgraded, purged"),
             "{said}"
         );
     }

@@ -55,12 +55,12 @@ fn a_full_or_read_only_folder_is_replaced_by_one_that_works() {
         (
             full,
             "/run",
-            "no room in the temporary folder /tmp: 12 kB free, 128 kB needed (128 kB a stream)",
+            "not enough space in the temporary folder /tmp: 12 kB free, 128 kB needed (128 kB per stream)",
         ),
         (
             read_only,
             "/dev/shm",
-            "cannot make a file in the temporary folder /tmp: Read-only file system",
+            "cannot create a file in the temporary folder /tmp: Read-only file system",
         ),
     ] {
         let Some(exporter) = behind(mounts, test) else {
@@ -122,7 +122,7 @@ fn without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_i
     exporter.log_line("no temporary folder for iperf3, probes will fail until there is one");
     let missing = |needed: &str| {
         format!(
-            "no room in the temporary folder /tmp: 12 kB free, {needed} needed (128 kB a stream)"
+            "not enough space in the temporary folder /tmp: 12 kB free, {needed} needed (128 kB per stream)"
         )
     };
     let reply = exporter.get(&path(&server, "&parallel=2"));

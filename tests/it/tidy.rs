@@ -291,7 +291,7 @@ fn the_lints_that_enforce_this_are_on() {
 }
 
 /// The files that git tracks or would track, relative to the top; `None` without git or outside a checkout.
-fn tracked() -> Option<Vec<String>> {
+pub fn tracked() -> Option<Vec<String>> {
     let output = Command::new("git")
         .args([
             "ls-files",

@@ -142,7 +142,7 @@ fn the_rate_limit_lets_a_burst_through_and_no_more() {
     let codes: Vec<u16> = (0..8).map(|_| exporter.get("/health").code).collect();
     assert_eq!(codes, [200, 200, 200, 200, 200, 429, 429, 429]);
     let reply = exporter.get("/metrics");
-    let line = "Too Many Requests: more requests than rate_limit of the web configuration allows\n";
+    let line = "Too Many Requests: rate_limit of the web configuration is exceeded\n";
     assert_eq!((reply.code, reply.body.as_str()), (429, line));
     assert_eq!(
         reply.header("X-Frame-Options"),
@@ -153,7 +153,7 @@ fn the_rate_limit_lets_a_burst_through_and_no_more() {
     // Without a burst all requests are rejected, as in the exporter-toolkit; the log says so.
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 1ms\n")]);
     assert_eq!(exporter.get("/health").code, 429);
-    exporter.log_line("rate_limit.burst: with 0");
+    exporter.log_line("rate_limit.burst is 0");
 
     let exporter = Exporter::start(&[pki.web("rate_limit:\n  interval: 0\n  burst: 0\n")]);
     assert!((0..20).all(|_| exporter.get("/health").code == 200));

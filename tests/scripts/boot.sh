@@ -1,19 +1,22 @@
 #!/bin/sh
 # boot.sh: boots a Debian with a real systemd in a container, and lives there with the .deb as an operator would:
-# installs it by apt; looks that the unit's hardening holds, and probes an iperf3 server under it; stops the service in
-# the middle of a test; kills it, and starts it on a port that is in use, which systemd mends; gives it a wrong flag,
-# which systemd does not try again; upgrades and purges. Removes all that it made, except for the base's archive under
-# target/, which saves a minute the next time.
+# installs it by apt, and the iperf3 server's unit from the package's examples; looks that the hardening of both holds,
+# and probes the server through both; stops the service in the middle of a test; kills the exporter and the server, and
+# starts them on a port that is in use, which systemd mends; gives the exporter a wrong flag, which systemd does not try
+# again; upgrades and purges. Removes all that it made, except for the base's archive under target/, which saves a minute
+# the next time.
 #     BIN=path   the binary, instead of a static one that is built; it has to run on that Debian
 # Prints one line that begins with SKIPPED: where it cannot be done.
 set -eu
 
 readonly name=iperf3-exporter
+readonly server=iperf3-server # the other unit
 readonly box=iperf3-exporter-boot-$$
 readonly target=x86_64-unknown-linux-musl
 readonly old=0.0.1 new=99.0.0 # whatever the version of Cargo.toml is
 readonly url=http://127.0.0.1:9579
 readonly flags=/etc/default/$name
+readonly units=/etc/systemd/system
 
 dir=''
 
@@ -32,16 +35,22 @@ main() {
     make_packages
     boot
     check_install
-    check_hardening
+    install_server
+    check_hardening $name
+    check_hardening $server
     check_probes
     check_stop
     check_mended
+    check_server_mended
+    check_server_stop
+    check_second_server
     check_wrong_flag
     check_upgrade
     check_purge
     version=$(inside systemctl --version | sed -n 1p)
-    echo "$version: installed, probed under the unit's hardening, stopped within a test, restarted after a kill and" \
-        "not after a wrong flag, upgraded, purged"
+    echo "$version: installed, probed over $families under the hardening of both units, stopped within a test, the" \
+        "server restarted after each crash, the exporter restarted after a kill and not after a wrong flag, upgraded," \
+        "purged"
 }
 
 skip() {
@@ -54,8 +63,8 @@ fail() {
     [ ! -s "$dir/said" ] || cat "$dir/said" >&2
     if docker container inspect "$box" >/dev/null 2>&1; then
         docker logs "$box" >&2 || true
-        inside systemctl status --no-pager --lines=0 $name >&2 || true
-        inside journalctl --no-pager --lines=50 --unit=$name >&2 || true
+        inside systemctl status --no-pager --lines=0 $name $server >&2 || true
+        inside journalctl --no-pager --lines=50 --unit=$name --unit=$server >&2 || true
     fi
     echo "boot.sh: $1" >&2
     exit 1
@@ -103,7 +112,11 @@ boot() {
     # Built on a newer system it may want a newer C library.
     [ -z "${BIN:-}" ] || { docker cp "$BIN" "$box:/opt/binary" && inside /opt/binary --version; } >"$dir/said" 2>&1 ||
         skip "the binary does not run on that Debian: $(tail -n 1 "$dir/said")"
-    inside systemd-run --quiet --unit=server iperf3 -s || fail "no server"
+    # Docker switches IPv6 off where it makes no network.
+    families=IPv4
+    if inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && grep -q . /proc/net/if_inet6' 2>/dev/null; then
+        families='IPv4 and IPv6'
+    fi
 }
 
 has_booted() {
@@ -115,13 +128,14 @@ inside() {
     docker exec "$box" "$@"
 }
 
-# The property $1 of the service.
+# The property $1 of the service, or of the unit $2.
 show() {
-    inside systemctl show --property="$1" --value $name
+    inside systemctl show --property="$1" --value "${2:-$name}"
 }
 
+# is PROPERTY VALUE [UNIT]
 is() {
-    [ "$(show "$1")" = "$2" ]
+    [ "$(show "$1" "${3:-$name}")" = "$2" ]
 }
 
 apt() {
@@ -134,10 +148,17 @@ get() {
     inside curl --silent --show-error --max-time 60 "$url$1" >"$dir/said" 2>&1
 }
 
-# The rest are flags.
-set_flags() {
-    # shellcheck disable=SC2016 # the inner shell's
-    inside sh -c 'echo "ARGS=\"$1\"" >"$2"' sh "$*" "$flags"
+# A probe of a second, of the target $1 with the parameters $2, has to succeed; $3 says when.
+probe() {
+    get "/probe?target=$1&period=1s$2" || fail "no answer $3"
+    grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe failed $3"
+}
+
+# Makes the file $1 of the other words, a line each.
+write() {
+    file=$1
+    shift
+    printf '%s\n' "$@" | docker exec -i "$box" tee "$file" >/dev/null
 }
 
 check_install() {
@@ -148,21 +169,42 @@ check_install() {
     grep -qx OK "$dir/said" || fail "it is not well"
 }
 
+# As the unit's comments say it, from what the package brings.
+install_server() {
+    inside cp "/usr/share/doc/$name/examples/$server.service" $units/ || fail "no $server.service in the package"
+    inside systemctl daemon-reload
+    inside systemctl enable --now $server 2>"$dir/said" || fail "the server's unit does not start"
+    is UnitFileState enabled $server || fail "the server's unit is not enabled"
+    wait_until listens 5201 || fail "no server listens"
+    # It and Debian's own unit stop each other.
+    inside systemctl start iperf3 || fail "Debian's unit does not start"
+    ! is ActiveState active $server || fail "Debian's server and this one run together"
+    inside systemctl start $server || fail "the server's unit does not start again"
+    ! is ActiveState active iperf3 || fail "this server and Debian's run together"
+    wait_until listens 5201 || fail "no server listens behind Debian's"
+}
+
+# Whether something listens on the port $1.
+listens() {
+    inside grep -Eqs ":$(printf '%04X' "$1") [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6
+}
+
+# Of the unit $1.
 check_hardening() {
-    pid=$(show MainPID)
+    pid=$(show MainPID "$1")
     inside cat "/proc/$pid/status" >"$dir/said"
     # No capability, no way to get one, a filter of system calls.
     for line in 'CapEff 0000000000000000' 'CapBnd 0000000000000000' 'NoNewPrivs 1' 'Seccomp 2'; do
-        [ "$(sed -n "s/^${line% *}:[[:space:]]*//p" "$dir/said")" = "${line#* }" ] || fail "not hardened: $line"
+        [ "$(sed -n "s/^${line% *}:[[:space:]]*//p" "$dir/said")" = "${line#* }" ] || fail "$1 is not hardened: $line"
     done
-    ! grep -q '^Uid:[[:space:]]*0' "$dir/said" || fail "it runs as root"
-    ! inside nsenter --target "$pid" --mount touch /etc/x 2>/dev/null || fail "/etc can be written to"
+    ! grep -q '^Uid:[[:space:]]*0' "$dir/said" || fail "$1 runs as root"
+    ! inside nsenter --target "$pid" --mount touch /etc/x 2>/dev/null || fail "$1 can write to /etc"
 }
 
 check_probes() {
     for mode in '' '&reverse_mode=true' '&udp_mode=true&parallel=4'; do
-        get "/probe?target=127.0.0.1&period=1s$mode" || fail "no answer to $mode"
-        grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe failed: $mode"
+        probe 127.0.0.1 "$mode" "with ${mode:-no parameter}"
+        [ "$families" = IPv4 ] || probe ::1 "$mode" "over IPv6 with ${mode:-no parameter}"
     done
     inside journalctl --no-pager --unit=$name >"$dir/said"
     ! grep -q 'level=\(warn\|error\)' "$dir/said" || fail "the log has a warning"
@@ -179,8 +221,7 @@ check_stop() {
     [ "$state" = 'inactive, success, status 0' ] || fail "stopped within a test it is $state"
     ! inside pgrep --full 'iperf3 .*-c' >"$dir/said" || fail "a client is left"
     inside systemctl start $name || fail "it does not start again"
-    get '/probe?target=127.0.0.1&period=1s' || fail "no answer after a restart"
-    grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the server is not free after a stop"
+    probe 127.0.0.1 '' "after a stop in the middle of a test"
 }
 
 is_testing() {
@@ -202,15 +243,76 @@ check_mended() {
     wait_until is ActiveState active || fail "it is not active once the port is free"
 }
 
+# A server that crashes is there for the next probe, and a crash in the middle of a test is one failed probe.
+check_server_mended() {
+    for signal in KILL SEGV; do
+        restarts=$(show NRestarts $server)
+        inside curl --silent "$url/probe?target=127.0.0.1&period=60s" >"$dir/cut" &
+        client=$!
+        wait_until is_measuring || fail "no test runs before a $signal"
+        inside systemctl kill --signal=$signal $server
+        wait "$client" || fail "no answer to a probe whose server got a $signal"
+        grep -q '^iperf3_failure_info{.*reason="interrupted".*} 1$' "$dir/cut" ||
+            fail "a server that got a $signal is not: interrupted: $(grep '^iperf3_failure_info' "$dir/cut")"
+        wait_until is NRestarts $((restarts + 1)) $server || fail "the server is not restarted after a $signal"
+        wait_until listens 5201 || fail "the server does not listen after a $signal"
+        probe 127.0.0.1 '' "after the server got a $signal"
+    done
+
+    # More often in a row than systemd restarts a unit that sets no limit of its own, five times in ten seconds.
+    inside systemctl stop $server
+    inside systemd-run --quiet --unit=taker-5201 iperf3 -s
+    wait_until listens 5201 || fail "nothing takes the server's port"
+    inside mkdir -p /run/systemd/system/$server.service.d
+    write /run/systemd/system/$server.service.d/fast.conf '[Service]' RestartSec=50ms
+    inside systemctl daemon-reload
+    inside systemctl start $server
+    wait_until has_restarted 10 || fail "the server is given up on a port that is in use"
+    inside systemctl stop taker-5201
+    wait_until is SubState running $server || fail "no server once the port is free"
+    wait_until listens 5201 || fail "no server listens once the port is free"
+    probe 127.0.0.1 '' "after the server's port was in use"
+}
+
+# Whether the server has both connections of a test, 0x1451 being 5201.
+is_measuring() {
+    [ "$(inside grep -Ehs ':1451 [0-9A-F]+:[0-9A-F]+ 01' /proc/net/tcp /proc/net/tcp6 | wc -l)" -ge 2 ]
+}
+
+# Whether the server was restarted $1 times at least.
+has_restarted() {
+    [ "$(show NRestarts $server)" -ge "$1" ]
+}
+
+# iperf3's end after a SIGTERM is no failure, although its status is 1.
+check_server_stop() {
+    inside systemctl stop $server || fail "the server does not stop"
+    state="$(show ActiveState $server), $(show Result $server)"
+    [ "$state" = 'inactive, success' ] || fail "the stopped server is $state"
+    inside systemctl start $server || fail "the server does not start again"
+}
+
+# A copy of the unit has flags of its own.
+check_second_server() {
+    inside cp $units/$server.service $units/$server-5202.service
+    write /etc/default/$server-5202 'ARGS="--port 5202"'
+    inside systemctl daemon-reload
+    inside systemctl start $server-5202 || fail "a second server does not start"
+    wait_until listens 5202 || fail "no second server listens"
+    probe 127.0.0.1 '&port=5202' "of the second server"
+    is ActiveState active $server || fail "the second server stopped the first one"
+    inside systemctl stop $server-5202
+}
+
 # What no restart mends. When systemd would try again, the state were activating.
 check_wrong_flag() {
-    set_flags --no-such-flag
+    write "$flags" 'ARGS="--no-such-flag"'
     ! inside systemctl restart $name 2>"$dir/said" || fail "it starts with a wrong flag"
     state="$(show ActiveState), restarts $(show NRestarts), status $(show ExecMainStatus)"
     [ "$state" = 'failed, restarts 0, status 2' ] || fail "with a wrong flag it is $state"
     inside journalctl --no-pager --unit=$name --lines=20 >"$dir/said"
     grep -q 'no-such-flag' "$dir/said" || fail "the log does not name the flag"
-    set_flags --lock.timeout=70s
+    write "$flags" 'ARGS="--lock.timeout=70s"'
     inside systemctl start $name || fail "it does not start with the flag mended"
 }
 
@@ -220,8 +322,7 @@ check_upgrade() {
     is ActiveState active || fail "it is not active after an upgrade"
     [ "$(show MainPID)" != "$before" ] || fail "an upgrade leaves the old one running"
     inside grep -q lock.timeout=70s "$flags" || fail "an upgrade overwrote $flags"
-    get '/probe?target=127.0.0.1&period=1s' || fail "no answer after an upgrade"
-    grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe failed after an upgrade"
+    probe 127.0.0.1 '' "after an upgrade"
 }
 
 check_purge() {

@@ -1,9 +1,9 @@
 #!/bin/sh
-# containers.sh: what boot.sh and docker.sh share. They source it, and have a `skip` and a `fail` of their own, which
-# end them.
+# containers.sh: what boot.sh, compose.sh and docker.sh share. They source it, and have a `skip` and a `fail` of their
+# own, which end them.
 
 readonly step_s=0.2
-readonly wait_steps=300 # 60 s: far longer than any state takes on a busy machine
+readonly wait_steps=900 # 180 s: far longer than any state takes on a busy machine
 
 need_engine() {
     command -v docker >/dev/null 2>&1 || skip "no docker here"

@@ -13,6 +13,7 @@ set -eu
 readonly suite=bookworm # of debian-base.sh
 readonly stop_s=20      # what the exporter may take to end before Docker kills it
 readonly name=iperf3-exporter-test-$$
+readonly repository=https://git.invalid/some/project # no such place: what REPOSITORY says is to be in the labels
 
 dir=''
 
@@ -90,24 +91,23 @@ make_base() {
     base=$name-base
 }
 
-# With a context like the repository's, so that the file which keeps the context small is tested too.
+# As `make image` does it, for a project that is published somewhere.
 build() {
-    binary=${BIN:-}
-    if [ -z "$binary" ]; then
-        sh contrib/packaging/static.sh x86_64-unknown-linux-musl >"$dir/said" 2>&1 || fail "static.sh failed"
-        binary=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release/iperf3-exporter
-    fi
-    place=$dir/context/target/x86_64-unknown-linux-musl/release
-    mkdir -p "$place"
-    cp .dockerignore "$dir/context"
-    cp "$binary" "$place/iperf3-exporter"
-    chmod 755 "$place/iperf3-exporter"
-    docker build -f contrib/Dockerfile -t "$name" --build-arg "BASE=$base" --build-arg VERSION=test \
-        "$dir/context" >"$dir/said" 2>&1 || { cp "$dir/said" "$dir/build-failed"; fail "docker build failed"; }
+    IMAGE=$name BASE=$base REPOSITORY=$repository sh contrib/packaging/image.sh x86_64-unknown-linux-musl \
+        >"$dir/said" 2>&1 || { cp "$dir/said" "$dir/build-failed"; fail "image.sh failed"; }
     what_base=$(sed -n 's/^\(iperf [0-9.]*\).*/\1/p' "$dir/said" | head -n 1)
     what_base="${DOCKER_BASE:-Debian $suite} with ${what_base:-iperf3}"
-    [ "$(docker inspect -f '{{index .Config.Labels "org.opencontainers.image.version"}}' "$name")" = test ] ||
-        fail "the image has no label with its version"
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    label_is version "$version"
+    label_is source "$repository"
+    label_is url "$repository"
+    label_is licenses MIT
+}
+
+# The image's label $1 is to be $2.
+label_is() {
+    label=$(docker inspect -f "{{index .Config.Labels \"org.opencontainers.image.$1\"}}" "$name")
+    [ "$label" = "$2" ] || fail "the image's label $1 is '$label' and not '$2'"
 }
 
 start_server() {
@@ -177,7 +177,7 @@ check_unhealthy() {
     run "$name-ill" --iperf3.path=/nowhere/iperf3
     wait_until health_is "$name-ill" unhealthy || fail "a container without iperf3 is not unhealthy"
     docker inspect -f '{{json .State.Health.Log}}' "$name-ill" >"$dir/said"
-    grep -q 'it answered 503' "$dir/said" || fail "the health check does not say why"
+    grep -q 'the response was 503' "$dir/said" || fail "the health check does not say why"
 }
 
 main

@@ -30,7 +30,7 @@ impl std::fmt::Display for Broken {
         let line = self.line;
         match &self.found {
             Some(found) => write!(f, "not JSON at line {line}: `{found}`"),
-            None => write!(f, "not JSON at line {line}: it ends there"),
+            None => write!(f, "not JSON at line {line}: the output ends there"),
         }
     }
 }
@@ -285,9 +285,9 @@ mod tests {
             ("{\"end\":{\n\"a\":}}", "not JSON at line 2: `}`"),
             (
                 "{\"end\":{\n\"a\":1,\n",
-                "not JSON at line 3: it ends there",
+                "not JSON at line 3: the output ends there",
             ),
-            ("{", "not JSON at line 1: it ends there"),
+            ("{", "not JSON at line 1: the output ends there"),
             // The one that came farther.
             ("{ hello\n{\"end\":{\n\"a\":x}}", "not JSON at line 3: `x`"),
             ("{\"end\":{},\n{\"a\"\n]", "not JSON at line 3: `]`"),

@@ -17,13 +17,13 @@ const SCTP_MSS_LEAST: u16 = 512;
 
 /// The refusal of two names of one parameter, or of two that exclude each other.
 pub(super) fn together(one: &str, other: &str) -> String {
-    format!("parameters {one:?} and {other:?} are given together, want one of them")
+    format!("parameters {one:?} and {other:?} conflict, want only one of them")
 }
 
 /// The refusal of two that iperf3 refuses together, or of which it ignores one.
 fn conflict(one: &str, other: &str, why: &str) -> Result<(), String> {
     Err(format!(
-        "parameters {one:?} and {other:?} do not go together: {why}"
+        "parameters {one:?} and {other:?} cannot be combined: {why}"
     ))
 }
 
@@ -67,7 +67,7 @@ fn values(params: &Params) -> Result<(), String> {
         return conflict("length", "udp_mode", "a datagram has 16 to 65507 bytes");
     }
     if options.sctp && options.mss.is_some_and(|mss| mss < SCTP_MSS_LEAST) {
-        return conflict("mss", "sctp", "iperf3 ignores less than 512 with SCTP");
+        return conflict("mss", "sctp", "iperf3 ignores values below 512 with SCTP");
     }
     let streams = u32::from(params.parallel()) * u32::from(params.mode.directions());
     let last = u32::from(options.cport.unwrap_or_default()) + streams - 1;
@@ -76,7 +76,7 @@ fn values(params: &Params) -> Result<(), String> {
             1 => "bidirectional",
             _ => "parallel",
         };
-        let why = "each stream takes a port, and the last would be above 65535";
+        let why = "each stream uses a port, and the last one would be above 65535";
         return conflict("cport", other, why);
     }
     Ok(())
@@ -93,7 +93,7 @@ fn addresses(params: &Params) -> Result<(), String> {
     let local = bind.parse().ok().map(family_of);
     for (name, family) in [("target", target), ("bind_address", local)] {
         if options.family.is_some() && family.is_some() && family != options.family {
-            let why = "the address is of the other version of IP";
+            let why = "the address has the other IP version";
             return conflict("family", name, why);
         }
     }
@@ -105,7 +105,7 @@ fn addresses(params: &Params) -> Result<(), String> {
     let (_, target_device) = device_of(params.host.as_str());
     for (name, device) in [("target", target_device), ("bind_address", bind_device)] {
         if options.bind_dev.is_some() && device.is_some() && device != options.bind_dev.as_deref() {
-            let why = "each names a device, and iperf3 takes one";
+            let why = "each names a device, and iperf3 accepts only one";
             return conflict("bind_dev", name, why);
         }
     }

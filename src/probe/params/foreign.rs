@@ -8,47 +8,59 @@ use super::table::PARAMETERS;
 const FOREIGN: &[(&[&str], &str)] = &[
     (
         &["duration", "time", "test_duration"],
-        "the test's length is \"period\"",
+        "use \"period\" for the test's length",
     ),
     (
         &["streams", "num_streams", "parallel_streams", "connections"],
-        "the number of streams is \"parallel\"",
+        "use \"parallel\" for the number of streams",
     ),
     (
         &["protocol", "proto", "udp", "tcp"],
-        "the protocol is TCP, or UDP with \"udp_mode\"",
+        "TCP is the default, use \"udp_mode\" for UDP",
     ),
-    (&["reverse"], "a download is \"reverse_mode\""),
-    (&["bidir"], "both ways at once is \"bidirectional\""),
-    (&["omit_duration"], "what is left out is \"omit\""),
-    (&["bandwidth", "rate"], "the target bitrate is \"bitrate\""),
+    (&["reverse"], "use \"reverse_mode\" for a download"),
+    (
+        &["bidir"],
+        "use \"bidirectional\" for both directions at once",
+    ),
+    (
+        &["omit_duration"],
+        "use \"omit\" for the seconds to leave out",
+    ),
+    (
+        &["bandwidth", "rate"],
+        "use \"bitrate\" for the target bitrate",
+    ),
     (
         &["server", "host", "hostname", "address"],
-        "the iperf3 server is \"target\"",
+        "use \"target\" for the iperf3 server",
     ),
     (
         &["apiport", "ports"],
-        "more than one port is \"port\", such as 5201-5209",
+        "use \"port\" for a range of ports such as 5201-5209",
     ),
-    (&["interface", "device"], "the local device is \"bind_dev\""),
+    (
+        &["interface", "device"],
+        "use \"bind_dev\" for the local device",
+    ),
     (
         &["source", "source_address", "local_address"],
-        "the local address is \"bind_address\"",
+        "use \"bind_address\" for the local address",
     ),
-    (&["len", "blksize"], "the block length is \"length\""),
-    (&["set_mss"], "the segment size is \"mss\""),
-    (&["zerocopy"], "zero copy is \"zero_copy\""),
+    (&["len", "blksize"], "use \"length\" for the block length"),
+    (&["set_mss"], "use \"mss\" for the segment size"),
+    (&["zerocopy"], "use \"zero_copy\" for zero copy"),
     (
         &["ip_version", "ip_protocol", "preferred_ip_protocol"],
-        "the IP version is \"family\"",
+        "use \"family\" for the IP version",
     ),
     (
         &["timeout"],
-        "the limit is Prometheus' scrape timeout, and the flag --iperf3.timeout",
+        "use Prometheus' scrape timeout, or the flag --iperf3.timeout",
     ),
     (
         &["module"],
-        "there are no modules, a test is described by parameters such as \"period\"",
+        "there are no modules, use parameters such as \"period\" instead",
     ),
 ];
 
@@ -59,7 +71,7 @@ pub(super) fn ours(name: &str) -> Option<String> {
     let known = known.copied().find(|known| *known == name);
     let foreign = || FOREIGN.iter().find(|(names, _)| names.contains(&&*name));
     known
-        .map(|known| format!("it is written {known:?}"))
+        .map(|known| format!("use {known:?}"))
         .or_else(|| foreign().map(|(_, ours)| (*ours).to_owned()))
 }
 
@@ -80,9 +92,9 @@ mod tests {
             }
         }
         for (name, sentence) in [
-            ("omit-duration", "what is left out is \"omit\""),
-            ("connect-timeout", "it is written \"connect_timeout\""),
-            ("Period", "it is written \"period\""),
+            ("omit-duration", "use \"omit\" for the seconds to leave out"),
+            ("connect-timeout", "use \"connect_timeout\""),
+            ("Period", "use \"period\""),
         ] {
             assert_eq!(ours(name).as_deref(), Some(sentence));
         }

@@ -371,22 +371,21 @@ mod tests {
             ("target=a&prot=1", unknown.as_str()),
             (
                 "target=a&duration=10s",
-                "unknown parameter \"duration\": the test's length is \"period\"",
+                "unknown parameter \"duration\": use \"period\" for the test's length",
             ),
             (
                 "target=a&module=tcp",
-                "unknown parameter \"module\": there are no modules, a test is described by parameters such as \
-                 \"period\"",
+                "unknown parameter \"module\": there are no modules, use parameters such as \"period\" instead",
             ),
             (
                 "",
-                "parameter \"target\" is missing, want a host name, an IPv4 address or an IPv6 address, each also \
-                 with a port: host:5201, [::1]:5201",
+                "parameter \"target\" is missing, want a host name, IPv4 address or IPv6 address, optionally with a \
+                 port: host:5201, [::1]:5201",
             ),
             (
                 "target=a&port=0",
-                "parameter \"port\": \"0\" is not allowed, want a port from 1 to 65535, or some in a row such as \
-                 5201-5209, at most 32",
+                "parameter \"port\": \"0\" is not allowed, want a port from 1 to 65535, or a range of at most 32 \
+                 ports such as 5201-5209",
             ),
             (
                 "target=a&parallel=129",
@@ -403,19 +402,19 @@ mod tests {
             ),
             (
                 "target=a&bind=b&bind_address=b",
-                "parameters \"bind_address\" and \"bind\" are given together, want one of them",
+                "parameters \"bind_address\" and \"bind\" conflict, want only one of them",
             ),
             (
                 "target=a&reverse_mode=1&bidirectional=1",
-                "parameters \"reverse_mode\" and \"bidirectional\" are given together, want one of them",
+                "parameters \"reverse_mode\" and \"bidirectional\" conflict, want only one of them",
             ),
             (
                 "target=a&mss=1400&udp_mode=1",
-                "parameters \"mss\" and \"udp_mode\" do not go together: iperf3 ignores it with UDP",
+                "parameters \"mss\" and \"udp_mode\" cannot be combined: iperf3 ignores it with UDP",
             ),
             (
                 "target=a&period=1&bytes=1",
-                "parameters \"period\" and \"bytes\" are given together, want one of them",
+                "parameters \"period\" and \"bytes\" conflict, want only one of them",
             ),
             (
                 "target=a&window=1T",

@@ -98,7 +98,7 @@ pub(super) const VALUE: Parameter = Parameter {
     names: &[],
     option: "",
     allowed: "",
-    default: "the system's choice",
+    default: "chosen by the system",
     label: "",
     help: "",
     input: Input::Text,

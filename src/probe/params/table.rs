@@ -18,8 +18,8 @@ use crate::sys;
 /// after which Linux gives up.
 const CONNECT_TIMEOUT_MS: u32 = 5000;
 
-pub(super) const TARGET_ALLOWED: &str = "a host name, an IPv4 address or an IPv6 address, each also with a port: \
-    host:5201, [::1]:5201";
+pub(super) const TARGET_ALLOWED: &str = "a host name, IPv4 address or IPv6 address, optionally with a port: \
+                                         host:5201, [::1]:5201";
 
 /// All parameters, in the order of the documentation and of the command line.
 pub(crate) const PARAMETERS: &[Parameter] = &[
@@ -40,10 +40,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["port"],
         option: "-p",
-        allowed: "a port from 1 to 65535, or some in a row such as 5201-5209, at most 32",
+        allowed: "a port from 1 to 65535, or a range of at most 32 ports such as 5201-5209",
         default: "5201",
         label: "Port",
-        help: "The server's port; wins over the target's. Of several the next one is tried when one is busy.",
+        help: "The server's port. It overrides a port in target. With a range, the next port is tried when one is \
+               busy.",
         is_rare: false,
         set: |builder, text| Some(builder.ports = Some(Ports::parse(text)?)),
         display: |params| {
@@ -58,7 +59,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a duration from 1s to 24h, such as 10s, 1m30s or 10",
         default: "5s",
         label: "Period",
-        help: "How long to transmit; rounded up to whole seconds. Cut when the test, with omit, does not fit into its time.",
+        help: "How long to transmit, rounded up to whole seconds. It is shortened when omit and period together do \
+               not fit into the available time.",
         is_rare: false,
         set: |builder, text| {
             Some(builder.period_seconds = Some(values::seconds(text, 1..=86_400)?))
@@ -94,8 +96,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bidirectional"],
         option: "--bidir",
-        label: "Both ways",
-        help: "Both ways at once; not together with reverse_mode.",
+        label: "Both directions",
+        help: "Transmit in both directions at once. Cannot be combined with reverse_mode.",
         is_rare: false,
         set: |builder, text| Some(builder.bidirectional = values::boolean(text)?),
         display: |params| tick(params.mode == Mode::Bidirectional),
@@ -105,7 +107,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["udp_mode"],
         option: "-u",
         label: "UDP",
-        help: "UDP instead of TCP.",
+        help: "Use UDP instead of TCP.",
         is_rare: false,
         set: |builder, text| Some(builder.options.udp = values::boolean(text)?),
         display: |params| tick(params.options.udp),
@@ -114,11 +116,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bitrate"],
         option: "-b",
-        allowed: "#[.#][KMG][/#] in bits a second, such as 100M, 1.5G or 10M/32: 0 for unlimited or 1 to 1000G, \
-             and a burst of 1 to 1000 packets",
+        allowed: "#[.#][KMG][/#] in bits per second, such as 100M, 1.5G or 10M/32: 0 for unlimited or 1 to 1000G, \
+                  and a burst of 1 to 1000 packets",
         default: "unlimited for TCP, 1M for UDP",
         label: "Bitrate",
-        help: "Target bitrate of each stream, with the packets of a burst behind a slash.",
+        help: "Target bitrate of each stream. A number after a slash sets the packets in a burst.",
         is_rare: false,
         set: |builder, text| Some(builder.options.bitrate = Some(values::bitrate(text)?)),
         display: |params| text(params.options.bitrate.as_ref()),
@@ -130,7 +132,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a whole number from 1 to 128",
         default: "1",
         label: "Parallel streams",
-        help: "Streams at a time, each way.",
+        help: "Number of parallel streams in each direction.",
         input: Input::Number(1, 128),
         is_rare: false,
         set: |builder, text| {
@@ -143,9 +145,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bind_address", "bind"],
         option: "-B",
-        allowed: "an address, host name or network device of this machine, or address%device",
+        allowed: "an address, host name or network device of this host, or address%device",
         label: "Local address",
-        help: "Local address to send from, with several uplinks. The name of a network device works as well, as in bind_dev.",
+        help: "Local address to send from, for hosts with several uplinks. The name of a network device works like \
+               bind_dev.",
         set: |builder, text| Some(builder.options.bind = Some(values::bind(text)?)),
         display: |params| text(params.options.bind.as_ref()),
         args: |row, test, args| {
@@ -169,8 +172,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a duration from 0 to 10m, such as 2s",
         default: "0s",
         label: "Omit at the start",
-        help: "Transmit this long before the period begins and leave it out of the result: TCP's slow start. Rounded up to \
-               whole seconds, never cut. iperf3 before 3.18 takes 60s at most.",
+        help: "Time to transmit before the period begins. It is left out of the result, to exclude TCP's slow \
+               start. It is rounded up to whole seconds and never shortened. iperf3 before 3.18 allows at most 60s.",
         // Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
         set: |builder, text| Some(builder.options.omit_seconds = values::seconds(text, 0..=600)?),
         display: |params| {
@@ -188,11 +191,12 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["bytes"],
         option: "-n",
         allowed: "#[.#][KMG] with K = 1024, from 1 to 1024G, such as 10M",
-        default: "none, the period ends it",
+        default: "none, period ends the test",
         label: "Bytes instead of a period",
-        help: "End when so many bytes were sent or received, all streams together; both ways, the faster one ends it. What is \
-               omitted comes on top, iperf3 up to 3.15 does not count what is still on its way at the end, and from \
-               3.16 on it goes on to the end of that second: take far more than buffers hold.",
+        help: "Stop after this many bytes, all streams together. With bidirectional, the faster direction ends the \
+               test. Bytes sent during omit do not count. iperf3 up to 3.15 does not count bytes still in transit \
+               at the end. From 3.16 on, iperf3 continues to the end of that second. Use far more bytes than the \
+               buffers hold.",
         set: |builder, text| Some(builder.options.bytes = Some(values::size(text, 1 << 40)?)),
         display: |params| number(params.options.bytes),
         // The period's row has them: they stand where the period would.
@@ -203,11 +207,11 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["connect_timeout"],
         option: "--connect-timeout",
         allowed: "a duration from 1ms to 1h, such as 2s",
-        default: "5s, where iperf3 has it (3.2)",
+        default: "5s with iperf3 3.2 or later",
         label: "Connect timeout",
-        help: "How long the control connection may take to be made: what a dead target costs. Without it the system gives up \
-               after two minutes. A name without `family` has less where the scrape would leave no time for the other \
-               version of IP.",
+        help: "Maximum time to set up the control connection, which is the cost of a dead target. Without it the \
+               system gives up after two minutes. For a name without `family` it can be shorter, to leave time for \
+               the other IP version.",
         set: |builder, text| {
             Some(builder.options.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
         },
@@ -232,8 +236,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-4, -6",
         allowed: "4 or 6",
         label: "IP version (4 or 6)",
-        help: "Use IPv4 only, or IPv6 only. Without it a name that has addresses of both and cannot be connected to is tried \
-               once more with the other one.",
+        help: "Use only IPv4 or only IPv6. Without it, a name with addresses of both versions gets a second attempt \
+               with the other version when connecting fails.",
         set: |builder, text| {
             matches!(text, "4" | "6").then(|| builder.options.family = text.parse().ok())
         },
@@ -248,9 +252,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bind_dev"],
         option: "--bind-dev",
-        allowed: "the name of a network device of this machine, at most 15 characters",
+        allowed: "the name of a network device of this host, at most 15 characters",
         label: "Local device",
-        help: "Send through this device. iperf3 has it from 3.10 on.",
+        help: "Send through this network device. Needs iperf3 3.10 or later.",
         set: |builder, text| {
             target::is_interface(text).then(|| builder.options.bind_dev = Some(text.to_owned()))
         },
@@ -263,8 +267,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a port from 1 to 65535",
         default: "chosen by the system",
         label: "Local port",
-        help: "Local port of the first stream; further streams take the ports after it. The test fails while anything else \
-               has one of them, and after a reverse test for a minute (TIME_WAIT).",
+        help: "Local port of the first stream. Further streams use the ports after it. The test fails while one of \
+               these ports is in use, and for a minute after a reverse test (TIME_WAIT).",
         input: Input::Number(1, 65535),
         set: |builder, text| Some(builder.options.cport = Some(target::parse_port(text)?)),
         display: |params| number(params.options.cport),
@@ -275,8 +279,8 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-w",
         allowed: "#[.#][KMG] bytes with K = 1024, from 1 to 512M, such as 4M",
         label: "Socket buffers",
-        help: "Size of the socket buffers at both ends, which bounds TCP's window. A system that does not give so much \
-               fails the test.",
+        help: "Size of the socket buffers at both ends, which limits the TCP window. The test fails when a system \
+               does not grant this size.",
         set: |builder, text| Some(builder.options.window = Some(values::size(text, 512 << 20)?)),
         display: |params| number(params.options.window),
         ..VALUE
@@ -284,10 +288,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["length"],
         option: "-l",
-        allowed: "#[.#][KMG] bytes with K = 1024, from 1 to 1M; 16 to 65507 with udp_mode",
-        default: "128K for TCP, 64K for SCTP, what fits into a packet for UDP",
+        allowed: "#[.#][KMG] bytes with K = 1024, from 1 to 1M, or 16 to 65507 with udp_mode",
+        default: "128K for TCP, 64K for SCTP, for UDP what fits into a packet",
         label: "Block length",
-        help: "Bytes that are written or read at a time; with UDP the payload of a datagram.",
+        help: "Bytes to write or read at a time. With UDP it is the payload of a datagram.",
         set: |builder, text| Some(builder.options.length = Some(values::size(text, 1 << 20)?)),
         display: |params| number(params.options.length),
         ..VALUE
@@ -295,9 +299,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["mss"],
         option: "-M",
-        allowed: "a whole number of bytes from 88 to 32767; 512 and more with sctp",
+        allowed: "a whole number of bytes from 88 to 32767, or from 512 with sctp",
         label: "Segment size (MSS)",
-        help: "TCP's or SCTP's largest segment. iperf3 before 3.21 takes 9216 at most.",
+        help: "Maximum segment size of TCP or SCTP. iperf3 before 3.21 allows at most 9216.",
         input: Input::Number(88, 32767),
         set: |builder, text| Some(builder.options.mss = Some(number::within(text, 88..=32_767)?)),
         display: |params| number(params.options.mss),
@@ -309,7 +313,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         option: "-C",
         allowed: "the name of an algorithm such as bbr: letters, digits, - and _, at most 15 characters",
         label: "Congestion control",
-        help: "TCP's congestion control at both ends, which both systems must have.",
+        help: "TCP congestion control algorithm at both ends. Both systems must support it.",
         set: |builder, text| Some(builder.options.congestion = Some(values::algorithm(text)?)),
         display: |params| text(params.options.congestion.as_ref()),
         ignored_with: &[Protocol::Udp, Protocol::Sctp],
@@ -321,7 +325,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a number from 0 to 63, also 0x2e or 056, or a name such as ef, af31 or cs5",
         default: "0",
         label: "DSCP",
-        help: "Class of the test's packets.",
+        help: "DSCP class of the test's packets.",
         set: |builder, text| Some(builder.options.dscp = Some(values::dscp(text)?)),
         display: |params| text(params.options.dscp.as_ref()),
         ignored_with: &[Protocol::Sctp],
@@ -333,7 +337,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a number from 0 to 255, also 0xb8 or 0270",
         default: "0",
         label: "Type of service",
-        help: "The whole byte that dscp is the upper six bits of; not together with dscp.",
+        help: "The whole type-of-service byte. Its upper six bits are the DSCP. Cannot be combined with dscp.",
         set: |builder, text| Some(builder.options.tos = Some(values::byte(text)?)),
         display: |params| number(params.options.tos),
         ignored_with: &[Protocol::Sctp],
@@ -342,10 +346,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["fq_rate"],
         option: "--fq-rate",
-        allowed: "#[.#][KMG] bits a second with K = 1000, from 8 to 1000G, such as 100M",
+        allowed: "#[.#][KMG] bits per second with K = 1000, from 8 to 1000G, such as 100M",
         default: "no pacing",
         label: "Pacing rate",
-        help: "Rate at which the sender's kernel lets the packets of each stream go (fair queueing).",
+        help: "Rate at which the sender's kernel paces the packets of each stream (fair queueing).",
         set: |builder, text| Some(builder.options.fq_rate = Some(values::fq_rate(text)?)),
         display: |params| number(params.options.fq_rate),
         ignored_with: &[Protocol::Sctp],
@@ -355,7 +359,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["no_delay"],
         option: "-N",
         label: "No delay",
-        help: "Send small blocks at once (no Nagle); TCP and SCTP.",
+        help: "Send small blocks at once, without Nagle's algorithm. TCP and SCTP only.",
         set: |builder, text| Some(builder.options.no_delay = values::boolean(text)?),
         display: |params| tick(params.options.no_delay),
         ignored_with: &[Protocol::Udp],
@@ -365,7 +369,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["zero_copy"],
         option: "-Z",
         label: "Zero copy",
-        help: "Send with sendfile(2), which takes less of the CPU; TCP.",
+        help: "Send with sendfile(2), which uses less CPU. TCP only.",
         set: |builder, text| Some(builder.options.zero_copy = values::boolean(text)?),
         display: |params| tick(params.options.zero_copy),
         ignored_with: &[Protocol::Udp, Protocol::Sctp],
@@ -375,7 +379,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["dont_fragment"],
         option: "--dont-fragment",
         label: "Do not fragment",
-        help: "UDP over IPv4 with the flag that forbids routers to fragment. iperf3 has it from 3.10 on.",
+        help: "Forbid routers to fragment the datagrams. UDP over IPv4 only, with iperf3 3.10 or later.",
         set: |builder, text| Some(builder.options.dont_fragment = values::boolean(text)?),
         display: |params| tick(params.options.dont_fragment),
         ignored_with: &[Protocol::Tcp, Protocol::Sctp],
@@ -385,7 +389,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["mptcp"],
         option: "--mptcp",
         label: "Multipath TCP",
-        help: "MPTCP instead of TCP. iperf3 has it from 3.19 on.",
+        help: "Use MPTCP instead of TCP. Needs iperf3 3.19 or later.",
         set: |builder, text| Some(builder.options.mptcp = values::boolean(text)?),
         display: |params| tick(params.options.mptcp),
         ..SWITCH
@@ -394,7 +398,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["sctp"],
         option: "--sctp",
         label: "SCTP",
-        help: "SCTP instead of TCP, where iperf3 was built with it and both kernels have it.",
+        help: "Use SCTP instead of TCP. iperf3 must be built with SCTP, and both kernels must support it.",
         set: |builder, text| Some(builder.options.sctp = values::boolean(text)?),
         display: |params| tick(params.options.sctp),
         ..SWITCH
@@ -403,9 +407,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["max_age"],
         option: "",
         allowed: "a duration from 1s to 168h, such as 30m",
-        default: "a new test each time",
-        label: "Accept a result as old as",
-        help: "Answer with a result of the very same test that is not older, without a new test.",
+        default: "none, each request runs a test",
+        label: "Maximum result age",
+        help: "Accept a stored result of the same test up to this age, instead of a new test.",
         input: Input::None,
         is_rare: false,
         set: |builder, text| Some(builder.options.max_age = Some(values::max_age(text)?)),
@@ -416,8 +420,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["debug"],
         option: "",
-        label: "Tell all (debug)",
-        help: "Answer with the story of the probe as text: command line, times, iperf3's own words, and the metrics.",
+        label: "Debug output",
+        help: "Respond with a report of the probe as text: command line, times, iperf3's own output, and the \
+               metrics.",
         input: Input::None,
         is_rare: false,
         set: |builder, text| Some(builder.options.debug = values::boolean(text)?),

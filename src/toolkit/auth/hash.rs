@@ -51,7 +51,7 @@ fn parse(text: &str) -> Result<HashParts, String> {
     // A block of YAML ends with a newline, and Go does not look beyond the 60th character.
     let text = text.trim_ascii_end();
     if !text.starts_with("$2") {
-        return Err("is no bcrypt hash: it does not begin with `$2`".to_owned());
+        return Err("is not a bcrypt hash: it does not begin with `$2`".to_owned());
     }
     let salt_end = |(at, c)| {
         if at == SALT_END {
@@ -63,14 +63,14 @@ fn parse(text: &str) -> Result<HashParts, String> {
     let canonical: String = text.char_indices().map(salt_end).collect();
     let hash: HashParts = canonical.parse().map_err(|_| {
         format!(
-            "has not the shape of a bcrypt hash: `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, `$`, and \
+            "is not a bcrypt hash, want `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, `$`, and \
              {SALT_AND_HASH_CHARS} letters, digits, `.` and `/`"
         )
     })?;
     let cost = hash.get_cost();
     if !COSTS.contains(&cost) {
         let (min, max) = (COSTS.start(), COSTS.end());
-        return Err(format!("has cost {cost}, which has to be {min} to {max}"));
+        return Err(format!("has cost {cost}, want a cost from {min} to {max}"));
     }
     Ok(hash)
 }
@@ -216,22 +216,25 @@ mod tests {
             ("sesame".to_owned(), "does not begin with"),
             (format!("x{good}"), "does not begin with"),
             ("$sesame$".to_owned(), "does not begin with"),
-            (with("$2b$", "$2$"), "shape"),
-            (with("$2b$", "$2z$"), "shape"),
+            (with("$2b$", "$2$"), "53 letters"),
+            (with("$2b$", "$2z$"), "53 letters"),
             (with("$2b$", "$3b$"), "does not begin with"),
             (with("$2b$", "$1b$"), "does not begin with"),
-            ("$2b$04".to_owned(), "shape"),
-            (with("K7Q", "$7Q"), "shape"),
-            (with("$04$", "$03$"), "has cost 3, which has to be 4 to 31"),
-            (with("$04$", "$32$"), "has cost 32, which has to be 4 to 31"),
-            (with("$04$", "$4$"), "shape"),
-            (with("$04$", "$004$"), "shape"),
-            (with("$04$", "$xx$"), "shape"),
+            ("$2b$04".to_owned(), "53 letters"),
+            (with("K7Q", "$7Q"), "53 letters"),
+            (with("$04$", "$03$"), "has cost 3, want a cost from 4 to 31"),
+            (
+                with("$04$", "$32$"),
+                "has cost 32, want a cost from 4 to 31",
+            ),
+            (with("$04$", "$4$"), "53 letters"),
+            (with("$04$", "$004$"), "53 letters"),
+            (with("$04$", "$xx$"), "53 letters"),
             (with("GSK", "GS"), "53 letters"),
             (with("GSK", "GSKK"), "53 letters"),
             (with("K7Q", "K-Q"), "53 letters"),
             (with("K7Q", "K\u{e9}"), "53 letters"),
-            (with("GSK", "GSL"), "shape"),
+            (with("GSK", "GSL"), "53 letters"),
         ];
         for (text, reason) in cases {
             let error = check(&text).unwrap_err();

@@ -12,13 +12,19 @@ pub(super) fn protections(config: &WebConfig) -> Vec<&'static str> {
     let has_names = tls.is_some_and(|tls| tls.client_allowed_sans.is_some());
     [
         (tls.is_some(), "TLS is off"),
-        (!config.users.is_empty(), "no user is asked for"),
-        (client_auth.is_required(), "no client certificate is needed"),
+        (!config.users.is_empty(), "no password is required"),
+        (
+            client_auth.is_required(),
+            "no client certificate is required",
+        ),
         (
             client_auth.is_verified(),
             "client certificates are not verified",
         ),
-        (has_names, "names of client certificates are not looked at"),
+        (
+            has_names,
+            "the names of client certificates are not checked",
+        ),
     ]
     .into_iter()
     .filter_map(|(is_there, when_gone)| is_there.then_some(when_gone))

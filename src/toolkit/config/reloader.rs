@@ -174,9 +174,9 @@ impl State {
         let same = before.rate.clone();
         let same = same.filter(|bucket| Some(bucket.limit) == config.rate);
         let message = match (before.number, self.is_closed) {
-            (0, _) => "web configuration read",
-            (_, true) => "web configuration is in order again",
-            (_, false) => "web configuration read again",
+            (0, _) => "web configuration loaded",
+            (_, true) => "web configuration is valid again",
+            (_, false) => "web configuration reloaded",
         };
         self.in_force = Arc::new(ActiveConfig {
             number: before.number + 1,
@@ -205,7 +205,7 @@ impl Outcome {
                 warnings,
             } => {
                 for warning in warnings {
-                    log.warn("web configuration", &[("warning", warning)]);
+                    log.warn("web configuration warning", &[("warning", warning)]);
                 }
                 let limit = config.rate.as_ref().map(|bucket| {
                     let interval = duration::format(bucket.limit.interval);
@@ -221,7 +221,7 @@ impl Outcome {
                 );
             }
             Self::Kept(problem) => log.warn(
-                "new certificate and key cannot be used, those before stay in use",
+                "cannot use the new certificate and key, keeping the previous ones",
                 &[("error", &problem.line)],
             ),
             Self::Closed(problem) => log.error(
@@ -235,8 +235,8 @@ impl Outcome {
 /// What is said of a file that takes protection away.
 fn unconfirmed(lost: &str) -> Fault {
     Fault::new(format!(
-        "as it reads now {lost}; that is not taken from a file that is empty or may be half written: when it is \
-         whole ({{}} if nothing is wanted), send SIGHUP or restart to confirm"
+        "not applied, as it would weaken protection and may be incomplete: {lost}. Send SIGHUP or restart to confirm. \
+         If no settings are wanted, write {{}} into the file."
     ))
 }
 
@@ -253,7 +253,7 @@ fn read(files: &mut Files, file: &Path) -> Result<Reading, Fault> {
     let text = str::from_utf8(&bytes).map_err(|error| {
         let before = bytes.iter().take(error.valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        Fault::at(line, "this is not UTF-8")
+        Fault::at(line, "invalid UTF-8")
     })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let config = schema::web_config(text, folder, &mut |path, is_pair| files.read(path, is_pair))?;
@@ -265,7 +265,7 @@ fn read(files: &mut Files, file: &Path) -> Result<Reading, Fault> {
     }
     if config.rate.is_some_and(|limit| limit.burst == 0) {
         warnings.push(
-            "rate_limit.burst: with 0, which is the default, every request is refused".to_owned(),
+            "rate_limit.burst is 0, which is the default: every request is rejected".to_owned(),
         );
     }
     Ok(Reading {
@@ -404,7 +404,7 @@ mod tests {
             Outcome::Taken {
                 config, message, ..
             } => {
-                let mended = if message.ends_with("in order again") {
+                let mended = if message.ends_with("valid again") {
                     " mended"
                 } else {
                     ""
@@ -476,7 +476,7 @@ mod tests {
         place.write("c", "cert 2");
         let kept = watch.look();
         assert!(
-            kept.starts_with("kept ") && kept.contains("not the private key"),
+            kept.starts_with("kept ") && kept.contains("private key does not match"),
             "{kept}"
         );
         assert_eq!(watch.number(), Some(1));
@@ -540,25 +540,25 @@ mod tests {
                 "users",
                 users(&["a"]),
                 String::new(),
-                "no user is asked for",
+                "no password is required",
             ),
             (
                 "users-tls",
                 format!("{}{}", tls(""), users(&["a"])),
                 tls(""),
-                "no user is asked for",
+                "no password is required",
             ),
             (
                 "need",
                 auth("RequireAndVerifyClientCert"),
                 auth("VerifyClientCertIfGiven"),
-                "no client certificate is needed",
+                "no client certificate is required",
             ),
             (
                 "need-any",
                 auth("RequireAnyClientCert"),
                 tls(""),
-                "no client certificate is needed",
+                "no client certificate is required",
             ),
             (
                 "verify",
@@ -576,7 +576,7 @@ mod tests {
                 "sans",
                 sans,
                 auth("RequireAndVerifyClientCert"),
-                "names of client certificates are not looked at",
+                "the names of client certificates are not checked",
             ),
         ] {
             let place = Place::new(&format!("less-{name}"), &before);
@@ -593,7 +593,9 @@ mod tests {
             };
             place.write("w.yml", &after);
             let closed = watch.look();
-            let expected = format!("w.yml: as it reads now {lost}; ");
+            let expected = format!(
+                "w.yml: not applied, as it would weaken protection and may be incomplete: {lost}. "
+            );
             assert!(
                 closed.starts_with("closed ") && closed.contains(&expected),
                 "{closed}"
@@ -698,7 +700,7 @@ mod tests {
             Ok(_) => "in order".to_owned(),
             Err(problem) => {
                 // A renewal writes certificate and key one after the other: that passes by itself.
-                let is_pair = problem.line.contains("not the private key");
+                let is_pair = problem.line.contains("private key does not match");
                 assert_eq!(problem.status, if is_pair { 1 } else { 2 });
                 problem.line
             }
@@ -715,11 +717,11 @@ mod tests {
         place.write("w.yml", &tls(""));
         assert_eq!(open(), "in order");
         place.write("k", "key 2");
-        assert!(open().contains("key_file \"") && open().contains("not the private key"));
+        assert!(open().contains("key_file \"") && open().contains("private key does not match"));
         fs::write(place.file(), b"# \n# \xff\n").expect("a file");
         assert_eq!(
             open(),
-            format!("web configuration {name}, line 2: this is not UTF-8")
+            format!("web configuration {name}, line 2: invalid UTF-8")
         );
         place.remove("w.yml");
         assert!(open().starts_with(&format!(

@@ -84,19 +84,19 @@ fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
     for (key, at) in at.entries()? {
         let refused = |text: String| Fault::at(key.line, format!("basic_auth_users{text}"));
         if key.text.contains("$2") {
-            let text = ": a hash stands where a user's name belongs";
+            let text = ": found a hash in the place of a user name";
             return Err(refused(text.to_owned()));
         }
         // RFC 7617, 2: the first colon ends the name, and a name has no control characters.
         if let Some((name, _)) = key.text.split_once(':') {
             // Without the rest, which may be a password: `{alice:password}` is one word in YAML.
             return Err(refused(format!(
-                ".{}: a user's name with a colon can never match; between a user and a hash stand a colon and a space",
+                ".{}: a user name cannot contain a colon, write a colon and a space between user name and hash",
                 shown(name)
             )));
         }
         if key.text.chars().any(char::is_control) {
-            return Err(at.fault("a user's name with a control character can never match"));
+            return Err(at.fault("a user name cannot contain a control character"));
         }
         let hash = at.text()?.unwrap_or_default();
         hash::check(hash)
@@ -207,9 +207,11 @@ fn names(
 fn allowed_sans(at: &At<'_>, client_auth: ClientAuth) -> Result<Option<Vec<String>>, Fault> {
     let names = at.list(|item| Ok(item.text()?.map(str::to_owned)))?;
     match &names {
-        Some(names) if names.is_empty() => Err(at.fault("the list is empty: nobody could come in")),
+        Some(names) if names.is_empty() => {
+            Err(at.fault("the list is empty: every client would be rejected"))
+        }
         Some(_) if client_auth == ClientAuth::None => Err(at.fault(
-            "without a client_auth_type no certificate is asked for, want RequireAndVerifyClientCert",
+            "without client_auth_type no certificate is requested, want RequireAndVerifyClientCert",
         )),
         _ => Ok(names),
     }
@@ -577,7 +579,7 @@ mod tests {
         }
         assert_eq!(
             error(&format!("basic_auth_users:\n  {hash}: 1\n  {hash}: 1\n")),
-            "3 basic_auth_users.(not shown): the key is there twice, first in line 2"
+            "3 basic_auth_users.(not shown): duplicate key, first in line 2"
         );
     }
 
@@ -638,7 +640,7 @@ mod tests {
             ),
             (
                 &tls("basic_auth_users:\n  john: doe\n"),
-                "5 basic_auth_users: the hash of john is no bcrypt hash: it does not begin with `$2`",
+                "5 basic_auth_users: the hash of john is not a bcrypt hash: it does not begin with `$2`",
             ),
             (
                 &tls("  cipher_suites:\n  - TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048\n"),
@@ -779,21 +781,27 @@ mod tests {
 
     #[test]
     fn what_would_admit_everyone_is_refused() {
-        let sans = "client_allowed_sans: without a client_auth_type no certificate is asked for, \
-                    want RequireAndVerifyClientCert";
+        let sans = "client_allowed_sans: without client_auth_type no certificate is requested, want \
+                    RequireAndVerifyClientCert";
         for (text, message) in [
             (tls("  client_allowed_sans: [a]\n"), format!("4 tls_server_config.{sans}")),
             (tls("  client_auth_type: NoClientCert\n  client_allowed_sans: [a]\n"), format!("5 tls_server_config.{sans}")),
             ("tls_server_config:\n  client_allowed_sans: [a]\n".to_owned(), format!("2 tls_server_config.{sans}")),
-            (tls("  client_allowed_sans: []\n"), "4 tls_server_config.client_allowed_sans: the list is empty: nobody could come in".to_owned()),
+            (tls("  client_allowed_sans: []\n"), "4 tls_server_config.client_allowed_sans: the list is empty: every \
+                                                  client would be rejected".to_owned()),
             (tls("  client_allowed_sans:\n  - a\n  - ''\n"), "6 tls_server_config.client_allowed_sans: a name is empty".to_owned()),
             (tls("  max_version: TLS10\n"), "4 tls_server_config.max_version: unknown TLS version \"TLS10\", want one of TLS12, TLS13".to_owned()),
             (tls("  max_version: TLS11\n"), "4 tls_server_config.max_version: unknown TLS version \"TLS11\", want one of TLS12, TLS13".to_owned()),
             (tls("  min_version: TLS13\n  max_version: TLS12\n"), "5 tls_server_config.max_version: TLS12 is older than min_version, TLS13".to_owned()),
-            ("basic_auth_users:\n  'a:b': $2y$\n".to_owned(), "2 basic_auth_users.a: a user's name with a colon can never match; between a user and a hash stand a colon and a space".to_owned()),
-            ("basic_auth_users:\n  \"a\\n\": $2y$\n".to_owned(), "2 basic_auth_users.a\\n: a user's name with a control character can never match".to_owned()),
-            ("basic_auth_users:\n  $2y$10$s3cret: alice\n".to_owned(), "2 basic_auth_users: a hash stands where a user's name belongs".to_owned()),
-            ("basic_auth_users:\n  alice:\n".to_owned(), "2 basic_auth_users: the hash of alice is no bcrypt hash: it does not begin with `$2`".to_owned()),
+            ("basic_auth_users:\n  'a:b': $2y$\n".to_owned(), "2 basic_auth_users.a: a user name cannot contain a \
+                                                               colon, write a colon and a space between user name \
+                                                               and hash".to_owned()),
+            ("basic_auth_users:\n  \"a\\n\": $2y$\n".to_owned(), "2 basic_auth_users.a\\n: a user name cannot \
+                                                                  contain a control character".to_owned()),
+            ("basic_auth_users:\n  $2y$10$s3cret: alice\n".to_owned(), "2 basic_auth_users: found a hash in the \
+                                                                        place of a user name".to_owned()),
+            ("basic_auth_users:\n  alice:\n".to_owned(), "2 basic_auth_users: the hash of alice is not a bcrypt \
+                                                          hash: it does not begin with `$2`".to_owned()),
             ("http_server_config:\n  headers:\n    X-XSS-Protection: \"1\\eSet-Cookie: a\"\n".to_owned(),
              "3 http_server_config.headers.X-XSS-Protection: invalid value for an HTTP header, \"1\\u{1b}Set-Cookie: a\": want printable ASCII".to_owned()),
             ("http_server_config:\n  headers:\n    Content-Security-Policy: ä\n".to_owned(),
@@ -809,7 +817,7 @@ mod tests {
         let mut lines = vec![
             (
                 "basic_auth_users: {john: doe}",
-                "the hash of john is no bcrypt hash",
+                "the hash of john is not a bcrypt hash",
             ),
             (
                 "http_server_config: {headers: {Content-Type: foo}}",
@@ -826,7 +834,7 @@ mod tests {
         ];
         for (expected, replacement) in [
             ("can not be configured", None),
-            ("the hash of john is no bcrypt hash", None),
+            ("the hash of john is not a bcrypt hash", None),
             ("unknown key", None),
             ("unknown TLS version", None),
             ("unknown curve", None),

@@ -83,7 +83,7 @@ pub(super) fn read(text: &str) -> Result<Rc<Node>, Fault> {
                 } else {
                     "after `...`"
                 };
-                let text = format!("a second document begins {place}, only one can be read");
+                let text = format!("a second document begins {place}, only one is allowed");
                 return Err(Fault::at(line, text));
             }
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
@@ -103,7 +103,7 @@ fn check_characters(text: &str) -> Result<(), Fault> {
             '\n' => line += 1,
             '\t' | '\r' => {}
             '\u{85}' | '\u{2028}' | '\u{2029}' => {
-                let text = "is not allowed: to some readers of YAML it ends the line";
+                let text = "is not allowed: some YAML parsers treat it as a line break";
                 return Err(Fault::at(
                     line,
                     format!("the character U+{code:04X} {text}"),
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         match self.parser.next() {
             Some(Ok((event, span))) => Ok((event, span.start.line())),
             Some(Err(error)) => {
-                let text = format!("this is not YAML: {}", shown(error.info()));
+                let text = format!("invalid YAML: {}", shown(error.info()));
                 Err(Fault::at(error.marker().line(), text))
             }
             None => Ok((Event::StreamEnd, 0)),
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         check_depth(level, line)?;
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
-                let text = "an alias stands inside of what it repeats";
+                let text = "an alias refers to a value that contains it";
                 let node = self.anchors.get(&anchor).map(Rc::clone);
                 let node = node.ok_or_else(|| Fault::at(line, text))?;
                 check_depth(level + node.height, line)?;
@@ -261,13 +261,13 @@ fn new_key(
         }
         Value::Plain(text) | Value::Quoted(text) => text,
         Value::Sequence(_) | Value::Mapping(_) => {
-            return refused(format!("{place}: a key has to be text"));
+            return refused(format!("{place}: a key must be text"));
         }
     };
     if let Some((first, _)) = others.iter().find(|(other, _)| other.text == *text) {
         let (name, first) = (shown(text), first.line);
         return refused(format!(
-            "{path}{name}: the key is there twice, first in line {first}"
+            "{path}{name}: duplicate key, first in line {first}"
         ));
     }
     Ok(Key {
@@ -293,9 +293,7 @@ fn has_tag(tag: Option<&Tag>, suffix: &str, line: usize) -> Result<bool, Fault> 
     // Without the tag, which may be a password that begins so.
     Err(Fault::at(
         line,
-        format!(
-            "a tag other than !!{suffix} is not supported here; text that begins with ! needs quotes"
-        ),
+        format!("a tag other than !!{suffix} is not supported here, quote text that begins with !"),
     ))
 }
 
@@ -369,13 +367,9 @@ mod tests {
             (
                 "a:\n  b: 1\n  b: 2\n",
                 3,
-                "a.b: the key is there twice, first in line 2",
+                "a.b: duplicate key, first in line 2",
             ),
-            (
-                "'1': a\n1: b\n",
-                2,
-                "1: the key is there twice, first in line 1",
-            ),
+            ("'1': a\n1: b\n", 2, "1: duplicate key, first in line 1"),
             (
                 "a:\n  <<: {b: 1}\n",
                 2,
@@ -384,29 +378,29 @@ mod tests {
             (
                 "a: 1\n---\nb: 2\n",
                 2,
-                "a second document begins at `---`, only one can be read",
+                "a second document begins at `---`, only one is allowed",
             ),
             (
                 "a: 1\n...\nb: 2\n",
                 3,
-                "a second document begins after `...`, only one can be read",
+                "a second document begins after `...`, only one is allowed",
             ),
             (
                 "a: 1\nb: !!binary aGk=\n",
                 2,
-                "a tag other than !!str is not supported here; text that begins with ! needs quotes",
+                "a tag other than !!str is not supported here, quote text that begins with !",
             ),
             (
                 "a: !x [1]\n",
                 1,
-                "a tag other than !!seq is not supported here; text that begins with ! needs quotes",
+                "a tag other than !!seq is not supported here, quote text that begins with !",
             ),
             (
                 "a: &x [1, *x]\n",
                 1,
-                "an alias stands inside of what it repeats",
+                "an alias refers to a value that contains it",
             ),
-            ("? [a]\n: b\n", 1, "the file: a key has to be text"),
+            ("? [a]\n: b\n", 1, "the file: a key must be text"),
             (
                 "~: b\n",
                 1,
@@ -420,17 +414,17 @@ mod tests {
             (
                 "a: 1 # x\u{85}b: 2\n",
                 1,
-                "the character U+0085 is not allowed: to some readers of YAML it ends the line",
+                "the character U+0085 is not allowed: some YAML parsers treat it as a line break",
             ),
             (
                 "a: 1\n# x\u{2028}b: 2\n",
                 2,
-                "the character U+2028 is not allowed: to some readers of YAML it ends the line",
+                "the character U+2028 is not allowed: some YAML parsers treat it as a line break",
             ),
             (
                 "a: 'x\u{2029}'\n",
                 1,
-                "the character U+2029 is not allowed: to some readers of YAML it ends the line",
+                "the character U+2029 is not allowed: some YAML parsers treat it as a line break",
             ),
             (
                 "a: 1\n\0b: 2\n",
@@ -453,10 +447,7 @@ mod tests {
             ("a: b: c\n", 1),
         ] {
             let (at, message) = error(text);
-            assert!(
-                message.starts_with("this is not YAML: "),
-                "{text:?} {message}"
-            );
+            assert!(message.starts_with("invalid YAML: "), "{text:?} {message}");
             assert_eq!(at, Some(line), "{text:?} {message}");
         }
     }
@@ -483,7 +474,7 @@ mod tests {
         for text in ["[", "{a: ", "- ", "? "] {
             let message = error(&text.repeat(100_000)).1;
             let is_limit = message == "more than 16 levels"
-                || message == "this is not YAML: recursion limit exceeded";
+                || message == "invalid YAML: recursion limit exceeded";
             assert!(is_limit, "{text:?} {message}");
         }
         let wide = "- x\n".repeat(NODE_LIMIT + 1);

@@ -23,7 +23,7 @@ use crate::toolkit::tls::transport::TlsTransport;
 
 /// What is taken of private keys, by rustls with ring.
 const UNUSABLE_KEY: &str =
-    "not a key that can be used: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
+    "unsupported private key, want RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
 impl TlsAcceptor for ServerConfig {
     fn accept(
@@ -47,7 +47,8 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
         .with_protocol_versions(&versions)
         .map_err(|_| {
             Fault::new(
-                "tls_server_config.cipher_suites: none of them is for TLS 1.2, and max_version allows no newer one",
+                "tls_server_config.cipher_suites: the list has no cipher suite of TLS 1.2, and max_version allows \
+                 no newer version",
             )
         })?
         .with_client_cert_verifier(verifier)
@@ -77,7 +78,7 @@ fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<Cer
         .is_some_and(|public| !first.has_key(&public))
     {
         return Err(format!(
-            "{}: not the private key of the first certificate of {}",
+            "{}: this private key does not match the first certificate of {}",
             key.place, cert.place
         ));
     }
@@ -157,19 +158,22 @@ mod tests {
             };
             acceptor(&settings).unwrap_err().text
         };
-        assert_eq!(key(b""), "tls_server_config.key: no private key in it");
+        assert_eq!(
+            key(b""),
+            "tls_server_config.key: it contains no private key"
+        );
         assert_eq!(
             key(&file("server.pem")),
-            "tls_server_config.key: no private key in it"
+            "tls_server_config.key: it contains no private key"
         );
         assert_eq!(
             key(damaged.as_bytes()),
             "tls_server_config.key: damaged PEM"
         );
         let place = "tls_server_config.key_file \"/x/server.key\": ";
-        let encrypted =
-            format!("{place}the private key is encrypted, and there is no place for its password");
-        let other = "not the private key of the first certificate of tls_server_config.cert";
+        let encrypted = format!("{place}encrypted private keys are not supported");
+        let other =
+            "this private key does not match the first certificate of tls_server_config.cert";
         for (cert, file, expected) in [
             ("rsa.pem", "rsa.encrypted.key", encrypted.clone()),
             ("server.pem", "server.encrypted.key", encrypted),
@@ -179,7 +183,7 @@ mod tests {
             (
                 "server.key",
                 "server.key",
-                "tls_server_config.cert: no certificate in it".into(),
+                "tls_server_config.cert: it contains no certificate".into(),
             ),
         ] {
             let error = pair(cert, file).unwrap_err();

@@ -38,15 +38,15 @@ pub(super) fn verifier(
     let verifies = settings.client_auth.is_verified();
     if verifies && settings.client_ca.is_none() {
         warnings.push(
-            "tls_server_config.client_auth_type: no client_ca is given, and the system's authorities are not used: \
-             every client certificate will be refused"
+            "tls_server_config.client_auth_type: without client_ca every client certificate will be rejected, as \
+             the system's authorities are not used"
                 .to_owned(),
         );
     }
     if !verifies && settings.client_allowed_sans.is_some() {
         warnings.push(
-            "tls_server_config.client_allowed_sans: client_auth_type does not verify certificates: anybody can make \
-             one with an allowed name"
+            "tls_server_config.client_allowed_sans: client_auth_type does not verify certificates, so anyone can \
+             make one with an allowed name"
                 .to_owned(),
         );
     }
@@ -100,7 +100,7 @@ impl ClientCertVerifier for Verifier {
                 .and_then(|certificate| certificate.names())
                 .ok_or(CertificateError::BadEncoding)?;
             if !names.iter().any(|name| allowed.contains(name)) {
-                return Err(refusal("none of its names is one of client_allowed_sans"));
+                return Err(refusal("none of its names is in client_allowed_sans"));
             }
         }
         Ok(ClientCertVerified::assertion())
@@ -285,9 +285,9 @@ mod tests {
         KINDS.map(|kind| outcome(&asking(kind, "ca self"), shown))
     }
 
-    const NONE_SHOWN: &str = "the client showed no certificate";
-    const UNKNOWN: &str = "client certificate: no authority of client_ca has signed it, or its chain is too \
-                           long for one or has gaps";
+    const NONE_SHOWN: &str = "the client sent no certificate";
+    const UNKNOWN: &str = "client certificate: it was not signed by an authority of client_ca, or its chain is too \
+                           long or incomplete";
 
     #[test]
     fn a_client_without_a_certificate_is_let_in_unless_one_is_needed() {
@@ -321,13 +321,13 @@ mod tests {
         assert_eq!(outcomes("self"), ["in"; 5]);
         assert_eq!(
             outcome(&asking(ClientAuth::RequireAndVerify, "ca"), "self"),
-            "client certificate: it says CA:TRUE, as only an authority should"
+            "client certificate: it has CA:TRUE, which is only for authorities"
         );
         let require = |shown| outcome(&asking(ClientAuth::RequireAndVerify, shown), shown);
         assert_eq!(require("self-any"), "in");
         assert_eq!(
             require("self-for-servers"),
-            "client certificate: its extended key usage, or that of one in its chain, lacks clientAuth"
+            "client certificate: it or a certificate in its chain lacks clientAuth in its extended key usage"
         );
         // Of an extension that is critical and not known nobody can say what it forbids: webpki refuses it when it
         // verifies the handshake's signature.
@@ -385,7 +385,7 @@ mod tests {
         for kind in &KINDS[1..] {
             assert_eq!(
                 outcome(&asking(*kind, "ca"), "v1"),
-                "client certificate: it is of X.509 version 1: sign it with an extension",
+                "client certificate: it has X.509 version 1: sign it with at least one extension",
                 "{kind:?}"
             );
         }
@@ -432,11 +432,11 @@ mod tests {
         assert_eq!(at(0, "self", "self"), "in");
         assert_eq!(
             at(1, "self", "self"),
-            "client certificate: it, or one in its chain, has expired"
+            "client certificate: it or a certificate in its chain has expired"
         );
         assert_eq!(
             at(-1, "self", "self"),
-            "client certificate: it, or one in its chain, is not valid yet"
+            "client certificate: it or a certificate in its chain is not valid yet"
         );
     }
 
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn one_of_the_names_has_to_be_allowed() {
-        const NOT: &str = "client certificate: none of its names is one of client_allowed_sans";
+        const NOT: &str = "client certificate: none of its names is in client_allowed_sans";
         let with = |kind, names: &[&str], shown| {
             let settings = TlsSettings {
                 client_allowed_sans: Some(names.iter().map(ToString::to_string).collect()),
@@ -525,7 +525,7 @@ mod tests {
             assert!(
                 warnings
                     .concat()
-                    .contains("every client certificate will be refused")
+                    .contains("every client certificate will be rejected")
             );
             assert_eq!(outcome(&settings, "client"), UNKNOWN);
             assert_eq!(outcome(&settings, ""), nobody);
@@ -539,8 +539,8 @@ mod tests {
         let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err().text;
         let base = || asking(ClientAuth::RequireAndVerify, "");
         for (bytes, end) in [
-            (Vec::new(), "no certificate in it"),
-            (file("ca.key"), "no certificate in it"),
+            (Vec::new(), "it contains no certificate"),
+            (file("ca.key"), "it contains no certificate"),
             (
                 b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec(),
                 "certificate 1: it cannot be read",
@@ -566,7 +566,7 @@ mod tests {
         };
         let (_, warnings) = acceptor(&unverified).unwrap();
         assert!(
-            warnings.concat().contains("anybody can make one"),
+            warnings.concat().contains("anyone can make one"),
             "{warnings:?}"
         );
     }

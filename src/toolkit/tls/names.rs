@@ -70,11 +70,11 @@ fn known<T>(
     let place = format!("tls_server_config.{key} `{}`", lacking.join(", "));
     if found.is_empty() {
         return Err(format!(
-            "{place}: not supported, and nothing else is in the list"
+            "{place}: not supported, and the list has no other entry"
         ));
     }
     if !lacking.is_empty() {
-        warnings.push(format!("{place}: not supported, left out"));
+        warnings.push(format!("{place}: not supported, ignored"));
     }
     Ok(found)
 }
@@ -176,7 +176,9 @@ mod tests {
         };
         let error = acceptor(&none).unwrap_err().text;
         assert!(
-            error.starts_with("tls_server_config.cipher_suites: none of them is for TLS 1.2"),
+            error.starts_with(
+                "tls_server_config.cipher_suites: the list has no cipher suite of TLS 1.2"
+            ),
             "{error}"
         );
     }
@@ -218,12 +220,12 @@ mod tests {
         assert_eq!(
             with(Some(&suites), Some(&curves)).unwrap(),
             [
-                format!("tls_server_config.cipher_suites `{cbc}`: not supported, left out"),
-                "tls_server_config.curve_preferences `CurveP521`: not supported, left out"
+                format!("tls_server_config.cipher_suites `{cbc}`: not supported, ignored"),
+                "tls_server_config.curve_preferences `CurveP521`: not supported, ignored"
                     .to_owned(),
             ]
         );
-        let nothing = "not supported, and nothing else is in the list";
+        let nothing = "not supported, and the list has no other entry";
         assert_eq!(
             with(Some(&[cbc]), None).unwrap_err(),
             format!("tls_server_config.cipher_suites `{cbc}`: {nothing}")

@@ -12,7 +12,7 @@ pub(crate) fn acceptor(
     _settings: &TlsSettings,
 ) -> Result<(Arc<dyn TlsAcceptor>, Vec<String>), Fault> {
     Err(Fault::new(
-        "tls_server_config: this iperf3-exporter was built without TLS; one that was built with the cargo feature \
-         `tls`, which is on by default, has it",
+        "tls_server_config: this iperf3-exporter was built without TLS, use a build with the cargo feature `tls`, \
+         which is on by default",
     ))
 }

@@ -14,7 +14,7 @@ const DAMAGED: &str = "damaged PEM";
 pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem.bytes).collect();
     match all {
-        Ok(all) if all.is_empty() => Err(format!("{}: no certificate in it", pem.place)),
+        Ok(all) if all.is_empty() => Err(format!("{}: it contains no certificate", pem.place)),
         Ok(all) => Ok(all),
         Err(_) => Err(format!("{}: {DAMAGED}", pem.place)),
     }
@@ -25,11 +25,11 @@ pub(super) fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(&pem.bytes).map_err(|_| {
         let has = |text: &[u8]| pem.bytes.windows(text.len()).any(|window| window == text);
         let why = if has(b"ENCRYPTED") {
-            "the private key is encrypted, and there is no place for its password"
+            "encrypted private keys are not supported"
         } else if has(b"PRIVATE KEY-----") {
             DAMAGED
         } else {
-            "no private key in it"
+            "it contains no private key"
         };
         format!("{}: {why}", pem.place)
     })

@@ -11,32 +11,35 @@ use rustls::{CertificateError, Error, OtherError};
 /// The names of the others say as much.
 const REASONS: &[(&str, &str)] = &[
     ("BadEncoding", "it cannot be read"),
-    ("Expired", "it, or one in its chain, has expired"),
-    ("NotValidYet", "it, or one in its chain, is not valid yet"),
+    ("Expired", "it or a certificate in its chain has expired"),
+    (
+        "NotValidYet",
+        "it or a certificate in its chain is not valid yet",
+    ),
     (
         "UnknownIssuer",
-        "no authority of client_ca has signed it, or its chain is too long for one or has gaps",
+        "it was not signed by an authority of client_ca, or its chain is too long or incomplete",
     ),
     (
         "UnsupportedSignatureAlgorithm",
-        "a key or a signature, its own or one in its chain, is of another kind than RSA of 2048 bits or more, ECDSA on \
-         P-256 or P-384, Ed25519, with SHA-256 or SHA-384 (RSA: also SHA-512)",
+        "it or a certificate in its chain has an unsupported key or signature, want RSA of 2048 bits or more, ECDSA \
+         on P-256 or P-384, or Ed25519, with SHA-256 or SHA-384 (RSA: also SHA-512)",
     ),
     (
         "InvalidPurpose",
-        "its extended key usage, or that of one in its chain, lacks clientAuth",
+        "it or a certificate in its chain lacks clientAuth in its extended key usage",
     ),
     (
         "UnsupportedCertVersion",
-        "it is of X.509 version 1: sign it with an extension",
+        "it has X.509 version 1: sign it with at least one extension",
     ),
     (
         "CaUsedAsEndEntity",
-        "it says CA:TRUE, as only an authority should",
+        "it has CA:TRUE, which is only for authorities",
     ),
     (
         "UnsupportedCriticalExtension",
-        "it, or one in its chain, has a critical extension that is not known here",
+        "it or a certificate in its chain has an unknown critical extension",
     ),
 ];
 

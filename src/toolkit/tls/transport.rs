@@ -121,10 +121,10 @@ fn reason(error: &io::Error) -> String {
         (Some(refused @ Error::InvalidCertificate(_)), _) => {
             format!("client certificate: {}", reasons::of(refused))
         }
-        (Some(Error::NoCertificatesPresented), _) => "the client showed no certificate".to_owned(),
-        (None, io::ErrorKind::TimedOut) => "not complete in time".to_owned(),
+        (Some(Error::NoCertificatesPresented), _) => "the client sent no certificate".to_owned(),
+        (None, io::ErrorKind::TimedOut) => "timed out".to_owned(),
         (None, io::ErrorKind::UnexpectedEof) => {
-            "the client closed the connection in the handshake".to_owned()
+            "the client closed the connection during the handshake".to_owned()
         }
         _ => error.to_string(),
     }
@@ -189,8 +189,8 @@ mod tests {
         LONG, connect, on_small_stack, plain_client, settings, sockets,
     };
 
-    const CLOSED: &str = "the client closed the connection in the handshake";
-    const LATE: &str = "not complete in time";
+    const CLOSED: &str = "the client closed the connection during the handshake";
+    const LATE: &str = "timed out";
 
     fn accept(socket: Arc<TcpStream>, until: Instant) -> Result<TlsTransport, String> {
         TlsTransport::accept(acceptor(&settings()).unwrap().0, socket, until)
