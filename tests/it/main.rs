@@ -126,8 +126,8 @@ mod pages;
 mod parameters;
 mod pki;
 mod prometheus;
-mod publication;
 mod prose;
+mod publication;
 #[path = "../../src/fuzz.rs"]
 mod random;
 mod real;

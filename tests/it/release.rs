@@ -421,7 +421,9 @@ fn links_lead_to_files(folder: &str) {
             let is_here = is_page || places.iter().any(|place| link.starts_with(place));
             count += usize::from(is_here);
             assert!(!is_here || own.join(link).is_file(), "{document}: {link}");
-            let is_example = [".yml", ".json", "iperf3-server.service", "iperf3-mesh.sh"].iter().any(|end| link.ends_with(end));
+            let is_example = [".yml", ".json", "iperf3-server.service", "iperf3-mesh.sh"]
+                .iter()
+                .any(|end| link.ends_with(end));
             let is_lost = link.contains("contrib/docs/") || is_example && !is_here;
             assert!(!is_lost, "{document}: {link}");
         }

@@ -254,7 +254,10 @@ impl Siege<'_> {
         while !condition() {
             let has_ended = self.has_ended.load(Ordering::Relaxed);
             assert!(!has_ended, "the attackers ended on their own");
-            assert!(Instant::now() < end, "timed out waiting for the attack {what}");
+            assert!(
+                Instant::now() < end,
+                "timed out waiting for the attack {what}"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }

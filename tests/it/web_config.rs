@@ -242,7 +242,9 @@ fn a_broken_file_rejects_all_requests_until_it_is_repaired() {
     pki.web("{}\n");
     assert_eq!(exporter.get("/health").code, 500);
     exporter.signal("HUP");
-    wait_for("requests to be served", || exporter.get("/health").code == 200);
+    wait_for("requests to be served", || {
+        exporter.get("/health").code == 200
+    });
 }
 
 #[test]
