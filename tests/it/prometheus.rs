@@ -283,7 +283,7 @@ fn promtool_accepts_every_configuration_of_the_documentation_and_the_page() {
     }
 }
 
-/// The commands of the README's third step that make a folder and start Prometheus in it, as they stand there.
+/// The README's commands that make a folder and start Prometheus in it (third step), unchanged.
 #[test]
 fn the_readmes_commands_start_a_prometheus() {
     let test = "the_readmes_commands_start_a_prometheus";

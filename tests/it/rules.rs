@@ -977,7 +977,7 @@ tests:
     assert!(passed, "{said}");
 }
 
-/// The alert that the README has the reader write: of a line below its limit, and of that line alone.
+/// The alert from the README fires for a line below its limit, and for that line only.
 #[test]
 fn the_readmes_own_alert_fires_when_a_line_is_too_slow() {
     if !has(
@@ -999,7 +999,7 @@ fn the_readmes_own_alert_fires_when_a_line_is_too_slow() {
     let input = [
         series("iperf3", "upload", 5_000_000),
         series("iperf3-download", "download", 12_500_000),
-        // Its rate is what it was told to send.
+        // The rate of this target is the bitrate that it was told to send.
         series("iperf3-udp", "upload", 1_250_000),
     ];
     let case = format!(

@@ -303,7 +303,7 @@ fn a_reload_without_a_web_configuration_says_so() {
     assert_eq!(exporter.get("/ready").code, 200);
 }
 
-/// The log of an exporter whose JOURNAL_STREAM names this log file, with `more` added to its inode.
+/// The log of an exporter whose `JOURNAL_STREAM` names this log file, with `more` added to its inode.
 fn journal_of(more: u64, flags: &[&str], is_over: impl Fn(&str) -> bool) -> String {
     let dir = TempDir::new();
     let path = dir.path().join("journal");
