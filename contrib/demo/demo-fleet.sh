@@ -388,12 +388,12 @@ judge() {
     if [ -s "$dir/missing" ]; then
         echo
         show_logs
-        echo "demo-fleet.sh: not as it should be:" >&2
+        echo "demo-fleet.sh: failed, these values are missing or wrong:" >&2
         sed 's/^/    /' "$dir/missing" >&2
     else
         verdict=0
         echo
-        echo "All is there that belongs there: each way of each pair, the target that is down, the rules."
+        echo "Nothing is missing: each direction of each pair, the target that is down, the rules."
     fi
 }
 

@@ -89,7 +89,7 @@ EOF
         fi
         sleep "$step_s"
     done
-    qemu-mipsel "$binary" "--health=http://127.0.0.1:$port/health" || fail "the exporter is not well"
+    qemu-mipsel "$binary" "--health=http://127.0.0.1:$port/health" || fail "the exporter is not healthy"
     if command -v curl >/dev/null 2>&1; then
         curl --silent --show-error --noproxy '*' --max-time 60 "http://127.0.0.1:$port/probe?target=127.0.0.1" \
             >"$dir/probe" || fail "the probe was not answered"

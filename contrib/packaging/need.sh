@@ -40,7 +40,7 @@ main() {
     # A package manager's output matters only after a failure, and then in full.
     if ! output=$(install_packages 2>&1); then
         printf '%s\n' "$output" >&2
-        give_up "$manager failed (its words are above); by hand: ${become:+$become }$by_hand"
+        give_up "$manager failed (its output is above); by hand: ${become:+$become }$by_hand"
     fi
     hash -r # the shell may have cached that a command was missing
     still=$(missing_of "$@")
@@ -64,14 +64,14 @@ wanted() {
         [ -n "$(find "$marks/$name" -mmin -1440 2>/dev/null)" ] || tried="$tried $name"
     done
     if [ -n "$tried" ]; then
-        echo "need.sh: installing what holds$tried" >&2
+        echo "need.sh: installing the packages of$tried" >&2
         # shellcheck disable=SC2086 # several words
         sh "$0" $tried >/dev/null 2>&1 || for name in $tried; do
             NEED_LISTS_ARE_NEW=yes sh "$0" "$name" >/dev/null 2>&1 || : >"$marks/$name"
         done
     fi
     for name in $(missing_of "$@"); do
-        echo "need.sh: $name cannot be had here: what wants it is skipped, and says so (sh $0 $name tells why)" >&2
+        echo "need.sh: $name is not available here: tests that need it print SKIPPED (the reason: sh $0 $name)" >&2
     done
 }
 

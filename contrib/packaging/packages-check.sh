@@ -49,7 +49,7 @@ check() {
     rm "$made"
     "fields_of_$1" "$dir/$old.$1"
     if [ "${target%%-*}" != "$(uname -m)" ]; then
-        echo "$made: made twice with the same bytes, fields as they should be; not installed: of another architecture"
+        echo "$made: made twice with the same bytes, fields are right; not installed: another architecture"
     elif [ "$(id -u)" -ne 0 ]; then
         echo "SKIPPED: the .$1 was made and not installed: only root can"
     elif ! can_overlay; then
@@ -86,8 +86,8 @@ fields_of_rpm() {
         *) fail "the .rpm is for $(rpm -qp --qf '%{ARCH}' "$1")" ;;
     esac
     rpm -qp --recommends "$1" | grep -qx iperf3 || fail "the .rpm does not recommend iperf3"
-    [ "$(rpm -qp --configfiles "$1")" = /etc/default/$name ] || fail "the .rpm's configuration file is another"
-    rpm -qp --licensefiles "$1" | grep -q /THIRD-PARTY-LICENCES || fail "the .rpm lacks the others' licences"
+    [ "$(rpm -qp --configfiles "$1")" = /etc/default/$name ] || fail "the .rpm has another configuration file"
+    rpm -qp --licensefiles "$1" | grep -q /THIRD-PARTY-LICENCES || fail "the .rpm lacks the licences of the dependencies"
 }
 
 # shellcheck disable=SC2016 # the inner shell's $1
@@ -147,7 +147,7 @@ live_with_deb() {
 
     apt remove $name
     [ ! -e "$root$binary" ] || fail "the binary is still there after a removal"
-    [ -e "$root/etc/default/$name" ] || fail "a removal took the configuration"
+    [ -e "$root/etc/default/$name" ] || fail "a removal deleted the configuration"
     apt install "/packages/$new.deb"
     [ -L "$root$wants" ] || fail "the unit is not enabled after it is installed again"
     [ ! -e "$root/etc/systemd/system/$name.service" ] || fail "the unit is masked after it is installed again"
@@ -201,7 +201,7 @@ live_with_rpm() {
     wanted="${wanted}daemon-reload;try-restart $name.service;"
     wanted="${wanted}--no-reload disable --now $name.service;daemon-reload;"
     [ "$told" = "$wanted" ] || fail "the rpm's scripts told systemctl: $told and not $wanted"
-    echo "the .rpm: installed by rpm, verified, probed, upgraded with its configuration kept, removed; its scripts as wanted"
+    echo "the .rpm: installed by rpm, verified, probed, upgraded with its configuration kept, removed; its scripts are right"
 }
 
 rpm_does() {

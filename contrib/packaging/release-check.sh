@@ -41,7 +41,7 @@ main() {
     sh contrib/packaging/dist.sh "$@"
     cp "$dist/SHA256SUMS" "$dir/first"
     sh contrib/packaging/dist.sh "$@" >/dev/null
-    cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes other archives"
+    cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes different archives"
     (cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "SHA256SUMS does not fit"
     for target in "$@"; do
         look_into "$target"
@@ -66,7 +66,7 @@ look_into() {
         sbom.cdx.json contrib/docs/install.md contrib/recording-rules.yml contrib/web.yml; do
         [ -s "$dir/$top/$file" ] || fail "$top.tar.gz lacks $file"
     done
-    cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is another"
+    cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is different"
     sum=$(sha256sum <"$dir/$top/$name")
     grep -q "${sum%% *}" "$dist/$top.cdx.json" || fail "the SBOM of $top is one of another binary"
     # All files have one time, and no user's name.

@@ -48,7 +48,7 @@ main() {
     wait "$exporter_pid" || status=$?
     exporter_pid=''
     [ "$status" -eq 0 ] || fail "after SIGTERM the exit status is $status"
-    echo "health, readiness, $(wc -l <"$dir/wanted") samples of a probe, a refusal, SIGTERM: as they should be"
+    echo "health, readiness, $(wc -l <"$dir/wanted") samples of a probe, a refusal, SIGTERM: all as expected"
 }
 
 make_fake() {
@@ -97,7 +97,7 @@ wait_until() {
 expect() {
     got=$(curl -sS --noproxy '*' --max-time 60 -o "$dir/reply" -w '%{http_code}' "http://127.0.0.1:$port$2") ||
         fail "no answer to $2"
-    [ "$got" = "$1" ] || { cat "$dir/reply" >&2; fail "$2 is answered with $got, and not with $1"; }
+    [ "$got" = "$1" ] || { cat "$dir/reply" >&2; fail "$2 returned $got instead of $1"; }
 }
 
 fail() {

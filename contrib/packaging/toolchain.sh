@@ -31,7 +31,7 @@ install your distribution's package of it, or rustup (https://rustup.rs)"
         exit 0
     fi
     printf '%s\n%s\n' "$first" "$second" >&2
-    give_up "rustup cannot fetch the standard library for $target (its words are above); STATIC_BUILD=command takes \
+    give_up "rustup cannot fetch the standard library for $target (its output is above); STATIC_BUILD=command takes \
 another way to build it"
 }
 

@@ -165,8 +165,8 @@ check_install() {
     apt install "/opt/$old.deb"
     is ActiveState active || fail "the package does not start the service"
     is UnitFileState enabled || fail "the package does not enable the service"
-    get /health || fail "no answer behind the installation"
-    grep -qx OK "$dir/said" || fail "it is not well"
+    get /health || fail "no answer after the installation"
+    grep -qx OK "$dir/said" || fail "it is not healthy"
 }
 
 # Follows the unit's comments, with files from the package.
@@ -181,7 +181,7 @@ install_server() {
     ! is ActiveState active $server || fail "Debian's server and this one run together"
     inside systemctl start $server || fail "the server's unit does not start again"
     ! is ActiveState active iperf3 || fail "this server and Debian's run together"
-    wait_until listens 5201 || fail "no server listens behind Debian's"
+    wait_until listens 5201 || fail "no server listens after Debian's"
 }
 
 # Whether something listens on the port $1.
@@ -267,7 +267,7 @@ check_server_mended() {
     write /run/systemd/system/$server.service.d/fast.conf '[Service]' RestartSec=50ms
     inside systemctl daemon-reload
     inside systemctl start $server
-    wait_until has_restarted 10 || fail "the server is given up on a port that is in use"
+    wait_until has_restarted 10 || fail "systemd gave up the server on a port in use"
     inside systemctl stop taker-5201
     wait_until is SubState running $server || fail "no server once the port is free"
     wait_until listens 5201 || fail "no server listens once the port is free"
@@ -313,14 +313,14 @@ check_wrong_flag() {
     inside journalctl --no-pager --unit=$name --lines=20 >"$dir/said"
     grep -q 'no-such-flag' "$dir/said" || fail "the log does not name the flag"
     write "$flags" 'ARGS="--lock.timeout=70s"'
-    inside systemctl start $name || fail "it does not start with the flag mended"
+    inside systemctl start $name || fail "it does not start with the flag repaired"
 }
 
 check_upgrade() {
     before=$(show MainPID)
     apt install "/opt/$new.deb"
     is ActiveState active || fail "it is not active after an upgrade"
-    [ "$(show MainPID)" != "$before" ] || fail "an upgrade leaves the old one running"
+    [ "$(show MainPID)" != "$before" ] || fail "after an upgrade the old one still runs"
     inside grep -q lock.timeout=70s "$flags" || fail "an upgrade overwrote $flags"
     probe 127.0.0.1 '' "after an upgrade"
 }

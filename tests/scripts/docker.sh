@@ -36,7 +36,7 @@ main() {
     start_server
     check_exporter
     check_unhealthy
-    echo "contrib/Dockerfile: built on $what_base, read-only and without rights healthy, probed, stopped with status 0"
+    echo "contrib/Dockerfile: built on $what_base, healthy read-only and without capabilities, probed, stopped with status 0"
 }
 
 skip() {
@@ -161,7 +161,7 @@ check_exporter() {
     docker logs "$name" >"$dir/said" 2>&1
     ! grep -q 'level=\(warn\|error\)' "$dir/said" || fail "the log has a warning"
     # The header and the exporter: no iperf3 was left behind, running or dead.
-    wait_until is_alone || fail "the container has processes that nobody needs: $(docker top "$name")"
+    wait_until is_alone || fail "the container has processes that should have ended: $(docker top "$name")"
 
     docker stop -t "$stop_s" "$name" >"$dir/said" 2>&1 || fail "docker stop failed"
     code=$(docker inspect -f '{{.State.ExitCode}}' "$name")

@@ -219,7 +219,7 @@ refused() {
         fail "this was not refused: $1"
     fi
     grep -qF -- "$2" "$dir/said" || fail "the refusal of $1 does not say $2"
-    if [ -s "$dir/procd" ] || [ -s "$dir/words" ]; then fail "procd was told something in spite of $1"; fi
+    if [ -s "$dir/procd" ] || [ -s "$dir/words" ]; then fail "procd got arguments in spite of $1"; fi
 }
 
 what_is_refused() {
@@ -249,7 +249,7 @@ config iperf3-exporter 'main'
 EOF
     set --
     while IFS= read -r word; do set -- "$@" "$word"; done <"$dir/words"
-    "$@" --config.check >"$dir/said" 2>&1 || fail "the exporter does not take the words"
+    "$@" --config.check >"$dir/said" 2>&1 || fail "the exporter does not accept the arguments"
     : >"$dir/log"
     "$@" >"$dir/log" 2>&1 &
     exporter_pid=$!
