@@ -946,15 +946,29 @@ fn check_table(
     wait_for("a state of both", || {
         value("A", &servers[0].target()) == Some(1.0) && value("A", &down) == Some(0.0)
     });
-    assert_eq!(of("B", &down)[0].0["reason"], "refused");
-    assert_eq!(of("B", &servers[0].target()), []);
+    // A test that a busy machine cut off is a reason, too, until the next one.
+    wait_for("a reason of the failing one only", || {
+        of("B", &servers[0].target()).is_empty()
+            && of("B", &down)
+                .first()
+                .is_some_and(|(labels, _)| labels["reason"] == "refused")
+    });
+    // Each comes from a job of its own, whose test may have been cut off on a busy machine.
+    let measured = |letter: &str| {
+        let mut seen = None;
+        wait_for(&format!("a value of {letter}"), || {
+            seen = value(letter, &servers[0].target());
+            seen.is_some()
+        });
+        seen.unwrap_or_default()
+    };
     for letter in ["D", "E"] {
-        let bits = value(letter, &servers[0].target()).unwrap();
+        let bits = measured(letter);
         assert!((1e5..1e9).contains(&bits), "{letter}: {bits}");
         assert_eq!(value(letter, &down), None);
     }
     for (letter, most) in [("F", 1.0), ("G", 10.0), ("H", 600.0), ("J", 1.0)] {
-        let value = value(letter, &servers[0].target()).unwrap();
+        let value = measured(letter);
         assert!((0.0..=most).contains(&value), "{letter}: {value}");
     }
     // Each of them once, with a page for each.

@@ -185,8 +185,8 @@ const REFUSED: &[(&str, &str)] = &[
     // Duplicate, unknown and conflicting parameters.
     ("target=a&target=a", "more than once"),
     ("target=a&t%61rget=b", "more than once"),
-    ("target=a&bind=b&bind_address=b", "together"),
-    ("target=a&reverse_mode=1&bidirectional=1", "together"),
+    ("target=a&bind=b&bind_address=b", "conflict"),
+    ("target=a&reverse_mode=1&bidirectional=1", "conflict"),
     ("target=a&debugger=1", "unknown parameter"),
     ("target=a&=1", "unknown parameter"),
     ("target=a&target[]=b", "unknown parameter"),
