@@ -1,7 +1,7 @@
-# demo-fleet.awk: of what Prometheus knows, as `promtool query instant` prints it, makes the table of demo-fleet.sh.
-# To missing_file goes a line for each thing that belongs there and is not; no line when nothing is missing.
-# hosts: of each host its name, address, the port of its iperf3, the port of its exporter. dead_port: of the target that
-# is down on the last host. alerts: 1 when there are alerts.
+# demo-fleet.awk: makes the table of demo-fleet.sh from Prometheus' data, as `promtool query instant` prints it.
+# missing_file gets one line for each missing value, and no line if nothing is missing. hosts: for each host its name,
+# address, the port of its iperf3, the port of its exporter. dead_port: the port of the target that is down, on the last
+# host. alerts: 1 if there are alerts.
 
 # name{label="value", ...} => number @[time]
 {
@@ -85,7 +85,7 @@ function show_alerts(    i) {
         return
     }
     print "Alerts:"
-    # Sorted by insertion: there are few, and awk's own sort is not everywhere.
+    # Insertion sort: there are few alerts, and not every awk has a sort.
     for (i = 2; i <= alert_count; i++) {
         for (j = i; j > 1 && alert[j] < alert[j - 1]; j--) { text = alert[j]; alert[j] = alert[j - 1]; alert[j - 1] = text }
     }
@@ -115,7 +115,7 @@ function show_bytes(    i, instance, up, down) {
     }
 }
 
-# An address with a port, by the host's name.
+# An address with a port, with the host's name instead of the address.
 function named(where,    i, n, w, colon) {
     n = split(hosts, w, " ") / 4
     for (i = 0; i < n; i++) {
@@ -137,7 +137,7 @@ function address(i) { return word[4 * i - 2] }
 function server_port(i) { return word[4 * i - 1] }
 function exporter_port(i) { return word[4 * i] }
 
-# The value of a label of the line, or nothing.
+# The value of a label of the line, or an empty text.
 function label(its_name,    text) {
     if (!match($0, "[{ ]" its_name "=\"[^\"]*\"")) return ""
     text = substr($0, RSTART, RLENGTH)

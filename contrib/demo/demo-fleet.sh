@@ -1,42 +1,43 @@
 #!/usr/bin/env bash
 # demo-fleet.sh: a fleet in a box, on this machine alone. Three hosts, each with an exporter and an iperf3 server,
-# measure each other; a real Prometheus scrapes them with contrib/prometheus.yml as it is shipped, its rules and
-# alerts; one target is down on purpose. After DEMO_SECONDS (60) a table says what Prometheus knows. Exits 0 only when
-# all is there that belongs there, and leaves nothing behind, however it ends.
+# measure each other. A real Prometheus scrapes them with the shipped contrib/prometheus.yml, its rules and alerts. One
+# target is down on purpose. After DEMO_SECONDS (60) a table shows Prometheus' data. Exits 0 only if nothing is missing,
+# and leaves nothing behind, however it ends.
 #
-# As root the hosts are network namespaces on one bridge, with links that differ. Otherwise they are addresses of the
+# As root the hosts are network namespaces on one bridge, with different links. Otherwise they are addresses of the
 # loopback interface.
-#   BIN=path         takes a binary that is there instead of building one
-#   DEMO_SECONDS=25  measures for so long
-#   DEMO_LOOPBACK=1  takes loopback addresses as root as well
-#   KEEP=1           goes on after the table, until Ctrl-C
+#   BIN=path         uses an existing binary instead of building one
+#   DEMO_SECONDS=25  measures for this time
+#   DEMO_LOOPBACK=1  uses loopback addresses also as root
+#   KEEP=1           continues after the table, until Ctrl-C
 set -euo pipefail
 
 readonly names=(alpha beta gamma)
-# Of each host's link, both ways: Mbit/s; milliseconds that a packet takes; how many of 1000 packets get lost.
+# Each host's link, in both directions: Mbit/s; the delay of a packet in milliseconds; how many of 1000 packets are
+# lost.
 readonly mbits=(100 20 50) delays_ms=(2 10 0) losses=(0 10 0)
 
-readonly step_s=0.1      # how long is slept between two looks at a condition
-readonly wait_steps=300  # 30 s: the longest wait for a start or an end; a machine that runs tests is slow
+readonly step_s=0.1      # the pause between two checks of a condition
+readonly wait_steps=300  # 30 s: the longest wait for a start or an exit; a machine that runs tests is slow
 readonly port_tries=10
-readonly late_s=120      # how much longer than DEMO_SECONDS it may take until all is there
+readonly late_s=120      # how much longer than DEMO_SECONDS it may wait for missing values
 readonly seconds=${DEMO_SECONDS:-60}
-readonly scrape_s=5      # of the probes, instead of the shipped minute
-readonly dead_scrape_s=4 # of those of the target that is down
-# The port of a host on which nothing listens: tcpmux, which nobody has run for decades.
+readonly scrape_s=5      # for the probes, instead of the shipped minute
+readonly dead_scrape_s=4 # for the target that is down
+# The port of a host on which nothing listens: tcpmux, unused for decades.
 readonly dead_port=1
 
 dir='' link='' prefix='' where='' prometheus='' prometheus_url='' verdict=1
-# By number of the host: its address, the process that holds its namespace, its ports.
+# Indexed by the host's number: its address, the process that holds its namespace, its ports.
 addresses=() holders=() server_ports=() exporter_ports=()
 switch=''  # the process that holds the namespace of the bridge
-started=() # all processes that have to be ended, in the order in which they were started
+started=() # all processes to end, in the order of their start
 
 main() {
     cd "$(dirname "$0")/../.."
-    # What the terminal's Ctrl-C sends reaches this shell, and not what it runs in the background: that ignores it.
-    # So each way out of here goes through clean_up. When this shell is killed outright, the kernel ends what it
-    # started (setpriv --pdeathsig), the namespaces go with their processes, and only the folder is left.
+    # The terminal's Ctrl-C reaches this shell, but not its background processes, which ignore it. So each exit goes
+    # through clean_up. If this shell is killed outright, the kernel ends its processes (setpriv --pdeathsig), the
+    # namespaces disappear with them, and only the folder is left.
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -77,7 +78,7 @@ find_binary() {
     [ -x "$binary" ] || fail "cargo built no $binary"
 }
 
-# Namespaces where they can be made, else addresses of 127.0.0.0/8, of which Linux has all.
+# Namespaces where possible, otherwise addresses of 127.0.0.0/8, all of which Linux has.
 make_hosts() {
     local why=
     if [ -n "${DEMO_LOOPBACK:-}" ]; then
@@ -102,7 +103,7 @@ make_hosts() {
     where="three loopback addresses"
 }
 
-# A bridge in a namespace of its own, a namespace for each host, and a cable to out here, by which Prometheus and a
+# A bridge in its own namespace, a namespace for each host, and a cable to the outside, through which Prometheus and a
 # browser reach them.
 make_network() {
     link=fleet$$
@@ -123,19 +124,19 @@ make_network() {
         within "$switch" ip link set "port$host" master bridge up || return 1
         within "$holder" ip address add "${addresses[host]}/24" dev eth0 || return 1
         within "$holder" ip link set eth0 up || return 1
-        # The host's end shapes what it sends, the bridge's end what it gets.
+        # The host's end shapes its outgoing traffic, the bridge's end its incoming traffic.
         shape "$holder" eth0 "$host" || return 1
         shape "$switch" "port$host" "$host" || return 1
     done
 }
 
-# A /24 of 100.64.0.0/10, which is for networks between a provider and its customers, and rarely in use on a host.
+# A /24 of 100.64.0.0/10, which is for networks between a provider and its customers and is rarely in use on a host.
 choose_prefix() {
     local try number
     for try in 0 1 2 3 4 5 6 7 8 9; do
         number=$((($$ + try * 7919) % 16384))
         prefix=100.$((64 + number / 256)).$((number % 256))
-        # A route to a part of it, or one that is wider and not the default one.
+        # A route to a part of it, or a wider one other than the default route.
         if [ -z "$(ip -4 route show table all root "$prefix.0/24")" ] &&
             ! ip -4 route show table all match "$prefix.0/24" | grep -qv '^default'; then
             return 0
@@ -145,7 +146,7 @@ choose_prefix() {
     return 1
 }
 
-# Makes a namespace that lives as long as the process `holder` does.
+# Makes a namespace that lives as long as the process `holder`.
 new_namespace() {
     setpriv --pdeathsig KILL unshare --net sh -c 'ip link set lo up && echo made && exec sleep 1000000' \
         >"$dir/$1.namespace" 2>&1 &
@@ -160,21 +161,21 @@ within() {
     nsenter "--net=/proc/$process/ns/net" "$@"
 }
 
-# shape NAMESPACE DEVICE HOST: what leaves by the device has the rate, delay and losses of the host's link.
-# A kernel may lack any of them: then the link is a better one, and that is said.
+# shape NAMESPACE DEVICE HOST: the outgoing traffic of the device gets the rate, delay and losses of the host's link. A
+# kernel may lack any of them: then the link is a better one, and a message says so.
 shape() {
     local mbit=${mbits[$3]} delay=${delays_ms[$3]} loss=${losses[$3]}
-    # A timer may be 5 ms late before the link is slower than it says; the queue behind it holds 30 ms.
+    # A timer may be 5 ms late without slowing the link; the queue after it holds 30 ms.
     local bytes_per_ms=$((mbit * 1000 / 8))
     local burst=$((bytes_per_ms * 5)) queue=$((bytes_per_ms * 30))
     [ "$burst" -ge 16000 ] || burst=16000
     within "$1" tc qdisc add dev "$2" root handle 1: tbf rate "${mbit}mbit" burst "$burst" \
         limit $((burst + queue)) || lacks "rates (tbf)"
-    # Room for the packets that are on their way, and for a queue.
+    # Room for the packets in flight and for a queue.
     [ "$delay" -eq 0 ] || within "$1" tc qdisc add dev "$2" parent 1:1 handle 10: netem delay "${delay}ms" \
         limit 150 || lacks "delays (netem)"
     [ "$loss" -eq 0 ] || lose "$1" "$2" "$loss" || lacks "losses (cls_bpf)"
-    # A virtual cable carries packets of 64 kB, of which one that is lost would be many.
+    # A virtual cable carries packets of 64 kB; losing one of these would be like losing many.
     within "$1" ip link set "$2" gso_max_segs 1 || lacks "packets of their real size (gso_max_segs)"
 }
 
@@ -182,15 +183,15 @@ lacks() {
     echo "$1" >>"$dir/lacks"
 }
 
-# By classic BPF, as netem is not in every kernel: of packets longer than 500 bytes, so many of 1000.
-# 0xfff00000 is the offset of the network header, 0xfffff038 that of a random number (linux/filter.h).
+# With classic BPF, as not every kernel has netem: it drops this many of 1000 packets longer than 500 bytes. 0xfff00000
+# is the offset of the network header, 0xfffff038 that of a random number (linux/filter.h).
 lose() {
     local program="40 0 0 $((0xfff00000 + 2)),53 0 3 500,32 0 0 $((0xfffff038)),53 1 0 $(($3 * 4294967))"
     within "$1" tc qdisc add dev "$2" clsact &&
         within "$1" tc filter add dev "$2" egress protocol ip bpf da bytecode "6,$program,6 0 0 2,6 0 0 4294967295"
 }
 
-# on HOST COMMAND ...: starts a command in the background, on the host where that is a namespace.
+# on HOST COMMAND ...: starts a command in the background, inside the host's namespace if it has one.
 # shellcheck disable=SC2120
 on() {
     local holder=${holders[$1]:-}
@@ -203,14 +204,14 @@ on() {
     started+=($!)
 }
 
-# iperf3 takes no port 0. A namespace has its usual port free; on loopback somebody's own server may have it.
+# iperf3 does not accept port 0. A namespace has its default port free; on loopback another server may use it.
 start_server() {
     local address=${addresses[$1]} try port log=$dir/${names[$1]}-iperf3.log
     for ((try = 0; try < port_tries; try++)); do
         port=5201
         [ -n "${holders[$1]}" ] || port=$((20000 + ($$ + try * 7919) % 40000))
         : >"$log"
-        # --forceflush: iperf3 would keep its line in a buffer, as its output is a file.
+        # --forceflush: otherwise iperf3 buffers its line, because its output is a file.
         on "$1" iperf3 -s -B "$address" -p "$port" --forceflush >"$log" 2>&1
         if wait_until "${started[-1]}" grep -q "^Server listening on $port" "$log"; then
             server_ports[$1]=$port
@@ -220,7 +221,7 @@ start_server() {
     fail "iperf3 -s did not start on ${names[$1]}"
 }
 
-# It may only measure to the demo's own addresses; the budget is there to be looked at.
+# It may only measure to the demo's own addresses; the budget is set so that it can be viewed.
 start_exporter() {
     local address=${addresses[$1]} port=0 log=$dir/${names[$1]}-exporter.log
     [ -z "${holders[$1]}" ] || port=9579
@@ -232,8 +233,8 @@ start_exporter() {
     exporter_ports[$1]=$(sed -n "s/.*msg=\"*listening.*$address:\([0-9]*\)\$/\1/p" "$log" | head -n 1)
 }
 
-# The shipped files as they are, and the one that says who measures to whom. Each server has 6 tests in the time of
-# max_age: short enough that it is free for most of it, long enough that a second has its weight.
+# The shipped files unchanged, and the file of targets. Each server has 6 tests within max_age: short enough that it is
+# idle for most of the time, long enough for a meaningful result.
 configure() {
     local host other period max_age
     mkdir "$dir/etc"
@@ -257,10 +258,10 @@ configure() {
             echo "    __scrape_timeout__: ${scrape_s}s"
             echo "    __iperf3_period: ${period}s"
             echo "    __iperf3_max_age: ${max_age}s"
-            # Loopback would show how fast the CPU is, and take all of it.
+            # Without a limit, loopback would measure the CPU and use all of it.
             [ -n "${holders[host]}" ] || echo "    __iperf3_bitrate: 50M"
         done
-        # An exporter for the second time, with other settings: its own metrics are to be scraped once all the same.
+        # An exporter listed a second time, with other settings: its own metrics must still be scraped only once.
         echo "- targets:"
         echo "    - ${addresses[2]}:$dead_port"
         echo "  labels:"
@@ -278,7 +279,7 @@ configure() {
 start_prometheus() {
     local try port log=$dir/prometheus.log
     for ((try = 0; try < port_tries; try++)); do
-        # The usual one first; it may be taken by a Prometheus that is at work here.
+        # The default port first; another Prometheus on this machine may use it.
         port=9090
         [ "$try" -eq 0 ] || port=$((20000 + ($$ + try * 7919) % 40000))
         : >"$log"
@@ -307,7 +308,7 @@ what_to_look_at() {
         echo "SKIPPED: some of that, because this kernel cannot make them: $(sort -u "$dir/lacks" | paste -sd, -)"
     fi
     echo "Prometheus with contrib/prometheus.yml:"
-    # Debian's 2.x has the older pages only, and there; its 3.x has none.
+    # Debian's 2.x has only the older pages, at this path; its 3.x has none.
     local pages=$prometheus_url graph="graph?g0.tab=0&g0.range_input=5m&g0.expr="
     if is_page /alerts; then
         :
@@ -323,7 +324,7 @@ what_to_look_at() {
     echo "Measuring for $seconds s."
 }
 
-# Prometheus' answer to a GET, status line and all; without curl, which may not be here.
+# Prometheus' response to a GET, with its status line; without curl, which may be missing.
 answer() {
     exec 3<>"/dev/tcp/127.0.0.1/${prometheus_url##*:}" || return 1
     printf 'GET %s HTTP/1.0\r\n\r\n' "$1" >&3
@@ -337,7 +338,7 @@ is_page() {
     [[ ${said%%$'\r'*} == *" 200 "* ]]
 }
 
-# Looks at what Prometheus knows until the time is over and nothing is missing.
+# Reads Prometheus' data until the time is over and nothing is missing.
 measure() {
     local end=$((SECONDS + seconds)) limit=$((SECONDS + seconds + late_s)) next=$((SECONDS + 15)) left
     while :; do
@@ -357,7 +358,7 @@ measure() {
     done
 }
 
-# Takes what Prometheus knows, and makes $dir/table and $dir/missing of it.
+# Reads Prometheus' data, and makes $dir/table and $dir/missing from it.
 look() {
     local families='up|iperf3_up|iperf3_failure_info|iperf3_bandwidth_bytes_per_second'
     families+='|iperf3_interval_bandwidth_bytes_per_second|iperf3_packet_loss_ratio|iperf3_tcp_rtt_mean_seconds'
@@ -368,31 +369,31 @@ look() {
         hosts+="${names[host]} ${addresses[host]} ${server_ports[host]} ${exporter_ports[host]} "
     done
     compgen -G "$dir/etc/alerts*.yml" >/dev/null && alerts=1
-    # It fails when there is nothing yet.
+    # It fails as long as there is no data.
     promtool query instant "$prometheus_url" "{__name__=~\"$families\"}" >"$dir/snapshot" 2>"$dir/query.log" ||
         : >"$dir/snapshot"
     awk -v hosts="$hosts" -v dead_port="$dead_port" -v alerts="$alerts" -v missing_file="$dir/missing" \
         -f contrib/demo/demo-fleet.awk "$dir/snapshot" >"$dir/table"
-    # Two targets that are the same exporter would write the same series, and nobody would see that there are two.
+    # Two targets that are the same exporter would write the same series, and the mistake would stay invisible.
     local pools
     pools=$(answer "/api/v1/targets?state=active" | grep -o '"scrapePool":"iperf3-exporter"' | grep -c '') || true
     [ "$pools" -eq "${#names[@]}" ] ||
         echo "Prometheus scrapes $pools exporters, and not ${#names[@]}" >>"$dir/missing"
 }
 
-# The verdict, with the logs when it is bad.
+# The result, with the logs after a failure.
 judge() {
-    # Two series that should be one, or a rule that does not fit several exporters, is a fault of what is shipped.
+    # Two series that should be one, or a rule that fails with several exporters, is a mistake in the shipped files.
     grep -E 'Evaluating rule failed|Error on ingesting' "$dir/prometheus.log" >>"$dir/missing" || true
     if [ -s "$dir/missing" ]; then
         echo
         show_logs
-        echo "demo-fleet.sh: not as it should be:" >&2
+        echo "demo-fleet.sh: failed, these values are missing or wrong:" >&2
         sed 's/^/    /' "$dir/missing" >&2
     else
         verdict=0
         echo
-        echo "All is there that belongs there: each way of each pair, the target that is down, the rules."
+        echo "Nothing is missing: each direction of each pair, the target that is down, the rules."
     fi
 }
 
@@ -416,8 +417,8 @@ wait_until() {
     return 1
 }
 
-# Ends all that was started, kindly first, and reaps it; the last ones first: an exporter that ends takes its test
-# along and tells the server, and a namespace goes behind those who live in it.
+# Ends all processes, with SIGTERM first, and reaps them, in reverse order: an exporter ends its test when it exits and
+# tells the server, and a namespace must outlive its processes.
 end_all() {
     local at step
     for ((at = ${#started[@]} - 1; at >= 0; at--)); do
@@ -432,7 +433,7 @@ end_all() {
         wait "${started[at]}" 2>/dev/null || true
     done
     started=()
-    # The kernel takes it away with the namespace of its other end, but in its own time.
+    # The kernel removes it with the namespace of its other end, but with a delay.
     [ -z "$link" ] || ip link delete "$link" 2>/dev/null || true
     link=
 }
@@ -455,7 +456,7 @@ fail() {
 
 clean_up() {
     local status=$?
-    trap '' HUP INT TERM PIPE # nothing interrupts the cleaning up: it is bounded itself
+    trap '' HUP INT TERM PIPE # nothing interrupts the cleanup, which has its own time limit
     trap - EXIT
     end_all
     [ -z "$dir" ] || rm -rf "$dir"

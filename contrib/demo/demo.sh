@@ -1,13 +1,13 @@
 #!/bin/sh
-# demo.sh: the exporter at work, in one command and on this machine alone. Builds it, starts an iperf3 server
-# and the exporter on free ports of 127.0.0.1, probes once, prints the metrics, stops both and leaves nothing
-# behind. Exits non-zero, with one line and the logs, when a step failed or the probe says iperf3_up 0.
-# BIN=path takes a binary that is there instead of building one.
+# demo.sh: shows the exporter at work, with one command and on this machine alone. It builds the exporter, starts an
+# iperf3 server and the exporter on free ports of 127.0.0.1, probes once, prints the metrics, stops both and leaves
+# nothing behind. It exits non-zero, with one line and the logs, when a step fails or the probe reports iperf3_up 0.
+# BIN=path uses an existing binary instead of building one.
 set -eu
 
-# After the build it all ends within 10 x 5 s (a port that is taken costs 0.1 s of them) + 5 s + 20 s + 3 x 5 s.
-readonly step_s=0.1       # how long is slept between two looks at a condition
-readonly wait_steps=50    # 5 s: the longest wait for a start or an end
+# After the build the demo takes at most 10 x 5 s (0.1 s of them for each port in use) + 5 s + 20 s + 3 x 5 s.
+readonly step_s=0.1       # the pause between two checks of a condition
+readonly wait_steps=50    # 5 s: the longest wait for a start or an exit
 readonly probe_steps=200  # 20 s: the longest wait for a probe, whose test takes 2 s
 readonly port_tries=10
 
@@ -15,8 +15,8 @@ server_pid='' exporter_pid='' fetch_pid='' dir=''
 
 main() {
     cd "$(dirname "$0")/../.."
-    # What the terminal's Ctrl-C sends reaches this shell, and not what it runs in the background: the shells
-    # let those ignore it. So each way out of here goes through clean_up.
+    # The terminal's Ctrl-C reaches this shell, but not its background processes: a shell makes those ignore it. So each
+    # exit goes through clean_up.
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -28,7 +28,7 @@ main() {
     [ -n "$fetcher" ] || { sh contrib/packaging/need.sh curl; fetcher=curl; }
     find_binary
     dir=$(mktemp -d)
-    # The logs are looked at as soon as their writers were started, which may be before those made them.
+    # The logs are read as soon as their writers have started, which may be before these create them.
     : >"$dir/server.log"
     : >"$dir/exporter.log"
 
@@ -45,19 +45,19 @@ find_binary() {
         binary=$BIN
         return
     fi
-    # cargo knows best whether there is anything to build, and is done at once when there is not.
+    # cargo decides whether there is anything to build, and ends at once if there is not.
     cargo build --release || fail "cargo build --release failed"
     binary=${CARGO_TARGET_DIR:-target}/release/iperf3-exporter
     [ -x "$binary" ] || fail "cargo built no $binary"
 }
 
-# iperf3 takes no port 0, and plain sh cannot ask the kernel for a free one: it tries ports until the server
-# says that it listens. The process id spreads demos that run side by side; 7919 is a prime, so no port comes twice.
+# iperf3 does not accept port 0, and plain sh cannot ask the kernel for a free one. So this tries ports until the server
+# listens. The process ID spreads demos that run side by side; 7919 is a prime, so no port repeats.
 start_server() {
     try=0
     while [ "$try" -lt "$port_tries" ]; do
         server_port=$((20000 + ($$ + try * 7919) % 40000))
-        # --forceflush: iperf3 would keep its line in a buffer, as its output is a file.
+        # --forceflush: otherwise iperf3 buffers its line, because its output is a file.
         iperf3 -s -B 127.0.0.1 -p "$server_port" --forceflush >"$dir/server.log" 2>&1 &
         server_pid=$!
         if wait_until server_listens "$server_pid"; then
@@ -83,8 +83,8 @@ start_exporter() {
     echo "iperf3-exporter listens on 127.0.0.1:$port"
 }
 
-# Reads the port from the line  time=... level=info msg="listening" address=127.0.0.1:PORT  of the log.
-# `read` fails at a line without its end: half a written port is never taken for a port.
+# Reads the port from the line  time=... level=info msg="listening" address=127.0.0.1:PORT  of the log. `read` fails on
+# an incomplete line, so a port is never read by halves.
 exporter_listens() {
     while IFS= read -r line; do
         case $line in
@@ -100,7 +100,7 @@ exporter_listens() {
 
 probe() {
     printf "\n\$ %s '%s'\n" "$fetcher" "$url"
-    # In the background, and waited for in short steps: a signal then ends the demo at once.
+    # In the background, with short waits: so a signal ends the demo at once.
     fetch >"$dir/metrics" 2>"$dir/fetch.log" &
     fetch_pid=$!
     in_time=yes
@@ -118,12 +118,12 @@ probe() {
         fail "iperf3_up is not 1" "$dir/exporter.log"
 }
 
-# The limit is probe's own: Debian 12's busybox wget crashes with -T. -t 1: GNU's would ask 20 times.
-# A proxy of the environment's is for elsewhere, not for 127.0.0.1.
+# The time limit is in probe: Debian 12's busybox wget crashes with -T. -t 1: GNU's would retry 20 times. The
+# environment's proxy is not for 127.0.0.1.
 fetch() {
     unset http_proxy HTTP_PROXY all_proxy ALL_PROXY
     case $fetcher in
-        curl) exec curl -sS "$url" ;; # without -f: the text of an error is what a person wants to see
+        curl) exec curl -sS "$url" ;; # without -f: the text of an error is useful
         wget) exec wget -t 1 -q -O - "$url" ;;
     esac
 }
@@ -171,7 +171,7 @@ wait_gone() {
     done
 }
 
-# Ends the process $1, kindly first, and reaps it.
+# Ends the process $1, with SIGTERM first, and reaps it.
 stop() {
     [ -n "$1" ] || return 0
     kill "$1" 2>/dev/null || true
@@ -192,10 +192,10 @@ fail() {
 
 clean_up() {
     status=$?
-    trap '' HUP INT TERM PIPE # nothing interrupts the cleaning up: it is bounded itself
+    trap '' HUP INT TERM PIPE # nothing interrupts the cleanup, which has its own time limit
     trap - EXIT
     stop "$fetch_pid"
-    stop "$exporter_pid" # before the server: it ends a test that is under way, and tells the server
+    stop "$exporter_pid" # before the server: it ends a running test and tells the server
     stop "$server_pid"
     [ -z "$dir" ] || rm -rf "$dir"
     exit "$status"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# bom.sh sbom TARGET BINARY | bom.sh licences TARGET | bom.sh crates TARGET
-# What is linked into the binary for TARGET, on standard output:
-#   sbom      a CycloneDX 1.5 document: each crate with version, licence, checksum, and who needs whom; Rust's standard
+# bom.sh sbom TARGET BINARY | bom.sh licences TARGET | bom.sh crates TARGET Describes the contents of the binary for
+# TARGET, on standard output:
+#   sbom      a CycloneDX 1.5 document: each crate with version, licence, checksum and dependencies; Rust's standard
 #             library and the C library; the SHA-256 of BINARY. Its time is SOURCE_DATE_EPOCH (default: 0).
-#   licences  the licence texts that come with those crates, each text once, with the names of those that it covers.
-#   crates    their names and versions, one a line.
-# From `cargo tree` (which crates, with this target's features) and `cargo metadata` (what they say of themselves), so
-# that no tool has to be compiled for it. CARGO_FLAGS goes to both, split at blanks. Needs jq.
+#   licences  the licence texts of those crates, each text once, with the names of the crates that it covers.
+#   crates    their names and versions, one per line.
+# The data comes from `cargo tree` (the crates with this target's features) and `cargo metadata` (their descriptions),
+# so that no tool must be compiled for it. CARGO_FLAGS goes to both, split at blanks. Needs jq.
 set -eu
 
 export LC_ALL=C # for sort: the same order everywhere
@@ -28,7 +28,7 @@ main() {
     # shellcheck disable=SC2086 # several words
     cargo tree --locked --quiet --edges normal,no-proc-macro --target "$target" --prefix none --format '{p}' \
         ${CARGO_FLAGS:-} >"$dir/tree" || give_up "cargo tree failed"
-    # "name v1.2.3 (*)": the end says that it stood there before, or where a crate without a registry lies.
+    # "name v1.2.3 (*)": the end marks a repeated entry, or has the folder of a crate without a registry.
     sed 's/^\([^ ]*\) v\([^ ]*\).*/\1 \2/' "$dir/tree" | sort -u >"$dir/linked"
     [ "$what" != crates ] || { cat "$dir/linked"; exit 0; }
 
@@ -54,7 +54,7 @@ sbom() {
         --arg sha256 "${binary_sha256%% *}" --arg target "$target" --arg rustc "$(rustc_version)" \
         --arg repository "$repository" --argjson epoch "${SOURCE_DATE_EPOCH:-0}" '
         def purl: "pkg:cargo/\(.name)@\(.version)";
-        # "MIT/Apache-2.0" is how crates wrote it before SPDX.
+        # "MIT/Apache-2.0" is the notation before SPDX.
         def licence: [{expression: (.license | gsub("/"; " OR "))}];
         def links: [if .repository then {type: "vcs", url: .repository} else empty end];
         def own_links: if $repository == "" then {} else {externalReferences: [{type: "vcs", url: $repository}]} end;
@@ -105,7 +105,7 @@ rustc_version() {
 licences() {
     top=$PWD
     mkdir "$dir/texts"
-    # name version licence repository folder, with tabs between them
+    # name version licence repository folder, separated by tabs
     jq -r --rawfile linked "$dir/linked" '
         ($linked | [splits("\n")]) as $linked
         | .resolve.root as $root
@@ -131,11 +131,11 @@ END
             add_text musl "$top/contrib/packaging/musl-licence.txt"
             ;;
     esac
-    # The parts of LLVM that rustc links, compiler-rt and libunwind, are excepted from the duty to pass on a text.
+    # The parts of LLVM that rustc links, compiler-rt and libunwind, are exempt from the duty to pass on a text.
     tab=$(printf '\t')
     while IFS="$tab" read -r crate version _ _ folder; do
         found=
-        # Deeper ones as well: those of what a crate took over from elsewhere.
+        # Also in subfolders: the licences of code that a crate took from elsewhere.
         find "$folder" -type f \( -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'copyright*' -o -iname 'notice*' \
             -o -iname 'unlicense*' \) ! -name '*.rs' | sort >"$dir/files"
         while IFS= read -r file; do
@@ -144,7 +144,7 @@ END
         done <"$dir/files"
         [ -n "$found" ] || give_up "$crate $version brings no licence text: $folder"
     done <"$dir/table"
-    # Sorted by what they cover, which comes first in the file of names.
+    # Sorted by the crates that a text covers, which come first in the file of names.
     for names in "$dir"/texts/*.names; do
         printf '%s\t%s\n' "$(sort -u "$names" | tr '\n' ';')" "$names"
     done | sort >"$dir/order"
@@ -156,7 +156,7 @@ END
     done <"$dir/order"
 }
 
-# Adds the text in the file $2 for the name $1; a text that came before, but for line ends and blanks, only gets the name.
+# Adds the text in the file $2 for the name $1. A known text, ignoring line ends and blanks, only gets the name.
 add_text() {
     tr -d '\r' <"$2" | sed 's/[[:space:]]*$//' >"$dir/text"
     hash=$(tr -s '[:space:]' ' ' <"$dir/text" | sha256sum)

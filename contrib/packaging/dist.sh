@@ -1,8 +1,8 @@
 #!/bin/sh
 # dist.sh TARGET ...: makes an archive for each TARGET in target/dist: iperf3-exporter-VERSION-ARCH.tar.gz with the
-# static binary, unit, contrib (documentation, man page, completions), README, CHANGELOG, licences and SBOM; the SBOM beside it as well;
-# and SHA256SUMS over all of them. Prints their paths and sizes. The same commit makes the same bytes in every folder,
-# given the same rustc, clang, tar and gzip.
+# static binary, unit, contrib (documentation, man page, completions), README, CHANGELOG, licences and SBOM. The SBOM is
+# also beside it, and SHA256SUMS covers all of them. Prints their paths and sizes. The same commit makes the same bytes
+# in every folder, with the same rustc, clang, tar and gzip.
 set -eu
 
 export LC_ALL=C # SHA256SUMS in the same order everywhere
@@ -31,7 +31,7 @@ main() {
     done
     cd "$dir/dist"
     sha256sum -- *.tar.gz *.cdx.json >SHA256SUMS
-    # Only now: what a run that fails, or a second one at the same time, leaves there is a whole release.
+    # Only now: a failed run, or a second one at the same time, leaves a complete release there.
     rm -rf "$dist"
     cp -R . "$dist"
     wc -c "$dist"/*
@@ -43,12 +43,12 @@ archive() {
     sh contrib/packaging/stage.sh "$1" "$dir/stage"
     mkdir "$dir/$top"
     cp -R contrib README.md CHANGELOG.md LICENSE "$name.service" "$dir/stage/share/." "$dir/$top"
-    # What makes a release, or needs a checkout.
+    # These parts make a release or need a checkout.
     rm -rf "$dir/$top/contrib/packaging" "$dir/$top/contrib/demo"
     cp "$dir/stage/usr/bin/$name" "$dir/$top/"
     find "$dir/$top" -type d -exec chmod 755 {} +
     find "$dir/$top" -type f -exec chmod 644 {} +
-    # What is run: the binary, and scripts.
+    # Executable files: the binary and scripts.
     find "$dir/$top/contrib" -type f -exec grep -lIE '^#!' {} + | while IFS= read -r file; do
         case $(head -n 1 "$file") in '#!'*) chmod 755 "$file" ;; esac
     done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# epoch.sh: prints the time that everything in a release has: SOURCE_DATE_EPOCH, or that of the checkout's commit, or
-# that of Cargo.toml in an archive.
+# epoch.sh: prints the time of all files in a release: SOURCE_DATE_EPOCH, or the time of the checkout's commit, or, in
+# an archive, that of Cargo.toml.
 set -eu
 
 cd "$(dirname "$0")/../.."

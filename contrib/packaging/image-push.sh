@@ -1,9 +1,9 @@
 #!/bin/sh
-# image-push.sh IMAGE TARGET ...: makes the container image for each TARGET from the static binaries that `make dist` left,
-# pushes them to IMAGE's registry, and puts them together under IMAGE:VERSION, and IMAGE:latest when the version is no
-# pre-release. `docker login` comes before it, and for another machine's processor Docker needs qemu (binfmt_misc).
-# Prints the name and the digest of what it pushed, as name=... and digest=...
-#     OUTPUT=file   these two lines go to its end as well
+# image-push.sh IMAGE TARGET ...: makes the container image for each TARGET from the static binaries of `make dist`,
+# pushes them to IMAGE's registry, and combines them under IMAGE:VERSION, and under IMAGE:latest if the version is no
+# pre-release. Run `docker login` first. For another machine's processor Docker needs qemu (binfmt_misc). Prints the
+# name and the digest of the pushed image, as name=... and digest=...
+#     OUTPUT=file   also appends these two lines to this file
 #     BASE=image    instead of the Dockerfile's base
 # Needs docker with buildx.
 set -eu
@@ -16,18 +16,18 @@ main() {
         *) echo "usage: image-push.sh IMAGE TARGET ..." >&2; exit 2 ;;
     esac
     cd "$(dirname "$0")/../.."
-    # A registry takes no capitals, and a repository's name may have them.
+    # A registry accepts no capital letters, but a repository's name may have them.
     image=$(echo "$1" | tr '[:upper:]' '[:lower:]')
     shift
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    # Before the first of them is made.
+    # Before the first image is made.
     for target in "$@"; do
         [ -f "$(binary "$target")" ] || give_up "there is no $(binary "$target"): run make dist first"
     done
     docker buildx version >/dev/null 2>&1 || give_up "docker buildx is needed, to put several images together"
     sh contrib/packaging/need.sh jq
 
-    # An image of one processor each: a list of images cannot have lists within it.
+    # Each image is for one processor only: a list of images cannot contain lists.
     export BUILDX_NO_DEFAULT_ATTESTATIONS=1
     images=
     for target in "$@"; do
@@ -51,7 +51,7 @@ main() {
     printf 'name=%s\ndigest=%s\n' "$image" "$digest" | tee -a "${OUTPUT:-/dev/null}"
 }
 
-# Where `make dist` leaves it.
+# The path where `make dist` leaves it.
 binary() {
     echo "${CARGO_TARGET_DIR:-target}/$1/release/$name"
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
-# image.sh TARGET: makes the container image of contrib/Dockerfile with the static binary for TARGET, and prints its name.
-# Its labels have the version, the commit, and where the project is published, once that is known (repository.sh).
+# image.sh TARGET: makes the container image of contrib/Dockerfile with the static binary for TARGET, and prints its
+# name. Its labels have the version, the commit, and the project's repository, if it is published (repository.sh).
 #     IMAGE=name        instead of iperf3-exporter
 #     BASE=image        instead of the Dockerfile's base
-#     BIN=path          a binary that is there, instead of building one
+#     BIN=path          an existing binary, instead of building one
 set -eu
 
 readonly name=iperf3-exporter
@@ -21,7 +21,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
 
-    # A context as the checkout would be, wherever cargo's target folder is.
+    # A build context like the checkout, wherever cargo's target folder is.
     place=target/$target/release/$name
     mkdir -p "$dir/$(dirname "$place")"
     cp .dockerignore "$dir"
@@ -51,13 +51,13 @@ version() {
     sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
 }
 
-# Nothing in an archive, and of a checkout with changes that no commit has.
+# Empty in an archive, and for a checkout with changes that are in no commit.
 commit() {
     [ -e .git ] && git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD
     return 0
 }
 
-# Docker's name for another machine's processor; nothing for this one's, so that the base may be an image that was made
+# Docker's name for another machine's processor. Empty for this one's, so that the base may be an image that was made
 # here.
 platform() {
     case $target in

@@ -1,9 +1,9 @@
 #!/bin/sh
-# mipsel.sh: builds the exporter for routers with a little-endian MIPS processor (MT7621, MT7628, ...), and
-# runs it under QEMU: --version, --health, and a probe with an iperf3 that prints a recorded report. Prints the binary's
-# path and size. Takes minutes, as the standard library is compiled as well: nobody ships it for this target.
-# contrib/openwrt/README.md has the recipe. CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves TLS
-# out. Prints one line that begins with SKIPPED: for what is not there.
+# mipsel.sh: builds the exporter for routers with a little-endian MIPS processor (MT7621, MT7628, ...), and runs it
+# under QEMU: --version, --health, and a probe with an iperf3 that prints a recorded report. Prints the binary's path
+# and size. Takes minutes, because it also compiles the standard library, which is not distributed for this target.
+# contrib/openwrt/README.md has the recipe. CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves
+# TLS out. Prints one line that begins with SKIPPED: for a missing tool.
 set -eu
 
 readonly target=mipsel-unknown-linux-musl
@@ -52,9 +52,9 @@ clean_up() {
     [ -z "$dir" ] || rm -rf "$dir"
 }
 
-# RUSTC_BOOTSTRAP: building the standard library is a feature of nightly compilers only.
-# RUST_LIBC_UNSTABLE_MUSL_V1_2_3: zig's musl, as any since 1.2, has 64-bit times on 32-bit machines, which the crate
-# libc takes for 32-bit ones without it: rustix hands over one for the other, and poll(2) fails.
+# RUSTC_BOOTSTRAP: only nightly compilers can build the standard library. RUST_LIBC_UNSTABLE_MUSL_V1_2_3: zig's musl, as
+# any since 1.2, has 64-bit times on 32-bit machines. Without this setting the crate libc assumes 32-bit ones. rustix
+# then passes one instead of the other, and poll(2) fails.
 build() {
     # shellcheck disable=SC2086 # several words
     RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1 \
@@ -89,7 +89,7 @@ EOF
         fi
         sleep "$step_s"
     done
-    qemu-mipsel "$binary" "--health=http://127.0.0.1:$port/health" || fail "the exporter is not well"
+    qemu-mipsel "$binary" "--health=http://127.0.0.1:$port/health" || fail "the exporter is not healthy"
     if command -v curl >/dev/null 2>&1; then
         curl --silent --show-error --noproxy '*' --max-time 60 "http://127.0.0.1:$port/probe?target=127.0.0.1" \
             >"$dir/probe" || fail "the probe was not answered"

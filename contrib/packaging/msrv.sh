@@ -1,13 +1,13 @@
 #!/bin/sh
-# msrv.sh: builds everything with the oldest Rust that Cargo.toml promises (rust-version), the program with and without
-# TLS, and runs the unit tests. rustup fetches that Rust when it is not there.
+# msrv.sh: builds everything with the oldest supported Rust (rust-version in Cargo.toml), the program with and without
+# TLS, and runs the unit tests. If that Rust is missing, rustup fetches it.
 set -eu
 
 cd "$(dirname "$0")/../.."
 version=$(sed -n 's/^rust-version = "\([0-9.]*\)"/\1/p' Cargo.toml)
 case $version in
     *.*.*) ;;
-    *) version=$version.0 ;; # as rustup names it
+    *) version=$version.0 ;; # rustup's notation
 esac
 command -v rustup >/dev/null 2>&1 || { echo "SKIPPED: Rust $version: no rustup here to fetch it"; exit 0; }
 rustup run "$version" rustc --version ||

@@ -1,9 +1,9 @@
 #!/bin/sh
-# need.sh [--wanted] COMMAND ...: makes sure that each COMMAND (iperf3, promtool, ...) is on PATH, and installs what is
-# missing with the system's package manager. Prints nothing and touches nothing when all are there.
-# Exits 1, with one line that names what is missing and how to get it by hand, when it cannot.
-# --wanted: each that cannot be had is named in one line, and that is no failure; nothing is asked of the network for a
-# day after that, so that a machine without one does not wait each time.
+# need.sh [--wanted] COMMAND ...: makes sure that each COMMAND (iperf3, promtool, ...) is on PATH, and installs missing
+# ones with the system's package manager. Prints and changes nothing if all are there. When it cannot, it exits 1, with
+# one line that names the missing commands and how to install them by hand.
+# --wanted: a command that is not available is named in one line and is no failure. After that the network is not used
+# for a day, so that a machine without the command does not wait each time.
 set -eu
 
 readonly policy=/usr/sbin/policy-rc.d
@@ -26,23 +26,23 @@ main() {
     by_hand="$(install_command) $packages"
 
     become=
-    # Homebrew refuses to run as root, and needs not to; the others need root.
+    # Homebrew refuses to run as root; the other package managers need root.
     if [ "$(id -u)" -ne 0 ] && [ "$manager" != brew ]; then
         become=$(first_of sudo doas)
         [ -n "$become" ] || give_up "you are not root, and neither sudo nor doas is here; as root: $by_hand"
     fi
 
     echo "need.sh: installing $packages with $manager" >&2
-    # Taken, so that this shell outlives install_packages, which it reads from and which has to clean up.
+    # The signal is caught so that this shell outlives install_packages, whose output it reads and which must clean up.
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    # What a package manager says is worth reading only when it failed, and then in full.
+    # A package manager's output matters only after a failure, and then in full.
     if ! output=$(install_packages 2>&1); then
         printf '%s\n' "$output" >&2
-        give_up "$manager failed (its words are above); by hand: ${become:+$become }$by_hand"
+        give_up "$manager failed (its output is above); by hand: ${become:+$become }$by_hand"
     fi
-    hash -r # the shell may remember that a command was not there
+    hash -r # the shell may have cached that a command was missing
     still=$(missing_of "$@")
     [ -z "$still" ] || { missing=$still; give_up "$manager installed $packages, but that did not bring it"; }
 }
@@ -52,30 +52,30 @@ give_up() {
     exit 1
 }
 
-# All at once, as that is fastest; one that is not to be had must not keep the others away.
+# All at once, which is fastest; one unavailable command must not prevent the others.
 wanted() {
     missing=$(missing_of "$@")
     [ -n "$missing" ] || return 0
     marks=${CARGO_TARGET_DIR:-target}/wanted
     mkdir -p "$marks"
-    # Those that were not to be had a moment ago are named again, and not tried.
+    # Commands that were unavailable a moment ago are named again, but not tried.
     tried=
     for name in $missing; do
         [ -n "$(find "$marks/$name" -mmin -1440 2>/dev/null)" ] || tried="$tried $name"
     done
     if [ -n "$tried" ]; then
-        echo "need.sh: installing what holds$tried" >&2
+        echo "need.sh: installing the packages of$tried" >&2
         # shellcheck disable=SC2086 # several words
         sh "$0" $tried >/dev/null 2>&1 || for name in $tried; do
             NEED_LISTS_ARE_NEW=yes sh "$0" "$name" >/dev/null 2>&1 || : >"$marks/$name"
         done
     fi
     for name in $(missing_of "$@"); do
-        echo "need.sh: $name cannot be had here: what wants it is skipped, and says so (sh $0 $name tells why)" >&2
+        echo "need.sh: $name is not available here: tests that need it print SKIPPED (the reason: sh $0 $name)" >&2
     done
 }
 
-# The commands among the arguments that are not on PATH, with blanks between them.
+# The arguments that are no commands on PATH, separated by blanks.
 missing_of() {
     list=
     for name in "$@"; do
@@ -94,7 +94,7 @@ first_of() {
     done
 }
 
-# The packages that hold the commands of the list $1, each once.
+# The packages with the commands of the list $1, each once.
 packages_of() {
     list=
     for name in $1; do
@@ -107,7 +107,7 @@ packages_of() {
     echo "$list"
 }
 
-# Only the names that differ from the command's are here.
+# Only the names that differ from the command's.
 package_of() {
     case $manager:$1 in
         dnf:prometheus | dnf:promtool) echo golang-github-prometheus ;;
@@ -140,7 +140,7 @@ package_of() {
     esac
 }
 
-# The command that a person types; install_packages says the same to the manager, without questions.
+# The command for a person; install_packages runs the same without questions.
 install_command() {
     case $manager in
         apk) echo "apk add" ;;
@@ -156,9 +156,8 @@ install_packages() {
         apt-get) install_with_apt ;;
         dnf) $become dnf install -y --setopt=install_weak_deps=False $packages ;;
         apk) $become apk add --no-cache $packages ;;
-        # -Sy without -u can leave Arch half upgraded when a package wants newer libraries; -Syu upgrades the
-        # whole system, which nobody asked for. So: what the local list of packages has, and a newer list
-        # only when that failed.
+        # -Sy without -u can leave Arch half upgraded when a package needs newer libraries, and -Syu upgrades the whole
+        # system, which was not requested. So: the local package list first, and a newer list only after a failure.
         pacman) $become pacman -S --noconfirm --needed $packages ||
             $become pacman -Sy --noconfirm --needed $packages ;;
         zypper) $become zypper --non-interactive install --no-recommends $packages ;;
@@ -167,11 +166,11 @@ install_packages() {
     esac
 }
 
-# Debian starts the services of what it installs: prometheus on :9090 at once and at each boot, and iperf3's
-# server when someone answered its question with yes. Tests want the programs, and a machine that is as it was.
-# /usr/sbin/policy-rc.d is the documented way to say so; RUNLEVEL=1 works only for init scripts, as
-# deb-systemd-invoke does not look at it. A policy that is there already is its administrator's and stays.
-# This runs inside a command substitution, which is a subshell: its trap ends with it.
+# Debian starts the services of the packages that it installs: prometheus on :9090 at once and at each boot, and
+# iperf3's server if its question was answered with yes. Tests need the programs and an otherwise unchanged machine.
+# /usr/sbin/policy-rc.d is the documented way to prevent the start; RUNLEVEL=1 works only for init scripts, as
+# deb-systemd-invoke ignores it. An existing policy belongs to the administrator and stays. This runs inside a command
+# substitution, which is a subshell: its trap ends with it.
 # shellcheck disable=SC2086
 install_with_apt() {
     own_policy=
@@ -179,23 +178,23 @@ install_with_apt() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    trap 'exit 141' PIPE # when nobody reads the words any more
+    trap 'exit 141' PIPE # when the reader of the output is gone
     if grep -qs "$policy_mark" "$policy"; then
-        own_policy=yes # of a need.sh that was killed: used, and removed
+        own_policy=yes # left by a killed need.sh: used, then removed
     elif [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
-        own_policy=yes # before it is written: a signal in between must not leave it behind
+        own_policy=yes # set before the file is written: a signal in between must not leave it behind
         $become sh -c "printf '%s\n' '#!/bin/sh' \
             '# $policy_mark, for the time of one apt-get install. If you read this later, remove it.' \
             'exit 101' >$policy && chmod 755 $policy"
     fi
     service_before=$(prometheus_service)
 
-    # A list of packages that cannot be fetched is no reason to stop: the one from before may do.
+    # Continue if the package list cannot be fetched: the previous one may do.
     [ -n "${NEED_LISTS_ARE_NEW:-}" ] || $become env DEBIAN_FRONTEND=noninteractive apt-get update -qq || true
     $become env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         -o "DPkg::Lock::Timeout=$lock_wait_s" $packages || exit 1
 
-    # The policy holds back the start, not the symlink that starts it at the next boot.
+    # The policy prevents the start, but not the symlink for the next boot.
     if [ "$service_before" = absent ] && [ "$(prometheus_service)" = present ]; then
         if command -v systemctl >/dev/null 2>&1; then
             $become systemctl disable prometheus.service || true

@@ -1,14 +1,14 @@
 #!/bin/sh
-# packages-check.sh STAGE TARGET: makes the packages of what stage.sh laid out in STAGE, and lives with them. The .deb
-# by apt: installed, its unit verified, its binary run through smoke.sh, upgraded to a newer one with a changed
-# /etc/default, removed, installed again, purged. The .rpm by rpm in the same way, with no database of packages.
-# Both change / as seen from a mount namespace only: what is written goes to a tmpfs that lies over it, and is gone
-# with the namespace. TARGET must be of this machine's architecture for that; for another one the packages are made and
-# their fields looked at. Prints a line for each, or one that begins with SKIPPED.
+# packages-check.sh STAGE TARGET: makes the packages from the files of stage.sh in STAGE, and uses them. The .deb with
+# apt: it is installed, its unit verified, its binary run through smoke.sh, upgraded to a newer one with a changed
+# /etc/default, removed, installed again, purged. The .rpm with rpm in the same way, without a package database. Both
+# change / only inside a mount namespace: writes go to a tmpfs over it, which disappears with the namespace. This
+# requires a TARGET of this machine's architecture; for another one the packages are made and only their fields are
+# checked. Prints one line for each package, or one that begins with SKIPPED.
 set -eu
 
 readonly name=iperf3-exporter
-readonly old=0.0.1 new=99.0.0 # whatever the version of Cargo.toml is
+readonly old=0.0.1 new=99.0.0 # below and above any version of Cargo.toml
 
 dir=''
 
@@ -18,7 +18,7 @@ main() {
     target=$2
     export STAGE
     cd "$(dirname "$0")/../.."
-    # In the namespace this script calls itself, with a third word.
+    # Inside the namespace this script calls itself with a third argument.
     case ${3:-} in
         in-namespace) live_with_deb "$4"; exit 0 ;;
         rpm-in-namespace) live_with_rpm "$4"; exit 0 ;;
@@ -35,7 +35,7 @@ main() {
 # check deb TOOL
 check() {
     if ! command -v "$2" >/dev/null 2>&1 && ! sh contrib/packaging/need.sh "$2"; then
-        # CI has to have it.
+        # CI must have it.
         [ -z "${CI:-}" ] || fail "no $2 here"
         echo "SKIPPED: the .$1: no $2 here"
         return
@@ -49,7 +49,7 @@ check() {
     rm "$made"
     "fields_of_$1" "$dir/$old.$1"
     if [ "${target%%-*}" != "$(uname -m)" ]; then
-        echo "$made: made twice with the same bytes, fields as they should be; not installed: of another architecture"
+        echo "$made: made twice with the same bytes, fields are right; not installed: another architecture"
     elif [ "$(id -u)" -ne 0 ]; then
         echo "SKIPPED: the .$1 was made and not installed: only root can"
     elif ! can_overlay; then
@@ -86,8 +86,8 @@ fields_of_rpm() {
         *) fail "the .rpm is for $(rpm -qp --qf '%{ARCH}' "$1")" ;;
     esac
     rpm -qp --recommends "$1" | grep -qx iperf3 || fail "the .rpm does not recommend iperf3"
-    [ "$(rpm -qp --configfiles "$1")" = /etc/default/$name ] || fail "the .rpm's configuration file is another"
-    rpm -qp --licensefiles "$1" | grep -q /THIRD-PARTY-LICENCES || fail "the .rpm lacks the others' licences"
+    [ "$(rpm -qp --configfiles "$1")" = /etc/default/$name ] || fail "the .rpm has another configuration file"
+    rpm -qp --licensefiles "$1" | grep -q /THIRD-PARTY-LICENCES || fail "the .rpm lacks the licences of the dependencies"
 }
 
 # shellcheck disable=SC2016 # the inner shell's $1
@@ -100,7 +100,7 @@ can_overlay() {
     ' sh "$(mkdir -p "$dir/try" && echo "$dir/try")" 2>/dev/null
 }
 
-# Lays a tmpfs over / and prepares to chroot there. Packages in $1 appear as /packages, the checkout as /checkout.
+# Mounts a tmpfs over / and prepares to chroot there. Packages in $1 appear as /packages, the checkout as /checkout.
 over_root() {
     mkdir -p "$1/over"
     mount -t tmpfs tmpfs "$1/over"
@@ -112,7 +112,7 @@ over_root() {
     mount --bind "$PWD" "$root/checkout"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
-    # No service is started, whatever runs here.
+    # No service is started.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
 }
@@ -123,7 +123,7 @@ live_with_deb() {
     binary=/usr/bin/$name unit=/usr/lib/systemd/system/$name.service
     wants=/etc/systemd/system/multi-user.target.wants/$name.service
 
-    # The machine's own apt may have been at work when this copy of it was taken.
+    # The machine's own apt may have been running when this copy was taken.
     inside env DEBIAN_FRONTEND=noninteractive dpkg --configure -a >"$log" 2>&1 || { cat "$log" >&2; fail "dpkg --configure -a"; }
     apt install "/packages/$old.deb"
     [ "$(version_inside)" = "$old-1" ] || fail "not installed"
@@ -147,7 +147,7 @@ live_with_deb() {
 
     apt remove $name
     [ ! -e "$root$binary" ] || fail "the binary is still there after a removal"
-    [ -e "$root/etc/default/$name" ] || fail "a removal took the configuration"
+    [ -e "$root/etc/default/$name" ] || fail "a removal deleted the configuration"
     apt install "/packages/$new.deb"
     [ -L "$root$wants" ] || fail "the unit is not enabled after it is installed again"
     [ ! -e "$root/etc/systemd/system/$name.service" ] || fail "the unit is masked after it is installed again"
@@ -158,7 +158,7 @@ live_with_deb() {
     echo "the .deb: installed by apt, verified, probed, upgraded with its configuration kept, removed, installed again, purged"
 }
 
-# The package's own words only: nothing is fetched, what it depends on is there.
+# The package's own files only: nothing is downloaded, its dependencies are there.
 apt() {
     inside env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends \
         -o Dpkg::Options::=--force-confold -o APT::Sandbox::User=root "$@" >"$log" 2>&1 </dev/null ||
@@ -174,7 +174,7 @@ inside() {
     chroot "$root" "$@"
 }
 
-# rpm's scripts run there as they would anywhere, and tell a stand-in for systemd what they want.
+# rpm's scripts run as anywhere, with a fake systemctl that records their calls.
 live_with_rpm() {
     over_root "$1"
     log=$1/rpm.log
@@ -201,7 +201,7 @@ live_with_rpm() {
     wanted="${wanted}daemon-reload;try-restart $name.service;"
     wanted="${wanted}--no-reload disable --now $name.service;daemon-reload;"
     [ "$told" = "$wanted" ] || fail "the rpm's scripts told systemctl: $told and not $wanted"
-    echo "the .rpm: installed by rpm, verified, probed, upgraded with its configuration kept, removed; its scripts as wanted"
+    echo "the .rpm: installed by rpm, verified, probed, upgraded with its configuration kept, removed; its scripts are right"
 }
 
 rpm_does() {

@@ -1,10 +1,10 @@
 #!/bin/sh
 # packages.sh deb|rpm TARGET: makes the package with the static binary for TARGET in target/packages, and prints its
-# path. By dpkg-deb and rpmbuild, the distributions' own tools: cargo-deb and cargo-generate-rpm took 100 s and more to
-# compile, and each wants a list of the files of its own. The same commit makes the same bytes.
-#     STAGE=folder      what stage.sh laid out before; it is left as it is
+# path. It uses dpkg-deb and rpmbuild, the distributions' own tools: cargo-deb and cargo-generate-rpm took 100 s and
+# more to compile, and each needs its own list of files. The same commit makes the same bytes.
+#     STAGE=folder      an existing folder of stage.sh, which is not changed
 #     VERSION=1.2.3     instead of the one in Cargo.toml
-#     MAINTAINER='Name <mail>'   who stands in the .deb
+#     MAINTAINER='Name <mail>'   the maintainer of the .deb
 #     REPOSITORY=https://…       instead of the one in Cargo.toml (repository.sh)
 set -eu
 
@@ -24,7 +24,7 @@ main() {
         deb) sh contrib/packaging/need.sh dpkg-deb ;;
         rpm) sh contrib/packaging/need.sh rpmbuild ;;
     esac
-    # 1.0.0-rc.1 comes before 1.0.0, which only a tilde tells these tools.
+    # 1.0.0-rc.1 comes before 1.0.0, which these tools know only with a tilde.
     version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
     version=$(echo "$version" | tr - '~')
     epoch=$(sh contrib/packaging/epoch.sh)
@@ -34,7 +34,7 @@ main() {
     mkdir -p "$packages"
     packages=$(cd "$packages" && pwd)
     dir=$(mktemp -d)
-    chmod 755 "$dir" # it becomes the package's own top folder
+    chmod 755 "$dir" # it becomes the package's top folder
     trap 'rm -rf "$dir"' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -59,7 +59,7 @@ deb() {
         *) give_up "no name of Debian's for $target" ;;
     esac
     maintainer=${MAINTAINER:-iperf3-exporter developers <developers@iperf3-exporter.invalid>}
-    # Debian's places and names for what is in every package.
+    # Debian's places and names for files that every package has.
     {
         printf 'iperf3-exporter is under the MIT licence:\n\n'
         cat LICENSE
@@ -129,7 +129,7 @@ rpm() {
     cp "$dir/share/sbom.cdx.json" "$doc/"
     chmod 644 "$stage/$licences"/* "$doc/sbom.cdx.json"
     find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    # Only the folders that are this package's own.
+    # Only the folders that belong to this package alone.
     (
         cd "$stage"
         find "usr/share/doc/$name" "$licences" -type d | sed 's|^|%dir "/|; s|$|"|'
@@ -142,7 +142,7 @@ rpm() {
             esac
         done
     ) | LC_ALL=C sort >"$dir/stage.files"
-    # Under a build's own name: rpmbuild puts its folders where it likes otherwise.
+    # With explicit folders: rpmbuild chooses its own otherwise.
     rpmbuild -bb --quiet --target "$arch-linux" -D "_topdir $dir/rpm" -D "_rpmdir $dir/rpms" -D "stage $stage" \
         -D "package_version $version" ${repository:+-D "package_url $repository"} \
         "contrib/packaging/$name.spec" >"$dir/log" 2>&1 ||

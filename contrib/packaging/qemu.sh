@@ -1,6 +1,6 @@
 #!/bin/sh
-# qemu.sh TARGET ...: builds the static binary for each TARGET and runs it through smoke.sh, by qemu's user mode where
-# it is another processor's. BIN=path takes a binary that is there, for a single TARGET.
+# qemu.sh TARGET ...: builds the static binary for each TARGET and runs it through smoke.sh, with qemu's user mode for
+# another processor. BIN=path uses an existing binary, for a single TARGET.
 set -eu
 
 [ $# -gt 0 ] || { echo "usage: qemu.sh TARGET ..." >&2; exit 2; }

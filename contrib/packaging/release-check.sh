@@ -1,9 +1,9 @@
 #!/bin/sh
-# release-check.sh TARGET ...: makes a release for each TARGET as `make dist` does, and looks whether it is one: a second
-# run makes the same archives, SHA256SUMS fits, nothing that belongs into an archive is missing, and the binary of each
-# works (smoke.sh; of another processor by qemu). For this machine's own architecture the packages are made,
-# installed, upgraded and removed as well (packages-check.sh). Takes a minute of one processor a TARGET; that two folders
-# make the same bytes is reproducible.sh's part, which builds everything twice.
+# release-check.sh TARGET ...: makes a release for each TARGET as `make dist` does, and checks it. A second run makes
+# the same archives, SHA256SUMS matches, an archive is complete, and each binary works (smoke.sh; with qemu for another
+# processor). For this machine's own architecture the packages are also made, installed, upgraded and removed
+# (packages-check.sh). Takes a minute of one processor per TARGET. reproducible.sh checks that two folders make the same
+# bytes; it builds everything twice.
 set -eu
 
 readonly name=iperf3-exporter
@@ -20,8 +20,8 @@ main() {
     trap 'exit 143' TERM
     dist=${CARGO_TARGET_DIR:-target}/dist
 
-    # A target that this machine cannot be given a standard library for is left out, and said to be: but not this
-    # machine's own, as a check that looked at nothing would read as passed.
+    # A target without an available standard library is left out with a message. This machine's own target must not be:
+    # a check without any binary would look like a success.
     command -v cargo >/dev/null 2>&1 || fail "no cargo here: see https://rustup.rs"
     targets=
     for target in "$@"; do
@@ -41,7 +41,7 @@ main() {
     sh contrib/packaging/dist.sh "$@"
     cp "$dist/SHA256SUMS" "$dir/first"
     sh contrib/packaging/dist.sh "$@" >/dev/null
-    cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes other archives"
+    cmp "$dir/first" "$dist/SHA256SUMS" || fail "a second run makes different archives"
     (cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "SHA256SUMS does not fit"
     for target in "$@"; do
         look_into "$target"
@@ -57,7 +57,7 @@ main() {
     done
 }
 
-# Unpacks the archive for $1, and leaves its top folder's name in $top.
+# Unpacks the archive for $1, and sets $top to the name of its top folder.
 look_into() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     top=$name-$version-${1%%-*}
@@ -66,10 +66,10 @@ look_into() {
         sbom.cdx.json contrib/docs/install.md contrib/recording-rules.yml contrib/web.yml; do
         [ -s "$dir/$top/$file" ] || fail "$top.tar.gz lacks $file"
     done
-    cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is another"
+    cmp "$dir/$top/sbom.cdx.json" "$dist/$top.cdx.json" || fail "the SBOM beside $top.tar.gz is different"
     sum=$(sha256sum <"$dir/$top/$name")
     grep -q "${sum%% *}" "$dist/$top.cdx.json" || fail "the SBOM of $top is one of another binary"
-    # Of one time, and nobody's.
+    # All files have one time, and no user's name.
     tar -tvzf "$dist/$top.tar.gz" --numeric-owner --full-time | awk '{ print $2, $4, $5 }' | sort -u >"$dir/owners"
     [ "$(wc -l <"$dir/owners")" -eq 1 ] || { cat "$dir/owners" >&2; fail "$top.tar.gz has several times or owners"; }
     grep -q '^0/0 ' "$dir/owners" || fail "$top.tar.gz is not root's"

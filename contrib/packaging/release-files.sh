@@ -1,7 +1,7 @@
 #!/bin/sh
-# release-files.sh: puts what one downloads of a release into target/release-files: the archives and SBOMs of `make dist`,
-# the packages of `make deb` and `make rpm`, and SHA256SUMS over all of them. Prints their paths and sizes.
-# Only files of this version: target/packages keeps those of the versions before.
+# release-files.sh: collects the downloads of a release in target/release-files: the archives and SBOMs of `make dist`,
+# the packages of `make deb` and `make rpm`, and SHA256SUMS over all of them. Prints their paths and sizes. Only files
+# of this version: target/packages also has those of earlier versions.
 set -eu
 
 export LC_ALL=C # SHA256SUMS in the same order everywhere
@@ -13,7 +13,7 @@ main() {
     cd "$(dirname "$0")/../.."
     umask 022
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    # As packages.sh writes it.
+    # The notation of packages.sh.
     package_version=$(echo "$version" | tr - '~')
     target=${CARGO_TARGET_DIR:-target}
     target=$(cd "$target" && pwd)
@@ -34,8 +34,8 @@ main() {
     wc -c "$target/release-files"/*
 }
 
-# take COMMAND FILE ...: copies the files that COMMAND makes. Under names that come unchanged through a download: GitHub
-# writes a . for the ~ of a pre-release, and SHA256SUMS has to have the same.
+# take COMMAND FILE ...: copies the files that COMMAND makes, under names that a download does not change: GitHub
+# replaces the ~ of a pre-release with a dot, and SHA256SUMS must have the same name.
 take() {
     command=$1
     shift

@@ -1,6 +1,6 @@
 #!/bin/sh
-# release-tag.sh TAG: checks that TAG is v and the version in Cargo.toml, and prints version=..., which goes to the end of
-# the file OUTPUT as well where that is set. A tag of another version would publish files that say this one.
+# release-tag.sh TAG: checks that TAG is v and the version in Cargo.toml, and prints version=..., which is also appended
+# to the file OUTPUT if that is set. A tag of another version would publish files with this version.
 set -eu
 
 tag=${1:-}

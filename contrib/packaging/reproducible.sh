@@ -1,7 +1,7 @@
 #!/bin/sh
-# reproducible.sh TARGET ...: whether two people make the same release of HEAD: dist.sh in two clones, in folders of
-# different names and depth, one with a blank, with another CARGO_HOME, another target folder and another umask.
-# Everything is built twice: minutes a TARGET.
+# reproducible.sh TARGET ...: checks that two people make the same release of HEAD. It runs dist.sh in two clones, in
+# folders of different names and depth, one with a blank, and with different CARGO_HOME, target folder and umask. It
+# builds everything twice: minutes per TARGET.
 set -eu
 
 dir=''
@@ -17,7 +17,7 @@ main() {
 
     git clone --quiet . "$dir/one"
     git clone --quiet . "$dir/two/with a blank"
-    # The downloads are the same for both, their folder is not.
+    # Both use the same downloads, but in different folders.
     mkdir "$dir/home"
     cp -R "${CARGO_HOME:-$HOME/.cargo}/registry" "$dir/home/"
     (cd "$dir/one" && CARGO_TARGET_DIR="$dir/one/target" sh contrib/packaging/dist.sh "$@")

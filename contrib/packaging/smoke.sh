@@ -1,13 +1,13 @@
 #!/bin/sh
-# smoke.sh BINARY [RUNNER]: whether a built binary works, on this machine or through RUNNER (qemu-aarch64, ...): the
+# smoke.sh BINARY [RUNNER]: checks that a built binary works, on this machine or with RUNNER (qemu-aarch64, ...): the
 # version, /health, /ready, a probe whose metrics are compared with the golden text of a recorded run, a refused
-# request, and the end by SIGTERM with exit status 0. A fake iperf3 prints the recorded run, so that neither a network nor an
-# iperf3 of another architecture is needed. Listens on a free port of 127.0.0.1; leaves nothing behind.
+# request, and SIGTERM with exit status 0. A fake iperf3 prints the recorded run, so that neither a network nor an
+# iperf3 of another architecture is needed. It listens on a free port of 127.0.0.1 and leaves nothing behind.
 set -eu
 
 readonly case=3.21/tcp
-readonly step_s=0.1      # how long is slept between two looks at a condition
-readonly wait_steps=600  # 60 s, for a start or an end under qemu on a machine that is busy
+readonly step_s=0.1      # the pause between two checks of a condition
+readonly wait_steps=600  # 60 s, for a start or an exit under qemu on a busy machine
 
 dir='' exporter_pid=''
 
@@ -35,7 +35,7 @@ main() {
     expect 200 /health
     expect 200 /ready
     expect 200 "/probe?target=127.0.0.1:5201&period=2s"
-    # Each recorded value has to be there; how long something took is this probe's own.
+    # Each recorded value must be there, except for durations, which belong to this probe.
     grep '^[^#]' "tests/golden/$case.txt" | grep -v ' SECONDS$' >"$dir/wanted"
     [ "$(wc -l <"$dir/wanted")" -gt 20 ] || fail "the golden text is too short to show anything"
     missing=$(grep -vxF -f "$dir/reply" "$dir/wanted" || true)
@@ -48,11 +48,11 @@ main() {
     wait "$exporter_pid" || status=$?
     exporter_pid=''
     [ "$status" -eq 0 ] || fail "after SIGTERM the exit status is $status"
-    echo "health, readiness, $(wc -l <"$dir/wanted") samples of a probe, a refusal, SIGTERM: as they should be"
+    echo "health, readiness, $(wc -l <"$dir/wanted") samples of a probe, a refusal, SIGTERM: all as expected"
 }
 
 make_fake() {
-    # Under another name first: what is still open for writing cannot be executed.
+    # Under another name first: a file that is still open for writing cannot be executed.
     cat >"$dir/draft" <<END
 #!/bin/sh
 case \$1 in
@@ -72,7 +72,7 @@ start() {
     wait_until listens || fail "the exporter does not say that it listens"
 }
 
-# Reads the port from the log; a line that is not yet written to its end is not taken.
+# Reads the port from the log; an incomplete line is ignored.
 listens() {
     port=$(sed -n 's/.*msg="\{0,1\}listening"\{0,1\} address="\{0,1\}127\.0\.0\.1:\([0-9]*\)"\{0,1\}.*/\1/p' "$dir/log" | head -n 1)
     if [ -n "$port" ]; then return 0; fi
@@ -93,11 +93,11 @@ wait_until() {
     done
 }
 
-# expect STATUS PATH: leaves the body in $dir/reply.
+# expect STATUS PATH: requests PATH and leaves the body in $dir/reply.
 expect() {
     got=$(curl -sS --noproxy '*' --max-time 60 -o "$dir/reply" -w '%{http_code}' "http://127.0.0.1:$port$2") ||
         fail "no answer to $2"
-    [ "$got" = "$1" ] || { cat "$dir/reply" >&2; fail "$2 is answered with $got, and not with $1"; }
+    [ "$got" = "$1" ] || { cat "$dir/reply" >&2; fail "$2 returned $got instead of $1"; }
 }
 
 fail() {

@@ -1,9 +1,9 @@
 #!/bin/sh
-# stage.sh TARGET FOLDER: builds the static binary for TARGET, and lays out under FOLDER, which must not exist, what a
-# package installs: usr/ and etc/. contrib/packaging/packages.sh makes .deb and .rpm from it, so that both have the same
-# files. FOLDER/share is no part of it: what dist.sh and packages.sh place by their own rules.
-# BIN=path takes a binary that is there instead of building one.
-# Each file's mode and time is set: what the checkout has depends on its umask and hour.
+# stage.sh TARGET FOLDER: builds the static binary for TARGET, and puts the files of a package under FOLDER, which must
+# not exist: usr/ and etc/. contrib/packaging/packages.sh makes .deb and .rpm from it, so that both have the same files.
+# FOLDER/share is not part of it: dist.sh and packages.sh place these files by their own rules. BIN=path uses an
+# existing binary instead of building one. Each file's mode and time is set: those of the checkout depend on its umask
+# and time.
 set -eu
 
 readonly name=iperf3-exporter
@@ -29,8 +29,8 @@ main() {
     cp "$binary" "$bin/$name"
     cp contrib/packaging/default "$folder/etc/default/$name"
     sed "s|/usr/local/bin/$name|/usr/bin/$name|" "$name.service" >"$units/$name.service"
-    # The name that other exporters' scripts know. A link beside the unit and no Alias=, which is there once it is enabled
-    # only: `systemctl enable iperf3_exporter` works, too.
+    # The name that scripts for other exporters use. It is a link beside the unit instead of Alias=, which exists only
+    # while the unit is enabled: `systemctl enable iperf3_exporter` works, too.
     ln -s "$name" "$bin/iperf3_exporter"
     ln -s "$name.service" "$units/iperf3_exporter.service"
     cp CHANGELOG.md "$doc/"
@@ -62,7 +62,7 @@ give_up() {
     exit 1
 }
 
-# README and contrib/docs go to $doc, with their links to each other and to the examples as these lie there.
+# README and contrib/docs go to $doc. Their links to each other and to the examples are adapted to the places there.
 documents() {
     mkdir "$doc/docs"
     example='[a-z0-9-]+\.(yml|json|socket|service|sh)'

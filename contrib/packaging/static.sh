@@ -1,22 +1,22 @@
 #!/bin/sh
-# static.sh TARGET: builds a release binary for TARGET that needs no shared library, and checks that it needs
-# none. Prints its path and its size in bytes.
+# static.sh TARGET: builds a release binary for TARGET without shared libraries, and checks that it needs none. Prints
+# its path and its size in bytes.
 #     static.sh x86_64-unknown-linux-musl
 #     static.sh aarch64-unknown-linux-musl
-# Takes the first of these ways that it can:
-#   1. STATIC_BUILD, when set: a command, split at blanks, that is called with TARGET as its last argument, in
-#      the project's root, and leaves the binary where cargo would. For machines on which the others cannot work.
-#   2. cargo with Rust's own linker, rust-lld, for every target: rustc brings musl and all else that linking takes,
-#      and lld makes a file that is 90 kB smaller. The C in the crate ring, which TLS needs, is compiled by musl-gcc
-#      (Debian: musl-tools) for this machine's own architecture, or by clang: ring's C takes no headers of the
-#      target's, so that one clang is enough for all of them. Without C, not even clang is needed.
-#   3. cargo alone, for this machine's own architecture, when there is no rust-lld, as in some distributions.
-#   4. cargo zigbuild, when there is no clang: zig is a C compiler and linker for all of them.
-# CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves TLS out, and all C with it.
-# For 2 to 4 the target's standard library is fetched with rustup when it is not there (toolchain.sh).
+# It uses the first possible of these ways:
+#   1. STATIC_BUILD, if set: a command, split at blanks, that is called with TARGET as its last argument in the
+#      project's root, and leaves the binary where cargo would. For machines on which the other ways do not work.
+#   2. cargo with Rust's own linker, rust-lld, for every target: rustc includes musl and everything else for linking,
+#      and lld makes a file that is 90 kB smaller. The C code in the crate ring, which TLS needs, is compiled by
+#      musl-gcc (Debian: musl-tools) for this machine's own architecture, or by clang: ring's C code uses no headers of
+#      the target, so one clang works for all targets. Without C code no clang is needed either.
+#   3. cargo alone, for this machine's own architecture, if there is no rust-lld, as in some distributions.
+#   4. cargo zigbuild, if there is no clang: zig is a C compiler and linker for all targets.
+# CARGO_FLAGS goes to cargo, split at blanks: `--no-default-features` leaves out TLS and with it all C code.
+# For 2 to 4 rustup fetches the target's standard library if it is missing (toolchain.sh).
 #
-# Reproducible: the same sources, rustc and C compiler make the same bytes in every folder and for every user. No
-# folder of this machine gets into the binary, which is checked, and no date does.
+# Reproducible: the same sources, rustc and C compiler make the same bytes in every folder and for every user. The
+# binary contains no folder of this machine, which is checked, and no date.
 set -eu
 
 readonly name=iperf3-exporter
@@ -39,7 +39,7 @@ main() {
         ! LC_ALL=C grep -aqF "$folder/" "$binary" || give_up "$binary has a path of this machine in it: $folder"
     done
     size_bytes=$(wc -c <"$binary" | tr -d ' ')
-    # On a line of its own: a failure inside echo's argument would not end the script.
+    # On a separate line: a failure inside echo's argument would not end the script.
     how=$(linkage) || exit 1
     echo "$binary: $size_bytes bytes, $how"
 }
@@ -64,24 +64,24 @@ or cargo-zigbuild and zig (cargo install cargo-zigbuild; pip install ziglang)"
             subcommand=zigbuild
         fi
     fi
-    # One flag a line: a folder's name may have blanks.
+    # One flag per line: a folder's name may have blanks.
     flags=$(path_flags)
     if [ "$subcommand" = build ] && { has_lld || ! is_own; }; then
         word=$(echo "$target" | tr 'a-z-' 'A-Z_')
         export "CARGO_TARGET_${word}_LINKER=rust-lld"
-        # One copy of functions that are alike.
+        # Merges identical functions.
         flags="$flags
 -Clink-arg=--icf=all"
-        # Relocations in a few bytes: musl's start code reads them since 1.2.4, and Rust 1.93 brings 1.2.5.
+        # Relocations in a few bytes: musl's start code reads them since 1.2.4, and Rust 1.93 includes 1.2.5.
         if [ "$(rustc -V | sed 's/^rustc 1\.\([0-9]*\).*/\1/')" -ge 93 ]; then
             flags="$flags
 -Clink-arg=--pack-dyn-relocs=relr"
         fi
     fi
-    # As --target is given, they are for what goes into the binary, and not for build scripts.
+    # With --target they apply to the binary only, and not to build scripts.
     CARGO_ENCODED_RUSTFLAGS=$(printf '%s' "$flags" | tr '\n' '\037')
     export CARGO_ENCODED_RUSTFLAGS
-    # Nothing in there has a date, and with another value of it cargo builds ring's C anew, and all that needs it.
+    # No date is used there, and when its value changes, cargo rebuilds ring's C code and everything that depends on it.
     unset SOURCE_DATE_EPOCH
     # shellcheck disable=SC2086 # several words
     cargo "$subcommand" --release --locked --target "$target" ${CARGO_FLAGS:-} ||
@@ -92,14 +92,14 @@ cargo_home() {
     echo "${CARGO_HOME:-$HOME/.cargo}"
 }
 
-# The flags that replace this machine's folders in the places of panics. Of several prefixes that fit rustc takes
-# the last one. The standard library's own places are already written as /rustc/HASH, but rustc turns them into
-# folders of this machine where the component rust-src is installed.
+# The flags that replace this machine's folders in the locations of panics. If several prefixes match, rustc uses the
+# last one. The standard library's own locations are already written as /rustc/HASH, but rustc turns them into folders
+# of this machine where the component rust-src is installed.
 path_flags() {
     echo "--remap-path-prefix=$PWD=/iperf3-exporter"
     mkdir -p "${CARGO_TARGET_DIR:-target}"
     echo "--remap-path-prefix=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)=/target"
-    # Before the folder is listed: a new machine has none.
+    # Before the folder is listed: it does not exist on a new machine.
     cargo fetch --quiet --locked --target "$target" || give_up "cargo cannot fetch the dependencies"
     for index in "$(cargo_home)"/registry/src/*; do
         echo "--remap-path-prefix=$index=/cargo"
@@ -108,7 +108,7 @@ path_flags() {
     echo "--remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust=/rustc/$hash"
 }
 
-# Whether $target is the musl target of this machine's architecture: cargo and rustc link that without help.
+# Whether $target is the musl target of this machine's architecture: cargo and rustc link it without help.
 is_own() {
     host_arch=$(rustc -vV | sed -n 's/^host: \([^-]*\)-.*-linux-.*/\1/p')
     case $target in
@@ -123,13 +123,13 @@ has_lld() {
     [ -x "$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-lld" ]
 }
 
-# Whether something is written in C, which the crate `cc` compiles then.
+# Whether there is C code, which the crate `cc` compiles.
 has_c() {
     # shellcheck disable=SC2086 # several words
     cargo tree --quiet --target "$target" --edges normal,build --prefix none ${CARGO_FLAGS:-} | grep -q '^cc v'
 }
 
-# Whether the crate `cc` finds a C compiler for $target by itself: one that was set, or musl's for this machine.
+# Whether the crate `cc` finds a C compiler for $target without help: one that was set, or musl's for this machine.
 has_compiler() {
     eval "set_compiler=\${CC_$(echo "$target" | tr - _):-}"
     [ -z "$set_compiler" ] || return 0
@@ -137,8 +137,8 @@ has_compiler() {
     command -v musl-gcc >/dev/null 2>&1 || command -v "$host_arch-linux-musl-gcc" >/dev/null 2>&1
 }
 
-# Says that $binary is static, ends the script when it is not. A static program names no interpreter, which
-# would load its libraries, and no library. ldd is not asked: it calls all foreign programs "not dynamic".
+# Checks that $binary is static, and ends the script if it is not. A static program names no interpreter, which would
+# load its libraries, and no library. ldd does not help: it calls all foreign programs "not dynamic".
 linkage() {
     if command -v readelf >/dev/null 2>&1; then
         headers=$(LC_ALL=C readelf -l -d -W "$binary" 2>&1) || give_up "readelf cannot read $binary"

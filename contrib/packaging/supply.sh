@@ -1,11 +1,11 @@
 #!/bin/sh
-# supply.sh: what others wrote and this program is made of: `cargo deny` with .deny.toml, where it is installed, for
-# licences, sources, duplicates, and known holes (advisories). Without it, licences and sources are still held by
-# tests/it/release.rs, in each `cargo test`.
-#     ADVISORY_DB=folder   a clone of RustSec's advisory-db, for machines that reach no other host than a registry
+# supply.sh: checks the dependencies: `cargo deny` with .deny.toml, if it is installed, for licences, sources,
+# duplicates and known vulnerabilities (advisories). Without it, tests/it/release.rs still checks licences and sources
+# in each `cargo test`.
+#     ADVISORY_DB=folder   a clone of RustSec's advisory-db, for machines that can only reach a registry
 #     ADVISORY_DB=fetch    lets cargo deny fetch it
-# Without either the advisories are not asked: a check should not go to a host that nobody named.
-# Exits 1 when a check fails; says in a line that begins with SKIPPED what was not checked.
+# Without either the advisories are not checked: a check should not contact a host that the user did not name. Exits 1
+# when a check fails; a line that begins with SKIPPED names what was not checked.
 set -eu
 
 main() {
@@ -24,7 +24,7 @@ main() {
     esac
 }
 
-# With the clone in folder $1: cargo deny takes one of its own only, and calls git to make it; git takes it from here.
+# With the clone in folder $1: cargo deny only accepts its own clone, which it makes with git; git takes it from here.
 check_advisories() {
     clone=$(cd "$1" && git rev-parse --absolute-git-dir) || { echo "supply.sh: $1 is no git clone" >&2; exit 1; }
     git -C "$clone" log -1 --format='advisories as of %cs'

@@ -1,8 +1,8 @@
 #!/bin/sh
-# toolchain.sh TARGET: makes sure that there is a standard library for TARGET, and prints which of rustup's toolchains
-# has it, for RUSTUP_TOOLCHAIN; nothing when it is the one in use. It is fetched with rustup when it is not there.
-# A release may lack it for a target, be it for good or on a mirror only: then the oldest Rust that this project
-# supports (rust-version in Cargo.toml) is taken, which `make msrv` builds and tests.
+# toolchain.sh TARGET: makes sure that there is a standard library for TARGET, and prints the name of rustup's toolchain
+# that has it, for RUSTUP_TOOLCHAIN; nothing if it is the active one. rustup fetches the library if it is missing. A
+# Rust release may lack it for a target, permanently or only on a mirror. Then the oldest supported Rust (rust-version
+# in Cargo.toml) is used, which `make msrv` builds and tests.
 set -eu
 
 main() {
@@ -10,7 +10,7 @@ main() {
     [ -n "$target" ] || { echo "usage: toolchain.sh TARGET" >&2; exit 2; }
     cd "$(dirname "$0")/../.."
     command -v rustc >/dev/null 2>&1 || give_up "no rustc here: see https://rustup.rs"
-    # A target that rustc does not know has no directory of libraries, and rustc says which word it was.
+    # For an unknown target rustc prints no folder of libraries, but an error that names it.
     libraries=$(rustc --print target-libdir --target "$target") || give_up "rustc does not know $target"
     [ ! -d "$libraries" ] || exit 0
     command -v rustup >/dev/null 2>&1 ||
@@ -20,7 +20,7 @@ install your distribution's package of it, or rustup (https://rustup.rs)"
         exit 0
     fi
     version=$(sed -n 's/^rust-version = "\([0-9.]*\)"/\1/p' Cargo.toml)
-    # rustup wants three numbers.
+    # rustup needs three numbers.
     case $version in
         *.*.*) ;;
         *) version=$version.0 ;;
@@ -31,7 +31,7 @@ install your distribution's package of it, or rustup (https://rustup.rs)"
         exit 0
     fi
     printf '%s\n%s\n' "$first" "$second" >&2
-    give_up "rustup cannot fetch the standard library for $target (its words are above); STATIC_BUILD=command takes \
+    give_up "rustup cannot fetch the standard library for $target (its output is above); STATIC_BUILD=command takes \
 another way to build it"
 }
 

@@ -1,7 +1,7 @@
-//! `/health` under attack: what a fresh answer takes, connection and handshake included, while each attack is in force.
+//! `/health` under attack: the time of a response on a new connection, handshake included, during each attack.
 //!
-//! A section of its own behind the figures, as it has two columns for each port. The attacks are the tests' own
-//! (`siege`), which hold that an answer comes at all.
+//! It is a separate section after the figures, as it has two columns for each port. The attacks are those of the tests
+//! (`siege`), which check that a response comes at all.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,10 +13,10 @@ use crate::siege::{Attack, On, Target, under};
 use crate::table::Samples;
 use crate::tls::Tls;
 
-/// The word by which `--only` finds this.
+/// The text for which `--only` selects this section.
 pub(crate) const WHAT: &str = "/health under attack, plain and TLS";
 
-/// As many connections as there may be by default.
+/// The default of `--web.max-connections`.
 const PLACES: usize = 256;
 /// The row without an attack.
 const QUIET: &str = "(no attack)";
@@ -67,7 +67,7 @@ pub(crate) fn section(setting: &Setting<'_>) -> Result<String, String> {
     Ok(text)
 }
 
-/// What the answers of one port took, without an attack and during each.
+/// The response times of one port, without an attack and during each.
 fn measure(
     setting: &Setting<'_>,
     port: On,

@@ -1,4 +1,4 @@
-//! An HTTP connection that is kept alive, plain or over TLS.
+//! A kept-alive HTTP connection, plain or over TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,10 +9,10 @@ use rustls::{ClientConnection, StreamOwned};
 
 use crate::tls::Tls;
 
-/// The limit of a wait for an answer: longer than the longest test here.
+/// The limit of a wait for a response: longer than the longest test here.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// What the bytes go through.
+/// The transport.
 enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -26,7 +26,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects to a port of this machine, and shakes hands where that is wanted.
+    /// Connects to a port of this machine, with a TLS handshake if wanted.
     pub(crate) fn connect(port: u16, tls: Option<&Tls>) -> Result<Self, String> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .map_err(|error| format!("cannot connect to port {port}: {error}"))?;
@@ -40,7 +40,7 @@ impl Client {
         Ok(Self::over(Wire::Tls(Box::new(wire))))
     }
 
-    /// Speaks plain HTTP over what is connected already.
+    /// Plain HTTP over an existing connection.
     pub(crate) fn plain(stream: TcpStream) -> Result<Self, String> {
         prepare(&stream)?;
         Ok(Self::over(Wire::Plain(stream)))
@@ -54,13 +54,13 @@ impl Client {
         }
     }
 
-    /// GET; the body of the answer, which must be a `200`.
+    /// GET; the body of the response, which must be a `200`.
     pub(crate) fn get(&mut self, path: &str) -> Result<&str, String> {
         self.send(path)?;
         self.receive()
     }
 
-    /// GET as Prometheus scrapes; the answer, head and all, whatever its status is.
+    /// GET as Prometheus scrapes; the whole response with its head, whatever its status.
     pub(crate) fn scrape(&mut self, path: &str, timeout_seconds: usize) -> Result<&str, String> {
         self.send_with(
             path,
@@ -69,7 +69,7 @@ impl Client {
         self.receive_any().map(|(answer, _)| answer)
     }
 
-    /// Asks, and does not wait for the answer.
+    /// Sends a request without waiting for the response.
     pub(crate) fn send(&mut self, path: &str) -> Result<(), String> {
         self.send_with(path, "")
     }
@@ -87,7 +87,7 @@ impl Client {
         sent.map_err(|error| format!("cannot ask for {path}: {error}"))
     }
 
-    /// Waits for the answer to what was sent.
+    /// Waits for the response to what was sent.
     pub(crate) fn receive(&mut self) -> Result<&str, String> {
         let (answer, body) = self.receive_any()?;
         if !answer.starts_with("HTTP/1.1 200 ") {
@@ -96,7 +96,7 @@ impl Client {
         Ok(answer.get(body..).unwrap_or_default())
     }
 
-    /// An answer of any status, and where its body begins.
+    /// A response of any status, and the offset of its body.
     fn receive_any(&mut self) -> Result<(&str, usize), String> {
         let body = self
             .read_answer()
@@ -105,9 +105,9 @@ impl Client {
         Ok((answer, body))
     }
 
-    /// Reads one answer; where its body begins.
+    /// Reads one response; the offset of its body.
     fn read_answer(&mut self) -> io::Result<usize> {
-        /// More than any page here, so that an answer usually comes with one call.
+        /// More than any page here, so that one call usually reads the whole response.
         const CHUNK_BYTES: usize = 32 * 1024;
         let mut filled = 0;
         loop {
@@ -147,7 +147,7 @@ fn prepare(stream: &TcpStream) -> Result<(), String> {
         .map_err(|error| format!("cannot set up a connection: {error}"))
 }
 
-/// Where the body begins and how long it is, once the head is complete.
+/// The offset and length of the body, once the head is complete.
 fn parse_head(answer: &[u8]) -> Option<(usize, usize)> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(answer.get(..end)?).ok()?;

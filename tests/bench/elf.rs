@@ -1,13 +1,13 @@
-//! What a binary's ELF headers say of it (elf(5)): whether it is static, and whether it is stripped.
+//! Properties from a binary's ELF headers (elf(5)): whether it is static, and whether it is stripped.
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// A binary file, as far as its size goes.
+/// A binary file and its size.
 pub(crate) struct Binary {
     pub(crate) bytes: u64,
-    /// What its headers say; none when they are not those of a 64-bit or 32-bit little-endian ELF file.
+    /// The properties from its headers; `None` if they are not those of a little-endian ELF file of 32 or 64 bits.
     elf: Option<Elf>,
 }
 
@@ -47,12 +47,12 @@ impl fmt::Display for Binary {
     }
 }
 
-/// Where the two header tables are described in the file header; 64-bit files first, then 32-bit ones.
+/// The offsets in the file header that describe the two header tables; 64-bit files first, then 32-bit ones.
 struct Layout {
     word_bytes: usize,
     program_table: usize,
     section_table: usize,
-    /// Of `e_phentsize`; `e_phnum`, `e_shentsize` and `e_shnum` follow.
+    /// The offset of `e_phentsize`; `e_phnum`, `e_shentsize` and `e_shnum` follow.
     sizes: usize,
 }
 
@@ -92,7 +92,7 @@ impl Elf {
             half(layout.sizes + 4)?,
             half(layout.sizes + 6)?,
         );
-        // The type is a program header's first word and a section header's second, of four bytes both.
+        // The type is the first word of a program header and the second of a section header, four bytes each.
         let mut program_types = programs.map(|start| number(file, start, 4));
         let mut section_types = sections.map(|start| number(file, start + 4, 4));
         Some(Self {
@@ -102,7 +102,7 @@ impl Elf {
     }
 }
 
-/// Where the entries of a table begin.
+/// The offsets of a table's entries.
 fn table(start: usize, entry_bytes: usize, entries: usize) -> impl Iterator<Item = usize> {
     (0..entries).map(move |index| start + index * entry_bytes)
 }

@@ -1,7 +1,6 @@
-//! The programs that are measured: the exporter, a stub in iperf3's place, a real iperf3 server; and what `/proc`
-//! says of them.
+//! The measured programs: the exporter, a stub instead of iperf3, a real iperf3 server; and their numbers in `/proc`.
 //!
-//! Every wait has a limit, and whatever is started is ended with its value.
+//! Every wait has a limit, and every started program ends when its value is dropped.
 
 use std::env;
 use std::fs::{self, File};
@@ -18,10 +17,10 @@ use crate::tls::Tls;
 
 /// The limit of every wait for a program to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a file is looked at again while something is waited for.
+/// The pause between two looks at a file.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A folder that goes with the value.
+/// A temporary folder, deleted when the value is dropped.
 pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
@@ -36,7 +35,7 @@ impl TempDir {
         &self.0
     }
 
-    /// A path in it that nothing has yet.
+    /// A path in it that does not exist yet.
     fn unused(&self, name: &str) -> PathBuf {
         let mut path = self.0.join(name);
         let mut number = 1_u32;
@@ -58,8 +57,8 @@ impl Drop for TempDir {
 const STUB_NAME: &str = "iperf3";
 const REPORT_NAME: &str = "report.json";
 
-/// An iperf3 that prints a recorded report and ends: this very program under another name. One exec, as with
-/// iperf3 itself; a shell script would be two.
+/// An iperf3 that prints a recorded report and exits: this program under another name. It takes one exec, as iperf3
+/// does; a shell script would take two.
 pub(crate) fn make_stub(folder: &TempDir) -> Result<PathBuf, String> {
     let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/3.12/tcp.json");
     let stub = folder.path().join(STUB_NAME);
@@ -70,7 +69,7 @@ pub(crate) fn make_stub(folder: &TempDir) -> Result<PathBuf, String> {
     Ok(stub)
 }
 
-/// Acts as the stub when this program was started as one; whether it was.
+/// Acts as the stub if this program was started as one; whether it did.
 pub(crate) fn acted_as_stub() -> bool {
     let mut words = env::args_os();
     let name = PathBuf::from(words.next().unwrap_or_default());
@@ -93,7 +92,7 @@ pub(crate) fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("cannot listen on loopback: {error}"))
 }
 
-/// Calls `attempt` until it has something, for as long as a start may take.
+/// Calls `attempt` until it returns something, up to the time limit for a start.
 fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> Result<T, String> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -101,7 +100,7 @@ fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> Result<T, 
             return Ok(found);
         }
         if Instant::now() >= end {
-            return Err(format!("waited in vain for {what}"));
+            return Err(format!("timed out waiting for {what}"));
         }
         thread::sleep(PAUSE);
     }
@@ -111,7 +110,7 @@ fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> Result<T, 
 pub(crate) struct Exporter {
     child: Child,
     port: u16,
-    /// What its clients speak; none means plain HTTP.
+    /// The TLS settings of its clients; `None` means plain HTTP.
     tls: Option<Tls>,
 }
 
@@ -121,10 +120,10 @@ impl Exporter {
         Self::start_with(binary, iperf3, folder, None)
     }
 
-    /// Starts it on a port of the kernel's choice and reads that out of its log.
+    /// Starts it on a port that the kernel chooses, and reads the port from its log.
     ///
-    /// The log goes to a file: a thread here that reads a pipe would be woken by each probe, on one of the
-    /// processors that are measured.
+    /// The log goes to a file. A thread here that reads a pipe would wake up for each probe, on one of the measured
+    /// processors.
     pub(crate) fn start_with(
         binary: &Path,
         iperf3: &Path,
@@ -146,7 +145,7 @@ impl Exporter {
                 .lines()
                 .find_map(listening_port)
         })?;
-        // It asks iperf3 for its version then, which is no part of any figure.
+        // At its start it asks iperf3 for the version, which must not affect any figure.
         wait_for("the exporter's line about iperf3", || {
             let log = fs::read_to_string(&log).ok()?;
             log.contains("msg=\"iperf3 found\"").then_some(())
@@ -154,7 +153,7 @@ impl Exporter {
         Ok(exporter)
     }
 
-    /// Starts it on `port` and polls until it answers; how long that took.
+    /// Starts it on `port` and polls until it responds; the time this took.
     pub(crate) fn time_start(binary: &Path, iperf3: &Path, port: u16) -> Result<Duration, String> {
         let begin = Instant::now();
         let child = spawn(binary, port, iperf3, None, Stdio::null())?;
@@ -176,7 +175,7 @@ impl Exporter {
         }
     }
 
-    /// Starts a prepared command whose socket on `port` is there already, and waits until it answers.
+    /// Starts a prepared command whose socket on `port` already exists, and waits until it responds.
     pub(crate) fn start_command(mut command: Command, port: u16) -> Result<Self, String> {
         let child = command
             .spawn()
@@ -200,7 +199,7 @@ impl Exporter {
 
     /// Its own processor time so far, without its children's.
     pub(crate) fn cpu_time(&self) -> Result<Duration, String> {
-        /// `utime` and `stime` of proc(5), counted from the field behind the command's name, its third.
+        /// `utime` and `stime` of proc(5), counted from the third field, which follows the command's name.
         const UTIME: usize = 14 - 3;
         let stat = self.proc("stat")?;
         let ticks: Option<u64> = stat.rsplit_once(") ").and_then(|(_, fields)| {
@@ -212,13 +211,13 @@ impl Exporter {
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
 
-    /// The processor time of the threads that it has now, to the nanosecond; that of ended ones is not in it.
+    /// The processor time of its current threads, in nanoseconds; ended threads are not included.
     pub(crate) fn time_of_threads(&self) -> Result<Duration, String> {
         let folder = format!("/proc/{}/task", self.child.id());
         let of = |error: io::Error| format!("cannot read `{folder}`: {error}");
         let mut sum = 0;
         for thread in fs::read_dir(&folder).map_err(of)? {
-            // One may end meanwhile.
+            // A thread may end in the meantime.
             let path = thread.map_err(of)?.path().join("schedstat");
             let text = fs::read_to_string(path).unwrap_or_default();
             let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
@@ -284,16 +283,16 @@ pub(crate) struct Iperf3Server {
 }
 
 impl Iperf3Server {
-    /// Where one listens that is told nothing else.
+    /// iperf3's default port.
     pub(crate) const USUAL_PORT: u16 = 5201;
 
     pub(crate) fn start() -> Result<Self, String> {
         Self::of(Path::new("iperf3"))
     }
 
-    /// Of another iperf3 than the one on PATH.
+    /// With another iperf3 than the one on PATH.
     pub(crate) fn of(iperf3: &Path) -> Result<Self, String> {
-        /// A port may be taken between its choice and its use.
+        /// Another process may take the port between its choice and its use.
         const ATTEMPTS: u32 = 10;
         for _ in 0..ATTEMPTS {
             let port = free_port()?;
@@ -312,7 +311,7 @@ impl Iperf3Server {
             let mut line = String::new();
             while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
                 if line.contains("Server listening") {
-                    // Read on, so that its pipe never fills.
+                    // Keep reading, so that its pipe never fills.
                     thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
                     return Ok(server);
                 }

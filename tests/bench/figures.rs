@@ -1,8 +1,8 @@
-//! The list of figures, how often each thing is done, and how two things are compared.
+//! The list of figures, the number of repetitions, and the comparison of two things.
 //!
-//! What is compared is measured in turns, each side first every other time, so that a slow moment of the machine
-//! is both sides'; medians are taken of that. Every loop is bounded in count, and where it counts requests a
-//! second, in time too.
+//! Two things to compare are measured alternately, and each is first every other time, so that a slow moment of the
+//! machine affects both. The result is the median. Every loop has a limited count, and a time limit if it counts
+//! requests per second.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::table::Row;
 use crate::tls::Tls;
 use crate::{fleet, front_end, probes, service, streaming};
 
-/// How often each thing is done.
+/// The number of repetitions of each measurement.
 pub(crate) struct Counts {
     pub(crate) stub_probes: u32,
     pub(crate) cpu_probes: u32,
@@ -61,12 +61,12 @@ pub(crate) const QUICK: Counts = Counts {
     under_attack: 10,
 };
 
-/// What the probes of a figure are made with.
+/// The programs and settings with which a figure's probes are made.
 pub(crate) struct Setting<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) folder: &'a TempDir,
     pub(crate) stub: &'a Path,
-    /// None when the binary was built without it.
+    /// `None` when the binary was built without TLS.
     pub(crate) tls: Option<&'a Tls>,
     pub(crate) counts: Counts,
 }
@@ -74,7 +74,7 @@ pub(crate) struct Setting<'a> {
 /// A figure's measurement.
 pub(crate) type Figure = fn(&Setting<'_>) -> Result<Vec<Row>, String>;
 
-/// All figures, in the order of the table, each with what is said while it is measured.
+/// All figures, in the order of the table, each with the text that is printed while it is measured.
 pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ("probes of a stub", probes::stub_probe),
     ("processor time of probes", probes::cpu_of_probes),
@@ -103,7 +103,7 @@ pub(crate) const FIGURES: &[(&str, Figure)] = &[
     ("fleets", fleet::share),
 ];
 
-/// Does two things in turns; the one that is first changes each time.
+/// Calls two functions alternately; the first one changes each time.
 pub(crate) fn alternate(
     times: u32,
     mut one: impl FnMut() -> Result<(), String>,

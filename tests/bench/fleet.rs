@@ -1,7 +1,7 @@
-//! Many exporters at one iperf3 server, each in a network namespace of its own: how many of their probes succeed.
+//! Many exporters at one iperf3 server, each in its own network namespace: how many of their probes succeed.
 //!
-//! All scrapes come at the same moment, which is the worst that can happen: the server has no time to rest before
-//! them. Not measured, with the reason, where no namespace can be made.
+//! All scrapes come at the same moment, which is the worst case: the server has no idle time before them. Where no
+//! namespace can be made, the figure is left out with the reason.
 
 use std::io::{Write, stderr};
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::figures::Setting;
 use crate::namespace::{self, Bridge, Server};
 use crate::table::{Aim, Row, Unit};
 
-/// Exporters, and the figure's name.
+/// The number of exporters, and the figure's name.
 const FLEETS: [(usize, &str); 4] = [
     (2, "probes that succeed, 2 exporters, 1 server"),
     (5, "probes that succeed, 5 exporters, 1 server"),
     (10, "probes that succeed, 10 exporters, 1 server"),
     (20, "probes that succeed, 20 exporters, 1 server"),
 ];
-/// A test's length, and the time that a scrape leaves for it: Prometheus' own default.
+/// A test's length, and the scrape timeout: Prometheus' default.
 const TEST_SECONDS: usize = 2;
 const SCRAPE_TIMEOUT_SECONDS: usize = 10;
 
@@ -51,7 +51,7 @@ fn fleet(setting: &Setting<'_>, size: usize, figure: &'static str) -> Result<Row
         })
         .collect();
     let exporters = exporters?;
-    // A low rate: that the tests share two processors is no part of the figure.
+    // A low rate, so that the tests do not compete for the two processors.
     let path = format!(
         "/probe?target={}&period={TEST_SECONDS}s&bitrate=1M",
         Bridge::address(size)
@@ -85,14 +85,14 @@ fn fleet(setting: &Setting<'_>, size: usize, figure: &'static str) -> Result<Row
     })
 }
 
-/// How a probe went.
+/// The result of a probe.
 struct Probe {
     is_up: bool,
     attempts: f64,
 }
 
 fn at_once(exporters: &[Exporter], path: &str) -> Result<Vec<Probe>, String> {
-    // Connected before, so that nothing fails between here and the barrier.
+    // Connected in advance, so that nothing fails between here and the barrier.
     let clients: Result<Vec<Client>, String> = exporters.iter().map(Exporter::client).collect();
     let start = Barrier::new(exporters.len());
     thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! What the front end costs, and what TLS costs: requests through it, handshakes, memory.
+//! The cost of the front end and of TLS: requests, handshakes, memory.
 //!
-//! Beside each figure stand bare servers, measured in turns with it: the machine's own share.
+//! Bare servers are measured alternately with each figure: they show the machine's own share.
 
 use std::fmt::Write;
 use std::thread;
@@ -13,10 +13,10 @@ use crate::load::{Bare, load, rate, serve_handshakes};
 use crate::table::{Aim, Row, Samples, Unit};
 use crate::tls::Tls;
 
-/// The page with the least work behind it: what is measured is the way there and back.
+/// The page with the least work: the figure is about the connection.
 const PAGE: &str = "/health";
 
-/// The names of a way's two rows.
+/// The names of the two rows of a path.
 struct Names {
     requests: &'static str,
     slowest: &'static str,
@@ -81,7 +81,7 @@ fn health(
         .collect())
 }
 
-/// One way to the exporter, with the bare servers beside it.
+/// One path to the exporter, and the bare servers beside it.
 struct Way {
     exporter: Exporter,
     clients: Vec<Client>,
@@ -102,7 +102,7 @@ impl Way {
         let exporter = Exporter::start_with(setting.binary, setting.stub, setting.folder, tls)?;
         let mut body_bytes = 0;
         let mut clients = Vec::new();
-        // One after the other, each with its first answer: here the load counts, not the opening.
+        // One after the other, each with its first response: the load is measured, not the opening.
         for _ in 0..connections {
             let mut client = exporter.client()?;
             body_bytes = client.get(PAGE)?.len();
@@ -221,7 +221,7 @@ fn timed(port: u16, tls: &Tls, times: &mut Samples) -> Result<(), String> {
     Ok(())
 }
 
-/// From several clients at the same time: what both processors can do.
+/// From several clients at the same time: the limit of both processors.
 fn handshakes_at_once(
     setting: &Setting<'_>,
     exporter: &Exporter,
@@ -305,7 +305,7 @@ pub(crate) fn idle_connections(setting: &Setting<'_>) -> Result<Vec<Row>, String
 }
 
 fn idle_row(setting: &Setting<'_>, figure: &'static str, tls: Option<&Tls>) -> Result<Row, String> {
-    /// As many as may be open by default.
+    /// The default of `--web.max-connections`.
     const CONNECTIONS: u16 = 256;
     let exporter = Exporter::start_with(setting.binary, setting.stub, setting.folder, tls)?;
     let before = exporter.memory_mib("VmRSS")?;
@@ -318,7 +318,7 @@ fn idle_row(setting: &Setting<'_>, figure: &'static str, tls: Option<&Tls>) -> R
     let idle = exporter.memory_mib("VmRSS")?;
     let own = exporter.memory_mib("RssAnon")?;
     let each_kib = (idle - before) * 1024.0 / f64::from(CONNECTIONS);
-    // None was closed to make room: each still answers.
+    // None was closed to make room: each still gets a response.
     for client in &mut clients {
         client.get(PAGE)?;
     }

@@ -1,4 +1,4 @@
-//! Many requests over some connections, and bare servers that answer them as well: what the machine itself takes.
+//! Many requests over some connections, and bare servers that respond to the same load: the machine's own share.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,10 +11,10 @@ use crate::client::Client;
 use crate::table::Samples;
 use crate::tls::Tls;
 
-/// Requests over all connections at once, until their time or their number is over; the times of all answers.
+/// Sends requests over all connections at once, up to a time and a number; the times of all responses.
 ///
-/// One thread that polls: threads of its own for each connection would stand in the exporter's way on a machine
-/// of two processors, and their waiting for each other would be counted as its.
+/// One thread polls all connections. One thread per connection would compete with the exporter on a machine with two
+/// processors, and their waiting for each other would count as the exporter's time.
 pub(crate) fn load(clients: &mut [Client], path: &str, time: Duration) -> Result<Samples, String> {
     /// More than any machine answers in the time.
     const MOST_REQUESTS: usize = 500_000;
@@ -48,16 +48,16 @@ pub(crate) fn load(clients: &mut [Client], path: &str, time: Duration) -> Result
     Ok(times)
 }
 
-/// The same, of any path: answers a second.
+/// The same with any path: responses per second.
 pub(crate) fn rate(clients: &mut [Client], time: Duration) -> Result<f64, String> {
     let begin = Instant::now();
     let answers = load(clients, "/", time)?.len() as f64;
     Ok(answers / begin.elapsed().as_secs_f64())
 }
 
-/// Which of the connections have an answer; waits until there is one.
+/// The connections that have a response; waits until there is one.
 fn answered(clients: &[Client]) -> Result<Vec<bool>, String> {
-    /// Far longer than any answer takes.
+    /// Far longer than any response takes.
     const LIMIT: Timespec = Timespec {
         tv_sec: 30,
         tv_nsec: 0,
@@ -73,23 +73,23 @@ fn answered(clients: &[Client]) -> Result<Vec<bool>, String> {
     }
 }
 
-/// A server in this process that has no work to do.
+/// A server in this process without any work of its own.
 #[derive(Clone, Copy)]
 pub(crate) enum Bare<'a> {
     /// A thread for each connection, with TLS or without.
     Thread(Option<&'a Tls>),
-    /// `tiny_http` as it is, its answers given by one loop.
+    /// Plain `tiny_http`, with one loop that responds.
     TinyHttp,
 }
 
 impl Bare<'_> {
-    /// A client of a new server whose answers have a body of so many bytes. The server ends with its client.
+    /// A client of a new server whose responses have a body of this size. The server ends with its client.
     pub(crate) fn client(self, body_bytes: usize) -> Result<Client, String> {
         let mut clients = self.clients(1, body_bytes)?;
         clients.pop().ok_or_else(|| "no client".to_owned())
     }
 
-    /// Several clients of one server, each with its first answer.
+    /// Several clients of one server, each with its first response.
     pub(crate) fn clients(self, count: usize, body_bytes: usize) -> Result<Vec<Client>, String> {
         let body = "x".repeat(body_bytes);
         let (port, tls) = match self {
@@ -107,7 +107,7 @@ impl Bare<'_> {
     }
 }
 
-/// Threads that answer each thing they read; where they listen.
+/// Threads that respond to each read; their port.
 fn serve_bare(count: usize, body: &str, tls: Option<Tls>) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -140,7 +140,7 @@ fn echo(mut wire: impl Read + Write, answer: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The library alone; it stays until the bench ends, and does nothing then.
+/// The library alone; it stays idle until the bench ends.
 fn serve_tiny_http(body: String) -> io::Result<u16> {
     let server = tiny_http::Server::http((Ipv4Addr::LOCALHOST, 0)).map_err(io::Error::other)?;
     let address = server.server_addr().to_ip();
@@ -153,7 +153,7 @@ fn serve_tiny_http(body: String) -> io::Result<u16> {
     Ok(port)
 }
 
-/// A thread that shakes hands with each client and closes; where it listens, for so many of them.
+/// A thread that makes a handshake with this number of clients and closes each connection; its port.
 pub(crate) fn serve_handshakes(count: u32, tls: Tls) -> Result<u16, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .map_err(|error| format!("cannot measure the loopback: {error}"))?;

@@ -1,21 +1,21 @@
-//! `make bench`: the exporter's speed and size as one table, beside the Go exporter's and the aims.
+//! `make bench`: the exporter's speed and size as one table, beside the Go exporter's figures and the aims.
 //!
-//! Measures the real binary from outside, over loopback only, in about ten minutes; `BENCH_ARGS=--quick` takes
-//! three, and `--only=WORD` only the figures whose announcement has the word. `BENCH_BINARY` names another
-//! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started
-//! or answers wrongly, never because of a number.
+//! It measures the real binary from outside, over loopback only, in about ten minutes. `BENCH_ARGS=--quick` takes
+//! three; `--only=WORD` measures only the figures whose announcement contains the word. `BENCH_BINARY` names another
+//! binary, such as the one that `make static` built. A bench is no test: it fails when something cannot be started or
+//! responds wrongly, never because of a number.
 //!
-//! - `figures`: the list of figures, and how two things are compared.
-//! - `probes`, `service`, `front_end`: how each figure is measured, with the Go exporter's and the aim.
-//! - `streaming`: the same of an iperf3 that says each interval as it ends.
-//! - `attacks`: what `/health` takes while the exporter is under attack (`siege`, which is the tests' with `random`).
-//! - `fleet`: many exporters at one server, in network namespaces (`namespace`, which is the tests').
-//! - `exporter`: the programs that are measured, `/proc`.
-//! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests, and bare servers beside which the
-//!   exporter's figures stand; certificates.
-//! - `openssl`: how certificates are made; the unit tests' own file.
-//! - `elf`: what kind of binary it is.
-//! - `table`: how it is printed.
+//! - `figures`: the list of figures, and the comparison of two things.
+//! - `probes`, `service`, `front_end`: the measurement of each figure, with the Go exporter's and the aim.
+//! - `streaming`: the same for an iperf3 that streams its intervals.
+//! - `attacks`: `/health` while the exporter is under attack (`siege` and `random` belong to the tests).
+//! - `fleet`: many exporters at one server, in network namespaces (`namespace` belongs to the tests).
+//! - `exporter`: the measured programs, `/proc`.
+//! - `client`, `load`, `tls`: an HTTP client, plain or over TLS; many requests; bare servers for comparison;
+//!   certificates.
+//! - `openssl`: makes certificates; this file belongs to the unit tests.
+//! - `elf`: the kind of binary.
+//! - `table`: the output.
 
 use std::env;
 use std::fs;
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 /// The command line.
 struct Options {
     counts: Counts,
-    /// A word of the figures that are wanted; the empty one is in all of them.
+    /// A word of the wanted figures; the empty word selects all.
     only: String,
 }
 
@@ -99,7 +99,7 @@ impl Options {
         };
         for word in env::args().skip(1) {
             match word.split_once('=').unwrap_or((&word, "")) {
-                // What cargo says to every bench.
+                // Cargo passes this to every bench.
                 ("--bench", "") => {}
                 ("--quick", "") => options.counts = QUICK,
                 ("--only", only) => only.clone_into(&mut options.only),
@@ -123,7 +123,7 @@ fn bench(options: Options) -> Result<(), String> {
             "cargo",
         ),
     };
-    // A path with a slash is not looked for on PATH.
+    // A path with a slash is not looked up on PATH.
     let binary = binary
         .canonicalize()
         .map_err(|error| format!("cannot find `{}`: {error}", binary.display()))?;
@@ -183,7 +183,7 @@ fn bench(options: Options) -> Result<(), String> {
     ))
 }
 
-/// How busy the machine is: before, with other things; after, with the bench too.
+/// The load of the machine: before the bench by other programs, afterwards by the bench too.
 fn load(when: &str) -> String {
     let averages = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let minute = averages.split(' ').next().unwrap_or_default();

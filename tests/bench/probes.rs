@@ -10,7 +10,7 @@ use crate::exporter::{Exporter, Iperf3Server};
 use crate::figures::{Setting, alternate};
 use crate::table::{Aim, Row, Samples, Unit};
 
-/// A probe that the stub answers: it looks like a test of a second, and takes none.
+/// A probe of the stub: it looks like a test of a second, but takes no time.
 pub(crate) const STUB_PROBE: &str = "/probe?target=127.0.0.1&period=1s";
 
 pub(crate) fn stub_probe(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
@@ -62,7 +62,7 @@ pub(crate) fn stub_probe(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
 }
 
 pub(crate) fn cpu_of_probes(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
-    /// Several times what the probes take; the clock of the processor time ticks a hundred times a second.
+    /// Several times the duration of the probes; the clock of the processor time has a hundred ticks per second.
     const LONGEST: Duration = Duration::from_secs(20);
     let exporter = Exporter::start(setting.binary, setting.stub, setting.folder)?;
     let mut client = exporter.client()?;
@@ -84,7 +84,7 @@ pub(crate) fn cpu_of_probes(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     }])
 }
 
-/// What iperf3 -s may take from the end of a test until it takes the next.
+/// The maximum time that iperf3 -s needs between two tests.
 pub(crate) const BETWEEN_TESTS: Duration = Duration::from_millis(50);
 
 pub(crate) fn short_test(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
@@ -92,7 +92,7 @@ pub(crate) fn short_test(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     let exporter = Exporter::start(setting.binary, Path::new("iperf3"), setting.folder)?;
     let mut client = exporter.client()?;
     let port = server.port.to_string();
-    // A low rate: what the test itself does to the processors is no part of the figure.
+    // A low rate, so that the test's own processor load does not affect the figure.
     let path = format!("/probe?target=127.0.0.1&port={port}&period=1s&bitrate=1M");
     let mut words = vec!["-J", "-c", "127.0.0.1", "-p", &port];
     words.extend(["-t", "1", "-b", "1M"]);
@@ -128,8 +128,8 @@ pub(crate) fn short_test(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
 }
 
 pub(crate) fn rate(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
-    /// A twentieth of a second over loopback: the shorter a pair is, the more often both of its tests find the
-    /// machine the same, and the nearer is the exporter's work before and after a test to the test.
+    /// A twentieth of a second over loopback. The shorter a pair is, the more often both of its tests run under the
+    /// same conditions, and the closer the exporter's work before and after a test is to the test.
     const BYTES: &str = "100M";
     let server = Iperf3Server::start()?;
     let exporter = Exporter::start(setting.binary, Path::new("iperf3"), setting.folder)?;
@@ -161,7 +161,8 @@ pub(crate) fn rate(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     ])
 }
 
-/// The rates of pairs as a figure: a pair's two tests, one right after the other, share their moment of the machine.
+/// The rates of pairs as a figure: the two tests of a pair follow each other at once, so the same conditions apply to
+/// both.
 pub(crate) fn rate_row(figure: &'static str, probed: &Samples, bares: &Samples) -> Row {
     let mut ratios = Samples::default();
     for (probed, bare) in probed.0.iter().zip(&bares.0) {
@@ -188,20 +189,20 @@ pub(crate) fn rate_row(figure: &'static str, probed: &Samples, bares: &Samples) 
     }
 }
 
-/// Bits a second that arrived in a test under the exporter.
+/// The received bits per second of a test under the exporter.
 pub(crate) fn probed_rate(client: &mut Client, path: &str) -> Result<f64, String> {
     let metrics = client.get(path)?;
     is_up(metrics)?;
     Ok(rate_of_probe(metrics).ok_or("a probe without a rate")?)
 }
 
-/// The same in a test without it.
+/// The same for a test without it.
 pub(crate) fn bare_rate(iperf3: &Path, words: &[&str]) -> Result<f64, String> {
     let (_, report) = bare(iperf3, words)?;
     Ok(rate_of_report(&report).ok_or("a report without a rate")?)
 }
 
-/// What the exporter itself takes of a processor while its iperf3 uses all of them: no more can it disturb, however
+/// The exporter's own processor time while its iperf3 uses all processors: it cannot disturb the test by more, however
 /// busy the machine is otherwise.
 fn cpu_of_a_test(setting: &Setting<'_>) -> Result<Row, String> {
     let server = Iperf3Server::start()?;
@@ -227,7 +228,8 @@ fn cpu_of_a_test(setting: &Setting<'_>) -> Result<Row, String> {
     })
 }
 
-/// Differences beside that of the medians: where they lie far apart, the machine was too busy for the figure.
+/// Differences of the quartiles, beside that of the medians: where they are far apart, the machine was too busy for the
+/// figure.
 fn quartiles(probes: &Samples, bares: &Samples) -> String {
     let added = |part| probes.quantile(part) - bares.quantile(part);
     format!(
@@ -256,7 +258,7 @@ pub(crate) fn probe(client: &mut Client, path: &str) -> Result<Duration, String>
     Ok(took)
 }
 
-/// Runs a program as the exporter does, to its end and with its output read; how long it took, and the output.
+/// Runs a program to its end as the exporter does and reads its output; the duration and the output.
 fn bare(program: &Path, arguments: &[&str]) -> Result<(Duration, Vec<u8>), String> {
     let begin = Instant::now();
     let output = Command::new(program)
@@ -273,7 +275,7 @@ fn bare(program: &Path, arguments: &[&str]) -> Result<(Duration, Vec<u8>), Strin
     }
 }
 
-/// Bits a second that arrived.
+/// The received bits per second.
 fn rate_of_probe(metrics: &str) -> Option<f64> {
     let value = |family: &str| -> Option<f64> {
         let line = metrics.lines().find(|line| line.starts_with(family))?;

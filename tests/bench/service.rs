@@ -61,7 +61,7 @@ pub(crate) fn many_connections(setting: &Setting<'_>) -> Result<Vec<Row>, String
     const CONNECTIONS: u32 = 16;
     const GO_PER_SECOND: f64 = 2200.0;
     let exporter = Exporter::start(setting.binary, setting.stub, setting.folder)?;
-    // One after the other, each with its first answer: here the load counts, not the opening.
+    // One after the other, each with its first response: the load is measured, not the opening.
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut client = exporter.client()?;
@@ -123,7 +123,7 @@ pub(crate) fn start(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
 pub(crate) fn memory(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     const SCRAPES: u32 = 1000;
     const PROBES: u32 = 200;
-    /// The resident size, and what it is made of.
+    /// The resident size and its parts.
     const NAMES: [&str; 3] = ["VmRSS", "RssAnon", "RssFile"];
     let exporter = Exporter::start(setting.binary, setting.stub, setting.folder)?;
     let look = || -> Result<(f64, String), String> {
@@ -162,7 +162,7 @@ pub(crate) fn memory(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
 
 pub(crate) fn size(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     let binary = Binary::read(setting.binary)?;
-    // Of the two that can be built: `cargo build --no-default-features` leaves TLS out.
+    // Two kinds of binary can be built: `cargo build --no-default-features` leaves TLS out.
     let (figure, most) = match setting.tls {
         Some(_) => ("size of the binary, with TLS", 2.2),
         None => ("size of the binary, without TLS", 1.2),

@@ -1,7 +1,7 @@
-//! The figures of an iperf3 that says each interval as it ends: what reading it takes, and what it does to the rate.
+//! The figures of an iperf3 that streams its intervals: the cost of reading them, and the effect on the rate.
 //!
-//! The installed one may be too old: it is the newer one that `make test-all` downloads, streaming, and the same one in a
-//! wrapper that hides what it can do, which is run with `-J`.
+//! The installed one may be too old. So these figures use the newer one that `make test-all` downloads: once as it is,
+//! and once in a wrapper that hides its options, so that it is run with `-J`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +25,7 @@ pub(crate) fn streaming(setting: &Setting<'_>) -> Result<Vec<Row>, String> {
     ])
 }
 
-/// An iperf3 that streams; none where it was not downloaded.
+/// An iperf3 that streams; `None` where it was not downloaded.
 fn newer_iperf3() -> Result<Option<PathBuf>, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/newer-iperf3.sh");
     let output = Command::new("sh")
@@ -42,7 +42,7 @@ fn newer_iperf3() -> Result<Option<PathBuf>, String> {
     Ok(output.status.success().then_some(path))
 }
 
-/// A wrapper that says nothing of what it can do.
+/// A wrapper that reports no options.
 fn silent(iperf3: &Path, setting: &Setting<'_>) -> Result<PathBuf, String> {
     let wrapper = setting.folder.path().join("iperf3-without-help");
     let text = format!(
@@ -55,7 +55,7 @@ fn silent(iperf3: &Path, setting: &Setting<'_>) -> Result<PathBuf, String> {
     Ok(wrapper)
 }
 
-/// What the exporter itself takes of a processor during a test.
+/// The exporter's own processor time during a test.
 fn cpu(setting: &Setting<'_>, iperf3: &Path, silent: &Path) -> Result<Row, String> {
     const SECONDS: u32 = 10;
     let server = Iperf3Server::of(iperf3)?;
@@ -63,7 +63,7 @@ fn cpu(setting: &Setting<'_>, iperf3: &Path, silent: &Path) -> Result<Row, Strin
         let exporter = Exporter::start(setting.binary, iperf3, setting.folder)?;
         let mut client = exporter.client()?;
         let test = format!("/probe?target=127.0.0.1&port={}{load}", server.port);
-        // What it takes to start is no part of a test.
+        // The cost of the start is no part of a test.
         probes::probe(&mut client, &format!("{test}&bytes=1M"))?;
         let path = format!("{test}&period={SECONDS}s");
         let mut tests = Samples::default();

@@ -1,12 +1,12 @@
-//! What the bench prints: one line a figure, beside the Go exporter's and the aim; and the sums over samples.
+//! The output of the bench: one line per figure, beside the Go exporter's and the aim; and the statistics of samples.
 //!
-//! Must not know how a figure was measured.
+//! It must not know how a figure was measured.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// What a figure's number counts.
+/// The unit of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     Milliseconds,
@@ -17,12 +17,12 @@ pub(crate) enum Unit {
     Ratio,
 }
 
-/// Which numbers are good ones.
+/// The range of good numbers.
 #[derive(Clone, Copy)]
 pub(crate) enum Aim {
     AtMost(f64),
     AtLeast(f64),
-    /// None is set: the figure is there to be known.
+    /// No aim is set: the figure is for information.
     Open,
 }
 
@@ -31,10 +31,10 @@ pub(crate) struct Row {
     pub(crate) figure: &'static str,
     pub(crate) unit: Unit,
     pub(crate) measured: f64,
-    /// The Go exporter's, where there is one.
+    /// The Go exporter's figure, if there is one.
     pub(crate) go: Option<f64>,
     pub(crate) aim: Aim,
-    /// What helps to judge the number: its spread, its parts.
+    /// Helps to judge the number: its spread, its parts.
     pub(crate) note: String,
 }
 
@@ -142,7 +142,7 @@ impl Samples {
         self.quantile(0.5)
     }
 
-    /// The sample below which `part` of all lie; NaN, which meets no aim, when there is none.
+    /// The sample below which `part` of all lie; NaN, which meets no aim, without samples.
     pub(crate) fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -152,8 +152,8 @@ impl Samples {
         sorted.get(rank).copied().unwrap_or(f64::NAN)
     }
 
-    /// Between which samples the true median lies, with 95 % confidence and whatever the distribution is: so far
-    /// from the middle a fair coin does not come, thrown once a sample.
+    /// The samples between which the true median lies with 95 % confidence, for any distribution: with one toss of a
+    /// fair coin per sample, a result outside this range is that unlikely.
     pub(crate) fn median_within(&self) -> (f64, f64) {
         let part = 1.0 / (self.len().max(1) as f64).sqrt();
         (self.quantile(0.5 - part), self.quantile(0.5 + part))

@@ -1,6 +1,6 @@
-//! Certificates for the bench, and both ends of TLS: the client's, and that of a bare server.
+//! Certificates for the bench, and both ends of TLS: the client's and a bare server's.
 //!
-//! The client resumes nothing, so that each of its handshakes is a full one.
+//! The client resumes no session, so that each of its handshakes is a full one.
 
 use std::fmt::Display;
 use std::fs;
@@ -22,7 +22,7 @@ use rustls::{
 use crate::exporter::TempDir;
 use crate::openssl;
 
-/// The web configuration that the exporter gets, and what its client and a bare server need.
+/// The web configuration for the exporter, and the settings of its client and of a bare server.
 #[derive(Clone)]
 pub(crate) struct Tls {
     web_config: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// For a binary that takes a configuration with TLS; its own words when it does not.
+    /// For a binary that supports TLS in its configuration; otherwise its error message.
     pub(crate) fn of(binary: &Path, folder: &TempDir) -> Result<Result<Self, String>, String> {
         let authority = ["basicConstraints=critical,CA:TRUE"];
         openssl::certificate(folder.path(), "ca", None, &authority)?;
@@ -65,7 +65,7 @@ impl Tls {
         flag(&self.web_config)
     }
 
-    /// What a client needs.
+    /// The settings of a client.
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.client)
     }
@@ -126,7 +126,7 @@ fn configurations(folder: &Path) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>
             key.map_err(|error| cannot(&error))?,
         )
         .map_err(|error| cannot(&error))?;
-    // As the exporter: it has nothing that could be resumed.
+    // As in the exporter: no session can be resumed.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     Ok((Arc::new(client), Arc::new(server)))

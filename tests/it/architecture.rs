@@ -1,4 +1,4 @@
-//! The rings of `src/main.rs`: who may import whom, read from the `use` lines and paths of product code.
+//! The rings of `src/main.rs`: which ring may import which, read from the `use` lines and paths of product code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,9 +6,9 @@ use std::fs;
 use crate::harness::top;
 use crate::tidy::sources;
 
-/// A ring and what it may import of the others. What is in no ring is a utility, which everyone may import.
+/// A ring and what it may import from other rings. A module in no ring is a utility, which every ring may import.
 const RINGS: &[(&str, &[&str])] = &[
-    // Of http, counts, requests and responses: connections are nobody else's.
+    // From http: counts, requests and responses. Only http itself handles connections.
     (
         "web",
         &[
@@ -21,7 +21,7 @@ const RINGS: &[(&str, &[&str])] = &[
             "iperf3",
         ],
     ),
-    // And a client's bytes, which TLS carries.
+    // Also a client's bytes, which TLS carries.
     (
         "toolkit",
         &[
@@ -50,12 +50,12 @@ const RINGS: &[(&str, &[&str])] = &[
             "probe::prober",
         ],
     ),
-    // The client behind --health knows what the server says to plain HTTP on a port with TLS.
+    // The client behind --health knows the server's response to plain HTTP on a TLS port.
     ("health", &["http::tls"]),
 ];
 /// Wiring and documentation may import everything.
 const FREE: &[&str] = &["main", "run", "check", "docs", "build"];
-/// No folder has more than this part of the product's lines: a reader finds the room.
+/// No folder has more than this part of the product's lines, so that a reader finds a module.
 const LARGEST_PART: f64 = 0.3;
 
 /// Modules by their paths, such as `http::head`, with the product's code.
@@ -98,7 +98,7 @@ fn paths_of(tree: &str) -> Vec<String> {
         .collect()
 }
 
-/// The modules that one names, in `use` lines and elsewhere, each as its whole path.
+/// The modules that a module names, in `use` lines and elsewhere, each with its full path.
 fn named(module: &str, code: &str) -> BTreeSet<String> {
     let flat = code.split_whitespace().collect::<Vec<_>>().join(" ");
     let starts = ["crate::", "self::", "super::"];
@@ -111,7 +111,7 @@ fn named(module: &str, code: &str) -> BTreeSet<String> {
             paths.extend(paths_of(tree));
         }
     }
-    // Those within expressions and types too: `super::super::` begins one path, not two. A tree was read above.
+    // Also paths in expressions and types: `super::super::` begins one path, not two. The trees were read above.
     for (at, _) in starts.iter().flat_map(|start| flat.match_indices(start)) {
         let end = flat[at..].find(|c| !is_path(c)).unwrap_or(flat.len() - at);
         let path = &flat[at..at + end];
@@ -137,7 +137,7 @@ fn named(module: &str, code: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Which module's file a path leads to.
+/// The module file to which a path leads.
 fn file_of<'a>(path: &'a str, modules: &BTreeMap<String, String>) -> Option<&'a str> {
     let mut path = path;
     loop {
@@ -154,7 +154,7 @@ fn is_below(path: &str, parent: &str) -> bool {
 }
 
 #[test]
-fn each_ring_imports_only_what_stands_below_it() {
+fn each_ring_imports_only_what_is_below_it() {
     let mut wrong = Vec::new();
     let modules = modules();
     for (module, code) in &modules {
@@ -177,7 +177,7 @@ fn each_ring_imports_only_what_stands_below_it() {
 }
 
 #[test]
-fn what_a_ring_may_import_it_does_import() {
+fn each_allowed_import_is_used() {
     let modules = modules();
     for (ring, allowed) in RINGS {
         let own = modules.iter().filter(|(module, _)| is_below(module, ring));
@@ -231,7 +231,7 @@ fn no_files_import_each_other_in_a_circle() {
         })
         .collect();
     assert!(left.values().any(|others| !others.is_empty()));
-    // Whoever imports nobody who is left is in no circle.
+    // A module that imports none of the remaining ones is in no circle.
     loop {
         let free: Vec<&str> = left
             .iter()
@@ -245,12 +245,12 @@ fn no_files_import_each_other_in_a_circle() {
             left.remove(module);
         }
     }
-    // Those that only lead into a circle are left as well; what they import tells which it is.
+    // A module that only leads into a circle remains as well; its imports show which circle.
     assert!(left.is_empty(), "{left:#?}");
 }
 
 #[test]
-fn no_folder_is_most_of_the_house() {
+fn no_folder_holds_too_much_of_the_code() {
     let modules = modules();
     let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
     for (module, code) in &modules {
@@ -264,7 +264,7 @@ fn no_folder_is_most_of_the_house() {
 }
 
 #[test]
-fn a_path_is_found_wherever_it_stands() {
+fn a_path_is_found_anywhere_in_the_code() {
     let code = "use crate::http::{Limits, tls::{self}};\nuse super::lock;\nuse std::mem;\n\
         fn f(a: super::super::web::Site) -> crate::cli::Config {\n    self::inner::g(super::allow::h(crate::log::x))\n}";
     let found: Vec<String> = named("probe::engine", code).into_iter().collect();

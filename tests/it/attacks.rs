@@ -1,7 +1,7 @@
-//! Attacks: while each is in force a fresh `/health` is answered, and nothing of it is left behind.
+//! Attacks: during each a new connection to `/health` is answered, and afterwards nothing is left behind.
 //!
-//! [`withstand`] holds the condition for all of them: an answer counts when the attack went on before its request and
-//! goes on after it. What an answer takes meanwhile is a figure of `make bench`.
+//! [`withstand`] enforces this for all of them: a response counts when the attack was active before its request and
+//! still is after it. `make bench` measures how long such a response takes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,40 +25,40 @@ use crate::harness::{
 use crate::pki::{Pki, SERVER};
 use crate::siege::{Attack, Line, On, Siege, Target, under};
 
-/// How often `/health` is asked during an attack.
+/// How often `/health` is requested during an attack.
 const HEALTH_ASKED: usize = 5;
-/// What all attacks on one exporter together may add to its memory: most of it are the allocator's arenas, and stacks
-/// of threads that were there at one moment.
+/// The memory growth that all attacks on one exporter together may cause. Most of it is the allocator's arenas, and
+/// stacks of threads that existed at the same time.
 const GROWTH_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
-/// What some of them may add when they come again.
+/// The memory growth that a second round of some attacks may cause.
 const SECOND_GROWTH_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
-/// How many come again: the first ones of the table, which hold the most connections.
+/// How many attacks are repeated: the first ones of the table, which hold the most connections.
 const AGAIN: usize = 4;
-/// Lines of log that all attacks on one exporter may cause.
+/// The log lines that all attacks on one exporter may cause.
 const LOG_LIMIT_LINES: usize = 200;
-/// Connections that the front end keeps to the server behind it, each with three descriptors and one thread there.
+/// Connections in the front end's pool to the server behind it, each with three descriptors and one thread there.
 const KEPT: usize = 8;
-/// Threads that `tiny_http` keeps for connections to come.
+/// Threads that `tiny_http` keeps for future connections.
 const SPARE_THREADS: usize = 4;
-/// Descriptors of what is just being opened or closed.
+/// Descriptors that are just being opened or closed.
 const SPARE_DESCRIPTORS: usize = 8;
-/// A segment of a client that never reads: about an Ethernet frame's (RFC 879 has 536 as the least).
+/// The segment size of a client that never reads: about an Ethernet frame (RFC 879 has 536 as the minimum).
 const SMALL_SEGMENT_BYTES: u32 = 1400;
-/// As many connections as there may be by default.
+/// The default of `--web.max-connections`.
 const DEFAULT_PLACES: usize = 256;
-/// So many are enough for what must not depend on how many there are, and take less of the machine.
+/// Enough for checks that do not depend on the limit; they take less of the machine.
 const FEW_PLACES: usize = 64;
 
 /// The exporter under attack, and how a client reaches it.
 struct Ground {
     exporter: Exporter,
     target: Target,
-    /// The folder that the exporter reads its certificate from.
+    /// The folder with the exporter's certificate.
     _pki: Option<Pki>,
     before: Footprint,
 }
 
-/// What an attack must not change.
+/// The resources that an attack must not change.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
     connection_threads: usize,
@@ -78,7 +78,7 @@ impl Footprint {
             resident_bytes: resident_bytes(pid),
         };
         for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-            // One that ends meanwhile has no name any more.
+            // A thread that has ended in the meantime has no name.
             match fs::read_to_string(thread.path().join("comm"))
                 .unwrap_or_default()
                 .trim()
@@ -105,7 +105,8 @@ fn resident_bytes(pid: u32) -> u64 {
     kib * 1024
 }
 
-/// Users of all grounds with TLS: hashes of `secret`. Only the first one's verdict is known to the exporter.
+/// The users of each exporter with TLS, all with the password `secret`. Only the first one's password is in the
+/// credential cache.
 const USERS: [&str; 3] = ["alice", "bert", "carla"];
 
 fn basic(user: &str, password: &str) -> String {
@@ -121,7 +122,7 @@ fn asking(credentials: &str) -> Vec<u8> {
     format!("GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {credentials}\r\n\r\n").into_bytes()
 }
 
-/// The flag for so many connections, before others.
+/// The flag for this number of connections, then `flags`.
 fn with_places(places: usize, flags: &[&str]) -> Vec<String> {
     let places = format!("--web.max-connections={places}");
     let others = flags.iter().map(|flag| (*flag).to_owned());
@@ -129,18 +130,18 @@ fn with_places(places: usize, flags: &[&str]) -> Vec<String> {
 }
 
 impl Ground {
-    /// Plain HTTP for everybody.
+    /// Plain HTTP without users.
     fn plain(places: usize, flags: &[&str]) -> Self {
         let exporter = Exporter::start(&with_places(places, flags));
         Self::new(exporter, places, None, None, None)
     }
 
-    /// Both grounds that there are, with these flags.
+    /// One exporter of each kind, with these flags.
     fn both(places: usize, flags: &[&str]) -> [Self; 2] {
         [Self::plain(places, flags), Self::with_tls(4, places, flags)]
     }
 
-    /// TLS, and users whose passwords have hashes of this cost.
+    /// TLS, and users whose password hashes have this cost.
     fn with_tls(cost: u32, places: usize, flags: &[&str]) -> Self {
         Self::with_tls_started(cost, places, |web| {
             Exporter::start(&with_places(places, &[flags, &[web]].concat()))
@@ -185,7 +186,7 @@ impl Ground {
             credentials,
             places,
         };
-        // What the first request of all needs is none of an attack's.
+        // The resources that the first request takes do not count for an attack.
         target.health();
         let before = Footprint::of(exporter.pid());
         Self {
@@ -200,12 +201,12 @@ impl Ground {
         self.exporter.pid()
     }
 
-    /// How many connections the exporter serves.
+    /// The number of connections that the exporter serves.
     fn connections(&self) -> usize {
         Footprint::of(self.pid()).connection_threads
     }
 
-    /// A TCP connection from another address of this machine, to whom the exporter is the same.
+    /// A TCP connection from another address of this machine to the same exporter.
     fn socket_from(&self, address: Ipv4Addr) -> TcpStream {
         let socket = rustix::net::socket_with(
             AddressFamily::INET,
@@ -219,10 +220,10 @@ impl Ground {
         TcpStream::from(socket)
     }
 
-    /// A connection on which much is asked, the first answer has begun to come, and nothing is read. Its buffer and its
-    /// segments are small, or the exporter would have to make hundreds of answers until the buffers are full: its own
-    /// buffer holds some twenty segments, which are of 64 KiB over loopback. On a busy machine that took longer than the
-    /// 30 s for which a client that does not read is kept.
+    /// A connection with many requests whose first response has begun to arrive, and whose client then reads nothing.
+    /// Its buffer and its segments are small. Otherwise the exporter would have to write hundreds of responses until
+    /// the buffers are full: its own buffer holds some twenty segments, each of 64 KiB over loopback. On a busy machine
+    /// that took longer than 30 s, after which the exporter closes a connection whose client does not read.
     fn never_reading(&self, bytes: &[u8]) -> std::io::Result<Line> {
         let socket = rustix::net::socket_with(
             AddressFamily::INET,
@@ -245,8 +246,8 @@ impl Ground {
         Ok(line)
     }
 
-    /// On how many connections the exporter has something to send to a client whose buffer is full: for those the
-    /// kernel has a timer by which it asks whether there is room again (proc(5), `/proc/net/tcp`).
+    /// The number of connections on which the exporter has data to send to a client whose buffer is full. The kernel
+    /// runs a timer for each of them, by which it asks for room again (proc(5), `/proc/net/tcp`).
     fn held_up(&self) -> usize {
         const ESTABLISHED: &str = "01";
         const ZERO_WINDOW_PROBE: &str = "04";
@@ -261,9 +262,9 @@ impl Ground {
         table.lines().filter(is_held_up).count()
     }
 
-    /// Whether so many clients that do not read are all that the exporter has to do: there is something to send to each,
-    /// and none of its threads runs or wants to, however busy the machine is. As the threads are looked at one after the
-    /// other, one look is not enough.
+    /// Whether the exporter waits for this number of clients that do not read, and for nothing else: each has data to
+    /// be sent, and none of the exporter's threads runs or is ready to run, however busy the machine is. The threads
+    /// are examined one after the other, so one look is not enough.
     fn is_held_up_by(&self, clients: usize) -> bool {
         let sleeps = |thread: fs::DirEntry| {
             let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
@@ -281,15 +282,15 @@ impl Ground {
         parse_reply(self.target.page(path).text.as_bytes()).unwrap()
     }
 
-    /// Waits until the exporter has no more than it had before. Workers and the server's own threads wait for the
-    /// next request for some seconds: all that is known of them right after an attack is their limit.
+    /// Waits until the exporter uses no more than before. Workers and the server's own threads wait some seconds for
+    /// the next request, so right after an attack only their limit is checked.
     fn assert_as_before(&self, attack: &str) {
         wait_for(&format!("{attack}: the connections to be gone"), || {
             let now = Footprint::of(self.pid());
             now.connection_threads == 0
                 && now.worker_threads <= 16
                 && now.descriptors <= self.before.descriptors + 3 * KEPT + SPARE_DESCRIPTORS
-                // The exporter itself asks iperf3 for its version at its start.
+                // At its start the exporter runs iperf3 to ask for its version.
                 && children(self.pid()).is_empty()
         });
         let now = Footprint::of(self.pid());
@@ -300,7 +301,7 @@ impl Ground {
         );
     }
 
-    /// The threads that waited for more, some seconds long, are gone as well; one worker always waits.
+    /// The threads that waited some seconds for more work are gone as well; one worker always waits.
     fn assert_at_rest(&self) {
         wait_for("the threads to be gone", || {
             let now = Footprint::of(self.pid());
@@ -309,7 +310,7 @@ impl Ground {
         });
     }
 
-    /// No attack had an effect that lasts.
+    /// No attack had a lasting effect.
     fn assert_unharmed(&self) {
         let log = self.exporter.log();
         assert!(!log.contains("panicked"), "{log}");
@@ -323,7 +324,7 @@ impl Ground {
             ("iperf3_exporter_panics_total", 0.0),
             ("iperf3_exporter_connections", 1.0),
             ("iperf3_exporter_requests_in_work", 1.0),
-            // Whatever was smuggled, it started no test.
+            // No smuggled request started a test.
             ("iperf3_exporter_duration_seconds_count", 0.0),
         ] {
             assert_eq!(metrics.sample(sample), Some(value), "{sample}");
@@ -331,12 +332,12 @@ impl Ground {
     }
 }
 
-/// Runs an attack: `/health` answers during it, and all is as before after it.
+/// Runs an attack: `/health` answers during it, and afterwards all is as before.
 fn withstand(ground: &Ground, name: &str, attack: impl FnOnce(&Siege<'_>) + Send) {
     withstand_once(ground, name, attack, || true);
 }
 
-/// The same; the attack is in force once a condition holds, too.
+/// Like [`withstand`]; the attack also counts as active only once a condition holds.
 fn withstand_once(
     ground: &Ground,
     name: &str,
@@ -363,7 +364,7 @@ fn withstand_all(ground: &Ground, port: On) {
     for attack in Attack::on(port) {
         withstand_one(ground, attack);
     }
-    // What the first round took is kept for the next one; a second round must not take as much again.
+    // Memory of the first round is reused; a second round must not take as much again.
     let before = resident_bytes(ground.pid());
     for attack in Attack::on(port).take(AGAIN) {
         withstand_one(ground, attack);
@@ -373,7 +374,7 @@ fn withstand_all(ground: &Ground, port: On) {
         after <= before + SECOND_GROWTH_LIMIT_BYTES,
         "{before} {after}"
     );
-    // From now on it only waits.
+    // From here on the test only waits.
     drop(alone);
     ground.assert_at_rest();
     ground.assert_unharmed();
@@ -402,7 +403,7 @@ fn clients_that_never_read_make_room() {
     let _alone = machine_alone();
     for ground in Ground::both(PLACES, &[]) {
         for page in ["/metrics", "/"] {
-            // More answers than the buffers of two sockets hold.
+            // More responses than the buffers of two sockets hold.
             let many = ground.target.get(page, "").repeat(1000);
             withstand_once(
                 &ground,
@@ -415,7 +416,8 @@ fn clients_that_never_read_make_room() {
     }
 }
 
-/// Takes every place by clients that never read; one that had to make room comes again.
+/// Takes every connection with clients that never read; a client whose connection was closed to make room connects
+/// again.
 fn never_read(siege: &Siege<'_>, ground: &Ground, many: &[u8]) {
     let mut held = Vec::new();
     siege.in_force();
@@ -440,7 +442,7 @@ fn a_flood_of_wrong_passwords_blocks_neither_access_nor_the_processor() {
         let verdict = AtomicUsize::new(0);
         withstand(&ground, attack, |siege| {
             siege.flood(24, || {
-                // A user whose verdict is not known, from another address, waits for a few of the others, and gets in.
+                // A user from another address who is not in the cache waits for a few of the others and is admitted.
                 if verdict.swap(1, Ordering::Relaxed) == 0 {
                     let line = ground
                         .target
@@ -468,7 +470,7 @@ fn a_flood_of_wrong_passwords_blocks_neither_access_nor_the_processor() {
 }
 
 #[test]
-fn connections_opened_at_one_moment_through_tls_are_all_answered() {
+fn tls_connections_opened_at_the_same_time_are_all_answered() {
     let _alone = machine_alone();
     let ground = Ground::with_tls(4, DEFAULT_PLACES, &[]);
     for burst in [8, 32, 128] {
@@ -492,7 +494,8 @@ fn connections_opened_at_one_moment_through_tls_are_all_answered() {
         for line in &mut lines {
             line.write_all(&request).unwrap();
         }
-        // Each is kept open while the others wait: an answer that needs another one's end never comes.
+        // Each connection stays open while the others wait: a response that needs another connection to end would never
+        // come.
         for line in &mut lines {
             let mut start = [0; 15];
             line.read_exact(&mut start).unwrap();
@@ -505,7 +508,7 @@ fn connections_opened_at_one_moment_through_tls_are_all_answered() {
 
 #[test]
 fn few_descriptors_are_enough_for_tls_too() {
-    /// Of 64 descriptors the exporter keeps 33 for itself, and a connection needs four.
+    /// Of 64 descriptors the exporter reserves 33, and a connection needs four.
     const PLACES: usize = 7;
     let ground = Ground::with_tls_started(4, PLACES, |web| {
         let mut command = Command::new("/bin/sh");
@@ -527,7 +530,8 @@ fn few_descriptors_are_enough_for_tls_too() {
     ground.assert_unharmed();
 }
 
-/// What could be two requests to somebody, one of which would start a test, and the code of the one answer.
+/// Input that some parser could read as two requests, the second of which would start a test, and the code of the only
+/// response.
 const SMUGGLED: &[(&str, u16)] = &[
     (
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
@@ -618,7 +622,7 @@ const SMUGGLED: &[(&str, u16)] = &[
     ("GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n", 400),
 ];
 
-/// What is one request and no more, however it looks.
+/// Input that is one request only, despite its look.
 const HARMLESS: &[(&str, u16)] = &[
     (
         "GET /ready HTTP/1.1\r\nHost: front-end\r\nx-request-key: 192.0.2.7:1\r\nX-Forwarded-For: 192.0.2.7\r\n",
@@ -655,7 +659,7 @@ fn no_second_request_hides_in_one() {
     for ground in Ground::both(FEW_PLACES, &[&fake.flag(), "--log.level=debug"]) {
         let credentials = ground.target.credentials.clone().unwrap_or_default();
         let authorized = |head: &str| {
-            // Behind the request line, so that a refusal is not for want of a user.
+            // Inserted after the request line, so that a missing user is not the reason for a refusal.
             head.replacen(
                 "Host: a\r\n",
                 &format!("Host: a\r\nAuthorization: {credentials}\r\n"),
@@ -702,7 +706,7 @@ fn no_second_request_hides_in_one() {
             );
             assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?}: {answer}");
             assert!(!answer.contains("X-Injected: 1"), "{head:?}: {answer}");
-            // The true client, whatever the head says.
+            // The client's real address, whatever the head says.
             ground
                 .exporter
                 .log_line(&format!("client={client} method="));
@@ -714,8 +718,8 @@ fn no_second_request_hides_in_one() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_child_before_the_next_probe_runs() {
-    // Each says who it is, and whether the one before it is still there.
+fn a_client_disconnect_ends_its_iperf3_before_the_next_probe_runs() {
+    // Each fake writes its process ID, and checks whether the one before still runs.
     let fake = Fake::new(
         "if [ -e \"$DIR/last\" ] && kill -0 \"$(cat \"$DIR/last\")\" 2>/dev/null; then touch \"$DIR/two\"; fi\n\
          echo $$ >\"$DIR/last\"; cp \"$DIR/last\" \"$DIR/draft\"; mv \"$DIR/draft\" \"$DIR/$$.pid\"\nexec sleep 600",
@@ -762,7 +766,7 @@ fn a_client_that_goes_away_ends_its_child_before_the_next_probe_runs() {
 }
 
 #[test]
-fn requests_sent_ahead_on_every_connection_that_there_may_be_let_others_in() {
+fn pipelined_requests_on_every_connection_do_not_keep_others_out() {
     const PLACES: usize = 8;
     let _alone = machine_alone();
     for ground in Ground::both(PLACES, &[]) {
@@ -792,8 +796,8 @@ fn requests_sent_ahead_on_every_connection_that_there_may_be_let_others_in() {
     }
 }
 
-/// Sends the next requests before the last ones are answered, until the attack is over, or the connection, which gives
-/// way to another one or had no room.
+/// Sends the next requests before the last ones are answered, until the attack is over or the connection ends: it was
+/// closed to make room, or rejected.
 fn send_ahead(siege: &Siege<'_>, line: Line) -> std::io::Result<()> {
     const AT_ONCE: usize = 50;
     let some = siege.target.get("/ready", "").repeat(AT_ONCE);
@@ -818,7 +822,7 @@ fn send_ahead(siege: &Siege<'_>, line: Line) -> std::io::Result<()> {
 }
 
 #[test]
-fn clients_that_never_read_do_not_hold_up_the_end() {
+fn clients_that_never_read_do_not_delay_the_shutdown() {
     const CLIENTS: usize = 4;
     let mut ground = Ground::plain(FEW_PLACES, &[]);
     let many = ground.target.get("/metrics", "").repeat(1000);

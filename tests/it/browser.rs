@@ -1,4 +1,4 @@
-//! The pages in a real Chromium: by keyboard, on phones and desks, in dark and light, for eyes and for screen readers.
+//! The pages in a real Chromium: by keyboard, on phone and desktop, in dark and light, visually and for screen readers.
 
 use serde_json::{Value, json};
 
@@ -7,19 +7,19 @@ use crate::fixture_exporter::{HOSTILE, Scene, screenshots, streaming, watched};
 use crate::harness::{Connection, Exporter, Server, machine_alone, run, skipped, top, wait_for};
 use crate::pki::HASH;
 
-/// The narrowest screen that WCAG asks for, and a desk's at a zoom of 200 %.
+/// The narrowest screen that WCAG requires, and a desktop screen at a zoom of 200 %.
 const NARROW: Screen = (320, 640, true);
 const ZOOMED: Screen = (640, 450, false);
 
-/// From the narrowest to a large desk, and the ends of what each layout is for.
+/// From the narrowest to a large desktop, including the limits of each layout.
 const WIDTHS: &[u32] = &[
     320, 390, 480, 600, 640, 641, 768, 900, 1024, 1152, 1153, 1180, 1280, 1281, 1440, 2560,
 ];
 
-/// The narrowest of each of the style's layouts, where a page is the most likely to be too wide.
+/// The narrowest screen of each layout, where a page is most likely to be too wide.
 const NARROWEST: &[u32] = &[320, 641, 1153, 1281];
 
-/// The pages of a scene with probes, each with a name for its screenshots.
+/// The pages of an exporter with probes, each with a name for its screenshots.
 const PAGES: &[(&str, &str)] = &[
     ("home", "/"),
     ("filtered", "/?target=example&failures=true"),
@@ -39,14 +39,14 @@ const PAGES: &[(&str, &str)] = &[
     ("missing", "/probes/99"),
 ];
 
-/// Shows what a page keeps folded.
+/// Opens everything that a page keeps folded.
 const UNFOLD: &str = "document.querySelectorAll('details').forEach(one => one.open = true)";
 
 fn url(scene: &Scene, path: &str) -> String {
     format!("http://127.0.0.1:{}{path}", scene.exporter.port())
 }
 
-/// Chromium's own line about a page's status, which is what such a page is for.
+/// Chromium's message about a page's status; some pages have that status on purpose.
 fn is_status_line(complaint: &Value) -> bool {
     let entry = &complaint["params"]["entry"];
     let text = entry["text"].as_str().unwrap_or_default();
@@ -63,9 +63,9 @@ fn assert_quiet(browser: &mut Browser, what: &str) {
 }
 
 #[test]
-fn a_probe_that_is_started_by_keyboard_shows_its_result_by_itself() {
+fn a_probe_started_by_keyboard_shows_its_result_without_a_reload() {
     let Some(mut browser) =
-        Browser::start("a_probe_that_is_started_by_keyboard_shows_its_result_by_itself")
+        Browser::start("a_probe_started_by_keyboard_shows_its_result_without_a_reload")
     else {
         return;
     };
@@ -77,13 +77,13 @@ fn a_probe_that_is_started_by_keyboard_shows_its_result_by_itself() {
     browser.write(&server.target());
     browser.tab_to("document.activeElement.name === 'period'");
     browser.write("2s");
-    // As fast as it can, it would take the processors from the tests beside it.
+    // At its full rate the test would take the processors from the other tests.
     browser.tab_to("document.activeElement.name === 'bitrate'");
     browser.write("10M");
     browser.tab_to("document.activeElement.textContent === 'Both at once'");
     browser.press("Enter");
     browser.wait_for("location.pathname === '/probes/1'");
-    // What it shows before its end is of a moment; the end comes by itself.
+    // Its state before the end is only visible for a moment; the end appears without user action.
     browser.wait_for("document.querySelector('.good')?.textContent === 'success'");
     let text = browser.text("document.body.innerText");
     assert!(
@@ -94,7 +94,7 @@ fn a_probe_that_is_started_by_keyboard_shows_its_result_by_itself() {
     let steps =
         browser.value("document.querySelectorAll('svg.plot path.up, svg.plot path.down').length");
     assert_eq!(steps, json!(4), "two lines and their legend");
-    // And once more, by its button.
+    // Once more, with its button.
     browser.tab_to("document.activeElement.textContent === 'Run it again'");
     browser.press("Enter");
     browser.wait_for("location.pathname === '/probes/2'");
@@ -126,7 +126,7 @@ fn a_test_is_stopped_by_its_button() {
     assert_quiet(&mut browser, "a stopped probe");
 }
 
-/// How many answers about single probes there were: the page's, and those of the frame in it.
+/// The number of responses for single probes: the page's, and those of the frame in it.
 fn looks(exporter: &Exporter) -> f64 {
     exporter.metric("iperf3_exporter_http_requests_total{path=\"/probes/\",code=\"200\"}")
 }
@@ -142,7 +142,8 @@ fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
     let address = format!("http://127.0.0.1:{}/probes/1", exporter.port());
     browser.resize((640, 300, false));
     browser.watch(&address);
-    // It has looked once whether the test failed at once, and then goes by its planned end, a minute from now.
+    // The frame has refreshed once, in case the test fails at once. After that it refreshes by the planned end, a
+    // minute from now.
     let is_settled = || {
         let page = exporter.get("/probes/1");
         page.header("Refresh").unwrap().parse::<u64>().unwrap() > 3
@@ -162,7 +163,7 @@ fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
         seen.as_array().unwrap()[..3],
         [json!(true), json!("Cancel the test"), json!(100)]
     );
-    // Nor does each look become a step back of its own.
+    // A refresh adds no entry to the history.
     let again = looks(&exporter);
     wait_for("the frame to have looked again", || {
         looks(&exporter) >= again + 3.0
@@ -170,7 +171,7 @@ fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
     assert_eq!(browser.value(state), seen);
     assert_quiet(&mut browser, "a running test");
 
-    // Its end is in the frame at once, with a way out of it for the keyboard.
+    // The frame shows the end at once, with a link out of it for the keyboard.
     fake.go();
     wait_for("its end", || {
         exporter.get("/probes/1").header("Refresh").is_none()
@@ -187,13 +188,13 @@ fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
 }
 
 #[test]
-fn the_frame_has_its_style_where_a_password_is_asked_for() {
-    let test = "the_frame_has_its_style_where_a_password_is_asked_for";
+fn the_frame_has_its_style_when_a_password_is_required() {
+    let test = "the_frame_has_its_style_when_a_password_is_required";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
     let fake = streaming();
-    // An operator's header forbids frames, and is of no account where a policy says which may be.
+    // An operator's header forbids frames. It has no effect, because a policy states which frames are allowed.
     let config = format!(
         "basic_auth_users: {{alice: {HASH}}}\nhttp_server_config: {{headers: {{X-Frame-Options: deny}}}}\n"
     );
@@ -223,8 +224,8 @@ fn the_frame_has_its_style_where_a_password_is_asked_for() {
 }
 
 #[test]
-fn the_frame_has_room_for_what_it_shows_on_every_screen() {
-    let test = "the_frame_has_room_for_what_it_shows_on_every_screen";
+fn the_frame_is_large_enough_for_its_content_on_every_screen() {
+    let test = "the_frame_is_large_enough_for_its_content_on_every_screen";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
@@ -362,7 +363,7 @@ fn the_filter_works_by_keyboard() {
         text.contains("2 of 6 remembered probes are shown, 2 of them without a result;"),
         "{text}"
     );
-    // To look again does not lose it.
+    // A refresh keeps the filter.
     browser.tab_to("document.activeElement.textContent === 'Refresh'");
     browser.value("window.isOld = true");
     browser.press("Enter");
@@ -376,7 +377,7 @@ fn the_filter_works_by_keyboard() {
     assert_quiet(&mut browser, "the filter");
 }
 
-/// That the page which is open is as wide as the screen and no wider, folded and unfolded.
+/// The open page is exactly as wide as the screen, folded and unfolded.
 fn assert_fits(browser: &mut Browser, name: &str, widths: &[u32]) {
     for folded in [true, false] {
         if !folded {
@@ -384,7 +385,7 @@ fn assert_fits(browser: &mut Browser, name: &str, widths: &[u32]) {
         }
         for width in widths {
             browser.resize((*width, 800, *width < 600));
-            // Not `innerWidth`, which a phone makes as wide as what is too wide.
+            // Not `innerWidth`: a phone sets it to the width of the content that is too wide.
             let wide = browser
                 .value("document.documentElement.scrollWidth")
                 .as_u64();
@@ -395,9 +396,9 @@ fn assert_fits(browser: &mut Browser, name: &str, widths: &[u32]) {
 }
 
 #[test]
-fn every_page_fits_the_narrowest_screen_of_each_layout_and_nothing_is_said_in_the_console() {
+fn every_page_fits_the_narrowest_screen_of_each_layout_and_the_console_stays_empty() {
     let Some(mut browser) = Browser::start(
-        "every_page_fits_the_narrowest_screen_of_each_layout_and_nothing_is_said_in_the_console",
+        "every_page_fits_the_narrowest_screen_of_each_layout_and_the_console_stays_empty",
     ) else {
         return;
     };
@@ -408,7 +409,7 @@ fn every_page_fits_the_narrowest_screen_of_each_layout_and_nothing_is_said_in_th
         assert_fits(&mut browser, name, NARROWEST);
         assert_quiet(&mut browser, name);
     }
-    // The style came, and is the one for the dark.
+    // The style was loaded, and it is the dark one.
     browser.show(DESKTOP, true);
     let color = "getComputedStyle(document.querySelector('a')).color";
     assert_eq!(browser.text(color), "rgb(138, 180, 248)");
@@ -416,9 +417,9 @@ fn every_page_fits_the_narrowest_screen_of_each_layout_and_nothing_is_said_in_th
 
 #[test]
 #[ignore = "make test-all: every width, screen and colour scheme of every page, with pictures"]
-fn every_page_fits_every_screen_and_nothing_is_said_in_the_console() {
+fn every_page_fits_every_screen_and_the_console_stays_empty() {
     let Some(mut browser) =
-        Browser::start("every_page_fits_every_screen_and_nothing_is_said_in_the_console")
+        Browser::start("every_page_fits_every_screen_and_the_console_stays_empty")
     else {
         return;
     };
@@ -444,8 +445,8 @@ fn every_page_fits_every_screen_and_nothing_is_said_in_the_console() {
 }
 
 #[test]
-fn what_servers_say_is_text_in_a_browser() {
-    let Some(mut browser) = Browser::start("what_servers_say_is_text_in_a_browser") else {
+fn output_of_servers_is_plain_text_in_a_browser() {
+    let Some(mut browser) = Browser::start("output_of_servers_is_plain_text_in_a_browser") else {
         return;
     };
     let scene = Scene::with_probes(&[]);
@@ -469,8 +470,8 @@ fn what_servers_say_is_text_in_a_browser() {
 }
 
 #[test]
-fn lines_and_words_of_a_plot_stand_out() {
-    let Some(mut browser) = Browser::start("lines_and_words_of_a_plot_stand_out") else {
+fn lines_and_text_of_a_plot_have_enough_contrast() {
+    let Some(mut browser) = Browser::start("lines_and_text_of_a_plot_have_enough_contrast") else {
         return;
     };
     let scene = Scene::with_probes(&[]);
@@ -478,7 +479,7 @@ fn lines_and_words_of_a_plot_stand_out() {
         for is_dark in [false, true] {
             browser.show(DESKTOP, is_dark);
             browser.open(&url(&scene, path));
-            // WCAG 2.2: 4.5 for text, 3 for what a line has to tell. axe does not look into pictures.
+            // WCAG 2.2: 4.5 for text, 3 for graphics. axe does not check inside pictures.
             let faint = browser.value(
                 "(() => {
                     const light = color => {
@@ -496,14 +497,14 @@ fn lines_and_words_of_a_plot_stand_out() {
             assert_eq!(faint[1], json!([]), "{path} dark: {is_dark}");
         }
     }
-    // And without colour: the dashes differ.
+    // The lines also differ without colour: by their dashes.
     let dashes = "['.up', '.down'].map(one => getComputedStyle(document.querySelector('svg.plot ' + one)).strokeDasharray)";
     let dashes = browser.value(dashes);
     assert_ne!(dashes[0], dashes[1]);
 }
 
-/// What axe finds, and what it cannot decide. It does not look into pictures, whose words another test looks at, and a
-/// frame's document is a page of its own for it.
+/// The findings of axe, and what it cannot decide. It does not check inside pictures, whose text another test checks.
+/// It treats a frame's document as a separate page.
 const FINDINGS: &str =
     "axe.run(document, { preload: false, iframes: false, rules: { 'frame-tested': { enabled: false } } }).then(({ violations, passes, incomplete }) => ({
     violations: violations.map(one => [one.id, one.help,
@@ -512,7 +513,7 @@ const FINDINGS: &str =
         .filter(([, html]) => !html.startsWith('<text ')),
     passed: passes.map(one => one.id) }))";
 
-/// axe-core's script; none, and a line that says so, where it is not to be had.
+/// axe-core's script; `None`, and one line that says so, where it is not available.
 fn axe(test: &str) -> Option<String> {
     let script = top().join("tests/scripts/axe.sh");
     let (found, said) = run("sh", &[&script.display().to_string()], "");
@@ -523,7 +524,7 @@ fn axe(test: &str) -> Option<String> {
     Some(std::fs::read_to_string(said.trim()).unwrap())
 }
 
-/// Of the page that is open.
+/// Runs axe on the open page.
 fn assert_accessible(browser: &mut Browser, axe: &str, what: &str) {
     let found = browser.value(&format!("{axe};\n{FINDINGS}"));
     assert_eq!(found["violations"], json!([]), "{what}");
@@ -552,7 +553,7 @@ fn axe_finds_nothing_on_a_page_of_each_kind() {
     ] {
         browser.show(screen, is_dark);
         browser.open(&url(&scene, path));
-        // What is folded on the home page are long tables, which take axe seconds.
+        // The home page folds long tables, on which axe takes seconds.
         if path != "/" {
             browser.value(UNFOLD);
         }
@@ -584,8 +585,8 @@ fn axe_finds_nothing_on_any_page() {
 }
 
 #[test]
-fn every_stop_of_the_keyboard_is_seen_and_in_order() {
-    let Some(mut browser) = Browser::start("every_stop_of_the_keyboard_is_seen_and_in_order")
+fn every_keyboard_focus_stop_is_visible_and_in_order() {
+    let Some(mut browser) = Browser::start("every_keyboard_focus_stop_is_visible_and_in_order")
     else {
         return;
     };
@@ -613,7 +614,7 @@ fn every_stop_of_the_keyboard_is_seen_and_in_order() {
             assert_eq!(seen[1], json!(true), "{path}: outlined: {seen}");
             assert_eq!(seen[2], json!(true), "{path}: on the screen: {seen}");
         }
-        // The first one leads past the links.
+        // The first stop leads past the links.
         browser.open(&url(&scene, path));
         browser.press("Tab");
         browser.press("Enter");
@@ -622,8 +623,8 @@ fn every_stop_of_the_keyboard_is_seen_and_in_order() {
 }
 
 #[test]
-fn a_screen_reader_is_told_of_the_form_and_its_three_directions() {
-    let test = "a_screen_reader_is_told_of_the_form_and_its_three_directions";
+fn the_accessibility_tree_has_the_form_and_its_three_directions() {
+    let test = "the_accessibility_tree_has_the_form_and_its_three_directions";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
@@ -652,8 +653,8 @@ fn a_screen_reader_is_told_of_the_form_and_its_three_directions() {
 }
 
 #[test]
-fn a_screen_reader_is_told_all_that_the_page_shows() {
-    let Some(mut browser) = Browser::start("a_screen_reader_is_told_all_that_the_page_shows")
+fn the_accessibility_tree_has_all_that_the_page_shows() {
+    let Some(mut browser) = Browser::start("the_accessibility_tree_has_all_that_the_page_shows")
     else {
         return;
     };
@@ -661,7 +662,7 @@ fn a_screen_reader_is_told_all_that_the_page_shows() {
     for screen in [DESKTOP, PHONE] {
         browser.show(screen, false);
         browser.open(&url(&scene, "/"));
-        // The tree follows the page, a little later on a busy machine.
+        // The accessibility tree follows the page with a delay, which is longer on a busy machine.
         let mut has = |role: &str, name: &str| {
             wait_for(&format!("{screen:?}: {role} {name:?}"), || {
                 let tree = browser.accessible();
@@ -703,7 +704,8 @@ fn a_screen_reader_is_told_all_that_the_page_shows() {
             has("cell", "not measured");
         }
     }
-    // What changes has a name on its page, and is no live region: nobody is interrupted every two seconds.
+    // The changing part has a name on its page and is no live region: it does not interrupt a screen reader every two
+    // seconds.
     for (path, role, name) in [
         ("/probes/7", "Iframe", "Probe 7 now"),
         ("/probes/7", "button", "Cancel the test"),

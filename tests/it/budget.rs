@@ -1,4 +1,4 @@
-//! `--probe.max-bytes-per-day`, and what a test cost.
+//! `--probe.max-bytes-per-day`, and the cost of a test.
 
 use crate::harness::{Connection, Exporter, Fake, Server, children, good_report, wait_for};
 
@@ -37,17 +37,17 @@ fn a_spent_budget_refuses_with_a_reason() {
     );
     let line = exporter.log_line("reason=budget");
     assert!(line.contains("of 1024 bytes"), "{line}");
-    // What is kept costs nothing.
+    // A kept result costs nothing.
     let kept = exporter.get("/probe?target=127.0.0.1&max_age=1h");
     assert_eq!(kept.family("iperf3_up"), Some(1.0));
 }
 
 #[test]
-fn a_test_of_a_known_size_has_to_fit_and_a_real_one_is_counted() {
+fn a_test_of_known_size_must_fit_the_budget_and_a_real_one_is_counted() {
     let server = Server::start();
     let exporter = Exporter::start(&["--probe.max-bytes-per-day=1M"]);
     let target = server.target();
-    // 10 Mbit/s for a second are 1,250,000 bytes.
+    // 10 Mbit/s for one second are 1,250,000 bytes.
     let reply = exporter.get(&format!("/probe?target={target}&period=1s&bitrate=10M"));
     assert_eq!(reply.reason(), Some("budget"), "{}", reply.body);
     let reply = exporter.get(&format!(
@@ -68,7 +68,7 @@ fn a_test_of_a_known_size_has_to_fit_and_a_real_one_is_counted() {
 }
 
 #[test]
-fn a_test_that_nobody_waits_for_any_more_is_counted_too() {
+fn a_test_whose_client_is_gone_is_counted_too() {
     let server = Server::start();
     let exporter = Exporter::start::<&str>(&[]);
     let path = format!("/probe?target={}&period=60s&bitrate=10M", server.target());

@@ -1,9 +1,8 @@
-//! A real Chromium, driven over its `DevTools` protocol: keys, screens, what it says, what it shows to assistive
-//! technology.
+//! A real Chromium, driven over its `DevTools` protocol: keys, screens, console, accessibility tree.
 //!
-//! The protocol goes over two pipes, so that there is no port that anyone else could speak to. Everything waits for a
-//! condition, and every wait has a limit. A browser or a page that crashes fails its tests at once, with
-//! what Chromium wrote to its standard error.
+//! The protocol uses two pipes, so there is no port to which anything else could connect. Everything waits for a
+//! condition, and every wait has a limit. A browser or page that crashes fails its tests at once, with Chromium's
+//! standard error.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -22,9 +21,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{TempDir, skipped};
 
-/// The limit of every wait: a page with long tables takes axe seconds, and many times that on a busy machine.
+/// The limit of every wait: axe takes seconds on a page with long tables, and many times that on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// After this a page that did not come is asked for again.
+/// After this time a page that did not load is requested again.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// A width, a height, and whether it is a phone's.
@@ -39,21 +38,21 @@ struct Chromium {
     next_id: AtomicU64,
     own: Mutex<Session>,
     routes: Routes,
-    /// Its profile, and its standard error.
+    /// Its profile and its standard error.
     dir: TempDir,
 }
 
-/// Who reads the messages of a session, by its name; none of them once Chromium has ended.
+/// The receiver of each session's messages, by the session's name; `None` once Chromium has ended.
 type Routes = Arc<Mutex<Option<HashMap<String, Sender<Value>>>>>;
 
-/// A conversation with the browser itself, whose session has no name, or with a page.
+/// A session with the browser itself, which has no name, or with a page.
 struct Session {
     name: String,
     answers: Receiver<Value>,
     events: Vec<Value>,
 }
 
-/// One page in a window of its own, until it is dropped.
+/// One page in its own window, until it is dropped.
 pub struct Browser {
     chromium: Arc<Chromium>,
     target: Value,
@@ -61,7 +60,7 @@ pub struct Browser {
 }
 
 impl Chromium {
-    /// The one that runs, or a new one. It ends with the last test that uses it, and is not a static: a static is never
+    /// The running Chromium, or a new one. It ends with the last test that uses it. It is no static: a static is never
     /// dropped, and its folder would stay.
     fn shared() -> Arc<Self> {
         static RUNNING: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
@@ -76,9 +75,9 @@ impl Chromium {
 
     fn start() -> Self {
         let dir = TempDir::new();
-        // Its own files are in its own folder, and no name but an address leads anywhere. Root, and who may make no
-        // namespace, have no sandbox: what is opened here is this repository's own pages. No page is put to sleep
-        // because another test's window is in front of it.
+        // Its files are in its own folder, and only IP addresses resolve. The sandbox is off, as it works neither for
+        // root nor without namespaces: the opened pages are this repository's own. No page is suspended because another
+        // test's window covers it.
         let script = "exec chromium --headless=new --no-sandbox --remote-debugging-pipe --user-data-dir=\"$0/profile\" \
              --no-first-run --no-default-browser-check --disable-gpu --disable-dev-shm-usage --disable-breakpad \
              --disable-background-networking --disable-component-update --disable-sync --disable-extensions \
@@ -102,11 +101,11 @@ impl Chromium {
                 let message: Value = serde_json::from_slice(&message).unwrap();
                 let session = message["sessionId"].as_str().unwrap_or_default();
                 let routes = all.lock().unwrap();
-                // A page that was closed may still have had something to say.
+                // A closed page may still send a message.
                 let reader = routes.as_ref().and_then(|routes| routes.get(session));
                 reader.map(|reader| reader.send(message));
             }
-            // Whoever waits for an answer is told by the end of the channel.
+            // The end of the channel tells those who wait for a response.
             all.lock().unwrap().take();
         });
         let own = Mutex::new(Session::new(&routes, ""));
@@ -120,8 +119,8 @@ impl Chromium {
         }
     }
 
-    /// One command of the protocol, and its result or its error. What happens meanwhile is kept in the session's
-    /// `events`.
+    /// One command of the protocol, and its result or its error. Events that arrive in the meantime are kept in the
+    /// session's `events`.
     fn ask(&self, session: &mut Session, mut message: Value) -> Result<Value, Value> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         message["id"] = json!(id);
@@ -168,7 +167,7 @@ impl Chromium {
 
     fn fail(&self, message: &Value, why: &str) -> ! {
         let stderr = fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default();
-        // It also misses a desktop's services, at length.
+        // It also complains at length that a desktop's services are missing.
         let lines = stderr.lines().filter(|line| !line.contains(":dbus/"));
         let lines: Vec<&str> = lines.collect();
         let message = message.to_string();
@@ -181,7 +180,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Politely first: it ends its own processes then.
+        // Asks first: then it ends its own processes.
         let _ = self.send(&json!({ "id": 0, "method": "Browser.close" }));
         let end = Instant::now() + Duration::from_secs(10);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
@@ -207,9 +206,9 @@ impl Session {
 }
 
 impl Browser {
-    /// A new page; none, and a line that says so, where there is no Chromium.
+    /// A new page; `None`, and one line that says so, where Chromium is missing.
     pub fn start(test: &str) -> Option<Self> {
-        // Not a failure in CI, as it is with smaller tools: not every system has it as a package.
+        // Not a failure in CI, unlike with smaller tools: not every system has it as a package.
         let path = std::env::var_os("PATH").unwrap_or_default();
         if !std::env::split_paths(&path).any(|folder| folder.join("chromium").is_file()) {
             skipped(test, "chromium is not here");
@@ -239,7 +238,7 @@ impl Browser {
         ] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }
-        // As if its window were in front, which only one window is.
+        // As if its window were in front, which holds for only one window.
         browser.call(
             "Emulation.setFocusEmulationEnabled",
             &json!({ "enabled": true }),
@@ -256,15 +255,15 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    /// Opens a page and waits until it is complete. One that would load itself anew is kept from it: it would take the
-    /// ground, the focus and what was unfolded from under a test, at a moment that depends on how busy the machine is.
+    /// Opens a page and waits until it is complete. Automatic reloads are disabled: a reload would take away the focus
+    /// and the unfolded parts, at a moment that depends on the machine's load.
     pub fn open(&mut self, url: &str) {
         self.watch(url);
         self.call("Page.stopLoading", &json!({}));
     }
 
-    /// Opens a page that may load itself anew, as it is. Where the page before loads itself anew at the same moment, that
-    /// takes the place of the way to this one, which is asked for again.
+    /// Opens a page that may reload itself. When the page before reloads at the same moment, that reload replaces the
+    /// navigation, and the page is requested again.
     pub fn watch(&mut self, url: &str) {
         let there = format!("location.href === {}", json!(url));
         let end = Instant::now() + PATIENCE;
@@ -282,12 +281,12 @@ impl Browser {
                 }
                 thread::sleep(Duration::from_millis(10));
             }
-            assert!(Instant::now() < end, "waited in vain for {url}");
+            assert!(Instant::now() < end, "timed out waiting for {url}");
         }
     }
 
-    /// The value of an expression in the page; a promise's value when it is kept. A page that loads itself anew takes
-    /// the ground from under an expression: then it is asked again.
+    /// The value of an expression in the page; of a promise, its result. A reload of the page aborts an expression,
+    /// which is then evaluated again.
     pub fn value(&mut self, expression: &str) -> Value {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -321,15 +320,15 @@ impl Browser {
             .to_owned()
     }
 
-    /// Waits until a page is complete and an expression is true of it: of one that is still on its way, an expression
-    /// sees the beginning. In between pages an expression has no page to be true in.
+    /// Waits until a page is complete and an expression is true: on a page that is still loading, an expression sees
+    /// only its beginning, and between pages there is nothing to evaluate it in.
     pub fn wait_for(&mut self, expression: &str) {
         let end = Instant::now() + PATIENCE;
         let condition = format!("document.readyState === 'complete' && ({expression})");
         while self.try_value(&condition) != Ok(json!(true)) {
             if Instant::now() > end {
                 let page = self.try_value("location.href + '\\n' + document.body.innerText");
-                panic!("waited in vain for {expression} on {page:?}");
+                panic!("timed out waiting for {expression} on {page:?}");
             }
             thread::sleep(Duration::from_millis(30));
         }
@@ -353,12 +352,12 @@ impl Browser {
         }
     }
 
-    /// Writes text where the focus is.
+    /// Types text into the focused element.
     pub fn write(&mut self, text: &str) {
         self.call("Input.insertText", &json!({ "text": text }));
     }
 
-    /// Goes on by Tab until an expression is true.
+    /// Presses Tab until an expression is true.
     pub fn tab_to(&mut self, expression: &str) {
         for _ in 0..200 {
             if self.value(expression) == json!(true) {
@@ -369,7 +368,7 @@ impl Browser {
         panic!("no Tab leads to {expression}");
     }
 
-    /// The screen.
+    /// Sets the size of the screen.
     pub fn resize(&mut self, (width, height, is_phone): Screen) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -377,7 +376,7 @@ impl Browser {
         );
     }
 
-    /// The screen, and whether its reader likes it dark.
+    /// Sets the screen and the colour scheme.
     pub fn show(&mut self, screen: Screen, is_dark: bool) {
         self.resize(screen);
         let scheme = if is_dark { "dark" } else { "light" };
@@ -387,7 +386,7 @@ impl Browser {
         );
     }
 
-    /// The page as a PNG: as much as the screen shows, or all of it.
+    /// The page as a PNG: the visible part, or all of it.
     pub fn screenshot(&mut self, file: &Path, is_whole: bool) {
         let shot = self.call(
             "Page.captureScreenshot",
@@ -400,10 +399,10 @@ impl Browser {
         std::fs::write(file, bytes).unwrap();
     }
 
-    /// All that the browser had to complain about since it was last asked: lines of its console, exceptions, what a
-    /// policy forbade, markup that it had to guess.
+    /// All complaints of the browser since the last call: console messages, exceptions, policy violations, markup that
+    /// it had to repair.
     pub fn complaints(&mut self) -> Vec<Value> {
-        // Events that are under way come before this answer.
+        // Events that are under way come before this response.
         self.value("1");
         let events = std::mem::take(&mut self.session.events);
         let is_complaint = |event: &Value| {
@@ -415,13 +414,13 @@ impl Browser {
                 "Network.loadingFailed",
             ]
             .contains(&event["method"].as_str().unwrap())
-                // What was left behind for another page, and nobody's fault.
+                // A request that was cancelled by the next navigation, which is no fault.
                 && event["params"]["canceled"] != json!(true)
         };
         events.into_iter().filter(is_complaint).collect()
     }
 
-    /// The addresses that were asked for since [`Self::complaints`] were asked for.
+    /// The addresses that were requested since the last call of [`Self::complaints`].
     pub fn requested(&self) -> Vec<String> {
         let requests = self
             .session
@@ -438,7 +437,7 @@ impl Browser {
             .collect()
     }
 
-    /// What assistive technology is told, in order: roles and names.
+    /// The accessibility tree in order: roles and names.
     pub fn accessible(&mut self) -> Vec<(String, String)> {
         let tree = self.call("Accessibility.getFullAXTree", &json!({}));
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
@@ -448,7 +447,7 @@ impl Browser {
             .iter()
             .filter(|node| node["ignored"] == json!(false))
             .map(|node| (text(&node["role"]), text(&node["name"])))
-            // Pieces of what is in the others.
+            // Parts of the other nodes.
             .filter(|(role, _)| !["InlineTextBox", "StaticText"].contains(&role.as_str()))
             .collect()
     }
@@ -456,7 +455,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Nobody waits for the answer, and of one that has crashed there is none.
+        // Does not wait for the response, which a crashed page would not send.
         let close = json!({ "id": 0, "method": "Target.closeTarget", "params": { "targetId": self.target } });
         let _ = self.chromium.send(&close);
         if let Ok(mut routes) = self.chromium.routes.lock()

@@ -1,4 +1,4 @@
-//! Flags, `--help`, exit codes, signals, logs: what one sees of the exporter without a browser.
+//! Flags, `--help`, exit codes, signals, logs: the exporter as its operator sees it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -18,14 +18,14 @@ use crate::harness::{
     listening_ports, lock_status, request, run, skipped, top, wait_for,
 };
 
-/// A run of the binary that ends by itself.
+/// A run of the binary that ends on its own.
 struct Ended {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-/// Kills its child when a test fails before the child's end.
+/// Kills its child when a test fails before the child has ended.
 struct Guard(Child);
 
 impl Drop for Guard {
@@ -47,7 +47,7 @@ fn run_to_its_end<S: AsRef<OsStr>>(words: &[S]) -> Ended {
         .unwrap();
     let mut guard = Guard(child);
     let mut status = None;
-    wait_for("the exporter to end by itself", || {
+    wait_for("the exporter to end", || {
         status = guard.0.try_wait().unwrap();
         status.is_some()
     });
@@ -58,7 +58,7 @@ fn run_to_its_end<S: AsRef<OsStr>>(words: &[S]) -> Ended {
     }
 }
 
-/// An exporter whose log may have any form and level, so that its port is learned from the system.
+/// An exporter whose log may have any format and level, so the system is asked for its port.
 struct Logged {
     _child: Guard,
     dir: TempDir,
@@ -102,7 +102,7 @@ impl Logged {
     }
 }
 
-/// Succeeds, or fails in iperf3's manner for the port 1.
+/// A fake that succeeds; for port 1 it fails as iperf3 does.
 fn good_or_refused() -> Fake {
     Fake::new(&format!(
         "if [ \"$5\" = 1 ]; then echo '{{\"error\":\"unable to connect to server: Connection refused\"}}'; exit 1; fi\n\
@@ -129,7 +129,7 @@ fn help_is_the_golden_text_under_both_names_and_before_any_error() {
 }
 
 #[test]
-fn version_is_told_in_the_form_of_prometheus_tools() {
+fn version_has_the_form_of_prometheus_tools() {
     let ended = run_to_its_end(&["--version"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let version = env!("CARGO_PKG_VERSION");
@@ -145,7 +145,7 @@ fn version_is_told_in_the_form_of_prometheus_tools() {
         assert!(value.is_some_and(|value| !value.starts_with(' ')), "{line}");
     }
     assert_eq!(lines.len(), 4);
-    // What provisioning scripts cut out of it.
+    // Commands with which provisioning scripts extract the version.
     for cut in [
         "grep -oP 'version \\K[0-9.]+'",
         "awk 'NR == 1 { print $3 }'",
@@ -162,7 +162,8 @@ fn version_is_told_in_the_form_of_prometheus_tools() {
     }
 }
 
-/// What `--config.check` says with these flags and temporary folder: status, lines, the line on standard error.
+/// The result of `--config.check` with these flags and this temporary folder: status, lines, the line on standard
+/// error.
 fn checked(words: &[&str], folder: &Path) -> (Option<i32>, Vec<String>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
         .arg("--config.check")
@@ -176,7 +177,7 @@ fn checked(words: &[&str], folder: &Path) -> (Option<i32>, Vec<String>, String) 
 }
 
 #[test]
-fn the_check_looks_at_all_that_a_start_needs() {
+fn the_check_covers_all_that_a_start_needs() {
     let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
     let folder = dir.path();
     let free = "--web.listen-address=127.0.0.1:0";
@@ -195,7 +196,7 @@ fn the_check_looks_at_all_that_a_start_needs() {
     assert_eq!(lines, in_order);
     assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
 
-    // Each by itself, with what decides the status.
+    // Each failure alone, with its exit status.
     let web = dir.write("web.yml", "nonsense: 1\n");
     let web = format!("--web.config.file={}", web.display());
     let foreign = "--web.listen-address=192.0.2.1:0";
@@ -204,7 +205,7 @@ fn the_check_looks_at_all_that_a_start_needs() {
         (&[&iperf3, free, &web][..], &[1][..], 2, "nonsense"),
         (&[lost, free], &[2], 1, "/nowhere/iperf3"),
         (&[&iperf3, foreign], &[6], 1, "192.0.2.1:0"),
-        // The first one decides.
+        // The first failure decides the status.
         (&[lost, foreign, &web], &[1, 2, 6], 2, "nonsense"),
         (&[lost, foreign], &[2, 6], 1, "/nowhere/iperf3"),
     ] {
@@ -226,7 +227,7 @@ fn the_check_looks_at_all_that_a_start_needs() {
         }
     }
 
-    // iperf3's files go elsewhere where its usual folder does not work.
+    // iperf3's files go to another folder when the usual one does not work.
     let (status, lines, said) = checked(&[&iperf3, free], &folder.join("nowhere"));
     assert_eq!((status, said.as_str()), (Some(0), ""));
     let line = lines.get(3).unwrap();
@@ -237,9 +238,9 @@ fn the_check_looks_at_all_that_a_start_needs() {
     );
 }
 
-/// Each of the two is free by itself, and a start could not have both.
+/// Each flag's address is free, but a start could not bind both.
 #[test]
-fn the_check_does_not_take_two_flags_that_name_one_address() {
+fn the_check_rejects_two_flags_with_the_same_address() {
     let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
     let port = free_port();
     let all = format!("--web.listen-address=:{port}");
@@ -262,14 +263,14 @@ fn the_check_does_not_take_two_flags_that_name_one_address() {
     assert_eq!((status, said.as_str()), (Some(0), ""));
 }
 
-/// Who checks before a restart wants to hear of what is wrong, and not that the exporter still runs.
+/// A check before a restart should report errors, and not that the exporter still runs.
 #[test]
-fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
+fn the_check_accepts_an_address_in_use_only_by_an_exporter() {
     let (fake, dir) = (Fake::new("exit 1"), TempDir::new());
     let web = format!("--web.config.file={}", dir.write("web.yml", "").display());
     let exporter = Exporter::start(&[fake.flag(), web]);
     let address = format!("--web.listen-address=127.0.0.1:{}", exporter.port());
-    // The second time it refuses every request: that may be why it is to be started anew.
+    // The second exporter rejects every request, which may be the reason for the restart.
     for text in ["", "nonsense: 1\n"] {
         dir.write("web.yml", text);
         let (status, lines, said) = checked(&[&fake.flag(), &address], dir.path());
@@ -282,7 +283,7 @@ fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
     let address = format!("--web.listen-address={}", other.local_addr().unwrap());
     let answers = thread::spawn(move || {
         let (mut client, _) = other.accept().unwrap();
-        // The request first: what is closed with unread bytes is reset.
+        // Reads the request first: closing a connection with unread bytes resets it.
         let mut asked = Vec::new();
         while !asked.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -302,7 +303,7 @@ fn the_check_takes_an_address_that_an_exporter_has_and_no_other() {
 }
 
 #[test]
-fn help_survives_a_reader_that_is_gone() {
+fn help_survives_a_closed_pipe() {
     let (reader, writer) = UnixStream::pair().unwrap();
     drop(reader);
     let status = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
@@ -313,7 +314,8 @@ fn help_survives_a_reader_that_is_gone() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// What every refused command line looks like: status 2, which no restart mends, nothing on standard output, one line on standard error.
+/// A refused command line: status 2, which a restart cannot repair, nothing on standard output, one line on standard
+/// error.
 fn assert_refused(words: &[OsString], piece: &str) {
     let ended = run_to_its_end(words);
     assert_eq!(
@@ -334,7 +336,7 @@ fn assert_refused(words: &[OsString], piece: &str) {
 }
 
 #[test]
-fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
+fn a_wrong_command_line_gets_one_line_that_names_the_word() {
     for (words, piece) in [
         (&["--nonsense"][..], "--nonsense"),
         (&["--nonsense=1"], "--nonsense"),
@@ -350,14 +352,14 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["-"], "-"),
         (&[""], "\"\""),
         (&["--help=yes"], "help"),
-        // Twice, also under its other name and with the same value.
+        // A flag given twice, also under its other name and with the same value.
         (&["--log.level=info", "--log.level=info"], "--log.level"),
         (
             &["--lock.timeout=1s", "--lock.timeout=2s"],
             "--lock.timeout",
         ),
         (&["--iperf3.path=a", "--iperf3-path=a"], "--iperf3.path"),
-        // No value.
+        // A missing value.
         (&["--port"], "--port"),
         (
             &["--log.level=debug", "--web.listen-address"],
@@ -380,7 +382,7 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["--iperf3.username="], "--iperf3.username"),
         (&["--iperf3.username=-x"], "\"-x\""),
         (&["--iperf3.rsa-public-key-path=-x"], "\"-x\""),
-        // One that needs another.
+        // A flag that requires another.
         (
             &["--iperf3.username=bob"],
             "--iperf3.username needs --iperf3.rsa-public-key-path",
@@ -405,7 +407,7 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
         (&["--log.level=trace"], "\"trace\""),
         (&["--log.level=INFO"], "\"INFO\""),
         (&["--log.format=xml"], "\"xml\""),
-        // Nothing of it can break the line.
+        // No character can break the line.
         (&["--log.level=a\nb"], "\\n"),
         (&["--log\r.level=a"], "\\r"),
         (&["\u{1b}[31mred"], "[31mred"),
@@ -420,7 +422,7 @@ fn a_command_line_that_is_wrong_gets_one_line_that_names_the_word() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_ends_the_start_with_one_line_and_status_1() {
+fn an_address_that_cannot_be_bound_ends_the_start_with_one_line_and_status_1() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let in_use = format!("--web.listen-address=127.0.0.1:{port}");
@@ -450,7 +452,7 @@ fn an_address_that_cannot_be_had_ends_the_start_with_one_line_and_status_1() {
     }
 }
 
-/// The sentence about a test that was cut short: why, and how much of its 5 s it ran.
+/// The sentence about a test that was cut short: the cause, and how much of its 5 s it ran.
 fn assert_cut_short(sentence: &str, cause: &str) {
     let rest = sentence
         .strip_prefix(cause)
@@ -466,7 +468,7 @@ fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
     for signal in ["TERM", "INT"] {
         let fake = good_or_refused();
         let mut exporter = Exporter::start(&[fake.flag()]);
-        // A client that keeps its connection does not hold the exporter.
+        // A client with an open connection does not delay the exit.
         let mut idle = Connection::open(exporter.port());
         assert_eq!(idle.get("/ready").code, 200);
         exporter.signal(signal);
@@ -475,8 +477,8 @@ fn sigterm_and_sigint_end_an_idle_exporter_with_status_0() {
     }
 }
 
-/// iperf3 would run for ten minutes, and the waiters would wait for 80 seconds. That the end has a limit in time, and
-/// iperf3 its moment to end by itself, is for the unit tests of `web/routes`, `permits` and `iperf3/process`.
+/// iperf3 would run for ten minutes, and the waiting probes would wait for 80 seconds. The unit tests of `web/routes`,
+/// `permits` and `iperf3/process` check that the shutdown has a time limit and that iperf3 gets time to end.
 #[test]
 fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
     for signal in ["TERM", "INT"] {
@@ -511,7 +513,7 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
         assert!(reply.header("Retry-After").is_some());
         let sentence = reply.body.strip_suffix(" (probe 1)\n");
         assert_cut_short(&reply.body, "the exporter is shutting down");
-        // One line each, which says whether a test ran.
+        // One line each, which states whether a test ran.
         wait_for("a line for each probe", || {
             exporter.log().matches(" probe=").count() >= 4
         });
@@ -529,7 +531,7 @@ fn a_signal_ends_the_running_test_and_answers_the_waiting_probes() {
 }
 
 #[test]
-fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_then_is_503() {
+fn a_signal_ends_even_a_test_that_ignores_sigterm_and_responses_until_then_are_503() {
     let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     let mut running = Connection::open(exporter.port());
@@ -546,8 +548,8 @@ fn a_signal_ends_even_a_test_that_ignores_sigterm_and_what_is_answered_until_the
     let assert_ending = |reply: Reply, line: &str| {
         assert_eq!((reply.code, reply.body.as_str()), (503, line));
     };
-    // Who waits learns that the end has begun: from here on nobody gets another answer, however long this machine takes
-    // to ask. It answers as long as iperf3 has its half second before the kill.
+    // The waiting probe learns that the shutdown has begun. From here on every response says so, however long this
+    // machine takes to ask: the exporter responds during the half second before it kills iperf3.
     assert_ending(
         waiting.reply(),
         "no test was run: the exporter is shutting down (probe 2)\n",
@@ -575,7 +577,7 @@ fn a_second_signal_does_not_change_the_status() {
     assert_eq!(exporter.wait().code(), Some(0));
 }
 
-/// One probe that succeeds, one that fails, and requests that are refused.
+/// One probe that succeeds, one that fails, and refused requests.
 fn make_every_kind_of_line(exporter: &Logged) {
     let good = "/probe?target=127.0.0.1:5301&period=1500ms&parallel=2&bitrate=10M%2F32&no_delay=1";
     assert_eq!(exporter.get(good), 200);
@@ -593,7 +595,7 @@ fn fields(line: &str) -> Value {
 }
 
 #[test]
-fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
+fn every_line_of_the_json_log_is_an_object_and_a_probe_line_has_the_details() {
     let fake = good_or_refused();
     let exporter = Logged::start(&[
         &fake.flag(),
@@ -632,7 +634,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     ] {
         assert_eq!(good[key].as_str(), Some(value), "{key}: {good}");
     }
-    // Numbers and booleans are what they are.
+    // Numbers and booleans keep their types.
     assert_eq!(
         (&good["port"], &good["parallel"], &good["no_delay"]),
         (&5301.into(), &2.into(), &true.into()),
@@ -644,7 +646,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     for key in ["seconds", "lock_wait_seconds"] {
         assert!(good[key].as_f64().unwrap() >= 0.0, "{good}");
     }
-    // What the recorded run's receiver got: `sum_received` of the report.
+    // The received bytes of the recorded run: `sum_received` of the report.
     let report: Value = fields(&fs::read_to_string(good_report()).unwrap());
     let received = &report["end"]["sum_received"];
     let expected =
@@ -652,7 +654,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
     let rate = good["upload_bits_per_second"].as_f64().unwrap();
     assert!((rate - expected).abs() <= 1.0, "{rate} {expected}");
 
-    // One failure is one line: iperf3's own words are in it.
+    // One failure is one line, which contains iperf3's message.
     let failed = with("iperf3 failed");
     assert_eq!(failed.len(), 1);
     let failed = failed[0];
@@ -674,7 +676,7 @@ fn every_line_of_the_json_log_is_an_object_and_a_probe_line_tells_the_probe() {
 }
 
 #[test]
-fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
+fn text_that_looks_like_a_number_is_a_string_in_the_json_log() {
     let fake = good_or_refused();
     let exporter = Logged::start(&[&fake.flag(), "--log.format=json"]);
     for path in [
@@ -701,7 +703,7 @@ fn what_looks_like_a_number_is_a_string_of_the_json_log_unless_it_is_one() {
 }
 
 #[test]
-fn a_probe_line_of_logfmt_tells_the_probe() {
+fn a_probe_line_in_logfmt_has_the_details() {
     let fake = good_or_refused();
     let exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?target=127.0.0.1&port=5301&bind=127.0.0.1&reverse_mode=0";
@@ -722,7 +724,7 @@ fn a_probe_line_of_logfmt_tells_the_probe() {
                  error=\"unable to connect to server: Connection refused\" client=127.0.0.1:";
     assert!(line.contains(start), "{line}");
     assert_eq!(exporter.log().matches(" probe=2 ").count(), 1);
-    // The port is there when nobody gave one too.
+    // The default port is logged too.
     assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 200);
     exporter.log_line(" probe=3 target=127.0.0.1 port=5201 outcome=");
 }
@@ -738,10 +740,10 @@ fn the_level_drops_what_is_below_it() {
             "--probe.allow-target=127.0.0.1",
         ]);
         make_every_kind_of_line(&exporter);
-        // Nothing of this makes a line at error.
+        // None of these writes a line at level error.
         let made = ["debug", "info", "warn"];
         let mut seen = Vec::new();
-        // A probe is logged before it is answered, so all lines are there.
+        // A probe is logged before its response, so all lines are there.
         for line in exporter.log().lines() {
             let word = line
                 .split_once(" level=")
@@ -760,7 +762,7 @@ fn the_level_drops_what_is_below_it() {
     }
 }
 
-/// Characters that end a line somewhere, or that a terminal obeys.
+/// Characters that end a line for some reader, or that a terminal interprets.
 fn breaks_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{85}')
 }
@@ -794,7 +796,7 @@ fn no_request_breaks_a_line_of_the_log_or_adds_one() {
             assert_eq!(exporter.get(path), 400, "{path}");
         }
         let log = exporter.log();
-        // One for the request, and one for its refusal.
+        // One line for the request and one for its refusal.
         assert_eq!(log.lines().count(), before + 2 * hostile.len(), "{log}");
         for line in log.lines() {
             assert!(line.starts_with(start), "{line:?}");
@@ -807,7 +809,7 @@ fn no_request_breaks_a_line_of_the_log_or_adds_one() {
 }
 
 #[test]
-fn what_iperf3_says_stays_on_one_line_of_bounded_length() {
+fn iperf3s_output_stays_on_one_line_of_bounded_length() {
     let endless = "x".repeat(100_000);
     let said =
         format!("first\\n\\u001b[31mlevel=error msg=forged\\r\\u0000\\u0085\\u2028\\\"{endless}");
@@ -858,7 +860,7 @@ fn refused_requests_do_not_flood_the_log() {
     for status in [" status=400 ", " status=403 "] {
         let of_status = lines.iter().filter(|line| line.contains(status));
         let count = of_status.count();
-        // The first, and one in a while.
+        // The first one, and one from time to time.
         assert!((1..50).contains(&count), "{status}: {log}");
     }
     let is_known =
@@ -866,7 +868,7 @@ fn refused_requests_do_not_flood_the_log() {
     assert!(lines.iter().all(is_known), "{log}");
 }
 
-/// All that is in a pipe, or else the next that comes; fails at the pipe's end.
+/// The content of a pipe; waits when it is empty, and fails at the pipe's end.
 fn read_some(reader: &mut PipeReader) -> String {
     let mut bytes = vec![0; 1 << 20];
     let length = reader.read(&mut bytes).unwrap();
@@ -875,7 +877,7 @@ fn read_some(reader: &mut PipeReader) -> String {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up_and_tells_later_what_was_lost() {
+fn an_unread_log_blocks_nothing_and_later_reports_the_lost_lines() {
     // A pipe has 64 KiB.
     const REQUESTS: usize = 100;
     let fake = good_or_refused();
@@ -902,14 +904,14 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_tells_later_what_was_lost() {
     let ask = || assert_eq!(request(port, "GET", &path, &[]).code, 404);
     (0..REQUESTS).for_each(|_| ask());
     let mut log = read_some(&mut reader);
-    // Logged before it is answered.
+    // The request is logged before its response.
     ask();
     log += &read_some(&mut reader);
     let lost = log
         .split_once(
             "level=warn msg=\"log lines were lost because standard error was blocked\" lines=",
         )
-        .unwrap_or_else(|| panic!("nothing is told: {log}"))
+        .unwrap_or_else(|| panic!("no report: {log}"))
         .1;
     let (lost, after) = lost.split_once('\n').unwrap();
     let lost: usize = lost.parse().unwrap();
@@ -965,7 +967,7 @@ fn port_listens_on_every_address_of_both_families() {
     if TcpListener::bind("[::1]:0").is_err() {
         return skipped(
             "port_listens_on_every_address_of_both_families",
-            "this machine has no IPv6, its half was left out",
+            "this machine has no IPv6: only IPv4 was tested",
         );
     }
     TcpStream::connect(("::1", exporter.port())).unwrap();

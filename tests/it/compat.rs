@@ -1,9 +1,9 @@
-//! The exporters that this one replaces: their READMEs' own examples work here unchanged.
+//! The exporters that this one replaces: the examples of their READMEs work here unchanged.
 //!
-//! The fork's README (edgard's, with the fork's additions) and the Python one's, quoted where a test uses them.
-//! edgard's flags for TLS and socket activation are not here yet.
+//! They are the fork's README (edgard's, with the fork's additions) and the Python exporter's, quoted where a test uses
+//! them. edgard's flags for TLS and socket activation have their tests elsewhere.
 
-// Counts and copies of what iperf3 printed: equal means equal.
+// Counts, and copies of iperf3's numbers: they must be equal.
 #![allow(clippy::float_cmp)]
 
 use std::fs;
@@ -11,10 +11,10 @@ use std::process::Command;
 
 use crate::harness::{self, Exporter, Fake, Reply};
 
-/// edgard's scrape timeout when Prometheus' configuration has none: Prometheus' own default, in seconds.
+/// edgard's scrape timeout when Prometheus' configuration has none: Prometheus' default, in seconds.
 const DEFAULT_SCRAPE_TIMEOUT: &str = "10";
 
-/// A fake that notes its words and prints a recorded report of the protocol that it was asked for.
+/// A fake that records its arguments and prints a recorded report of the requested protocol.
 fn succeeding() -> Fake {
     let fixtures = harness::top().join("tests/fixtures/3.12");
     Fake::new(&format!(
@@ -29,7 +29,7 @@ fn succeeding() -> Fake {
     ))
 }
 
-/// What iperf3 was started with.
+/// iperf3's arguments.
 fn words(fake: &Fake) -> String {
     let text = fs::read_to_string(fake.dir().join("words")).unwrap();
     text.trim().to_owned()
@@ -56,7 +56,7 @@ const UDP_METRICS: &[&str] = &[
     "iperf3_lost_percent",
 ];
 
-/// The names of the table are all there, each once, with the labels of the table and no others.
+/// Every family of the table is there once, with exactly the labels of the table.
 fn assert_metrics(reply: &Reply, names: &[&str], target: &str, port: &str) {
     assert_eq!(reply.code, 200, "{}", reply.body);
     let content_type = reply.header("Content-Type").unwrap();
@@ -80,7 +80,7 @@ fn assert_metrics(reply: &Reply, names: &[&str], target: &str, port: &str) {
 #[test]
 fn edgards_flags_with_their_documented_defaults_are_taken() {
     let fake = succeeding();
-    // All of the table but the listen address, which is this test's own, and the two that come with TLS.
+    // The whole table except the listen address, which the test chooses, and the flags for TLS and socket activation.
     let exporter = Exporter::start(&[
         fake.flag().as_str(),
         "--web.telemetry-path=/metrics",
@@ -113,7 +113,7 @@ fn the_defaults_are_those_of_edgards_table() {
     }
     let fake = succeeding();
     let exporter = Exporter::start(&[fake.flag()]);
-    // "If neither is specified, it defaults to 30 seconds": nine tenths of that.
+    // "If neither is specified, it defaults to 30 seconds": 90 % of that.
     exporter.get("/probe?target=foo.server&period=60s");
     assert_eq!(words(&fake), "-J -c foo.server -p 5201 -t 27");
     // "automatically determined from the scrape_timeout", "limited by the iperf3.timeout".
@@ -137,8 +137,8 @@ fn edgards_iperf3_timeout_limits_the_run() {
 fn the_forks_prometheus_configuration_leads_to_the_right_test() {
     let fake = succeeding();
     let exporter = Exporter::start(&[fake.flag()]);
-    // `params:` as the README has it, and with each of its commented lines on; Prometheus adds the target by
-    // relabelling, and sorts the parameters.
+    // `params:` as in the README, then with each commented line enabled. Prometheus adds the target by relabelling and
+    // sorts the parameters.
     for (query, expected) in [
         (
             "port=5201&target=foo.server",
@@ -182,7 +182,7 @@ fn the_forks_prometheus_configuration_leads_to_the_right_test() {
             "-J -c foo.server -p 5201 -t 10 -R -u -b 100M -P 4 -B 192.168.1.100",
         ),
     ] {
-        // A scrape timeout in which each of them fits.
+        // A scrape timeout that fits each of them.
         let reply = exporter.scrape(&format!("/probe?{query}"), "30");
         assert_eq!(reply.code, 200, "{query}: {}", reply.body);
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{query}");
@@ -277,7 +277,7 @@ fn the_forks_health_readiness_and_start_page_answer() {
 
 #[test]
 fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
-    // Blocks in the shell itself until the test opens the other end: no child is left waiting.
+    // The shell itself blocks until the test opens the other end: no child is left waiting.
     let fake = Fake::new("echo $$ >> \"$DIR/started\"; read -r line < \"$DIR/gate\"; exit 1");
     let gate = fake.dir().join("gate");
     assert!(
@@ -287,7 +287,7 @@ fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
             .unwrap()
             .success()
     );
-    // A run waits for this test and for nothing else.
+    // A run waits for this test only.
     let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=1h"]);
     let status = || -> serde_json::Value {
         let reply = exporter.get("/lock-status");
@@ -311,7 +311,7 @@ fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
         let held = status();
         assert_eq!(held["is_locked"], true);
         assert!(held["locked_by"].as_str().unwrap().contains("foo.server"));
-        // 2026-11-21T22:57:00.123Z, and a Go duration.
+        // 2026-11-21T22:57:00.123Z and a Go duration.
         let at = held["locked_at"].as_str().unwrap();
         assert!(at.len() >= 20 && at.as_bytes()[10] == b'T', "{at}");
         assert!(held["lock_duration"].as_str().unwrap().ends_with('s'));
@@ -319,7 +319,7 @@ fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
             let text = fs::read_to_string(fake.dir().join("started")).unwrap_or_default();
             text.lines().count()
         };
-        // The second one starts only when the first has gone: each opening of the gate lets one through.
+        // The second one starts only when the first has ended: each write to the pipe releases one.
         for number in 1..=2 {
             harness::wait_for("the next test", || started() == number);
             assert_eq!(status()["queue_size"], 2 - number);
@@ -331,7 +331,7 @@ fn the_forks_lock_status_has_its_fields_and_tests_run_one_at_a_time() {
 
 #[test]
 fn the_python_exporters_command_line_is_taken() {
-    // `iperf3-exporter --port 9580 --iperf3-path /usr/local/bin/iperf3`, with a port and a path of this test.
+    // `iperf3-exporter --port 9580 --iperf3-path /usr/local/bin/iperf3`, with the test's port and path.
     let fake = succeeding();
     let port = harness::free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));

@@ -1,5 +1,5 @@
-//! The compose stack of `contrib/compose`: what its file says once compose has read it, without an engine; and what it does
-//! in a real Docker engine, of which `tests/scripts/compose.sh` has the steps.
+//! The compose stack of `contrib/compose`: its file as compose reads it, without an engine; and its behaviour in a real
+//! Docker engine, with the steps of `tests/scripts/compose.sh`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,8 +23,8 @@ fn read(name: &str) -> String {
     fs::read_to_string(top().join("contrib").join(name)).unwrap()
 }
 
-/// The whole file as compose understands it, with these variables; none where there is no compose, which `test` is
-/// skipped for.
+/// The whole file as compose resolves it with these variables. `None` where there is no compose; `test` is then
+/// reported as skipped.
 fn resolved(test: &str, variables: &[(&str, &str)]) -> Option<Value> {
     let output = Command::new("sh")
         .arg(top().join("tests/scripts/docker-compose.sh"))
@@ -51,7 +51,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The files that a service gets from the repository: where they lie, and where it finds them.
+/// The files that a service gets from the repository: source and destination.
 fn mounts(service: &Value) -> Vec<(&Path, &str)> {
     list(&service["volumes"])
         .iter()
@@ -61,8 +61,8 @@ fn mounts(service: &Value) -> Vec<(&Path, &str)> {
 }
 
 #[test]
-fn each_service_is_hardened_pinned_and_asked_for_its_health() {
-    let test = "each_service_is_hardened_pinned_and_asked_for_its_health";
+fn each_service_is_hardened_pinned_and_has_a_health_check() {
+    let test = "each_service_is_hardened_pinned_and_has_a_health_check";
     let Some(stack) = resolved(test, &[]) else {
         return;
     };
@@ -80,7 +80,7 @@ fn each_service_is_hardened_pinned_and_asked_for_its_health() {
         assert_eq!(service["security_opt"], options, "{name}");
         assert_eq!(service["restart"], "unless-stopped", "{name}");
         assert!(service["healthcheck"]["interval"].is_string(), "{name}");
-        // Each but the one that the image brings itself.
+        // Every service except the one whose image has its own check.
         let asks = !list(&service["healthcheck"]["test"]).is_empty();
         assert_eq!(asks, name != "iperf3-exporter", "{name}");
         for port in list(&service["ports"]) {
@@ -155,7 +155,8 @@ fn prometheus_gets_the_shipped_configuration_and_targets_of_the_stack() {
         "contrib/recording-rules.yml",
     ];
     assert_eq!(sources, shipped.map(Path::new).into());
-    // As the container has them: promtool finds each file that the configuration names, and says what it read.
+    // With the layout of the container: promtool finds each file that the configuration names, and reports the rules
+    // that it read.
     let dir = TempDir::new();
     for (source, target) in mounts {
         let name = target.strip_prefix("/etc/prometheus/").unwrap();
@@ -213,7 +214,7 @@ fn grafana_finds_its_data_source_and_the_shipped_dashboard() {
         assert!(provisioned.lines().any(|had| had.trim() == line), "{line}");
     }
     assert_eq!(stack["services"]["prometheus"]["ports"][0]["target"], 9090);
-    // What the form for an import asks a person for, a provisioned dashboard does not get: the variable has to do.
+    // A provisioned dashboard has no import form, so its variable must have a value.
     let dashboard: Value = serde_json::from_str(&read("grafana-dashboard.json")).unwrap();
     assert!(list(&dashboard["__inputs"]).is_empty());
     let variable = list(&dashboard["templating"]["list"])

@@ -1,5 +1,5 @@
 //! iperf3's authentication: a real server with users, right and wrong passwords, a password that changes while the
-//! exporter runs, and where the password is never seen.
+//! exporter runs, and the places where the password must not appear.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::harness::{self, Exporter, Fake, Reply, Server, TempDir, good_report};
 
-/// What nothing but the child's environment may contain.
+/// Only the child's environment may contain it.
 const PASSWORD: &str = "s3cret-Parola";
 /// The user that the server knows.
 const USER: &str = "robert";
@@ -18,9 +18,9 @@ const USER: &str = "robert";
 struct Secrets(TempDir);
 
 impl Secrets {
-    /// None where iperf3 or openssl cannot do it; says that `test` is skipped then.
+    /// `None` where iperf3 or openssl lacks support; prints that `test` is skipped.
     fn new(test: &str) -> Option<Self> {
-        // Making a key takes long; one is enough for all.
+        // Making a key takes long; one pair is enough for all tests.
         static KEYS: OnceLock<(String, String)> = OnceLock::new();
         let (_, version) = harness::run("iperf3", &["--version"], "");
         if !version.contains("authentication") {
@@ -92,8 +92,8 @@ fn probe(exporter: &Exporter, server: &Server, more: &str) -> Reply {
 }
 
 #[test]
-fn the_password_is_read_anew_for_each_test() {
-    let Some(secrets) = Secrets::new("the_password_is_read_anew_for_each_test") else {
+fn the_password_is_read_again_for_each_test() {
+    let Some(secrets) = Secrets::new("the_password_is_read_again_for_each_test") else {
         return;
     };
     let (server, exporter) = (secrets.server(), Exporter::start(&secrets.flags()));
@@ -102,11 +102,11 @@ fn the_password_is_read_anew_for_each_test() {
     assert!(up(&reply), "{}", exporter.log());
     secrets.set_password("another one");
     let reply = probe(&exporter, &server, "");
-    // Whatever this version's server does about it.
+    // Whatever this version's server does about a wrong password.
     assert_eq!(reply.reason(), Some("auth"), "{}", exporter.log());
     secrets.set_password(&format!("{PASSWORD}\r"));
     assert!(up(&probe(&exporter, &server, "")), "{}", exporter.log());
-    // Not there, empty, too long, a pipe, with a zero byte: a failure of this machine, by the flag's name.
+    // Missing, empty, too long, a pipe, with a zero byte: a local failure that names the flag.
     let path = secrets.path("password");
     for (make, cause) in [
         ("rm", "No such file or directory"),
@@ -161,12 +161,12 @@ fn the_password_may_come_from_systemd() {
 }
 
 #[test]
-fn nobody_sees_the_password() {
-    let Some(secrets) = Secrets::new("nobody_sees_the_password") else {
+fn the_password_does_not_leak() {
+    let Some(secrets) = Secrets::new("the_password_does_not_leak") else {
         return;
     };
     let server = secrets.server();
-    // The iperf3 of PATH, which waits until it has been looked at.
+    // The iperf3 on PATH, which waits until the test has inspected it.
     let fake = Fake::with_help(
         "while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done; exec iperf3 \"$@\"",
         "exec iperf3 --help",
@@ -190,7 +190,7 @@ fn nobody_sees_the_password() {
             let bytes = fs::read(format!("/proc/{client}/{name}")).unwrap();
             String::from_utf8_lossy(&bytes).replace('\0', "\n")
         };
-        // The one place: read by the same user only.
+        // The only place: only the same user can read it.
         assert!(file("environ").contains(&format!("IPERF3_PASSWORD={PASSWORD}")));
         seen += &file("cmdline");
         assert!(
@@ -233,7 +233,7 @@ fn nobody_sees_the_password() {
 }
 
 #[test]
-fn credentials_that_are_not_whole_end_the_start_with_one_line() {
+fn incomplete_credentials_end_the_start_with_one_line() {
     let Some(secrets) = Secrets::new("credentials_that_are_not_whole_end_the_start") else {
         return;
     };
@@ -297,7 +297,7 @@ fn credentials_that_are_not_whole_end_the_start_with_one_line() {
         said.contains("--iperf3.password-file") && said.lines().count() == 1,
         "{said}"
     );
-    // A start does not: the file may come later. It says so.
+    // A start does not, as the file may come later. It logs a warning.
     let exporter = Exporter::start(&flags);
     let line = exporter.log_line("credentials for iperf3 cannot be read");
     assert!(
@@ -306,7 +306,7 @@ fn credentials_that_are_not_whole_end_the_start_with_one_line() {
     );
 }
 
-/// A fake's usage text with these options besides what every test needs.
+/// A fake's usage text with these options in addition to those of every test.
 fn usage(options: &str) -> String {
     format!("printf 'Usage: iperf3\\n -J\\n -c\\n -p\\n -t\\n -u\\n{options}'")
 }
@@ -323,7 +323,7 @@ fn an_iperf3_without_authentication_is_named() {
             false,
             Some("--username, which the flag --iperf3.username needs"),
         ),
-        // One that knows one padding only, the older one, has it anyway.
+        // An iperf3 that only knows the older padding uses it without the option.
         (all, true, None),
         (all, false, None),
     ] {
@@ -352,11 +352,11 @@ fn an_iperf3_without_authentication_is_named() {
 }
 
 #[test]
-fn a_server_that_closes_without_a_word_has_refused_the_password() {
+fn a_server_that_closes_without_a_message_has_refused_the_password() {
     let Some(secrets) = Secrets::new("a_server_that_closes_without_a_word") else {
         return;
     };
-    // As 3.21 has it, recorded; and the same words once the test has begun.
+    // The message of 3.21 as recorded, and the same message once the test has begun.
     let words = "\"error\":\"control socket has closed unexpectedly\"";
     for (connected, with, without) in [
         ("", "auth", "interrupted"),

@@ -1,4 +1,4 @@
-//! Tests that are cut off: what they measured is kept for people, counted, and sold to nobody as a result.
+//! Tests that are cut off: their measurements are kept and counted, but never exported as a result.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::netem::newer_iperf3;
 
 const TODAY: &str = "iperf3_exporter_test_bytes_today";
 const UPLOAD: &str = "iperf3_exporter_test_bytes_total{direction=\"upload\"}";
-/// What a recorded run carried in its first second, and until it was told to end.
+/// What a recorded run transferred in its first second, and until it was told to end.
 const FIRST: f64 = 6_291_456.0;
 const ALL: f64 = 9_437_184.0;
 
-/// A fake that streams: `script` is what it does.
+/// A fake that streams; `script` is its behaviour.
 fn streaming(script: &str) -> Fake {
     let help = "echo 'Usage: iperf3'; for o in -c -p -t -n -P --bidir --json-stream --forceflush; do echo \" $o\"; done";
     Fake::with_help(script, help)
@@ -26,7 +26,7 @@ fn recorded(name: &str) -> PathBuf {
     harness::top().join(format!("tests/fixtures/{name}.stream"))
 }
 
-/// The script of an upload whose server is told to end it: start and a second, and the rest at SIGTERM.
+/// The script of an upload that is told to end: it prints the start and one second, and the rest at SIGTERM.
 fn until_told() -> String {
     let lines = recorded("3.21-stream/client-sigterm-tcp");
     let lines = lines.display();
@@ -47,7 +47,7 @@ fn ended(exporter: &Exporter, number: u64) -> String {
     body
 }
 
-/// The lines of `debug=true` about what was measured until a test was cut off.
+/// The lines of `debug=true` with the measurements up to the cut-off.
 fn told(body: &str) -> Vec<&str> {
     let lines = body.lines().skip_while(|line| *line != TITLE).skip(1);
     lines.take_while(|line| !line.is_empty()).collect()
@@ -63,7 +63,7 @@ fn families(reply: &Reply) -> BTreeSet<&str> {
     samples.filter_map(|line| line.split('{').next()).collect()
 }
 
-/// What is the same wherever a test of an upload was cut off: its page has it, and its bytes count.
+/// What all uploads that were cut off have in common: the page shows the measurements, and their bytes count.
 fn assert_kept(exporter: &Exporter, number: u64) {
     let page = ended(exporter, number);
     for piece in [
@@ -84,7 +84,7 @@ fn assert_kept(exporter: &Exporter, number: u64) {
     assert_eq!(exporter.metric(UPLOAD), today);
 }
 
-/// The newer iperf3, its server, and an exporter that runs it and has as much time as is asked for.
+/// The newer iperf3, its server, and an exporter that runs it and allows any duration.
 fn real(test: &str) -> Option<(Server, Exporter, String)> {
     let iperf3 = newer_iperf3(test)?;
     let flags = [format!("--iperf3.path={}", iperf3.display())];
@@ -98,7 +98,7 @@ fn signal(pid: u32, name: &str) {
     assert!(is_sent, "{said}");
 }
 
-/// Lets a probe run, does something to it once there are intervals, and gives its answer.
+/// Starts a probe, calls `act` once there are intervals, and returns the response.
 fn probe_until(exporter: &Exporter, path: &str, act: impl FnOnce()) -> Reply {
     thread::scope(|scope| {
         let probe = scope.spawn(|| exporter.scrape(path, "600"));
@@ -120,7 +120,7 @@ fn a_real_test_whose_iperf3_is_killed_keeps_its_intervals() {
     assert_eq!(reply.family("iperf3_up"), Some(0.0));
     assert_eq!(reply.reason(), Some("killed"), "{}", reply.body);
     assert_kept(&exporter, 1);
-    // It has the families of a test that did not begin, and no other.
+    // It has the same families as a test that did not begin.
     let closed = ClosedPort::new();
     let refused = exporter.get(&format!("/probe?target=127.0.0.1:{}", closed.port));
     assert_eq!(refused.reason(), Some("refused"), "{}", refused.body);
@@ -161,7 +161,7 @@ fn a_real_test_that_passes_its_deadline_keeps_its_intervals() {
     });
     assert_eq!(reply.reason(), Some("timeout"), "{}", reply.body);
     let page = ended(&exporter, 1);
-    // It had run longer than it was to.
+    // It had run longer than planned.
     assert!(
         page.contains("<strong>Incomplete: no result after "),
         "{page}"
@@ -172,8 +172,8 @@ fn a_real_test_that_passes_its_deadline_keeps_its_intervals() {
 }
 
 #[test]
-fn a_real_test_that_nobody_waits_for_any_more_keeps_its_intervals() {
-    let test = "a_real_test_that_nobody_waits_for_any_more_keeps_its_intervals";
+fn a_real_test_whose_client_is_gone_keeps_its_intervals() {
+    let test = "a_real_test_whose_client_is_gone_keeps_its_intervals";
     let Some((_server, exporter, path)) = real(test) else {
         return;
     };
@@ -187,7 +187,7 @@ fn a_real_test_that_nobody_waits_for_any_more_keeps_its_intervals() {
         "{page}"
     );
     assert_kept(&exporter, 1);
-    // One from the page, which is stopped there.
+    // A test from the page, stopped there.
     let before = exporter.metric(TODAY);
     let (_, query) = path.split_once('?').unwrap();
     exporter.run(query);
@@ -230,7 +230,7 @@ fn a_real_test_that_crosses_the_budget_is_ended() {
 }
 
 #[test]
-fn the_budget_ends_a_test_politely_and_says_what_is_spent() {
+fn the_budget_ends_a_test_with_sigterm_and_reports_the_bytes() {
     let whole = recorded("3.18-stream/tcp");
     let script = format!(
         "[ \"$4\" = whole ] && exec cat '{}'\n{}",
@@ -246,7 +246,7 @@ fn the_budget_ends_a_test_politely_and_says_what_is_spent() {
     );
     let before = exporter.metric(TODAY);
     assert_eq!(before, 2.0 * FIRST);
-    // What is left holds no second of it.
+    // The rest of the budget is too small for one second of it.
     let reply = exporter.scrape("/probe?target=a&period=4s", "60");
     assert_eq!(reply.reason(), Some("budget"), "{}", reply.body);
     let today = exporter.metric(TODAY);
@@ -265,7 +265,7 @@ fn the_budget_ends_a_test_politely_and_says_what_is_spent() {
     );
     let end = "was stopped because the daily budget was spent, after ";
     assert!(page.contains(end), "{page}");
-    // The next one does not run.
+    // The next test does not run.
     let reply = exporter.get("/probe?target=b");
     assert_eq!(reply.reason(), Some("budget"), "{}", reply.body);
     assert_eq!(reply.family("iperf3_probe_attempts"), Some(0.0));
@@ -274,7 +274,7 @@ fn the_budget_ends_a_test_politely_and_says_what_is_spent() {
 }
 
 #[test]
-fn the_budget_kills_what_does_not_end() {
+fn the_budget_kills_a_test_that_ignores_sigterm() {
     let lines = recorded("3.21-stream/client-sigterm-tcp");
     let fake = streaming(&format!(
         "trap '' TERM\nhead -n 2 '{}'\nexec sleep 600",
@@ -289,10 +289,10 @@ fn the_budget_kills_what_does_not_end() {
 }
 
 #[test]
-fn a_test_that_is_all_but_over_is_left_to_its_end() {
+fn a_test_that_is_almost_over_may_finish() {
     let lines = recorded("3.18-stream/tcp");
     let lines = lines.display();
-    // What it says last passes the limit, and then it takes leave of its server.
+    // Its last output exceeds the limit; after that it only disconnects from its server.
     let fake = streaming(&format!(
         "head -n 1 '{lines}'\nsleep 0.9\ntail -n +2 '{lines}'\nexec sleep 0.3"
     ));
@@ -314,7 +314,7 @@ fn a_test_that_is_all_but_over_is_left_to_its_end() {
 }
 
 #[test]
-fn what_was_cut_off_is_told_to_the_byte_and_as_incomplete() {
+fn a_test_that_was_cut_off_is_reported_to_the_byte_and_as_incomplete() {
     let fake = streaming(&until_told());
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=2s".to_owned()]);
     let reply = exporter.get("/probe?target=a&period=1s&debug=true");
@@ -324,7 +324,7 @@ fn what_was_cut_off_is_told_to_the_byte_and_as_incomplete() {
         told[1..],
         [
             "  upload: 9437184 bytes sent",
-            // What came behind it is no whole interval.
+            // The bytes after it do not fill an interval.
             "    0.00 to 1.00 s: 6266509 bytes per second",
         ],
         "{}",
@@ -335,7 +335,7 @@ fn what_was_cut_off_is_told_to_the_byte_and_as_incomplete() {
         page.contains("upload, 1 interval, 50.1\u{a0}Mbit/s."),
         "{page}"
     );
-    // Who watched it sees it still, in the frame of its page.
+    // An open page still shows it, in its frame.
     let frame = exporter.get("/probes/1/now").body;
     let incomplete = "<strong>Incomplete: ";
     assert!(
@@ -370,7 +370,7 @@ fn both_ways_of_a_test_that_was_cut_off_are_kept_apart() {
 }
 
 #[test]
-fn of_a_long_test_that_was_cut_off_means_are_shown_and_said_to_be() {
+fn a_long_test_that_was_cut_off_is_shown_as_marked_means() {
     let fake = streaming("cat \"$DIR/$4\"; kill -9 $$");
     let exporter = Exporter::start(&[fake.flag()]);
     for (number, seconds, is_said) in [(1, 300, false), (2, 301, true)] {
@@ -397,7 +397,7 @@ fn of_a_long_test_that_was_cut_off_means_are_shown_and_said_to_be() {
 }
 
 #[test]
-fn an_iperf3_that_cannot_stream_says_nothing_of_a_test_that_was_cut_off() {
+fn without_streaming_nothing_is_known_of_a_test_that_was_cut_off() {
     let (server, exporter) = (Server::start(), Exporter::start::<&str>(&[]));
     let path = format!(
         "/probe?target={}&period=60s&bitrate=1M&debug=true",
@@ -405,7 +405,7 @@ fn an_iperf3_that_cannot_stream_says_nothing_of_a_test_that_was_cut_off() {
     );
     if can_stream(Path::new("iperf3")) {
         harness::skipped(
-            "an_iperf3_that_cannot_stream_says_nothing_of_a_test_that_was_cut_off",
+            "without_streaming_nothing_is_known_of_a_test_that_was_cut_off",
             "the installed iperf3 streams",
         );
         return;

@@ -1,6 +1,6 @@
-//! The Grafana dashboard and the alerts in `contrib/`: in a real Prometheus that scrapes the real exporter, each query
-//! of each panel and variable has data, and so has each one that the older exporters' users have on theirs. There is no
-//! Grafana to run here: how it will read the file, and lay it out, is held by the file's own contents.
+//! The Grafana dashboard and the alerts in `contrib/`. In a real Prometheus that scrapes the real exporter, each query
+//! of each panel and variable has data, and so has each query that users of the older exporters have on their
+//! dashboards. No Grafana runs here: the file's contents are checked instead of Grafana's reading and layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,7 +30,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// All panels, those within collapsed rows too.
+/// All panels, also those in collapsed rows.
 fn panels(dashboard: &Value) -> Vec<&Value> {
     let top_ones = list(&dashboard["panels"]);
     let panels: Vec<&Value> = top_ones
@@ -41,7 +41,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
     panels
 }
 
-/// Every query, with the place where it stands; those of the variables are not among them.
+/// Every query of a panel with its place; the queries of the variables are not included.
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let mut queries = Vec::new();
     for panel in panels(dashboard) {
@@ -59,7 +59,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
     queries
 }
 
-/// The variables that ask Prometheus, each with its query.
+/// The variables that query Prometheus, each with its query.
 fn variables(dashboard: &Value) -> Vec<(&str, &str)> {
     list(&dashboard["templating"]["list"])
         .iter()
@@ -90,7 +90,7 @@ fn the_dashboard_can_be_imported_as_it_is() {
         ),
         ("datasource", "datasource", "prometheus")
     );
-    // Which one is not said: Grafana takes its first Prometheus, and the user may choose another one.
+    // The data source is left open: Grafana takes its first Prometheus, and the user can choose another.
     assert_eq!(all[0]["current"], serde_json::json!({}));
     let names: Vec<&str> = variables(&dashboard)
         .iter()
@@ -99,7 +99,7 @@ fn the_dashboard_can_be_imported_as_it_is() {
     assert_eq!(names, ["job", "instance", "target", "exporter", "detail"]);
     for variable in all.iter().filter(|variable| variable["type"] == "query") {
         assert_eq!(variable["multi"], true, "{variable}");
-        // The details are those of chosen targets: all of fifty are not a page to read.
+        // The details show chosen targets: all of fifty would be too much for a page.
         assert_eq!(
             variable["includeAll"],
             variable["name"] != "detail",
@@ -118,8 +118,8 @@ fn the_dashboard_can_be_imported_as_it_is() {
     }
 }
 
-/// Grafana's dialog at the import asks for each of `__inputs`, and puts the answer in the place of `${NAME}`. A name that
-/// is neither an input nor a variable would stay as it is; and a file that is provisioned has no dialog.
+/// At an import Grafana's dialog asks for each of `__inputs` and replaces `${NAME}` with the answer. A name that is
+/// neither an input nor a variable would not be replaced, and a provisioned file has no dialog.
 #[test]
 fn an_import_asks_for_nothing_and_every_variable_is_there() {
     let dashboard = dashboard();
@@ -141,7 +141,7 @@ fn an_import_asks_for_nothing_and_every_variable_is_there() {
             .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .next()
             .unwrap();
-        // Grafana's own, and the groups of a regular expression.
+        // Neither Grafana's own variables nor the groups of a regular expression.
         if !name.starts_with("__") && !name.starts_with(|c: char| c.is_ascii_digit()) {
             used.insert(name);
         }
@@ -191,7 +191,7 @@ fn each_panel_says_what_it_shows_and_in_which_unit() {
     assert_eq!(used, kinds, "the kinds of panels that it says it needs");
 }
 
-/// In a fleet two exporters measure to the same target: they are told apart, and can be chosen.
+/// In a fleet two exporters may measure to the same target: they are told apart and can be chosen.
 fn check_filters(title: &str, query: &str, legend: &str) {
     let by_target = ["target=~\"$target\"", "target=~\"$detail\""];
     let by_target: usize = by_target
@@ -204,7 +204,8 @@ fn check_filters(title: &str, query: &str, legend: &str) {
     assert!(is_told, "{title}: {legend}");
 }
 
-/// As a range, the query of a number would be asked for each step of a day; as an instant, a graph's would be one point.
+/// As a range, the query of a single number would be evaluated for each step of a day; as an instant, a graph would
+/// have one point.
 #[test]
 fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
     let dashboard = dashboard();
@@ -221,8 +222,8 @@ fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
             assert_eq!(target["range"], is_graph, "{title}");
             assert_eq!(target["format"] == "table", kind == "table", "{title}");
         }
-        // Steps that are shorter than the interval between scrapes ask for the same number twice; and the window of
-        // a rate is four of them, in which there have to be two scrapes.
+        // Steps shorter than the scrape interval return the same number twice. The window of a rate is four steps, and
+        // must contain two scrapes.
         let queries = panel["targets"].to_string();
         let least = if queries.contains("_test_running_") {
             "5s"
@@ -235,8 +236,8 @@ fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
     }
 }
 
-/// Fifty lines in one graph cannot be read. Outside of the details a graph draws the first of an order, which is the same
-/// for the whole time shown, or it adds up.
+/// Fifty lines in one graph cannot be read. Outside the details a graph draws the first lines of a ranking, which is
+/// the same for the whole time range, or a sum.
 #[test]
 fn no_graph_draws_a_line_for_each_target_there_is() {
     let dashboard = dashboard();
@@ -273,7 +274,7 @@ fn no_graph_draws_a_line_for_each_target_there_is() {
     assert_eq!(repeated, ["detail"]);
 }
 
-/// The lines at which graphs turn red are those at which alerts fire.
+/// Graphs turn red at the thresholds at which alerts fire.
 #[test]
 fn thresholds_are_those_of_the_alerts() {
     let alerts = read("alerts.yml");
@@ -319,7 +320,7 @@ fn thresholds_are_those_of_the_alerts() {
     }
 }
 
-/// The table that comes first: what it is made of, and where a click leads.
+/// The table at the top: its columns, and where a click leads.
 #[test]
 fn the_first_panel_is_a_table_whose_rows_lead_to_the_exporter() {
     let dashboard = dashboard();
@@ -364,7 +365,7 @@ fn the_first_panel_is_a_table_whose_rows_lead_to_the_exporter() {
             "{column}"
         );
     }
-    // Each override is one of a column that there is, and each column one of a query or label.
+    // Each override matches an existing column, and each column a query or label.
     for entry in overrides {
         assert!(
             shown.contains(text(&entry["matcher"]["options"])),
@@ -419,7 +420,7 @@ fn cells(panel: &Value) -> BTreeSet<(u64, u64)> {
         .collect()
 }
 
-/// That none of them lies on another one, and there is no hole: Grafana would move them up.
+/// Panels do not overlap, and there is no gap: Grafana would move the panels up.
 fn check_boxes<'a>(panels: impl Iterator<Item = &'a Value>, first_line: u64) {
     let mut covered = BTreeSet::new();
     for panel in panels {
@@ -438,7 +439,7 @@ fn check_boxes<'a>(panels: impl Iterator<Item = &'a Value>, first_line: u64) {
 }
 
 #[test]
-fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() {
+fn panels_do_not_overlap_and_rows_are_collapsed_with_their_panels_inside() {
     let dashboard = dashboard();
     check_boxes(list(&dashboard["panels"]).iter(), 0);
     let rows = list(&dashboard["panels"])
@@ -446,7 +447,7 @@ fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() 
         .skip_while(|panel| panel["type"] != "row");
     let mut count = 0;
     for row in rows {
-        // After the first row there are rows only: a panel there would belong to the row above it.
+        // After the first row only rows follow: a panel there would belong to the row above it.
         assert_eq!(row["type"], "row", "{}", row["title"]);
         assert_eq!(row["collapsed"], true, "{}", row["title"]);
         let inner = list(&row["panels"]);
@@ -455,7 +456,7 @@ fn no_panel_lies_on_another_one_and_rows_are_closed_with_their_panels_in_them() 
         count += 1;
     }
     assert_eq!(count, 7);
-    // What is open is short: the table, a line of numbers, and few large graphs.
+    // The open part is short: the table, one line of numbers, and a few large graphs.
     let open = list(&dashboard["panels"])
         .iter()
         .filter(|panel| panel["type"] == "timeseries");
@@ -503,9 +504,9 @@ fn grafanas_own_types_know_every_field() {
     }
 }
 
-/// What looks like a family of ours, or of what is recorded, in a query.
+/// Names in a query that look like a family of the exporter or a recorded one.
 fn names_in(query: &str) -> BTreeSet<String> {
-    // What stands in quotes is a label's value.
+    // Quoted text is a label's value.
     let outside: Vec<&str> = query.split('"').step_by(2).collect();
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     outside
@@ -521,7 +522,7 @@ fn names_in(query: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_family_that_is_asked_for_is_there_or_recorded() {
+fn every_queried_family_exists_or_is_recorded() {
     let documentation = documentation();
     let rules = read("recording-rules.yml");
     let mut known: BTreeSet<String> = documentation
@@ -573,7 +574,7 @@ fn every_family_that_is_asked_for_is_there_or_recorded() {
     assert!(count > 100, "{count}");
 }
 
-/// A query with its variables replaced, as Grafana does it.
+/// A query with its variables replaced as Grafana does it.
 fn filled(query: &str, values: &[(&str, String)]) -> String {
     let mut query = query.to_owned();
     for (name, value) in values {
@@ -592,13 +593,13 @@ fn filled(query: &str, values: &[(&str, String)]) -> String {
     query
 }
 
-/// Every value of each variable: what `allValue` says, which the details leave to the user.
+/// Every value of each variable: its `allValue`; the details leave the choice to the user.
 fn all_values(dashboard: &Value) -> Vec<(&str, String)> {
     let names = variables(dashboard).into_iter().map(|(name, _)| name);
     names.map(|name| (name, ".+".to_owned())).collect()
 }
 
-/// A job of probes, its target under its own name; `more` are further groups of targets.
+/// A probe job, its target under its own name; `more` holds further groups of targets.
 fn job(name: &str, params: &str, target: &str, more: &str, exporter: u16) -> String {
     format!(
         "  - job_name: {name}
@@ -621,7 +622,7 @@ fn job(name: &str, params: &str, target: &str, more: &str, exporter: u16) -> Str
     )
 }
 
-/// Six days of one target's history as `OpenMetrics`: a week's median needs a week.
+/// Six days of one target's history as `OpenMetrics`: a weekly median needs them.
 fn history(server: &Server) -> String {
     let now = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -649,12 +650,12 @@ fn history(server: &Server) -> String {
     text + "# EOF\n"
 }
 
-/// All that the dashboard shows: uploads, downloads and both, TCP and UDP, a target that is down, kept results, a
-/// budget, an exporter that is scraped itself, and one under its own name (`iperf3-direct`), whose results are those of
-/// another job.
+/// All that the dashboard shows: uploads, downloads and bidirectional tests, TCP and UDP, a target that is down, kept
+/// results, a budget, an exporter that is itself scraped, and one under its own name (`iperf3-direct`), whose results
+/// belong to another job.
 fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path) -> String {
     let [first, second] = servers.each_ref().map(Server::target);
-    // More often than the others: it takes two failures until it is told, and they take no time.
+    // More often than the others: its alert needs two failures, and failures take no time.
     let down = format!(
         "      - targets: ['localhost:{closed}']
         labels: {{__scrape_interval__: 3s, __scrape_timeout__: 3s}}
@@ -668,7 +669,7 @@ fn configuration(servers: &[Server; 2], exporter: u16, closed: u16, rules: &Path
     let jobs = [
         job("iperf3", both, &first, &down, exporter),
         job("iperf3-down", reverse, &second, "", exporter),
-        // One that says in a label who measures, as those of contrib/prometheus.yml do.
+        // This job has a label with the exporter's name, as those of contrib/prometheus.yml do.
         job("iperf3-up", "", &second, "", exporter).replace(
             "    relabel_configs:\n",
             &format!("    relabel_configs:\n      - target_label: exporter\n        replacement: 127.0.0.1:{exporter}\n"),
@@ -702,15 +703,15 @@ scrape_configs:
     )
 }
 
-/// What only a test that runs has: it takes an iperf3 that streams its intervals.
+/// Only a running test has this family; it needs an iperf3 that streams its intervals.
 const RUNNING: &str = "iperf3_exporter_test_running_bandwidth_bytes_per_second";
 
-/// The queries that have data though no test runs and no target has changed its state.
+/// The queries that have data while no test runs and no target has changed its state.
 fn queries_between_tests(dashboard: &Value) -> Vec<(String, String)> {
     let mut queries = queries(dashboard);
     let before = queries.len();
     queries.retain(|(_, query)| !query.contains("iperf3_exporter_test_running_"));
-    // The last change: `fifty_targets_…` has one.
+    // The time of the last change: `fifty_targets_…` has one.
     queries.retain(|(place, _)| place != "Targets I");
     assert_eq!(queries.len(), before - 4);
     queries
@@ -743,7 +744,7 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
     let mut running = queries.iter().filter(|(_, query)| query.contains(RUNNING));
     let query = filled(&running.next().unwrap().1, &[("exporter", ".*".to_owned())]);
 
-    // A minute that nobody waits for: it is stopped when it has been seen.
+    // A test of a minute, stopped once it was visible.
     let both = format!(
         "target={}&period=60s&bidirectional=true&bitrate=8M",
         server.target()
@@ -754,9 +755,9 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
             "{RUNNING}{{direction=\"{direction}\",target=\"127.0.0.1\",port=\"{}\"}}",
             server.port
         );
-        // What a busy machine makes of 1 MB/s.
+        // 1 MB/s, with the deviation of a busy machine.
         prometheus.until(&query, |rate| (1e5..1e7).contains(&rate));
-        // Its course: three scrapes see it.
+        // Three scrapes see it while it runs.
         prometheus.until(&format!("count_over_time({query}[1h])"), |count| {
             count >= 3.0
         });
@@ -777,7 +778,7 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
     prometheus.until("iperf3_exporter_test_running_seconds", |seconds| {
         seconds > 0.0
     });
-    // And on its page.
+    // Its page shows it too.
     let frame = exporter.get("/probes/1/now").body;
     for piece in [
         "<svg class=\"plot\"",
@@ -801,7 +802,7 @@ fn a_test_is_drawn_while_it_runs_and_no_longer() {
         exporter.get("/probes/1").header("Refresh").is_none()
     });
     assert!(!exporter.get("/metrics").body.contains("test_running"));
-    // Prometheus knows it as well: the next scrape ends the series.
+    // Prometheus also notices the end: the next scrape ends the series.
     wait_for("the series to end", || {
         prometheus
             .series("{__name__=~\"iperf3_exporter_test_running_.*\"}")
@@ -817,7 +818,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     }
     let servers = [Server::start(), Server::start()];
     let exporter = Exporter::start(&["--probe.max-bytes-per-day=100G"]);
-    // As shipped, but for the two minutes between evaluations of weeks.
+    // As shipped, except for the two minutes between evaluations of the weekly rules.
     let (rules, dir) = (read("recording-rules.yml"), TempDir::new());
     assert!(rules.contains("\n    interval: 2m\n"));
     let rules = rules.replace("interval: 2m", "interval: 1s");
@@ -835,7 +836,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
         });
     }
 
-    // The alerts in the same Prometheus: the target that is down is told, with its reason; the others are not.
+    // The alerts in the same Prometheus: one fires for the target that is down, with its reason, and no other.
     let firing = "ALERTS{alertname=\"Iperf3TargetDown\",alertstate=\"firing\"}";
     let (_, labels) = prometheus.until(firing, |_| true);
     assert_eq!(text(&labels["reason"]), "refused", "{labels}");
@@ -843,13 +844,13 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     let others = "ALERTS{alertname!=\"Iperf3TargetDown\",alertstate=\"firing\"}";
     let others = prometheus.series(others);
     assert!(others.is_empty(), "{others:?}");
-    // Nor is one of the exporter itself about to fire: it has all that the rules look for, under labels that they know.
-    // Only a queue may be long for a while.
+    // No alert about the exporter itself is pending either: it has all the families that the rules need, with the
+    // expected labels. Only a queue may be long for a while.
     let broken = "ALERTS{job=~\".*exporter.*\",alertname!~\"Iperf3(QueueSaturated|LockWaitLong|ProbesNotRun)\"}";
     let broken = prometheus.series(broken);
     assert!(broken.is_empty(), "{broken:?}");
 
-    // Each variable offers what there is.
+    // Each variable offers the values that exist.
     let mut chosen: Vec<(&str, String)> = Vec::new();
     for (name, query) in variables(&dashboard) {
         let (series, label) = label_values(query);
@@ -863,7 +864,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
             values.len() >= least && !values.contains(""),
             "{name}: {values:?}"
         );
-        // Several values are written as a regular expression, with the dots escaped as Grafana does.
+        // Several values become a regular expression with escaped dots, as in Grafana.
         let several: Vec<String> = values
             .iter()
             .map(|value| value.replace('.', "\\\\."))
@@ -872,13 +873,13 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     }
     for (place, query) in queries_between_tests(&dashboard) {
         let query = filled(&query, &chosen);
-        // A scrape that came too late leaves a gap until the next one.
+        // A late scrape leaves a gap until the next one.
         wait_for(&format!("{place}: {query}"), || {
             !prometheus.series(&query).is_empty()
         });
     }
 
-    // What the details are for: one target alone, the one that answers and has a history.
+    // The purpose of the details: a single target, one that answers and has a history.
     let address = format!("127\\\\.0\\\\.0\\\\.1:{}", exporter.port());
     let one = [
         ("job", "iperf3".to_owned()),
@@ -898,7 +899,7 @@ fn every_query_of_the_dashboard_has_data_in_a_real_prometheus() {
     check_published(&prometheus, &exporter);
 }
 
-/// The rows of the first table: its column of this letter, as its labels and value.
+/// The rows of the first table: the column of this letter, as labels and value.
 fn column(
     prometheus: &Prometheus,
     dashboard: &Value,
@@ -922,8 +923,8 @@ fn column(
         .collect()
 }
 
-/// The table's values for a target that answers, and for one that does not; and the exporter's address for its links,
-/// which comes from the label `exporter`, from `instance`, or is that of the only exporter.
+/// The table's values for a target that answers and for one that does not; and the exporter's address in its links,
+/// which comes from the label `exporter`, from `instance`, or from the only exporter.
 fn check_table(
     prometheus: &Prometheus,
     dashboard: &Value,
@@ -970,7 +971,7 @@ fn check_table(
         let value = measured(letter);
         assert!((0.0..=most).contains(&value), "{letter}: {value}");
     }
-    // Each of them once, and a page for each.
+    // Each of them once, with a page for each.
     let pages = column(prometheus, dashboard, "C", &all);
     assert_eq!(pages.len(), column(prometheus, dashboard, "A", &all).len());
     for (labels, _) in &pages {
@@ -981,16 +982,16 @@ fn check_table(
         .map(|(labels, _)| (labels["exporter"] == address, labels["instance"] == address))
         .collect();
     assert_eq!(ways.len(), 3, "{pages:?}");
-    // And the page is one that knows the target.
+    // The linked page shows this target.
     let page = exporter.get("/?target=localhost&failures=true");
     assert_eq!(page.code, 200);
     assert!(page.body.contains("value=\"localhost\""), "{}", page.body);
 }
 
-/// Queries on the dashboards of older exporters' users: those in the documentation of these exporters and in notes that
-/// users published, and all their names.
+/// Queries on the dashboards of the older exporters' users: from the documentation of these exporters and from notes
+/// that users published, and all their names.
 const PUBLISHED: &[&str] = &[
-    // edgard's exporter, until version 1.2 and since.
+    // edgard's exporter, up to version 1.2 and since.
     "iperf3_received_bytes / iperf3_received_seconds * 8 / 1000000",
     "rate(iperf3_received_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
     "rate(iperf3_sent_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
@@ -1017,7 +1018,7 @@ const PUBLISHED: &[&str] = &[
     "iperf3_exporter_build_info",
     "process_resident_memory_bytes{job=~\".*iperf3.*\"}",
     "rate(process_cpu_seconds_total{job=~\".*iperf3.*\"}[1m])",
-    // The mutex fork's, by recording-rules.yml.
+    // The mutex fork's, through recording-rules.yml.
     "iperf3_bandwidth_upload_mbps",
     "iperf3_bandwidth_download_mbps",
     "iperf3_packet_loss_upload_percent",
@@ -1036,9 +1037,9 @@ fn check_published(prometheus: &Prometheus, exporter: &Exporter) {
     }
 }
 
-/// Half an hour of fifty targets, upload and download in two jobs. Of the first one every test fails, of the second one
-/// each upload; the third one failed once, three minutes ago; the bandwidth of the fourth one has fallen to a half; the
-/// last one was last heard of two hours ago.
+/// Half an hour of fifty targets, upload and download in two jobs. For the first target every test fails, for the
+/// second each upload. The third failed once, three minutes ago. The bandwidth of the fourth has dropped to a half. The
+/// last one has had no sample for two hours.
 fn fifty_targets() -> String {
     let now = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -1087,8 +1088,8 @@ fn fifty_targets() -> String {
 }
 
 #[test]
-fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps() {
-    let test = "fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps";
+fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_lost_between_steps() {
+    let test = "fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_lost_between_steps";
     if !has("prometheus", test) || !has("promtool", test) {
         return;
     }
@@ -1108,7 +1109,7 @@ fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps()
     assert_eq!(states["0.5"], ["host-1"]);
     assert_eq!(states["-1"], ["host-49"]);
     assert_eq!(states["1"].len(), 47);
-    // The third one's state has changed, and is up again: three minutes ago, and ten seconds.
+    // The third one has changed its state and is up again: three minutes ago, and ten seconds ago.
     let changed = column(&prometheus, &dashboard, "I", &values);
     let changed: Vec<&str> = changed
         .iter()
@@ -1130,7 +1131,7 @@ fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps()
     ] {
         assert_eq!(single(title)[0]["value"][1], count, "{title}");
     }
-    // A step of five minutes shows the test that failed three minutes ago, though the last one succeeded.
+    // A step of five minutes shows the test that failed three minutes ago, although the last one succeeded.
     let failures = single("Failures over time: the $top with most");
     let third = failures
         .iter()
@@ -1141,11 +1142,11 @@ fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_between_two_steps()
         .query("min(iperf3_up{target=\"host-2\"})")
         .unwrap();
     assert_eq!(now, 1.0);
-    // No target is drawn that never failed.
+    // A target that never failed is not drawn.
     assert_eq!(failures.len(), 5);
     for direction in ["Download", "Upload"] {
         let lines = single(&format!("{direction}: the $top with the largest drop"));
-        // The tenth is the one that is gone: of now it has nothing.
+        // The tenth is the one without samples: it has no current value.
         assert_eq!(lines.len(), 9, "{direction}");
         let has_fourth = lines
             .iter()

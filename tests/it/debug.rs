@@ -1,8 +1,8 @@
-//! `debug=true`: the story of a probe as text.
+//! `debug=true`: the text that explains a probe.
 
 use crate::harness::{Exporter, Fake, Server};
 
-/// The lines under a title, to the next empty line.
+/// The lines under a title, up to the next empty line.
 fn part<'a>(body: &'a str, title: &str) -> Vec<&'a str> {
     let start = body
         .lines()
@@ -13,7 +13,7 @@ fn part<'a>(body: &'a str, title: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_real_probe_tells_its_whole_story() {
+fn a_real_probe_is_explained_from_start_to_end() {
     let server = Server::start();
     let exporter = Exporter::start::<&str>(&[]);
     let path = format!(
@@ -40,13 +40,13 @@ fn a_real_probe_tells_its_whole_story() {
         "{times:?}"
     );
     assert_eq!(part(body, "standard error"), ["  (none)"]);
-    // The document is whole: what stands there is what iperf3 printed.
+    // The document is complete: it is what iperf3 printed.
     let (_, rest) = body.split_once("end section of iperf3's report").unwrap();
     let (json, metrics) = rest.split_once("\n\nmetrics\n\n").unwrap();
     let json = json.split_once('\n').unwrap().1;
     let end: serde_json::Value = serde_json::from_str(json).unwrap();
     assert!(end["sum_received"]["bytes"].as_f64().unwrap() > 0.0);
-    // And the metrics are those that would have been the answer.
+    // The metrics are those of a normal response.
     assert!(metrics.starts_with("# HELP iperf3_up "), "{metrics}");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(
@@ -56,34 +56,34 @@ fn a_real_probe_tells_its_whole_story() {
 }
 
 #[test]
-fn a_failure_tells_what_iperf3_said_harmlessly() {
+fn iperf3s_output_in_a_failure_is_escaped() {
     let fake = Fake::new("printf 'iperf3: \\033[2Jwhat\\n\\nmetrics\\n' >&2; exit 7");
     let exporter = Exporter::start(&[fake.flag()]);
     let body = exporter.get("/probe?target=127.0.0.1&debug=1").body;
     assert!(body.contains("\noutcome     failure: "), "{body}");
     assert!(body.contains("iperf3 exited with status 7"), "{body}");
     assert!(!body.contains('\u{1b}'), "{body:?}");
-    // What iperf3 says cannot be taken for a part of the story.
+    // iperf3's output cannot imitate a section of the text.
     assert_eq!(body.matches("\nmetrics\n").count(), 1, "{body}");
     assert!(body.contains("\n  metrics\n"), "{body}");
     assert!(body.contains("iperf3_up{target=\"127.0.0.1\",port=\"5201\"} 0\n"));
 }
 
 #[test]
-fn the_ports_of_a_range_are_told_as_they_were_tried() {
+fn the_ports_of_a_range_are_listed_as_they_were_tried() {
     let fake = Fake::new(
         "[ \"$5\" = 5201 ] && echo '{\"error\":\"the server is busy running a test\"}' || \
          echo '{\"error\":\"unable to connect to server: Connection refused\"}'\nexit 1",
     );
     let exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?target=127.0.0.1&port=5201-5202&period=10s&debug=1";
-    // Time enough to try both, and few pauses until there is none left.
+    // Enough time to try both ports, with few pauses until none is left.
     let body = exporter.scrape(path, "13").body;
     let times = part(&body, "timeline (UTC)").join("\n");
-    // Of many the latest ones are told: each time round, the second port comes without a pause or a wait.
+    // Of many attempts the latest are listed. In each round the second port is tried without a pause or a wait.
     let told = times.contains(", port 5201\n") && times.contains(": port 5202");
     assert!(told, "{body}");
-    // Who is busy is the first one, and the command line is its own.
+    // The first port is the busy one, and the command line is the one for it.
     assert!(body.contains("failure: busy"), "{body}");
     let command = part(&body, "command line").join("");
     assert!(command.contains("-p 5201"), "{body}");
@@ -91,7 +91,7 @@ fn the_ports_of_a_range_are_told_as_they_were_tried() {
 }
 
 #[test]
-fn attempts_are_told_one_by_one_and_an_earlier_result_as_such() {
+fn each_attempt_is_listed_and_an_earlier_result_is_marked() {
     let fake = Fake::new(&format!(
         "[ -e \"$DIR/ran\" ] || {{ touch \"$DIR/ran\"; echo '{{\"error\":\"the server is busy running a test\"}}'; exit 1; }}\n\
          exec cat '{}'",

@@ -1,4 +1,4 @@
-//! `make demo`: what it prints, and that nothing of it is left behind.
+//! `make demo`: its output, and that it leaves nothing behind.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::process::Command;
 use crate::demo_fleet::processes_with;
 use crate::harness::{Reply, TempDir, top};
 
-/// What comes before the metrics.
+/// The output before the metrics.
 const BEGIN: &str = "\
 iperf3 -s listens on 127.0.0.1:PORT
 iperf3-exporter listens on 127.0.0.1:PORT
 
 $ curl 'http://127.0.0.1:PORT/probe?target=127.0.0.1:PORT&period=2s'
 ";
-/// And behind them.
+/// The output after the metrics.
 const END: &str = "
 That was one probe, and it says iperf3_up 1. How to go on:
     iperf3 -s                                  on the host to measure to
@@ -25,14 +25,15 @@ That was one probe, and it says iperf3_up 1. How to go on:
     sudo make install                          the binary and a systemd unit
 ";
 
-/// Runs it with a binary; whether it succeeded, and what it wrote. All that it started has ended, and its folder is gone.
+/// Runs the demo with a binary; whether it succeeded, and its output. All its processes have ended, and its folder is
+/// gone.
 fn demo(binary: &str) -> (bool, String, String) {
     let dir = TempDir::new();
     let output = Command::new("make")
         .args(["--no-print-directory", "-C", top().to_str().unwrap()])
         .args(["demo", &format!("BIN={binary}")])
         .env("TMPDIR", dir.path())
-        // Of the make that runs the tests.
+        // Set by the make that runs the tests.
         .env_remove("MAKEFLAGS")
         .output()
         .unwrap();
@@ -43,7 +44,7 @@ fn demo(binary: &str) -> (bool, String, String) {
     (succeeded, text(output.stdout), text(output.stderr))
 }
 
-/// Each port of this machine as `PORT`.
+/// Replaces each port of this machine with `PORT`.
 fn without_ports(text: &str) -> String {
     let mut parts = text.split("127.0.0.1:");
     let mut masked = parts.next().unwrap().to_owned();
@@ -59,7 +60,7 @@ fn the_demo_prints_the_metrics_of_one_probe_and_leaves_nothing() {
     let binary = env!("CARGO_BIN_EXE_iperf3-exporter");
     let (succeeded, said, errors) = demo(binary);
     assert!(succeeded, "{said}{errors}");
-    // The paths of a checkout may be shorter than the column.
+    // The path of a checkout may be shorter than the column.
     let masked = without_ports(&said).replace(&format!("{binary:<42}"), "BIN");
     let metrics = masked
         .strip_prefix(BEGIN)

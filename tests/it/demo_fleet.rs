@@ -1,5 +1,5 @@
-//! `make demo-fleet`: three exporters, three servers and a Prometheus with what is shipped, from end to end; that
-//! nothing of it is left behind, however it ends; and its table, from a recording.
+//! `make demo-fleet`: three exporters, three servers and a Prometheus with the shipped configuration, from end to end.
+//! The demo leaves nothing behind, however it ends; and its table is made from a recording.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{PATIENCE, TempDir, assert_golden, has, run, top, wait_for};
 use crate::netem;
 
-/// The alerts that there may be: the links lose by design, and on a busy machine a queue may be long or a CPU the limit.
+/// The alerts that may fire: the links lose packets by design, and on a busy machine a queue may be long or the CPU the
+/// limit.
 const EXPECTED: &[&str] = &[
     "Iperf3TargetDown",
     "Iperf3PacketLoss",
@@ -27,7 +28,7 @@ const EXPECTED: &[&str] = &[
 const HOSTS: [(&str, f64); 3] = [("alpha", 100.0), ("beta", 20.0), ("gamma", 50.0)];
 const TESTS: [&str; 3] = ["upload", "download", "udp"];
 
-/// A demo that runs, with a folder of its own for all that it writes.
+/// A running demo, with a folder for all its files.
 struct Demo {
     dir: TempDir,
     child: Child,
@@ -50,7 +51,7 @@ impl Demo {
         Self { dir, child }
     }
 
-    /// Waits for its end; whether it says that all is well, and its words.
+    /// Waits for its end; whether it reports success, and its output.
     fn end(mut self) -> (bool, String) {
         let mut said = String::new();
         let mut stdout = self.child.stdout.take().unwrap();
@@ -63,7 +64,7 @@ impl Demo {
         (status.success(), said)
     }
 
-    /// Waits until all has started, and ends the script by a signal; its exit status.
+    /// Waits until everything has started, then ends the script with a signal; its exit status.
     fn interrupt(&mut self, signal: &str) -> Option<i32> {
         let stdout = BufReader::new(self.child.stdout.take().unwrap());
         let lines = stdout.lines().map_while(Result::ok);
@@ -75,7 +76,7 @@ impl Demo {
             .flat_map(|line| line.split(' '))
             .filter_map(|word| word.strip_prefix("http://"))
             .collect();
-        // Of the exporters, and of Prometheus: alerts, targets, a graph.
+        // URLs of the exporters and of Prometheus: alerts, targets, a graph.
         assert_eq!(urls.len(), HOSTS.len() + 3, "{said:?}");
         for url in urls {
             assert!(is_page(url), "{url}: {said:?}");
@@ -88,12 +89,12 @@ impl Demo {
         self.child.wait().unwrap().code()
     }
 
-    /// All that it started, and itself.
+    /// The script and all processes that it started.
     fn processes(&self) -> Vec<String> {
         processes_with(self.dir.path())
     }
 
-    /// The cable from its bridge to this host.
+    /// Whether the cable from its bridge to this host exists.
     fn has_link(&self) -> bool {
         let name = format!("/sys/class/net/fleet{}", self.child.id());
         fs::exists(name).unwrap()
@@ -107,7 +108,7 @@ impl Demo {
     }
 }
 
-/// The command lines of all processes that have a folder as `TMPDIR` in their environment.
+/// The command lines of all processes with this folder as `TMPDIR` in their environment.
 pub fn processes_with(folder: &Path) -> Vec<String> {
     let mark = format!("TMPDIR={}\0", folder.display());
     fs::read_dir("/proc")
@@ -122,7 +123,7 @@ pub fn processes_with(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether there is a page at an address that was shown to a person.
+/// Whether an address that was printed for people has a page.
 fn is_page(url: &str) -> bool {
     let (address, path) = url.split_once('/').unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -134,14 +135,14 @@ fn is_page(url: &str) -> bool {
     status.contains(" 200 ")
 }
 
-/// Whether what the demo needs is here; says that `test` is skipped where not.
+/// Whether the demo can run here; otherwise prints that `test` is skipped.
 fn can_run(test: &str) -> bool {
     ["bash", "prometheus", "promtool", "setpriv"]
         .iter()
         .all(|program| has(program, test))
 }
 
-/// The cells of the table's row.
+/// The cells of one row of the table.
 fn row<'a>(said: &'a str, from: &str, to: &str, test: &str) -> Vec<&'a str> {
     said.lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -149,7 +150,7 @@ fn row<'a>(said: &'a str, from: &str, to: &str, test: &str) -> Vec<&'a str> {
         .unwrap_or_else(|| panic!("no row {from} {to} {test}:\n{said}"))
 }
 
-/// Whether each row is there, with a bandwidth up to what `limit` says of two links' Mbit/s.
+/// Each row exists, with a bandwidth up to `limit` of the two links' Mbit/s.
 fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
     for (from, from_mbit) in HOSTS {
         for (to, to_mbit) in HOSTS.into_iter().filter(|(to, _)| *to != from) {
@@ -159,7 +160,7 @@ fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
                 let mbits: f64 = cells[4].parse().unwrap();
                 let most = limit(from_mbit, to_mbit);
                 assert!(mbits > 0.0 && mbits <= most, "over {most}: {cells:?}");
-                // What a way and a protocol do not have is not made up.
+                // A value that a direction or protocol does not have is a dash.
                 let is_there = |cell: usize| cells[cell] != "-";
                 let expected = (test == "udp", test == "upload", test != "udp");
                 assert_eq!(
@@ -200,7 +201,7 @@ fn assert_table(said: &str, limit: impl Fn(f64, f64) -> f64) {
     }
 }
 
-/// The table of what Prometheus knew, and what is missing in it.
+/// The table made from Prometheus' data, and the values that are missing.
 fn table(snapshot: &str) -> (String, String) {
     const SETTINGS: [&str; 3] = [
         "hosts=alpha 127.103.200.1 46107 40795 beta 127.103.200.2 46107 40469 gamma 127.103.200.3 46107 37943 ",
@@ -223,8 +224,8 @@ fn table(snapshot: &str) -> (String, String) {
 }
 
 #[test]
-fn the_table_of_a_recorded_fleet_is_as_before_and_what_is_missing_is_named() {
-    // What `promtool query instant` printed of a fleet on loopback addresses.
+fn the_table_of_a_recorded_fleet_is_unchanged_and_missing_values_are_named() {
+    // The output of `promtool query instant` for a fleet on loopback addresses.
     let recorded = top().join("tests/fixtures/demo-fleet/snapshot.txt");
     let recorded = fs::read_to_string(recorded).unwrap();
     let (whole, missing) = table(&recorded);
@@ -253,8 +254,8 @@ an alert, pending or firing, of the target that is down
 
 #[test]
 #[ignore = "make test-all: three quarters of a minute; guards contrib/demo and what is shipped for Prometheus"]
-fn three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all() {
-    let test = "three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all";
+fn three_hosts_in_namespaces_measure_each_other_and_prometheus_has_the_results() {
+    let test = "three_hosts_in_namespaces_measure_each_other_and_prometheus_has_the_results";
     if !can_run(test) || !netem::bridges_can_be_made(test) {
         return;
     }
@@ -264,12 +265,12 @@ fn three_hosts_in_namespaces_measure_each_other_and_prometheus_knows_it_all() {
         said.contains("Three hosts, a network namespace each"),
         "{said}"
     );
-    // The slower link of the two; a tenth for what a bucket lets through at once.
+    // The slower of the two links, plus a tenth for the burst of the token bucket.
     assert_table(&said, |from, to| from.min(to) * 1.1);
 }
 
 #[test]
-#[ignore = "make test-all: half a minute; guards contrib/demo where nobody is root"]
+#[ignore = "make test-all: half a minute; guards contrib/demo without root"]
 fn three_hosts_on_loopback_addresses_measure_each_other_as_well() {
     if !can_run("three_hosts_on_loopback_addresses_measure_each_other_as_well") {
         return;
@@ -281,7 +282,7 @@ fn three_hosts_on_loopback_addresses_measure_each_other_as_well() {
     assert!(
         said.contains("SKIPPED: namespaces and links that differ, because DEMO_LOOPBACK is set")
     );
-    // A target's own parameter wins over the job's: 10M for UDP.
+    // A target's own parameter overrides the job's: 10M for UDP.
     assert_table(&said, |_, _| 55.0);
     let mbits: f64 = row(&said, "alpha", "beta", "udp")[4].parse().unwrap();
     assert!(mbits > 11.0, "{mbits}");
@@ -299,29 +300,29 @@ fn a_fleet_that_is_ended_early_leaves_nothing() {
 }
 
 #[test]
-fn a_fleet_whose_script_is_killed_ends_with_it() {
-    let test = "a_fleet_whose_script_is_killed_ends_with_it";
+fn a_fleet_ends_when_its_script_is_killed() {
+    let test = "a_fleet_ends_when_its_script_is_killed";
     if !can_run(test) {
         return;
     }
     let mut demo = Demo::start(&[]);
     assert_eq!(demo.interrupt("KILL"), None);
-    // Nobody is left to wait for them; the kernel ends them, and takes the namespaces away.
+    // The script can no longer wait for them; the kernel ends them and removes the namespaces.
     wait_for("what the script started to end", || {
         demo.processes().is_empty() && !demo.has_link()
     });
 }
 
 #[test]
-fn promtool_accepts_the_shipped_configuration_with_what_is_off_in_it() {
+fn promtool_accepts_the_shipped_configuration_with_all_options_enabled() {
     if !has(
         "promtool",
-        "promtool_accepts_the_shipped_configuration_with_what_is_off_in_it",
+        "promtool_accepts_the_shipped_configuration_with_all_options_enabled",
     ) {
         return;
     }
     let dir = TempDir::new();
-    // Settings that are off have a # in front, text has a # and a blank.
+    // A disabled setting begins with #, a comment with # and a blank.
     let switched_on = |text: &str| -> String {
         let lines: Vec<&str> = text
             .lines()

@@ -1,5 +1,5 @@
-//! The container of `contrib/Dockerfile`: what it says by reading it, and what it does in a real Docker engine, of which
-//! `tests/scripts/docker.sh` has the steps.
+//! The container of `contrib/Dockerfile`: a check of its text, and its behaviour in a real Docker engine with the steps
+//! of `tests/scripts/docker.sh`.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn the_container_is_healthy_probes_and_stops() {
     }
 }
 
-/// The words of the last line of the Dockerfile that begins so.
+/// The words after `start` on the last line of the Dockerfile that begins with it.
 fn words(dockerfile: &str, start: &str) -> Vec<String> {
     let mut lines = dockerfile.lines().map(str::trim_start);
     let line = lines.rfind(|line| line.starts_with(start)).unwrap();
@@ -28,7 +28,7 @@ fn the_container_starts_and_asks_what_is_in_it() {
     let entry = words(&text, "ENTRYPOINT");
     let place = format!("COPY ${{BINARY}} {}", entry[0]);
     assert!(text.lines().any(|line| line == place), "{place}");
-    // What the engine is given: the file of what it is not to have keeps this one.
+    // `.dockerignore` must not exclude this file from the build context.
     let binary = words(&text, "ARG BINARY=");
     let kept = fs::read_to_string(top().join(".dockerignore")).unwrap();
     assert!(kept.lines().any(|line| line == format!("!{}", binary[0])));
@@ -41,7 +41,7 @@ fn the_container_starts_and_asks_what_is_in_it() {
     let url = health[1].replace(&port, &format!(":{}/", exporter.port()));
     let (is_well, said) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &[&url], "");
     assert!(is_well, "{health:?}: {said}");
-    // Whose number has to be one, so that Kubernetes can tell that it is not root's.
+    // A numeric user, so that Kubernetes can verify that it is not root.
     let user = words(&text, "USER");
     let is_number = user[0]
         .split(':')

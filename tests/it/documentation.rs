@@ -1,5 +1,5 @@
-//! What people read: the README, the pages of `contrib/docs`, CONTRIBUTING and the others: their size and form, where
-//! their links lead, and whether what they name is there.
+//! The documents for people: the README, the pages of `contrib/docs`, CONTRIBUTING and the others. The tests check
+//! their size and form, where their links lead, and that the files and targets that they name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::harness::{documentation, page, parameters, top};
 
-/// Words of the README, and of a page of `contrib/docs`: about ten minutes of reading.
+/// The maximum number of words of the README and of a page of `contrib/docs`: about ten minutes of reading.
 const MAX_WORDS: usize = 2500;
-/// How each page ends.
+/// The end of each page.
 const WAY_BACK: &str = "\n\n[Back to the README](../../README.md)\n";
 
 #[test]
@@ -21,7 +21,7 @@ fn the_readme_and_each_page_can_be_read_in_one_sitting() {
 }
 
 #[test]
-fn each_page_begins_with_when_to_read_it_and_ends_with_the_way_back() {
+fn each_page_begins_with_its_purpose_and_ends_with_the_link_back() {
     let readme = read("README.md");
     for (path, text) in documentation() {
         let Some(name) = path.strip_prefix("contrib/docs/") else {
@@ -35,7 +35,7 @@ fn each_page_begins_with_when_to_read_it_and_ends_with_the_way_back() {
         assert!(begins, "{path} begins with {title:?}, {blank:?}, {first:?}");
         assert!(
             text.ends_with(WAY_BACK),
-            "{path} has no way back at its end"
+            "{path} does not end with the link back"
         );
         assert!(
             readme.contains(&format!("](contrib/docs/{name}")),
@@ -69,7 +69,7 @@ fn the_readmes_short_tables_name_what_is_there() {
     }
 }
 
-/// The documents for people, from the top.
+/// The documents for people, relative to the top.
 fn documents() -> Vec<String> {
     let mut found = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
     let mut folders = vec![".github".to_owned(), "contrib".to_owned()];
@@ -91,7 +91,7 @@ fn read(document: &str) -> String {
     fs::read_to_string(top().join(document)).unwrap()
 }
 
-/// The lines that are no part of a block of code.
+/// The lines outside code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -101,7 +101,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The names by which a document's headings are linked to, as GitHub makes them.
+/// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> Vec<String> {
     let headings = prose(text).filter_map(|line| {
         let title = line.trim_start_matches('#');
@@ -120,7 +120,7 @@ fn anchors(text: &str) -> Vec<String> {
     anchors
 }
 
-/// Where a document's links go to.
+/// The targets of a document's links.
 fn links(text: &str) -> Vec<String> {
     let text = prose(text).collect::<Vec<_>>().join("\n");
     let ends = text.match_indices("](").map(|(at, _)| at + 2);
@@ -155,7 +155,7 @@ fn each_link_of_a_document_leads_somewhere() {
     }
     assert!(
         lost.is_empty() && count > 30,
-        "{count} links, of them lost: {lost:#?}"
+        "{count} links, dead: {lost:#?}"
     );
 }
 
@@ -166,7 +166,7 @@ fn named_files(text: &str) -> Vec<&str> {
     for start in ["contrib/", "src/", "tests/", ".github/", ".ci/", ".cargo/"] {
         for (at, _) in text.match_indices(start) {
             let before = &text[..at];
-            // The end of a longer path is none of ours, but for the way up from a document.
+            // The end of a longer path is no file of this repository, except after `../`.
             if before.ends_with(is_part) && !before.ends_with("../") {
                 continue;
             }
@@ -178,7 +178,7 @@ fn named_files(text: &str) -> Vec<&str> {
     files
 }
 
-/// The targets of make that a text has in its code.
+/// The make targets that a text names in its code.
 fn named_targets(text: &str) -> Vec<&str> {
     let mut targets = Vec::new();
     for (at, _) in text.match_indices("make ") {
@@ -191,7 +191,7 @@ fn named_targets(text: &str) -> Vec<&str> {
             let rest = &text[at + "make ".len()..];
             let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-');
             let (name, rest) = rest.split_at(end.unwrap_or(rest.len()));
-            // `make package/NAME/compile` is of another project's Makefile.
+            // `make package/NAME/compile` is a target of another project's Makefile.
             if !rest.starts_with('/') {
                 targets.push(name);
             }
@@ -207,7 +207,7 @@ fn each_file_and_each_target_that_a_document_names_is_there() {
     let rules = makefile
         .lines()
         .filter_map(|line| Some(line.split_once(':')?.0));
-    // The empty one is bare `make`, or a comment behind it.
+    // The empty name is bare `make`, or one with a comment after it.
     let targets: Vec<&str> = rules.filter(is_name).chain([""]).collect();
     assert!(targets.contains(&"check"), "{targets:?}");
     let mut lost = Vec::new();
@@ -229,7 +229,7 @@ fn each_file_and_each_target_that_a_document_names_is_there() {
     }
     assert!(
         lost.is_empty() && count.0 > 30 && count.1 > 10,
-        "{count:?} files and targets, of them lost: {lost:#?}"
+        "{count:?} files and targets, missing: {lost:#?}"
     );
 }
 

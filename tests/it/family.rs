@@ -1,5 +1,5 @@
-//! Names with addresses of both versions of IP, of which one is dead: real iperf3, real addresses in a network namespace,
-//! names of an `/etc/hosts` of its own.
+//! Names with one IPv4 and one IPv6 address, one of them dead: a real iperf3, real addresses in a network namespace,
+//! names from a private `/etc/hosts`.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,11 +12,11 @@ const HOSTS: &str = "127.0.0.1 localhost\n2001:db8::2 dead-v6.example\n192.0.2.1
                      2001:db8::1 good.example\n192.0.2.1 good.example\n\
                      2001:db8::2 dead.example\n192.0.2.2 dead.example\n";
 const PORT: u16 = 5201;
-/// What 3.16 and later put behind what they say of the server.
+/// 3.16 and later append this to a connection error.
 const HINT: &str =
     " - server may have stopped running or use a different port, firewall issue, etc.";
 
-/// A host with both versions of IP, and an exporter on it.
+/// A host with IPv4 and IPv6, and an exporter on it.
 struct Host {
     exporter: Exporter,
     namespace: Namespace,
@@ -25,7 +25,7 @@ struct Host {
 }
 
 impl Host {
-    /// None, with a line that says that `test` is skipped, where there can be none.
+    /// `None` where no such host can be made; prints that `test` is skipped.
     fn new(test: &str) -> Option<Self> {
         if !netem::bridges_can_be_made(test) {
             return None;
@@ -63,7 +63,7 @@ impl Host {
     }
 }
 
-/// What is sent to the dead addresses goes out and nobody takes it.
+/// Packets to the dead addresses are sent, and nothing receives them.
 const SETUP: &str =
     "for what in all default eth0; do echo 0 >/proc/sys/net/ipv6/conf/$what/disable_ipv6; done
     ip address add 192.0.2.1/24 dev eth0
@@ -100,7 +100,7 @@ fn a_name_whose_first_address_is_dead_is_tested_by_the_other_version_of_ip() {
     );
     assert!(story.contains(" -4"), "{story}");
 
-    // One that works is not left, and its version of IP is told.
+    // A version that works is kept, and it is reported.
     let reply = exporter.get("/probe?target=good.example&period=1s&bitrate=1M");
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", exporter.log());
     assert_eq!(reply.family("iperf3_probe_attempts"), Some(1.0));
@@ -134,7 +134,7 @@ fn a_failure_to_connect_to_a_name_says_which_addresses_were_tried() {
             "unable to connect to server (2001:db8::1): Connection refused; unable to connect to server (192.0.2.1): \
              Connection refused",
         ),
-        // Who says which, gets that one.
+        // An explicit `family` is respected.
         (
             "target=dead-v6.example&family=6",
             "connect_timeout",
@@ -147,7 +147,7 @@ fn a_failure_to_connect_to_a_name_says_which_addresses_were_tried() {
             1.0,
             "unable to connect to server (192.0.2.1): Connection refused",
         ),
-        // An address has no other one.
+        // An IP address has no alternative.
         (
             "target=2001:db8::2",
             "connect_timeout",
@@ -189,14 +189,14 @@ fn connecting_to_a_name_leaves_time_for_the_other_version_of_ip() {
         let (_, rest) = words.split_once("--connect-timeout ").unwrap();
         rest.split(' ').next().unwrap().parse().unwrap()
     };
-    // Of 9.5 s the test itself has 5, all else of it half a one, and so has the way to the second attempt.
+    // Of 9.5 s the test takes 5 s, its overhead half a second, and the start of the second attempt half a second.
     let limited = limit("target=localhost");
     assert!((1000..=3500).contains(&limited), "{limited}");
     for query in [
         "target=localhost&family=4",
         "target=localhost&bind=127.0.0.1",
         "target=127.0.0.1",
-        // With hardly any time left, nothing is left to share.
+        // With hardly any time left, nothing is reserved for a second attempt.
         "target=localhost&period=9s",
     ] {
         assert_eq!(limit(query), 5000, "{query}");

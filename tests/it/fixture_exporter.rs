@@ -1,4 +1,4 @@
-//! An exporter with probes of every kind behind it, for the pages: what they show, and how a browser shows it.
+//! An exporter with probes of every kind, for the pages: what they show, and how a browser displays it.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Exporter, Fake, Reply, top, wait_for};
 
-/// What a server of ill will can make iperf3 say.
+/// Output that a hostile server can make iperf3 print.
 pub const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=\"alert(1)\">' & </pre>\u{1b}[31mred\u{202e}txet\0end";
 
-/// The fake's program: what it does depends on the server's name.
+/// The fake's program: the server's name selects its behaviour.
 const SCRIPT: &str = r#"
 replay() { exec cat "$FIXTURES/$1.json"; }
 case "$3" in
@@ -24,14 +24,14 @@ case "$3" in
 esac
 "#;
 
-/// The exporter, and what its fake needs.
+/// The exporter, and the files of its fake.
 pub struct Scene {
     pub exporter: Exporter,
     _fake: Fake,
 }
 
 impl Scene {
-    /// With no probe so far.
+    /// Without probes so far.
     pub fn start(flags: &[&str]) -> Self {
         let fixtures = top().join("tests/fixtures/3.16");
         let fake = Fake::new(&format!("FIXTURES='{}'\n{SCRIPT}", fixtures.display()));
@@ -41,8 +41,8 @@ impl Scene {
         let error = json!({ "error": HOSTILE }).to_string();
         fs::write(fake.dir().join("hostile.json"), error).unwrap();
         let own = fake.flag();
-        // What runs and what waits does so as long as the scene stands: a test on a busy machine may need it for longer
-        // than iperf3 is given otherwise.
+        // The running and the waiting probe last as long as the value: a test on a busy machine may need them longer
+        // than iperf3's usual time limit.
         let mut all = vec![own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"];
         all.extend(flags);
         let exporter = Exporter::start(&all);
@@ -52,7 +52,7 @@ impl Scene {
         }
     }
 
-    /// With a probe of each kind, and one that runs and one that waits; the numbers are as they stand here.
+    /// With a probe of each kind, one that runs and one that waits; they are numbered in this order.
     pub fn with_probes(flags: &[&str]) -> Self {
         let scene = Self::start(flags);
         for query in [
@@ -75,7 +75,7 @@ impl Scene {
         scene
     }
 
-    /// A page, also the one that refuses what the form sends.
+    /// A page; also one that refuses the form's request.
     pub fn page(&self, path: &str) -> Reply {
         match path.strip_prefix("/run?") {
             Some(query) => self.exporter.run(query),
@@ -91,10 +91,11 @@ impl Scene {
     }
 }
 
-/// How much [`streaming`] says at first.
+/// How many seconds [`streaming`] prints at first.
 pub const STREAMED_SECONDS: u32 = 25;
 
-/// A fake that streams a test both ways of a minute: [`STREAMED_SECONDS`] of it at once, the rest once it may go on.
+/// A fake that streams a bidirectional test of a minute: [`STREAMED_SECONDS`] of it at once, the rest once `go` is
+/// there.
 pub fn streaming() -> Fake {
     let report = both_ways(60);
     let event = |name: &str, data: &Value| json!({ "event": name, "data": data }).to_string();
@@ -113,7 +114,7 @@ pub fn streaming() -> Fake {
     fake
 }
 
-/// Starts the test that [`streaming`] has, and waits until all that it says at first is on its page.
+/// Starts the test of [`streaming`] and waits until its page shows all seconds that are printed at first.
 pub fn watched(fake: &Fake) -> Exporter {
     let own = fake.flag();
     let exporter = Exporter::start(&[own.as_str(), "--iperf3.timeout=1h"]);
@@ -126,7 +127,7 @@ pub fn watched(fake: &Fake) -> Exporter {
     exporter
 }
 
-/// A bidirectional test of so many seconds on a line that is not quite steady, in the form of iperf3 3.16.
+/// A bidirectional test of this many seconds on a slightly unsteady line, in the form of iperf3 3.16.
 pub fn both_ways(seconds: u32) -> Value {
     let file = top().join("tests/fixtures/3.16/tcp-bidir.json");
     let mut root: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -135,7 +136,7 @@ pub fn both_ways(seconds: u32) -> Value {
     let intervals: Vec<Value> = (0..seconds)
         .map(|second| {
             let mut interval = model.clone();
-            // Megabits a second: a dip up, a slow rise and some noise down.
+            // Megabits a second: a dip in the upload; a slow rise with some noise in the download.
             let noise = u64::from(second * 7919 % 37);
             let up = megabits_up(second);
             let down = 300 + u64::from(second.min(20)) * 18 + 2 * noise;
@@ -177,13 +178,13 @@ pub fn both_ways(seconds: u32) -> Value {
     root
 }
 
-/// What [`both_ways`] sends up in a second.
+/// The upload of [`both_ways`] in one second.
 pub fn megabits_up(second: u32) -> u64 {
     let steady = if (12..15).contains(&second) { 410 } else { 905 };
     steady + u64::from(second * 7919 % 37)
 }
 
-/// Where the browser's screenshots go.
+/// The folder for the browser's screenshots.
 pub fn screenshots() -> std::path::PathBuf {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     fs::create_dir_all(&folder).unwrap();

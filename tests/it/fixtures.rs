@@ -1,9 +1,9 @@
-//! Every recorded iperf3 run, replayed by a fake through the real binary: as it was recorded, and in the other of the two
-//! forms that iperf3's output has, the document of `-J` and the lines of `--json-stream`.
+//! Every recorded iperf3 run, replayed by a fake through the real binary: in the recorded form, and in the other of
+//! iperf3's two output forms, the document of `-J` and the lines of `--json-stream`.
 //!
-//! More judges than one: the whole text is compared with `tests/golden/VERSION/CASE.txt`, and the numbers and reasons
+//! Several independent checks: the whole text is compared with `tests/golden/VERSION/CASE.txt`; the numbers and reasons
 //! with `truth`, which was found without the exporter, with the path's own counters, and with a `second` computation
-//! from the recorded JSON. A golden alone would only say that nothing changed.
+//! from the recorded JSON. A golden alone would only show that nothing changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,11 +25,11 @@ fn labels(port: &str) -> String {
 struct Case {
     /// `VERSION/NAME`.
     name: String,
-    /// Its files, less their extension.
+    /// The path of its files, without their extension.
     path: PathBuf,
-    /// The client's words behind the program's name.
+    /// The client's arguments.
     words: Vec<String>,
-    /// The path's own counters, where they were read.
+    /// The path's own counters, if they were read.
     truth: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Case {
         self.folder().trim_end_matches("-stream")
     }
 
-    /// What it printed, and in which form.
+    /// Its recorded output, and the form of it.
     fn stdout(&self) -> (Form, String) {
         let (form, extension) = if self.file("stream").exists() {
             (Form::Stream, "stream")
@@ -52,7 +52,7 @@ impl Case {
         (form, fs::read_to_string(self.file(extension)).unwrap())
     }
 
-    /// What it printed or would have printed in this form.
+    /// Its output in this form, recorded or converted.
     fn stdout_as(&self, form: Form) -> String {
         match (self.stdout(), form) {
             ((own, text), form) if own == form => text,
@@ -71,7 +71,7 @@ impl Case {
         name.into()
     }
 
-    /// Whether the recorded command line can be asked for at all.
+    /// Whether the exporter can run the recorded command line at all.
     fn can_be_asked_for(&self) -> bool {
         !["R-and-bidir", "bad-bitrate"].contains(&self.short_name())
     }
@@ -89,7 +89,7 @@ impl Case {
         self.option("-p").unwrap_or("5201")
     }
 
-    /// The query that leads to the recorded command line, and the options that are to arrive at iperf3, sorted.
+    /// The query that leads to the recorded command line, and the options that iperf3 must get, sorted.
     fn query(&self, form: Form) -> (String, Vec<String>) {
         let mut query = vec![format!("target=127.0.0.1:{}", self.port())];
         let mut options: Vec<String> = form.options().iter().map(|own| (*own).to_owned()).collect();
@@ -124,7 +124,7 @@ impl Case {
         (query.join("&"), options)
     }
 
-    /// What the fake does for this case, as shell.
+    /// The fake's script for this case.
     fn script(&self) -> String {
         let ending = fs::read_to_string(self.file("exit")).unwrap();
         let field = |name: &str| {
@@ -137,7 +137,7 @@ impl Case {
             "" => format!("exit {}", status.parse::<u8>().unwrap()),
             signal => format!("kill -{} $$", signal.parse::<u8>().unwrap()),
         };
-        // No process for nothing: most runs had no word on stderr, and a status of 0 is that of `cat`.
+        // Saves a process where possible: most runs wrote nothing to stderr, and a status of 0 is that of `cat`.
         let stderr = self.file("stderr");
         let stderr_path = stderr.display();
         match (fs::metadata(&stderr).unwrap().len(), end.as_str()) {
@@ -147,7 +147,7 @@ impl Case {
         }
     }
 
-    /// The counters of the way that the drop-in families carry: datagrams in, and datagrams dropped.
+    /// The counters of the direction that the drop-in families describe: datagrams in, and datagrams dropped.
     fn path_counters(&self) -> Option<(f64, f64)> {
         let way = if self.has("-R") { "b->a: " } else { "a->b: " };
         let counters = self.truth.as_ref()?.split_once(way).unwrap().1;
@@ -198,7 +198,7 @@ fn read_case(folder: &Path, command_file: &Path) -> Case {
     }
 }
 
-/// What iperf3's output looks like.
+/// A form of iperf3's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// `-J`: one document at the end.
@@ -210,7 +210,7 @@ enum Form {
 impl Form {
     const BOTH: [Self; 2] = [Self::Document, Self::Stream];
 
-    /// What asks for it.
+    /// The options that select it.
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Document => &["-J"],
@@ -218,7 +218,7 @@ impl Form {
         }
     }
 
-    /// A usage text with all that recorded runs were asked for; none of an iperf3 that does not stream.
+    /// A usage text with all options of the recorded runs; an iperf3 that does not stream has none.
     fn help(self) -> &'static str {
         match self {
             Self::Document => ":",
@@ -230,7 +230,7 @@ impl Form {
     }
 }
 
-/// The exporter with a fake that plays the case that was put on, in one form.
+/// The exporter with a fake that plays the current case in one form.
 struct Player {
     form: Form,
     fake: Fake,
@@ -249,7 +249,7 @@ impl Player {
         }
     }
 
-    /// Probes with the case played; the answer, after the command line was compared.
+    /// Probes while the case is played; the response, after its command line was compared.
     fn play(&self, case: &Case) -> Reply {
         let dir = self.fake.dir();
         fs::write(dir.join("stdout"), case.stdout_as(self.form)).unwrap();
@@ -259,15 +259,15 @@ impl Player {
             .split('&')
             .find_map(|part| part.strip_prefix("period="))
             .map_or(5.0, |period| period.trim_end_matches('s').parse().unwrap());
-        // So much time that no test is cut or refused on a busy machine. A server that was busy is asked again as long as
-        // another test fits, and so gets less of it.
+        // Enough time that no test is shortened or refused on a busy machine. A busy server is tried again as long as
+        // another test fits, so that case gets less.
         let was_busy = case.short_name() == "busy";
         let spare = if was_busy { 3.0 } else { 60.0 };
         let timeout = format!("{}", period + spare);
         let mut reply = self.exporter.scrape(&format!("/probe?{query}"), &timeout);
         assert_eq!(reply.code, 200, "{}: {}", case.name, reply.body);
         if was_busy {
-            // How often depends on the machine; the record is of one attempt.
+            // The number of attempts depends on the machine; the recording has one.
             let attempts = format!("iperf3_probe_attempts{}", labels(case.port()));
             let count = reply.sample(&attempts).unwrap();
             let told = format!("{attempts} {count}\n");
@@ -279,7 +279,7 @@ impl Player {
     }
 }
 
-/// The options of a command line of one word a line, each with its value, sorted; without the server's.
+/// The options of a command line with one argument per line, each with its value, sorted; without the server.
 fn options_of(words: &str) -> Vec<String> {
     let mut options: Vec<String> = Vec::new();
     for word in words.lines() {
@@ -293,7 +293,7 @@ fn options_of(words: &str) -> Vec<String> {
     options
 }
 
-/// The text with a word in the place of what differs from run to run.
+/// The text with placeholders for what differs from run to run.
 fn without_times(body: &str) -> String {
     let timed = [
         "iperf3_probe_duration_seconds{",
@@ -333,7 +333,7 @@ fn every_recorded_run_gives_its_golden_text_and_the_true_numbers() {
         } else if fs::read_to_string(&golden).ok().as_deref() != Some(text.as_str()) {
             let path = golden.display();
             faults.push(format!(
-                "not as in {path}, which UPDATE_GOLDEN=1 writes anew:\n{text}"
+                "not as in {path}, which UPDATE_GOLDEN=1 updates:\n{text}"
             ));
         }
         let other = without_times(&other.body);
@@ -384,9 +384,9 @@ fn truth_and_goldens_and_recorded_runs_are_the_same_set() {
 }
 
 #[test]
-fn promtool_has_nothing_against_any_shape_of_a_probe_but_the_inherited_names() {
-    // What promtool looks at is names, types and helps: the text with its values and labels masked. The goldens are what
-    // the exporter says, as another test holds, but for the values that differ from run to run.
+fn promtool_accepts_each_kind_of_probe_except_for_the_inherited_names() {
+    // promtool checks names, types and help texts: the text with values and labels masked. Another test shows that the
+    // goldens are the exporter's output, except for the values that differ from run to run.
     let mut shapes: BTreeMap<String, String> = BTreeMap::new();
     for case in &cases() {
         let golden = harness::top().join(format!("tests/golden/{}.txt", case.name));
@@ -415,13 +415,13 @@ fn promtool_has_nothing_against_any_shape_of_a_probe_but_the_inherited_names() {
             .collect();
         assert!(unexpected.is_empty(), "{unexpected:?} of\n{body}");
     }
-    // That promtool was asked at all.
+    // This shows that promtool does complain.
     let (fine, complaints) = harness::run("promtool", &["check", "metrics"], "no_help_seconds 1\n");
     assert!(!fine && complaints.contains("no_help_seconds"));
 }
 
 #[test]
-fn what_a_stream_said_before_it_was_cut_off_is_counted_and_is_no_result() {
+fn a_stream_that_was_cut_off_is_counted_and_is_no_result() {
     let cases = cases();
     for (name, bytes) in [
         ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
@@ -439,11 +439,11 @@ fn what_a_stream_said_before_it_was_cut_off_is_counted_and_is_no_result() {
 }
 
 #[test]
-fn numbers_that_cannot_be_true_are_left_out() {
-    // Recorded runs with a number put in that other versions, paths and machines can give.
+fn impossible_numbers_are_left_out() {
+    // Recorded runs with one number replaced by a value that other versions, paths and machines can give.
     let lost_of_500 = ("941644", "500");
     for (name, changes, absent, present) in [
-        // Wrong by reordering as in the record, but below what was sent: 1737 arrived of 1977.
+        // Wrong because of reordering as in the recording, but below the sent number: 1737 of 1977 arrived.
         (
             "3.9/udp-R-loss5-jitter",
             vec![lost_of_500],
@@ -456,7 +456,7 @@ fn numbers_that_cannot_be_true_are_left_out() {
             "iperf3_lost_percent",
             ("iperf3_sent_packets", 1726.0),
         ),
-        // 1730 arrived of 1726: some were doubled on the way.
+        // 1730 arrived of 1726: some were duplicated on the path.
         (
             "3.12/udp-loss5",
             vec![("2376168", "2505040")],
@@ -486,7 +486,7 @@ fn numbers_that_cannot_be_true_are_left_out() {
 }
 
 #[test]
-fn what_a_hostile_server_makes_up_is_on_no_page() {
+fn invented_numbers_of_a_hostile_server_are_not_exported() {
     const ARRIVED: &str = "2896691200";
     const CPU: &str = "\"remote_total\":\t";
     let of_bytes = [
@@ -495,9 +495,9 @@ fn what_a_hostile_server_makes_up_is_on_no_page() {
         "iperf3_bandwidth_bytes_per_second{",
     ];
     for (old, new, absent) in [
-        // This end sent 2901803008 bytes.
+        // This side sent 2901803008 bytes.
         (ARRIVED, "99999999999999", &of_bytes[..]),
-        // Minus five, through an unsigned type.
+        // Minus five as an unsigned number.
         (ARRIVED, "18446744073709551611", &of_bytes[..]),
         // The receiver's seconds.
         (
@@ -550,7 +550,7 @@ fn rates_that_are_null_change_nothing() {
     }
 }
 
-/// Plays a recorded run whose JSON was changed: each pair is replaced wherever it stands.
+/// Plays a recorded run with changed JSON: each pair is replaced wherever it occurs.
 fn play_changed(name: &str, changes: &[(&str, &str)]) -> Reply {
     let mut case = cases().into_iter().find(|case| case.name == name).unwrap();
     let dir = TempDir::new();
@@ -568,7 +568,7 @@ fn play_changed(name: &str, changes: &[(&str, &str)]) -> Reply {
     Player::new(Form::Document).play(&case)
 }
 
-/// The reason that a run must have; none for one that succeeded.
+/// The expected reason of a run; `None` for one that succeeded.
 fn expected_reason(case: &Case) -> Option<&'static str> {
     let fits = |versions: &[&str]| versions.is_empty() || versions.contains(&case.version());
     truth::FAILED
@@ -577,7 +577,7 @@ fn expected_reason(case: &Case) -> Option<&'static str> {
         .map(|(_, _, reason)| *reason)
 }
 
-/// What is wrong with a probe's answer by everything that is known of the run.
+/// All differences between a probe's response and what is known of the run.
 fn faults(case: &Case, reply: &Reply) -> Vec<String> {
     let mut judge = Judge {
         reply,
@@ -601,7 +601,7 @@ fn faults(case: &Case, reply: &Reply) -> Vec<String> {
     judge.faults
 }
 
-/// UDP's families in the pairs that say the same.
+/// The UDP families in pairs with the same meaning.
 const LOST_PACKETS: [&str; 3] = [
     "iperf3_lost_packets",
     "iperf3_sent_lost_packets",
@@ -638,7 +638,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The family has this value, or is left out altogether.
+    /// The family has this value, or is left out completely.
     fn is(&mut self, name: &str, expected: Option<f64>) {
         let got = self.value(name);
         let fine = match (got, expected) {
@@ -658,9 +658,9 @@ impl Judge<'_> {
         self.is("iperf3_up", Some(1.0));
         let reason = self.reply.reason().map(str::to_owned);
         self.check(reason.is_none(), || format!("up, with reason {reason:?}"));
-        // Recorded tests ran for their period by the clocks of both ends. The receiver's one starts at the first
-        // byte and ends at the last, a congested path's queue later: under a third of a second in all of them. Up
-        // to 3.11 a test with omitted seconds is short of them by a timer's slack.
+        // Recorded tests ran for their period by the clocks of both ends. The receiver's clock starts at the first byte
+        // and ends at the last, which is later by a congested path's queue: less than a third of a second in all of
+        // them. Up to 3.11 a test with omitted seconds is shorter by a timer's slack.
         let period: f64 = case.option("-t").unwrap().parse().unwrap();
         for name in ["iperf3_sent_seconds", "iperf3_received_seconds"] {
             let seconds = self.value(name).unwrap_or(0.0);
@@ -712,15 +712,16 @@ impl Judge<'_> {
         }
     }
 
-    /// No jitter where nothing arrived; else a real one, and the jittery path's is of its 3 ms.
+    /// No jitter where nothing arrived. Otherwise a positive one, and on the path with jitter one that matches its 3
+    /// ms.
     fn jitter(&mut self, case: &Case) {
         let nothing_arrived = case.short_name() == "udp-bigdrop";
         for name in JITTER_MS {
             match self.value(name) {
                 None => self.check(nothing_arrived, || format!("{name} is missing")),
                 Some(value) => {
-                    // Delays of 10 ± 3 ms, evenly spread, differ by 2 ms from one datagram to the next in the mean;
-                    // a path without jitter shows the machine's own, which was under 4 ms.
+                    // Delays of 10 ± 3 ms, evenly spread, differ by 2 ms on average from one datagram to the next. A
+                    // path without jitter shows the machine's own, which was under 4 ms.
                     let range = match case.short_name() {
                         "udp-R-loss5-jitter" => 1.0..4.0,
                         _ => f64::MIN_POSITIVE..4.0,
@@ -733,20 +734,20 @@ impl Judge<'_> {
         }
     }
 
-    /// Holds the numbers against the path's own counters of this way.
+    /// Compares the numbers with the path's own counters of this direction.
     fn path(&mut self, case: &Case, path_in: f64, path_dropped: f64) {
-        // 10 ms there and 10 ms for the word of the end to come back, at 863 datagrams a second (10 Mbit/s in blocks
-        // of 1448 bytes) are 17.3 datagrams that were sent and that the receiver did not wait for; the timers' slack
-        // makes it 20. 19 is the most in these runs.
+        // 10 ms to the receiver and 10 ms for its end message to return, at 863 datagrams a second (10 Mbit/s in blocks
+        // of 1448 bytes), are 17.3 datagrams that were sent and that the receiver did not wait for. The slack of timers
+        // makes it 20. The maximum in these runs is 19.
         const IN_FLIGHT: f64 = 20.0;
-        // What the receiver's own socket dropped on top, its buffer full before iperf3 read it: the path's counters
-        // cannot know, iperf3's gap in the numbers does.
+        // Datagrams that the receiver's socket dropped in addition, because its buffer was full before iperf3 read it.
+        // The path's counters cannot know them; iperf3's gap in the numbers does.
         const ALSO_LOST_AT_THE_SOCKET: [&str; 2] = ["3.16/udp-loss5", "3.9/udp-R-loss5"];
         let sent = self.value("iperf3_sent_packets");
         let received = self.value("iperf3_received_packets");
         let lost = self.value("iperf3_lost_packets");
         if case.has("-O") {
-            // The counters saw the omitted second as well: bounds are all that they give.
+            // The counters include the omitted second, so they only give bounds.
             let fine = sent.is_some_and(|sent| sent < path_in)
                 && received.is_none_or(|received| received <= path_in - path_dropped)
                 && lost.is_none_or(|lost| lost <= path_dropped);

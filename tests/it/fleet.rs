@@ -1,4 +1,4 @@
-//! Many exporters and few servers: an iperf3 server takes one test at a time, and the others come again.
+//! Many exporters and few servers: an iperf3 server runs one test at a time, and the other exporters retry.
 
 use std::path::Path as FilePath;
 use std::thread;
@@ -73,7 +73,7 @@ fn exporters_find_the_server_of_a_range_of_ports_that_is_free() {
     assert!(page.contains(" runs on port 5201"), "{page}");
 }
 
-/// Connections of iperf3 servers that are open at a host.
+/// The number of open connections to the iperf3 servers of a host.
 fn connections(host: &Namespace) -> usize {
     let text = host.run("ss -tnH state established").unwrap();
     text.lines().filter(|line| line.contains(":520")).count()
@@ -83,7 +83,7 @@ fn exporter_in(namespace: &Namespace) -> Exporter {
     netem::exporter_in(namespace, FilePath::new("iperf3"))
 }
 
-/// The answers to one scrape of each exporter, all of which have found the server busy.
+/// The responses to one scrape of each exporter, after all have found the server busy.
 fn at_once(exporters: &[Exporter], query: &str, holder: Holder) -> Vec<Reply> {
     thread::scope(|scope| {
         let scrapes: Vec<_> = exporters

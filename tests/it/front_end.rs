@@ -1,4 +1,4 @@
-//! The front end: connections at one moment, limits, deadlines, shapes of requests, clients that go away.
+//! The front end: simultaneous connections, limits, deadlines, forms of requests, clients that disconnect.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -22,7 +22,7 @@ fn connect(exporter: &Exporter) -> TcpStream {
     stream
 }
 
-/// An exporter that may have so many open descriptors.
+/// An exporter that may have this many open descriptors.
 fn with_descriptors(limit: u32, flags: &[&str]) -> Exporter {
     let mut command = Command::new("/bin/sh");
     command
@@ -35,8 +35,8 @@ fn with_descriptors(limit: u32, flags: &[&str]) -> Exporter {
     Exporter::spawn(command)
 }
 
-/// The descriptor by which the front end finds the server behind it, and the name that its socket had. Its user can get
-/// there through `/proc`, which is of use to the tests, and root can.
+/// The descriptor by which the front end finds the server behind it, and the former name of its socket. Its user can
+/// reach it through `/proc`, which the tests use; root can too.
 fn behind(exporter: &Exporter) -> (PathBuf, PathBuf) {
     std::fs::read_dir(format!("/proc/{}/fd", exporter.pid()))
         .unwrap()
@@ -50,8 +50,8 @@ fn behind(exporter: &Exporter) -> (PathBuf, PathBuf) {
         .expect("a private socket")
 }
 
-/// What the server behind the front end answers to one who reaches it: whatever key the request has, it is not one that
-/// the front end has given out.
+/// The response of the server behind the front end to a direct request: whatever key the request has, the front end has
+/// not issued it.
 fn assert_no_answer(mut stream: impl Read + Write) {
     let mut text = String::new();
     for key in 0..100 {
@@ -66,7 +66,7 @@ fn assert_no_answer(mut stream: impl Read + Write) {
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Reads until the answers in `stream` hold `count` status lines.
+/// Reads until the responses in `stream` contain `count` status lines.
 fn read_answers(stream: &mut TcpStream, count: usize) -> String {
     const BEGIN: &str = "HTTP/1.1 ";
     let mut text = String::new();
@@ -75,7 +75,7 @@ fn read_answers(stream: &mut TcpStream, count: usize) -> String {
     while found < count || !text.ends_with('\n') {
         let length = stream.read(&mut chunk).unwrap();
         assert!(length > 0, "the connection ended: {text}");
-        // One may have begun in what came before; of thousands, not all are looked through each time.
+        // A status line may have begun in the earlier bytes; of thousands, not all are searched each time.
         let from = text.len().saturating_sub(BEGIN.len() - 1);
         text.push_str(&String::from_utf8_lossy(&chunk[..length]));
         found += text[from..].matches(BEGIN).count();
@@ -90,7 +90,7 @@ fn threads(pid: u32) -> usize {
 }
 
 #[test]
-fn connections_opened_at_one_moment_and_kept_are_all_answered() {
+fn connections_opened_at_the_same_time_and_kept_open_are_all_answered() {
     let exporter = Exporter::start::<&str>(&[]);
     for burst in [8, 32, 128] {
         let mut streams: Vec<TcpStream> = (0..burst).map(|_| connect(&exporter)).collect();
@@ -99,7 +99,8 @@ fn connections_opened_at_one_moment_and_kept_are_all_answered() {
                 .write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
                 .unwrap();
         }
-        // Each is kept open while the others wait: an answer that needs another one's end never comes.
+        // Each connection stays open while the others wait: a response that needs another connection to end would never
+        // come.
         for stream in &mut streams {
             assert!(
                 read_answers(stream, 1).starts_with("HTTP/1.1 200 OK"),
@@ -110,7 +111,7 @@ fn connections_opened_at_one_moment_and_kept_are_all_answered() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_running_and_its_waiting_probe() {
+fn a_client_disconnect_ends_its_running_and_its_waiting_probe() {
     let fake = Fake::endless();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=25h".to_owned()]);
     let mut watch = Connection::open(exporter.port());
@@ -129,7 +130,7 @@ fn a_client_that_goes_away_ends_its_running_and_its_waiting_probe() {
             lock_status(&mut watch)["queue_size"] == waiting.len()
         });
     }
-    // The second one in line leaves; what it sent ahead does not hide that.
+    // The second waiting probe's client disconnects; its pipelined request does not hide that.
     let mut second = waiting.remove(1);
     second
         .write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -141,14 +142,14 @@ fn a_client_that_goes_away_ends_its_running_and_its_waiting_probe() {
     let status = lock_status(&mut watch);
     assert_eq!(status["queue"][0]["requester"], "127.0.0.1:2");
     assert_eq!(status["queue"][1]["requester"], "127.0.0.1:4");
-    // The running one's client closes its sending half only, which ends it as well.
+    // The running probe's client closes its sending half only, which ends the probe as well.
     running.shutdown(Shutdown::Write).unwrap();
     wait_for("the child to be gone", || !is_alive(pid));
     wait_for("the next one to run", || {
         lock_status(&mut watch)["locked_by"] == "127.0.0.1:2"
     });
     drop(waiting);
-    wait_for("everybody to be gone", || {
+    wait_for("all probes to be gone", || {
         let status = lock_status(&mut watch);
         status["is_locked"] == false && status["queue_size"] == 0
     });
@@ -175,7 +176,7 @@ fn a_client_that_closes_its_sending_half_still_gets_a_page() {
 }
 
 #[test]
-fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() {
+fn only_the_longest_idle_connection_is_closed_to_make_room() {
     let fake = Fake::endless();
     // Descriptors for four connections.
     let exporter = with_descriptors(49, &["--log.level=debug", &fake.flag()]);
@@ -195,7 +196,7 @@ fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() 
         })
         .collect();
     assert_eq!(exporter.get("/health").code, 200);
-    // The first of the idle ones was closed, and nobody else.
+    // The longest-idle connection was closed, and no other.
     assert_eq!(idle[0].read(&mut [0; 1]).unwrap(), 0);
     for stream in &mut idle[1..] {
         stream
@@ -208,7 +209,7 @@ fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() 
         1.0
     );
     drop(idle);
-    // Half of so few places are for those who look, however many want to measure.
+    // Half of these few connections are reserved for pages, however many probes there are.
     wait_for("the idle ones to be gone", || {
         exporter.metric("iperf3_exporter_connections") == 2.0
     });
@@ -227,7 +228,7 @@ fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() 
     );
     assert!(reply.header("Retry-After").is_some());
     assert_eq!(exporter.get("/health").code, 200);
-    // The probe was not disturbed by any of it.
+    // None of this disturbed the probe.
     probe.set_nonblocking(true).unwrap();
     assert_eq!(
         probe.read(&mut [0; 1]).unwrap_err().kind(),
@@ -236,7 +237,7 @@ fn the_connection_that_waited_longest_makes_room_and_none_with_a_request_does() 
 }
 
 #[test]
-fn requests_sent_ahead_are_answered_in_their_order_one_at_a_time() {
+fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     let exporter = Exporter::start::<&str>(&[]);
     let mut stream = connect(&exporter);
     let mut text = Vec::new();
@@ -255,17 +256,17 @@ fn requests_sent_ahead_are_answered_in_their_order_one_at_a_time() {
 }
 
 #[test]
-fn many_requests_sent_ahead_do_not_make_a_thread_each() {
+fn many_pipelined_requests_do_not_start_a_thread_each() {
     flood_of_requests_sent_ahead(200);
 }
 
 #[test]
 #[ignore = "make test-all: the same with two thousand from each client"]
-fn two_thousand_requests_sent_ahead_do_not_make_a_thread_each() {
+fn two_thousand_pipelined_requests_do_not_start_a_thread_each() {
     flood_of_requests_sent_ahead(2000);
 }
 
-/// So many requests at once from each of eight clients.
+/// This many pipelined requests from each of eight clients.
 fn flood_of_requests_sent_ahead(count: usize) {
     let exporter = Exporter::start::<&str>(&[]);
     let mut flood: Vec<TcpStream> = (0..8).map(|_| connect(&exporter)).collect();
@@ -276,7 +277,7 @@ fn flood_of_requests_sent_ahead(count: usize) {
             .map(|stream| {
                 let mut writer = stream.try_clone().unwrap();
                 let many = &many;
-                // Beside the reading: both ways' buffers are too small for all of them.
+                // Writes while the responses are read: the buffers of both directions are too small for all of them.
                 scope.spawn(move || writer.write_all(many).unwrap());
                 scope.spawn(move || read_answers(stream, count))
             })
@@ -293,7 +294,7 @@ fn flood_of_requests_sent_ahead(count: usize) {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_or_has_a_body_is_refused_and_ends_the_connection() {
+fn an_ambiguous_request_or_one_with_a_body_is_refused_and_ends_the_connection() {
     let exporter = Exporter::start::<&str>(&[]);
     let big = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
@@ -343,7 +344,7 @@ fn what_could_be_read_in_two_ways_or_has_a_body_is_refused_and_ends_the_connecti
         let reply = raw_request(exporter.port(), bytes.as_bytes())
             .unwrap_or_else(|| panic!("no answer to {shown:?}"));
         assert_eq!(reply.code, code, "{shown:?}");
-        // What stands behind it is never taken for a request.
+        // The bytes after it are never parsed as a request.
         assert_eq!(
             reply.body.matches("HTTP/1.1").count(),
             0,
@@ -353,13 +354,13 @@ fn what_could_be_read_in_two_ways_or_has_a_body_is_refused_and_ends_the_connecti
         assert_eq!(reply.body.lines().count(), 1, "{shown:?}");
         assert_eq!(reply.header("Connection"), Some("close"), "{shown:?}");
     }
-    // A connection is counted once its thread has seen the client's end, a moment after the client has the answer.
+    // A connection is counted once its thread has noticed the client's end, a moment after the client got the response.
     let refused = "iperf3_exporter_connections_closed_total{cause=\"bad_request\"}";
     wait_for("all to be counted", || exporter.metric(refused) == 17.0);
 }
 
-/// The one limit in time that is waited for: that each ends what it is for is shown by the front end's own tests, in
-/// milliseconds.
+/// The only time limit for which a test waits: the front end's unit tests show in milliseconds that each limit takes
+/// effect.
 #[test]
 fn a_head_that_trickles_is_given_up() {
     let exporter = Exporter::start::<&str>(&[]);
@@ -369,7 +370,7 @@ fn a_head_that_trickles_is_given_up() {
         .unwrap();
     let mut writer = stream.try_clone().unwrap();
     let trickle = thread::spawn(move || {
-        // Until the front end has had enough.
+        // Until the front end closes the connection.
         while writer.write_all(b"X: y\r\n").is_ok() {
             thread::sleep(Duration::from_millis(300));
         }
@@ -386,7 +387,7 @@ fn a_head_that_trickles_is_given_up() {
 }
 
 #[test]
-fn few_descriptors_lower_the_number_of_connections_and_never_the_service() {
+fn few_descriptors_lower_the_number_of_connections_and_not_the_service() {
     let server = Server::start();
     let exporter = with_descriptors(64, &[]);
     let held: Vec<TcpStream> = (0..200).map(|_| connect(&exporter)).collect();
@@ -399,7 +400,7 @@ fn few_descriptors_lower_the_number_of_connections_and_never_the_service() {
 }
 
 #[test]
-fn the_server_behind_the_gate_has_no_port_and_leaves_no_file() {
+fn the_server_behind_the_front_end_has_no_port_and_leaves_no_file() {
     let folder = TempDir::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
     command
@@ -412,10 +413,10 @@ fn the_server_behind_the_gate_has_no_port_and_leaves_no_file() {
     let (descriptor, name) = behind(&exporter);
     assert!(name.starts_with(folder.path()), "{}", name.display());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    // Nor a name in the abstract space, which everybody could connect to.
+    // It has no name in the abstract namespace either, to which every user could connect.
     let names = std::fs::read_to_string(format!("/proc/{}/net/unix", exporter.pid())).unwrap();
     assert!(!names.contains("@iperf3"), "{names}");
-    // One who gets there all the same is told nothing and starts nothing.
+    // A client that reaches it anyway learns nothing and starts nothing.
     assert_no_answer(UnixStream::connect(descriptor).unwrap());
     assert_eq!(
         exporter.metric("iperf3_exporter_duration_seconds_count"),
@@ -443,7 +444,7 @@ fn without_proc_the_private_socket_has_a_name_that_only_this_user_reaches() {
         return;
     }
     let folder = TempDir::new();
-    // The nameless socket is found through /proc, which is empty there.
+    // The unnamed socket is found through /proc, which is empty there.
     let mut command = Command::new("unshare");
     command
         .args([
@@ -473,10 +474,10 @@ fn without_proc_the_private_socket_has_a_name_that_only_this_user_reaches() {
 }
 
 #[test]
-fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_deaf() {
+fn the_process_ends_when_the_server_behind_the_front_end_is_gone() {
     let mut exporter = with_descriptors(64, &[]);
     let (descriptor, _) = behind(&exporter);
-    // What only the exporter's own user can do: take every descriptor there, until tiny_http gives up.
+    // Only the exporter's own user can do this: take every descriptor there until tiny_http gives up.
     let mut held = Vec::new();
     wait_for("the server to be gone", || {
         match UnixStream::connect(&descriptor) {
@@ -506,17 +507,17 @@ fn a_server_behind_the_gate_that_is_gone_ends_the_process_rather_than_live_on_de
 }
 
 #[test]
-fn a_burst_over_the_limit_gets_an_answer_each() {
+fn each_request_of_a_burst_over_the_limit_gets_a_response() {
     burst_over_the_limit(48, &["--web.max-connections=32"]);
 }
 
 #[test]
-#[ignore = "make test-all: the same with as many connections as there are by default"]
-fn a_burst_of_300_over_the_default_limit_gets_an_answer_each() {
+#[ignore = "make test-all: the same with the default number of connections"]
+fn each_of_300_requests_over_the_default_limit_gets_a_response() {
     burst_over_the_limit(300, &[]);
 }
 
-/// So many probes of one moment, whose test does not end before they give up.
+/// This many simultaneous probes, whose test does not end before they give up.
 fn burst_over_the_limit(probes: u16, flags: &[&str]) {
     let fake = Fake::endless();
     let own = fake.flag();
@@ -544,8 +545,8 @@ fn burst_over_the_limit(probes: u16, flags: &[&str]) {
 }
 
 #[test]
-fn the_end_takes_no_new_connection_and_leaves_no_child() {
-    // One that does not heed SIGTERM, so that the end takes its half second.
+fn a_shutdown_accepts_no_new_connection_and_leaves_no_child() {
+    // A fake that ignores SIGTERM, so that the shutdown takes its half second.
     let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     let mut running = Connection::open(exporter.port());
@@ -572,10 +573,10 @@ fn the_end_takes_no_new_connection_and_leaves_no_child() {
 }
 
 #[test]
-fn a_client_of_ipv4_has_its_own_address_everywhere() {
+fn an_ipv4_client_has_its_plain_address_everywhere() {
     let fake = Fake::until_go();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
-    // Of both families: there the system maps such an address to one of IPv6.
+    // Listens on both families: there the system maps such an address to IPv6.
     command
         .args(["--port=0", "--log.level=debug"])
         .arg(fake.flag());

@@ -1,5 +1,5 @@
-//! Random bytes and requests with random mistakes over real connections: every answer is HTTP, no test is started that
-//! nobody asked for, and `/health` is fine in the end.
+//! Random bytes and randomly damaged requests over real connections: every response is HTTP, no unrequested test
+//! starts, and `/health` is fine at the end.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -23,7 +23,7 @@ const REQUESTS: &[&str] = &[
     "\u{16}\u{3}\u{1}\u{0}\u{5}\u{1}\u{0}\u{0}\u{1}\u{3}",
 ];
 
-/// Some requests behind each other, most of them with mistakes, or bytes as they come.
+/// Some requests in sequence, most of them damaged, or random bytes.
 fn bytes(random: &mut Random) -> Vec<u8> {
     if random.once_in(8) {
         return (0..random.within(0..600)).map(|_| random.byte()).collect();
@@ -39,11 +39,11 @@ fn bytes(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A request that ends its connection, or makes a head that is not complete one that is refused.
+/// A request that ends its connection; after an incomplete head it makes that head invalid, so that it is refused.
 const LAST: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// Sends the bytes in random pieces, says that no more come, and has all that is answered. As a client that closes its
-/// sending half ends its probes, half of them say it by a last request.
+/// Sends the bytes in random pieces, announces the end, and reads all responses. Closing the sending half cancels the
+/// client's probes, so half of the clients announce the end with a last request instead.
 fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -55,7 +55,7 @@ fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let (piece, behind) = rest.split_at(random.within(1..200).min(rest.len()));
-        // The exporter may have had enough.
+        // The exporter may already have closed the connection.
         if stream.write_all(piece).is_err() {
             break;
         }
@@ -65,14 +65,14 @@ fn exchange(random: &mut Random, port: u16, bytes: &[u8]) -> Vec<u8> {
         let _ = stream.shutdown(Shutdown::Write);
     }
     let mut answers = Vec::new();
-    // A reset behind the answers does not take them back; a connection that is never closed does.
+    // A reset after the responses does not invalidate them; a connection that is never closed is a failure.
     if let Err(error) = stream.read_to_end(&mut answers) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     }
     answers
 }
 
-/// What a strict client needs to understand the answers one by one, to the last byte.
+/// A strict client must be able to separate the responses, down to the last byte.
 fn assert_are_http(mut answers: &[u8]) {
     while !answers.is_empty() {
         let end = answers
@@ -111,24 +111,24 @@ fn assert_are_http(mut answers: &[u8]) {
             }
         }
         let length = length.expect("a Content-Length");
-        // The answer to HEAD has a length and no body: the next answer begins at once, or there is none.
+        // The response to HEAD has a length and no body: the next response follows at once, or nothing does.
         let has_no_body = rest.is_empty() || rest.starts_with(b"HTTP/1.1 ");
         answers = if has_no_body { rest } else { &rest[length..] };
     }
 }
 
 #[test]
-fn whatever_is_sent_every_answer_is_http_and_the_exporter_lives() {
+fn every_response_to_random_input_is_http_and_the_exporter_survives() {
     send_random_requests(300);
 }
 
 #[test]
 #[ignore = "make test-all: many more requests"]
-fn whatever_is_sent_very_often_every_answer_is_http_and_the_exporter_lives() {
+fn every_response_to_much_random_input_is_http_and_the_exporter_survives() {
     send_random_requests(5000);
 }
 
-/// So many connections from each of four clients.
+/// Sends `count` inputs from each of four clients, one connection each.
 fn send_random_requests(count: u64) {
     let _alone = machine_alone();
     let fake = Fake::new(&format!(
@@ -153,7 +153,7 @@ fn send_random_requests(count: u64) {
     assert_eq!(exporter.get("/health").code, 200);
     assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 200);
     assert_eq!(exporter.metric("iperf3_exporter_panics_total"), 0.0);
-    // Of all that was mistaken nothing came to iperf3 but what is a target.
+    // Of all damaged requests, only valid targets reached iperf3.
     let lines = std::fs::read_to_string(fake.dir().join("argv")).unwrap();
     for line in lines.lines() {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:%/".contains(&b);
@@ -161,7 +161,7 @@ fn send_random_requests(count: u64) {
     }
 }
 
-/// Prints what was sent and answered when its case fails.
+/// Prints the bytes sent and received when its case fails.
 struct Shown<'a>(&'a [u8], &'a [u8]);
 
 impl Drop for Shown<'_> {

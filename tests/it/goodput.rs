@@ -1,11 +1,12 @@
-//! The reported goodput against what a path of a known rate let through, over each pair of iperf3 versions that is here.
+//! The reported goodput against the bytes that a path of a known rate let through, over each available pair of iperf3
+//! versions.
 //!
-//! A busy machine leaves a path unused for moments, so the nominal rate is no measure of what must arrive: the router's
-//! own count of bytes is. What iperf3 does not count lies in buffers whose sizes are known. So each judgement holds on
-//! any machine; on an idle one the reports are within a hundredth or two of the rate, as the tests print.
+//! A busy machine leaves a path idle for moments, so the nominal rate does not tell what must arrive. The router's own
+//! byte count does. The bytes that iperf3 does not count are in buffers of known sizes. So each comparison holds on any
+//! machine; on an idle one the reports are within a hundredth or two of the rate, as the tests print.
 //!
-//! A `tbf` of R bits a second counts Ethernet frames of 1514 bytes, of which 1448 are TCP's payload. With both ways in
-//! use each also carries the other's acknowledgements, 66 bytes for a frame or for every second one.
+//! A `tbf` of R bits a second counts Ethernet frames of 1514 bytes, with 1448 bytes of TCP payload each. With both
+//! directions in use, each also carries the other's acknowledgements, 66 bytes for each frame or every second one.
 
 use std::path::{Path as FilePath, PathBuf};
 
@@ -16,15 +17,15 @@ use crate::netem::{
     installed_iperf3, newer_iperf3,
 };
 
-/// What the paths let through, in Mbit/s.
+/// The rates of the paths, in Mbit/s.
 const RATES_MBIT: [u32; 3] = [10, 50, 200];
-/// What iperf3 writes and reads at a time. Since 3.16 a receiver counts whole blocks only.
+/// The block size in which iperf3 writes and reads. Since 3.16 a receiver counts whole blocks only.
 const BLOCK_BYTES: f64 = 16.0 * 1024.0;
-/// iperf3's own words before and after a test, which come through the path as well.
+/// iperf3's control traffic before and after a test, which takes the same path.
 const CONTROL_BYTES: f64 = 64.0 * 1024.0;
 
-/// Query, streams each way, and directions of each mode. Of several streams each way one is always at work while another
-/// one waits for an acknowledgement in the queue of the other direction.
+/// Query, streams each way, and directions of each mode. With several streams each way, one always sends while another
+/// waits for an acknowledgement in the queue of the other direction.
 const MODES: [(&str, u32, &[FlowDirection]); 3] = [
     ("", 1, &[FlowDirection::Upload]),
     ("&reverse_mode=1", 1, &[FlowDirection::Download]),
@@ -36,8 +37,8 @@ const MODES: [(&str, u32, &[FlowDirection]); 3] = [
 ];
 
 #[test]
-fn the_goodput_is_what_the_path_let_through() {
-    let test = "the_goodput_is_what_the_path_let_through";
+fn the_goodput_matches_the_bytes_on_the_path() {
+    let test = "the_goodput_matches_the_bytes_on_the_path";
     let [slowest, _, fastest] = RATES_MBIT;
     let installed = || Some(installed_iperf3());
     check(test, [slowest, fastest], installed(), installed());
@@ -45,16 +46,16 @@ fn the_goodput_is_what_the_path_let_through() {
 
 #[test]
 #[ignore = "make test-all: every rate"]
-fn the_goodput_is_what_the_path_let_through_at_every_rate() {
-    let test = "the_goodput_is_what_the_path_let_through_at_every_rate";
+fn the_goodput_matches_the_bytes_on_the_path_at_every_rate() {
+    let test = "the_goodput_matches_the_bytes_on_the_path_at_every_rate";
     let installed = || Some(installed_iperf3());
     check(test, RATES_MBIT, installed(), installed());
 }
 
 #[test]
 #[ignore = "make test-all: every rate, with another version of iperf3"]
-fn the_goodput_is_what_the_path_let_through_to_a_newer_server() {
-    let test = "the_goodput_is_what_the_path_let_through_to_a_newer_server";
+fn the_goodput_matches_the_bytes_on_the_path_to_a_newer_server() {
+    let test = "the_goodput_matches_the_bytes_on_the_path_to_a_newer_server";
     check(
         test,
         RATES_MBIT,
@@ -65,8 +66,8 @@ fn the_goodput_is_what_the_path_let_through_to_a_newer_server() {
 
 #[test]
 #[ignore = "make test-all: every rate, with another version of iperf3"]
-fn the_goodput_is_what_the_path_let_through_from_a_newer_client() {
-    let test = "the_goodput_is_what_the_path_let_through_from_a_newer_client";
+fn the_goodput_matches_the_bytes_on_the_path_from_a_newer_client() {
+    let test = "the_goodput_matches_the_bytes_on_the_path_from_a_newer_client";
     check(
         test,
         RATES_MBIT,
@@ -77,13 +78,13 @@ fn the_goodput_is_what_the_path_let_through_from_a_newer_client() {
 
 #[test]
 #[ignore = "make test-all: every rate, with another version of iperf3"]
-fn the_goodput_is_what_the_path_let_through_between_newer_ones() {
-    let test = "the_goodput_is_what_the_path_let_through_between_newer_ones";
+fn the_goodput_matches_the_bytes_on_the_path_between_newer_ones() {
+    let test = "the_goodput_matches_the_bytes_on_the_path_between_newer_ones";
     let newer = newer_iperf3(test);
     check(test, RATES_MBIT, newer.clone(), newer);
 }
 
-/// All rates at the same time, each on a path of its own: together they are a tenth of what loopback can.
+/// All rates at the same time, each on its own path: together they are a tenth of loopback's capacity.
 fn check<const N: usize>(
     test: &str,
     rates: [u32; N],
@@ -96,7 +97,7 @@ fn check<const N: usize>(
     }
 }
 
-/// One path, in each mode; which part of its rate was reported.
+/// One path, in each mode; the reported fraction of its rate.
 fn lane(mbit: u32, client: &FilePath, server: &FilePath) -> String {
     let path = Path::new();
     let held_bytes = f64::from(path.shape(mbit));
@@ -117,7 +118,7 @@ fn lane(mbit: u32, client: &FilePath, server: &FilePath) -> String {
 
 struct Lane {
     mbit: u32,
-    /// What the router holds of each direction at most.
+    /// The maximum number of bytes that the router holds in each direction.
     held_bytes: f64,
     server: Server,
     exporter: Exporter,
@@ -125,7 +126,7 @@ struct Lane {
 }
 
 impl Lane {
-    /// One mode; which part of the rate was reported of each direction.
+    /// One mode; the reported fraction of the rate in each direction.
     fn ask(&self, query: &str, streams: u32, directions: &[FlowDirection]) -> Vec<f64> {
         let window = self.window_bytes(streams);
         let passed = || {
@@ -141,7 +142,7 @@ impl Lane {
         let after = passed();
         let [up, down] = [0, 1].map(|direction| (after[direction] - before[direction]) as f64);
         let what = format!("{} Mbit/s {query}: {up} up, {down} down", self.mbit);
-        // What the kernel gives is twice what it is asked for.
+        // The kernel doubles the requested buffer size.
         let in_sockets = f64::from(streams) * 2.0 * f64::from(window);
         let judge = |direction: &FlowDirection| {
             let (passed, other) = match direction {
@@ -157,16 +158,16 @@ impl Lane {
                 &what,
             );
             let rate = f64::from(self.mbit) * 1e6 / 8.0 * TCP_PAYLOAD_BYTES / FRAME_BYTES;
-            // What had come before the receiver's clock began lies in its sockets.
+            // Data that arrived before the receiver's clock started is in its sockets.
             report.assert_is_no_faster(rate, in_sockets + self.held_bytes, &what);
             report.bytes_per_second / rate
         };
         directions.iter().map(judge).collect()
     }
 
-    /// Each stream's window: all of them together fill the router's queue, and leave little in the sockets at the end.
+    /// Each stream's window: together they fill the router's queue, and leave little in the sockets at the end.
     fn window_bytes(&self, streams: u32) -> u32 {
-        /// What every Linux gives without being asked to give more.
+        /// Every Linux grants this by default.
         const MOST: u32 = 200_000;
         const LEAST: u32 = 16_000;
         let queue_bytes = self.mbit * 1000 / 8 * netem::QUEUE_MS;
@@ -174,11 +175,11 @@ impl Lane {
     }
 }
 
-/// What is reported of one direction.
+/// The reported numbers of one direction.
 struct Report {
     bytes: f64,
     bytes_per_second: f64,
-    /// From the request to its answer.
+    /// The time from the request to its response.
     probe_seconds: f64,
 }
 
@@ -193,7 +194,7 @@ impl Report {
             bytes_per_second: direction_value("iperf3_bandwidth_bytes_per_second"),
             probe_seconds: reply.family("iperf3_probe_duration_seconds").unwrap(),
         };
-        // The older families are of the upload where there are both.
+        // In a bidirectional test the older families describe the upload.
         if direction == FlowDirection::Upload || !reply.body.contains("direction=\"upload\"") {
             let [bytes, seconds] = ["iperf3_received_bytes", "iperf3_received_seconds"]
                 .map(|family| reply.family(family).unwrap());
@@ -203,12 +204,12 @@ impl Report {
         report
     }
 
-    /// `passed` bytes of frames came through in this direction, and `other` on the other one, which carried a test too;
-    /// `uncounted` bytes may have been on their way when iperf3 counted.
+    /// `passed` bytes of frames came through in this direction, and `other` in the opposite one if it carried a test
+    /// too. `uncounted` bytes may have been in flight when iperf3 counted.
     fn assert_is_what_passed(&self, passed: f64, other: f64, uncounted: f64, what: &str) {
         let part = TCP_PAYLOAD_BYTES / FRAME_BYTES;
         let most = passed * part;
-        // At most an acknowledgement for each frame.
+        // One acknowledgement per frame at most.
         let acks = other * ACK_BYTES / FRAME_BYTES;
         let least = (passed - acks) * part - uncounted - CONTROL_BYTES;
         assert!(
@@ -218,8 +219,8 @@ impl Report {
         );
     }
 
-    /// No faster than a path of this `rate`, ahead of which it can be by so many bytes; and no slower than it would be
-    /// if it had used all of the probe's time.
+    /// The result is no faster than a path of this `rate` plus `ahead` bytes, and no slower than a test that took all
+    /// of the probe's time.
     fn assert_is_no_faster(&self, rate: f64, ahead: f64, what: &str) {
         let seconds = self.bytes / self.bytes_per_second;
         assert!(

@@ -1,7 +1,7 @@
-//! What every test uses: the exporter, an iperf3 server, a fake iperf3, an HTTP client, goldens.
+//! Shared by all tests: the exporter, an iperf3 server, a fake iperf3, an HTTP client, goldens.
 //!
-//! Everything waits for a condition, never for a time; every wait has a limit, so that a broken exporter fails a
-//! test and does not hang it.
+//! Everything waits for a condition, never for a fixed time. Every wait has a limit, so that a broken exporter fails a
+//! test instead of hanging it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,19 +16,19 @@ use std::time::{Duration, Instant};
 /// The limit of every wait: far longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Blocks until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+/// Blocks until `condition` holds. Panics with `what` when it does not hold within [`PATIENCE`].
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
+        assert!(Instant::now() < end, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Waits until no other test needs the machine for itself, and keeps it until the value is dropped.
+/// Waits until no other test needs the machine for itself, and reserves it until the value is dropped.
 ///
-/// For tests that load the processors or measure a rate. It is a lock on a file (flock(2)), since tests may run as
-/// threads of one process or as a process each; tests that only wait take no lock and run beside it.
+/// For tests that load the processors or measure a rate. The lock is a file lock (flock(2)), since tests may run as
+/// threads of one process or as one process each. Tests that only wait take no lock and run beside it.
 #[must_use]
 pub fn machine_alone() -> fs::File {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machine.lock");
@@ -37,7 +37,7 @@ pub fn machine_alone() -> fs::File {
     file
 }
 
-/// A folder of its own that goes with the value.
+/// A temporary folder, deleted when the value is dropped.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -70,30 +70,30 @@ impl Drop for TempDir {
 
 /// Writes a script that can be executed at once.
 ///
-/// Another process writes it: what is open for writing here is inherited by whatever another test starts at the same
-/// moment, until that has become its own program, and a script that is open for writing cannot be executed (ETXTBSY).
+/// Another process writes it. A child that another test starts at the same moment inherits the files that are open for
+/// writing here until its exec, and a script that is open for writing cannot be executed (ETXTBSY).
 pub fn write_program(path: &Path, text: &str) {
     let script = "cat >\"$0\" && chmod 755 \"$0\"";
     let (is_written, said) = run("sh", &["-c", script, path.to_str().unwrap()], text);
     assert!(is_written, "{said}");
 }
 
-/// Shell code that leaves the own process number in `$DIR/pid`, which is there only once it is whole.
+/// Shell code that writes the shell's own process ID to `$DIR/pid`. The file appears only when it is complete.
 pub const TELL_PID: &str = "echo $$ >\"$DIR/draft-pid\"; mv \"$DIR/draft-pid\" \"$DIR/pid\"\n";
 
-/// A scripted iperf3. The script must `exec` what it sleeps in: a grandchild would keep the pipes open.
+/// A scripted iperf3. The script must `exec` its sleeping program: a grandchild would keep the pipes open.
 pub struct Fake {
     dir: TempDir,
 }
 
 impl Fake {
-    /// `script` is POSIX shell; `iperf3 --version` and `--help` are answered before it, the latter with nothing. Its own
-    /// folder is `$DIR`.
+    /// `script` is POSIX shell. `iperf3 --version` and `--help` are answered before it runs; `--help` prints nothing.
+    /// `$DIR` is the fake's own folder.
     pub fn new(script: &str) -> Self {
         Self::with_help(script, ":")
     }
 
-    /// With shell code that answers `--help`.
+    /// Like [`Self::new`], with shell code that answers `--help`.
     pub fn with_help(script: &str, help: &str) -> Self {
         let dir = TempDir::new();
         let text = format!(
@@ -105,7 +105,7 @@ impl Fake {
         Self { dir }
     }
 
-    /// A fake that prints files as a recorded run did and ends with its status.
+    /// A fake that prints the files of a recorded run and ends with its status.
     pub fn replay(stdout: &Path, stderr: &Path, ending: &str) -> Self {
         Self::new(&format!(
             "cat '{}'\ncat '{}' >&2\n{ending}",
@@ -114,18 +114,18 @@ impl Fake {
         ))
     }
 
-    /// One whose test lasts until somebody ends it; it tells its number.
+    /// A fake whose test lasts until it is killed; it writes its process ID.
     pub fn endless() -> Self {
         Self::new(&format!("{TELL_PID}exec sleep 600"))
     }
 
-    /// The same, and it does not heed SIGTERM.
+    /// Like [`Self::endless`], but it ignores SIGTERM.
     pub fn stubborn() -> Self {
         Self::new(&format!("trap '' TERM\n{TELL_PID}exec sleep 600"))
     }
 
-    /// One that tells its number and succeeds once the file `go` is in its folder; it ends with the folder as well,
-    /// should the test fail.
+    /// A fake that writes its process ID and succeeds once the file `go` is in its folder. It also ends when the folder
+    /// is gone, in case the test fails.
     pub fn until_go() -> Self {
         Self::new(&format!(
             "{TELL_PID}while [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\nexec cat '{}'",
@@ -137,17 +137,17 @@ impl Fake {
         self.dir.path()
     }
 
-    /// Lets those go on that wait for it.
+    /// Lets the fakes that wait for `go` continue.
     pub fn go(&self) {
         self.dir.write("go", "");
     }
 
-    /// Whether one has told its number.
+    /// Whether a fake has written its process ID.
     pub fn runs(&self) -> bool {
         self.dir().join("pid").exists()
     }
 
-    /// The number of the last one that told it; waits for the first.
+    /// The process ID that was written last; waits for the first one.
     pub fn pid(&self) -> u32 {
         wait_for("the fake to run", || self.runs());
         let text = fs::read_to_string(self.dir().join("pid")).unwrap();
@@ -164,7 +164,7 @@ impl Fake {
 pub struct Exporter {
     child: Child,
     port: u16,
-    /// Its log, in a file: what it wrote before an answer is there when the answer is.
+    /// The log, in a file: a line that was written before a response is in it when the response arrives.
     log: TempDir,
 }
 
@@ -183,7 +183,7 @@ impl Exporter {
         Self::spawn_as_it_is(command)
     }
 
-    /// The same with the standard input that the command has.
+    /// Like [`Self::spawn`], but keeps the command's standard input.
     pub fn spawn_as_it_is(mut command: Command) -> Self {
         let log = TempDir::new();
         let file = fs::File::create(log.path().join("log")).unwrap();
@@ -217,7 +217,7 @@ impl Exporter {
         whole_lines(&self.log)
     }
 
-    /// The log once it has a line that contains `piece`; that line.
+    /// Waits for a log line that contains `piece`; that line.
     pub fn log_line(&self, piece: &str) -> String {
         let mut found = None;
         wait_for(&format!("a log line with {piece:?}"), || {
@@ -231,12 +231,12 @@ impl Exporter {
         found.unwrap()
     }
 
-    /// GET on a connection of its own.
+    /// GET on a new connection.
     pub fn get(&self, path: &str) -> Reply {
         self.request("GET", path, &[])
     }
 
-    /// GET of a probe with Prometheus' header.
+    /// GET of a probe with Prometheus' scrape timeout header.
     pub fn scrape(&self, path: &str, timeout_seconds: &str) -> Reply {
         self.request(
             "GET",
@@ -249,7 +249,7 @@ impl Exporter {
         request(self.port, method, path, headers)
     }
 
-    /// What the forms of the exporter's pages send along, which nobody else knows.
+    /// The CSRF token that the forms of the exporter's pages send.
     pub fn csrf_token(&self) -> String {
         let page = self.get("/").body;
         let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();
@@ -261,7 +261,7 @@ impl Exporter {
         self.get(&format!("/run?token={}&{query}", self.csrf_token()))
     }
 
-    /// The value of a sample of `/metrics`, written as it stands there, labels included.
+    /// The value of a sample of `/metrics`; `sample` is its name with labels, as in the text.
     pub fn metric(&self, sample: &str) -> f64 {
         self.get("/metrics")
             .sample(sample)
@@ -276,7 +276,7 @@ impl Exporter {
         assert!(status.unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_for("the exporter to end", || {
@@ -289,7 +289,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        // Politely first: an exporter that is killed outright leaves its iperf3 behind.
+        // SIGTERM first: an exporter that is killed outright leaves its iperf3 behind.
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("TERM");
         }
@@ -305,7 +305,7 @@ impl Drop for Exporter {
     }
 }
 
-/// The lines of a log that are there to their end.
+/// The complete lines of a log.
 fn whole_lines(log: &TempDir) -> String {
     let bytes = fs::read(log.path().join("log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -318,7 +318,7 @@ fn listening_port(line: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.trim().parse().ok()
 }
 
-/// An answer as it came.
+/// A response as it arrived.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub code: u16,
@@ -336,7 +336,7 @@ impl Reply {
         })
     }
 
-    /// The value of a sample, named with its labels as the text has them.
+    /// The value of a sample; the name includes its labels, as in the text.
     pub fn sample(&self, name: &str) -> Option<f64> {
         let mut lines = self.body.lines().filter(|line| !line.starts_with('#'));
         lines.find_map(|line| {
@@ -345,7 +345,7 @@ impl Reply {
         })
     }
 
-    /// The value of the one sample of a family, whatever its labels.
+    /// The value of the only sample of a family, whatever its labels.
     pub fn family(&self, name: &str) -> Option<f64> {
         let mut lines = self.body.lines().filter(|line| !line.starts_with('#'));
         lines.find_map(|line| {
@@ -365,7 +365,7 @@ impl Reply {
     }
 }
 
-/// One request on a connection of its own, with `Connection: close`.
+/// One request on a new connection, with `Connection: close`.
 pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -375,7 +375,7 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) ->
     raw_request(port, text.as_bytes()).unwrap_or_else(|| panic!("no answer to {method} {path}"))
 }
 
-/// Sends bytes and reads to the connection's end; none when no answer came.
+/// Sends bytes and reads until the connection ends; `None` when no response came.
 pub fn raw_request(port: u16, bytes: &[u8]) -> Option<Reply> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     // Longer than the longest probe of a test.
@@ -384,12 +384,12 @@ pub fn raw_request(port: u16, bytes: &[u8]) -> Option<Reply> {
         .unwrap();
     stream.write_all(bytes).ok()?;
     let mut answer = Vec::new();
-    // A reset behind the answer does not take the answer back.
+    // A reset after the response does not invalidate it.
     let _ = stream.read_to_end(&mut answer);
     parse_reply(&answer)
 }
 
-/// An answer's head and body, as they came.
+/// Splits a response into head and body.
 pub fn parse_reply(answer: &[u8]) -> Option<Reply> {
     let text = String::from_utf8_lossy(answer).into_owned();
     let (head, body) = text.split_once("\r\n\r\n")?;
@@ -401,8 +401,8 @@ pub fn parse_reply(answer: &[u8]) -> Option<Reply> {
     })
 }
 
-/// A port of 127.0.0.1 that is free, and that nobody gets by chance: the system gives away ports of its own range only,
-/// and of what is below it each test takes another one.
+/// A free port of 127.0.0.1 that no other process gets by chance: the system assigns ports from its own range only, and
+/// each test takes another one below that range.
 pub fn free_port() -> u16 {
     /// Above the ports of the services that a machine may have.
     const FIRST: u32 = 20_000;
@@ -413,7 +413,7 @@ pub fn free_port() -> u16 {
     let own_first = std::process::id().wrapping_mul(101);
     loop {
         let number = own_first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        // Where the system gives away all there are it is asked for one.
+        // When the system's range covers all ports, the system assigns one.
         let port = number
             .checked_rem(end.saturating_sub(FIRST))
             .map_or(0, |offset| u16::try_from(FIRST + offset).unwrap());
@@ -441,7 +441,7 @@ pub fn listening_ports(pid: u32) -> Vec<u16> {
         .collect()
 }
 
-/// A port of 127.0.0.1 that refuses connections as long as the value lives: it is bound, and nobody listens.
+/// A port of 127.0.0.1 that refuses connections while the value lives: it is bound, but does not listen.
 pub struct ClosedPort {
     pub port: u16,
     _socket: std::os::fd::OwnedFd,
@@ -452,7 +452,7 @@ impl ClosedPort {
         Self::at(0).unwrap()
     }
 
-    /// A port of one's own choice, if it is free.
+    /// This port, if it is free.
     fn at(port: u16) -> rustix::io::Result<Self> {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
         let socket = socket_with(
@@ -487,9 +487,10 @@ impl Server {
         Self::of(Path::new("iperf3"), options)
     }
 
-    /// Of another iperf3 than the one on PATH.
+    /// With another iperf3 than the one on PATH.
     pub fn of(iperf3: &Path, options: &[&str]) -> Self {
-        // The port may be taken between its choice and its use: then iperf3 ends, and another one is tried.
+        // Another process may take the port between its choice and its use. Then iperf3 exits, and another port is
+        // tried.
         for _ in 0..20 {
             let port = free_port();
             let mut child = Command::new(iperf3)
@@ -507,7 +508,7 @@ impl Server {
                 listens = line.contains("Server listening");
             }
             if listens {
-                // Read on, so that its pipe never fills.
+                // Keep reading, so that its pipe never fills.
                 let intervals = Arc::<AtomicU32>::default();
                 let told = Arc::clone(&intervals);
                 thread::spawn(move || {
@@ -537,12 +538,12 @@ impl Server {
         self.child.id()
     }
 
-    /// How many seconds of tests it has told of: of each second and stream what arrived, and of each test the sum.
+    /// The number of interval lines it has printed: one for each second and stream, and one sum for each test.
     pub fn intervals(&self) -> u32 {
         self.intervals.load(Ordering::Relaxed)
     }
 
-    /// Serves another client from now on, until the value is dropped.
+    /// Serves another client until the value is dropped.
     pub fn held(&self) -> Holder {
         let idle = sockets(self.pid());
         let port = self.port.to_string();
@@ -558,7 +559,7 @@ impl Server {
 pub struct Holder(Child);
 
 impl Holder {
-    /// Starts it, and waits until it holds the server.
+    /// Starts the client and waits until it holds the server.
     pub fn start(mut client: Command, holds: impl FnMut() -> bool) -> Self {
         client.stdin(Stdio::null()).stdout(Stdio::null());
         let holder = Self(client.spawn().unwrap());
@@ -566,7 +567,7 @@ impl Holder {
         holder
     }
 
-    /// Whether its test goes on.
+    /// Whether its test still runs.
     pub fn is_at_it(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
@@ -598,7 +599,7 @@ impl Drop for Server {
     }
 }
 
-/// Compares `text` whole with a golden file; `UPDATE_GOLDEN=1` writes the file anew instead.
+/// Compares `text` as a whole with a golden file; `UPDATE_GOLDEN=1` overwrites the file instead.
 pub fn assert_golden(path: &Path, text: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -613,7 +614,7 @@ pub fn assert_golden(path: &Path, text: &str) {
     });
     assert!(
         expected == text,
-        "{} differs; UPDATE_GOLDEN=1 writes it anew\n--- expected\n{expected}\n--- got\n{text}",
+        "{} differs; UPDATE_GOLDEN=1 updates it\n--- expected\n{expected}\n--- got\n{text}",
         path.display()
     );
 }
@@ -643,20 +644,20 @@ pub fn page(name: &str) -> String {
     fs::read_to_string(top().join(format!("contrib/docs/{name}.md"))).unwrap()
 }
 
-/// What stands between the marks `<!-- NAME -->` and `<!-- /NAME -->` of a page.
+/// The text between the marks `<!-- NAME -->` and `<!-- /NAME -->` of a page.
 pub fn generated_block(page: &str, name: &str) -> String {
     let (_, rest) = page.split_once(&format!("<!-- {name} -->\n")).unwrap();
     let (block, _) = rest.split_once(&format!("<!-- /{name} -->")).unwrap();
     block.to_owned()
 }
 
-/// A parameter of the probe path, as its page has it, whose table is written from the code's.
+/// A parameter of the probe path, read from its documentation page. That table is generated from the code's table.
 pub struct Parameter {
-    /// Its name and its other name.
+    /// Its name and its aliases.
     pub names: Vec<String>,
-    /// iperf3's options for it; none for the exporter's own.
+    /// iperf3's options for it; empty for the exporter's own parameters.
     pub options: Vec<String>,
-    /// Whether its value stands behind the option on iperf3's command line.
+    /// Whether its value follows the option on iperf3's command line.
     pub takes_value: bool,
 }
 
@@ -675,7 +676,7 @@ pub fn parameters() -> Vec<Parameter> {
         .map(|row| {
             let cells: Vec<&str> = row.split(" | ").collect();
             let (names, options) = (words(cells[0]), words(cells[1]));
-            // Of a switch nothing but the option is said, and of several options one stands for each value.
+            // A switch passes the option alone; of several options, each stands for one value.
             let is_switch = cells[4].starts_with("1, t, T, TRUE");
             Parameter {
                 names,
@@ -691,7 +692,7 @@ pub fn parameters() -> Vec<Parameter> {
     parameters
 }
 
-/// Says in one line that a test was skipped, why, and how many were so far: the last such line has the count.
+/// Prints one line that a test was skipped, why, and how many were skipped so far: the last such line has the total.
 pub fn skipped(test: &str, why: &str) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
@@ -700,7 +701,7 @@ pub fn skipped(test: &str, why: &str) {
     ));
 }
 
-/// Runs a program to its end; its output, and whether it succeeded.
+/// Runs a program to its end; whether it succeeded, and its output.
 pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
     let mut child = Command::new(program)
         .args(arguments)
@@ -720,12 +721,12 @@ pub fn run(program: &str, arguments: &[&str], input: &str) -> (bool, String) {
     (output.status.success(), text.into_owned())
 }
 
-/// Runs a script of `tests/scripts` with this build of the exporter, and wants it to succeed: its words; none when it
-/// says that it could not do it here, which `test` is skipped for.
+/// Runs a script of `tests/scripts` with this build of the exporter and requires success; its output. `None` when the
+/// script reports that it cannot run here; `test` is then skipped.
 pub fn run_script(script: &str, test: &str) -> Option<String> {
     let output = Command::new("sh")
         .arg(top().join("tests/scripts").join(script))
-        // A script that builds one would build everything for a second time.
+        // Without BIN the script would build everything a second time.
         .env("BIN", env!("CARGO_BIN_EXE_iperf3-exporter"))
         .stdin(Stdio::null())
         .output()
@@ -757,7 +758,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// Sends a GET and does not wait for its answer.
+    /// Sends a GET without waiting for its response.
     pub fn send(&mut self, path: &str, headers: &[(&str, &str)]) {
         let mut text = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
         for (name, value) in headers {
@@ -767,7 +768,7 @@ impl Connection {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// One more answer; none once the exporter has closed the connection.
+    /// One more response; `None` once the exporter has closed the connection.
     pub fn get_if_open(&mut self, path: &str) -> Option<Reply> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).ok()?;
@@ -775,7 +776,7 @@ impl Connection {
         has_more.then(|| self.reply())
     }
 
-    /// Reads one answer, as long as its `Content-Length` says.
+    /// Reads one response, as long as its `Content-Length` says.
     pub fn reply(&mut self) -> Reply {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -796,20 +797,20 @@ impl Connection {
     }
 }
 
-/// `/lock-status` as a JSON document, over a connection that is open already: of two that are opened at the same
-/// moment, `tiny_http` may leave one without an answer.
+/// `/lock-status` as a JSON document, over a connection that is already open: when two are opened at the same moment,
+/// `tiny_http` may leave one without a response.
 pub fn lock_status(connection: &mut Connection) -> serde_json::Value {
     serde_json::from_str(&connection.get("/lock-status").body).unwrap()
 }
 
-/// The processes whose parent is `pid`, each as number and state; zombies (`Z`) too.
+/// The child processes of `pid`, each as number and state; zombies (`Z`) too.
 pub fn children(pid: u32) -> Vec<(u32, char)> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|entry| {
             let child: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // The name stands in brackets and may hold anything.
+            // The name is in parentheses and may contain anything.
             let (_, fields) = stat.rsplit_once(") ")?;
             let mut fields = fields.split(' ');
             let state = fields.next()?.chars().next()?;
@@ -818,14 +819,15 @@ pub fn children(pid: u32) -> Vec<(u32, char)> {
         .collect()
 }
 
-/// Whether a process of this number lives; one that is dead and not reaped does not.
+/// Whether a process of this number lives; a zombie does not.
 pub fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .is_some_and(|(_, fields)| !fields.starts_with('Z'))
 }
 
-/// Whether `program` is on PATH; says that `test` is skipped where not, and fails in CI, where nobody reads that.
+/// Whether `program` is on PATH. Where it is not, `test` is reported as skipped; in CI it fails, because nobody reads
+/// skips there.
 pub fn has(program: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -839,9 +841,9 @@ pub fn has(program: &str, test: &str) -> bool {
     is_there
 }
 
-/// Prints one line past the test harness' capture, which is of `eprintln!` alone, so that it is seen when everything
-/// passes. Not by way of /dev/stderr: where that is a file, it is opened a second time, and what the test harness prints
-/// next goes over the line.
+/// Prints one line past the test harness' capture, which covers `eprintln!` only, so that the line is visible when all
+/// tests pass. It does not use /dev/stderr: where that is a file, it would be opened a second time, and the next output
+/// of the test harness would overwrite the line.
 pub fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

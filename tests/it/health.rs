@@ -1,4 +1,4 @@
-//! `--health=URL`: what it says of exporters that are well, ill, locked up or not there, and of other servers.
+//! `--health=URL`: its output for exporters that are healthy, unhealthy, protected or absent, and for other servers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread;
 use crate::harness::{ClosedPort, Exporter, Fake};
 use crate::pki::{HASH, Pki, SERVER};
 
-/// Asks a URL: the exit code, and standard output and standard error behind each other.
+/// Runs the check on a URL: the exit code, and standard output followed by standard error.
 fn ask(url: &str) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"))
         .arg(format!("--health={url}"))
@@ -30,7 +30,8 @@ fn assert_not_alive(url: &str, why: &str) {
     assert_eq!(ask(url), (1, line));
 }
 
-/// A server that does `serve` with each connection once the request is there, and keeps it until the client goes.
+/// A server that calls `serve` on each connection once the request has arrived, and keeps it open until the client
+/// disconnects.
 fn serve(serve: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -48,21 +49,21 @@ fn serve(serve: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// The whole of an answer, behind which the connection ends, as the request asks for.
+/// Sends a complete response and then ends the connection, as the request asks.
 fn say(stream: &mut TcpStream, answer: &[u8]) {
     let _ = stream.write_all(answer);
     let _ = stream.shutdown(Shutdown::Write);
 }
 
 #[test]
-fn an_exporter_that_is_well_is_alive() {
+fn a_healthy_exporter_passes_the_check() {
     let exporter = Exporter::start::<&str>(&[]);
     let port = exporter.port();
     for url in [
         format!("http://127.0.0.1:{port}"),
         format!("http://127.0.0.1:{port}/health"),
         format!("http://127.0.0.1:{port}/-/ready"),
-        // Its first address may be IPv6's, on which nobody listens.
+        // The name's first address may be IPv6, where nothing listens.
         format!("http://localhost:{port}/health"),
     ] {
         assert_alive(&url, "OK");
@@ -76,7 +77,7 @@ fn an_exporter_that_is_well_is_alive() {
 }
 
 #[test]
-fn an_exporter_without_iperf3_is_not_and_says_why() {
+fn an_exporter_without_iperf3_fails_the_check_with_its_reason() {
     let exporter = Exporter::start(&["--iperf3.path=/nowhere/iperf3"]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
     let reply = exporter.get("/health");
@@ -86,7 +87,7 @@ fn an_exporter_without_iperf3_is_not_and_says_why() {
         &url,
         &format!("the response was 503 Service Unavailable: {line}"),
     );
-    // It comes back without a restart of the exporter, and goes again.
+    // It recovers without a restart of the exporter, and fails again.
     let fake = Fake::new("exit 1");
     let exporter = Exporter::start(&[fake.flag()]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
@@ -103,7 +104,7 @@ fn an_exporter_without_iperf3_is_not_and_says_why() {
 }
 
 #[test]
-fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
+fn a_demand_for_tls_or_a_password_and_a_rate_limit_pass_the_check() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(SERVER)]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
@@ -125,7 +126,7 @@ fn an_exporter_that_asks_for_tls_or_a_password_or_patience_is_alive() {
 }
 
 #[test]
-fn whoever_is_not_there_is_not_alive() {
+fn a_server_that_cannot_be_reached_fails_the_check() {
     let closed = ClosedPort::new();
     let port = closed.port;
     let refused = "Connection refused (os error 111)";
@@ -133,11 +134,11 @@ fn whoever_is_not_there_is_not_alive() {
         &format!("http://127.0.0.1:{port}/health"),
         &format!("cannot connect to 127.0.0.1:{port}: {refused}"),
     );
-    // A name that is an error in every resolver, or one that has no resolver (RFC 6761 section 6.4).
+    // This name is an error in every resolver (RFC 6761 section 6.4), and also without a resolver.
     let (code, said) = ask("http://exporter.invalid:9579/health");
     let told = "http://exporter.invalid:9579/health: ";
     assert!(code == 1 && said.contains(told), "{said}");
-    // One that accepts and never answers, and one that begins to: the limit ends both.
+    // One server accepts and never answers, one starts an answer; the time limit ends both.
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = silent.local_addr().unwrap().port();
     thread::scope(|scope| {
@@ -151,7 +152,7 @@ fn whoever_is_not_there_is_not_alive() {
 }
 
 #[test]
-fn other_servers_get_a_line_of_bounded_length() {
+fn the_line_about_another_server_has_a_bounded_length() {
     let cases: [(&'static [u8], &str); 5] = [
         (
             b"\x15\x03\x01\x00\x02\x02\x46",
@@ -165,7 +166,7 @@ fn other_servers_get_a_line_of_bounded_length() {
             b"HTTP/1.1 503 \x1b[31mRed\r\n\r\n\xff\x00\x1b[2J\n",
             "the response was 503 ?[31mRed: ???[2J",
         ),
-        // A page of somebody else's behind the same code as ours.
+        // Another server's page behind the same status code as ours.
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\nClient sent nothing.\n",
             "the response was 400 Bad Request: Client sent nothing.",
@@ -186,7 +187,7 @@ fn other_servers_get_a_line_of_bounded_length() {
         );
     }));
     assert!(said.contains("500 Odd: xxx") && said.len() < 400, "{said}");
-    // A head without an end: no more of it is read than the limit.
+    // A head without an end is read only up to the limit.
     assert_not_alive(
         &serve(|stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
@@ -194,7 +195,7 @@ fn other_servers_get_a_line_of_bounded_length() {
         }),
         "the response head is longer than 16384 bytes",
     );
-    // One that closes at once.
+    // A server that closes at once.
     assert_not_alive(
         &serve(|stream| stream.shutdown(Shutdown::Write).unwrap()),
         "the connection ended before the response head was complete",
@@ -202,7 +203,7 @@ fn other_servers_get_a_line_of_bounded_length() {
 }
 
 #[test]
-fn a_url_that_cannot_be_asked_is_refused_with_what_to_do() {
+fn an_unusable_url_is_refused_with_what_to_do() {
     for url in ["https://localhost:9579/health", "localhost:9579", "http://"] {
         let (code, said) = ask(url);
         assert_eq!(

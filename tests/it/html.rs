@@ -1,17 +1,18 @@
-//! What every page has to be, read by rules of this repository's own: no validator is needed for them.
+//! The rules that every page must meet. The checks are in this file, so that the tests need no validator.
 //!
-//! Stricter than HTML, as all pages are written by one hand: every element is closed in its place, every value quoted.
+//! They are stricter than HTML, as one author writes all pages: every element is closed in its place, every value
+//! quoted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Elements that have no end.
+/// Elements without an end tag.
 const VOID: &[&str] = &["meta", "input", "br", "hr", "link", "img", "option"];
 
-/// An element's start.
+/// A start tag.
 pub struct Tag<'a> {
     pub name: &'a str,
     pub attributes: BTreeMap<&'a str, &'a str>,
-    /// The elements that it is in, the outermost first.
+    /// The enclosing elements, the outermost first.
     pub within: Vec<&'a str>,
 }
 
@@ -24,7 +25,7 @@ impl<'a> Tag<'a> {
 /// The elements of a page, in order.
 ///
 /// # Panics
-/// When it is not well formed.
+/// When the page is not well formed.
 pub fn tags(page: &str) -> Vec<Tag<'_>> {
     let rest = page.strip_prefix("<!DOCTYPE html>\n").expect("a doctype");
     let mut open: Vec<&str> = Vec::new();
@@ -56,7 +57,7 @@ pub fn tags(page: &str) -> Vec<Tag<'_>> {
     tags
 }
 
-/// Words, or names with a quoted value.
+/// Attributes: plain names, or names with a quoted value.
 fn attributes(text: &str) -> BTreeMap<&str, &str> {
     let mut all = BTreeMap::new();
     let mut rest = text;
@@ -73,7 +74,7 @@ fn attributes(text: &str) -> BTreeMap<&str, &str> {
     all
 }
 
-/// All that is held of every page.
+/// All rules for a page.
 pub fn assert_sound(page: &str) {
     assert!(
         page.starts_with("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">")
@@ -94,18 +95,18 @@ pub fn assert_sound(page: &str) {
         // A link in a frame leads out of it.
         let is_link = tag.name == "a" && is_framed;
         assert!(!is_link || tag.get("target") == Some("_top"));
-        // Enter in a field presses the button that there is.
+        // Enter in a field presses the only button.
         assert!(tag.name != "button" || tag.get("type") == Some("submit"));
         assert!(tag.name != "form" || tag.get("method").is_some());
         assert!(
             tag.name != "th" || tag.get("scope").is_some(),
             "a th of nothing"
         );
-        // An input is within its label, which then needs no name of it.
+        // An input is inside its label and needs no other name.
         let is_labelled = tag.within.contains(&"label") || tag.get("type") == Some("hidden");
         assert!(tag.name != "input" || is_labelled, "{:?}", tag.attributes);
     }
-    // Each `&` begins a character that has a name or a number.
+    // Each `&` starts a named or numeric character reference.
     for rest in page.split('&').skip(1) {
         let name = rest.split_once(';').map_or("", |(name, _)| name);
         let known = ["amp", "lt", "gt", "quot", "#39"].contains(&name);
@@ -119,12 +120,12 @@ pub fn assert_sound(page: &str) {
     assert_eq!(page.find(unseen), None, "a character that cannot be seen");
 }
 
-/// No script, no style in the text, and links that work behind a proxy's own path.
+/// No script, no inline style, and links that work under a proxy's path prefix.
 fn assert_nothing_from_elsewhere(tags: &[Tag<'_>]) {
     for tag in tags {
         assert!(!["script", "style", "base", "object"].contains(&tag.name));
         if tag.name == "iframe" {
-            // It has a name for those who do not see it.
+            // A frame has a name for screen readers.
             assert!(tag.get("title").is_some_and(|title| !title.is_empty()));
         }
         for (name, value) in &tag.attributes {
@@ -134,9 +135,9 @@ fn assert_nothing_from_elsewhere(tags: &[Tag<'_>]) {
             );
             if ["href", "action", "src", "formaction", "data"].contains(name) {
                 assert!(!value.starts_with('/'), "{value}");
-                // A link without a path leads to its own page, query and all; an empty `src` or `action` is a slip.
+                // An empty `href` leads to the page itself, with its query; an empty `src` or `action` is a mistake.
                 assert!(!value.is_empty() || tag.name == "a", "{name} of nothing");
-                // A colon in front of any slash would make it a scheme.
+                // A colon before the first slash would make it a scheme.
                 let first = value.split('/').next().unwrap();
                 assert!(!first.contains(':'), "{value}");
             }
@@ -144,7 +145,7 @@ fn assert_nothing_from_elsewhere(tags: &[Tag<'_>]) {
     }
 }
 
-/// Ids are unique, and what is named by one is there.
+/// Ids are unique, and every referenced id exists.
 fn assert_names(tags: &[Tag<'_>]) {
     let mut ids = BTreeSet::new();
     for id in tags.iter().filter_map(|tag| tag.get("id")) {
@@ -166,7 +167,7 @@ fn assert_names(tags: &[Tag<'_>]) {
     }
 }
 
-/// One first heading, and none that skips a level.
+/// One first heading, and no level is skipped.
 fn assert_headings(tags: &[Tag<'_>]) {
     let mut last = 0;
     for tag in tags {
@@ -179,7 +180,7 @@ fn assert_headings(tags: &[Tag<'_>]) {
     }
 }
 
-/// A page with all that changes from run to run written as what it is.
+/// Replaces all that changes from run to run with placeholders.
 pub fn masked(page: &str) -> String {
     let mut text = page.to_owned();
     for (start, ends, what) in [

@@ -1,7 +1,7 @@
-//! What `contrib/kubernetes/` ships: `tests/scripts/kubernetes.sh` builds it, and the resources are held against the
-//! restricted pod security standard, against each other, and against the exporter itself.
+//! The resources of `contrib/kubernetes/`: `tests/scripts/kubernetes.sh` builds them, and the tests compare them with
+//! the restricted pod security standard, with each other, and with the exporter itself.
 //!
-//! Here is no cluster: that one takes them is held by the schemas of its API alone.
+//! No cluster is used here: only the schemas of the API show that a cluster accepts them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ struct Built {
     all: Vec<Value>,
 }
 
-/// What the script says; why it could not do it here.
+/// The script's output, or the reason why it cannot run here.
 fn script(environment: &[&str]) -> Result<String, String> {
     let script = top()
         .join("tests/scripts/kubernetes.sh")
@@ -32,7 +32,7 @@ fn script(environment: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Built once for all tests of a process. None, and `test` is skipped, where there is no kubectl.
+/// Built once for all tests of a process. `None` where there is no kubectl; `test` is then reported as skipped.
 fn built(test: &str) -> Option<&'static Built> {
     static BUILT: OnceLock<Result<Built, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -54,7 +54,7 @@ fn built(test: &str) -> Option<&'static Built> {
 }
 
 impl Built {
-    /// One of them all.
+    /// One resource.
     fn get(&self, kind: &str, name: &str) -> &Value {
         let is_it = |one: &&Value| one["kind"] == kind && one["metadata"]["name"] == name;
         let found = self.all.iter().find(is_it);
@@ -91,8 +91,8 @@ fn list(value: &Value) -> &[Value] {
 }
 
 #[test]
-fn what_is_shipped_needs_no_definition_of_the_operator() {
-    let test = "what_is_shipped_needs_no_definition_of_the_operator";
+fn the_shipped_resources_need_no_definition_of_the_operator() {
+    let test = "the_shipped_resources_need_no_definition_of_the_operator";
     let Some(built) = built(test) else { return };
     let kinds = |all: &[Value]| -> Vec<String> {
         let kind = |one: &Value| format!("{} {}", text(&one["apiVersion"]), text(&one["kind"]));
@@ -131,7 +131,7 @@ fn each_pod_meets_the_restricted_pod_security_standard() {
         let containers = list(&pod["containers"]);
         assert_eq!(containers.len(), 1, "{name}");
         for container in containers {
-            // Nothing else: each further key could take a restriction back.
+            // No other key: each could remove a restriction.
             assert_eq!(
                 container["securityContext"],
                 json!({
@@ -148,14 +148,14 @@ fn each_pod_meets_the_restricted_pod_security_standard() {
             assert!(resources["requests"]["memory"].is_string(), "{name}");
             assert!(resources["limits"]["memory"].is_string(), "{name}");
         }
-        // It asks nothing of the cluster.
+        // It requests nothing from the cluster.
         assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
     }
     let labels = &built.get("Namespace", "elsewhere")["metadata"]["labels"];
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
 }
 
-/// A read-only container can write where its iperf3 looks for a folder.
+/// A read-only container has a writable folder where its iperf3 puts temporary files.
 #[test]
 fn iperf3s_temporary_folder_of_each_pod_can_be_written() {
     let test = "iperf3s_temporary_folder_of_each_pod_can_be_written";
@@ -179,7 +179,7 @@ fn the_exporter_takes_the_flags_and_answers_the_probes_of_the_pod() {
     let container =
         &built.get("Deployment", "iperf3-exporter")["spec"]["template"]["spec"]["containers"][0];
 
-    // Those that are comments, too.
+    // Also the flags in comments.
     let manifest = fs::read_to_string(top().join("contrib/kubernetes/deployment.yaml")).unwrap();
     let examples: Vec<&str> = manifest
         .lines()
@@ -192,7 +192,7 @@ fn the_exporter_takes_the_flags_and_answers_the_probes_of_the_pod() {
     let (is_taken, said) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &flags, "");
     assert!(is_taken, "{flags:?}: {said}");
 
-    // No flag says another port than the one that the exporter takes by itself, and the image.
+    // No flag sets another port than the default of the exporter and the image.
     let port = &container["ports"][0];
     let dockerfile = fs::read_to_string(top().join("contrib/Dockerfile")).unwrap();
     let exposed = format!("EXPOSE {}", port["containerPort"]);
@@ -235,7 +235,7 @@ fn the_resources_select_each_other() {
     let container_port = &deployment["spec"]["containers"][0]["ports"][0];
     assert_eq!(port["targetPort"], container_port["name"]);
 
-    // The Service has the label for one Prometheus, too.
+    // The Service also has the label that one Prometheus selects.
     let monitor = &built.get("ServiceMonitor", "iperf3-exporter")["spec"];
     for (label, value) in monitor["selector"]["matchLabels"].as_object().unwrap() {
         assert_eq!(service["metadata"]["labels"][label], *value, "{label}");
@@ -250,12 +250,12 @@ fn the_resources_select_each_other() {
     );
     let server_port = &server["spec"]["containers"][0]["ports"][0];
     assert_eq!(nodes["podMetricsEndpoints"][0]["port"], server_port["name"]);
-    // Its container is the exporter's image, whose own command has another flag for each.
+    // The server's container uses the exporter's image with another command.
     let image = &server["spec"]["containers"][0]["image"];
     assert_eq!(*image, deployment["spec"]["containers"][0]["image"]);
     assert_eq!(server["spec"]["containers"][0]["command"][0], "iperf3");
 
-    // The namespace is said once, and stands in each address.
+    // The namespace is set once and appears in each address.
     let address = format!("iperf3-exporter.elsewhere.svc:{}", port["port"]);
     for name in ["iperf3", "iperf3-download", "iperf3-udp"] {
         let prober = &built.get("Probe", name)["spec"]["prober"];
@@ -266,7 +266,7 @@ fn the_resources_select_each_other() {
     assert_eq!(asked.unwrap()["replacement"], address);
 }
 
-/// The parameters of a Probe: what Prometheus makes of a label `__param_NAME`.
+/// The parameters of a Probe: Prometheus makes them from the labels `__param_NAME`.
 fn parameters(probe: &Value) -> BTreeMap<String, String> {
     let rules = list(&probe["spec"]["targets"]["staticConfig"]["relabelingConfigs"]);
     let parameter = |rule: &Value| {
@@ -294,8 +294,8 @@ fn parameters_of_job(configuration: &str, name: &str) -> BTreeMap<String, String
 }
 
 #[test]
-fn each_probe_asks_what_the_shipped_prometheus_configuration_asks() {
-    let test = "each_probe_asks_what_the_shipped_prometheus_configuration_asks";
+fn each_probe_sends_the_parameters_of_the_shipped_prometheus_configuration() {
+    let test = "each_probe_sends_the_parameters_of_the_shipped_prometheus_configuration";
     let Some(built) = built(test) else { return };
     let configuration = fs::read_to_string(top().join("contrib/prometheus.yml")).unwrap();
     let fake = Fake::replay(&good_report(), "/dev/null".as_ref(), "exit 0");
@@ -304,7 +304,7 @@ fn each_probe_asks_what_the_shipped_prometheus_configuration_asks() {
         let probe = built.get("Probe", name);
         let own = parameters(probe);
         assert_eq!(own, parameters_of_job(&configuration, name), "{name}");
-        // The alerts and the dashboard tell jobs by their names.
+        // The alerts and the dashboard distinguish jobs by their names.
         assert_eq!(probe["spec"]["jobName"], name);
         let timeout = text(&probe["spec"]["scrapeTimeout"]).trim_end_matches('s');
         let path = text(&probe["spec"]["prober"]["path"]);
@@ -325,7 +325,7 @@ fn each_probe_asks_what_the_shipped_prometheus_configuration_asks() {
     assert_eq!(params, parameters_of_job(&configuration, "iperf3"));
 }
 
-/// Rules of the operator's, as Prometheus writes them.
+/// The operator's relabelling rules, as Prometheus writes them.
 fn relabel_configs(rules: &[Value]) -> Vec<Value> {
     let rule = |rule: &Value| {
         let mut written = serde_json::Map::new();
@@ -343,7 +343,7 @@ fn relabel_configs(rules: &[Value]) -> Vec<Value> {
     rules.iter().map(rule).collect()
 }
 
-/// What the operator writes in front of a Probe's own rules, and what it makes of a pod, as its source has it.
+/// The rules that the operator writes before a Probe's own, and those that it makes for a pod, according to its source.
 fn scrape_configs(built: &Built, exporter: &str) -> Value {
     let probe = &built.get("Probe", "iperf3")["spec"];
     let nodes = &built.get("PodMonitor", "iperf3-nodes")["spec"]["podMetricsEndpoints"][0];
@@ -360,7 +360,7 @@ fn scrape_configs(built: &Built, exporter: &str) -> Value {
     pod_rules.extend(relabel_configs(list(&nodes["relabelings"])));
     let monitor = &built.get("ServiceMonitor", "iperf3-exporter")["spec"]["endpoints"][0];
     let own_rules = relabel_configs(list(&monitor["relabelings"]));
-    // The times are short ones: the iperf3 here ends at once, whatever its `period`.
+    // Short times: the iperf3 here ends at once, whatever its `period`.
     let configuration = json!({
         "global": {"scrape_interval": "3s", "scrape_timeout": "3s"},
         "scrape_configs": [
@@ -403,8 +403,8 @@ fn scrape_configs(built: &Built, exporter: &str) -> Value {
 }
 
 #[test]
-fn a_prometheus_of_the_operator_asks_the_exporter_for_each_target() {
-    let test = "a_prometheus_of_the_operator_asks_the_exporter_for_each_target";
+fn a_prometheus_with_the_operators_configuration_scrapes_each_target() {
+    let test = "a_prometheus_with_the_operators_configuration_scrapes_each_target";
     if !has("prometheus", test) {
         return;
     }
@@ -433,8 +433,8 @@ fn a_prometheus_of_the_operator_asks_the_exporter_for_each_target() {
 
 /// A release publishes the image under its version.
 #[test]
-fn the_image_is_that_of_this_version_at_a_place_to_be_changed() {
-    let test = "the_image_is_that_of_this_version_at_a_place_to_be_changed";
+fn the_image_has_this_version_and_a_placeholder_registry() {
+    let test = "the_image_has_this_version_and_a_placeholder_registry";
     let Some(built) = built(test) else { return };
     let image = format!(
         "registry.example.net/iperf3-exporter:{}",

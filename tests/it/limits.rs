@@ -1,7 +1,7 @@
-//! Deadlines, periods that are cut, the lock's order and give-ups, and how much is taken on at a time.
+//! Deadlines, shortened periods, the order of the lock and its wait limits, and the number of simultaneous probes.
 //!
-//! What is counted against which limit is arithmetic, and tested beside the code; here each limit is seen to be wired
-//! up: by what comes of a run that would never end, not by how long that took.
+//! The arithmetic of each limit is tested beside the code. These tests show that each limit takes effect, by the
+//! outcome of a run that would never end, not by how long it took.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::harness::{
     Connection, Exporter, Fake, Reply, children, good_report, is_alive, lock_status, run, wait_for,
 };
 
-/// A fake that succeeds at once and leaves its words in `$DIR/argv`.
+/// A fake that succeeds at once and writes its arguments to `$DIR/argv`.
 fn instant() -> Fake {
     Fake::new(&format!(
         "echo \"$*\" >\"$DIR/argv\"\nexec cat '{}'",
@@ -21,17 +21,17 @@ fn instant() -> Fake {
     ))
 }
 
-/// No run of a fake that waits for `go`, and no wait for the lock, ends by a limit of its own.
+/// Removes the other limits: of the run of a fake that waits for `go`, and of the wait for the lock.
 const UNLIMITED: [&str; 2] = ["--iperf3.timeout=1h", "--lock.timeout=1h"];
 
-/// An exporter with these flags besides.
+/// An exporter with these flags in addition.
 fn exporter(fake: &Fake, flags: &[&str]) -> Exporter {
     let own = fake.flag();
     let flags: Vec<&str> = flags.iter().copied().chain([own.as_str()]).collect();
     Exporter::start(&flags)
 }
 
-/// The value of an option on the command line that a reply with `debug` tells.
+/// The value of an option on the command line that a reply with `debug` shows.
 fn option<'a>(reply: &'a Reply, name: &str) -> &'a str {
     let (_, rest) = reply.body.split_once("command line").unwrap();
     let mut words = rest.split_whitespace();
@@ -39,7 +39,7 @@ fn option<'a>(reply: &'a Reply, name: &str) -> &'a str {
     words.next().unwrap_or_default()
 }
 
-/// Starts a probe on a connection of its own, and returns when it stands in the queue at place `size`.
+/// Starts a probe on a new connection, and returns when the queue has this size.
 fn queue(exporter: &Exporter, watch: &mut Connection, path: &str, size: usize) -> Connection {
     let mut connection = Connection::open(exporter.port());
     connection.send(path, &[]);
@@ -49,7 +49,7 @@ fn queue(exporter: &Exporter, watch: &mut Connection, path: &str, size: usize) -
     connection
 }
 
-/// The run was ended at a limit, not before it, and nothing is left of it.
+/// The run was ended at a limit, not earlier, and left nothing behind.
 fn assert_timed_out(exporter: &Exporter, reply: &Reply, at_least_seconds: f64) {
     assert_eq!(reply.code, 200);
     assert_eq!(reply.family("iperf3_up"), Some(0.0));
@@ -61,11 +61,11 @@ fn assert_timed_out(exporter: &Exporter, reply: &Reply, at_least_seconds: f64) {
 }
 
 #[test]
-fn the_scrape_deadline_ends_a_run_and_its_period_is_cut_and_logged() {
+fn the_scrape_deadline_ends_a_run_whose_period_is_shortened_and_logged() {
     let fake = Fake::endless();
     let exporter = exporter(&fake, &[]);
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=5s&debug=1", "2");
-    // 2 s less the offset of 0.5 s; of these 1.5 s, 90 % in whole seconds is 1.
+    // 2 s less the offset of 0.5 s are 1.5 s; 90 % of that in whole seconds is 1.
     assert_timed_out(&exporter, &reply, 1.5);
     assert_eq!(option(&reply, "-t"), "1");
     let line = exporter.log_line("reason=timeout");
@@ -96,7 +96,7 @@ fn the_iperf3_timeout_ends_a_run_when_it_is_the_earlier_limit() {
         scope.spawn(|| {
             let exporter = exporter(&fake, &["--iperf3.timeout=1s"]);
             assert_timed_out(&exporter, &exporter.get(path), 1.0);
-            // An answer at all: nobody waits here for an hour.
+            // The test would wait an hour for this response; it must come earlier.
             assert_timed_out(&exporter, &exporter.scrape(path, "3600"), 1.0);
         });
         scope.spawn(|| {
@@ -107,7 +107,7 @@ fn the_iperf3_timeout_ends_a_run_when_it_is_the_earlier_limit() {
 }
 
 #[test]
-fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
+fn a_period_that_does_not_fit_is_shortened_to_nine_tenths_of_the_time() {
     let fake = instant();
     for (flags, header, wanted, expected) in [
         // Neither header nor flag: 30 s.
@@ -138,7 +138,7 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
         assert_eq!(reply.code, 200, "{case}: {}", reply.body);
         assert_eq!(option(&reply, "-t"), expected, "{case}");
         let is_cut = wanted != format!("{expected}s");
-        // What is said of a cut comes before what is said of the probe.
+        // The line about the shortened period comes before the probe's own line.
         exporter.log_line("msg=\"probe\"");
         let log = exporter.log();
         assert_eq!(log.contains("period shortened"), is_cut, "{case}");
@@ -148,7 +148,7 @@ fn a_period_that_does_not_fit_is_cut_to_nine_tenths_of_its_time() {
 }
 
 #[test]
-fn a_scrape_header_that_is_no_positive_number_is_refused() {
+fn a_scrape_timeout_header_without_a_positive_number_is_refused() {
     let fake = instant();
     let exporter = Exporter::start(&[fake.flag()]);
     let mut bad = 0;
@@ -170,12 +170,12 @@ fn a_scrape_header_that_is_no_positive_number_is_refused() {
     assert!(!fake.dir().join("argv").exists(), "a test was run");
     let count = exporter.metric("iperf3_exporter_probes_total{outcome=\"bad_request\"}");
     assert_eq!(count, f64::from(bad));
-    // Empty is absent, as it is for edgard's exporter.
+    // An empty value counts as absent, as in edgard's exporter.
     for text in ["", "10", "9.5", " 10 ", "1e3", "30.000000"] {
         let reply = exporter.scrape("/probe?target=127.0.0.1", text);
         assert_eq!(reply.code, 200, "{text:?}: {}", reply.body);
     }
-    // Its name has no case (RFC 9110 section 5.1), and no other page reads it.
+    // The header's name is case-insensitive (RFC 9110 section 5.1), and no other page reads it.
     let name = "x-prometheus-scrape-timeout-seconds";
     let path = "/probe?target=127.0.0.1";
     assert_eq!(exporter.request("GET", path, &[(name, "0")]).code, 400);
@@ -183,9 +183,9 @@ fn a_scrape_header_that_is_no_positive_number_is_refused() {
     assert_eq!(exporter.get(path).code, 200);
 }
 
-/// That SIGTERM comes first is for the unit tests of `iperf3/process`, which hand in the time between the two.
+/// The unit tests of `iperf3/process` check that SIGTERM comes first; they set the time between the two signals.
 #[test]
-fn a_run_that_ignores_sigterm_is_gone_with_its_answer_and_the_next_one_follows() {
+fn a_run_that_ignores_sigterm_is_killed_before_its_response_and_the_next_one_follows() {
     let fake = Fake::new(&format!(
         "[ \"$5\" != 2 ] || exec cat '{}'\ntrap '' TERM\nexec sleep 600",
         good_report().display()
@@ -206,7 +206,7 @@ fn a_grandchild_that_keeps_the_pipes_open_delays_nothing() {
     let exporter = exporter(&fake, &["--iperf3.timeout=1h"]);
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
-    // It still has them. Nobody's child any more, so nobody else will end it.
+    // The grandchild still holds the pipes. It has no parent in the test, so nothing else will end it.
     assert!(is_alive(fake.pid()));
     assert!(run("kill", &[&fake.pid().to_string()], "").0);
 }
@@ -269,7 +269,7 @@ fn clocks(text: &str) -> Vec<u64> {
 }
 
 #[test]
-fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
+fn a_probe_without_time_left_gives_the_same_numbers_in_response_log_and_page() {
     let fake = Fake::until_go();
     let exporter = exporter(&fake, &UNLIMITED);
     let mut watch = Connection::open(exporter.port());
@@ -286,7 +286,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
     let sentence = reply.body.trim_end().strip_prefix("no test was run: ");
     let sentence = sentence.and_then(|rest| rest.strip_suffix(" (probe 4)"));
     let sentence = sentence.unwrap_or_else(|| panic!("{}", reply.body));
-    // 3 s less the offset is 2.5 s, of which a test that waits needs all: no more is left when it is given up.
+    // 3 s less the offset is 2.5 s, all of which a waiting test needs: no more is left when it gives up.
     let rest = sentence.strip_prefix("not enough of the scrape timeout is left to run the test (");
     let (left, rest) = rest.and_then(|rest| rest.split_once(" s left")).unwrap();
     let left: f64 = left.parse().unwrap();
@@ -306,7 +306,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         panic!("{sentence}")
     };
     assert_eq!(from, since % 86_400);
-    // It came a moment later to its test than to the lock.
+    // Its test started a moment after it got the lock.
     let length = (to + 86_400 - from) % 86_400;
     assert!((1800..1830).contains(&length), "{sentence}");
     let line = exporter.log_line("probe not run");
@@ -315,7 +315,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         line.contains(" level=warn ") && line.contains(" outcome=no_time_left "),
         "{line}"
     );
-    // Which of a target's jobs it was, and how long it took: as on the line of a test that ran.
+    // The target's job and the elapsed time, as on the line of a test that ran.
     for piece in [
         " target=127.0.0.9 port=5201 period=2s reverse_mode=true outcome=",
         " seconds=",
@@ -335,7 +335,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
         page.contains(&format!("<dt>Cause</dt><dd>{sentence}</dd>")),
         "{page}"
     );
-    // Nothing is made up: the test of bytes has no end that is known.
+    // A test of bytes has no known end, so none is given.
     drop((holder, ahead));
     wait_for("the lock to be free", || {
         lock_status(&mut watch)["is_locked"] == false
@@ -361,7 +361,7 @@ fn a_probe_without_time_left_says_its_numbers_in_answer_log_and_page_alike() {
 }
 
 #[test]
-fn the_page_says_that_many_of_the_last_probes_did_not_run() {
+fn the_page_warns_when_many_of_the_last_probes_did_not_run() {
     let fake = Fake::until_go();
     let exporter = exporter(&fake, &UNLIMITED);
     let home = || exporter.get("/").body;
@@ -379,7 +379,7 @@ fn the_page_says_that_many_of_the_last_probes_did_not_run() {
     assert!(home().contains(link), "{}", home());
     fake.go();
     assert_eq!(holder.reply().code, 200);
-    // Another job of the same target ran, which is no comfort for this one.
+    // Another job of the same target ran, which does not help this one.
     let others = "127.0.0.8:5201 (period=1s), 127.0.0.9:5201 (period=1s).</p>";
     let no_probe = "<p>Of these targets no probe ran: ";
     let all = format!("{no_probe}127.0.0.7:5201 (period=1s), {others}");
@@ -475,7 +475,7 @@ fn now() -> u64 {
     now.unwrap().as_secs()
 }
 
-/// The same of a text such as `2026-11-21T20:52:04.007Z`.
+/// The same from a text such as `2026-11-21T20:52:04.007Z`.
 fn rfc3339(text: &str) -> u64 {
     let shape: String = text
         .chars()
@@ -501,7 +501,7 @@ fn assert_go_duration(text: &str) {
     }
 }
 
-/// What the runs of [`fifty_waiters_run_in_their_order_and_one_at_a_time`] left, by port in order of their start.
+/// The ports of the runs of [`fifty_waiters_run_in_their_order_and_one_at_a_time`], in the order of their start.
 fn order(dir: &Path) -> Vec<u16> {
     let log = fs::read_to_string(dir.join("order")).unwrap_or_default();
     log.lines().map(|line| line.parse().unwrap()).collect()
@@ -527,8 +527,9 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
     holder.send("/probe?target=127.0.0.1:1", &[]);
     wait_for("the fake to run", || fake.runs());
 
-    // Of each five the first gives up while the lock is still held, the second may give up while the queue moves on:
-    // they wait for no longer than this less the offset and what a test of ten seconds needs, which is enough for any run.
+    // Of each five, the first gives up while the lock is still held, and the second may give up while the queue
+    // advances: they wait no longer than this time less the offset and the needs of a test of ten seconds, which is
+    // enough for any run.
     let timeout = |port: u16| match port % 5 {
         0 => Some("11".to_owned()),
         1 => Some(format!("{:.2}", 12.0 + f64::from(port - FIRST_PORT) / 50.0)),
@@ -563,7 +564,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
         assert!(reply.body.contains("scrape timeout"), "{}", reply.body);
         replies.insert(port, reply);
     }
-    // Those who left took nobody with them, and nobody ran meanwhile.
+    // The probes that gave up removed no other probe from the queue, and none ran in the meantime.
     assert_eq!(order(fake.dir()), Vec::<u16>::new());
     let status = lock_status(&mut watch);
     let queue: Vec<&str> = status["queue"]
@@ -591,7 +592,7 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
         .filter(|(_, reply)| reply.family("iperf3_up") == Some(1.0))
         .map(|(port, _)| *port)
         .collect();
-    // In the order of their coming, each once, and those who were answered with a result.
+    // In the order of arrival, once each, and exactly those that got a result.
     assert_eq!(ran, answered);
     for (port, reply) in &replies {
         let may_give_up = port % 5 < 2;
@@ -611,14 +612,14 @@ fn fifty_waiters_run_in_their_order_and_one_at_a_time() {
 }
 
 #[test]
-fn one_probe_too_many_is_refused_and_leaves_places_for_those_who_look() {
-    // Of 32 connections; the rule is tested where it stands, in `probe/prober`.
+fn one_probe_too_many_is_refused_and_connections_for_pages_stay_free() {
+    // Of 32 connections; the unit tests of `probe/prober` check the rule.
     one_probe_too_many(&["--web.max-connections=32"], 24);
 }
 
 #[test]
-#[ignore = "make test-all: the same with as many connections as there are by default"]
-fn the_241st_probe_is_refused_and_leaves_places_for_those_who_look() {
+#[ignore = "make test-all: the same with the default number of connections"]
+fn the_241st_probe_is_refused_and_connections_for_pages_stay_free() {
     // Of 256 connections; see `contrib/docs/security.md`.
     one_probe_too_many(&[], 240);
 }
@@ -631,7 +632,7 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     for number in 1..=limit {
         let mut connection = Connection::open(exporter.port());
         connection.send("/probe?target=127.0.0.1", &[]);
-        // One that is only on its way would leave its place to the one too many.
+        // A probe that has not arrived yet would leave its slot to the one too many.
         wait_for("the probe to run or to wait", || {
             let status = lock_status(&mut watch);
             status["is_locked"] == true && status["queue_size"] == number - 1
@@ -655,8 +656,8 @@ fn one_probe_too_many(flags: &[&str], limit: u32) {
     for probe in &mut probes {
         assert_eq!(probe.reply().family("iperf3_up"), Some(1.0));
     }
-    // The last one's place comes back just after its answer.
-    wait_for("a place", || {
+    // The last probe's slot becomes free just after its response.
+    wait_for("a free slot", || {
         exporter.get("/probe?target=127.0.0.1").code == 200
     });
     let success = "iperf3_exporter_probes_total{outcome=\"success\"}";

@@ -1,11 +1,11 @@
-//! The reported datagrams against what the path and the kernels at its ends counted: what was lost exactly, what was
-//! sent and received but for what is on its way at a test's end, over each pair of iperf3 versions that is here.
+//! The reported datagrams against the counts of the path and of the kernels at its ends, over each available pair of
+//! iperf3 versions: lost datagrams exactly, sent and received ones except for those in flight at a test's end.
 //!
-//! A busy machine may be too slow to read: what the kernel throws away then is lost too, on no path, and counted by the
-//! kernel. So each judgement holds on any machine.
+//! A busy machine may read too slowly: the datagrams that the kernel then drops are lost too, but not on the path, and
+//! the kernel counts them. So each comparison holds on any machine.
 //!
-//! The router drops datagrams of the test only. It spares the last ones: no receiver misses a datagram before it has
-//! seen a later one, so iperf3 cannot know of those.
+//! The router drops datagrams of the test only. It spares the last ones: a receiver notices a missing datagram only
+//! when it has seen a later one, so iperf3 cannot know of those.
 
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
@@ -17,9 +17,9 @@ use crate::netem::{self, FlowDirection, PORT, Path, SERVER, installed_iperf3, ne
 
 /// How many of a hundred datagrams the paths drop.
 const LOSSES_PERCENT: [u32; 4] = [0, 1, 5, 20];
-/// A test of 3 s at 10 Mbit/s sends some 2590 datagrams; up to this one they may be dropped.
+/// A test of 3 s at 10 Mbit/s sends about 2590 datagrams; up to this one they may be dropped.
 const LAST_DROPPED: u32 = 1200;
-/// What a datagram carries of a path with an MTU of 1500.
+/// The payload of a datagram on a path with an MTU of 1500.
 const DATAGRAM_BYTES: u64 = 1448;
 
 /// Query and directions of each mode.
@@ -33,45 +33,45 @@ const MODES: [(&str, &[FlowDirection]); 3] = [
 ];
 
 #[test]
-fn lost_datagrams_are_those_that_the_path_dropped() {
-    let test = "lost_datagrams_are_those_that_the_path_dropped";
+fn lost_datagrams_match_the_drops_of_the_path() {
+    let test = "lost_datagrams_match_the_drops_of_the_path";
     let installed = || Some(installed_iperf3());
     check(test, [0, 5], installed(), installed());
 }
 
 #[test]
 #[ignore = "make test-all: every loss"]
-fn lost_datagrams_are_those_that_the_path_dropped_however_many() {
-    let test = "lost_datagrams_are_those_that_the_path_dropped_however_many";
+fn lost_datagrams_match_the_drops_of_the_path_at_every_loss() {
+    let test = "lost_datagrams_match_the_drops_of_the_path_at_every_loss";
     let installed = || Some(installed_iperf3());
     check(test, LOSSES_PERCENT, installed(), installed());
 }
 
 #[test]
 #[ignore = "make test-all: every loss, with another version of iperf3"]
-fn lost_datagrams_are_those_that_the_path_dropped_to_a_newer_server() {
-    let test = "lost_datagrams_are_those_that_the_path_dropped_to_a_newer_server";
+fn lost_datagrams_match_the_drops_of_the_path_to_a_newer_server() {
+    let test = "lost_datagrams_match_the_drops_of_the_path_to_a_newer_server";
     let installed = Some(installed_iperf3());
     check(test, LOSSES_PERCENT, installed, newer_iperf3(test));
 }
 
 #[test]
 #[ignore = "make test-all: every loss, with another version of iperf3"]
-fn lost_datagrams_are_those_that_the_path_dropped_from_a_newer_client() {
-    let test = "lost_datagrams_are_those_that_the_path_dropped_from_a_newer_client";
+fn lost_datagrams_match_the_drops_of_the_path_from_a_newer_client() {
+    let test = "lost_datagrams_match_the_drops_of_the_path_from_a_newer_client";
     let installed = Some(installed_iperf3());
     check(test, LOSSES_PERCENT, newer_iperf3(test), installed);
 }
 
 #[test]
 #[ignore = "make test-all: every loss, with another version of iperf3"]
-fn lost_datagrams_are_those_that_the_path_dropped_between_newer_ones() {
-    let test = "lost_datagrams_are_those_that_the_path_dropped_between_newer_ones";
+fn lost_datagrams_match_the_drops_of_the_path_between_newer_ones() {
+    let test = "lost_datagrams_match_the_drops_of_the_path_between_newer_ones";
     let newer = newer_iperf3(test);
     check(test, LOSSES_PERCENT, newer.clone(), newer);
 }
 
-/// All losses at the same time, each on paths of its own.
+/// All losses at the same time, each on its own paths.
 fn check<const N: usize>(
     test: &str,
     losses: [u32; N],
@@ -84,7 +84,7 @@ fn check<const N: usize>(
     }
 }
 
-/// Each mode on a path of its own, at the same time; what was lost.
+/// Each mode on its own path, at the same time; the lost datagrams.
 fn lane(percent: u32, client: &FilePath, server: &FilePath) -> String {
     let ends = Ends {
         client: End::of(client),
@@ -99,13 +99,13 @@ fn lane(percent: u32, client: &FilePath, server: &FilePath) -> String {
                 ask(&path, both, ends, percent, query, directions)
             })
         });
-        modes.map(|mode| mode.join().expect("its own words are above"))
+        modes.map(|mode| mode.join().expect("its panic is printed above"))
     });
     let lost: Vec<String> = lost.iter().flatten().map(u64::to_string).collect();
     format!("{} at {percent} %", lost.join(", "))
 }
 
-/// What kind of iperf3 is at each end.
+/// Properties of the iperf3 at each end.
 #[derive(Clone, Copy)]
 struct Ends {
     client: End,
@@ -114,7 +114,7 @@ struct Ends {
 
 #[derive(Clone, Copy)]
 struct End {
-    /// Since 3.16 each stream has a thread of its own.
+    /// Since 3.16 each stream has a thread.
     has_threads: bool,
 }
 
@@ -127,7 +127,7 @@ impl End {
     }
 }
 
-/// One mode; what the path dropped on each direction.
+/// One mode; the path's drops in each direction.
 fn ask(
     path: &Path,
     (exporter, server): (&Exporter, &Server),
@@ -136,7 +136,7 @@ fn ask(
     query: &str,
     directions: &[FlowDirection],
 ) -> Vec<u64> {
-    // Each stream begins with a datagram either way that belongs to no test.
+    // Each stream begins with one datagram in each direction that does not belong to the test.
     let greetings = directions.len() as u64;
     let count = || {
         let counts = directions
@@ -166,7 +166,7 @@ fn ask(
     counted.iter().map(|counts| counts.dropped).collect()
 }
 
-/// What the path and the kernels at its ends counted on one direction.
+/// The counts of the path and of the kernels at its ends for one direction.
 #[derive(Debug)]
 struct Counts {
     sent: u64,
@@ -186,7 +186,7 @@ impl Counts {
         }
     }
 
-    /// What came since, without so many that belong to no test.
+    /// The difference to `before`, without this number of datagrams that belong to no test.
     fn since(&self, before: &Self, greetings: u64) -> Self {
         Self {
             sent: self.sent - before.sent - greetings,
@@ -196,7 +196,7 @@ impl Counts {
         }
     }
 
-    /// Holds the report against it.
+    /// Compares the report with it.
     fn assert_reported(&self, reply: &Reply, direction: FlowDirection, ends: Ends, what: &str) {
         let sender = match direction {
             FlowDirection::Upload => ends.client,
@@ -213,32 +213,32 @@ impl Counts {
             "iperf3_udp_received_packets",
         ]
         .map(reported);
-        // What the receiver's kernel threw away is lost too, if a later one was read.
+        // Datagrams that the receiver's kernel dropped are lost too, if a later one was read.
         let most_lost = exactly(self.dropped + self.overflowed);
         assert!(lost <= most_lost, "lost, {what}");
-        // Once one was read that is behind the last that may be dropped, none of those is missed.
+        // Once a datagram after the last droppable one was read, every drop before it is known.
         if lost + received > f64::from(LAST_DROPPED) {
             assert!(lost >= exactly(self.dropped), "lost, {what}");
         } else {
             let summary = what.lines().next().unwrap_or_default();
             harness::skipped(
                 &format!("the lower bound of lost datagrams, {summary}"),
-                "this machine was too busy to read one behind the last that may be dropped",
+                "this machine was too busy to read a datagram after the last droppable one",
             );
         }
         assert_eq!(reported("iperf3_packet_loss_ratio"), lost / sent, "{what}");
-        // With threads, the one that sends may be at its last datagram when the counts are taken.
+        // With threads, the sending one may still send its last datagram when the counts are taken.
         let uncounted = exactly(self.sent) - sent;
         let most_uncounted = if sender.has_threads { 1.0 } else { 0.0 };
         assert!((0.0..=most_uncounted).contains(&uncounted), "sent, {what}");
-        // What lies in the receiver's socket when the test ends may be read when the counts are taken already.
+        // Datagrams in the receiver's socket at the end of the test may be read after the counts are taken.
         let read_later = exactly(self.read) - received;
         let most_later = exactly(socket_datagrams());
         assert!((0.0..=most_later).contains(&read_later), "received, {what}");
     }
 }
 
-/// How many datagrams of a test a socket holds at most.
+/// The maximum number of test datagrams in a socket.
 fn socket_datagrams() -> u64 {
     let bytes = fs::read_to_string("/proc/sys/net/core/rmem_default").unwrap();
     let bytes: u64 = bytes.trim().parse().unwrap();

@@ -1,4 +1,4 @@
-//! Query strings, methods, paths and iperf3 binaries of ill will.
+//! Malformed query strings, methods and paths, and hostile iperf3 binaries.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,8 +12,7 @@ use crate::harness::{
 };
 use crate::random::{Random, cases};
 
-/// A fake that succeeds at once and adds each word of its command line to `$DIR/argv` as a line, with an empty line
-/// behind the last.
+/// A fake that succeeds at once and appends each argument to `$DIR/argv` as a line, followed by an empty line.
 fn logging() -> Fake {
     Fake::new(&format!(
         "{{ printf '%s\\n' \"$@\"; echo; }} >>\"$DIR/argv\"\nexec cat '{}'",
@@ -30,9 +29,9 @@ fn command_lines(fake: &Fake) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// iperf3's options that there are, and whether a value stands behind each.
+/// iperf3's options, and whether a value follows each.
 fn known_options() -> BTreeMap<String, bool> {
-    // Those that have no parameter: JSON, and no reports in between.
+    // The options without a parameter: JSON, and no interval reports.
     let own = [("-J".to_owned(), false), ("-i".to_owned(), true)];
     let of_parameters = parameters().into_iter().flat_map(|parameter| {
         let options = parameter.options.into_iter();
@@ -41,7 +40,8 @@ fn known_options() -> BTreeMap<String, bool> {
     own.into_iter().chain(of_parameters).collect()
 }
 
-/// Holds a command line against the only form there is: known options, each once at most, and values that are none.
+/// Checks that a command line has the only valid form: known options, each at most once, and values that are no
+/// options.
 fn assert_is_harmless(words: &[String]) {
     let mut unseen = known_options();
     let mut words = words.iter().map(String::as_str);
@@ -65,7 +65,7 @@ fn assert_is_harmless(words: &[String]) {
     }
 }
 
-/// What every refusal looks like.
+/// Checks the properties of every refusal.
 fn assert_is_refusal(reply: &Reply, code: u16, what: &str) {
     assert_eq!(reply.code, code, "{what}: {}", reply.body);
     assert_eq!(
@@ -81,7 +81,7 @@ fn assert_is_refusal(reply: &Reply, code: u16, what: &str) {
     assert!(!line.contains(char::is_control), "{what}: {line:?}");
 }
 
-/// What stands behind `/probe?`, and what the refusal must name.
+/// The text after `/probe?`, and what the refusal must name.
 const REFUSED: &[(&str, &str)] = &[
     // No target.
     ("", "target"),
@@ -89,7 +89,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("target=", "target"),
     ("&&&=&", "\"target\" is missing"),
     ("TARGET=a", "unknown parameter \\\"TARGET\\\""),
-    // A shell's characters.
+    // Shell metacharacters.
     ("target=a;touch$IFS/canary", "\"target\""),
     ("target=$(touch%20CANARY)", "\"target\""),
     ("target=`touch%20CANARY`", "\"target\""),
@@ -121,7 +121,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("target=a&port=-5201", "\"port\""),
     ("target=a&period=-5s", "\"period\""),
     ("target=a&parallel=-1", "\"parallel\""),
-    // What ends a word or a line somewhere.
+    // Characters that end a word or a line for some program.
     ("target=a%00", "\"target\""),
     ("target=a%00b", "\"target\""),
     ("target=a%0D%0AX-Injected:%201", "\"target\""),
@@ -134,7 +134,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("target=a%7F", "\"target\""),
     ("target=a&%0D%0A=1", "unknown parameter"),
     ("target=a&port=1%0D%0A", "\"port\""),
-    // No percent-encoding, no UTF-8.
+    // Invalid percent-encoding, invalid UTF-8.
     ("target=%", "percent-encoded"),
     ("target=%4", "percent-encoded"),
     ("target=%zz", "percent-encoded"),
@@ -182,7 +182,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("target=a&bitrate=10M//1", "\"bitrate\""),
     ("target=a&udp_mode=yes", "\"udp_mode\""),
     ("target=a&reverse_mode=2", "\"reverse_mode\""),
-    // Twice, unknown, together.
+    // Duplicate, unknown and conflicting parameters.
     ("target=a&target=a", "more than once"),
     ("target=a&t%61rget=b", "more than once"),
     ("target=a&bind=b&bind_address=b", "conflict"),
@@ -191,9 +191,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("target=a&=1", "unknown parameter"),
     ("target=a&target[]=b", "unknown parameter"),
     ("target=a&logfile=/tmp/x", "unknown parameter"),
-    // A semicolon separates nothing.
+    // A semicolon is no separator.
     ("target=a;port=1", "\"target\""),
-    // Addresses that are none.
+    // Invalid addresses.
     ("target=[::1", "\"target\""),
     ("target=[::1]x", "\"target\""),
     ("target=[127.0.0.1]", "\"target\""),
@@ -222,7 +222,7 @@ fn hostile_queries_are_refused_with_one_line_and_run_nothing() {
         assert_is_refusal(&reply, 400, &query);
         let piece = piece.replace('\\', "");
         assert!(reply.body.contains(&piece), "{query}: {}", reply.body);
-        // Nothing of a request becomes a header.
+        // No part of a request becomes a header.
         assert_eq!(reply.header("X-Injected"), None, "{query}");
     }
     assert!(!canary.exists());
@@ -248,25 +248,25 @@ fn an_overlong_query_is_refused_and_not_shown_whole() {
         let reply = exporter.get(&format!("/probe?{query}"));
         assert_is_refusal(&reply, 400, &query[..40]);
     }
-    // With the rest of the head this is more than its 16 KiB.
+    // With the rest of the head this exceeds the limit of 16 KiB.
     for query in ["target=a&".repeat(2000), "a".repeat(60_000)] {
         let reply = exporter.get(&format!("/probe?{query}"));
         assert_is_refusal(&reply, 431, &query[..40]);
     }
     assert_eq!(command_lines(&fake), Vec::<Vec<String>>::new());
-    // As long as may be: 63 bytes a label, 253 a name.
+    // The maximum length: 63 bytes per label, 253 per name.
     let label = "a".repeat(63);
     let name = format!("{label}.{label}.{label}.{}", "b".repeat(61));
     assert_eq!(exporter.get(&format!("/probe?target={name}")).code, 200);
 }
 
 #[test]
-fn values_at_their_limits_reach_iperf3_as_they_are() {
+fn values_at_their_limits_reach_iperf3_unchanged() {
     let fake = logging();
     let exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?t%61rget=%5B%3A%3A1%5D%3A65535&period=23h59m59.5s&bitrate=1000G%2F1000&parallel=128&udp_mode=T\
                 &bidirectional=TRUE&bind_address=fe80::1%25eth0&reverse_mode=F&";
-    // A day needs a scrape that lets it: without a header it would be cut.
+    // A day needs a scrape timeout that allows it: without the header it would be shortened.
     assert_eq!(exporter.scrape(path, "90000").code, 200);
     let words = "-J -c ::1 -p 65535 -t 86400 -i 0 --bidir -u -b 1000G/1000 -P 128 -B fe80::1%eth0";
     let expected: Vec<Vec<String>> = vec![words.split(' ').map(str::to_owned).collect()];
@@ -276,7 +276,7 @@ fn values_at_their_limits_reach_iperf3_as_they_are() {
     }
 }
 
-/// A query: mostly of known names with good or bad values, some of any characters.
+/// A query: mostly known names with good or bad values, some of random characters.
 fn query(random: &mut Random, names: &[&str]) -> String {
     const HOSTS: [&str; 12] = [
         "127.0.0.1",
@@ -332,7 +332,7 @@ fn query(random: &mut Random, names: &[&str]) -> String {
         if random.once_in(2) {
             query.insert_str(at, &format!("%{:02x}", random.byte()));
         } else {
-            // Printable ASCII less the space, which would end the URL.
+            // Printable ASCII without the space, which would end the URL.
             let byte = u8::try_from(random.within(0x21..0x7f)).unwrap();
             query.insert(at, char::from(byte));
         }
@@ -361,7 +361,7 @@ fn generated_queries(count: u64) {
         "--probe.allow-target=*.foo.example",
     ]);
     let known = parameters();
-    // A target is needed, and two more that are none.
+    // A target is required, so it is more likely than other names; then its encoded form and an empty name.
     let mut names = vec!["target", "target", "target", "%74arget", ""];
     names.extend(known.iter().flat_map(|one| &one.names).map(String::as_str));
     let mut connection = Connection::open(exporter.port());
@@ -370,10 +370,10 @@ fn generated_queries(count: u64) {
         let query = query(random, &names);
         let reply = connection.get(&format!("/probe?{query}"));
         match reply.code {
-            // A result that was kept needs no run.
+            // A kept result needs no run.
             200 if reply.family("iperf3_result_age_seconds").is_some() => {}
             200 => {
-                // The report that the fake gives does not fit to every mode.
+                // The fake's report does not match every mode.
                 assert!(reply.family("iperf3_up").is_some(), "{query}");
                 ran += 1;
             }
@@ -388,7 +388,7 @@ fn generated_queries(count: u64) {
             code => panic!("{code} for {query}: {}", reply.body),
         }
     });
-    // The generator is of use only when it makes each kind; of one case, a failure that is looked at again, it cannot.
+    // The generator is useful only if it makes each kind. It cannot do so in one case, when a failure is reproduced.
     let made = ran as u64 > count / 30 && refused > count / 15 && forbidden > count / 60;
     assert!(
         made || std::env::var_os("FUZZ_CASES").is_some(),
@@ -399,7 +399,7 @@ fn generated_queries(count: u64) {
     for words in &lines {
         assert_is_harmless(words);
         let host = &words[2];
-        // A character that was put into it may make another name of the same suffix, or another zone.
+        // An inserted character may make another name with the same suffix, or another zone.
         let address: Result<IpAddr, _> = host.split('%').next().unwrap().parse();
         let is_allowed = match address {
             Ok(ip) => ip == IpAddr::from([127, 0, 0, 1]) || ip == IpAddr::from(Ipv6Addr::LOCALHOST),
@@ -449,7 +449,7 @@ fn only_the_methods_of_a_path_are_allowed_and_no_other_starts_a_test() {
         assert_eq!(head.body, "", "{path}");
         assert_eq!(head.header("Content-Type"), get.header("Content-Type"));
     }
-    // What a browser's form with method=post would send.
+    // The request of a browser's form with method=post.
     let body = "POST /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 16\r\n\r\ntarget=127.0.0.1";
     assert_eq!(
         raw_request(exporter.port(), body.as_bytes()).unwrap().code,
@@ -504,7 +504,7 @@ fn unknown_paths_are_404_and_are_not_counted() {
 }
 
 #[test]
-fn a_query_behind_another_page_is_of_no_matter() {
+fn a_query_on_another_page_is_ignored() {
     let fake = logging();
     let exporter = Exporter::start(&[fake.flag()]);
     for path in ["/ready?x=%zz", "/metrics?name[]=a", "/?a", "/lock-status??"] {
@@ -513,7 +513,7 @@ fn a_query_behind_another_page_is_of_no_matter() {
 }
 
 #[test]
-fn a_proxys_absolute_url_is_taken_for_its_path() {
+fn an_absolute_url_of_a_proxy_is_reduced_to_its_path() {
     let fake = logging();
     let exporter = Exporter::start(&[fake.flag()]);
     for (url, code) in [
@@ -531,7 +531,7 @@ fn a_proxys_absolute_url_is_taken_for_its_path() {
 }
 
 #[test]
-fn only_allowed_targets_are_probed_however_they_are_written() {
+fn only_allowed_targets_are_probed_in_any_spelling() {
     let fake = logging();
     let own_flag = fake.flag();
     let exporter = Exporter::start(&[
@@ -600,7 +600,7 @@ fn only_allowed_targets_are_probed_however_they_are_written() {
 }
 
 #[test]
-fn a_request_that_is_no_http_harms_nothing() {
+fn invalid_http_does_no_harm() {
     let fake = logging();
     let exporter = Exporter::start(&[fake.flag()]);
     for bytes in [
@@ -616,7 +616,7 @@ fn a_request_that_is_no_http_harms_nothing() {
     ] {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", exporter.port())).unwrap();
         std::io::Write::write_all(&mut stream, bytes).unwrap();
-        // The end of the request; what the answer is, or whether there is one, is tiny_http's.
+        // The end of the request; tiny_http decides whether and how it responds.
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
@@ -631,7 +631,7 @@ fn a_request_that_is_no_http_harms_nothing() {
 }
 
 #[test]
-fn an_iperf3_of_ill_will_costs_its_own_probe_and_nothing_else() {
+fn a_hostile_iperf3_only_fails_its_own_probe() {
     let dir = TempDir::new();
     let nested = dir.write("nested", &"[".repeat(1_000_000));
     let wide = dir.write(
@@ -663,7 +663,7 @@ fn an_iperf3_of_ill_will_costs_its_own_probe_and_nothing_else() {
         (&huge, "bad_output"),
         ("kill -KILL $$", "killed"),
         ("kill -SEGV $$", "killed"),
-        // Its standard streams closed, it goes on until its deadline.
+        // It closes its standard streams and runs until its deadline.
         ("exec >&- 2>&-; exec sleep 600", "timeout"),
     ];
     thread::scope(|scope| {
@@ -690,7 +690,7 @@ fn assert_costs_its_own_probe(script: &str, reason: &str) {
 }
 
 #[test]
-fn a_file_that_is_no_program_is_not_given_to_a_shell() {
+fn a_file_that_is_no_program_is_not_run_by_a_shell() {
     let dir = TempDir::new();
     let canary = dir.path().join("canary");
     let path = dir.path().join("iperf3");

@@ -1,4 +1,4 @@
-//! The manual page through the programs that render it, and the completions in the shells that they are for.
+//! The manual page through the programs that render it, and the completions in their shells.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::harness::{TempDir, run, skipped, top};
 
-/// Whether `program` is on PATH; says that `test` is skipped where not. A shell that is not here has nobody who could
-/// use its completion.
+/// Whether `program` is on PATH; otherwise prints that `test` is skipped. A completion is of use only where its shell
+/// is installed.
 fn is_here(program: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -29,7 +29,7 @@ fn completions() -> String {
     top().join("contrib/completions").display().to_string()
 }
 
-/// All long names of the program's own `--help`, those that switch off too.
+/// All long names in the program's own `--help`, also those that switch off.
 fn names() -> BTreeSet<String> {
     let (_, help) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &["--help"], "");
     let mut names = BTreeSet::new();
@@ -60,7 +60,7 @@ fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
-    // Bold and underlined letters are written twice, with a step back between.
+    // Bold and underlined letters are overstruck: written twice, with a backspace between.
     let mut shown = String::new();
     for letter in String::from_utf8(output.stdout).unwrap().chars() {
         if letter == '\u{8}' {
@@ -71,7 +71,7 @@ fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
     }
     for line in shown.lines() {
         assert!(line.chars().count() <= 80, "{line}");
-        // A name that is cut cannot be searched for.
+        // A hyphenated name cannot be searched for.
         assert!(!line.ends_with('\u{2010}'), "{line}");
     }
     for section in [
@@ -107,8 +107,8 @@ fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
 }
 
 #[test]
-fn what_takes_the_place_of_a_run_is_in_the_synopsis_and_has_its_exit_status() {
-    // Both chapters are written by hand, and no table tells these flags from the others.
+fn each_flag_that_replaces_a_run_is_in_the_synopsis_and_has_its_exit_status() {
+    // Both chapters are written by hand, and no table marks these flags.
     let source = fs::read_to_string(page()).unwrap().replace("\\-", "-");
     for chapter in ["SYNOPSIS", "EXIT STATUS"] {
         let (_, text) = source.split_once(&format!("\n.SH {chapter}\n")).unwrap();
@@ -123,12 +123,12 @@ fn what_takes_the_place_of_a_run_is_in_the_synopsis_and_has_its_exit_status() {
 }
 
 #[test]
-fn mandoc_has_nothing_to_say_of_the_manual_page() {
-    if !is_here("mandoc", "mandoc_has_nothing_to_say_of_the_manual_page") {
+fn mandoc_reports_nothing_about_the_manual_page() {
+    if !is_here("mandoc", "mandoc_reports_nothing_about_the_manual_page") {
         return;
     }
     let (_, said) = run("mandoc", &["-Tlint", &page()], "");
-    // Until a version is out there is no date that the page could have.
+    // The page has no date until a version is released.
     let changelog = fs::read_to_string(top().join("CHANGELOG.md")).unwrap();
     let is_dated = changelog
         .lines()
@@ -152,7 +152,7 @@ fn man_takes_the_manual_page_without_a_warning() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
-    // What `apropos` finds it by.
+    // The line by which `apropos` finds it.
     let (found, said) = run("lexgrog", &[&page()], "");
     assert!(
         found && said.contains("iperf3-exporter - Prometheus exporter"),
@@ -160,7 +160,7 @@ fn man_takes_the_manual_page_without_a_warning() {
     );
 }
 
-/// A shell with the completion in it.
+/// A shell with the completion loaded.
 #[derive(Clone, Copy, Debug)]
 enum Shell {
     Bash,
@@ -168,7 +168,7 @@ enum Shell {
     Fish,
 }
 
-/// Calls the function as bash does, with what it was given split at `=` as bash splits it.
+/// Calls the function as bash does, with its arguments split at `=` as bash splits them.
 const BASH: &str = r#"
 source "$1/iperf3-exporter.bash"
 shift
@@ -177,10 +177,10 @@ COMP_CWORD=$(($# - 1))
 $(complete -p iperf3-exporter | sed 's/.* -F \([^ ]*\) .*/\1/') 2>/dev/null || exit 1
 "#;
 
-/// Ends what is offered for one line; no flag and no file has this name.
+/// Marks the end of the completions for one line; no flag and no file has this name.
 const END: &str = "(end)";
 
-/// The outer zsh types each line into an inner one at a terminal, waits for what that says, and takes the line away.
+/// The outer zsh types each line into an inner one at a terminal, waits for its reply, and deletes the line.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 zpty inner zsh -d -i
@@ -194,7 +194,7 @@ done
 zpty -d inner
 "#;
 
-/// The inner zsh's start: what is offered is written down on its way, and not shown.
+/// The inner zsh's startup file: completions are written to a file instead of being displayed.
 const ZSHRC: &str = r#"
 PROMPT='READY''>' RPROMPT=
 unsetopt zle_bracketed_paste auto_list auto_menu 2>/dev/null
@@ -237,7 +237,7 @@ impl Shell {
         }
     }
 
-    /// What is offered in `folder` for each line, a hit a line; the shell is started once, as that is what takes long.
+    /// The completions in `folder` for each line, one per line; the shell is started once, because that takes long.
     fn hits(self, folder: &Path, lines: &[String]) -> Vec<String> {
         let home = TempDir::new();
         let hits = home.write("hits", "");
@@ -247,7 +247,7 @@ impl Shell {
         command.env("END", END);
         match self {
             Self::Bash => {
-                // In a shell of its own each: what one line leaves behind is not there for the next.
+                // Each in its own shell, so that one line does not affect the next.
                 let script = format!("{BASH}printf '%s\\n' \"${{COMPREPLY[@]}}\"\n");
                 let each = lines.iter().map(|line| {
                     let words = split_by_bash(line).join("' '");
@@ -280,7 +280,7 @@ impl Shell {
         hits
     }
 
-    /// What is offered in `folder` for the last word of each of `lines`: flags without `=`, values without their flag.
+    /// The completions in `folder` for the last word of each of `lines`: flags without `=`, values without their flag.
     fn offered(self, folder: &Path, lines: &[&[&str]]) -> Vec<BTreeSet<String>> {
         let texts = lines
             .iter()
@@ -304,7 +304,7 @@ impl Shell {
     }
 }
 
-/// The words of a line as bash hands them to a completion: `=` is one of its own.
+/// The words of a line as bash passes them to a completion: `=` is a word of its own.
 fn split_by_bash(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for word in line.split(' ') {
@@ -346,7 +346,7 @@ fn each_shell_offers_what_the_program_takes_and_nothing_twice() {
         (&["--"], all.clone()),
         (&["--lo"], beginning("--lo")),
         (&["--no-"], beginning("--no-")),
-        // What is repeatable is offered again; the other name and the other way are the same flag.
+        // A repeatable flag is offered again; an alias and the opposite switch count as the same flag.
         (
             &[
                 "--log.level=debug",
@@ -372,10 +372,10 @@ fn each_shell_offers_what_the_program_takes_and_nothing_twice() {
         (&["--web.config.file="], set(&["web.yml"])),
         (&["--web.config.file", "w"], set(&["web.yml"])),
         (&["--iperf3.password-file=we"], set(&["web.yml"])),
-        // Nobody can guess these, a file of that name least of all.
+        // Targets cannot be guessed, and a file of that name is no target.
         (&["--probe.allow-target=w"], set::<&str>(&[])),
         (&["--web.probe-path", "w"], set::<&str>(&[])),
-        // The program takes no word that is no flag.
+        // The program takes no arguments other than flags.
         (&["w"], set::<&str>(&[])),
     ];
     for shell in Shell::ALL {

@@ -1,4 +1,4 @@
-//! Probes that a person starts from the page: how they are started, shown, counted and stopped, and who may do that.
+//! Probes that a person starts from the page: how they are started, shown, counted and stopped, and who may do so.
 
 use std::fs;
 use std::process::Command;
@@ -7,13 +7,13 @@ use crate::fixture_exporter::Scene;
 use crate::harness::{Connection, Exporter, Fake, Reply, is_alive, lock_status, wait_for};
 use crate::html::assert_sound;
 
-/// An exporter that lets a test run, and wait for its turn, as long as a busy machine needs to look at it.
+/// An exporter whose tests may run and wait as long as a busy machine needs to inspect them.
 fn patient(fake: &Fake) -> Exporter {
     let own = fake.flag();
     Exporter::start(&[own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=1h"])
 }
 
-/// As a form of the page does.
+/// A POST as a form of the page sends it.
 fn post(exporter: &Exporter, path: &str) -> Reply {
     let path = format!("{path}?token={}", exporter.csrf_token());
     exporter.request("POST", &path, &[("Content-Length", "0")])
@@ -31,7 +31,7 @@ fn ended(exporter: &Exporter, number: u64) -> Reply {
 }
 
 #[test]
-fn each_path_takes_its_methods_and_refuses_in_words() {
+fn each_path_allows_its_methods_and_explains_a_refusal() {
     let fake = Fake::until_go();
     fake.go();
     let own = fake.flag();
@@ -53,7 +53,7 @@ fn each_path_takes_its_methods_and_refuses_in_words() {
         ("GET", "/probes/1/stop", 405, Some("POST")),
         ("HEAD", "/probes/1/stop", 405, Some("POST")),
         ("DELETE", "/probes/1", 405, Some("GET, HEAD")),
-        // One that has ended needs no stopping.
+        // A probe that has ended needs no stopping.
         ("POST", "/probes/1/stop", 303, None),
         ("POST", "/probes/2/stop", 404, None),
         ("POST", "/probes/x/stop", 404, None),
@@ -88,8 +88,8 @@ fn each_path_takes_its_methods_and_refuses_in_words() {
         if is_page && method != "HEAD" {
             assert_sound(&reply.body);
         }
-        // A person reads it, but for where one is led on, methods that no form sends there, and paths further down:
-        // the links of a page would lead astray there.
+        // The response is a page for people, except for a redirect, for methods that no form sends there, and for
+        // deeper paths, where the relative links of a page would be wrong.
         let is_page_path = !["/style.css", "/icon.svg"].contains(&path)
             && !path.starts_with("/probes/1/x")
             && path != "/probes/1/";
@@ -116,7 +116,7 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
         (reply.code, reply.header("Location")),
         (303, Some("probes/1"))
     );
-    // Its connection is closed, and it runs on.
+    // Its connection is closed, and the test continues.
     fake.pid();
     exporter.run("target=127.0.0.2");
     exporter.run("target=127.0.0.3");
@@ -174,12 +174,12 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
 }
 
 #[test]
-fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
+fn simultaneous_probes_are_shown_in_the_order_of_the_lock() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
     fake.pid();
-    // As many as the page names.
+    // The maximum that the page lists.
     let count = 20;
     let mut scrapes: Vec<Connection> = (0..count)
         .map(|_| Connection::open(exporter.port()))
@@ -219,7 +219,7 @@ fn those_who_come_at_once_are_shown_in_the_order_of_the_lock() {
 }
 
 #[test]
-fn a_probe_that_pauses_says_until_when() {
+fn a_paused_probe_shows_the_end_of_its_pause() {
     let scene = Scene::start(&[]);
     scene.run("target=busy.example&period=1s");
     let says = "busy, and asks again at <time ";
@@ -233,7 +233,7 @@ fn a_probe_that_pauses_says_until_when() {
     });
     assert_eq!(post(&scene.exporter, "/probes/1/stop").code, 303);
     let page = ended(&scene.exporter, 1).body;
-    // It has a result: the attempts so far found the server busy.
+    // It has a result: all attempts so far found the server busy.
     assert!(
         page.contains(">server busy</span>") || page.contains(">cancelled</span>"),
         "{page}"
@@ -241,12 +241,12 @@ fn a_probe_that_pauses_says_until_when() {
 }
 
 #[test]
-fn no_length_is_made_up_for_a_test_of_bytes() {
+fn the_duration_of_a_test_of_bytes_is_unknown_or_estimated_from_its_bitrate() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     for (number, query, words) in [
         (1, "bytes=1G", "; how long its bytes take will be seen.</p>"),
-        // 80 Mbit at 8 Mbit/s, and what was begun of a second.
+        // 80 Mbit at 8 Mbit/s, rounded up to a second.
         (
             2,
             "bytes=10000000&bitrate=8M",
@@ -267,7 +267,7 @@ fn no_length_is_made_up_for_a_test_of_bytes() {
 }
 
 #[test]
-fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
+fn a_test_that_ran_until_its_client_disconnected_counts_as_run() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     let mut scrape = Connection::open(exporter.port());
@@ -303,13 +303,13 @@ fn a_test_that_ran_until_its_client_left_is_not_said_to_be_not_run() {
 }
 
 #[test]
-fn a_test_that_is_being_stopped_says_why_as_long_as_it_holds_the_lock() {
+fn a_test_that_is_being_stopped_shows_the_cause_while_it_holds_the_lock() {
     let fake = Fake::stubborn();
     let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
     fake.pid();
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
-    // It has half a second before the kill; whatever is seen of it says the cause.
+    // It has half a second before the kill; each look at it during that time shows the cause.
     let mut watch = Connection::open(exporter.port());
     let status = lock_status(&mut watch);
     let cause = "stopped from the page by 127.0.0.1";
@@ -322,12 +322,12 @@ fn a_test_that_is_being_stopped_says_why_as_long_as_it_holds_the_lock() {
 }
 
 #[test]
-fn only_what_a_person_started_is_stopped_from_the_page() {
+fn only_probes_started_from_the_page_can_be_stopped_there() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     exporter.run("target=127.0.0.1");
     let first = fake.pid();
-    // It waits, and is stopped there.
+    // The probe waits and is stopped from its page.
     exporter.run("target=127.0.0.2");
     let reply = post(&exporter, "/probes/2/stop");
     assert_eq!((reply.code, reply.header("Location")), (303, Some("../2")));
@@ -363,7 +363,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
         exporter.metric("iperf3_exporter_probes_total{outcome=\"cancelled\"}"),
         2.0
     );
-    // Prometheus' is not: whoever looks at the page did not start it.
+    // A scrape by Prometheus cannot be stopped: a visitor of the page did not start it.
     fs::remove_file(fake.dir().join("pid")).unwrap();
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.1", &[]);
@@ -382,7 +382,7 @@ fn only_what_a_person_started_is_stopped_from_the_page() {
 }
 
 #[test]
-fn another_sites_page_starts_and_stops_nothing() {
+fn a_page_of_another_site_can_neither_start_nor_stop_a_probe() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     let other = patient(&fake);
@@ -415,7 +415,7 @@ fn another_sites_page_starts_and_stops_nothing() {
 }
 
 #[test]
-fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
+fn the_seventeenth_manual_probe_is_refused_until_one_has_ended() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     for number in 1..=16 {
@@ -425,7 +425,7 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
     let reply = exporter.run("target=127.0.0.1");
     assert_eq!(reply.code, 503);
     assert!(reply.header("Retry-After").is_some(), "{}", reply.head);
-    // It is a page like any other.
+    // The refusal is a page like any other.
     for name in ["Content-Security-Policy", "Cache-Control"] {
         let other = exporter.get("/probes/99");
         assert_eq!(reply.header(name), other.header(name), "{name}");
@@ -434,7 +434,7 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
     let refused = exporter.metric("iperf3_exporter_probes_total{outcome=\"full\"}");
     assert_eq!(refused, 1.0);
     exporter.log_line("cause=\"too many tests are queued\"");
-    // A scrape has its own places.
+    // Scrapes have a separate limit.
     let mut scrape = Connection::open(exporter.port());
     scrape.send("/probe?target=127.0.0.9", &[]);
     wait_for("the scrape to wait", || {
@@ -450,8 +450,8 @@ fn of_many_the_seventeenth_is_refused_until_one_has_ended() {
 }
 
 #[test]
-fn the_exporters_end_ends_what_a_person_started() {
-    // It does not end by itself, and not when it is asked to.
+fn the_exporters_shutdown_ends_manual_probes() {
+    // It neither ends on its own nor on SIGTERM.
     let fake = Fake::stubborn();
     let mut exporter = Exporter::start(&[fake.flag()]);
     exporter.run("target=127.0.0.1&period=1h");
@@ -463,7 +463,7 @@ fn the_exporters_end_ends_what_a_person_started() {
 }
 
 #[test]
-fn no_flag_takes_a_path_of_the_page() {
+fn no_flag_can_take_a_path_of_the_page() {
     for flag in ["--web.probe-path", "--web.telemetry-path"] {
         for path in [
             "/run",

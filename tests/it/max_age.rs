@@ -1,4 +1,4 @@
-//! `max_age`: one test for many scrapes, tests that outlive their scrape, and what is kept.
+//! `max_age`: one test for many scrapes, tests that outlast their scrape, kept results.
 
 use std::fs;
 use std::thread;
@@ -26,7 +26,7 @@ fn runs(fake: &Fake) -> usize {
     text.lines().count()
 }
 
-/// An exporter whose runs end by themselves only.
+/// An exporter whose runs have no deadline within the test.
 fn exporter(fake: &Fake) -> Exporter {
     let own = fake.flag();
     Exporter::start(&[&own, "--iperf3.timeout=1h", "--probe.timeout-offset=0s"])
@@ -38,12 +38,12 @@ fn now() -> f64 {
     now.unwrap().as_secs_f64()
 }
 
-/// When a test last succeeded, in the same seconds.
+/// The time of the last success, in the same unit.
 fn last_success(reply: &Reply) -> Option<f64> {
     reply.family("iperf3_last_success_timestamp_seconds")
 }
 
-/// Lets so much time pass that what was measured before is older than a second.
+/// Waits until an earlier result is older than a second.
 fn grow_older_than_a_second() {
     thread::sleep(Duration::from_millis(1100));
 }
@@ -65,7 +65,7 @@ fn a_young_result_is_answered_without_a_test() {
     let second = exporter.get("/probe?target=127.0.0.1&max_age=1m");
     assert!(age(&second).unwrap() >= born + 0.05, "{}", second.body);
     assert_eq!(runs(&fake), 1);
-    // The same measurement under the same names, and when it succeeded.
+    // The same measurement under the same names, and the time of the success.
     let same = |reply: &Reply, name: &str| reply.family(name);
     for name in [
         "iperf3_received_bytes",
@@ -77,7 +77,7 @@ fn a_young_result_is_answered_without_a_test() {
         assert_eq!(same(&first, name), same(&second, name), "{name}");
     }
     let success = last_success(&first).unwrap();
-    // The two clocks are one; what is written has milliseconds.
+    // Both use the same clock; the exported value has milliseconds.
     assert!((begin - 0.001..=now() + 0.001).contains(&success));
     assert_eq!(exporter.metric("iperf3_exporter_results_reused_total"), 1.0);
     assert_eq!(exporter.metric("iperf3_exporter_stored_results"), 1.0);
@@ -85,7 +85,7 @@ fn a_young_result_is_answered_without_a_test() {
         exporter.metric("iperf3_exporter_probes_total{outcome=\"success\"}"),
         1.0
     );
-    // Another test is another test; how old it may be and how it is told does not make one.
+    // Other parameters make another test; `max_age` and `debug` do not.
     for query in ["period=6s", "port=5202", "reverse_mode=1", "parallel=2"] {
         let before = runs(&fake);
         exporter.get(&format!("/probe?target=127.0.0.1&max_age=30m&{query}"));
@@ -94,7 +94,7 @@ fn a_young_result_is_answered_without_a_test() {
     let before = runs(&fake);
     exporter.get("/probe?target=127.0.0.1&max_age=2m&debug=true&period=5&port=5201");
     assert_eq!(runs(&fake), before);
-    // Without max_age there is a test for each, and its result serves those who ask with it.
+    // Without max_age each request runs a test, and its result serves later requests with max_age.
     let plain = exporter.get("/probe?target=127.0.0.1&period=9s");
     assert_eq!((runs(&fake), age(&plain)), (before + 1, None));
     let shared = exporter.get("/probe?target=127.0.0.1&period=9s&max_age=1m");
@@ -103,7 +103,7 @@ fn a_young_result_is_answered_without_a_test() {
 }
 
 #[test]
-fn an_old_result_makes_a_new_test() {
+fn an_old_result_starts_a_new_test() {
     let fake = gated();
     fake.go();
     let exporter = exporter(&fake);
@@ -116,7 +116,7 @@ fn an_old_result_makes_a_new_test() {
 }
 
 #[test]
-fn who_asks_at_the_same_time_shares_one_test() {
+fn simultaneous_requests_share_one_test() {
     let fake = gated();
     let exporter = exporter(&fake);
     let mut clients: Vec<Connection> = (0..20).map(|_| Connection::open(exporter.port())).collect();
@@ -124,7 +124,7 @@ fn who_asks_at_the_same_time_shares_one_test() {
         client.send("/probe?target=127.0.0.1&max_age=1m", &[]);
     }
     wait_for("all to be in work", || {
-        // One of them is this question.
+        // One of them is this request for the metric.
         exporter.metric("iperf3_exporter_requests_in_work") == 21.0
     });
     assert_eq!(exporter.metric("iperf3_exporter_lock_waiters"), 0.0);
@@ -148,7 +148,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     assert_eq!(reply.code, 503, "{}", reply.body);
     assert!(reply.body.contains("the test is running"), "{}", reply.body);
     assert!(reply.header("Retry-After").is_some());
-    // It has not ended with its scrape, and the next one does not begin another.
+    // It did not end with its scrape, and the next scrape does not start another.
     assert_eq!(exporter.scrape(&path("1h"), "1.5").code, 503);
     wait_for("the test to run", || runs(&fake) > 0);
     assert_eq!((runs(&fake), children(exporter.pid()).len()), (1, 1));
@@ -156,26 +156,26 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     let reply = exporter.get(&path("1h"));
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(runs(&fake), 1);
-    // Who waited for a test did not wait for the lock: one test had it.
+    // Requests that waited for the test did not wait for the lock: one test held it.
     assert_eq!(
         exporter.metric("iperf3_exporter_lock_wait_seconds_count"),
         1.0
     );
-    // Once there is a result, a scrape whose time is up has the last one, with its age.
+    // Once there is a result, a scrape whose time is up gets the last one, with its age.
     close(&fake);
     grow_older_than_a_second();
     let reply = exporter.scrape(&path("1s"), "1.5");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert!(age(&reply).unwrap() > 1.0, "{}", reply.body);
     wait_for("the next test", || runs(&fake) == 2);
-    // The second one of the first test's; who begins a test is counted with it.
+    // The first test's second scrape; the request that starts a test is counted with that test.
     assert_eq!(
         exporter.metric("iperf3_exporter_probes_total{outcome=\"running\"}"),
         1.0
     );
     let line = exporter.log_line("msg=\"probe not answered\"");
     assert!(!line.contains("lock_wait"), "{line}");
-    // It leads to the test that it waited for.
+    // The line names the test that it waited for.
     assert!(
         line.contains(" level=info ") && line.contains(" probe=1 "),
         "{line}"
@@ -200,14 +200,14 @@ fn a_failure_is_the_last_result_until_there_is_a_success() {
     let exporter = exporter(&fake);
     let path = "/probe?target=127.0.0.1&period=1s&max_age=1s";
     assert_eq!(exporter.get(path).family("iperf3_up"), Some(1.0));
-    // Each test now takes longer than its scrape, and fails.
+    // From here on each test takes longer than its scrape, and fails.
     fs::write(fake.dir().join("fail"), "").unwrap();
     grow_older_than_a_second();
     for _ in 0..3 {
         close(&fake);
         let before = exporter.metric("iperf3_exporter_probes_total{outcome=\"unreachable\"}");
         let reply = exporter.scrape(path, "1.2");
-        // The first of them still had the success to tell.
+        // The first of these scrapes still gets the success.
         let up = if before == 0.0 { 1.0 } else { 0.0 };
         assert_eq!(reply.family("iperf3_up"), Some(up), "{}", reply.body);
         fake.go();
@@ -224,16 +224,16 @@ fn a_failure_is_the_last_result_until_there_is_a_success() {
 fn a_scrape_that_cannot_hold_the_test_does_not_wait_for_it() {
     let fake = gated();
     let exporter = Exporter::start(&[fake.flag()]);
-    // An answer at all: nobody waits here for ten minutes.
+    // The test would wait ten minutes for this response; it must come earlier.
     let path = "/probe?target=127.0.0.1&period=10m&max_age=1h";
     assert_eq!(exporter.scrape(path, "599").code, 503);
-    // And is not cut to what its scrape would hold.
+    // The period is not shortened to fit into the scrape.
     wait_for("the test", || runs(&fake) == 1);
     assert!(!exporter.log().contains("period shortened"));
 }
 
 #[test]
-fn a_client_that_goes_does_not_end_the_test() {
+fn a_client_disconnect_does_not_end_the_test() {
     let fake = gated();
     let exporter = exporter(&fake);
     let mut client = Connection::open(exporter.port());
@@ -241,7 +241,7 @@ fn a_client_that_goes_does_not_end_the_test() {
     wait_for("the test to run", || runs(&fake) == 1);
     drop(client);
     wait_for("the request to end", || {
-        // The other one is this question.
+        // The other one is this request for the metric.
         exporter.metric("iperf3_exporter_requests_in_work") == 1.0
     });
     assert_eq!(children(exporter.pid()).len(), 1);
@@ -251,9 +251,9 @@ fn a_client_that_goes_does_not_end_the_test() {
     assert_eq!(runs(&fake), 1);
 }
 
-/// That it is its own length and 15 s without the flag is for the unit tests of `probe/deadline`.
+/// The unit tests of `probe/deadline` check the limit without the flag: the test's own length plus 15 s.
 #[test]
-fn a_test_that_no_scrape_limits_ends_at_the_flags_time() {
+fn a_test_without_a_scrape_limit_ends_at_the_time_of_the_flag() {
     let fake = gated();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=1s".to_owned()]);
     let reply = exporter.get("/probe?target=127.0.0.1&period=1s&max_age=1m");
@@ -262,7 +262,7 @@ fn a_test_that_no_scrape_limits_ends_at_the_flags_time() {
 }
 
 #[test]
-fn failures_are_told_and_not_kept() {
+fn failures_are_reported_and_not_kept() {
     let fake = gated();
     fake.go();
     fs::write(fake.dir().join("fail"), "").unwrap();
@@ -275,10 +275,10 @@ fn failures_are_told_and_not_kept() {
         assert!(last_success(&reply).is_none());
     }
     assert_eq!(exporter.metric("iperf3_exporter_stored_results"), 0.0);
-    // One that nobody waited for is told to the next who asks, once.
+    // A failure that no request waited for is reported to the next request, once.
     close(&fake);
     let reply = exporter.scrape(path, "1.2");
-    // The last result, which is the failure before.
+    // The last result, which is the previous failure.
     assert_eq!(reply.reason(), Some("unreachable"), "{}", reply.body);
     wait_for("the test to run", || runs(&fake) == 3);
     fake.go();
@@ -294,7 +294,7 @@ fn failures_are_told_and_not_kept() {
 }
 
 #[test]
-fn the_exporters_end_ends_tests_that_nobody_waits_for() {
+fn the_exporters_shutdown_ends_tests_without_a_waiting_request() {
     let fake = gated();
     let mut exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?target=127.0.0.1&period=10m&max_age=1h";
@@ -353,13 +353,13 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
             .contains("Probe 1</a> of <b>127.0.0.1:5201</b> runs on port")
     });
     assert_eq!(exporter.get("/probes/2").code, 404);
-    // Nobody at the page began it.
+    // It was not started from the page.
     assert!(!exporter.get("/probes/1").body.contains("Cancel the test"));
     fake.go();
     for scrape in &mut scrapes {
         assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
     }
-    // One that gets the kept result runs no test.
+    // A request that gets the kept result runs no test.
     let kept = exporter.get("/probe?target=127.0.0.1&max_age=30m");
     assert_eq!(kept.family("iperf3_up"), Some(1.0));
     assert_eq!((runs(&fake), rows(&exporter.get("/").body)), (1, 1));
@@ -371,7 +371,7 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
     ] {
         assert!(details.contains(piece), "no {piece} in {details}");
     }
-    // A failure is one as well.
+    // A failed test is one probe as well.
     fs::write(fake.dir().join("fail"), "").unwrap();
     let failed = exporter.get("/probe?target=127.0.0.2&max_age=30m");
     assert_eq!(failed.family("iperf3_up"), Some(0.0));

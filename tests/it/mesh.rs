@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{Exporter, Server, TempDir, has, run, top, wait_for};
 use crate::prometheus::Prometheus;
 
-/// Whether the script takes a list with these labels; what it prints.
+/// Runs the script on a list with these labels; whether it succeeded, and its output.
 fn mesh(dir: &TempDir, list: &str, labels: &[&str]) -> (bool, String) {
     let script = top().join("contrib/iperf3-mesh.sh").display().to_string();
     let list = dir.write("mesh.txt", list).display().to_string();
@@ -22,7 +22,7 @@ fn host_names(count: usize) -> String {
     lines.concat()
 }
 
-/// The pairs of a file of targets, as (exporter, target).
+/// The (exporter, target) pairs of a file of targets.
 fn pairs(targets: &str) -> Vec<(String, String)> {
     let quoted = |line: &str, before: &str| {
         let value = line.strip_prefix(before)?.strip_suffix('"')?;
@@ -64,7 +64,7 @@ fn a_mesh_has_each_ordered_pair_once_and_no_host_with_itself() {
 }
 
 #[test]
-fn a_meshs_list_may_name_ports_ipv6_and_exporters_elsewhere() {
+fn a_mesh_list_may_have_ports_ipv6_and_exporters_on_other_hosts() {
     let dir = TempDir::new();
     let list = "# server      exporter
 
@@ -107,7 +107,7 @@ paris.example.net:5202   # another port
     );
 }
 
-/// The seconds of `max_age` of each exporter.
+/// `max_age` of each exporter, in seconds.
 fn max_ages(targets: &str) -> Vec<u64> {
     let before = "    __iperf3_max_age: \"";
     let values = targets.lines().filter_map(|line| line.strip_prefix(before));
@@ -117,7 +117,7 @@ fn max_ages(targets: &str) -> Vec<u64> {
 }
 
 #[test]
-fn the_tests_of_a_mesh_get_rarer_with_its_hosts_and_come_apart_unless_their_age_is_given() {
+fn tests_of_a_larger_mesh_are_rarer_and_are_spread_unless_max_age_is_given() {
     let dir = TempDir::new();
     for (count, first) in [(2, 260), (3, 320), (10, 1160), (20, 2360)] {
         let (passed, targets) = mesh(&dir, &host_names(count), &[]);
@@ -139,7 +139,7 @@ fn the_tests_of_a_mesh_get_rarer_with_its_hosts_and_come_apart_unless_their_age_
 }
 
 #[test]
-fn a_list_that_is_no_mesh_is_refused_by_its_line() {
+fn an_invalid_list_is_refused_with_its_line_number() {
     let dir = TempDir::new();
     for (list, labels, why) in [
         ("", &[][..], "a mesh has two hosts at least"),
@@ -182,7 +182,7 @@ fn promtool_accepts_a_mesh_beside_the_shipped_configuration() {
     let file = dir.path().join("prometheus.yml").display().to_string();
     let (passed, said) = run("promtool", &["check", "config", &file], "");
     assert!(passed && !said.contains("WARNING"), "{said}");
-    // It does read the targets.
+    // promtool does read the targets: it finds this mistake.
     dir.write(
         "iperf3-targets-mesh.yml",
         &targets.replace("labels:", "lables:"),
@@ -191,7 +191,7 @@ fn promtool_accepts_a_mesh_beside_the_shipped_configuration() {
     assert!(!passed, "{said}");
 }
 
-/// `contrib/prometheus.yml`, with its targets in this folder and its rules where they are.
+/// `contrib/prometheus.yml` with its targets in this folder and absolute paths to its rules.
 fn configuration(folder: &Path) -> String {
     let contrib = top().join("contrib");
     let mut text = fs::read_to_string(contrib.join("prometheus.yml")).unwrap();
@@ -208,7 +208,7 @@ fn configuration(folder: &Path) -> String {
     text
 }
 
-/// What a Prometheus scrapes, as (job, exporter, instance), each as often as it is there; "" for a label that is not.
+/// The targets that a Prometheus scrapes, as (job, exporter, instance) with duplicates; "" for a missing label.
 fn scraped(prometheus: &Prometheus) -> Vec<(String, String, String)> {
     let (code, body) = prometheus.get("/api/v1/targets?state=active").unwrap();
     assert_eq!(code, 200, "{body}");
@@ -230,7 +230,7 @@ fn scraped(prometheus: &Prometheus) -> Vec<(String, String, String)> {
 
 const PROBING: [&str; 3] = ["iperf3", "iperf3-download", "iperf3-udp"];
 
-/// What has to be scraped in a mesh of these (server, exporter).
+/// The expected targets of a mesh of these (server, exporter) pairs.
 fn expected(hosts: &[(String, String)]) -> Vec<(String, String, String)> {
     let mut expected = Vec::new();
     for (server, exporter) in hosts {
@@ -250,7 +250,7 @@ fn expected(hosts: &[(String, String)]) -> Vec<(String, String, String)> {
     expected
 }
 
-/// Writes the targets as the script's comments have it.
+/// Writes the targets as the script's comments describe.
 fn write_targets(dir: &TempDir, hosts: &[(String, String)]) {
     let list: Vec<String> = hosts
         .iter()

@@ -1,8 +1,8 @@
-//! Network namespaces, and what runs within them: an `iperf3 -s`, an exporter that is reached from outside.
+//! Network namespaces and what runs in them: an `iperf3 -s`, an exporter that is reached from outside.
 //!
-//! They have no names: each lives as long as the processes within it. The first of those ends when the pipe to it
-//! closes, and the kernel ends the others with the thread that started them, so that a run that panics, or is
-//! killed, leaves nothing behind. The bench uses this file too. It must not know what is measured.
+//! They have no names: each lives as long as its processes. The first of these ends when its pipe closes, and the
+//! kernel ends the others with the thread that started them. So a run that panics or is killed leaves nothing behind.
+//! The bench uses this file too. It must not know what is measured.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -25,12 +25,12 @@ pub(crate) fn why_not() -> Option<String> {
 /// A network namespace.
 pub(crate) struct Namespace {
     holder: Child,
-    /// The holder reads it and ends when it closes.
+    /// The first process reads from this pipe and exits when it closes.
     _pipe: Option<ChildStdin>,
 }
 
 impl Namespace {
-    /// An empty one, with loopback, without IPv6: its own datagrams would be counted with those of a test.
+    /// An empty namespace with loopback and without IPv6, whose own datagrams would be counted with those of a test.
     pub(crate) fn new() -> Result<Self, String> {
         let script = "ip link set lo up && { echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true; } \
                       && { echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 || true; } && echo made && exec cat";
@@ -63,22 +63,22 @@ impl Namespace {
         Err(format!("cannot make a namespace: {}", words.trim()))
     }
 
-    /// The number of a process within it.
+    /// The process ID of its first process.
     pub(crate) fn pid(&self) -> u32 {
         self.holder.id()
     }
 
-    /// A command that runs within it, and ends with the thread that starts it.
+    /// A command that runs in it and ends with the thread that starts it.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
-        // Both replace themselves: the process that is started is the program.
+        // Both programs exec the next one: the process that is started is the program itself.
         command.args(["--pdeathsig", "TERM", "nsenter"]);
         command.arg(format!("--net=/proc/{}/ns/net", self.pid()));
         command.arg(program);
         command
     }
 
-    /// Runs a command, split at blanks, to its end; what it printed.
+    /// Runs a command, split at blanks, to its end; its output.
     pub(crate) fn run(&self, line: &str) -> Result<String, String> {
         let mut words = line.split_whitespace();
         let output = self
@@ -95,7 +95,7 @@ impl Namespace {
         }
     }
 
-    /// Lets it pass packets on.
+    /// Lets it forward packets.
     pub(crate) fn forward(&self) -> Result<(), String> {
         let written = self
             .command("sh")
@@ -107,8 +107,8 @@ impl Namespace {
         }
     }
 
-    /// A command for an exporter within it, and the port of 127.0.0.1 out here on which it answers: a socket keeps
-    /// the namespace that it was made in, whoever accepts from it.
+    /// A command for an exporter in it, and the port of 127.0.0.1 outside on which the exporter answers: a socket stays
+    /// in the namespace in which it was made, whichever process accepts from it.
     pub(crate) fn exporter(&self, binary: &str) -> Result<(Command, u16), String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .map_err(|error| format!("cannot listen on loopback: {error}"))?;
@@ -116,7 +116,7 @@ impl Namespace {
             .local_addr()
             .map_err(|error| error.to_string())?
             .port();
-        // As systemd passes it: number 3, and the process' own number in its environment.
+        // As systemd passes it: file descriptor 3, and the exporter's own process ID in its environment.
         let script =
             "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID
                       exec \"$0\" --web.systemd-socket \"$@\"";
@@ -135,7 +135,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Connects two namespaces by a cable with an end in each; both ends are up, and have no address.
+/// Connects two namespaces by a virtual cable; both ends are up and have no address.
 pub(crate) fn connect(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<(), String> {
     let ((one, one_end), (other, other_end)) = (one, other);
     let pid = other.pid();
@@ -148,7 +148,7 @@ pub(crate) fn connect(one: (&Namespace, &str), other: (&Namespace, &str)) -> Res
         .map(|_| ())
 }
 
-/// Hosts on one switch, each a namespace with the address that [`Bridge::address`] says.
+/// Hosts on one switch, each a namespace with its address from [`Bridge::address`].
 pub(crate) struct Bridge {
     pub(crate) hosts: Vec<Namespace>,
     _switch: Namespace,
@@ -188,7 +188,7 @@ impl Bridge {
 /// A real `iperf3 -s` in a namespace, until it is dropped.
 pub(crate) struct Server {
     child: Child,
-    /// A word for each time that it says it listens: before the first test, and again after each.
+    /// A message each time the server reports that it listens: before the first test and after each test.
     listens: Receiver<()>,
 }
 
@@ -205,7 +205,7 @@ impl Server {
             .map_err(|error| format!("cannot start iperf3: {error}"))?;
         let output = lines(&mut child)?;
         let (sender, listens) = mpsc::channel();
-        // Reads on to the end, so that the pipe never fills.
+        // Keep reading, so that the pipe never fills.
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 if line.contains("Server listening") {
@@ -218,13 +218,13 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits for the start, or for the end of a test: it is done with a test later than its client is.
+    /// Waits for the start or for the end of a test: the server finishes a test later than its client.
     pub(crate) fn wait_until_it_listens(&self) -> Result<(), String> {
         /// Far longer than it takes on a busy machine.
         const LIMIT: Duration = Duration::from_secs(30);
         self.listens
             .recv_timeout(LIMIT)
-            .map_err(|_| "waited in vain for iperf3 -s to listen".to_owned())
+            .map_err(|_| "timed out waiting for iperf3 -s to listen".to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
-//! A path from a client over a router to a server, each a namespace: what it lets through, and what it counts.
+//! A path from a client over a router to a server, each in a namespace: it limits and counts the traffic.
 //!
-//! The router shapes what leaves it (`tbf`) and drops datagrams that enter it (classic BPF). It must not know iperf3.
+//! The router shapes its outgoing traffic (`tbf`) and drops incoming datagrams (classic BPF). It must not know iperf3.
 
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
@@ -14,15 +14,15 @@ pub const SERVER: &str = "198.51.100.1";
 /// The port of its iperf3.
 pub const PORT: u16 = 5201;
 
-/// Bytes of a full Ethernet frame as `tbf` counts it, without checksum: an MTU of 1500 and the Ethernet header.
+/// Bytes of a full Ethernet frame as `tbf` counts it, without the checksum: an MTU of 1500 and the Ethernet header.
 pub const FRAME_BYTES: f64 = 1514.0;
-/// What it carries of TCP's payload: without IP's 20 bytes and TCP's 20, and 12 for the time stamps.
+/// The TCP payload in such a frame: without 20 bytes of IP, 20 of TCP, and 12 of timestamps.
 pub const TCP_PAYLOAD_BYTES: f64 = 1448.0;
-/// A frame that only acknowledges.
+/// A frame with only an acknowledgement.
 pub const ACK_BYTES: f64 = 66.0;
 
-/// How long the queue of [`Path::shape`] is: a congestion window fills it at once, and the answers of the other direction
-/// stay fresh.
+/// The length of the queue of [`Path::shape`]: a congestion window fills it at once, and acknowledgements of the other
+/// direction are not delayed much.
 pub const QUEUE_MS: u32 = 20;
 
 /// A direction of data through the path.
@@ -35,7 +35,7 @@ pub enum FlowDirection {
 }
 
 impl FlowDirection {
-    /// The label's value.
+    /// The value of the label `direction`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Upload => "upload",
@@ -43,7 +43,7 @@ impl FlowDirection {
         }
     }
 
-    /// The router's device by which its packets go out.
+    /// The device through which packets leave the router.
     fn exit(self) -> &'static str {
         match self {
             Self::Upload => "server",
@@ -51,7 +51,7 @@ impl FlowDirection {
         }
     }
 
-    /// The router's device by which its packets come in.
+    /// The device through which packets enter the router.
     fn entry(self) -> &'static str {
         match self {
             Self::Upload => "client",
@@ -60,11 +60,11 @@ impl FlowDirection {
     }
 }
 
-/// Whether paths can be made here; says that `test` is skipped where not.
+/// Whether paths can be made here; otherwise prints that `test` is skipped.
 pub fn can_be_made(test: &str) -> bool {
     let made = || {
         let path = Path::try_new()?;
-        // What a kernel may have been built without.
+        // A kernel may lack these modules.
         path.router
             .run("tc qdisc add dev client root tbf rate 1mbit burst 16000 limit 32000")?;
         path.router.run("tc qdisc add dev client clsact")
@@ -72,7 +72,7 @@ pub fn can_be_made(test: &str) -> bool {
     has_programs(test) && or_skipped(test, made().err().as_deref())
 }
 
-/// Whether hosts on a switch can be made here; says that `test` is skipped where not.
+/// Whether hosts on a switch can be made here; otherwise prints that `test` is skipped.
 pub fn bridges_can_be_made(test: &str) -> bool {
     has_programs(test) && or_skipped(test, namespace::why_not().as_deref())
 }
@@ -98,7 +98,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// Makes them, with nothing in the way yet.
+    /// Makes them, with no limits yet.
     pub fn new() -> Self {
         Self::try_new().unwrap()
     }
@@ -121,11 +121,11 @@ impl Path {
         })
     }
 
-    /// Lets `mbit` Mbit/s through each direction; how many bytes it holds of each.
+    /// Limits each direction to `mbit` Mbit/s; how many bytes the router holds in each direction.
     pub fn shape(&self, mbit: u32) -> u32 {
-        /// So late may the timer be that refills the bucket, without the path being slower than it says.
+        /// The timer that refills the bucket may be this late without slowing the path.
         const BURST_MS: u32 = 5;
-        /// Ten frames: a smaller bucket is emptied by one of the packets that a virtual cable carries.
+        /// Ten frames: one packet on a virtual cable can be larger than a smaller bucket.
         const SMALLEST_BURST_BYTES: u32 = 16_000;
         let bytes_per_ms = mbit * 1000 / 8;
         let burst = (bytes_per_ms * BURST_MS).max(SMALLEST_BURST_BYTES);
@@ -138,7 +138,7 @@ impl Path {
         limit
     }
 
-    /// Bytes of frames that a shaped path let through so far, all of what its test and its ends said.
+    /// Bytes of frames that a shaped path has forwarded so far, the control traffic included.
     pub fn passed(&self, direction: FlowDirection) -> u64 {
         let device = direction.exit();
         let text = self.router(&format!("tc -s qdisc show dev {device} root"));
@@ -148,20 +148,20 @@ impl Path {
         rest.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Drops each datagram of a test with a probability of `percent`, both ways, up to the one that iperf3 gave the
-    /// number `last`. Nothing else is dropped: iperf3's own words go over TCP, and over UDP in 4 bytes.
+    /// Drops each test datagram with a probability of `percent`, in both directions, up to iperf3's datagram number
+    /// `last`. Nothing else is dropped: iperf3's control traffic uses TCP, and 4-byte datagrams of UDP.
     pub fn drop_datagrams(&self, percent: u32, last: u32) {
-        /// Offsets of classic BPF into the network header, and to a random number (linux/filter.h).
+        /// Offsets of classic BPF to the network header and to a random number (linux/filter.h).
         const NETWORK: u32 = 0xfff0_0000;
         const RANDOM: u32 = 0xffff_f038;
         const UDP: u32 = 17;
-        /// Every datagram of a test is longer; a header with options would be no test's.
+        /// Every test datagram is longer. The program assumes an IP header without options.
         const SMALLEST_BYTES: u32 = 1000;
-        /// Behind 20 bytes of IP, 8 of UDP, and the time that it was sent at.
+        /// After 20 bytes of IP, 8 of UDP, and the send time.
         const NUMBER_AT: u32 = 20 + 8 + 8;
         let below = u64::from(percent) * (1 << 32) / 100;
         let program = [
-            // The protocol; else on to the end.
+            // The protocol; otherwise jump to the end.
             format!("48 0 0 {}", NETWORK + 9),
             format!("21 0 7 {UDP}"),
             // The length.
@@ -170,7 +170,7 @@ impl Path {
             // The datagram's number.
             format!("32 0 0 {}", NETWORK + NUMBER_AT),
             format!("37 3 0 {last}"),
-            // The die; "drop" and "as you like" are what tc calls 2 and -1.
+            // The random number; tc's action 2 drops, and -1 continues.
             format!("32 0 0 {RANDOM}"),
             format!("53 1 0 {below}"),
             "6 0 0 2".to_owned(),
@@ -180,7 +180,7 @@ impl Path {
         for direction in [FlowDirection::Upload, FlowDirection::Download] {
             let device = direction.entry();
             self.router(&format!("tc qdisc add dev {device} clsact"));
-            // Split at blanks it would be many words, and tc wants one.
+            // `run` would split this at blanks, and tc needs one argument.
             let done = self
                 .router
                 .command("tc")
@@ -194,10 +194,10 @@ impl Path {
         }
     }
 
-    /// Datagrams dropped so far by [`Path::drop_datagrams`].
+    /// The number of datagrams that [`Path::drop_datagrams`] has dropped so far.
     pub fn dropped(&self, direction: FlowDirection) -> u64 {
         let device = direction.entry();
-        // Without "dev", which would show the root alone.
+        // Without "dev", which would print only the root.
         let text = self.router("tc -s qdisc show");
         let own = text.split("qdisc ").find(|part| {
             part.starts_with("clsact") && part.contains(&format!("dev {device} parent"))
@@ -209,7 +209,7 @@ impl Path {
         rest.split(',').next().unwrap().parse().unwrap()
     }
 
-    /// What the kernel counted of the datagrams that came and went at an end of the path.
+    /// The kernel's counts of the datagrams sent and received at one end of the path.
     pub fn datagrams(&self, direction: FlowDirection) -> Datagrams {
         Datagrams {
             sent: udp_count(self.sender(direction), "OutDatagrams"),
@@ -218,7 +218,7 @@ impl Path {
         }
     }
 
-    /// An iperf3 that serves at the far end.
+    /// An iperf3 server at the far end.
     pub fn serve(&self, iperf3: &FilePath) -> Server {
         Server::start(&self.server, iperf3, PORT).unwrap()
     }
@@ -247,8 +247,8 @@ impl Path {
     }
 }
 
-/// Runs `lane` with each of `values` at the same time, and gives back what it says; none, with a line that says so, when
-/// there is no such iperf3 or no path can be made.
+/// Runs `lane` with each of `values` at the same time and returns the results. Without such an iperf3 or without paths
+/// it returns `None` and prints one line.
 pub fn side_by_side<const N: usize>(
     test: &str,
     client: Option<PathBuf>,
@@ -263,12 +263,12 @@ pub fn side_by_side<const N: usize>(
     let (client, server) = (client.as_path(), server.as_path());
     let said = thread::scope(|scope| {
         let lanes = values.map(|value| scope.spawn(move || lane(value, client, server)));
-        lanes.map(|lane| lane.join().expect("its own words are above"))
+        lanes.map(|lane| lane.join().expect("its panic is printed above"))
     });
     Some(said.join("; "))
 }
 
-/// The real exporter in a namespace, reached from out here.
+/// The real exporter in a namespace, reached from outside.
 pub fn exporter_in(namespace: &Namespace, iperf3: &FilePath) -> Exporter {
     let (mut command, _) = namespace
         .exporter(env!("CARGO_BIN_EXE_iperf3-exporter"))
@@ -282,9 +282,9 @@ pub fn exporter_in(namespace: &Namespace, iperf3: &FilePath) -> Exporter {
 pub struct Datagrams {
     /// Sent by a program.
     pub sent: u64,
-    /// Read by a program; what still lies in a socket that is closed is not.
+    /// Read by a program; data left in a closed socket does not count.
     pub read: u64,
-    /// Thrown away because the program was too slow to read.
+    /// Dropped because the program read too slowly.
     pub overflowed: u64,
 }
 
@@ -299,7 +299,7 @@ fn udp_count(namespace: &Namespace, name: &str) -> u64 {
     found.unwrap().1.parse().unwrap()
 }
 
-/// The value of a family of our own for one direction.
+/// The value of a native family for one direction.
 pub fn direction_value(reply: &Reply, family: &str, direction: FlowDirection) -> Option<f64> {
     let label = format!("direction=\"{}\"", direction.label());
     let line = reply.body.lines().find(|line| {
@@ -314,7 +314,7 @@ pub fn installed_iperf3() -> PathBuf {
     PathBuf::from("iperf3")
 }
 
-/// One that is newer, which `make test-all` downloads; says that `test` is skipped where it could not.
+/// The newer iperf3 that `make test-all` downloads; otherwise prints that `test` is skipped.
 pub fn newer_iperf3(test: &str) -> Option<PathBuf> {
     let script = harness::top().join("tests/scripts/newer-iperf3.sh");
     let (is_there, said) = harness::run("sh", &[&script.display().to_string(), "--cached"], "");

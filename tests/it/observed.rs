@@ -1,4 +1,4 @@
-//! The exporter with the iperf3 of PATH, which also leaves its words and its JSON for the test to read.
+//! The exporter with the iperf3 on PATH, which also leaves its command line and its JSON for the test to read.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::forms;
 use crate::harness::{Exporter, Fake, Reply};
 
-/// The two of them.
+/// The exporter and its wrapped iperf3.
 pub struct Observed {
     fake: Fake,
     pub exporter: Exporter,
@@ -19,7 +19,7 @@ impl Observed {
         Self::of(Path::new("iperf3"))
     }
 
-    /// Of another iperf3 than the one of PATH.
+    /// With another iperf3 than the one on PATH.
     pub fn of(iperf3: &Path) -> Self {
         let iperf3 = iperf3.display();
         let fake = Fake::with_help(
@@ -61,7 +61,7 @@ impl Observed {
         (reply, serde_json::from_str(&document).unwrap())
     }
 
-    /// The command line of the last run, with a blank behind each word.
+    /// The command line of the last run, with a blank after each argument.
     pub fn words(&self) -> String {
         fs::read_to_string(self.fake.dir().join("words")).unwrap()
     }

@@ -1,13 +1,14 @@
-//! What iperf3 says in odd ways, and what becomes of it: the reason of a failure, or the report all the same.
+//! Odd output of iperf3: it leads to the reason of a failure, or to a report all the same.
 //!
-//! Scripted, for what the installed iperf3 cannot be made to show; the real one is asked in `real` and `parameters`.
+//! The iperf3 is scripted, as the installed one cannot be made to show these cases; `real` and `parameters` use the
+//! real one.
 
 use std::fs;
 
 use crate::forms;
 use crate::harness::{self, Exporter, Fake, Reply, TempDir};
 
-/// An exporter whose iperf3 does what it is told to next.
+/// An exporter whose iperf3 runs the script of the next probe.
 struct Odd {
     fake: Fake,
     exporter: Exporter,
@@ -20,7 +21,7 @@ impl Odd {
         Self { fake, exporter }
     }
 
-    /// One whose iperf3 says each interval as it ends.
+    /// An exporter whose iperf3 streams its intervals.
     fn streaming() -> Self {
         let help = "echo 'Usage: iperf3'; for o in -J --json-stream --forceflush -c -p -t; do echo \" $o\"; done";
         let fake = Fake::with_help(". \"$DIR/case\"", help);
@@ -28,7 +29,7 @@ impl Odd {
         Self { fake, exporter }
     }
 
-    /// A probe of 192.0.2.1 while iperf3 is this shell code.
+    /// A probe of 192.0.2.1 while this shell code is iperf3.
     fn probe(&self, script: &str, more: &str) -> Reply {
         fs::write(self.fake.dir().join("case"), script).unwrap();
         let path = format!("/probe?target=192.0.2.1&period=1{more}");
@@ -37,7 +38,7 @@ impl Odd {
         reply
     }
 
-    /// One that must fail with this reason, and this in the log's `error`.
+    /// A probe that must fail with this reason and this text in the log's `error`.
     #[track_caller]
     fn assert_fails(&self, script: &str, more: &str, reason: &str, words: &str) {
         let failures = || {
@@ -67,26 +68,26 @@ fn a_datagram_that_is_too_long_is_a_local_failure_that_names_the_length() {
         let script =
             format!("echo '{{\"error\":\"unable to write to stream socket: {cause}\"}}'; exit 1");
         odd.assert_fails(&script, udp, "local", "smaller length");
-        // Up to 3.9 the words are on standard error.
+        // Up to 3.9 the message is on standard error.
         let line = format!("iperf3: error - unable to write to stream socket: {cause}");
         let report = recorded("fixtures/3.9/udp-b10M.json");
         let script = format!("cat {report}; echo '{line}' >&2; exit 1");
         odd.assert_fails(&script, udp, "local", "smaller length");
     }
-    // From 3.16 on it ends with status 0.
+    // From 3.16 on the exit status is 0.
     let script = format!("cat {}", recorded("recorded/udp-df-too-long.json"));
     odd.assert_fails(&script, "&udp_mode=1", "local", "smaller length");
 }
 
 #[test]
-fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
+fn an_invalid_bind_address_is_a_local_failure_that_names_it() {
     let odd = Odd::new();
     let named = "bind_address \\\"eth9\\\" is not an address";
     let failing = |words: &str| format!("echo '{{\"error\":\"{words}\"}}'; exit 1");
     for words in [
         "unable to connect to server: Name or service not known",
         "unable to connect to server: Resource temporarily unavailable",
-        // What an earlier call left behind.
+        // An error number left by an earlier call.
         "unable to connect to server: Invalid argument",
     ] {
         odd.assert_fails(&failing(words), "&bind=eth9", "local", named);
@@ -95,7 +96,7 @@ fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
     // Before 3.11 the cause is lost.
     let script = "echo '{}'; echo 'iperf3: error - unable to send control message: Bad file descriptor' >&2; exit 1";
     odd.assert_fails(script, "&bind=eth9", "local", named);
-    // Not of it: a name that resolves, an address, a server that is not there.
+    // The bind address is not the cause here: a name that resolves, an IP address, a server that is down.
     let unreachable = failing("unable to connect to server: No route to host");
     for bind in ["localhost", "192.0.2.9", "lo"] {
         let more = format!("&bind={bind}");
@@ -106,7 +107,7 @@ fn a_local_address_that_is_none_is_a_local_failure_that_names_it() {
 }
 
 #[test]
-fn the_reason_is_found_on_either_output_and_behind_a_report() {
+fn the_reason_is_found_on_either_output_and_after_a_report() {
     let odd = Odd::new();
     let line = "iperf3: error - unable to send control message: Broken pipe";
     let report = recorded("fixtures/3.12/tcp.json");
@@ -125,14 +126,14 @@ fn the_reason_is_found_on_either_output_and_behind_a_report() {
 }
 
 #[test]
-fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
+fn a_test_without_received_bytes_fails_where_that_is_impossible() {
     let odd = Odd::new();
     let report = harness::top().join("tests/fixtures/3.12/tcp.json");
     let text = fs::read_to_string(&report).unwrap();
     let (head, end) = text.split_once("\"sum_received\"").unwrap();
     let rest = end.split_once("\"bytes\":\t").unwrap().1;
     let rest = rest.split_once(',').unwrap().1;
-    // As it stands: the bytes of the sum.
+    // The text in the report: the bytes of the sum.
     let received = |bytes: &str| {
         let head = head.to_owned() + "\"sum_received\":{\"seconds\":3.0,\"bytes\":";
         let file = odd.fake.dir().join("report");
@@ -142,14 +143,15 @@ fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
     // 2.9 GB were sent.
     let words = "nothing arrived";
     odd.assert_fails(&received("0"), "", "interrupted", words);
-    // So much may be in buffers, on a link that is slow or lets no large packet through: then 0 is what was measured.
+    // This many bytes may stay in buffers, on a slow link or one that drops large packets: then 0 is a valid
+    // measurement.
     let sent = "2901803008";
     assert!(head.contains(sent));
     let little = received("0") + &format!(" | sed 's/{sent}/60000000/'");
     let reply = odd.probe(&little, "");
     assert_eq!(reply.family("iperf3_received_bytes"), Some(0.0));
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
-    // Absent is not 0.
+    // An absent number is not 0.
     for (bytes, known) in [("2896691200", Some(2_896_691_200.0)), ("null", None)] {
         let reply = odd.probe(&received(bytes), "");
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{bytes}");
@@ -158,7 +160,7 @@ fn a_test_of_which_nothing_arrived_is_no_success_where_that_cannot_be() {
 }
 
 #[test]
-fn text_before_a_report_is_passed_over() {
+fn text_before_a_report_is_skipped() {
     let odd = Odd::new();
     let report = recorded("fixtures/3.12/tcp.json");
     for before in [
@@ -172,14 +174,14 @@ fn text_before_a_report_is_passed_over() {
         assert_eq!(bytes, Some(2_896_691_200.0), "{before}");
         assert_eq!(reply.family("iperf3_up"), Some(1.0), "{before}");
     }
-    // The reason of one that failed too.
+    // The same for the reason of a failed test.
     let failed = recorded("fixtures/3.12/refused.json");
     let script = format!("echo 'Increasing socket buffer size to 66531'; cat {failed}; exit 1");
     odd.assert_fails(&script, "", "refused", "");
 }
 
 #[test]
-fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
+fn an_invalid_number_is_absent_and_broken_json_names_the_line() {
     let odd = Odd::new();
     let report = recorded("fixtures/3.21/tcp.json");
     let with = |key: &str, value: &str| {
@@ -216,7 +218,7 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
         .unwrap();
     let words = format!("not JSON at line {line}: `-nun`");
     odd.assert_fails(&with("retransmits", "-nun"), "", "bad_output", &words);
-    // Cut off, with all that was printed.
+    // Cut off, with everything up to there.
     let script = format!("head -n 7 {report} | head -c -1");
     odd.assert_fails(
         &script,
@@ -240,11 +242,11 @@ fn a_number_that_is_none_is_absent_and_what_is_broken_says_where() {
 }
 
 #[test]
-fn a_line_of_a_stream_may_have_what_a_document_may() {
+fn a_stream_tolerates_the_same_oddities_as_a_document() {
     let odd = Odd::streaming();
     let recorded = fs::read_to_string(harness::top().join("tests/fixtures/3.21/tcp.json")).unwrap();
     let stream = forms::stream_of(&recorded);
-    // All that is printed in place of the stream, from a file.
+    // Prints this text, from a file, instead of the stream.
     let printed = |text: &str| {
         fs::write(odd.fake.dir().join("printed"), text).unwrap();
         "cat \"$DIR/printed\"".to_owned()
@@ -257,7 +259,7 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
         "{}",
         whole.body
     );
-    // A number that is none is absent, and its line is read all the same.
+    // An invalid number is absent, and the rest of its line is used.
     let with = |key: &str, value: &str| {
         let key = format!("\"{key}\":");
         let mut parts = stream.split(&key);
@@ -275,11 +277,11 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
             assert!(whole.body.contains(&family), "{family}");
             assert!(!reply.body.contains(&family), "{family} {value}");
         }
-        // Nobody asks for it.
+        // This member is not used.
         let reply = odd.probe(&printed(&with("bits_per_second", value)), "");
         assert_eq!(reply.body.lines().count(), whole.body.lines().count());
     }
-    // Text before it, also on lines that begin as an event does.
+    // Text before the events, also on lines that begin like an event.
     for before in [
         "\u{feff}",
         "wrapper: {begins}\n{ with a brace\n",
@@ -288,7 +290,7 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
         let reply = odd.probe(&printed(&(before.to_owned() + &stream)), "");
         assert_eq!(own.map(|family| reply.family(family)), bytes, "{before}");
     }
-    // Broken where its result is: the line says where, and so it does for one that was cut off.
+    // Broken or cut off where the result is: the message names the line.
     let at = 1 + stream
         .lines()
         .position(|line| line.contains("\"sum_sent\""))
@@ -299,11 +301,11 @@ fn a_line_of_a_stream_may_have_what_a_document_may() {
     let (cut, _) = stream.split_once("\"sum_sent\"").unwrap();
     let words = format!("not JSON at line {at}: the output ends there");
     odd.assert_fails(&printed(cut), "", "bad_output", &words);
-    // All that came is JSON: there is only too little of it.
+    // All that was printed is valid JSON, but it is incomplete.
     let whole_lines = cut.rsplit_once('\n').unwrap().0.to_owned() + "\n";
     let words = "without a report or an error message";
     odd.assert_fails(&printed(&whole_lines), "", "bad_output", words);
-    // A result that is longer than what is read of a line.
+    // A result that exceeds the limit for a line.
     let long = stream.replace(
         "\"sum_sent\"",
         &format!("\"long\":\"{}\",\"sum_sent\"", "x".repeat(1 << 20)),

@@ -1,4 +1,4 @@
-//! What `contrib/openwrt/` ships: `tests/scripts/openwrt.sh` has the steps, under busybox's shell.
+//! What `contrib/openwrt/` ships: `tests/scripts/openwrt.sh` runs it under busybox's shell.
 
 use crate::harness::run_script;
 

@@ -1,4 +1,4 @@
-//! The page for people, the own metrics, health, readiness, paths of one's own.
+//! The pages for people, the exporter's own metrics, health, readiness, configured paths.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::harness::{
 };
 use crate::html::{assert_sound, masked};
 
-/// Succeeds, but is refused by the port 1; its words are in `$DIR/argv`.
+/// A fake that succeeds, but is refused by port 1; its arguments are in `$DIR/argv`.
 fn fake() -> Fake {
     Fake::new(&format!(
         "echo \"$*\" >\"$DIR/argv\"\n\
@@ -23,7 +23,7 @@ fn fake() -> Fake {
     ))
 }
 
-/// The pages of a scene with probes, in each state that there is.
+/// The pages of an exporter with probes in every state.
 const PAGES: &[&str] = &[
     "/",
     "/?target=udp&failures=true",
@@ -50,7 +50,7 @@ const PAGES: &[&str] = &[
 ];
 
 #[test]
-fn the_page_is_the_golden_one_and_tells_every_parameter() {
+fn the_home_page_is_the_golden_one_and_has_every_parameter() {
     let scene = Scene::with_probes(&[]);
     let page = scene.exporter.get("/");
     assert_eq!(page.code, 200);
@@ -83,7 +83,7 @@ fn the_page_is_the_golden_one_and_tells_every_parameter() {
 }
 
 #[test]
-fn the_details_are_the_golden_ones() {
+fn the_detail_pages_are_the_golden_ones() {
     let scene = Scene::with_probes(&[]);
     for (number, name) in [
         (6, "success"),
@@ -93,16 +93,17 @@ fn the_details_are_the_golden_ones() {
     ] {
         let page = scene.exporter.get(&format!("/probes/{number}"));
         assert_eq!(page.code, 200);
-        // Only what is not over is looked at again.
+        // Only the page of an unfinished probe refreshes.
         let again = page.header("Refresh").map(str::parse::<u64>);
         assert_eq!(again.is_some(), number > 6, "{name}: {}", page.head);
-        // It takes the focus with it: not before the result can be there. One that has just begun may fail at once.
+        // A refresh resets the focus, so it waits until the result can be there. A probe that has just begun may fail
+        // at once.
         assert!(again.is_none_or(|again| (3..=11).contains(&again.unwrap())));
         let own_length = Some("10");
         assert!(name != "waiting" || page.header("Refresh") == own_length);
         let path = top().join(format!("tests/golden/details-{name}.html"));
         assert_golden(&path, &masked(&page.body));
-        // What is in its frame comes often, and ends with the probe.
+        // The content of the frame refreshes often, and stops when the probe ends.
         let frame = scene.exporter.get(&format!("/probes/{number}/now"));
         let again = frame.header("Refresh").map(str::parse::<u64>);
         assert_eq!(again, (number > 6).then_some(Ok(2)), "{name}");
@@ -112,7 +113,7 @@ fn the_details_are_the_golden_ones() {
 }
 
 #[test]
-fn a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended() {
+fn a_running_test_is_visible_and_its_frame_reports_the_end() {
     let fake = streaming();
     let exporter = watched(&fake);
     let frame = exporter.get("/probes/1/now").body;
@@ -126,7 +127,7 @@ fn a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended() {
     let rates = " left, 929\u{a0}Mbit/s up, 708\u{a0}Mbit/s down <progress ";
     assert!(home.contains(rates), "{home}");
     let running = exporter.get("/metrics");
-    let test = "a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended";
+    let test = "a_running_test_is_visible_and_its_frame_reports_the_end";
     if has("promtool", test) {
         let (passed, said) = run("promtool", &["check", "metrics"], &running.body);
         assert!(passed && said.is_empty(), "{said}");
@@ -145,7 +146,7 @@ fn a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended() {
     assert_eq!(names.len(), 4, "{names:?}");
     let length = format!("iperf3_exporter_test_running_length_seconds{test}}}");
     assert_eq!(running.sample(&length), Some(60.0));
-    // The mean of the seconds 10 to 24, which a quick and a slow end of them differ from.
+    // The mean of seconds 10 to 24; the first and the last seconds differ from it.
     let sample = format!(
         "iperf3_exporter_test_running_bandwidth_bytes_per_second{test},direction=\"upload\"}}"
     );
@@ -173,7 +174,7 @@ fn a_test_is_seen_while_it_runs_and_its_frame_says_when_it_has_ended() {
     assert_eq!(running_families(&after), Vec::<&str>::new());
 }
 
-/// The series of the test that runs, without what they all begin with.
+/// The series of the running test, without their common prefix.
 fn running_families(metrics: &str) -> Vec<&str> {
     let lines = metrics.lines();
     let ours = lines.filter_map(|line| line.strip_prefix("iperf3_exporter_test_running_"));
@@ -181,7 +182,7 @@ fn running_families(metrics: &str) -> Vec<&str> {
 }
 
 #[test]
-fn without_a_stream_only_the_time_is_told() {
+fn without_streaming_only_the_time_is_shown() {
     let scene = Scene::with_probes(&[]);
     let frame = scene.exporter.get("/probes/7/now").body;
     assert!(frame.contains("<p>Only the time is known: "), "{frame}");
@@ -196,7 +197,7 @@ fn without_a_stream_only_the_time_is_told() {
 }
 
 #[test]
-fn every_page_is_sound() {
+fn every_page_meets_the_html_rules() {
     let scene = Scene::with_probes(&[]);
     let empty = Scene::start(&[]);
     let first = empty.exporter.get("/").body;
@@ -217,7 +218,7 @@ fn every_page_is_sound() {
 }
 
 #[test]
-fn a_validator_has_no_complaint_about_any_page() {
+fn a_validator_accepts_every_page() {
     let scene = Scene::with_probes(&[]);
     let folder = TempDir::new();
     for (index, path) in PAGES.iter().enumerate() {
@@ -230,13 +231,13 @@ fn a_validator_has_no_complaint_about_any_page() {
     ];
     let (passed, said) = run("sh", &words.map(String::as_str), "");
     match said.trim().strip_prefix("SKIPPED: ") {
-        Some(why) => skipped("a_validator_has_no_complaint_about_any_page", why),
+        Some(why) => skipped("a_validator_accepts_every_page", why),
         None => assert!(passed && said.is_empty(), "{said}"),
     }
 }
 
 #[test]
-fn a_page_needs_nothing_but_the_exporter_and_says_so_to_the_browser() {
+fn a_page_loads_only_from_the_exporter_and_its_policy_enforces_that() {
     let scene = Scene::with_probes(&[]);
     for path in PAGES {
         let page = scene.page(path);
@@ -276,7 +277,7 @@ fn a_page_needs_nothing_but_the_exporter_and_says_so_to_the_browser() {
 }
 
 #[test]
-fn what_was_not_measured_is_an_empty_cell() {
+fn a_missing_measurement_is_an_empty_cell() {
     let scene = Scene::with_probes(&[]);
     let page = scene.exporter.get("/").body;
     let row = |number: u32| {
@@ -320,7 +321,7 @@ fn what_was_not_measured_is_an_empty_cell() {
 }
 
 #[test]
-fn a_plot_of_means_says_so() {
+fn a_plot_of_means_is_marked() {
     let fake = Fake::new("exec cat \"$DIR/$3.json\"");
     for (name, seconds) in [("short", 300), ("long", 301)] {
         let report = both_ways(seconds).to_string();
@@ -339,7 +340,7 @@ fn a_plot_of_means_says_so() {
 }
 
 #[test]
-fn a_filter_shows_what_it_is_asked_for_and_breaks_on_nothing() {
+fn a_filter_shows_the_matching_probes_and_accepts_any_input() {
     let scene = Scene::with_probes(&[]);
     let shown = |query: &str| {
         let page = scene.exporter.get(&format!("/{query}"));
@@ -397,7 +398,7 @@ fn a_filter_shows_what_it_is_asked_for_and_breaks_on_nothing() {
     let (_, page) = shown("?target=%3Cb%3E%22%27&failures=true");
     assert!(page.contains("value=\"&lt;b&gt;&quot;&#39;\""), "{page}");
     assert!(page.contains("value=\"true\" checked>"), "{page}");
-    // A target that there was, offered once.
+    // A target with probes, offered once.
     assert_eq!(page.matches("<option value=\"udp.example\">").count(), 1);
     shown(&format!("?target={}", "%F0%9F%90%88".repeat(900)));
 }
@@ -442,14 +443,15 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
 }
 
 #[test]
-fn what_servers_say_is_shown_as_text() {
+fn output_of_servers_is_shown_as_text() {
     let scene = Scene::with_probes(&[]);
     let page = scene.exporter.get("/probes/5").body;
     let shown = "&lt;script&gt;document.title=&#39;owned&#39;&lt;/script&gt;&lt;img src=x onerror=&quot;alert(1)&quot;&gt;\
                  &#39; &amp; &lt;/pre&gt;\\u{1b}[31mred\\u{202e}txet\\0end";
     assert_eq!(page.matches(shown).count(), 3, "{page}");
     assert_sound(&page);
-    // The part of a report that only `debug` has is shown where it was asked for. What runs makes room for it.
+    // The part of the report that only `debug` shows appears where it was requested. Stopping the running probe makes
+    // room for it.
     let stop = format!("/probes/7/stop?token={}", scene.exporter.csrf_token());
     let reply = scene
         .exporter
@@ -519,7 +521,7 @@ fn the_form_works_as_a_browser_sends_it() {
     });
     let inputs: Vec<(&str, &str)> = inputs.collect();
     let mut names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
-    // These two are about the answer of the probe path.
+    // These two parameters are about the response of the probe path.
     let is_asked = |name: &&str| !["max_age", "debug"].contains(name);
     let parameters = parameters();
     let ids = parameters
@@ -531,7 +533,7 @@ fn the_form_works_as_a_browser_sends_it() {
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
-    // Only the target is filled in: blank fields are sent empty, and a box that is not ticked is not sent.
+    // Only the target is filled in: blank fields are sent empty, and an unticked box is not sent.
     let blank: Vec<String> = inputs
         .iter()
         .filter(|(_, kind)| *kind != "checkbox")
@@ -571,7 +573,7 @@ fn the_form_works_as_a_browser_sends_it() {
         });
         assert_eq!(argv(), words);
         let shown = exporter.get(&format!("/{place}")).body;
-        // What is sent once more is the same.
+        // Running it again sends the same parameters.
         let again = shown
             .split_once("<form action=\"../run\" method=\"get\">")
             .unwrap()
@@ -622,7 +624,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("process_start_time_seconds", "gauge"),
 ];
 
-/// Every outcome of the contract: success, the failure reasons, and why no test was run.
+/// Every outcome of the contract: success, the failure reasons, and the causes when no test was run.
 const OUTCOMES: &[&str] = &[
     "success",
     "refused",
@@ -660,7 +662,7 @@ fn outcome(exporter: &Exporter, label: &str) -> f64 {
 fn every_own_family_and_every_outcome_is_there_from_the_start() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
-    // A request has to be answered before it can be counted.
+    // A request is counted only after its response.
     assert_eq!(exporter.get("/ready").code, 200);
     let reply = exporter.get("/metrics");
     assert_eq!(
@@ -706,11 +708,8 @@ fn every_own_family_and_every_outcome_is_there_from_the_start() {
 }
 
 #[test]
-fn promtool_has_no_complaint_about_the_own_metrics() {
-    if !has(
-        "promtool",
-        "promtool_has_no_complaint_about_the_own_metrics",
-    ) {
+fn promtool_accepts_the_exporters_own_metrics() {
+    if !has("promtool", "promtool_accepts_the_exporters_own_metrics") {
         return;
     }
     let fake = fake();
@@ -775,7 +774,7 @@ fn the_counters_count_each_kind_of_probe_once() {
         (value(&path(200)), value(&path(400)), value(&path(403))),
         (5.0, 4.0, 5.0)
     );
-    // What the recorded run sent, three times.
+    // The bytes that the recorded run sent, three times.
     let report: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(good_report()).unwrap()).unwrap();
     let bytes = report["end"]["sum_sent"]["bytes"].as_f64().unwrap();
@@ -791,7 +790,7 @@ fn the_counters_count_each_kind_of_probe_once() {
 
 #[test]
 fn a_lock_timeout_is_counted_with_its_wait() {
-    // It ends with its folder: nobody else ends it when the exporter is killed.
+    // The fake ends with its folder: nothing else would end it when the exporter is killed.
     let fake = Fake::new("touch \"$DIR/runs\"\nwhile [ -d \"$DIR\" ]; do sleep 0.02; done");
     let own_flag = fake.flag();
     let exporter = Exporter::start(&[own_flag.as_str(), "--lock.timeout=200ms"]);
@@ -824,7 +823,7 @@ fn seconds_since_epoch() -> f64 {
 }
 
 #[test]
-fn the_process_families_are_what_proc_says() {
+fn the_process_families_match_proc() {
     let begin = seconds_since_epoch();
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
@@ -837,7 +836,7 @@ fn the_process_families_are_what_proc_says() {
     let start = value("process_start_time_seconds");
     let now = seconds_since_epoch();
     assert!((begin..=now).contains(&start), "{begin} {start} {now}");
-    // No more than the kernel says a moment later.
+    // At most the kernel's value a moment later.
     let times = proc("stat");
     let ticks = times.rsplit_once(") ").unwrap().1.split(' ').skip(11);
     let ticks: u64 = ticks.take(2).map(|part| part.parse::<u64>().unwrap()).sum();
@@ -870,7 +869,7 @@ fn the_process_families_are_what_proc_says() {
             .unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     };
-    // Read at another moment, with another number of threads: within half of each other.
+    // Read at another moment, with another number of threads: the values must be within a factor of two.
     for (name, kernel) in [
         ("process_resident_memory_bytes", kib("VmRSS:") * 1024.0),
         ("process_virtual_memory_bytes", kib("VmSize:") * 1024.0),
@@ -905,7 +904,7 @@ fn health_follows_an_iperf3_that_comes_and_goes() {
         None
     );
 
-    // It comes, but cannot be run.
+    // It appears, but cannot be executed.
     fs::write(&path, "#!/bin/sh\n").unwrap();
     let reply = exporter.get("/health");
     assert_eq!(reply.code, 503);
@@ -933,7 +932,7 @@ fn health_follows_an_iperf3_that_comes_and_goes() {
 }
 
 #[test]
-fn health_says_so_when_iperf3_does_not_tell_its_version() {
+fn health_reports_an_iperf3_without_a_version() {
     let dir = TempDir::new();
     let broken = "echo 'iperf3: error while loading shared libraries: libiperf.so.0' >&2; exit 127";
     for (text, cause) in [
@@ -966,7 +965,7 @@ fn health_says_so_when_iperf3_does_not_tell_its_version() {
 }
 
 #[test]
-fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
+fn health_recovers_with_iperf3_without_a_change_of_its_file() {
     let dir = TempDir::new();
     let broken = dir.write("broken", "");
     let script = format!(
@@ -981,7 +980,7 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
     exporter.log_line("no usable iperf3");
     assert_eq!(exporter.get("/health").code, 503);
     fs::remove_file(broken).unwrap();
-    // A probe that could run it is enough.
+    // One probe that could run it is enough.
     let reply = exporter.get("/probe?target=127.0.0.1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(exporter.get("/health").code, 200);
@@ -989,7 +988,7 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
         exporter.metric("iperf3_exporter_iperf3_info{version=\"3.99\"}"),
         1.0
     );
-    // And one that could not run it any more tells as well.
+    // A probe that can no longer run it is enough for the opposite.
     write_program(&dir.path().join("draft"), "garbage");
     fs::rename(dir.path().join("draft"), &path).unwrap();
     assert_eq!(
@@ -1000,7 +999,7 @@ fn health_recovers_when_iperf3_does_without_any_change_of_its_file() {
 }
 
 #[test]
-fn a_version_that_hangs_holds_neither_health_nor_the_end() {
+fn a_hanging_version_query_blocks_neither_health_nor_the_shutdown() {
     let dir = TempDir::new();
     let script = format!("#!/bin/sh\nDIR=${{0%/*}}\n{TELL_PID}exec sleep 600\n");
     let path = dir.path().join("iperf3");
@@ -1014,8 +1013,8 @@ fn a_version_that_hangs_holds_neither_health_nor_the_end() {
         .trim()
         .parse()
         .unwrap();
-    // That nobody is waited for is for the unit tests of `iperf3/binary`: on a machine that is busy enough it is known by
-    // now that there is no answer.
+    // The unit tests of `iperf3/binary` check that a health request does not wait for the version: on a busy machine
+    // the exporter may already have given up here.
     let reply = exporter.get("/health");
     let is_given_up = reply.code == 503 && reply.body.contains("no version within");
     assert!(reply.code == 200 || is_given_up, "{}", reply.body);
@@ -1039,7 +1038,7 @@ fn health_and_readiness_answer_under_both_names() {
 }
 
 #[test]
-fn paths_of_ones_own_replace_the_usual_ones() {
+fn configured_paths_replace_the_default_ones() {
     let fake = fake();
     let own_flag = fake.flag();
     let exporter = Exporter::start(&[

@@ -1,5 +1,5 @@
-//! The rarer parameters through the real iperf3: each option is on its command line, and its effect in its report. And
-//! what the installed iperf3 cannot do, which a scripted one shows.
+//! The rarer parameters through the real iperf3: each option is on its command line, and its effect in its report. A
+//! scripted iperf3 shows what the installed one cannot do.
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
@@ -16,7 +16,7 @@ fn text<'a>(report: &'a Value, pointer: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("no {pointer} in {report}"))
 }
 
-/// Whether the iperf3 of PATH has an option; says that `test` is skipped where not.
+/// Whether the iperf3 on PATH has an option; otherwise prints that `test` is skipped.
 fn iperf3_has(option: &str, test: &str) -> bool {
     let (_, help) = harness::run("iperf3", &["--help"], "");
     let has = help.contains(option);
@@ -46,7 +46,7 @@ fn omitted_seconds_come_before_the_period_and_are_not_counted() {
 }
 
 #[test]
-fn a_period_is_cut_with_what_is_omitted() {
+fn a_period_is_shortened_together_with_the_omitted_seconds() {
     let fake = Fake::new("exit 1");
     let exporter = Exporter::start(&[fake.flag()]);
     let path = "/probe?target=192.0.2.1&period=60&omit=2&bitrate=1M&debug=1";
@@ -83,12 +83,12 @@ fn bytes_end_a_test_instead_of_the_period() {
             "{mode}"
         );
     }
-    // Not cut, however little time there is: the bytes may well fit.
+    // The test is not shortened, however little time there is: the bytes may still fit.
     assert!(!observed.exporter.log().contains("period shortened"));
 }
 
 #[test]
-fn bytes_that_do_not_end_in_time_are_ended() {
+fn a_test_of_bytes_that_exceeds_its_time_is_ended() {
     let (server, observed) = (Server::start(), Observed::new());
     let path = format!("/probe?target={}&bytes=1G&bitrate=1M", server.target());
     let reply = observed
@@ -116,11 +116,14 @@ fn sizes_reach_the_sockets() {
 }
 
 #[test]
-fn buffers_that_the_system_does_not_give_are_a_local_failure() {
+fn buffers_larger_than_the_system_allows_are_a_local_failure() {
     let most = fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap();
-    // The kernel doubles what it gives.
+    // The kernel doubles the requested size.
     if most.trim().parse::<u64>().unwrap() * 2 >= 512 << 20 {
-        return harness::skipped("buffers_that_the_system_does_not_give", "it gives any");
+        return harness::skipped(
+            "buffers_that_the_system_does_not_give",
+            "this system allows every size",
+        );
     }
     let (server, observed) = (Server::start(), Observed::new());
     let reply = observed.get(&format!("target={}&period=1&window=512M", server.target()));
@@ -129,8 +132,8 @@ fn buffers_that_the_system_does_not_give_are_a_local_failure() {
 }
 
 #[test]
-fn the_congestion_control_is_the_one_that_was_asked_for() {
-    let test = "the_congestion_control_is_the_one_that_was_asked_for";
+fn the_requested_congestion_control_is_used() {
+    let test = "the_requested_congestion_control_is_used";
     if !iperf3_has("--congestion", test) {
         return;
     }
@@ -150,7 +153,7 @@ fn the_congestion_control_is_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn the_class_of_the_packets_is_the_one_that_was_asked_for() {
+fn the_packets_have_the_requested_traffic_class() {
     thread::scope(|scope| {
         for (parameter, option, tos) in [
             ("dscp=ef", " --dscp ef ", 184.0),
@@ -171,8 +174,8 @@ fn the_class_of_the_packets_is_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn the_version_of_ip_decides_what_a_name_means() {
-    let test = "the_version_of_ip_decides_what_a_name_means";
+fn the_family_parameter_selects_the_address_of_a_name() {
+    let test = "the_family_parameter_selects_the_address_of_a_name";
     let (server, observed) = (Server::start(), Observed::new());
     let mut versions = vec![("4", "127.0.0.1")];
     let has_both = harness::run("getent", &["ahosts", "localhost"], "")
@@ -224,7 +227,8 @@ fn a_local_device_and_a_local_port_are_used() {
     let words = observed.words();
     assert!(words.contains(" --bind-dev lo "), "{words}");
     assert_eq!(observed.get(&query("nosuch0")).reason(), Some("local"));
-    // The same by the other name, "address or interface" in two of the exporters that this one replaces.
+    // The same through the other parameter, which is "address or interface" in two of the exporters that this one
+    // replaces.
     observed.probe(&query("lo").replace("bind_dev", "bind"));
     let words = observed.words();
     assert!(words.contains(" --bind-dev lo "), "{words}");
@@ -245,7 +249,7 @@ fn pacing_by_the_kernel_holds_the_rate() {
     let (reply, _) = observed.probe(&query);
     let words = observed.words();
     assert!(words.contains(" --fq-rate 8000000 "), "{words}");
-    // 1 MB a second; a loopback without it has a thousand times that.
+    // 1 MB per second; loopback without it has a thousand times that.
     let bytes = reply.family("iperf3_received_bytes").unwrap();
     assert!((100_000.0..20_000_000.0).contains(&bytes), "{bytes}");
 }
@@ -261,7 +265,7 @@ fn switches_reach_iperf3() {
 }
 
 #[test]
-fn what_must_not_be_fragmented_does_not_pass_where_it_does_not_fit() {
+fn datagrams_that_are_too_long_and_must_not_be_fragmented_fail() {
     let test = "what_must_not_be_fragmented";
     if !iperf3_has("--dont-fragment", test) {
         return;
@@ -269,7 +273,7 @@ fn what_must_not_be_fragmented_does_not_pass_where_it_does_not_fit() {
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
         return harness::skipped(test, "no network namespace can be had here");
     }
-    // Server and client in a network of their own, whose packets are smaller than those of the usual loopback.
+    // Server and client in their own network, whose packets are smaller than those of the usual loopback.
     let fake = Fake::new(
         "exec unshare -rn sh -c 'ip link set lo up mtu 1500; iperf3 -s -1 >/dev/null 2>&1 & \
          until ss -ltn | grep -q :5201; do sleep 0.01; done; iperf3 \"$@\"; status=$?; kill $!; exit $status' sh \"$@\"",
@@ -282,7 +286,7 @@ fn what_must_not_be_fragmented_does_not_pass_where_it_does_not_fit() {
     ] {
         let path = format!("/probe?target=127.0.0.1&period=1&udp_mode=1{more}");
         let reply = exporter.get(&path);
-        // It fails in 3.12, and from 3.16 on it ends well with nothing sent.
+        // 3.12 fails; from 3.16 on iperf3 succeeds with nothing sent.
         let reason = (!passes).then_some("local");
         assert_eq!(reply.reason(), reason, "{more}: {}", exporter.log());
         let bytes = reply.family("iperf3_received_bytes").unwrap();
@@ -331,7 +335,7 @@ fn a_dead_target_costs_the_connect_timeout() {
     if !iperf3_has("--connect-timeout", test) {
         return;
     }
-    // A queue of one that nobody empties: the kernel drops what comes when it is full.
+    // A backlog of one connection that is never accepted: when it is full, the kernel drops new ones.
     let script = "import socket,sys\ns=socket.socket();s.bind(('127.0.0.1',0));s.listen(0)\n\
                   port=s.getsockname()[1];kept=[]\n\
                   import select\n\
@@ -359,7 +363,7 @@ fn a_dead_target_costs_the_connect_timeout() {
             scope.spawn(move || {
                 let observed = Observed::new();
                 let path = format!("/probe?target=127.0.0.1:{port}&period=1{parameter}");
-                // An answer at all: nobody waits here for an hour.
+                // The test would wait an hour for this response; it must come earlier.
                 let reply = observed.exporter.scrape(&path, "3600");
                 let log = observed.exporter.log();
                 assert_eq!(reply.reason(), Some("connect_timeout"), "{log}");
@@ -455,7 +459,7 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
     assert!(!fake.dir().join("ran").exists());
 }
 
-/// The Prometheus operator sends `module=` for a `Probe` that names none.
+/// For a `Probe` without a module the Prometheus operator sends `module=`.
 #[test]
 fn an_empty_value_of_any_name_is_absent() {
     let fake = Fake::new(&format!("exec cat '{}'", good_report().display()));
@@ -476,7 +480,7 @@ fn usage(options: &[&str]) -> String {
     text
 }
 
-/// A fake that succeeds, with a usage text in `$DIR/help`; it counts what it is asked.
+/// A fake that succeeds, with a usage text in `$DIR/help`; it records its calls.
 fn old(options: &[&str]) -> Fake {
     let fake = Fake::with_help(
         &format!(
@@ -495,7 +499,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_an_iperf3_lacks_is_named_and_not_run() {
+fn a_missing_option_is_named_and_no_test_is_run() {
     let fake = old(&[]);
     let exporter = Exporter::start(&[fake.flag()]);
     let program = fake.dir().join("iperf3");
@@ -530,7 +534,7 @@ fn what_an_iperf3_lacks_is_named_and_not_run() {
         assert!(line.contains(&words), "{line}");
     }
     assert!(!fake.dir().join("words").exists(), "nothing was run");
-    // What it has is run, without what nobody asked for.
+    // An option that it has is used; options that were not requested are not.
     let reply = exporter.get("/probe?target=192.0.2.1&period=1");
     assert_eq!(reply.family("iperf3_up"), Some(1.0));
     assert_eq!(
@@ -540,7 +544,7 @@ fn what_an_iperf3_lacks_is_named_and_not_run() {
 }
 
 #[test]
-fn a_changed_iperf3_is_asked_again_and_one_that_is_the_same_is_not() {
+fn only_a_changed_iperf3_is_queried_again() {
     let fake = old(&["--sctp"]);
     let exporter = Exporter::start(&[fake.flag()]);
     exporter.log_line("iperf3 found");
@@ -551,7 +555,7 @@ fn a_changed_iperf3_is_asked_again_and_one_that_is_the_same_is_not() {
         exporter.metric(&format!("iperf3_exporter_iperf3_info{{{labels}}}"))
     };
     assert_eq!(info("sctp"), 1.0);
-    // A crowd that comes while nothing is known asks once, and so does nobody later.
+    // Simultaneous first requests query iperf3 once, and no later request does.
     let query = "/probe?target=192.0.2.1&period=1&bidirectional=1";
     let crowd = || {
         std::thread::scope(|scope| {
@@ -577,7 +581,7 @@ fn a_changed_iperf3_is_asked_again_and_one_that_is_the_same_is_not() {
     let draft = fake.dir().join("draft");
     harness::write_program(&draft, &fs::read_to_string(&program).unwrap());
     fs::rename(draft, &program).unwrap();
-    // The report is of one way only, which is no matter here.
+    // The report covers one direction only, which does not matter here.
     assert!(
         crowd()
             .iter()
@@ -626,7 +630,7 @@ fn without_a_usage_text_iperf3_decides() {
         );
         assert_eq!(exporter.get("/health").code, 200);
     }
-    // Nor is one that says nothing of itself at all slower for it: it is asked once.
+    // An iperf3 that reports neither version nor options does not slow down the probes: it is queried once.
     let path = dir.path().join("iperf3");
     harness::write_program(
         &path,

@@ -1,19 +1,19 @@
-//! Certificates of the tests' own, made by `openssl`, a password's hash, and clients that use them.
+//! The tests' certificates, made by `openssl`, a password hash, and clients that use them.
 
 use std::process::Command;
 
 use crate::harness::TempDir;
 use crate::openssl;
 
-/// An authority, a server's certificate for `localhost` and 127.0.0.1, and what a test adds, in a folder.
+/// A folder with a certificate authority, a server certificate for `localhost` and 127.0.0.1, and what a test adds.
 pub struct Pki {
     dir: TempDir,
 }
 
-/// A hash of the password `secret`, of cost 4, the lowest: a test needs no strong one.
+/// A hash of the password `secret` with cost 4, the lowest: tests need no strong hash.
 pub const HASH: &str = "$2b$04$ZLCbat/BiFw6jsVyKvyjtuS83R5HV8HjPnvRIMCQN8xIs8JBhlQG2";
 
-/// What a certificate for a client says of its use.
+/// The extension of a client certificate.
 pub const FOR_CLIENTS: &str = "extendedKeyUsage=clientAuth";
 
 impl Pki {
@@ -53,7 +53,7 @@ impl Pki {
         openssl::certificate(self.dir.path(), name, signer, extensions).unwrap();
     }
 
-    /// Where a file of the folder is.
+    /// The path of a file in the folder.
     pub fn path(&self, file: &str) -> String {
         self.dir.path().join(file).display().to_string()
     }
@@ -63,7 +63,7 @@ impl Pki {
         self.dir.write(file, text).display().to_string()
     }
 
-    /// Copies one file over another in one step, as certificates are renewed.
+    /// Replaces a file atomically, as a certificate renewal does.
     pub fn replace(&self, file: &str, by: &str) {
         let draft = self.path("draft");
         std::fs::copy(self.path(by), &draft).unwrap();
@@ -75,7 +75,7 @@ impl Pki {
         format!("--web.config.file={}", self.write("web.yml", text))
     }
 
-    /// `curl` with this authority; what it said of the answer, or why there was none.
+    /// `curl` with this authority; the response, or why there was none.
     pub fn curl(&self, arguments: &[&str]) -> Curled {
         let output = Command::new("curl")
             .args([
@@ -105,15 +105,15 @@ impl Pki {
     }
 }
 
-/// What `curl` got.
+/// The result of `curl`.
 #[derive(Debug)]
 pub struct Curled {
-    /// The status code; 0 when there was no answer.
+    /// The status code; 0 without a response.
     pub code: u16,
     pub body: String,
-    /// `curl`'s own words.
+    /// The error message of `curl`.
     pub error: String,
 }
 
-/// A section with the server's certificate.
+/// A TLS section with the server's certificate.
 pub const SERVER: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";

@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes with the documentation's configuration, also over TLS; and every configuration that is shown
-//! or shipped is read by the program that it is for.
+//! A real Prometheus scrapes with the documentation's configuration, also over TLS. Every configuration that is shown
+//! or shipped is read by its program.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -23,9 +23,10 @@ impl Prometheus {
         Self::start_with(configuration, "")
     }
 
-    /// With samples of the past, as `OpenMetrics`, unless there are none.
+    /// With samples of the past, as `OpenMetrics`; "" for none.
     pub fn start_with(configuration: &str, history: &str) -> Self {
-        // The port may be taken between its choice and its use: then it ends, and another one is tried.
+        // Another process may take the port between its choice and its use. Then Prometheus exits, and another port is
+        // tried.
         for _ in 0..20 {
             let dir = TempDir::new();
             let (port, file) = (free_port(), dir.write("prometheus.yml", configuration));
@@ -52,11 +53,11 @@ impl Prometheus {
         panic!("Prometheus did not start");
     }
 
-    /// By this command, in this folder; none when it ended instead.
+    /// Starts this command in this folder; `None` when it exits instead.
     fn start_by(mut command: Command, dir: TempDir, port: u16) -> Option<Self> {
         let child = command
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            // So it tells why a scrape failed.
+            // At this level it logs why a scrape failed.
             .arg("--log.level=debug")
             .current_dir(dir.path())
             .stdin(Stdio::null())
@@ -76,7 +77,7 @@ impl Prometheus {
         (!has_ended).then_some(prometheus)
     }
 
-    /// With HTTP/1.0, so that the answer is not in chunks.
+    /// With HTTP/1.0, so that the response is not chunked.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         let text = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
@@ -84,7 +85,7 @@ impl Prometheus {
         Some((reply.code, reply.body))
     }
 
-    /// The series that a query has, as Prometheus writes them.
+    /// The series of a query's result, as Prometheus writes them.
     pub fn series(&self, query: &str) -> Vec<Value> {
         let mut encoded = String::new();
         for byte in query.bytes() {
@@ -96,7 +97,7 @@ impl Prometheus {
         answer["data"]["result"].as_array().unwrap().clone()
     }
 
-    /// The value and the labels of the one series that a query has; none when there is none.
+    /// The value and the labels of the only series of a query's result; `None` when it is empty.
     pub fn query(&self, query: &str) -> Option<(f64, Value)> {
         let series = self.series(query);
         assert!(series.len() < 2, "{query}: {series:?}");
@@ -105,14 +106,14 @@ impl Prometheus {
         Some((value, first["metric"].clone()))
     }
 
-    /// Why scrapes failed so far, as its log has it.
+    /// The causes of failed scrapes so far, from its log.
     fn failed_scrapes(&self) -> Vec<String> {
         let log = fs::read_to_string(self.dir.path().join("log")).unwrap();
         let lines = log.lines().filter(|line| line.contains("Scrape failed"));
         lines.map(str::to_owned).collect()
     }
 
-    /// The same, once `is_right` for the value.
+    /// Like [`Self::query`]; waits until `is_right` accepts the value.
     pub fn until(&self, query: &str, is_right: impl Fn(f64) -> bool) -> (f64, Value) {
         let mut last = None;
         wait_for(query, || {
@@ -140,7 +141,7 @@ impl Drop for Prometheus {
 
 fn check_configuration(text: &str, what: &str) {
     let dir = TempDir::new();
-    // promtool looks whether the files are there that a configuration names.
+    // promtool checks that the files of a configuration exist.
     for name in ["ca.pem", "client.pem", "client.key", "password"] {
         dir.write(name, "");
     }
@@ -164,7 +165,7 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     let exporter = Exporter::start::<&str>(&[]);
     let target = server.target();
     let address = format!("127.0.0.1:{}", exporter.port());
-    // As in the documentation, but for the times, which are the shortest that a test of one second fits into.
+    // As in the documentation, except for the times, which are the shortest that fit a test of one second.
     let configuration = format!(
         "scrape_configs:
   - job_name: iperf3
@@ -203,8 +204,8 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     ] {
         assert_eq!(labels[label], value, "{label}: {labels}");
     }
-    // 10 Mbit/s for a second are 1.25 MB; iperf3 starts with a burst, rounds to blocks, and sends less where it gets no
-    // processor. In another unit they would be an eighth or a thousandth.
+    // 10 Mbit/s for a second are 1.25 MB. iperf3 starts with a burst, rounds to blocks, and sends less when it gets no
+    // processor time. In a wrong unit the result would be an eighth or a thousandth.
     let (bytes, _) = prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
     assert!((200_000.0..5_000_000.0).contains(&bytes), "{bytes}");
     prometheus.until("iperf3_received_bytes / iperf3_received_seconds", |rate| {
@@ -214,11 +215,11 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
         "iperf3_exporter_probes_total{outcome=\"success\"}",
         |count| count >= 1.0,
     );
-    // Prometheus is content with both: its own view of the scrapes.
+    // Prometheus itself reports both jobs as up.
     for job in ["iperf3", "iperf3-exporter"] {
         prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 1.0);
     }
-    // No scrape was one that the exporter does not understand; a busy machine may be too slow for one.
+    // The exporter refused no scrape; on a busy machine one may have timed out.
     let (refused, _) = prometheus.until(
         "sum(iperf3_exporter_probes_total{outcome=~\"bad_request|not_allowed|auth|local\"})",
         |_| true,
@@ -226,7 +227,7 @@ fn prometheus_scrapes_a_real_test_and_the_exporter_itself() {
     assert_eq!(refused, 0.0, "{}", exporter.log());
 }
 
-/// The fences of YAML in a Markdown text that have `piece`.
+/// The fenced YAML blocks of a Markdown text that contain `piece`.
 pub fn configurations(text: &str, piece: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
@@ -282,10 +283,10 @@ fn promtool_accepts_every_configuration_of_the_documentation_and_the_page() {
     }
 }
 
-/// The commands of the README's third step that make a folder and start Prometheus in it, as they stand there.
+/// The README's commands that make a folder and start Prometheus in it (third step), unchanged.
 #[test]
-fn the_readmes_way_to_a_prometheus_is_one() {
-    let test = "the_readmes_way_to_a_prometheus_is_one";
+fn the_readmes_commands_start_a_prometheus() {
+    let test = "the_readmes_commands_start_a_prometheus";
     if !has("prometheus", test) || !has("promtool", test) {
         return;
     }
@@ -294,7 +295,7 @@ fn the_readmes_way_to_a_prometheus_is_one() {
     let mut blocks = step.split("```sh\n").skip(1);
     let shell = blocks.find(|block| block.starts_with("mkdir ")).unwrap();
     let shell = shell.split_once("\n```").unwrap().0;
-    // The last one goes on until it is ended; what follows are words of its own.
+    // The last command runs until it is ended; further arguments are appended to it.
     let (commands, last) = shell.rsplit_once('\n').unwrap();
     assert!(last.starts_with("prometheus "), "{last}");
     let script =
@@ -329,7 +330,7 @@ fn the_documented_relabelling_keeps_the_python_exporters_label() {
     };
     let server = Server::start();
     let exporter = Exporter::start::<&str>(&[]);
-    // But for hosts and times as it stands there.
+    // As shown, except for hosts and times.
     let mut configuration = shown.clone();
     for (from, to) in [
         (
@@ -352,13 +353,13 @@ fn the_documented_relabelling_keeps_the_python_exporters_label() {
     let (_, labels) = prometheus.until("iperf3_up", |up| up == 1.0);
     assert_eq!(labels["target"], server.target(), "{labels}");
     assert_eq!(labels.get("port"), None, "{labels}");
-    // Families with a label more, too.
+    // Also families with an additional label.
     let (_, labels) = prometheus.until("iperf3_bandwidth_bytes_per_second", |_| true);
     assert_eq!(labels["target"], server.target(), "{labels}");
     assert_eq!(labels["direction"], "upload", "{labels}");
 }
 
-/// Seconds of Prometheus' durations with one unit.
+/// A Prometheus duration with one unit, in seconds.
 fn seconds(text: &str) -> u64 {
     let number = text.trim_end_matches(['s', 'm', 'h']);
     let unit = match &text[number.len()..] {
@@ -384,7 +385,7 @@ fn examples_with_gaps_between_scrapes_say_so() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         for line in text.lines() {
-            // Of a sentence that names one too; a backtick follows its value there.
+            // Also in sentences, where a backtick follows the value.
             let pieces = line.split("scrape_interval").skip(1);
             for piece in pieces {
                 let value = piece.trim_start_matches("__").strip_prefix(": ");
@@ -399,7 +400,7 @@ fn examples_with_gaps_between_scrapes_say_so() {
     assert!(count >= 10, "{count}");
 }
 
-/// Whether the exporter takes this web configuration, in the folder of these certificates.
+/// The exporter accepts this web configuration, in the folder of these certificates.
 fn check_web_configuration(pki: &Pki, text: &str) {
     let program = env!("CARGO_BIN_EXE_iperf3-exporter");
     let (passed, said) = run(
@@ -416,10 +417,10 @@ fn check_web_configuration(pki: &Pki, text: &str) {
 }
 
 #[test]
-fn the_documented_way_to_tls_and_a_user_works() {
+fn the_documented_steps_to_tls_and_a_user_work() {
     let page = page("web-configuration");
     let pki = Pki::new();
-    // The certificate as its command makes it.
+    // The certificate as the documented command makes it.
     let shell = page.split_once("```sh\n").unwrap().1;
     let shell = shell.split_once("\n```").unwrap().0.replace("\\\n", " ");
     let mut commands = shell.lines().filter(|line| line.starts_with("openssl "));
@@ -430,19 +431,19 @@ fn the_documented_way_to_tls_and_a_user_works() {
     let found = configurations(&page, "tls_server_config:");
     assert!(!found.is_empty(), "the page shows no web configuration");
     for text in &found {
-        // A hash that is shown in full would be used as it stands.
+        // The placeholder is not a complete hash: a complete one would be used unchanged.
         assert!(text.contains("$2y$10$…"), "{text}");
         check_web_configuration(&pki, &text.replace("$2y$10$…", HASH));
     }
 }
 
-/// `contrib/web.yml` with every setting switched on that is off there, and a hash where one belongs.
+/// `contrib/web.yml` with every disabled setting enabled, and a real hash.
 fn example_with_everything() -> String {
     let example = fs::read_to_string(top().join("contrib/web.yml")).unwrap();
     let mut text = String::new();
     for line in example.lines() {
         let (indent, comment) = line.split_at(line.len() - line.trim_start().len());
-        // A setting, or the rest of one; a sentence begins with one blank.
+        // A setting, or a continuation of one; a sentence begins with one blank.
         let is_setting = comment.strip_prefix('#').is_some_and(|rest| {
             rest.starts_with("  ") || !rest.is_empty() && !rest.starts_with(' ')
         });
@@ -453,7 +454,7 @@ fn example_with_everything() -> String {
     text.replace("(hash)", HASH)
 }
 
-/// The same with texts instead of files.
+/// The same with inline texts instead of files.
 fn example_with_texts(pki: &Pki) -> String {
     let example = example_with_everything();
     let mut text = String::new();
@@ -481,7 +482,7 @@ fn example_with_texts(pki: &Pki) -> String {
 }
 
 #[test]
-fn the_example_web_configuration_is_in_order_with_every_key() {
+fn the_example_web_configuration_is_valid_with_every_key() {
     let pki = Pki::new();
     let example = fs::read_to_string(top().join("contrib/web.yml")).unwrap();
     check_web_configuration(&pki, &example);
@@ -535,7 +536,7 @@ fn the_example_web_configuration_is_in_order_with_every_key() {
     );
     check_web_configuration(&pki, &texts);
 
-    // And it lets in whom it says.
+    // It also admits the users that it names.
     pki.issue(
         "client",
         &[FOR_CLIENTS, "subjectAltName=DNS:prometheus.example.net"],
@@ -554,7 +555,7 @@ fn the_example_web_configuration_is_in_order_with_every_key() {
     }
 }
 
-/// A Prometheus' own count of the connections that it opened for a job's scrapes.
+/// Prometheus' count of the connections that it opened for a job's scrapes.
 fn connections_opened(prometheus: &Prometheus, job: &str) -> f64 {
     let sample = format!("net_conntrack_dialer_conn_established_total{{dialer_name=\"{job}\"}} ");
     let (_, page) = prometheus.get("/metrics").unwrap();
@@ -562,8 +563,8 @@ fn connections_opened(prometheus: &Prometheus, job: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
-/// As in the documentation, but for the times, and with the client's certificate and key in one file, so that both are
-/// renewed in one step.
+/// As in the documentation, except for the times, and with the client's certificate and key in one file, so that both
+/// are renewed in one step.
 fn tls_configuration(pki: &Pki, target: &str, port: u16) -> String {
     let way = format!(
         "    scheme: https
@@ -607,7 +608,7 @@ fn tls_configuration(pki: &Pki, target: &str, port: u16) -> String {
 }
 
 const JOBS: [&str; 2] = ["iperf3", "iperf3-exporter"];
-/// Counts of scrapes that were turned away.
+/// The counter of refused scrapes.
 const REFUSED: &str = "iperf3_exporter_auth_failures_total";
 
 #[test]
@@ -644,8 +645,8 @@ basic_auth_users:
     let configuration = tls_configuration(&pki, &server.target(), exporter.port());
     check_configuration(&configuration, "this test's");
     let prometheus = Prometheus::start(&configuration);
-    // Two scrapes of each job behind those that were, and none so far was turned away, be it by a certificate or a
-    // password. One may have been too slow on a busy machine, and for no other reason has any failed.
+    // Two more scrapes of each job, and none was refused so far, whether by certificate or password. One may have timed
+    // out on a busy machine; no other failure is accepted.
     let has_been_up = || {
         let scrapes = JOBS.map(|job| format!("sum_over_time(up{{job=\"{job}\"}}[1h])"));
         let before = scrapes
@@ -659,7 +660,8 @@ basic_auth_users:
         assert!(failed.iter().all(|line| is_slow(&line)), "{failed:#?}");
         let (count, _) = prometheus.until(REFUSED, |_| true);
         assert_eq!(count, 0.0, "{}", exporter.log());
-        // A scrape that was given up in its handshake fails that; one with a wrong certificate says so.
+        // A scrape that times out during its handshake counts as a failed handshake; one with a wrong certificate has
+        // its own message.
         let log = exporter.log();
         let handshakes = log.lines().filter(|line| line.contains("handshake failed"));
         let mut refused = handshakes.filter(|line| line.contains("certificate"));
@@ -670,7 +672,7 @@ basic_auth_users:
     prometheus.until("iperf3_received_bytes", |bytes| bytes > 0.0);
     has_been_up();
 
-    // The server's files one after the other, the client's in one step; all of the same authority.
+    // The server's files are replaced one after the other, the client's in one step; all have the same authority.
     let opened = JOBS.map(|job| connections_opened(&prometheus, job));
     pki.replace("server.pem", "server-2.pem");
     pki.replace("server.key", "server-2.key");
@@ -690,7 +692,7 @@ basic_auth_users:
         got.code, 200,
         "only the new certificate has this name: {got:?}"
     );
-    // Prometheus throws its connections away when its own files change.
+    // Prometheus drops its connections when its own files change.
     for (job, opened) in JOBS.iter().zip(opened) {
         wait_for("a connection with the new certificates", || {
             connections_opened(&prometheus, job) > opened
@@ -699,7 +701,7 @@ basic_auth_users:
     has_been_up();
 
     pki.write("password", "wrong\n");
-    // So that this is seen at all where a scrape fails for another reason.
+    // The other failures must not hide this one.
     wait_for("Prometheus to tell of refused scrapes", || {
         let failed = prometheus.failed_scrapes();
         failed.iter().any(|line| line.contains("401 Unauthorized"))
@@ -707,7 +709,7 @@ basic_auth_users:
     for job in JOBS {
         prometheus.until(&format!("up{{job=\"{job}\"}}"), |up| up == 0.0);
     }
-    // Prometheus cannot see this now.
+    // Prometheus cannot scrape this value now.
     let sample = format!("\n{REFUSED} ");
     wait_for("two refusals", || {
         let metrics = page(&url, &address).body;

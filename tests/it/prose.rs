@@ -1,7 +1,7 @@
 //! Plain English in every text that users read: the docs, the command line, the metrics, the log, the alerts.
 //!
-//! Two things show that a sentence needs another try: words that the old texts were full of, and its length. Must not
-//! know what a text says. Each finding is printed with its file and line.
+//! Two signs show that a sentence needs another try: certain words of the old texts, and its length. It must not know
+//! what a text means. Each finding is printed with its file and line.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::tidy::{Source, sources};
 /// text is rewritten.
 const NOT_YET: &[&str] = &["contrib/docs/development.md"];
 
-/// Words that make a reader stop, in small letters.
+/// Words that make a reader stop, in lower case.
 const WORDS: &[&str] = &[
     "all is well",
     "anew",
@@ -66,10 +66,10 @@ const WORDS: &[&str] = &[
     "whole story",
 ];
 
-/// Words that no sentence begins with, unless it is a question or a heading.
+/// Words that begin no sentence, except in questions and headings.
 const BEGINNINGS: &[&str] = &["What", "Whatever", "Who", "Whoever", "Whose"];
 
-/// A paragraph, a list's item, a message: one text, and where it begins.
+/// A paragraph, a list item or a message, and where it begins.
 struct Text {
     path: String,
     line: usize,
@@ -90,7 +90,7 @@ impl Text {
     }
 }
 
-/// The sentences of a text. A colon ends none.
+/// The sentences of a text. A colon does not end a sentence.
 fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -98,7 +98,7 @@ fn sentences(text: &str) -> Vec<&str> {
     while let Some(at) = rest[from..].find(['.', '?', '!']).map(|at| from + at) {
         let (sentence, after) = rest.split_at(at + 1);
         let mut next = after.trim_start().chars();
-        // `3.18 or later` and `e.g. this` go on.
+        // The sentence continues after `3.18 or later` and `e.g. this`.
         let ends = after.starts_with(' ') && !next.next().is_some_and(char::is_lowercase);
         if ends || after.is_empty() {
             found.push(sentence.trim());
@@ -113,7 +113,7 @@ fn sentences(text: &str) -> Vec<&str> {
     found
 }
 
-/// Whether `words` stand in `text`, with no letter at either end.
+/// Whether `words` occur in `text` with no letter at either end.
 fn has_words(text: &str, words: &str) -> bool {
     text.match_indices(words).any(|(at, _)| {
         let after = &text[at + words.len()..];
@@ -121,7 +121,7 @@ fn has_words(text: &str, words: &str) -> bool {
     })
 }
 
-/// What is wrong with a text, a line each.
+/// The findings in a text, one per line.
 fn findings(text: &Text) -> String {
     let mut found = String::new();
     let mut add = |what: &str, sentence: &str| {
@@ -137,7 +137,7 @@ fn findings(text: &Text) -> String {
             add("two semicolons", sentence);
         }
         let first = sentence.split(' ').next().unwrap_or_default();
-        // A heading ends without a mark.
+        // A heading has no mark at its end.
         if BEGINNINGS.contains(&first) && sentence.ends_with(['.', ':', ';', ',']) {
             add(&format!("begins with `{first}`"), sentence);
         }
@@ -145,7 +145,7 @@ fn findings(text: &Text) -> String {
     found
 }
 
-/// Markdown's paragraphs, list items and table cells; neither headings nor code.
+/// Markdown's paragraphs, list items and table cells, without headings and code.
 fn markdown(path: &str, text: &str) -> (Vec<Text>, Vec<Text>) {
     let (mut prose, mut cells): (Vec<Text>, Vec<Text>) = (Vec::new(), Vec::new());
     let (mut is_code, mut is_open) = (false, false);
@@ -183,8 +183,8 @@ fn markdown(path: &str, text: &str) -> (Vec<Text>, Vec<Text>) {
     (prose, cells)
 }
 
-/// `text` with one word in the place of what stands between backticks, and of a link its words alone, behind a bracket: a
-/// title may begin as it likes.
+/// `text` with one word instead of each code span, and with only the text of each link, after a bracket: a title may
+/// begin as it likes.
 fn without_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(at, part)| if at % 2 == 1 { "Code" } else { part });
@@ -196,7 +196,7 @@ fn without_code(text: &str) -> String {
     out
 }
 
-/// The words of a page in roff, as far as they are prose.
+/// The prose of a page in roff.
 fn roff(path: &str, page: &str) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
     let (mut is_example, mut is_open) = (false, false);
@@ -275,7 +275,7 @@ fn comments(path: &str, text: &str) -> Vec<Text> {
     texts
 }
 
-/// A page's words without its tags, and without what is to be copied from it.
+/// The text of a page, without tags and without the parts that users copy.
 fn html(path: &str, page: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     let mut is_code = false;
@@ -298,7 +298,7 @@ fn html(path: &str, page: &str) -> Vec<Text> {
     texts
 }
 
-/// The texts within a source's product code: what is between quotes and has three words or more.
+/// The texts in a source's product code: string literals of three or more words.
 fn literals(source: &Source) -> Vec<Text> {
     let mut texts = Vec::new();
     let mut letters = source.product.char_indices().peekable();
@@ -306,7 +306,7 @@ fn literals(source: &Source) -> Vec<Text> {
     while let Some((at, letter)) = letters.next() {
         match letter {
             '\n' => line += 1,
-            // A character, also one that is a quote.
+            // A character literal, also one that is a quote.
             '\'' if source.product[at..].starts_with("'\"'") => _ = letters.nth(1),
             '\'' if source.product[at..].starts_with("'\\\"'") => _ = letters.nth(2),
             '"' => {
@@ -347,7 +347,7 @@ fn literals(source: &Source) -> Vec<Text> {
     texts
 }
 
-/// All pages in markdown: their prose, and their tables' cells.
+/// All Markdown pages: their prose, and the cells of their tables.
 fn pages() -> (Vec<Text>, Vec<Text>) {
     let mut files = documentation();
     for path in ["CHANGELOG.md", "contrib/openwrt/README.md"] {
@@ -377,14 +377,14 @@ fn dashboard() -> Vec<Text> {
     lines.collect()
 }
 
-/// `--help` of the binary, a flag's text each, and the HELP lines and the page of one that runs.
+/// `--help` of the binary, one text per flag, and the HELP lines and the page of a running exporter.
 fn running() -> Vec<Text> {
     let (is_ok, help) = run(env!("CARGO_BIN_EXE_iperf3-exporter"), &["--help"], "");
     assert!(is_ok, "{help}");
     let mut texts: Vec<Text> = Vec::new();
     let mut last = 0;
     for (line, number) in help.lines().zip(1..) {
-        // The first line of a paragraph, or another line of it: both are indented as far.
+        // The first line of a paragraph, or a further line: both have the same indentation.
         let indent = line.len() - line.trim_start().len();
         match texts
             .last_mut()
@@ -400,7 +400,7 @@ fn running() -> Vec<Text> {
     let rows = metrics.lines().zip(1..);
     let rows = rows.filter_map(|(line, number)| Some((line.strip_prefix("# HELP ")?, number)));
     texts.extend(rows.map(|(line, number)| Text::new("/metrics", number, line)));
-    // The page is the source's matter.
+    // The source of the page is src/web/pages/.
     texts.extend(html(
         "src/web/pages/ (the page at /)",
         &exporter.get("/").body,
@@ -438,7 +438,7 @@ fn everything() -> Vec<Text> {
         }
     }
     let sources = sources();
-    // What writes the documents is in no binary, but its tables are in them.
+    // The generator of the documents is in no binary, but its tables are in the documents.
     texts.extend(sources.iter().flat_map(literals));
     texts.extend(running());
     texts
@@ -515,7 +515,7 @@ fn the_sentences_of_the_docs_are_short() {
 }
 
 #[test]
-fn old_prose_is_found_where_it_stands() {
+fn old_prose_is_reported_with_its_file_and_line() {
     let page = "# What it is\n\nIt is let in. Who asks is told.\nWhat works? If there is none, `nobody; a; b` and [this](anew). [What it is](a) is that.\n\n\
                 - One; two; three.\n\n```\nnobody\n```\n| a | nobody comes |\n";
     let (prose, cells) = markdown("page.md", page);

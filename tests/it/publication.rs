@@ -1,5 +1,5 @@
-//! Where the project is published: one line in `Cargo.toml`, which packages, SBOM and image follow, and no other file.
-//! The image's labels are seen by `docker`.
+//! Where the project is published: one line in `Cargo.toml` sets it for packages, SBOM and image, and no other file
+//! names it. The tests in `docker` check the image's labels.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +10,12 @@ use crate::harness::{TempDir, has, run, skipped, top};
 use crate::release::packaging;
 use crate::tidy::tracked;
 
-/// What Cargo.toml says; empty until there is such a place.
+/// The value in Cargo.toml; empty until there is such a place.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
-/// What the scripts are given in its place.
+/// The value that the tests pass to the scripts instead.
 const OTHER: &str = "https://git.invalid/some/project";
 
-/// What the scripts take for the repository, with this in the variable.
+/// The repository that the scripts use, with this value in the variable.
 fn repository(variable: &str) -> (bool, String) {
     let (passed, said) = packaging("repository.sh", &[], &[("REPOSITORY", variable)]);
     (passed, said.trim_end().to_owned())
@@ -38,15 +38,15 @@ fn scripts_and_cargo_read_the_same_repository() {
     }
 }
 
-/// The places in a text that say where this project is: `https://HOST/…/NAME`, `git@HOST:…/NAME`, `HOST/…/NAME:TAG`. Hosts
-/// that are examples by their name, and this machine, are nowhere.
+/// The places in a text that name the project's home: `https://HOST/…/NAME`, `git@HOST:…/NAME`, `HOST/…/NAME:TAG`.
+/// Example hosts and this machine do not count.
 fn homes(text: &str) -> Vec<&str> {
     let name = env!("CARGO_PKG_NAME");
     let is_part = |c: char| c.is_ascii_alphanumeric() || "._-~:/@".contains(c);
     let words = text.split(|c: char| !is_part(c));
     let is_home = |word: &&str| {
         let place = word.split_once("://").map_or(*word, |(_, rest)| rest);
-        // What follows the @ of an image is its digest.
+        // The text after the @ of an image is its digest.
         let user = place
             .split_once('@')
             .filter(|(user, _)| !user.contains('/'));
@@ -78,7 +78,7 @@ fn homes(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn each_way_to_say_where_the_project_is_would_be_found() {
+fn each_notation_of_the_projects_home_is_found() {
     let name = env!("CARGO_PKG_NAME");
     for place in [
         "https://git.host/team/NAME",
@@ -110,14 +110,14 @@ fn each_way_to_say_where_the_project_is_would_be_found() {
 }
 
 #[test]
-fn no_other_file_says_where_the_project_is_published() {
+fn no_other_file_names_the_projects_home() {
     let Some(files) = tracked() else {
         return skipped(
-            "no_other_file_says_where_the_project_is_published",
+            "no_other_file_names_the_projects_home",
             "this is no git checkout",
         );
     };
-    // Without the scheme: `git clone` and images leave it out.
+    // Without the scheme: `git clone` and images omit it.
     let place = REPOSITORY.strip_prefix("https://").unwrap_or_default();
     for file in files.iter().filter(|file| *file != "Cargo.toml") {
         let bytes = fs::read(top().join(file)).unwrap();
@@ -149,7 +149,7 @@ fn the_sbom_names_the_repository_or_leaves_it_out() {
     assert_eq!(link(""), REPOSITORY);
 }
 
-/// What stage.sh lays out, as far as a package cannot be made without it.
+/// The parts of a stage.sh layout without which no package can be made.
 fn stage(folder: &Path) -> String {
     for file in [
         "etc/default/iperf3-exporter",
@@ -165,7 +165,7 @@ fn stage(folder: &Path) -> String {
     folder.join("stage").display().to_string()
 }
 
-/// The value that `ask`, with the package's path after it, prints of packages made with OTHER and with nothing said.
+/// The value that the command `ask` prints for a package with the repository OTHER, and for one without a repository.
 fn field(kind: &str, ask: &str) -> [String; 2] {
     [OTHER, ""].map(|variable| {
         let dir = TempDir::new();

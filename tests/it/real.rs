@@ -1,9 +1,9 @@
-//! Probes of a real `iperf3 -s` in every mode, and each failure reason: as the real iperf3 shows it where it can be
-//! made to, and with a scripted one.
+//! Probes of a real `iperf3 -s` in every mode, and each failure reason: from the real iperf3 where it can be made to
+//! fail that way, otherwise from a scripted one.
 //!
-//! Nothing but the loopback is contacted: what needs no network at all runs in an empty network namespace.
+//! Nothing but loopback is contacted: a test that needs no network runs in an empty network namespace.
 
-// Counts and copies of what iperf3 printed: equal means equal.
+// Counts, and copies of iperf3's numbers: they must be equal.
 #![allow(clippy::float_cmp)]
 
 use std::fs;
@@ -76,7 +76,7 @@ fn assert_udp(reply: &Reply, report: &Value) {
 
 #[test]
 fn tcp_is_measured_in_each_direction() {
-    // Nothing limits its rate.
+    // The rate of this test is not limited.
     let _alone = harness::machine_alone();
     let (server, observed) = (Server::start(), Observed::new());
     let (reply, report) = observed.probe(&format!("target={}&period=1", server.target()));
@@ -93,7 +93,7 @@ fn tcp_is_measured_in_each_direction() {
 fn a_bidirectional_test_exports_the_upload() {
     let (server, observed) = (Server::start(), Observed::new());
     let target = server.target();
-    // The two ways differ in bytes even at one rate: each side paces its own stream.
+    // The two directions differ in bytes even at one rate: each side paces its own stream.
     let (reply, report) = observed.probe(&format!(
         "target={target}&period=1&bitrate=100M&bidirectional=true&parallel=2"
     ));
@@ -149,7 +149,7 @@ fn iperf3_sends_from_the_address_that_it_is_bound_to() {
             server.target()
         );
         let (_, report) = observed.probe(&query);
-        // iperf3 asks its connected socket, getsockname(2).
+        // iperf3 asks its connected socket with getsockname(2).
         let local = report.pointer("/start/connected/0/local_host").unwrap();
         assert_eq!(local, address);
     }
@@ -182,8 +182,8 @@ fn the_bitrate_is_kept() {
     let (reply, report) = observed.probe(&query);
     let block = number(&report, "/start/test_start/blksize");
     let sent = reply.family("iperf3_sent_bytes").unwrap();
-    // Whole blocks only, so iperf3 is a block ahead of the rate at most. How far it is behind is this machine's matter;
-    // loopback without a limit has a thousand times the rate.
+    // iperf3 sends whole blocks only, so it is one block ahead of the rate at most. How far it lags depends on the
+    // machine; without a limit, loopback has a thousand times the rate.
     let most = 10_000_000.0 / 8.0 * reply.family("iperf3_sent_seconds").unwrap() + block;
     assert!(
         (block..=most).contains(&sent),
@@ -218,12 +218,12 @@ fn a_period_is_rounded_up_to_whole_seconds() {
     assert!(observed.words().contains(" -t 2 "));
 }
 
-/// A probe of the iperf3 of PATH that must fail, and its reason.
+/// Runs a probe that must fail, with the iperf3 on PATH; its reason.
 fn reason(exporter: &Exporter, query: &str) -> String {
     reason_of(&exporter.get(&format!("/probe?{query}")))
 }
 
-/// The reason of a failed probe, after what every failed probe must say was looked at.
+/// Checks what every failed probe must have; the reason.
 fn reason_of(reply: &Reply) -> String {
     assert_eq!(reply.code, 200, "{}", reply.body);
     assert_eq!(reply.family("iperf3_up"), Some(0.0), "{}", reply.body);
@@ -238,7 +238,7 @@ fn reason_of(reply: &Reply) -> String {
     reply.reason().expect("a reason").to_owned()
 }
 
-/// The exporter with the iperf3 of PATH.
+/// The exporter with the iperf3 on PATH.
 fn plain() -> Exporter {
     Exporter::start::<&str>(&[])
 }
@@ -251,7 +251,7 @@ fn signal(pid: u32, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// The client that the exporter runs now, once it does.
+/// The client that the exporter runs; waits until it runs.
 fn client_of(exporter: &Exporter) -> u32 {
     let mut client = None;
     harness::wait_for("a client", || {
@@ -260,7 +260,7 @@ fn client_of(exporter: &Exporter) -> u32 {
             .map(|(child, _)| child)
             .find(|child| {
                 let words = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
-                // Not yet before its exec, and not the question for its version.
+                // Not the process before its exec, and not the one that prints the version.
                 words.split(|byte| *byte == 0).any(|word| word == b"-c")
             });
         client.is_some()
@@ -269,7 +269,7 @@ fn client_of(exporter: &Exporter) -> u32 {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_refused() {
+fn a_port_without_a_listener_is_refused() {
     let closed = harness::ClosedPort::new();
     let query = format!("target=127.0.0.1:{}&period=1", closed.port);
     assert_eq!(reason(&plain(), &query), "refused");
@@ -279,8 +279,8 @@ fn a_port_where_nobody_listens_is_refused() {
 fn a_server_that_serves_another_client_is_busy() {
     let server = Server::start();
     let _other = server.held();
-    // It is tried again as long as that holds a test: here for a second and a half. The last attempt then has the time
-    // of the whole test, which is long on a busy machine too.
+    // The exporter retries as long as the remaining time holds a test: here for a second and a half. The last attempt
+    // then has the time of the whole test, which is enough on a busy machine too.
     let exporter = Exporter::start(&["--iperf3.timeout=12s"]);
     let query = format!("target={}&period=10", server.target());
     assert_eq!(reason(&exporter, &query), "busy");
@@ -299,7 +299,7 @@ fn a_web_server_is_no_iperf3() {
     let port = listener.local_addr().unwrap().port();
     let web = thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
-        // iperf3's cookie.
+        // Reads iperf3's cookie.
         let _ = client.read(&mut [0; 64]);
         client
             .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
@@ -311,7 +311,7 @@ fn a_web_server_is_no_iperf3() {
 }
 
 #[test]
-fn a_server_that_is_killed_within_the_test_interrupts_it() {
+fn a_server_that_is_killed_during_a_test_interrupts_it() {
     let (server, exporter) = (Server::start(), plain());
     let idle = sockets(server.pid());
     let query = format!("target={}&period=20&bitrate=1M", server.target());
@@ -324,7 +324,7 @@ fn a_server_that_is_killed_within_the_test_interrupts_it() {
 }
 
 #[test]
-fn a_client_that_is_killed_from_elsewhere_was_killed() {
+fn a_client_that_someone_kills_has_the_reason_killed() {
     let (server, exporter) = (Server::start(), plain());
     let query = format!("target={}&period=20&bitrate=1M", server.target());
     thread::scope(|scope| {
@@ -334,7 +334,7 @@ fn a_client_that_is_killed_from_elsewhere_was_killed() {
     });
 }
 
-/// What they measure is held against a path in `goodput` and `loss`; this one is quick, and needs no namespaces.
+/// `goodput` and `loss` compare their results with a path; this test is quick and needs no namespaces.
 #[test]
 fn two_versions_of_iperf3_measure_to_each_other() {
     let Some(newer) = newer_iperf3("two_versions_of_iperf3_measure_to_each_other") else {
@@ -364,8 +364,8 @@ fn two_versions_of_iperf3_measure_to_each_other() {
 }
 
 #[test]
-fn an_iperf3_that_streams_is_asked_to_and_measures_what_it_says() {
-    let test = "an_iperf3_that_streams_is_asked_to_and_measures_what_it_says";
+fn an_iperf3_that_can_stream_does_and_its_numbers_are_reported() {
+    let test = "an_iperf3_that_can_stream_does_and_its_numbers_are_reported";
     let newer = newer_iperf3(test);
     let all = std::iter::once(installed_iperf3()).chain(newer);
     for iperf3 in all {
@@ -382,7 +382,8 @@ fn an_iperf3_that_streams_is_asked_to_and_measures_what_it_says() {
             let (reply, report) = observed.probe(&tcp);
             assert_tcp(&reply, &report);
             assert!(observed.words().starts_with(asked), "{}", observed.words());
-            // So slow that a socket's buffer holds the whole of it: a receiver that a busy machine starves loses nothing.
+            // So slow that a socket's buffer holds the whole test: a receiver that is starved on a busy machine loses
+            // nothing.
             let udp = format!("target={target}&period=1&bitrate=1M{mode}&udp_mode=1");
             let (reply, report) = observed.probe(&udp);
             assert_udp(&reply, &report);
@@ -401,7 +402,7 @@ fn a_frozen_server_costs_no_more_than_the_scrape() {
     let lock: Value = serde_json::from_str(&exporter.get("/lock-status").body).unwrap();
     assert_eq!(lock["is_locked"], false);
     signal(server.pid(), "CONT");
-    // It first finds that the client of before is gone.
+    // The server first notices that the earlier client is gone.
     harness::wait_for("the thawed server", || {
         exporter.get(&path).family("iperf3_up") == Some(1.0)
     });
@@ -431,7 +432,7 @@ fn a_server_that_wants_a_password_says_auth() {
     let key = dir.path().join("key.pem").to_str().unwrap().to_owned();
     let (made, words) = harness::run("openssl", &["genrsa", "-out", &key, "2048"], "");
     assert!(made, "{words}");
-    // User "bob", of whom nobody knows the password.
+    // User "bob", with an unknown password.
     let users = dir.write("users.csv", "bob,0000\n");
     let users = users.to_str().unwrap();
     let server = Server::with(&[
@@ -443,7 +444,7 @@ fn a_server_that_wants_a_password_says_auth() {
     let query = format!("target={}&period=1", server.target());
     let minor = version.split_once("iperf 3.").unwrap().1;
     let minor = minor.split(|c: char| !c.is_ascii_digit()).next().unwrap();
-    // Later servers hang up instead of saying why.
+    // Later servers close the connection without a reason.
     let expected = if minor.parse::<u32>().unwrap() < 19 {
         "auth"
     } else {
@@ -460,7 +461,7 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
         harness::skipped(test, "no network namespace can be had here");
         return;
     }
-    // In there not even the loopback is up, so the resolver asks nobody.
+    // In this namespace even loopback is down, so the resolver contacts nobody.
     let fake = Fake::new("exec unshare -rn iperf3 \"$@\"");
     let exporter = Exporter::start(&[fake.flag()]);
     for (target, expected) in [
@@ -479,7 +480,7 @@ fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind
         harness::skipped(test, "no network namespace can be had here");
         return;
     }
-    // The exporter itself looks the name up, so it is the one without a network, and is asked from within.
+    // The exporter itself looks up the name, so it runs without a network, and the requests come from inside.
     let fake = Fake::new(
         "case \"$*\" in\n\
          *3.9*) echo 'iperf3: error - unable to send control message: Bad file descriptor' >&2; echo '{}'; exit 1;;\n\
@@ -498,7 +499,7 @@ fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind
         .lines()
         .filter_map(|line| line.split_once("reason=\"")?.1.split('"').next())
         .collect();
-    // What has an address keeps the reason of iperf3's words.
+    // A target with an address keeps the reason of iperf3's message.
     assert_eq!(
         reasons,
         ["unknown_host", "unknown_host", "local", "local"],
@@ -506,7 +507,7 @@ fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind
     );
 }
 
-/// A script that fails as iperf3 does from 3.11 on, with exit status 0 as some versions have it.
+/// A script that fails as iperf3 does from 3.11 on; some of these versions exit with 0.
 fn failing(error: &str) -> String {
     format!(
         "echo '{{\"start\":{{\"connected\":[]}},\"intervals\":[],\"end\":{{}},\"error\":\"{error}\"}}'; exit 0"
@@ -514,7 +515,7 @@ fn failing(error: &str) -> String {
 }
 
 #[test]
-fn every_reason_can_be_had_and_is_counted() {
+fn every_failure_reason_occurs_and_is_counted() {
     let connect = "unable to connect to server:";
     let rows = [
         ("refused", failing(&format!("{connect} Connection refused"))),
@@ -565,7 +566,7 @@ fn assert_reason_is_counted(expected: &str, script: &str) {
     let fake = Fake::new(script);
     let (timeout, period) = match expected {
         "timeout" => ("300ms", 1),
-        // It is tried again as long as that holds a test, for which the last attempt has time.
+        // The exporter retries as long as the remaining time holds a test; the last attempt has enough time for it.
         "busy" => ("12s", 10),
         _ => ("60s", 1),
     };
@@ -580,7 +581,7 @@ fn assert_reason_is_counted(expected: &str, script: &str) {
     assert_eq!(got, expected, "{script}\n{}", exporter.log());
     assert_eq!(exporter.metric(&outcome), 1.0, "{expected}");
     let line = exporter.log_line("msg=\"iperf3 failed\"");
-    // iperf3's own words, without the prefix of some versions.
+    // iperf3's message, without the prefix of some versions.
     assert!(
         expected != "busy" || line.contains("error=\"the server is busy"),
         "{line}"
@@ -593,8 +594,8 @@ fn assert_reason_is_counted(expected: &str, script: &str) {
 
 #[test]
 fn a_resolver_that_does_not_answer_is_an_unknown_host() {
-    // glibc's EAI_AGAIN (no resolver, one that refuses, is silent or says SERVFAIL) leaves EAGAIN in errno, and
-    // iperf3 prints that instead of the resolver's words.
+    // glibc's EAI_AGAIN (no resolver, or one that refuses, is silent or answers SERVFAIL) leaves EAGAIN in errno, and
+    // iperf3 prints that instead of the resolver's message.
     for error in [
         "unable to connect to server: Resource temporarily unavailable",
         "unable to connect to server - server may have stopped running or use a different port, firewall issue, \
@@ -610,7 +611,7 @@ fn a_resolver_that_does_not_answer_is_an_unknown_host() {
 }
 
 #[test]
-fn a_failed_udp_test_has_the_zeros_of_udp() {
+fn a_failed_udp_test_has_zeros_in_the_udp_families() {
     let fake = Fake::new("exit 1");
     let exporter = Exporter::start(&[fake.flag()]);
     let reply = exporter.get("/probe?target=127.0.0.1&udp_mode=1");
@@ -626,7 +627,7 @@ fn a_failed_udp_test_has_the_zeros_of_udp() {
 }
 
 #[test]
-fn what_is_no_report_is_bad_output() {
+fn output_that_is_no_report_is_bad_output() {
     let report = harness::top().join("tests/fixtures/3.12/tcp.json");
     let length = fs::metadata(&report).unwrap().len();
     let report = report.display();
@@ -647,7 +648,7 @@ fn what_is_no_report_is_bad_output() {
         "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":7,\"sum_received\":null}}'",
         "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":{\"bytes\":1e999,\"seconds\":1},\"sum_received\":{\"bytes\":1,\"seconds\":1}}}'",
         "echo '{\"end\":{\"streams\":[{}],\"sum_sent\":{\"bytes\":-1,\"seconds\":1},\"sum_received\":{\"bytes\":1,\"seconds\":1}}}'",
-        // 9 MiB, over the limit of 8.
+        // 9 MiB, over the limit of 8 MiB.
         "exec head -c 9437184 /dev/zero",
         "exec head -c 9437184 /dev/zero >&2",
         "exec cat /dev/zero",
@@ -659,7 +660,7 @@ fn what_is_no_report_is_bad_output() {
     for cut in [1, 2, 100, length / 2, length - 4] {
         scripts.push(format!("head -c {cut} '{report}'"));
     }
-    // A good report, and then so much more that it is over the limit.
+    // A good report, followed by so much text that the limit is exceeded.
     scripts.push(format!("cat '{report}'; exec head -c 9437184 /dev/zero"));
     let fake = Fake::new(". \"$DIR/case\"");
     let exporter = Exporter::start(&[fake.flag()]);
@@ -668,12 +669,12 @@ fn what_is_no_report_is_bad_output() {
         let got = reason(&exporter, "target=127.0.0.1&period=1");
         assert_eq!(got, "bad_output", "{script}");
     }
-    // The same fake can succeed, so it is not the fake that fails; text behind a report is normal.
+    // The same fake can succeed, so the fake is not the cause of the failures; text after a report is normal.
     let good = format!("cat '{report}'; echo 'iperf Done.'");
     fs::write(fake.dir().join("case"), good).unwrap();
     let reply = exporter.get("/probe?target=127.0.0.1&period=1");
     assert_eq!(reply.family("iperf3_received_bytes"), Some(2_896_691_200.0));
-    // Not the sums of what was asked for.
+    // The report lacks the sums of these modes.
     for query in ["bidirectional=1", "udp_mode=1"] {
         let got = reason(&exporter, &format!("target=127.0.0.1&period=1&{query}"));
         assert_eq!(got, "bad_output", "{query}");

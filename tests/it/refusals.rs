@@ -1,4 +1,4 @@
-//! What a refused request leaves: its line in the log, and its row on the first page.
+//! A refused request leaves one line in the log and one row on the home page.
 
 use crate::harness::{Connection, Exporter, Fake, Reply, good_report, raw_request};
 use crate::html::assert_sound;
@@ -8,7 +8,7 @@ fn fake() -> Fake {
     Fake::new(&format!("exec cat '{}'", good_report().display()))
 }
 
-/// The rows of the first page that have no number.
+/// The rows of the home page that have no number.
 fn rows(exporter: &Exporter) -> Vec<String> {
     let page = exporter.get("/").body;
     assert_sound(&page);
@@ -17,7 +17,7 @@ fn rows(exporter: &Exporter) -> Vec<String> {
         .collect()
 }
 
-/// The line of the log and the newest row say what the client got.
+/// The log line and the newest row repeat what the client got.
 fn assert_traced(exporter: &Exporter, reply: &Reply, pieces: &[&str]) {
     let sentence = reply.body.trim_end();
     let line = exporter.log_line(&format!(
@@ -94,7 +94,7 @@ fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
         let before = rows(&exporter).len();
         let reply = exporter.get(path);
         assert_eq!(reply.code, 404, "{path}");
-        // The way to the right path, where there is none to be seen.
+        // The response names the right path where no page with links is shown.
         if is_traced && path != "/probes/" {
             let line = "no such page, probes are at /measure\n";
             assert_eq!(reply.body, line, "{path}");
@@ -106,7 +106,7 @@ fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
         });
         assert_eq!(is_newest, is_traced, "{path}");
     }
-    // The path of its own is one, target or not.
+    // The configured probe path counts as a probe, with or without a target.
     assert_eq!(exporter.get("/measure").code, 400);
     exporter.log_line(" path=/measure status=400 ");
     assert!(!exporter.log().contains("/nowhere"));
@@ -179,7 +179,7 @@ fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
     assert_eq!(reply.code, 413);
     let pieces = [" path=/probe target=a query=\"target=a&pwd=<hidden>\" status=413 "];
     assert_traced(&exporter, &reply, &pieces);
-    // One of which no more is known than its client.
+    // A refused request of which only the client is known.
     let reply = raw_request(exporter.port(), b"GET /probe?target=a\r\n\r\n").unwrap();
     assert_eq!(reply.code, 400);
     let line = exporter.log_line("msg=\"request refused\" client=127.0.0.1:");

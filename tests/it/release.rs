@@ -1,7 +1,7 @@
-//! What goes into a release besides the code: others' crates, their licences, the list of them; `make install`; and which
-//! files a package has.
+//! What a release contains besides the code: other projects' crates, their licences, the SBOM; `make install`; the
+//! files of a package.
 //!
-//! That the archives and packages work is `make release-check`'s part: it takes builds of minutes.
+//! `make release-check` tests that the archives and packages work: it needs builds that take minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::harness::{TempDir, assert_golden, generated_block, has, page, run, skipped, top};
 
-/// What the crates are counted for; the other architectures have the same ones, which a test holds.
+/// The target for which the crates are counted; a test checks that the other targets have the same crates.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 const OTHER_TARGETS: &[&str] = &[
     "aarch64-unknown-linux-musl",
@@ -20,7 +20,7 @@ const OTHER_TARGETS: &[&str] = &[
 ];
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// The standard output of cargo in this checkout, which asks no registry.
+/// The standard output of cargo in this checkout, without network access.
 fn cargo(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
@@ -36,7 +36,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The packages that a build, a test or a bench on Linux takes, this one among them.
+/// The packages that a build, a test or a bench on Linux needs, this one included.
 fn packages() -> Vec<Value> {
     let text = cargo(&[
         "metadata",
@@ -52,7 +52,7 @@ fn packages() -> Vec<Value> {
     packages
 }
 
-/// Name and version of what is linked into the static binary, less the exporter itself.
+/// Name and version of the crates in the static binary, without the exporter itself.
 fn linked(target: &str, more: &[&str]) -> BTreeSet<String> {
     let mut arguments = vec![
         "tree",
@@ -65,7 +65,7 @@ fn linked(target: &str, more: &[&str]) -> BTreeSet<String> {
     arguments.extend(more);
     cargo(&arguments)
         .lines()
-        // `name v1.2.3 (*)`: the end says that it stood there before.
+        // `name v1.2.3 (*)`: the end marks a repeated entry.
         .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
         .filter(|name| !name.starts_with("iperf3-exporter "))
         .collect()
@@ -84,10 +84,10 @@ fn allowed() -> Vec<String> {
     names
 }
 
-/// Whether an SPDX expression can be met with `allowed`. Of `A AND B OR C` it wants A too, though SPDX does not: then
-/// somebody looks.
+/// Whether `allowed` satisfies an SPDX expression. For `A AND B OR C` it requires A too, although SPDX does not: such a
+/// case needs a decision by a person.
 fn can_be_met(expression: &str, allowed: &[String]) -> bool {
-    // How crates wrote it before SPDX.
+    // The notation before SPDX.
     let expression = expression.replace('/', " OR ");
     expression.split(" AND ").all(|part| {
         let choices = part.trim_matches(['(', ')']);
@@ -131,12 +131,12 @@ fn every_crate_is_from_crates_io_under_a_licence_that_is_allowed() {
 }
 
 #[test]
-fn no_licence_is_allowed_that_nobody_needs() {
+fn every_allowed_licence_is_needed() {
     let (allowed, packages) = (allowed(), packages());
     for (at, licence) in allowed.iter().enumerate() {
         let mut fewer = allowed.clone();
         fewer.remove(at);
-        // Either would do for most; what is needed is that at least one has no other.
+        // Most crates offer a choice; at least one must have no alternative to this licence.
         let needs = packages.iter().any(|package| {
             let expression = package["license"].as_str().unwrap_or_default();
             !can_be_met(expression, &fewer)
@@ -147,7 +147,7 @@ fn no_licence_is_allowed_that_nobody_needs() {
 
 #[test]
 fn every_lock_entry_is_from_crates_io_with_its_checksum() {
-    // Those that only other systems or features take are in no list above, and a build for one of them takes them.
+    // The lists above lack the crates for other systems and features, but a build for one of those uses them.
     let lock = fs::read_to_string(top().join("Cargo.lock")).unwrap();
     let mut count = 0;
     for entry in lock.split("\n[[package]]\n").skip(1) {
@@ -188,7 +188,7 @@ fn each_direct_dependency_has_its_reason() {
 }
 
 #[test]
-fn the_number_of_crates_in_the_binary_is_the_one_that_is_told() {
+fn the_documented_number_of_crates_is_right() {
     let direct = |more: &[&str]| {
         let mut arguments = vec!["--depth=1"];
         arguments.extend(more);
@@ -254,7 +254,7 @@ fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
         assert!(!licence.is_empty() && !licence.contains('/'), "{component}");
     }
     assert_eq!(names, linked(TARGET, &[]));
-    // Everything that is said to need something, or to be needed, is there, and the program needs something.
+    // Both ends of every dependency are listed, and the program has dependencies.
     let mut needed = BTreeSet::new();
     for dependency in bom["dependencies"].as_array().unwrap() {
         assert!(
@@ -266,7 +266,7 @@ fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
         }
     }
     assert!(needed.is_subset(&references), "{needed:?}");
-    // All but the program itself are needed by something.
+    // Every component except the program is a dependency.
     assert_eq!(needed.len() + 1, references.len(), "{needed:?}");
 }
 
@@ -281,7 +281,7 @@ fn the_licence_texts_cover_each_linked_crate() {
     let line = format!("\n{}\n", "=".repeat(80));
     let mut parts = text.split(line.as_str());
     let list = parts.next().unwrap();
-    // Names come first, over one line or more, then an empty line and the text.
+    // Names come first, on one or more lines, then an empty line and the text.
     let texts: Vec<(String, &str)> = parts
         .map(|part| {
             let (names, text) = part.split_once(":\n").unwrap();
@@ -311,10 +311,10 @@ fn the_licence_texts_cover_each_linked_crate() {
 }
 
 #[test]
-fn a_release_of_which_nothing_could_be_built_is_no_release() {
+fn a_release_fails_when_no_target_can_be_built() {
     let script = top().join("contrib/packaging/release-check.sh");
     let script = script.display().to_string();
-    // No architecture that rustc knows, and one that it does not know of this machine's.
+    // An architecture that rustc does not know, and an unknown target of this machine's architecture.
     let own = format!("{}-nothing-linux", run("uname", &["-m"], "").1.trim());
     for (target, why) in [
         ("nothing-unknown-linux", "none of the targets can be built"),
@@ -325,7 +325,7 @@ fn a_release_of_which_nothing_could_be_built_is_no_release() {
     }
 }
 
-/// Runs a script of `contrib/packaging` with these variables; whether it succeeded, and its words.
+/// Runs a script of `contrib/packaging` with these variables; whether it succeeded, and its output.
 pub fn packaging(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new("sh")
         .arg(top().join("contrib/packaging").join(script))
@@ -337,7 +337,7 @@ pub fn packaging(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -
     (output.status.success(), text.into_owned())
 }
 
-/// Mode, owner and path of each file in a list of tar's: neither size nor time.
+/// Mode, owner and path of each file in a tar listing, without size and time.
 fn listed(list: &str) -> String {
     let line = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -346,8 +346,8 @@ fn listed(list: &str) -> String {
     list.lines().map(line).collect()
 }
 
-/// That it can be installed, upgraded and removed is seen by `make release-check`. A few bytes stand in for the binary:
-/// what is in it does not matter here, and to pack a real one takes seconds.
+/// `make release-check` tests installing, upgrading and removing. A few bytes replace the binary: its content does not
+/// matter here, and packing a real one takes seconds.
 #[test]
 fn the_debian_package_has_these_files_with_these_modes() {
     let test = "the_debian_package_has_these_files_with_these_modes";
@@ -369,7 +369,7 @@ fn the_debian_package_has_these_files_with_these_modes() {
     let variables = [
         ("STAGE", stage.as_str()),
         ("VERSION", "1.2.3"),
-        // There the package is made, which must not be taken for one of `make deb`.
+        // The package is made there, so that it is not mistaken for one of `make deb`.
         ("CARGO_TARGET_DIR", &path("target")),
     ];
     let (passed, said) = packaging("packages.sh", &["deb", host], &variables);
@@ -403,7 +403,7 @@ fn the_debian_package_has_these_files_with_these_modes() {
     assert_eq!(configuration, "/etc/default/iperf3-exporter\n");
 }
 
-/// The links of a package's documents to each other and to the examples; what only a checkout has is not there.
+/// The links of a package's documents to each other and to the examples; files that only a checkout has are missing.
 fn links_lead_to_files(folder: &str) {
     let mut count = 0;
     let documents = run("find", &[folder, "-name", "*.md"], "").1;
@@ -431,13 +431,13 @@ fn links_lead_to_files(folder: &str) {
     assert!(count > 40, "{count} links of {documents}");
 }
 
-/// All files and folders below a folder, from its name on.
+/// All files and folders below a folder, relative to it.
 fn tree(folder: &str) -> String {
     run("find", &[folder, "-mindepth", "1"], "").1
 }
 
 #[test]
-fn what_is_installed_names_its_own_place_and_can_be_removed() {
+fn installed_files_name_their_own_prefix_and_can_be_removed() {
     let dir = TempDir::new();
     let system = dir.path().join("a system");
     let (top, system) = (top().display().to_string(), system.display().to_string());
@@ -451,7 +451,7 @@ fn what_is_installed_names_its_own_place_and_can_be_removed() {
     make("install");
     let unit = format!("{system}/opt/net/lib/systemd/system/iperf3-exporter.service");
     let unit = fs::read_to_string(unit).unwrap();
-    // What starts it, and the drop-in that its comment recommends.
+    // The start command, and the one in the drop-in that the unit's comment recommends.
     assert_eq!(
         unit.matches("ExecStart=/opt/net/bin/iperf3-exporter ")
             .count(),
@@ -462,7 +462,7 @@ fn what_is_installed_names_its_own_place_and_can_be_removed() {
         let path = format!("{system}/opt/net/{file}\n");
         assert!(tree(&system).contains(&path), "{file}");
     }
-    // Under the name of other exporters too, for their scripts and units.
+    // Also under the name of other exporters, for their scripts and units.
     let other = format!("{system}/opt/net/bin/iperf3_exporter");
     assert!(run(&other, &["--version"], "").0);
     let service = format!("{system}/opt/net/lib/systemd/system/iperf3_exporter.service");
@@ -471,7 +471,7 @@ fn what_is_installed_names_its_own_place_and_can_be_removed() {
     make("install");
     make("uninstall");
     assert_eq!(tree(&system), "");
-    // Another exporter of that name is not ours to overwrite or to remove.
+    // `make` must not overwrite or remove another exporter of that name.
     fs::create_dir_all(format!("{system}/opt/net/bin")).unwrap();
     fs::write(&other, "another one").unwrap();
     make("install");

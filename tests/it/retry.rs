@@ -1,6 +1,6 @@
-//! A busy server is tried again, within the probe's time, and on its other ports.
+//! A busy server is tried again within the probe's time, and on its other ports.
 //!
-//! When there is another attempt is arithmetic, and tested in `probe/retry`.
+//! The arithmetic of the attempts is tested in `probe/retry`.
 
 use std::fs;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::harness::{
 const BUSY: &str = "{\"error\":\"error - the server is busy running a test. try again later\"}";
 const REFUSED: &str = "{\"error\":\"unable to connect to server: Connection refused\"}";
 
-/// A fake that says what each word of `course` stands for, one a run, and then goes on with the last one.
+/// A fake that plays one word of `course` per run, and then repeats the last one.
 fn fake(course: &str) -> Fake {
     Fake::new(&format!(
         "n=$(cat \"$DIR/runs\" 2>/dev/null | wc -l)\n\
@@ -63,12 +63,12 @@ fn a_busy_server_is_tried_again_until_it_is_free() {
 }
 
 #[test]
-fn what_is_not_busy_is_told_at_once() {
+fn a_reason_other_than_busy_is_reported_at_once() {
     for (course, reason, runs) in [
         ("refused good", "refused", 1),
         ("unknown good", "unknown_host", 1),
         ("busy unknown good", "unknown_host", 2),
-        // A test that had begun was interrupted, and not turned away.
+        // A test that had begun was interrupted, and not rejected.
         ("busy late good", "interrupted", 2),
         ("timeout good", "connect_timeout", 1),
     ] {
@@ -82,10 +82,10 @@ fn what_is_not_busy_is_told_at_once() {
 }
 
 #[test]
-fn a_server_that_is_away_between_tests_is_tried_again() {
+fn a_server_that_is_unreachable_between_tests_is_tried_again() {
     for (course, count) in [
         ("busy refused busy refused good", 5.0),
-        // One that tidies up resets connections.
+        // A server that cleans up after a test resets connections.
         ("busy reset good", 3.0),
         ("reset good", 2.0),
     ] {
@@ -98,17 +98,17 @@ fn a_server_that_is_away_between_tests_is_tried_again() {
 }
 
 #[test]
-fn a_server_that_stays_away_is_not_waited_for_until_the_deadline() {
+fn a_server_that_stays_unreachable_is_not_retried_until_the_deadline() {
     thread::scope(|scope| {
         for (course, reason) in [
             ("busy refused", "refused"),
-            // What resets every connection is no server that tidies up.
+            // A server that resets every connection is not just cleaning up.
             ("reset", "interrupted"),
         ] {
             scope.spawn(move || {
                 let fake = fake(course);
                 let exporter = Exporter::start(&[fake.flag()]);
-                // An answer at all: nobody waits here for an hour.
+                // The test would wait an hour for this response; it must come earlier.
                 let reply = exporter.scrape("/probe?target=127.0.0.1&period=1s", "3600");
                 assert_eq!(reply.reason(), Some(reason), "{}", reply.body);
             });
@@ -122,7 +122,7 @@ fn a_range_with_a_busy_port_is_busy() {
         "[ \"$5\" = 5202 ] && echo '{BUSY}' || echo '{REFUSED}'\nexit 1"
     ));
     let exporter = Exporter::start(&[fake.flag()]);
-    // The last attempt has the time of the whole test, which is long on a busy machine too.
+    // The last attempt has the time of the whole test, which is enough on a busy machine too.
     let path = "/probe?target=127.0.0.1&port=5201-5203&period=10s";
     let reply = exporter.scrape(path, "13");
     assert_eq!(reply.reason(), Some("busy"), "{}", reply.body);
@@ -131,7 +131,7 @@ fn a_range_with_a_busy_port_is_busy() {
 }
 
 #[test]
-fn the_next_port_is_tried_before_others_have_their_turn() {
+fn the_next_port_is_tried_before_other_probes_get_the_lock() {
     let fake = Fake::new(&format!(
         "echo \"$5\" >>\"$DIR/runs\"\n\
          while [ \"$5\" -lt 4 ] && [ -d \"$DIR\" ] && [ ! -e \"$DIR/go\" ]; do sleep 0.02; done\n\
@@ -159,16 +159,16 @@ fn the_next_port_is_tried_before_others_have_their_turn() {
 }
 
 #[test]
-fn attempts_end_with_what_the_last_one_found_and_not_at_the_deadline() {
+fn attempts_end_with_the_last_result_and_not_at_the_deadline() {
     let fake = fake("busy");
     let exporter = Exporter::start(&[fake.flag(), "--probe.timeout-offset=0s".to_owned()]);
-    // The last one begins while 3.5 s are left.
+    // The last attempt begins while 3.5 s are left.
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=3s", "7");
     assert_eq!(reply.reason(), Some("busy"), "{}", reply.body);
     let count = attempts(&reply).unwrap();
     assert!(count >= 2.0, "{count}");
     assert_eq!(ports(&fake).len() as f64, count);
-    // A test that fills its scrape is not tried again: the deadline could not hold it.
+    // A test that fills its scrape is not tried again: the deadline leaves no time for it.
     let reply = exporter.scrape("/probe?target=127.0.0.1&period=4s", "4.4");
     assert_eq!(
         (reply.reason(), attempts(&reply)),
@@ -177,8 +177,8 @@ fn attempts_end_with_what_the_last_one_found_and_not_at_the_deadline() {
 }
 
 #[test]
-fn the_lock_is_free_between_attempts_and_the_line_is_kept() {
-    // Whose server is busy, and whose is not, is told by the port.
+fn the_lock_is_free_between_attempts_and_the_queue_is_kept() {
+    // The port decides whose server is busy.
     let fake = Fake::new(&format!(
         "echo \"$5\" >>\"$DIR/runs\"\n\
          if [ \"$5\" = 1 ] && [ ! -e \"$DIR/free\" ]; then echo '{BUSY}'; exit 1; fi\n\
@@ -192,7 +192,7 @@ fn the_lock_is_free_between_attempts_and_the_line_is_kept() {
         &[("X-Prometheus-Scrape-Timeout-Seconds", "90")],
     );
     wait_for("the first attempt", || !ports(&fake).is_empty());
-    // Others have their tests meanwhile.
+    // Other probes run their tests in the meantime.
     for port in 2..12 {
         let reply = exporter.get(&format!("/probe?target=127.0.0.1:{port}"));
         assert_eq!(reply.family("iperf3_up"), Some(1.0));
@@ -204,7 +204,7 @@ fn the_lock_is_free_between_attempts_and_the_line_is_kept() {
 }
 
 #[test]
-fn a_client_that_goes_ends_the_attempts() {
+fn a_client_disconnect_ends_the_attempts() {
     let fake = fake("busy");
     let exporter = Exporter::start(&[fake.flag()]);
     let mut client = Connection::open(exporter.port());
@@ -217,7 +217,7 @@ fn a_client_that_goes_ends_the_attempts() {
     wait_for("it to be cancelled", || {
         exporter.metric("iperf3_exporter_probes_total{outcome=\"cancelled\"}") == 1.0
     });
-    // Nothing is left that could ask for it any more: no place in line, no pause, no test, no child.
+    // Nothing remains that could run it: no place in the queue, no pause, no test, no child.
     let mut other = Connection::open(exporter.port());
     let status = lock_status(&mut other);
     assert_eq!(status["is_locked"], false);
@@ -235,10 +235,10 @@ fn a_client_that_goes_ends_the_attempts() {
 }
 
 #[test]
-fn of_several_ports_the_next_one_is_tried_at_once() {
+fn with_several_ports_the_next_one_is_tried_at_once() {
     for (course, query, expected, up) in [
         ("busy refused good", "port=5201-5209", "5201 5202 5203", 1.0),
-        // Behind the last one comes the first again, after a pause.
+        // After the last port the first one is tried again, after a pause.
         (
             "busy busy busy good",
             "port=5201-5202",
@@ -246,14 +246,14 @@ fn of_several_ports_the_next_one_is_tried_at_once() {
             1.0,
         ),
         ("good", "port=5201-5209", "5201", 1.0),
-        // Closed, filtered, or just tidying up: what counts is the one that is free.
+        // Closed, filtered, or just cleaning up: the free port counts.
         (
             "busy timeout reset good",
             "port=5201-5209",
             "5201 5202 5203 5204",
             1.0,
         ),
-        // Nobody there at all: once around is enough.
+        // No server on any port: one round is enough.
         ("refused", "port=7-10", "7 8 9 10", 0.0),
     ] {
         let fake = fake(course);
@@ -272,9 +272,9 @@ fn of_several_ports_the_next_one_is_tried_at_once() {
     }
 }
 
-/// A real server that runs a real test of somebody else's.
+/// A real server that runs another client's real test.
 #[test]
-fn a_real_server_is_waited_for() {
+fn a_busy_real_server_is_retried_until_it_is_free() {
     let server = Server::start();
     let exporter = Exporter::start::<&str>(&[]);
     let mut other = server.held();
@@ -284,25 +284,25 @@ fn a_real_server_is_waited_for() {
         &format!("/probe?target={target}&period=1s&bitrate=1M"),
         &[("X-Prometheus-Scrape-Timeout-Seconds", "600")],
     );
-    wait_until_turned_away(&exporter);
-    assert!(other.is_at_it(), "its test was disturbed");
+    wait_until_rejected(&exporter);
+    assert!(other.is_at_it(), "the other client's test was disturbed");
     drop(other);
     let reply = probe.reply();
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
     assert!(attempts(&reply).unwrap() >= 2.0, "{}", reply.body);
 }
 
-/// Waits until a server was busy for the exporter, and was tried again.
-fn wait_until_turned_away(exporter: &Exporter) {
+/// Waits until the exporter found a server busy and retried.
+fn wait_until_rejected(exporter: &Exporter) {
     wait_for("another attempt", || {
         exporter.metric("iperf3_exporter_retries_total") >= 1.0
     });
 }
 
 #[test]
-fn probes_of_one_busy_server_all_get_their_turn() {
+fn all_probes_of_one_busy_server_get_a_test() {
     let server = Server::start();
-    // An exporter each, as they know nothing of each other.
+    // One exporter each, so that they do not know each other.
     let exporters: Vec<Exporter> = (0..4).map(|_| Exporter::start::<&str>(&[])).collect();
     let other = server.held();
     let path = format!("/probe?target={}&period=1s&bitrate=10M", server.target());
@@ -311,8 +311,8 @@ fn probes_of_one_busy_server_all_get_their_turn() {
             .iter()
             .map(|exporter| scope.spawn(|| exporter.scrape(&path, "100")))
             .collect();
-        // So all of them collide.
-        exporters.iter().for_each(wait_until_turned_away);
+        // All of them collide.
+        exporters.iter().for_each(wait_until_rejected);
         drop(other);
         for probe in probes {
             let reply = probe.join().unwrap();
@@ -322,7 +322,7 @@ fn probes_of_one_busy_server_all_get_their_turn() {
 }
 
 #[test]
-fn a_probe_that_pauses_is_shown_as_one_that_comes_back() {
+fn a_paused_probe_is_shown_with_its_next_attempt() {
     let fake = fake("busy");
     let exporter = Exporter::start(&[fake.flag()]);
     let mut probe = Connection::open(exporter.port());
@@ -340,7 +340,7 @@ fn a_probe_that_pauses_is_shown_as_one_that_comes_back() {
         })
     });
     drop(probe);
-    wait_for("nobody to pause", || {
+    wait_for("no probe to pause", || {
         lock_status(&mut watch)["pausing"] == serde_json::json!([])
     });
 }

@@ -1,6 +1,5 @@
-//! The recording rules and alerts of `contrib/`: by hand-made series, and in a real Prometheus that scrapes real tests.
-//! Besides that, what the documentation says in passing: the rules that it shows, the families that it names, its examples of
-//! queries.
+//! The recording rules and alerts of `contrib/`: with hand-made series, and in a real Prometheus that scrapes real
+//! tests. Also the documentation: the rules that it shows, the families that it names, its example queries.
 
 use std::fs;
 use std::path::Path;
@@ -37,19 +36,19 @@ fn recorded(rules: &str) -> Vec<&str> {
     names
 }
 
-/// Runs promtool, which may take memory rather than time: a third of what it does is collecting what evaluations leave.
+/// Runs promtool. It may use memory instead of time: garbage collection is a third of its work.
 fn promtool(words: &[&str]) -> (bool, String) {
     run("env", &[&["GOGC=400", "promtool"], words].concat(), "")
 }
 
-/// Whether the cases of a file pass, and what promtool said.
+/// Whether the cases of a file pass, and promtool's output.
 fn passes(file: &Path) -> (bool, String) {
     promtool(&["test", "rules", &file.display().to_string()])
 }
 
 #[test]
-fn the_rules_do_what_their_cases_say() {
-    if !has("promtool", "the_rules_do_what_their_cases_say") {
+fn the_rules_pass_their_cases() {
+    if !has("promtool", "the_rules_pass_their_cases") {
         return;
     }
     for file in [RULES, ALERTS] {
@@ -67,10 +66,10 @@ fn the_rules_do_what_their_cases_say() {
 #[test]
 #[ignore = "make test-all: half a minute of promtool; the same cases, of which each has but the rules that it asks for \
             in make test"]
-fn the_rules_do_what_their_cases_say_with_all_of_them_loaded() {
+fn the_rules_pass_their_cases_with_all_of_them_loaded() {
     if !has(
         "promtool",
-        "the_rules_do_what_their_cases_say_with_all_of_them_loaded",
+        "the_rules_pass_their_cases_with_all_of_them_loaded",
     ) {
         return;
     }
@@ -81,8 +80,8 @@ fn the_rules_do_what_their_cases_say_with_all_of_them_loaded() {
     });
 }
 
-/// The fork's names with rules that are wrong in one way each, of which the cases have to find out those that `are_tried`
-/// by number.
+/// Makes the fork's recording rules wrong in one way at a time. The cases must detect those whose number `are_tried`
+/// selects.
 fn find_out_rules(are_tried: impl Fn(usize) -> bool) {
     let (rules, cases) = (read(RULES), read(CASES));
     let cases = cases.replace("../../contrib/", "");
@@ -107,10 +106,10 @@ fn find_out_rules(are_tried: impl Fn(usize) -> bool) {
         };
         for wrong in [
             turned,
-            // Another factor; and a label that goes.
+            // Another factor, and a label that is removed.
             format!("{expression} * 2 + 1"),
             format!("sum without (direction) ({expression})"),
-            // A zero for what was not measured.
+            // A zero for a missing measurement.
             format!("{expression} or vector(0)"),
         ] {
             if are_tried(tries.len()) {
@@ -129,26 +128,23 @@ fn find_out_rules(are_tried: impl Fn(usize) -> bool) {
 }
 
 #[test]
-fn the_cases_find_out_a_rule_that_is_wrong_in_each_way() {
-    if has(
-        "promtool",
-        "the_cases_find_out_a_rule_that_is_wrong_in_each_way",
-    ) {
-        // Four ways, and each time with another rule.
+fn the_cases_detect_each_kind_of_wrong_rule() {
+    if has("promtool", "the_cases_detect_each_kind_of_wrong_rule") {
+        // Four kinds, each with another rule.
         find_out_rules(|number| number % 5 == 0);
     }
 }
 
 #[test]
 #[ignore = "make test-all: two dozen runs of promtool; make test has one of each kind"]
-fn the_cases_find_out_each_rule_that_is_wrong() {
-    if has("promtool", "the_cases_find_out_each_rule_that_is_wrong") {
+fn the_cases_detect_each_wrong_rule() {
+    if has("promtool", "the_cases_detect_each_wrong_rule") {
         let _alone = machine_alone();
         find_out_rules(|_| true);
     }
 }
 
-/// All files of cases, from the top.
+/// All files of cases, relative to the top.
 fn case_files() -> Vec<String> {
     let files = fs::read_dir(top().join("tests/rules")).unwrap().flatten();
     let mut files: Vec<String> = files
@@ -161,7 +157,7 @@ fn case_files() -> Vec<String> {
     files
 }
 
-/// Each of `items` in one of two threads: promtool takes one CPU, and some of its cases seconds.
+/// Processes `items` in two threads: promtool uses one CPU, and some of its cases take seconds.
 fn side_by_side<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -198,14 +194,14 @@ fn block<'a>(text: &'a str, kind: &str, name: &str) -> &'a str {
 
 /// One case of a file.
 struct Case {
-    /// What stands in its file before all cases.
+    /// The text of the file before all cases.
     head: String,
     text: String,
-    /// How often promtool evaluates all rules for it: what it costs.
+    /// How often promtool evaluates all rules for it, which determines its cost.
     steps: u64,
 }
 
-/// All cases, those first that cost least.
+/// All cases, the cheapest first.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for file in case_files() {
@@ -231,7 +227,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Seconds of a time with one unit.
+/// A duration with one unit, in seconds.
 fn seconds(text: &str) -> u64 {
     let (number, unit) = text.split_at(text.len() - 1);
     let seconds = match unit {
@@ -248,7 +244,7 @@ impl Case {
         self.text.lines().next().unwrap()
     }
 
-    /// The alerts that it asks for, fired or not.
+    /// The alerts that it checks, whether they should fire or not.
     fn asked(&self) -> Vec<&str> {
         let lines = self.text.lines();
         let mut names: Vec<&str> = lines
@@ -259,7 +255,7 @@ impl Case {
         names
     }
 
-    /// The case as a file of its own, without what it asks of other alerts, and of rules that `rules` do not have.
+    /// The case as a separate file, without its checks of other alerts and of rules that are not in `rules`.
     fn file(&self, wanted: &[&str], rules: &str) -> String {
         let (mut kept, mut is_kept) = (String::new(), true);
         for line in self.text.lines() {
@@ -279,12 +275,12 @@ impl Case {
         format!("{}\ntests:\n  - name: {kept}", self.head)
     }
 
-    /// Whether it finds what it asks of the alerts that are `wanted`, and what promtool said. There is no other alert
-    /// then, and of the recording rules only those that are needed: promtool evaluates all that is there at each step.
+    /// Whether its checks of the `wanted` alerts pass, and promtool's output. The file then has no other alerts, and
+    /// only the recording rules that are needed: promtool evaluates everything at each step.
     fn passes(&self, wanted: &[&str], rules: &str, alerts: &str) -> (bool, String) {
         let dir = TempDir::new();
         if wanted.is_empty() {
-            // One of recorded names alone, of which some are patterns.
+            // A case of recorded names only, some of which are patterns.
             dir.write("recording-rules.yml", rules);
             let text = format!("{}\ntests:\n  - name: {}\n", self.head, self.text);
             return passes(&dir.write("case.yml", &text));
@@ -306,7 +302,7 @@ impl Case {
     }
 }
 
-/// The file of recording rules without those that neither `text` names nor one that it names.
+/// The file of recording rules, reduced to those that `text` names, directly or through another rule.
 fn needed(rules: &str, mut text: String) -> String {
     let names: Vec<&str> = rules
         .lines()
@@ -338,10 +334,10 @@ fn needed(rules: &str, mut text: String) -> String {
     }
 }
 
-/// What is replaced by what.
+/// Replacements: old text and new text.
 type Ways = &'static [(&'static str, &'static str)];
 
-/// How an alert can be wrong in its expression, or time: its name, what is replaced by what.
+/// Mutations of an alert's expression or duration: its name, and the replacements.
 const WRONG_ALERTS: &[(&str, Ways)] = &[
     (
         "Iperf3ExporterDown",
@@ -605,7 +601,7 @@ const WRONG_ALERTS: &[(&str, Ways)] = &[
     ),
 ];
 
-/// How a recording rule can be wrong: its name, the alert by which that is seen, what is replaced by what.
+/// Mutations of a recording rule: its name, the alert that must detect them, and the replacements.
 const WRONG_RECORDS: &[(&str, &str, Ways)] = &[
     (
         "target:iperf3_up:avg1d",
@@ -711,24 +707,23 @@ const WRONG_RECORDS: &[(&str, &str, Ways)] = &[
     ),
 ];
 
-/// A file of rules with one that is wrong.
+/// A file of rules with one wrong rule.
 fn wrong(text: &str, kind: &str, name: &str, (from, to): (&str, &str)) -> String {
     let right = block(text, kind, name);
     assert!(right.contains(from), "{name} has no {from}");
     text.replace(right, &right.replace(from, to))
 }
 
-/// A way to be wrong: the rules, the alerts, the alert to look at, and what was done.
+/// A mutation: the rules, the alerts, the alert to check, and a description.
 type Try<'a> = (String, String, &'a str, String);
 
-/// All ways, those of each alert and of each rule behind another.
+/// All mutations, one alert or rule after another.
 fn tries<'a>(rules: &str, alerts_text: &'a str) -> Vec<Try<'a>> {
     let mut tries = Vec::new();
     for name in alerts(alerts_text) {
         let known = WRONG_ALERTS.iter().find(|(known, _)| *known == name);
-        let (_, ways) =
-            known.unwrap_or_else(|| panic!("nobody looks whether a wrong {name} is found out"));
-        // One that never fires.
+        let (_, ways) = known.unwrap_or_else(|| panic!("no mutation of {name} is listed"));
+        // An alert that never fires.
         let never = wrong(
             alerts_text,
             "alert",
@@ -759,7 +754,7 @@ fn tries<'a>(rules: &str, alerts_text: &'a str) -> Vec<Try<'a>> {
     tries
 }
 
-/// Looks whether the cases find out those ways to be wrong that `are_tried` by number.
+/// Checks that the cases detect the mutations whose number `are_tried` selects.
 fn find_out_alerts(are_tried: impl Fn(usize) -> bool) {
     let (rules, alerts, cases) = (read(RULES), read(ALERTS), cases());
     let tries = tries(&rules, &alerts).into_iter().enumerate();
@@ -770,11 +765,11 @@ fn find_out_alerts(are_tried: impl Fn(usize) -> bool) {
     let unseen = Mutex::new(Vec::new());
     side_by_side(&tries, |(rules, alerts, alert, what)| {
         let asking = cases.iter().filter(|case| case.asked().contains(alert));
-        // The first one that does not pass is enough.
+        // The first case that fails is enough.
         let said = asking
             .map(|case| case.passes(&[alert], rules, alerts))
             .find_map(|(passed, said)| (!passed).then_some(said));
-        // Found out by what it says, and not by rules that promtool cannot read.
+        // The failure must come from the result, not from rules that promtool cannot read.
         let is_seen = said.as_ref().is_some_and(|said| {
             (said.contains(&format!("alertname: {alert}")) || said.contains("expr: "))
                 && !said.contains("could not parse")
@@ -785,33 +780,33 @@ fn find_out_alerts(are_tried: impl Fn(usize) -> bool) {
         }
     });
     let unseen = unseen.into_inner().unwrap();
-    assert!(unseen.is_empty(), "not found out:\n{}", unseen.join("\n"));
+    assert!(unseen.is_empty(), "not detected:\n{}", unseen.join("\n"));
 }
 
 #[test]
-fn the_cases_find_out_some_alerts_that_are_wrong() {
-    if has("promtool", "the_cases_find_out_some_alerts_that_are_wrong") {
-        // A prime number apart, so that they are of all kinds.
+fn the_cases_detect_some_wrong_alerts() {
+    if has("promtool", "the_cases_detect_some_wrong_alerts") {
+        // A prime step, so that all kinds are included.
         find_out_alerts(|number| number % 17 == 0);
     }
 }
 
 #[test]
 #[ignore = "make test-all: some 170 runs of promtool; make test has each 17th of them"]
-fn the_cases_find_out_each_alert_that_is_wrong() {
-    if has("promtool", "the_cases_find_out_each_alert_that_is_wrong") {
+fn the_cases_detect_each_wrong_alert() {
+    if has("promtool", "the_cases_detect_each_wrong_alert") {
         let _alone = machine_alone();
         find_out_alerts(|_| true);
     }
 }
 
 #[test]
-fn prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail() {
-    let test = "prometheus_records_what_real_tests_measured_and_nothing_of_those_that_fail";
+fn prometheus_records_the_results_of_real_tests_and_nothing_for_failed_ones() {
+    let test = "prometheus_records_the_results_of_real_tests_and_nothing_for_failed_ones";
     if !has("prometheus", test) {
         return;
     }
-    // Each job has its own, so that none waits for the other's test.
+    // One server per job, so that no job waits for the other's test.
     let servers = [Server::start(), Server::start()];
     let exporters = [0, 1].map(|_| Exporter::start::<&str>(&[]));
     let job = |number: usize, name: &str, mode: &str| {
@@ -849,7 +844,7 @@ scrape_configs:
         job(1, "udp", "      udp_mode: ['true']\n"),
     );
     let prometheus = Prometheus::start(&configuration);
-    // 10 Mbit/s, as far as a second of bursts, whole blocks and other work of the processor keeps to them.
+    // 10 Mbit/s, as far as one second allows with bursts, whole blocks and other work of the processor.
     for (job, server) in ["tcp", "udp"].into_iter().zip(&servers) {
         for way in ["upload", "download"] {
             let name = format!("iperf3_bandwidth_{way}_mbps{{job=\"{job}\"}}");
@@ -877,11 +872,11 @@ scrape_configs:
         let (percent, _) = prometheus.until(&name, |_| true);
         assert!((0.0..=100.0).contains(&percent), "{name} {percent}");
     }
-    // In its own unit, of one moment: the rule is evaluated again behind each scrape.
+    // In the rule's own unit, from one moment: the rule is evaluated after each scrape.
     let name = "iperf3_latency_upload_ms{job=\"tcp\"}";
     let factor = format!("sum({name}) / sum(iperf3_tcp_rtt_mean_seconds{{job=\"tcp\"}})");
     prometheus.until(&factor, |factor| (factor - 1000.0).abs() < 0.001);
-    // What was not measured: after three evaluations of the whole group with both jobs it would be there.
+    // Missing measurements: after three evaluations of the whole group with both jobs they would be there.
     let evaluations = "count_over_time(iperf3_bandwidth_upload_mbps{job=\"udp\"}[1h])";
     prometheus.until(evaluations, |count| count >= 3.0);
     for name in [
@@ -929,8 +924,8 @@ fn promtool_accepts_the_rules_that_the_documentation_shows() {
 }
 
 #[test]
-fn the_recommended_means_leave_failures_out() {
-    if !has("promtool", "the_recommended_means_leave_failures_out") {
+fn the_recommended_averages_exclude_failures() {
+    if !has("promtool", "the_recommended_averages_exclude_failures") {
         return;
     }
     let page = page("metrics");
@@ -943,7 +938,7 @@ fn the_recommended_means_leave_failures_out() {
     };
     let (wrong, says) = wrong.split_once('#').unwrap();
     assert!(says.contains("NaN"), "{says}");
-    // 100 bytes in 10 s, a test that fails, 300 bytes in 10 s: a mean of 20 a second, of those that succeeded.
+    // 100 bytes in 10 s, a failed test, 300 bytes in 10 s: an average of 20 bytes per second over the successful tests.
     let labels = r#"job="iperf3",instance="foo.server:5201",target="foo.server",port="5201""#;
     let case = format!(
         "evaluation_interval: 1m
@@ -982,7 +977,7 @@ tests:
     assert!(passed, "{said}");
 }
 
-/// The alert that the README has the reader write: of a line below its limit, and of that line alone.
+/// The alert from the README fires for a line below its limit, and for that line only.
 #[test]
 fn the_readmes_own_alert_fires_when_a_line_is_too_slow() {
     if !has(
@@ -1004,7 +999,7 @@ fn the_readmes_own_alert_fires_when_a_line_is_too_slow() {
     let input = [
         series("iperf3", "upload", 5_000_000),
         series("iperf3-download", "download", 12_500_000),
-        // Its rate is what it was told to send.
+        // The rate of this target is the bitrate that it was told to send.
         series("iperf3-udp", "upload", 1_250_000),
     ];
     let case = format!(
@@ -1031,12 +1026,12 @@ tests:
     assert!(passed, "{said}\n{case}");
 }
 
-/// Names in the documentation that are not this exporter's, and why it names them.
+/// Names in the documentation that belong to others, and why it mentions them.
 const OF_OTHERS: &[&str] = &[
     // Repositories.
     "iperf3_exporter",
     "iperf3_exporter_mutex",
-    // The fork's third version has this one.
+    // A name of the fork's third version.
     "iperf3_jitter_ms",
 ];
 
@@ -1080,7 +1075,7 @@ fn every_family_that_the_documentation_names_is_in_one_of_its_tables_or_recorded
 }
 
 #[test]
-fn every_query_that_the_documentation_recommends_is_taken() {
+fn prometheus_accepts_every_query_of_the_documentation() {
     let page = page("choosing-numbers");
     let queries: Vec<&str> = page
         .lines()

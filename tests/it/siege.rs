@@ -1,7 +1,7 @@
-//! The attacks, and what attackers need: connections, plain or through TLS, and a siege that knows whether it goes on.
+//! The attacks and their tools: plain and TLS connections, and a siege that knows whether it is still active.
 //!
-//! An attack is a row of [`ATTACKS`]. The bench uses this file too, for what `/health` takes meanwhile: so it must not
-//! know what is held against an attack, nor how the exporter was started.
+//! An attack is a row of [`ATTACKS`]. The bench also uses this file, to measure `/health` during an attack. So it must
+//! not know which limits an attack must respect, nor how the exporter was started.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,19 +17,19 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::random::{Random, cases};
 
-/// The limit of every wait, so that what never comes fails a test and does not hang it.
+/// The limit of every wait, so that a missing event fails a test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// In this time attackers that hold all connections make each of them anew once.
+/// In this time, attackers that hold all connections replace each of them once.
 const ALL_ANEW: Duration = Duration::from_millis(300);
 
 /// The exporter's port, and how a client gets in.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// None for plain HTTP.
+    /// `None` for plain HTTP.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// The `Authorization` of a user who may come in.
+    /// The `Authorization` header of a valid user.
     pub(crate) credentials: Option<String>,
-    /// How many connections there may be.
+    /// The maximum number of connections.
     pub(crate) places: usize,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Line {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// An answer as it came.
+/// A response as it arrived.
 pub(crate) struct Answer {
     pub(crate) code: u16,
     /// Head and body.
@@ -79,9 +79,9 @@ impl Line {
         }
     }
 
-    /// Sends bytes and reads to the end, which may be a reset; none when no answer came.
+    /// Sends bytes and reads to the end, which may be a reset; `None` when no response came.
     pub(crate) fn ask(mut self, bytes: &[u8]) -> Option<Answer> {
-        // An exporter that has seen enough of it answers before it has all.
+        // The exporter may respond before it has read everything.
         let _ = self.write_all(bytes);
         let mut answer = Vec::new();
         let _ = self.read_to_end(&mut answer);
@@ -98,7 +98,7 @@ impl Answer {
 }
 
 impl Target {
-    /// A TCP connection that says nothing.
+    /// A TCP connection on which nothing is sent.
     pub(crate) fn socket(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -124,7 +124,7 @@ impl Target {
         Ok(Line::Tls(Box::new(StreamOwned::new(client, socket))))
     }
 
-    /// A GET, complete, with further header lines.
+    /// A complete GET with further header lines.
     pub(crate) fn get(&self, path: &str, more: &str) -> Vec<u8> {
         let authorization = self.credentials.as_ref();
         let authorization = authorization.map(|it| format!("Authorization: {it}\r\n"));
@@ -132,18 +132,18 @@ impl Target {
         format!("GET {path} HTTP/1.1\r\nHost: a\r\n{authorization}{more}\r\n").into_bytes()
     }
 
-    /// Asks on a connection of its own, which ends with the answer.
+    /// A request on a new connection, which ends with the response.
     pub(crate) fn page(&self, path: &str) -> Answer {
         let mut line = self.line().unwrap();
         line.write_all(&self.get(path, "Connection: close\r\n"))
             .unwrap();
         let mut answer = Vec::new();
-        // With TLS an end that is not announced is an error: the answer could have been cut.
+        // With TLS an end without close_notify is an error: the response could have been truncated.
         line.read_to_end(&mut answer).unwrap();
         Answer::parse(&answer).unwrap_or_else(|| panic!("no answer to {path}"))
     }
 
-    /// A fresh `/health` is answered.
+    /// A new connection to `/health` gets its response.
     pub(crate) fn health(&self) {
         let answer = self.page("/health");
         let is_well = answer.code == 200 && answer.text.ends_with("\r\n\r\nOK\n");
@@ -151,21 +151,21 @@ impl Target {
     }
 }
 
-/// An attack under way.
+/// A running attack.
 pub(crate) struct Siege<'a> {
     pub(crate) target: &'a Target,
-    /// What the attackers have done so far, as each attack counts it.
+    /// The number of rounds so far, as each attack counts them.
     rounds: AtomicUsize,
-    /// Something is being asked, and so many connections have been made anew since.
+    /// Whether a question waits for its response, and how many connections were replaced since it was asked.
     is_asking: AtomicBool,
     made_anew: AtomicUsize,
     is_in_force: AtomicBool,
     is_over: AtomicBool,
-    /// The attackers are gone.
+    /// The attackers have ended.
     has_ended: AtomicBool,
 }
 
-/// Sets a flag whatever happens, or a failure would hang.
+/// Sets a flag even after a panic; otherwise a failure would hang.
 struct AtLast<'a>(&'a AtomicBool);
 
 impl Drop for AtLast<'_> {
@@ -174,7 +174,7 @@ impl Drop for AtLast<'_> {
     }
 }
 
-/// Runs an attack, and does something once all that it needs is in place; then the attack ends.
+/// Runs an attack, calls `then` once the attack is fully in place, and ends the attack.
 pub(crate) fn under<T>(
     target: &Target,
     attack: impl FnOnce(&Siege<'_>) + Send,
@@ -203,27 +203,27 @@ pub(crate) fn under<T>(
 }
 
 impl Siege<'_> {
-    /// For the attackers: whether they are to go on.
+    /// For the attackers: whether they should continue.
     pub(crate) fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    /// For the attackers: all that the attack needs is in place.
+    /// For the attackers: the attack is fully in place.
     pub(crate) fn in_force(&self) {
         self.is_in_force.store(true, Ordering::Relaxed);
     }
 
-    /// For the attackers: they have done once more what the attack consists of.
+    /// For the attackers: they have completed one more round.
     pub(crate) fn did(&self) {
         self.rounds.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// For the attackers: whether they may make a connection anew.
+    /// For the attackers: whether they may replace a connection.
     ///
-    /// The exporter's word is that the connection which has waited longest without a request makes room. A client's
-    /// request comes with its connection, and that one never is its own; with TLS it comes some round trips later, which
-    /// are long on a busy machine. So attackers that hold all connections make some of them anew while it asks, and none
-    /// with TLS.
+    /// The exporter guarantees that the connection which has waited longest without a request is closed to make room. A
+    /// plain client sends its request together with its connection, so its connection is never that one. With TLS the
+    /// request follows some round trips later, which are long on a busy machine. So while a question waits, attackers
+    /// that hold all connections replace only some of them, and none with TLS.
     pub(crate) fn may_come_anew(&self) -> bool {
         let at_most = match self.target.tls {
             None => self.target.places / 2,
@@ -233,7 +233,7 @@ impl Siege<'_> {
             || self.made_anew.fetch_add(1, Ordering::Relaxed) < at_most
     }
 
-    /// Asks something that is answered while the attack is in force: it was so before, and is so afterwards.
+    /// Asks a question whose response counts only if the attack is active before and after it.
     pub(crate) fn ask<T>(&self, question: impl FnOnce() -> T) -> T {
         self.made_anew.store(0, Ordering::Relaxed);
         self.is_asking.store(true, Ordering::Relaxed);
@@ -243,7 +243,7 @@ impl Siege<'_> {
         answer
     }
 
-    /// Blocks until the attackers have done something that they do only while the attack is in force.
+    /// Blocks until the attackers complete a round, which they do only while the attack is active.
     pub(crate) fn assert_in_force(&self) {
         let seen = self.rounds.load(Ordering::Relaxed);
         self.wait_for("to go on", || self.rounds.load(Ordering::Relaxed) > seen);
@@ -253,13 +253,16 @@ impl Siege<'_> {
         let end = Instant::now() + PATIENCE;
         while !condition() {
             let has_ended = self.has_ended.load(Ordering::Relaxed);
-            assert!(!has_ended, "the attackers ended by themselves");
-            assert!(Instant::now() < end, "waited in vain for the attack {what}");
+            assert!(!has_ended, "the attackers ended on their own");
+            assert!(
+                Instant::now() < end,
+                "timed out waiting for the attack {what}"
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Twice as many connections as there is room for; those who had to make room come again.
+    /// Twice as many connections as allowed; a client whose connection was closed to make room connects again.
     pub(crate) fn crowd<T>(&self, open: impl Fn() -> io::Result<T>) {
         let places = self.target.places;
         let pause = ALL_ANEW / u32::try_from(places).unwrap();
@@ -275,7 +278,7 @@ impl Siege<'_> {
         }
     }
 
-    /// The same thing over and over, by so many at a time.
+    /// Repeats `once` in `attackers` threads.
     pub(crate) fn flood(&self, attackers: usize, once: impl Fn() + Sync) {
         thread::scope(|scope| {
             for _ in 0..attackers {
@@ -292,15 +295,15 @@ impl Siege<'_> {
         });
     }
 
-    /// Sends the same over and over; each answer has this code, where one comes.
+    /// Sends the same bytes repeatedly; each response, where one comes, has this code.
     fn flood_with(&self, bytes: &[u8], code: u16) {
         let answered = AtomicUsize::new(0);
         self.flood(4, || {
-            // Under load a handshake may be given up for lack of a place.
+            // Under load a handshake may be aborted because no connection is free.
             let Ok(line) = self.target.line() else {
                 return;
             };
-            // A reset may overtake the answer to what was not read to its end.
+            // A reset may overtake the response to a request that was not read completely.
             if let Some(answer) = line.ask(bytes) {
                 assert_eq!(answer.code, code, "{}", answer.text);
                 answered.fetch_add(1, Ordering::Relaxed);
@@ -309,7 +312,7 @@ impl Siege<'_> {
         assert!(answered.load(Ordering::Relaxed) > 0, "no answer ever came");
     }
 
-    /// Many connections, on each of which a byte comes now and then.
+    /// Many connections, on each of which a byte arrives now and then.
     fn trickle<T>(
         &self,
         open: impl Fn() -> io::Result<T>,
@@ -335,7 +338,7 @@ impl Siege<'_> {
         }
     }
 
-    /// Opens a connection and sends something there and then.
+    /// Opens a connection and sends something at once.
     fn sending(&self, bytes: &[u8]) -> io::Result<Line> {
         let mut line = self.target.line()?;
         line.write_all(bytes)?;
@@ -367,7 +370,7 @@ impl Siege<'_> {
     }
 }
 
-/// Which ports an attack is for.
+/// The ports to which an attack applies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
     Plain,
@@ -379,7 +382,7 @@ pub(crate) enum On {
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) on: On,
-    /// It takes every connection that there may be.
+    /// It takes every connection that the exporter allows.
     pub(crate) takes_all: bool,
     pub(crate) run: fn(&Siege<'_>),
 }
@@ -564,8 +567,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: |siege| {
             siege.flood(4, || {
                 drop(siege.target.socket());
-                // Once this one is ended the one before it has been accepted: else they would wait in a queue, and
-                // nothing would be quick.
+                // When this connection has ended, the one before it has been accepted. Otherwise they would wait in a
+                // queue, and the attack would be slow.
                 let mut next = siege.target.socket();
                 let _ = next.shutdown(Shutdown::Write);
                 let _ = next.read_to_end(&mut Vec::new());
@@ -598,7 +601,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
                 let Ok(Line::Tls(mut stream)) = siege.target.line() else {
                     return;
                 };
-                // Until it is refused, or all have been taken.
+                // Until the exporter refuses, or has accepted all of them.
                 for number in 0..500 {
                     let _ = stream.conn.refresh_traffic_keys();
                     let is_sent = stream.conn.complete_io(&mut stream.sock).is_ok();
@@ -617,18 +620,18 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// Bytes as they come, of which some look like a request's.
+/// Random bytes, some of which look like a request's.
 fn garbage(random: &mut Random) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..random.within(1..4000)).map(|_| random.byte()).collect();
     if random.once_in(2) {
         bytes.splice(0..0, *b"GET / HTTP/1.1\r\n");
     }
-    // So that nothing waits for more.
+    // Ends the input, so that the exporter does not wait for more.
     bytes.extend(b"\r\n\r\n");
     bytes
 }
 
-/// `openssl s_client` asks for a new handshake at each line `R`: TLS 1.2 has that, and rustls does not.
+/// `openssl s_client` starts a renegotiation at each line `R`: TLS 1.2 has that, and rustls does not.
 fn renegotiate(target: &Target) {
     let child = Command::new("openssl")
         .args([
@@ -644,7 +647,7 @@ fn renegotiate(target: &Target) {
         .spawn();
     let mut child = child.expect("openssl is needed: make test installs it");
     let _ = child.stdin.take().unwrap().write_all(&b"R\n".repeat(100));
-    // Ended by the exporter, or by the end of what it was given to say.
+    // It ends by the exporter's refusal or with its input.
     let end = Instant::now() + Duration::from_secs(5);
     while child.try_wait().unwrap().is_none() && Instant::now() < end {
         thread::sleep(Duration::from_millis(5));

@@ -1,4 +1,4 @@
-//! Many probes, and nothing grows: no thread, no descriptor, no memory, no child.
+//! Many probes; no resource grows: threads, descriptors, memory, children.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Connection, Exporter, Fake, children, machine_alone, top, wait_for};
 
-/// What must not grow.
+/// The resources that must not grow.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
     threads: u64,
@@ -15,7 +15,7 @@ struct Footprint {
     resident_bytes: u64,
 }
 
-/// Looked at from outside: a request for `/metrics` would be a part of it.
+/// Read from outside: a request for `/metrics` would change the result.
 fn footprint(pid: u32) -> Footprint {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| -> u64 {
@@ -32,14 +32,14 @@ fn footprint(pid: u32) -> Footprint {
     }
 }
 
-/// `tiny_http` keeps this many threads for connections to come, and ends the others after five idle seconds
+/// `tiny_http` keeps this many threads for future connections and ends the others after five idle seconds
 /// (`MIN_THREADS` in its task pool).
 const SPARE_THREADS: u64 = 4;
 
-/// What the probes after the warm-up may add. With one arena of the allocator they added 60 to 205 KiB while this was
-/// written, after 240 probes as after 1000. 90 probes that kept their reports took 1,280.
+/// The memory that the probes after the warm-up may add. With one allocator arena they added 60 to 205 KiB when this
+/// was written, after 240 probes as after 1000. 90 probes that kept their reports added 1,280 KiB.
 const GROWTH_LIMIT_BYTES: u64 = 768 * 1024;
-/// As many as the exporter keeps of a report.
+/// The number of intervals of a report that the exporter keeps.
 const INTERVALS: usize = 300;
 
 /// A report of both directions and many intervals: each probe that kept its own would add 16 KiB.
@@ -51,7 +51,7 @@ fn long_report() -> String {
         let mut interval = first.clone();
         for part in ["/sum", "/sum_bidir_reverse", "/streams/0", "/streams/1"] {
             let part = interval.pointer_mut(part).unwrap();
-            // No more than what is read, as reading takes most of this test's time.
+            // Only the members that are read, as parsing takes most of this test's time.
             *part = json!({
                 "start": second, "end": second + 1, "seconds": 1,
                 "bytes": part["bytes"], "sender": part["sender"], "omitted": false,
@@ -65,7 +65,7 @@ fn long_report() -> String {
 
 #[test]
 fn probes_in_a_row_leave_nothing_behind() {
-    // The last hundred are remembered.
+    // The history holds the last hundred.
     leave_nothing_behind(120, 240);
 }
 
@@ -84,7 +84,8 @@ fn leave_nothing_behind(warm_up: u32, count: u32) {
     fs::write(fake.dir().join("report"), long_report()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_iperf3-exporter"));
     command.args(["--web.listen-address=127.0.0.1:0", &fake.flag()]);
-    // One arena of glibc's malloc(3): else each thread may begin another, how many depends on how busy the machine is.
+    // One arena of glibc's malloc(3). Otherwise each thread may begin another, and their number depends on how busy the
+    // machine is.
     command.env("MALLOC_ARENA_MAX", "1");
     let exporter = Exporter::spawn(command);
     let mut kept = Connection::open(exporter.port());
@@ -93,7 +94,7 @@ fn leave_nothing_behind(warm_up: u32, count: u32) {
         if number == warm_up {
             warm = Some(footprint(exporter.pid()));
         }
-        // Of each four, two use the connection that is kept, and one fails.
+        // Of each four probes, two use the kept-alive connection, and one fails.
         let path = match number % 4 {
             3 => "/probe?target=127.0.0.1:1",
             _ => "/probe?target=127.0.0.1&bidirectional=true",
@@ -108,7 +109,7 @@ fn leave_nothing_behind(warm_up: u32, count: u32) {
     }
     let warm = warm.unwrap();
     let pid = exporter.pid();
-    // What the last answers still held is given back just after them.
+    // The exporter releases the resources of the last responses shortly after them.
     wait_for("the descriptors to be closed", || {
         footprint(pid).descriptors <= warm.descriptors
     });
@@ -131,7 +132,7 @@ fn leave_nothing_behind(warm_up: u32, count: u32) {
     );
 }
 
-/// How often the process' threads went to sleep so far, each thread with its count.
+/// How often each of the process' threads has slept so far.
 fn sleeps(pid: u32) -> Vec<(String, String)> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     threads
@@ -154,7 +155,7 @@ fn an_idle_exporter_sleeps() {
     let mut kept = Connection::open(exporter.port());
     assert_eq!(kept.get("/metrics").code, 200);
     let look = std::time::Duration::from_secs(3);
-    // Workers and spare threads end within ten seconds; from then on no thread wakes.
+    // Workers and spare threads end within ten seconds; from then on no thread wakes up.
     wait_for("three seconds in which no thread wakes up", || {
         let before = sleeps(exporter.pid());
         std::thread::sleep(look);

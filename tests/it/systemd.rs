@@ -1,8 +1,8 @@
-//! systemd: what the service manager is told, and the sockets that it passes.
+//! systemd: messages to the service manager, and the sockets that it passes.
 //!
-//! The manager is a datagram socket of the test's own, and in one test a whole systemd in a container, of which
-//! `tests/scripts/boot.sh` has the steps. Sockets are passed by `systemd-socket-activate`, which is systemd's own way, or
-//! by a shell, where a socket must be one that systemd would not pass.
+//! The manager is a datagram socket of the test; one test uses a whole systemd in a container, with the steps of
+//! `tests/scripts/boot.sh`. `systemd-socket-activate`, systemd's own tool, passes sockets. A shell passes those that
+//! systemd would not pass.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,10 +20,10 @@ use crate::harness::{
     request, run, run_script, skipped, wait_for,
 };
 
-/// A service manager that hears notifications.
+/// A service manager that receives notifications.
 struct Manager {
     socket: UnixDatagram,
-    /// What `NOTIFY_SOCKET` is set to.
+    /// The value of `NOTIFY_SOCKET`.
     address: String,
     _dir: TempDir,
 }
@@ -38,7 +38,7 @@ impl Manager {
 
     fn at_an_abstract_name() -> Self {
         let dir = TempDir::new();
-        // The folder's name is nobody else's.
+        // The folder's name is unique, so this one is too.
         let name = dir.path().join("abstract").display().to_string();
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
@@ -62,14 +62,14 @@ impl Manager {
         command
     }
 
-    /// The next message; none when there is none.
+    /// The next message, if there is one.
     fn next(&self) -> Option<String> {
         let mut buffer = [0; 8192];
         let length = self.socket.recv(&mut buffer).ok()?;
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
-    /// The next message with this field; the others before it are added to `passed`.
+    /// The next message with this field; earlier ones are added to `passed`.
     fn until(&self, field: &str, passed: &mut Vec<String>) -> String {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -82,7 +82,7 @@ impl Manager {
         panic!("no message with {field}, but: {passed:?}");
     }
 
-    /// What was said and not yet read.
+    /// The messages that were not read yet.
     fn rest(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).unwrap();
         std::iter::from_fn(|| self.next()).collect()
@@ -101,10 +101,10 @@ fn good() -> Fake {
     Fake::new(&format!("cat '{}'", good_report().display()))
 }
 
-/// The shell that gives a variable the number of the process that the exporter will be.
+/// The shell that runs this becomes the exporter, so that `$$` is the exporter's process ID.
 const AS_OWN_PID: &str = r#"exec "$0" "$@""#;
 
-/// A run whose sockets were passed to it; its log is in a file.
+/// An exporter that was given sockets; its log is in a file.
 struct Run {
     child: Child,
     dir: TempDir,
@@ -121,7 +121,8 @@ impl Run {
         Self { child, dir }
     }
 
-    /// The exporter with `descriptor` as its number 3; `variables` is shell, with `$$` for the exporter's number.
+    /// The exporter with `descriptor` as file descriptor 3; `variables` is shell, in which `$$` is the exporter's
+    /// process ID.
     fn passing(descriptor: impl Into<OwnedFd>, variables: &str, flags: &[&str]) -> Self {
         let script = format!("exec 3<&0 0</dev/null; export {variables}; {AS_OWN_PID}");
         let mut command = Command::new("sh");
@@ -132,9 +133,10 @@ impl Run {
         Self::start(command)
     }
 
-    /// The exporter behind `systemd-socket-activate`, which starts it at the first connection; two of its ports.
+    /// The exporter behind `systemd-socket-activate`, which starts it at the first connection; its two ports.
     fn activated(flags: &[&str]) -> (Self, [u16; 2]) {
-        // A port may be taken between its choice and its use: then the program ends, and others are tried.
+        // Another process may take a port between its choice and its use. Then the program exits, and other ports are
+        // tried.
         for _ in 0..20 {
             let ports = [free_port(), free_port()];
             let mut command = Command::new("systemd-socket-activate");
@@ -162,7 +164,7 @@ impl Run {
         fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    /// The first whole line of the log that contains every piece, once there is one.
+    /// Waits for a complete log line that contains every piece; the first such line.
     fn log_line(&self, pieces: &[&str]) -> String {
         let mut found = None;
         wait_for(&format!("a log line with {pieces:?}"), || {
@@ -177,7 +179,7 @@ impl Run {
         found.unwrap()
     }
 
-    /// Waits for its end; its status.
+    /// Waits until it exits; its status.
     fn end(&mut self) -> Option<i32> {
         let mut status = None;
         wait_for("the exporter to end", || {
@@ -196,7 +198,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Politely first: an exporter that is killed outright leaves its iperf3 behind.
+        // SIGTERM first: an exporter that is killed outright leaves its iperf3 behind.
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("TERM");
         }
@@ -212,14 +214,14 @@ impl Drop for Run {
     }
 }
 
-/// A listener of the test's own and its port.
+/// A listener and its port.
 fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-/// A connection with a request on it.
+/// A connection on which a request was sent.
 fn asked(port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -229,7 +231,7 @@ fn asked(port: u16) -> TcpStream {
     stream
 }
 
-/// The answer to [`asked`], which has to be a good one.
+/// The response to [`asked`] must be a success.
 fn assert_answered(mut stream: TcpStream) {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
@@ -237,7 +239,7 @@ fn assert_answered(mut stream: TcpStream) {
 }
 
 #[test]
-fn the_manager_hears_of_the_start_of_each_reload_and_of_the_end() {
+fn the_manager_is_notified_of_start_reloads_and_stop() {
     for manager in [Manager::at_a_path(), Manager::at_an_abstract_name()] {
         let fake = good();
         let configuration = fake.dir().join("web.yml");
@@ -273,7 +275,7 @@ fn the_manager_hears_of_the_start_of_each_reload_and_of_the_end() {
 }
 
 #[test]
-fn a_reload_that_fails_ends_as_a_reload_does() {
+fn a_failed_reload_is_reported_as_finished() {
     let manager = Manager::at_a_path();
     let fake = good();
     let configuration = fake.dir().join("web.yml");
@@ -285,7 +287,7 @@ fn a_reload_that_fails_ends_as_a_reload_does() {
     fs::write(&configuration, "no_such_key: 1\n").unwrap();
     exporter.signal("HUP");
     manager.until("RELOADING=1", &mut passed);
-    // Otherwise the manager takes it for reloading for ever.
+    // Otherwise the manager would wait for the end of the reload forever.
     manager.until("READY=1", &mut passed);
     exporter.log_line("no_such_key");
 }
@@ -301,7 +303,7 @@ fn a_reload_without_a_web_configuration_says_so() {
     assert_eq!(exporter.get("/ready").code, 200);
 }
 
-/// The log of an exporter that is told that this file, and its inode and this number more, is the journal.
+/// The log of an exporter whose `JOURNAL_STREAM` names this log file, with `more` added to its inode.
 fn journal_of(more: u64, flags: &[&str], is_over: impl Fn(&str) -> bool) -> String {
     let dir = TempDir::new();
     let path = dir.path().join("journal");
@@ -363,10 +365,10 @@ fn lines_of_the_journal_begin_with_their_priority_and_no_others() {
             .all(|line| line.starts_with("<6>{\"") || line.starts_with("<4>{\"")),
         "{log}"
     );
-    // What the variable names is something else: a child of a service, with its output in a file.
+    // JOURNAL_STREAM names another file: a child of a service that writes its output to a file.
     let log = journal_of(1, &flags, is_started);
     assert!(log.lines().all(|line| line.starts_with("time=")), "{log}");
-    // A start that failed.
+    // A start that fails.
     let wrong = ["--no-such-flag"];
     let is_over = |text: &str| text.ends_with('\n');
     let line = journal_of(0, &wrong, is_over);
@@ -399,8 +401,8 @@ fn the_watchdog_is_fed_also_while_a_test_runs() {
 }
 
 #[test]
-fn the_watchdog_finds_a_listener_where_the_loopback_has_no_ipv6_address() {
-    let test = "the_watchdog_finds_a_listener_where_the_loopback_has_no_ipv6_address";
+fn the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address() {
+    let test = "the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address";
     let lone = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && ip link set lo up";
     if !has("unshare", test) || !run("unshare", &["-rn", "sh", "-c", lone], "").0 {
         return skipped(test, "no network namespace can be had here");
@@ -441,7 +443,7 @@ fn the_watchdog_of_another_process_is_not_fed() {
             manager.until("WATCHDOG=1", &mut passed);
             return true;
         }
-        // Time for a ping a millisecond, if there were any.
+        // Enough time for pings: there would be one each millisecond.
         for _ in 0..50 {
             assert_eq!(exporter.get("/ready").code, 200);
         }
@@ -455,7 +457,7 @@ fn the_watchdog_of_another_process_is_not_fed() {
 }
 
 #[test]
-fn a_manager_that_is_gone_or_deaf_holds_up_nothing() {
+fn an_absent_or_unresponsive_manager_blocks_nothing() {
     let fake = good();
     let deaf = Manager::at_a_path();
     for address in [
@@ -466,7 +468,7 @@ fn a_manager_that_is_gone_or_deaf_holds_up_nothing() {
         "",
     ] {
         let mut command = deaf.command(&[&fake.flag()]);
-        // A ping a millisecond: the deaf one's queue is full at once.
+        // One ping per millisecond: the queue of the manager that does not read is full at once.
         command
             .env("NOTIFY_SOCKET", address)
             .env("WATCHDOG_USEC", "2000");
@@ -487,7 +489,7 @@ fn every_socket_that_systemd_passes_is_served() {
     }
     let fake = good();
     let (mut run, ports) = Run::activated(&["--web.systemd-socket", &fake.flag()]);
-    // The second port's come first: any of the sockets starts it.
+    // The connections to the second port come first: any of the sockets starts the exporter.
     let waiting: Vec<TcpStream> = [ports[1], ports[0], ports[1], ports[0]]
         .into_iter()
         .map(asked)
@@ -514,7 +516,8 @@ fn every_socket_that_systemd_passes_is_served() {
 fn connections_that_came_before_the_exporter_are_answered() {
     let (listener, port) = listener();
     let waiting: Vec<TcpStream> = (0..8).map(|_| asked(port)).collect();
-    // As a service that was restarted left it, or NonBlocking=yes: to be put right by who accepts.
+    // A restarted service or NonBlocking=yes leaves the listener in this state; the exporter resets it before it
+    // accepts.
     listener.set_nonblocking(true).unwrap();
     let fake = good();
     let _run = Run::passing(
@@ -545,7 +548,7 @@ fn a_restart_loses_no_connection() {
     assert_answered(waiting);
 }
 
-/// A start that has to fail, with one line that has every piece.
+/// A start that must fail with one line that contains every piece.
 fn assert_refused(descriptor: impl Into<OwnedFd>, variables: &str, pieces: &[&str]) {
     let mut run = Run::passing(descriptor, variables, &["--web.systemd-socket"]);
     assert_eq!(run.end(), Some(1), "{variables}");
@@ -595,13 +598,13 @@ fn a_socket_that_cannot_be_listened_on_is_refused_by_number_and_name() {
     assert_refused(connection, one, &[web, "does not listen"]);
     let file = fs::File::open("/dev/null").unwrap();
     assert_refused(file, one, &[web, "not a listening TCP socket"]);
-    // Fewer than promised: nothing is served by halves.
+    // Fewer sockets than LISTEN_FDS says: a partial start is refused.
     let two = "LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES=web:more";
     assert_refused(listener, two, &["descriptor 4 (`more`)"]);
 }
 
 #[test]
-fn listen_addresses_are_not_used_beside_passed_sockets_and_that_is_told() {
+fn listen_addresses_are_ignored_beside_passed_sockets_with_a_warning() {
     let (listener, port) = listener();
     let unused = free_port();
     let fake = good();
@@ -622,7 +625,7 @@ fn listen_addresses_are_not_used_beside_passed_sockets_and_that_is_told() {
 fn iperf3_gets_neither_the_sockets_nor_the_variables() {
     let manager = Manager::at_a_path();
     let (listener, port) = listener();
-    // All that `sh` has open is told by what it names: `socket:[1234]` for a socket.
+    // The script lists what each open descriptor of `sh` refers to: `socket:[1234]` for a socket.
     let fake = Fake::new(&format!(
         "env >\"$DIR/env\"\n\
          for fd in /proc/$$/fd/*; do readlink \"$fd\"; done >\"$DIR/descriptors\"\n\

@@ -1,14 +1,14 @@
-//! iperf3's temporary files where the usual folder has no room for them or cannot be written, with the real iperf3 and
-//! real file systems: each exporter has a mount namespace of its own, which ends with it.
+//! iperf3's temporary files when the usual folder is full or read-only, with the real iperf3 and real file systems:
+//! each exporter has its own mount namespace, which ends with it.
 
 use std::process::Command;
 
 use crate::harness::{self, ClosedPort, Exporter, Server};
 
-/// Where the exporter looks by itself.
+/// The folders that the exporter tries.
 const FOLDERS: &str = "/tmp /run /dev/shm /var/tmp";
 
-/// An exporter behind `mounts`, shell code; without the variables that name a folder. None, with a line that says that
+/// An exporter with these mounts (shell code) and without the variables that name a folder. `None`, and one line that
 /// `test` is skipped, where nothing can be mounted.
 fn behind(mounts: &str, test: &str) -> Option<Exporter> {
     let try_it = ["-m", "mount", "-t", "tmpfs", "none", "/dev/shm"];
@@ -80,8 +80,8 @@ fn a_full_or_read_only_folder_is_replaced_by_one_that_works() {
 }
 
 #[test]
-fn a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning() {
-    let test = "a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning";
+fn a_folder_that_fills_up_at_run_time_is_replaced_with_one_warning() {
+    let test = "a_folder_that_fills_up_at_run_time_is_replaced_with_one_warning";
     let mounts = "mount -t tmpfs -o size=8m none /tmp; mount -t tmpfs none /run";
     let Some(exporter) = behind(mounts, test) else {
         return;
@@ -97,7 +97,7 @@ fn a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning() {
     };
     let usual = "level=info msg=\"temporary folder for iperf3\" folder=/tmp\n";
     let other = "level=warn msg=\"iperf3 uses another temporary folder\" folder=/run ";
-    // The size of /tmp, and how often each of the two was told by then.
+    // The size of /tmp, and how often each of the two messages was logged by then.
     for (size, count) in [
         ("8m", [1, 0]),
         ("12k", [1, 1]),
@@ -112,8 +112,8 @@ fn a_folder_that_fills_while_the_exporter_runs_is_left_with_one_warning() {
 }
 
 #[test]
-fn without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one() {
-    let test = "without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_is_one";
+fn without_any_folder_probes_and_health_fail_with_the_cause_until_there_is_one() {
+    let test = "without_any_folder_probes_and_health_fail_with_the_cause_until_there_is_one";
     let mounts = format!("for at in {FOLDERS}; do mount -t tmpfs -o size=12k none $at; done");
     let Some(exporter) = behind(&mounts, test) else {
         return;
@@ -147,8 +147,8 @@ fn without_any_folder_the_probe_and_the_health_say_what_is_missing_until_there_i
 }
 
 #[test]
-fn a_failure_of_the_way_is_not_blamed_on_the_folder() {
-    let test = "a_failure_of_the_way_is_not_blamed_on_the_folder";
+fn a_network_failure_is_not_blamed_on_the_folder() {
+    let test = "a_network_failure_is_not_blamed_on_the_folder";
     let mounts = format!("for at in {FOLDERS}; do mount -t tmpfs -o size=12k none $at; done");
     let Some(exporter) = behind(&mounts, test) else {
         return;

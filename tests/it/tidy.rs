@@ -1,4 +1,4 @@
-//! What this repository promises about itself, held by reading its files.
+//! The rules that this repository sets for itself, checked by reading its files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use crate::harness::{TempDir, run, run_script, skipped, top};
 
-/// A file under src: its path from the top, its whole text, and its text as far as it is product.
+/// A file under src: its path from the top, its whole text, and its text without tests and comments.
 pub struct Source {
     pub path: String,
     pub text: String,
     pub product: String,
 }
 
-/// All of them, in the order of their paths.
+/// All source files, in the order of their paths.
 pub fn sources() -> Vec<Source> {
     let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
     let mut sources = Vec::new();
@@ -47,7 +47,7 @@ pub fn sources() -> Vec<Source> {
     sources
 }
 
-/// A file's code without its tests, which stand last, and without comments.
+/// A file's code without comments and without its tests, which come last.
 fn product(text: &str, path: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let mut all = text.lines().peekable();
@@ -59,17 +59,17 @@ fn product(text: &str, path: &str) -> String {
         {
             let rest: Vec<&str> = all.collect();
             let end = rest.iter().position(|line| *line == "}");
-            assert_eq!(end, Some(rest.len() - 1), "{path}: the tests stand last");
+            assert_eq!(end, Some(rest.len() - 1), "{path}: the tests come last");
             break;
         }
         let code = line.split("//").next().unwrap_or_default();
-        // `http://` within a text is no comment.
+        // `http://` inside a string is no comment.
         lines.push(if code.ends_with(':') { line } else { code });
     }
     lines.join("\n")
 }
 
-/// Whether `word` stands in `text` with no letter, digit or underscore at either end.
+/// Whether `word` occurs in `text` with no letter, digit or underscore at either end.
 fn has_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word)
@@ -89,7 +89,7 @@ fn each_crate_is_named_in_one_file_of_its_own() {
     crates.sort_unstable();
     let home = |name: &str| match name {
         "tiny_http" => "src/http/backend.rs",
-        // A folder: sums, intervals and facts are read by their own rules.
+        // A folder: sums, intervals and metadata have their own rules.
         "serde_json" => "src/iperf3/report/",
         "lexopt" => "src/cli/mod.rs",
         "signal_hook" => "src/run.rs",
@@ -124,7 +124,7 @@ fn each_crate_is_named_in_one_file_of_its_own() {
 #[test]
 fn only_one_file_starts_processes() {
     for source in sources() {
-        // The build script asks git and rustc, and is no part of the exporter.
+        // The build script runs git and rustc, and is no part of the exporter.
         let may = ["src/iperf3/process.rs", "src/build.rs"].contains(&source.path.as_str());
         let imports = source.product.split(';').any(|item| {
             item.contains("std::process") && has_word(item, "Command") && item.contains("use ")
@@ -137,7 +137,7 @@ fn only_one_file_starts_processes() {
 }
 
 #[test]
-fn each_file_says_first_what_it_owns_and_none_is_long() {
+fn each_file_begins_with_its_purpose_and_none_is_long() {
     const LIMIT_LINES: usize = 500;
     for source in sources() {
         let doc = source
@@ -145,10 +145,10 @@ fn each_file_says_first_what_it_owns_and_none_is_long() {
             .lines()
             .take_while(|line| line.starts_with("//!"))
             .count();
-        // The crate's own doc is the map, and as long as it has to be.
+        // The crate's own doc is the module map, and may be longer.
         let fits = (2..=8).contains(&doc) || source.path.ends_with("main.rs");
         assert!(fits, "{} begins with {doc} lines of //!", source.path);
-        // Tests are tables of cases, in which nobody has to find a way.
+        // Tests are tables of cases, which may be long.
         let lines = source.product.lines().count();
         assert!(
             lines <= LIMIT_LINES,
@@ -158,13 +158,13 @@ fn each_file_says_first_what_it_owns_and_none_is_long() {
     }
 }
 
-/// What each path below these is: a room, of which the map tells.
+/// The folders whose entries the module map lists.
 const FLOORS: &[&str] = &[
     "", "http/", "toolkit/", "web/", "probe/", "iperf3/", "metrics/",
 ];
 
 #[test]
-fn the_map_has_every_room_and_no_other() {
+fn the_module_map_has_every_module_and_no_other() {
     let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
     let mut told = BTreeSet::new();
     let rows = main.lines().filter_map(|line| line.strip_prefix("//! | `"));
@@ -172,7 +172,7 @@ fn the_map_has_every_room_and_no_other() {
         let (names, _) = row.split_once(" |").unwrap();
         let mut floor = String::new();
         for name in names.split('`').step_by(2).filter(|name| !name.is_empty()) {
-            // `toolkit/auth`, `tls`: the second one is beside the first.
+            // `toolkit/auth`, `tls`: the second one is in the same folder.
             if let Some((folder, _)) = name.rsplit_once('/') {
                 floor = format!("{folder}/");
             }
@@ -192,7 +192,7 @@ fn the_map_has_every_room_and_no_other() {
             there.insert(format!("{floor}{name}"));
         }
     }
-    // Floors are told by their rooms; neither the build script nor what writes the documents is in the exporter.
+    // A folder is listed by its entries. The build script and the generator of the documents are not in the exporter.
     for absent in FLOORS.iter().chain(&["build", "docs"]) {
         there.remove(absent.trim_end_matches('/'));
     }
@@ -244,7 +244,7 @@ fn no_product_code_panics_on_purpose_or_is_unsafe() {
         ] {
             assert!(!source.product.contains(piece), "{}: {piece}", source.path);
         }
-        // The build script speaks to cargo by printing.
+        // The build script prints to talk to cargo.
         let prints = source.product.contains("println!");
         assert_eq!(prints, source.path == "src/build.rs", "{}", source.path);
         for word in ["unsafe", "static", "transmute"] {
@@ -260,7 +260,7 @@ fn no_product_code_panics_on_purpose_or_is_unsafe() {
 }
 
 #[test]
-fn the_lints_that_hold_this_are_on() {
+fn the_lints_that_enforce_this_are_on() {
     let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
     for line in [
         "unsafe_code = \"forbid\"",
@@ -276,7 +276,7 @@ fn the_lints_that_hold_this_are_on() {
     ] {
         assert!(manifest.lines().any(|own| own == line), "{line}");
     }
-    // Nothing is allowed again without its reason.
+    // Every exception to a lint has its reason.
     for source in sources() {
         for (number, line) in source.text.lines().enumerate() {
             let allows = line.trim_start().starts_with("#[allow(") || line.starts_with("#![allow(");
@@ -290,7 +290,7 @@ fn the_lints_that_hold_this_are_on() {
     }
 }
 
-/// The files that git tracks or would, from the top; none where there is no git or no checkout.
+/// The files that git tracks or would track, relative to the top; `None` without git or outside a checkout.
 pub fn tracked() -> Option<Vec<String>> {
     let output = Command::new("git")
         .args([
@@ -301,7 +301,7 @@ pub fn tracked() -> Option<Vec<String>> {
             "--exclude-standard",
         ])
         .current_dir(top())
-        // Of a hook that runs the tests, and of another checkout.
+        // Set by a hook that runs the tests; it may name another checkout.
         .env_remove("GIT_DIR")
         .env_remove("GIT_INDEX_FILE")
         .env_remove("GIT_WORK_TREE")
@@ -324,12 +324,12 @@ fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
             "this is no git checkout",
         );
     };
-    // Put together, so that this file is not among what it finds.
+    // Assembled from parts, so that the search does not find this file.
     let mut paths: Vec<String> = ["work", "farm", "root", "Users", "builds"]
         .map(|folder| format!("/{folder}/"))
         .to_vec();
     let here = top().display().to_string();
-    // A checkout directly under / may have the name of anything.
+    // A checkout directly under / may have any name.
     if here.matches('/').count() > 2 {
         paths.push(here);
     }
@@ -341,12 +341,12 @@ fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
         let text = String::from_utf8_lossy(&bytes);
         for path in &paths {
             let found = text.match_indices(path.as_str()).find(|(at, _)| {
-                // The end of a longer path or of a URL is not the root of a machine.
+                // The end of a longer path or of a URL is not an absolute path.
                 !text[..*at].ends_with(|c: char| c.is_alphanumeric() || "._-~}$".contains(c))
             });
             assert!(found.is_none(), "{name} has {path}");
         }
-        // Home folders are those of somebody; systemd's unit speaks of /home itself.
+        // A home folder belongs to a person; systemd's unit mentions /home itself.
         assert!(
             !text.match_indices("/home/").any(|(at, home)| {
                 text[at + home.len()..].starts_with(|c: char| c.is_ascii_lowercase())
@@ -359,8 +359,8 @@ fn no_file_has_a_path_of_a_build_machine_or_an_open_end() {
     }
 }
 
-/// The hosts of registries, each as its name and its end: in one piece this file would have them. What is fetched comes
-/// by way of the system's own package manager, pip, cargo or rustup, which may be set up to ask a mirror.
+/// The hosts of registries, each as its name and its ending; in one piece this file would contain them. Scripts
+/// download through the system's own package manager, pip, cargo or rustup, which may be configured to use a mirror.
 const REGISTRIES: &[(&str, &str)] = &[
     ("crates", "io"),
     ("static.rust-lang", "org"),
@@ -388,10 +388,10 @@ const REGISTRIES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn no_host_of_a_registry_stands_in_any_file() {
+fn no_file_names_the_host_of_a_registry() {
     let Some(files) = tracked() else {
         return skipped(
-            "no_host_of_a_registry_stands_in_any_file",
+            "no_file_names_the_host_of_a_registry",
             "this is no git checkout",
         );
     };
@@ -402,7 +402,8 @@ fn no_host_of_a_registry_stands_in_any_file() {
             let host = format!("{host}.{end}");
             let found = text.match_indices(&host).find(|(at, _)| {
                 let (before, after) = (&text[..*at], &text[at + host.len()..]);
-                // The end of another name; and a longer one, such as that of cargo's index, which cargo itself writes.
+                // Not a part of another name, nor of a longer one, such as the name of cargo's index, which cargo
+                // itself writes.
                 !before.ends_with(|c: char| c.is_alphanumeric() || c == '-')
                     && !after.starts_with(|c: char| c.is_alphanumeric() || c == '-')
             });
@@ -411,9 +412,9 @@ fn no_host_of_a_registry_stands_in_any_file() {
     }
 }
 
-/// Two lists of changes come of a merge, and each of them looks whole.
+/// A merge can leave two lists of changes, each of which looks complete.
 #[test]
-fn no_version_has_two_headings_of_a_kind_in_the_changelog() {
+fn no_version_in_the_changelog_has_two_headings_of_the_same_kind() {
     let text = fs::read_to_string(top().join("CHANGELOG.md")).unwrap();
     let mut versions = text.split("\n## ");
     versions.next();
@@ -456,7 +457,7 @@ fn the_top_folder_has_only_what_belongs_there() {
         ".gitignore",
         ".ci",
     ];
-    // Without git whatever lies there; with it, what would be committed.
+    // Without git all files that are there; with git those that would be committed.
     let names: BTreeSet<String> = match tracked() {
         Some(files) => files
             .iter()
@@ -478,8 +479,8 @@ fn the_top_folder_has_only_what_belongs_there() {
 }
 
 #[test]
-fn a_skip_is_seen_where_the_output_goes_into_a_file() {
-    const TEST: &str = "tidy::a_skip_is_seen_where_the_output_goes_into_a_file";
+fn a_skip_is_visible_when_the_output_goes_to_a_file() {
+    const TEST: &str = "tidy::a_skip_is_visible_when_the_output_goes_to_a_file";
     const WITHIN: &str = "IPERF3_EXPORTER_TEST_SKIPS";
     if std::env::var_os(WITHIN).is_some() {
         skipped("one", "nobody needs it");
@@ -497,7 +498,7 @@ fn a_skip_is_seen_where_the_output_goes_into_a_file() {
         .unwrap();
     let said = fs::read_to_string(path).unwrap();
     assert!(status.success(), "{said}");
-    // What is in front of a line is the harness' own, with one thread.
+    // With one thread the test harness puts its own text in front of a line.
     for line in [
         "SKIPPED: one: nobody needs it (skip 1 of this run)\n",
         "SKIPPED: another: it is too long (skip 2 of this run)\n",
@@ -508,7 +509,7 @@ fn a_skip_is_seen_where_the_output_goes_into_a_file() {
 }
 
 #[test]
-fn what_a_run_skipped_is_told_in_one_line() {
+fn the_skips_of_a_run_are_summed_up_in_one_line() {
     let script = top().join("tests/scripts/skips.sh").display().to_string();
     let dir = TempDir::new();
     let lint = dir.write("lint", "SKIPPED: the lints were not run: no clippy here\n");
@@ -536,7 +537,7 @@ fn the_systemd_unit_is_valid_and_hardened() {
 }
 
 #[test]
-fn each_test_that_cargo_test_leaves_out_is_one_of_make_test_all_and_says_why() {
+fn each_ignored_test_names_make_test_all_and_its_reason() {
     let mut files: Vec<PathBuf> = sources()
         .iter()
         .map(|source| top().join(&source.path))
@@ -546,7 +547,7 @@ fn each_test_that_cargo_test_leaves_out_is_one_of_make_test_all_and_says_why() {
     let mut count = 0;
     for file in files.iter().filter(|file| file.is_file()) {
         for line in fs::read_to_string(file).unwrap().lines() {
-            // A line of its own, so that this one is not among them.
+            // Only at the start of a line, so that this line does not match.
             if line.trim_start().starts_with("#[ignore") {
                 let why = line
                     .split_once("\"make test-all: ")
@@ -560,7 +561,7 @@ fn each_test_that_cargo_test_leaves_out_is_one_of_make_test_all_and_says_why() {
 }
 
 #[test]
-fn every_test_module_is_one_that_the_map_explains() {
+fn the_list_of_test_modules_is_complete() {
     let main = fs::read_to_string(top().join("tests/it/main.rs")).unwrap();
     let files = fs::read_dir(top().join("tests/it")).unwrap().flatten();
     for entry in files {

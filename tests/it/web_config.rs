@@ -1,4 +1,4 @@
-//! The web configuration file at work: TLS, users, headers, the rate limit, and what happens when it changes.
+//! The web configuration file in use: TLS, users, headers, the rate limit, and reloading.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ fn https(exporter: &Exporter, path: &str) -> String {
 }
 
 #[test]
-fn pages_come_through_tls() {
+fn pages_are_served_over_tls() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(SERVER)]);
     for path in ["/health", "/metrics", "/", "/lock-status"] {
@@ -20,7 +20,7 @@ fn pages_come_through_tls() {
         assert_eq!(got.code, 200, "{path}: {got:?}");
         assert!(!got.body.is_empty());
     }
-    // Both versions, and none older.
+    // Both supported versions, and no older one.
     for (arguments, version) in [
         (["--tls-max", "1.2"], "TLSv1.2"),
         (["--tlsv1.3", "--http1.1"], "TLSv1.3"),
@@ -46,7 +46,7 @@ fn plain_http_on_a_tls_port_gets_one_line() {
         "Client sent an HTTP request to an HTTPS server.\n"
     );
     assert_eq!(reply.header("Connection"), Some("close"));
-    // And TLS on a plain port.
+    // The opposite: TLS on a plain port.
     let plain = Exporter::start::<&str>(&[]);
     let got = pki.curl(&[&https(&plain, "/health")]);
     assert_eq!(got.code, 0, "{got:?}");
@@ -54,7 +54,7 @@ fn plain_http_on_a_tls_port_gets_one_line() {
 }
 
 #[test]
-fn users_are_asked_on_every_page() {
+fn every_page_requires_a_user() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(&format!("basic_auth_users:\n  alice: {HASH}\n"))]);
     for path in [
@@ -100,7 +100,7 @@ fn users_are_asked_on_every_page() {
 }
 
 #[test]
-fn headers_are_put_on_every_answer() {
+fn every_response_has_the_configured_headers() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web(
         "http_server_config:\n  http2: true\n  headers:\n    X-Frame-Options: deny\n    \
@@ -174,13 +174,13 @@ fn a_new_certificate_is_used_at_once_and_no_connection_is_lost() {
         run("openssl", &words, "").1.replace(" = ", "=")
     };
     assert!(shown().contains("CN=server"), "{}", shown());
-    // One file and then the other, as some tools do: in between, the old pair stays in use.
+    // One file after the other, as some tools do: in between, the old pair stays in use.
     pki.replace("server.pem", "next.pem");
     assert!(shown().contains("CN=server"), "{}", shown());
     exporter.log_line("level=warn");
     pki.replace("server.key", "next.key");
     assert!(shown().contains("CN=next"), "{}", shown());
-    // The connection from before gets its answer and ends with it: the client shakes hands anew.
+    // The earlier connection gets its response and is closed then: the client makes a new handshake.
     let head = kept.get("/health");
     assert!(
         head.starts_with("HTTP/1.1 200") && head.contains("Connection: close\r\n"),
@@ -189,17 +189,17 @@ fn a_new_certificate_is_used_at_once_and_no_connection_is_lost() {
 }
 
 #[test]
-fn a_broken_file_rejects_all_requests_until_it_is_mended() {
+fn a_broken_file_rejects_all_requests_until_it_is_repaired() {
     let pki = Pki::new();
     let good = format!("basic_auth_users:\n  alice: {HASH}\n");
     let exporter = Exporter::start(&[pki.web(&good)]);
     let url = format!("http://127.0.0.1:{}/health", exporter.port());
     let code = |user: &str| pki.curl(&["--user", user, &url]).code;
     assert_eq!((code("alice:secret"), code("bob:secret")), (200, 401));
-    // Another user takes her place.
+    // Another user replaces alice.
     pki.web(&good.replace("alice", "bob"));
     assert_eq!((code("alice:secret"), code("bob:secret")), (401, 200));
-    // Half written, empty, without users, gone: none of it lets anybody in.
+    // Half written, empty, without users, deleted: none of these admits anyone.
     for broken in [
         &good[..good.len() / 2],
         "",
@@ -234,19 +234,21 @@ fn a_broken_file_rejects_all_requests_until_it_is_mended() {
             })
             .count()
     };
-    // The harness reads the log on a thread of its own.
+    // The exporter may write the lines a moment later.
     wait_for("a line for each change", || errors() >= 5);
     assert!(errors() <= 7, "one line a change: {}", exporter.log());
 
-    // Nobody is asked any more: only on the operator's word.
+    // Without users in the file, requests stay rejected until the operator reloads it.
     pki.web("{}\n");
     assert_eq!(exporter.get("/health").code, 500);
     exporter.signal("HUP");
-    wait_for("the door to open", || exporter.get("/health").code == 200);
+    wait_for("requests to be served", || {
+        exporter.get("/health").code == 200
+    });
 }
 
 #[test]
-fn tls_that_is_switched_on_holds_for_all_and_off_only_on_the_operators_word() {
+fn enabling_tls_applies_to_all_connections_and_disabling_it_needs_a_reload() {
     let pki = Pki::new();
     let exporter = Exporter::start(&[pki.web("{}\n")]);
     let mut kept = Connection::open(exporter.port());
@@ -270,7 +272,7 @@ fn tls_that_is_switched_on_holds_for_all_and_off_only_on_the_operators_word() {
     wait_for("plain HTTP", || exporter.get("/health").code == 200);
 }
 
-/// Configurations of other exporters have it: a floor that TLS 1.2 is above.
+/// Configurations of other exporters have it: a minimum that TLS 1.2 exceeds.
 #[test]
 fn an_old_min_version_starts_with_a_warning_and_tls_1_2() {
     let pki = Pki::new();
@@ -286,7 +288,7 @@ fn an_old_min_version_starts_with_a_warning_and_tls_1_2() {
 }
 
 #[test]
-fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
+fn an_invalid_file_stops_the_start_with_one_line() {
     let pki = Pki::new();
     pki.self_signed("other", &[]);
     for (text, piece) in [
@@ -357,14 +359,14 @@ fn a_file_that_is_not_in_order_stops_the_start_with_one_line() {
             "{said}"
         );
         assert!(said.contains("web.yml"), "it names the file: {said}");
-        // The check says the same.
+        // `--config.check` reports the same.
         let (passed, checked) = run(program, &[&words[..], &["--config.check"]].concat(), "");
         assert!(!passed && checked.contains(&said), "{said}\n{checked}");
     }
 }
 
 #[test]
-fn what_no_restart_mends_has_an_exit_status_of_its_own() {
+fn an_error_that_no_restart_can_repair_has_its_own_exit_status() {
     let pki = Pki::new();
     pki.self_signed("other", &[]);
     let with =
@@ -379,7 +381,7 @@ fn what_no_restart_mends_has_an_exit_status_of_its_own() {
         ("nonsense: 1\n".to_owned(), 2),
         (with("server.key") + "  max_version: TLS11\n", 2),
         (with("server.key") + "  curve_preferences: [CurveP521]\n", 2),
-        // A renewal may be half way.
+        // A certificate renewal may be incomplete.
         (with("other.key"), 1),
         (with("none.key"), 1),
     ] {
@@ -389,7 +391,7 @@ fn what_no_restart_mends_has_an_exit_status_of_its_own() {
 }
 
 #[test]
-fn the_configuration_can_be_checked_without_a_run() {
+fn the_configuration_can_be_checked_without_a_start() {
     let pki = Pki::new();
     let program = env!("CARGO_BIN_EXE_iperf3-exporter");
     let free = "--web.listen-address=127.0.0.1:0";
@@ -518,7 +520,7 @@ fn failed_handshakes_are_counted_and_silence_is_not() {
     let exporter = Exporter::start(&[pki.web(&format!(
         "{SERVER}  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
     ))]);
-    // Those who only look whether somebody listens.
+    // A port check: it connects and sends nothing.
     drop(std::net::TcpStream::connect(("127.0.0.1", exporter.port())).unwrap());
     assert_eq!(pki.curl(&[&https(&exporter, "/metrics")]).code, 0);
     assert!(raw_request(exporter.port(), b"\x16\x03\x01\xff\xff garbage").is_none());
@@ -537,7 +539,7 @@ fn failed_handshakes_are_counted_and_silence_is_not() {
 }
 
 #[test]
-fn a_client_that_goes_away_through_tls_frees_the_lock() {
+fn a_tls_client_that_disconnects_frees_the_lock() {
     let pki = Pki::new();
     let fake = crate::harness::Fake::new("touch \"$DIR/began\"\nexec sleep 600");
     let exporter = Exporter::start(&[pki.web(SERVER), fake.flag()]);
@@ -576,14 +578,14 @@ impl Kept {
         Self { child }
     }
 
-    /// Sends a request and does not wait for its answer.
+    /// Sends a request without waiting for its response.
     fn send(&mut self, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let input = self.child.stdin.as_mut().unwrap();
         input.write_all(request.as_bytes()).unwrap();
     }
 
-    /// The head of the answer.
+    /// The head of the response.
     fn get(&mut self, path: &str) -> String {
         self.send(path);
         let output = self.child.stdout.as_mut().unwrap();

@@ -1,8 +1,8 @@
-//! What `.github/workflows/` says, and what it calls: each command is one of make's, or of a short list, and each target is
-//! there; two linters read it (`tests/scripts/workflows.sh`); what make does only for a release is run here, with a docker
-//! that writes down what it was asked.
+//! The workflows in `.github/workflows/` and what they call. Each command is a make target that exists, or on a short
+//! list. Two linters check the files (`tests/scripts/workflows.sh`). The make targets that only a release uses run here
+//! with a fake docker that records its calls.
 //!
-//! The builds themselves are `make release-check`'s part.
+//! `make release-check` tests the builds themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ fn workflows() -> BTreeMap<String, String> {
     all
 }
 
-/// The value of each line with the key `key`, of a step or of anything else.
+/// The value of each line with this key, in a step or elsewhere.
 fn values<'a>(workflow: &'a str, key: &str) -> Vec<&'a str> {
     let start = format!("{key}: ");
     let lines = workflow.lines().map(str::trim_start);
@@ -51,8 +51,8 @@ fn made() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn each_step_runs_one_command_of_makes_or_of_a_short_list() {
-    // What make cannot do for a workflow: its own platform's release, and a token that goes to docker.
+fn each_step_runs_one_make_target_or_a_command_of_a_short_list() {
+    // The commands that make cannot run for a workflow: the platform's release, and a token for docker.
     const OTHERS: &[&str] = &[
         ".ci/run",
         "gh release create \"$GITHUB_REF_NAME\" ",
@@ -64,14 +64,14 @@ fn each_step_runs_one_command_of_makes_or_of_a_short_list() {
             let is_known =
                 run.starts_with("make ") || OTHERS.iter().any(|one| run.starts_with(one));
             assert!(is_known, "{name}: {run}");
-            // One command alone: nothing that decides, loops or goes on in another line; and nothing that the platform
-            // puts in as it is.
+            // A single command: no conditions, loops or continuation lines, and no text that the platform inserts
+            // unquoted.
             for piece in ["|", ";", "&&", "$(", "`", "${{", ">-"] {
                 assert!(!run.contains(piece), "{name}: {piece} in {run}");
             }
             count += 1;
         }
-        // A block of commands would be none of the lines above.
+        // The lines above would not find a block of commands.
         let keys = text.lines().filter(|line| {
             line.trim_start()
                 .trim_start_matches("- ")
@@ -83,7 +83,7 @@ fn each_step_runs_one_command_of_makes_or_of_a_short_list() {
 }
 
 #[test]
-fn each_target_of_make_is_there_and_its_variables_are_known() {
+fn each_make_target_exists_and_its_variables_are_known() {
     let makefile = fs::read_to_string(top().join("Makefile")).unwrap();
     let targets: BTreeSet<&str> = makefile
         .lines()
@@ -99,7 +99,7 @@ fn each_target_of_make_is_there_and_its_variables_are_known() {
             assert!(known.contains(&name), "{variable}");
         }
     }
-    // Each architecture that `make dist` has gets both packages, and is one of the image's.
+    // Each architecture of `make dist` gets both packages and is part of the image.
     let line = makefile
         .lines()
         .find_map(|line| line.strip_prefix("TARGETS ?= "));
@@ -130,7 +130,7 @@ fn each_action_is_pinned_and_each_permission_is_given_to_one_job() {
             let is_hash = hash.len() == 40 && hash.bytes().all(|b| b.is_ascii_hexdigit());
             assert!(is_hash && !version.is_empty(), "{name}: {action}");
         }
-        // For all jobs nothing; what each needs stands at it.
+        // All jobs have no permissions by default; each job states those that it needs.
         assert!(text.contains("\npermissions: {}\n"), "{name}");
         assert!(text.contains("\nconcurrency:\n"), "{name}");
         let jobs = values(&text, "runs-on").len();
@@ -154,7 +154,7 @@ fn two_linters_find_nothing_in_the_workflows() {
     }
 }
 
-/// Runs make with files in the place of what was built.
+/// Runs make with placeholder files instead of built ones.
 fn make(target: &Path, more_path: &Path, arguments: &[&str]) -> (bool, String) {
     let path = std::env::var("PATH").unwrap();
     let output = Command::new("make")
@@ -163,7 +163,7 @@ fn make(target: &Path, more_path: &Path, arguments: &[&str]) -> (bool, String) {
         .args(arguments)
         .env("CARGO_TARGET_DIR", target)
         .env("PATH", format!("{}:{path}", more_path.display()))
-        // Of a make that runs the tests.
+        // Set by the make that runs the tests.
         .env_remove("MAKEFLAGS")
         .env_remove("MFLAGS")
         .output()
@@ -190,7 +190,7 @@ fn a_tag_of_another_version_makes_no_release() {
 }
 
 #[test]
-fn the_checksums_are_those_of_all_files_of_this_version() {
+fn the_checksums_cover_all_files_of_this_version() {
     let dir = TempDir::new();
     let version = env!("CARGO_PKG_VERSION");
     fs::create_dir(dir.path().join("dist")).unwrap();
@@ -229,7 +229,7 @@ fn the_checksums_are_those_of_all_files_of_this_version() {
     assert_eq!(sums.lines().count(), files.len(), "{sums}");
 }
 
-/// Writes down each call, and answers as a registry does.
+/// Records each call and responds as a registry does.
 const DOCKER: &str = r#"#!/bin/sh
 echo "$*" >>"${0%/*}/calls"
 case $* in
@@ -238,7 +238,7 @@ esac
 "#;
 
 #[test]
-fn each_image_is_pushed_and_all_are_put_together() {
+fn each_image_is_pushed_and_all_are_combined() {
     let dir = TempDir::new();
     let bin = TempDir::new();
     write_program(&bin.path().join("docker"), DOCKER);
@@ -280,7 +280,7 @@ fn each_image_is_pushed_and_all_are_put_together() {
         let build = build.unwrap_or_else(|| panic!("{one} was not built: {calls}"));
         let binary = format!("BINARY=target/{arch}-unknown-linux-musl");
         assert!(build.contains(&binary), "{build}");
-        // Without one it is of the machine's own processor.
+        // Without a platform flag the image is for the machine's own processor.
         let is_own = arch == std::env::consts::ARCH;
         assert_eq!(
             build.contains(&format!("--platform {platform} ")),

@@ -1,19 +1,19 @@
 #!/bin/sh
-# boot.sh: boots a Debian with a real systemd in a container, and lives there with the .deb as an operator would:
-# installs it by apt, and the iperf3 server's unit from the package's examples; looks that the hardening of both holds,
-# and probes the server through both; stops the service in the middle of a test; kills the exporter and the server, and
-# starts them on a port that is in use, which systemd mends; gives the exporter a wrong flag, which systemd does not try
-# again; upgrades and purges. Removes all that it made, except for the base's archive under target/, which saves a minute
-# the next time.
-#     BIN=path   the binary, instead of a static one that is built; it has to run on that Debian
-# Prints one line that begins with SKIPPED: where it cannot be done.
+# boot.sh: boots a Debian with a real systemd in a container, and uses the .deb as an operator would. It installs the
+# package with apt, and the iperf3 server's unit from the package's examples. It checks the hardening of both units, and
+# probes the server. It stops the service during a test. It kills the exporter and the server, and starts them on a port
+# in use, all of which systemd must recover from. It gives the exporter a wrong flag, after which systemd must not
+# restart it. Then it upgrades and purges. It removes all that it made, except for the archive of the base under
+# target/, which saves a minute the next time.
+#     BIN=path   the binary, instead of a static build; it must run on that Debian
+# Prints one line that begins with SKIPPED: where it cannot run.
 set -eu
 
 readonly name=iperf3-exporter
 readonly server=iperf3-server # the other unit
 readonly box=iperf3-exporter-boot-$$
 readonly target=x86_64-unknown-linux-musl
-readonly old=0.0.1 new=99.0.0 # whatever the version of Cargo.toml is
+readonly old=0.0.1 new=99.0.0 # below and above any version of Cargo.toml
 readonly url=http://127.0.0.1:9579
 readonly flags=/etc/default/$name
 readonly units=/etc/systemd/system
@@ -58,7 +58,7 @@ skip() {
     exit 0
 }
 
-# $1 is the reason; the words of the last command, the service's state and its log go before it.
+# $1 is the reason; the output of the last command, the service's state and its log are printed before it.
 fail() {
     [ ! -s "$dir/said" ] || cat "$dir/said" >&2
     if docker container inspect "$box" >/dev/null 2>&1; then
@@ -82,15 +82,15 @@ make_packages() {
     sh contrib/packaging/stage.sh "$target" "$dir/stage" >"$dir/said" 2>&1 ||
         skip_or_fail "stage.sh failed: $(tail -n 1 "$dir/said")"
     for version in $old $new; do
-        # A folder of its own, as other tests make packages as well.
+        # A separate folder, as other tests make packages as well.
         STAGE=$dir/stage VERSION=$version CARGO_TARGET_DIR=$dir/made \
             sh contrib/packaging/packages.sh deb "$target" >"$dir/said" 2>&1 || fail "packages.sh failed"
         mv "$(tail -n 1 "$dir/said")" "$dir/$version.deb"
     done
 }
 
-# All capabilities but the one that some engines have not themselves. systemd has to write to its groups of processes,
-# which Docker mounts read-only.
+# All capabilities except one that some engines lack themselves. systemd must write to its control groups, which Docker
+# mounts read-only.
 boot() {
     archive=${CARGO_TARGET_DIR:-target}/boot-base.tar
     said=$(sh tests/scripts/debian-base.sh "$archive" systemd-sysv,iperf3,curl,procps | tail -n 1)
@@ -109,10 +109,10 @@ boot() {
     for version in $old $new; do
         docker cp "$dir/$version.deb" "$box:/opt/$version.deb" >"$dir/said" 2>&1 || fail "docker cp failed"
     done
-    # Built on a newer system it may want a newer C library.
+    # A binary built on a newer system may need a newer C library.
     [ -z "${BIN:-}" ] || { docker cp "$BIN" "$box:/opt/binary" && inside /opt/binary --version; } >"$dir/said" 2>&1 ||
         skip "the binary does not run on that Debian: $(tail -n 1 "$dir/said")"
-    # Docker switches IPv6 off where it makes no network.
+    # Docker disables IPv6 where it makes no network.
     families=IPv4
     if inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && grep -q . /proc/net/if_inet6' 2>/dev/null; then
         families='IPv4 and IPv6'
@@ -120,7 +120,7 @@ boot() {
 }
 
 has_booted() {
-    # Degraded: a unit that no exporter needs.
+    # Degraded: a unit failed that the exporter does not need.
     case $(inside systemctl is-system-running 2>/dev/null) in running | degraded) ;; *) return 1 ;; esac
 }
 
@@ -143,18 +143,18 @@ apt() {
         fail "apt-get $* failed"
 }
 
-# The page $1.
+# Requests the page $1.
 get() {
     inside curl --silent --show-error --max-time 60 "$url$1" >"$dir/said" 2>&1
 }
 
-# A probe of a second, of the target $1 with the parameters $2, has to succeed; $3 says when.
+# A probe of a second, of the target $1 with the parameters $2, must succeed; $3 says when.
 probe() {
     get "/probe?target=$1&period=1s$2" || fail "no answer $3"
     grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe failed $3"
 }
 
-# Makes the file $1 of the other words, a line each.
+# Writes the remaining arguments to the file $1, one per line.
 write() {
     file=$1
     shift
@@ -165,23 +165,23 @@ check_install() {
     apt install "/opt/$old.deb"
     is ActiveState active || fail "the package does not start the service"
     is UnitFileState enabled || fail "the package does not enable the service"
-    get /health || fail "no answer behind the installation"
-    grep -qx OK "$dir/said" || fail "it is not well"
+    get /health || fail "no answer after the installation"
+    grep -qx OK "$dir/said" || fail "it is not healthy"
 }
 
-# As the unit's comments say it, from what the package brings.
+# Follows the unit's comments, with files from the package.
 install_server() {
     inside cp "/usr/share/doc/$name/examples/$server.service" $units/ || fail "no $server.service in the package"
     inside systemctl daemon-reload
     inside systemctl enable --now $server 2>"$dir/said" || fail "the server's unit does not start"
     is UnitFileState enabled $server || fail "the server's unit is not enabled"
     wait_until listens 5201 || fail "no server listens"
-    # It and Debian's own unit stop each other.
+    # Starting one of this unit and Debian's own stops the other.
     inside systemctl start iperf3 || fail "Debian's unit does not start"
     ! is ActiveState active $server || fail "Debian's server and this one run together"
     inside systemctl start $server || fail "the server's unit does not start again"
     ! is ActiveState active iperf3 || fail "this server and Debian's run together"
-    wait_until listens 5201 || fail "no server listens behind Debian's"
+    wait_until listens 5201 || fail "no server listens after Debian's"
 }
 
 # Whether something listens on the port $1.
@@ -189,11 +189,11 @@ listens() {
     inside grep -Eqs ":$(printf '%04X' "$1") [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6
 }
 
-# Of the unit $1.
+# Checks the unit $1.
 check_hardening() {
     pid=$(show MainPID "$1")
     inside cat "/proc/$pid/status" >"$dir/said"
-    # No capability, no way to get one, a filter of system calls.
+    # No capabilities, no way to gain any, a system call filter.
     for line in 'CapEff 0000000000000000' 'CapBnd 0000000000000000' 'NoNewPrivs 1' 'Seccomp 2'; do
         [ "$(sed -n "s/^${line% *}:[[:space:]]*//p" "$dir/said")" = "${line#* }" ] || fail "$1 is not hardened: $line"
     done
@@ -210,7 +210,7 @@ check_probes() {
     ! grep -q 'level=\(warn\|error\)' "$dir/said" || fail "the log has a warning"
 }
 
-# The end of the service is in order, and the server is free again: no client was killed.
+# The service stops cleanly, and the server is free again: its client was not killed.
 check_stop() {
     inside curl --silent --output /dev/null "$url/probe?target=127.0.0.1&period=60s" &
     client=$!
@@ -229,7 +229,7 @@ is_testing() {
         inside pgrep --full 'iperf3 .*-c' >/dev/null
 }
 
-# What may pass by itself: systemd tries again.
+# Temporary errors: systemd restarts the service.
 check_mended() {
     inside systemctl kill --signal=KILL $name
     wait_until is NRestarts 1 || fail "it is not restarted after a kill"
@@ -243,7 +243,7 @@ check_mended() {
     wait_until is ActiveState active || fail "it is not active once the port is free"
 }
 
-# A server that crashes is there for the next probe, and a crash in the middle of a test is one failed probe.
+# After a crash the server is up for the next probe, and a crash during a test is one failed probe.
 check_server_mended() {
     for signal in KILL SEGV; do
         restarts=$(show NRestarts $server)
@@ -259,7 +259,7 @@ check_server_mended() {
         probe 127.0.0.1 '' "after the server got a $signal"
     done
 
-    # More often in a row than systemd restarts a unit that sets no limit of its own, five times in ten seconds.
+    # More restarts in a row than systemd's default limit allows, which is five in ten seconds.
     inside systemctl stop $server
     inside systemd-run --quiet --unit=taker-5201 iperf3 -s
     wait_until listens 5201 || fail "nothing takes the server's port"
@@ -267,24 +267,24 @@ check_server_mended() {
     write /run/systemd/system/$server.service.d/fast.conf '[Service]' RestartSec=50ms
     inside systemctl daemon-reload
     inside systemctl start $server
-    wait_until has_restarted 10 || fail "the server is given up on a port that is in use"
+    wait_until has_restarted 10 || fail "systemd gave up the server on a port in use"
     inside systemctl stop taker-5201
     wait_until is SubState running $server || fail "no server once the port is free"
     wait_until listens 5201 || fail "no server listens once the port is free"
     probe 127.0.0.1 '' "after the server's port was in use"
 }
 
-# Whether the server has both connections of a test, 0x1451 being 5201.
+# Whether the server has both connections of a test; 0x1451 is 5201.
 is_measuring() {
     [ "$(inside grep -Ehs ':1451 [0-9A-F]+:[0-9A-F]+ 01' /proc/net/tcp /proc/net/tcp6 | wc -l)" -ge 2 ]
 }
 
-# Whether the server was restarted $1 times at least.
+# Whether the server was restarted at least $1 times.
 has_restarted() {
     [ "$(show NRestarts $server)" -ge "$1" ]
 }
 
-# iperf3's end after a SIGTERM is no failure, although its status is 1.
+# iperf3's exit after a SIGTERM is no failure, although its status is 1.
 check_server_stop() {
     inside systemctl stop $server || fail "the server does not stop"
     state="$(show ActiveState $server), $(show Result $server)"
@@ -292,7 +292,7 @@ check_server_stop() {
     inside systemctl start $server || fail "the server does not start again"
 }
 
-# A copy of the unit has flags of its own.
+# A copy of the unit has its own flags.
 check_second_server() {
     inside cp $units/$server.service $units/$server-5202.service
     write /etc/default/$server-5202 'ARGS="--port 5202"'
@@ -304,7 +304,7 @@ check_second_server() {
     inside systemctl stop $server-5202
 }
 
-# What no restart mends. When systemd would try again, the state were activating.
+# An error that no restart can repair. If systemd restarted the service, the state would be activating.
 check_wrong_flag() {
     write "$flags" 'ARGS="--no-such-flag"'
     ! inside systemctl restart $name 2>"$dir/said" || fail "it starts with a wrong flag"
@@ -313,14 +313,14 @@ check_wrong_flag() {
     inside journalctl --no-pager --unit=$name --lines=20 >"$dir/said"
     grep -q 'no-such-flag' "$dir/said" || fail "the log does not name the flag"
     write "$flags" 'ARGS="--lock.timeout=70s"'
-    inside systemctl start $name || fail "it does not start with the flag mended"
+    inside systemctl start $name || fail "it does not start with the flag repaired"
 }
 
 check_upgrade() {
     before=$(show MainPID)
     apt install "/opt/$new.deb"
     is ActiveState active || fail "it is not active after an upgrade"
-    [ "$(show MainPID)" != "$before" ] || fail "an upgrade leaves the old one running"
+    [ "$(show MainPID)" != "$before" ] || fail "after an upgrade the old one still runs"
     inside grep -q lock.timeout=70s "$flags" || fail "an upgrade overwrote $flags"
     probe 127.0.0.1 '' "after an upgrade"
 }

@@ -1,15 +1,15 @@
 #!/bin/sh
-# compose.sh: starts contrib/compose with a real Docker engine and holds it to what it promises: each container becomes
-# healthy, is read-only, without capabilities and not root's, and Prometheus has the exporter, a test that succeeded and its
-# bandwidth. No registry of images is asked: the exporter's image and Prometheus' are made of a Debian from the mirror that
-# the system's apt uses. Grafana is left out, as Debian has none. Removes all that it made, except for the base's archive
-# under target/, which saves a minute the next time.
-#     BIN=path           the binary, instead of a static one that is built; it has to run on the base
-# Prints one line that begins with SKIPPED: where it cannot be done.
+# compose.sh: starts contrib/compose with a real Docker engine and checks its promises. Each container becomes healthy,
+# is read-only, has no capabilities and does not run as root. Prometheus has the exporter, a successful test and its
+# bandwidth. It contacts no image registry: the images of the exporter and of Prometheus are made from a Debian from the
+# mirror that the system's apt uses. Grafana is left out, as Debian has none. It removes all that it made, except for
+# the archive of the base under target/, which saves a minute the next time.
+#     BIN=path           the binary, instead of a static build; it must run on the base
+# Prints one line that begins with SKIPPED: where it cannot run.
 set -eu
 
-readonly suite=bookworm # of debian-base.sh
-readonly wait_s=180 # what compose waits for healthy containers: far longer than they take on a busy machine
+readonly suite=bookworm # for debian-base.sh
+readonly wait_s=180 # how long compose waits for healthy containers: far longer than they take on a busy machine
 readonly name=iperf3-exporter-compose-$$
 
 dir=''
@@ -32,7 +32,7 @@ main() {
 
     make_images
     override
-    # Ports that are free, as others may listen on the usual ones.
+    # Free ports, as the usual ones may be in use.
     export EXPORTER_IMAGE="$name" PROMETHEUS_IMAGE="$name-prometheus" EXPORTER_PORT=0 PROMETHEUS_PORT=0
     compose up --detach --no-build --pull never --wait --wait-timeout "$wait_s" prometheus >"$dir/said" 2>&1 ||
         fail "compose up failed"
@@ -53,7 +53,7 @@ skip() {
     exit 0
 }
 
-# $1 is the reason; the words of the last command and the containers' logs go before it.
+# $1 is the reason; the output of the last command and the containers' logs are printed before it.
 fail() {
     [ ! -s "$dir/said" ] || cat "$dir/said" >&2
     compose ps --all >&2 || true
@@ -75,7 +75,7 @@ compose() {
         --project-name "$name" "$@"
 }
 
-# The stack's own targets, tested more often and with less: other tests run at the same time.
+# The stack's own targets, with more frequent and smaller tests: other tests run at the same time.
 override() {
     {
         cat contrib/compose/iperf3-targets.yml
@@ -88,11 +88,11 @@ services:
   prometheus:
     volumes: ["$dir/targets.yml:/etc/prometheus/iperf3-targets.yml:ro"]
 END
-    chmod 755 "$dir" # whoever Prometheus runs as
+    chmod 755 "$dir" # for any user of Prometheus
     chmod 644 "$dir/targets.yml"
 }
 
-# Both of one Debian; that of Prometheus as the project's own image is: user, folder and flags.
+# Both are made from one Debian. The image of Prometheus has the user, folder and flags of the project's own.
 make_images() {
     archive=${CARGO_TARGET_DIR:-target}/docker-base-$suite-prometheus.tar
     said=$(sh tests/scripts/debian-base.sh "$archive" iperf3,prometheus | tail -n 1)
@@ -112,7 +112,7 @@ END
     docker build --tag "$name-prometheus" "$dir/prometheus" >"$dir/said" 2>&1 || fail "docker build failed"
 }
 
-# What the service $1 may do, as the engine and the kernel have it.
+# Checks the rights of the service $1, as the engine and the kernel report them.
 check_container() {
     container=$(compose ps --quiet "$1")
     for wanted in .State.Health.Status=healthy .HostConfig.ReadonlyRootfs=true .HostConfig.CapDrop='[ALL]' \
@@ -124,7 +124,7 @@ check_container() {
     grep -q '^CapBnd:[[:space:]]*0*$' "$dir/said" || fail "$1 has capabilities"
     grep -q '^NoNewPrivs:[[:space:]]*1$' "$dir/said" || fail "$1 can get privileges"
     ! grep -q '^Uid:.*[[:space:]]0\([[:space:]]\|$\)' "$dir/said" || fail "$1 runs as root"
-    # As root, which alone could write there.
+    # As root: only root could write there.
     ! docker exec --user 0 "$container" touch /etc/x 2>/dev/null || fail "$1 can be written to"
 }
 
@@ -136,11 +136,11 @@ check_prometheus() {
         wait_until has_data "$query" || fail "Prometheus has no $query"
     done
     bits=$(jq -r '.data.result[0].value[1]' "$dir/said")
-    # Rules and alerts were mounted where the configuration looks for them.
+    # Rules and alerts are mounted where the configuration expects them.
     ask rules | jq -e '[.data.groups[].file] | unique | length == 2' >/dev/null || fail "not both files of rules were read"
 }
 
-# Asks Prometheus' API for $1, with what follows as curl's flags.
+# Requests $1 from Prometheus' API; further arguments are flags of curl.
 ask() {
     path=$1
     shift

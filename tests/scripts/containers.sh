@@ -1,6 +1,6 @@
 #!/bin/sh
-# containers.sh: what boot.sh, compose.sh and docker.sh share. They source it, and have a `skip` and a `fail` of their
-# own, which end them.
+# containers.sh: shared by boot.sh, compose.sh and docker.sh. They source it, and define `skip` and `fail`, which end
+# the script.
 
 readonly step_s=0.2
 readonly wait_steps=900 # 180 s: far longer than any state takes on a busy machine
@@ -10,7 +10,7 @@ need_engine() {
     docker info >/dev/null 2>&1 || skip "no Docker engine answers (docker info)"
 }
 
-# In CI a mirror of Debian is there; elsewhere a machine may be without a network.
+# CI has a mirror of Debian; elsewhere a machine may be offline.
 skip_or_fail() {
     [ -n "${CI:-}" ] || skip "$1"
     fail "$1"

@@ -1,10 +1,10 @@
 #!/bin/sh
-# dashboard-types.sh: reads contrib/grafana-dashboard.json with the types that Grafana publishes of its dashboards, in
-# PyPI's grafana-foundation-sdk: those of the oldest Grafana that the dashboard is for, and of the newest that there are.
-# Prints what they do not know, and exits 1 when that is anything. Where they cannot be had: one line `SKIPPED: …`, and 0.
+# dashboard-types.sh: reads contrib/grafana-dashboard.json with the types that Grafana publishes for its dashboards in
+# PyPI's grafana-foundation-sdk: for the oldest Grafana that the dashboard supports, and for the newest. Prints each
+# mismatch, and exits 1 if there is any. Where the types are not available it prints one line `SKIPPED: …` and exits 0.
 set -eu
 
-# Each version is that of the Grafana for which it was written, behind the date of its making.
+# Each version is a build date followed by the version of Grafana for which the package was made.
 readonly oldest='grafana-foundation-sdk==1769699998!10.1.0' newest='grafana-foundation-sdk==1769699241'
 readonly limit_s=60 # a registry that hangs must not hang the tests
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# debian-mirror.sh: prints the URI of a mirror of Debian, for what is fetched from one without being installed. It is
-# the one that this system's own apt uses, so that it works wherever `apt-get install` does, behind a mirror too.
-#     DEBIAN_MIRROR=uri  takes this one, for a system that is no Debian
-# Exits 1, with one line that says why, when there is none.
+# debian-mirror.sh: prints the URI of a Debian mirror, for files that are downloaded but not installed. It is the one
+# that this system's own apt uses, so it works wherever `apt-get install` does, also behind a local mirror.
+#     DEBIAN_MIRROR=uri  uses this one, for a system other than Debian
+# Exits 1, with one line that states the reason, when there is none.
 set -eu
 
 main() {
@@ -19,14 +19,14 @@ give_up() {
     exit 1
 }
 
-# Of the lists of packages that apt has fetched: not every source is Debian's.
+# From the package lists that apt has fetched: not every source is Debian's.
 by_label() {
     # shellcheck disable=SC2016 # apt-get fills these in
     apt-get indextargets --format '$(ORIGIN)/$(LABEL) $(REPO_URI)' 'Identifier: Packages' 2>/dev/null |
         sed -n 's|^Debian/Debian \(https\{0,1\}://.*[^/]\)/*$|\1|p' | head -n 1
 }
 
-# Where none was fetched yet, as in a new container, of what apt would fetch.
+# Without fetched lists, as in a new container, from those that apt would fetch.
 by_path() {
     apt-get --print-uris update 2>/dev/null |
         sed -n "s|^'\(https\{0,1\}://[^']*/debian\)/*/dists/[^']*/InRelease' .*|\1|p" | head -n 1

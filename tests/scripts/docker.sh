@@ -1,19 +1,19 @@
 #!/bin/sh
-# docker.sh: builds contrib/Dockerfile and holds the container to what it promises: it runs read-only, without
-# capabilities and as nobody in particular, Docker finds it healthy, it probes an iperf3 server in a second container
-# on a network of their own, it is unhealthy without iperf3, and `docker stop` ends it with status 0. Removes all
-# that it made, except for the base's archive under target/, which saves a minute the next time.
-#     BIN=path           the binary, instead of a static one that is built; it has to run on the base
+# docker.sh: builds contrib/Dockerfile and checks its promises. The container runs read-only, without capabilities and
+# as an unprivileged user. Docker finds it healthy. It probes an iperf3 server in a second container on a private
+# network. It is unhealthy without iperf3. `docker stop` ends it with status 0. The script removes all that it made,
+# except for the archive of the base under target/, which saves a minute the next time.
+#     BIN=path           the binary, instead of a static build; it must run on the base
 #     DOCKER_BASE=image  the base, instead of a Debian made by debootstrap from the mirror that the system's apt uses
-#                        (no registry of images is asked)
-#     DOCKER_BARE=yes    leaves iperf3 out of that Debian, so that the Dockerfile has to install it, over the network
-# Prints one line that begins with SKIPPED: where it cannot be done.
+#                        (no image registry is contacted)
+#     DOCKER_BARE=yes    leaves iperf3 out of that Debian, so that the Dockerfile must install it over the network
+# Prints one line that begins with SKIPPED: where it cannot run.
 set -eu
 
-readonly suite=bookworm # of debian-base.sh
-readonly stop_s=20      # what the exporter may take to end before Docker kills it
+readonly suite=bookworm # for debian-base.sh
+readonly stop_s=20      # how long the exporter may take to exit before Docker kills it
 readonly name=iperf3-exporter-test-$$
-readonly repository=https://git.invalid/some/project # no such place: what REPOSITORY says is to be in the labels
+readonly repository=https://git.invalid/some/project # does not exist: the labels must have the value of REPOSITORY
 
 dir=''
 
@@ -36,7 +36,7 @@ main() {
     start_server
     check_exporter
     check_unhealthy
-    echo "contrib/Dockerfile: built on $what_base, read-only and without rights healthy, probed, stopped with status 0"
+    echo "contrib/Dockerfile: built on $what_base, healthy read-only and without capabilities, probed, stopped with status 0"
 }
 
 skip() {
@@ -44,7 +44,7 @@ skip() {
     exit 0
 }
 
-# $1 is the reason; the words of the last command and the exporter's log go before it.
+# $1 is the reason; the output of the last command and the exporter's log are printed before it.
 fail() {
     [ ! -s "$dir/said" ] || cat "$dir/said" >&2
     for container in "$name" "$name-ill" "$name-server"; do
@@ -69,14 +69,14 @@ clean_up() {
     [ -z "$dir" ] || rm -rf "$dir"
 }
 
-# What the older builder had made up to the step that failed: one image without a name, and those below it.
+# Images that the older builder made before the failed step: an unnamed one and those below it.
 remove_steps() {
     [ -s "$dir/build-failed" ] || return 0
     step=$(sed -n 's/^ ---> \([0-9a-f]\{12\}\)$/\1/p' "$dir/build-failed" | tail -n 1)
     [ "$(docker inspect -f '{{len .RepoTags}}' "$step" 2>/dev/null)" != 0 ] || docker rmi "$step" >/dev/null 2>&1 || true
 }
 
-# A Debian of nothing but what is essential, and iperf3.
+# A Debian with the essential packages and iperf3.
 make_base() {
     target=${CARGO_TARGET_DIR:-target}
     packages=iperf3
@@ -91,7 +91,7 @@ make_base() {
     base=$name-base
 }
 
-# As `make image` does it, for a project that is published somewhere.
+# As `make image` builds it for a published project.
 build() {
     IMAGE=$name BASE=$base REPOSITORY=$repository sh contrib/packaging/image.sh x86_64-unknown-linux-musl \
         >"$dir/said" 2>&1 || { cp "$dir/said" "$dir/build-failed"; fail "image.sh failed"; }
@@ -104,7 +104,7 @@ build() {
     label_is licenses MIT
 }
 
-# The image's label $1 is to be $2.
+# The image's label $1 must be $2.
 label_is() {
     label=$(docker inspect -f "{{index .Config.Labels \"org.opencontainers.image.$1\"}}" "$name")
     [ "$label" = "$2" ] || fail "the image's label $1 is '$label' and not '$2'"
@@ -120,7 +120,7 @@ server_listens() {
     docker logs "$name-server" 2>&1 | grep -q 'Server listening'
 }
 
-# Runs the container $1 as it is meant to be run, except that its health is asked more often; the rest are flags.
+# Runs the container $1 as intended, except for more frequent health checks; further arguments are flags.
 run() {
     container=$1
     shift
@@ -157,11 +157,11 @@ check_exporter() {
         curl --silent --show-error --noproxy '*' --max-time 60 "$url" >"$dir/said" 2>&1 || fail "curl $url failed"
         grep -q '^iperf3_up{.*} 1$' "$dir/said" || fail "the probe of the second container failed: $url"
     done
-    # Without a folder for its socket the exporter would have warned.
+    # The exporter would warn without a folder for its socket.
     docker logs "$name" >"$dir/said" 2>&1
     ! grep -q 'level=\(warn\|error\)' "$dir/said" || fail "the log has a warning"
-    # Its own line and the heading's: no iperf3 was left behind, dead or alive.
-    wait_until is_alone || fail "the container has processes that nobody needs: $(docker top "$name")"
+    # The header and the exporter: no iperf3 was left behind, running or dead.
+    wait_until is_alone || fail "the container has processes that should have ended: $(docker top "$name")"
 
     docker stop -t "$stop_s" "$name" >"$dir/said" 2>&1 || fail "docker stop failed"
     code=$(docker inspect -f '{{.State.ExitCode}}' "$name")

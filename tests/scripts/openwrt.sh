@@ -1,8 +1,8 @@
 #!/bin/sh
-# openwrt.sh: runs contrib/openwrt/iperf3-exporter.init under busybox's shell, which is OpenWrt's, and looks at what
-# procd would be told: each setting becomes one word, whatever is in it; a broken setting reaches neither procd nor a
-# running exporter; the command line that comes out is started for real and answers. And makes the package's own
-# Makefile install its files. OpenWrt's functions are stood in for by a few lines below: here is no OpenWrt.
+# openwrt.sh: runs contrib/openwrt/iperf3-exporter.init under busybox's shell, which is OpenWrt's, and checks what it
+# passes to procd. Each setting becomes one argument, whatever its characters. An invalid setting reaches neither procd
+# nor a running exporter. The resulting command line is started for real and answers. The script also makes the
+# package's own Makefile install its files. A few lines below replace OpenWrt's functions, as no OpenWrt is used here.
 #     BIN=path  the exporter, instead of one that cargo builds
 # Prints one line that begins with SKIPPED: where there is no busybox.
 set -eu
@@ -16,7 +16,7 @@ main() {
     cd "$(dirname "$0")/../.."
     here=$PWD/contrib/openwrt
     if ! command -v busybox >/dev/null 2>&1; then
-        # CI has root and a package manager; what a developer's machine has is its owner's choice.
+        # CI has root and a package manager; on a developer's machine the owner decides what is installed.
         [ -z "${CI:-}" ] || sh contrib/packaging/need.sh busybox
         command -v busybox >/dev/null 2>&1 || {
             echo "SKIPPED: the OpenWrt service was not tested: no busybox here"
@@ -63,8 +63,8 @@ clean_up() {
     [ -z "$dir" ] || rm -rf "$dir"
 }
 
-# What the script uses of rc.common, uci and procd, as far as it uses it. A configuration is written so that a shell
-# reads it as uci does: `config`, `option` and `list` are commands with quoted words.
+# The parts of rc.common, uci and procd that the init script uses. A configuration is written so that a shell reads it
+# as uci does: `config`, `option` and `list` are commands with quoted arguments.
 stand_ins() {
     cat >"$dir/rc.common" <<'EOF'
 reset_cb() { option_cb() { :; }; list_cb() { :; }; }
@@ -111,7 +111,7 @@ service_triggers
 EOF
 }
 
-# Runs the init script with the configuration of standard input; what procd is told is in words and procd.
+# Runs the init script with the configuration on standard input; the files words and procd get what it passes to procd.
 start() {
     cat >"$dir/config"
     rm -f "$dir/words" "$dir/procd"
@@ -120,12 +120,12 @@ start() {
     run_init
 }
 
-# In a folder of its own, where a command that a value hides would leave its mark.
+# In a separate folder, where a command hidden in a value would leave a file.
 run_init() {
     (cd "$dir" && DIR=$dir busybox ash -u "$dir/rc.common" >"$dir/said" 2>&1)
 }
 
-# Holds the file $1 against standard input.
+# Compares the file $1 with standard input.
 same() {
     cat >"$dir/expected"
     diff -u "$dir/expected" "$dir/$1" >"$dir/difference" || {
@@ -173,14 +173,14 @@ EOF
 }
 
 each_setting() {
-    # Nothing but that it is enabled: the exporter's own defaults.
+    # Only enabled: the exporter's own defaults apply.
     printf "config iperf3-exporter 'main'\n\toption enabled 'yes'\n" | start || fail "the defaults are refused"
     echo "$binary" | same words "defaults"
 
-    # Blanks, quotes and what a shell would do something with. An option where a list belongs is a list of one.
+    # Blanks, quotes and shell metacharacters. An option instead of a list is a list of one.
     odd="$dir/a  b ' \" \$(touch ran) \`touch ran\` \$HOME * \\ ; x"
     printf '# nothing\n' >"$odd"
-    # What the pattern among the values would become if it were one.
+    # The file that the pattern among the values would match if it were expanded.
     : >"$dir/--iperf3.path=a b"
     quoted=$(printf '%s' "$odd" | sed "s/'/'\\\\''/g")
     start <<EOF || fail "a path with blanks and quotes is refused"
@@ -213,13 +213,13 @@ CONFIG
     grep -qx -- '--iperf3.path=/nowhere/iperf3' "$dir/words" || fail "procd is not told to start it"
 }
 
-# The line of configuration $1 is refused with a line that has $2, and procd is told nothing.
+# The configuration line $1 is refused with a message that contains $2, and procd gets nothing.
 refused() {
     if printf "config iperf3-exporter 'main'\n\toption enabled '1'\n\t%s\n" "$1" | start; then
         fail "this was not refused: $1"
     fi
     grep -qF -- "$2" "$dir/said" || fail "the refusal of $1 does not say $2"
-    if [ -s "$dir/procd" ] || [ -s "$dir/words" ]; then fail "procd was told something in spite of $1"; fi
+    if [ -s "$dir/procd" ] || [ -s "$dir/words" ]; then fail "procd got arguments in spite of $1"; fi
 }
 
 what_is_refused() {
@@ -238,7 +238,7 @@ b'" 'control character'
     grep -q 'uci cannot read it' "$dir/said" || fail "it does not say that there is no configuration"
 }
 
-# The words that procd was told, started as procd would.
+# Starts the arguments for procd as procd would.
 for_real() {
     start <<'EOF' || fail "a plain configuration is refused"
 config iperf3-exporter 'main'
@@ -249,7 +249,7 @@ config iperf3-exporter 'main'
 EOF
     set --
     while IFS= read -r word; do set -- "$@" "$word"; done <"$dir/words"
-    "$@" --config.check >"$dir/said" 2>&1 || fail "the exporter does not take the words"
+    "$@" --config.check >"$dir/said" 2>&1 || fail "the exporter does not accept the arguments"
     : >"$dir/log"
     "$@" >"$dir/log" 2>&1 &
     exporter_pid=$!

