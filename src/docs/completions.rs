@@ -134,8 +134,8 @@ pub(super) fn fish() -> String {
 fn described(flag: &Flag, is_off: bool) -> String {
     if is_off {
         return match flag.default {
-            Some("true") => "Not so.".to_owned(),
-            _ => "Off, as without it.".to_owned(),
+            Some("true") => "Turn it off.".to_owned(),
+            _ => "Turn it off, as by default.".to_owned(),
         };
     }
     let end = flag.help.match_indices(['.', ';', ':']).find(|(at, mark)| {

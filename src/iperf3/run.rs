@@ -217,7 +217,7 @@ fn run_iperf3(
     }
     let missing = args.missing_option().map(|what| {
         let version = version.unwrap_or("of unknown version");
-        format!("iperf3 {version} ({path}) has no {what}")
+        format!("iperf3 {version} ({path}) does not support {what}")
     });
     let arguments = args.into_vec();
     let (folders, files) = spec.temp;

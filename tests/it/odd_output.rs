@@ -310,7 +310,7 @@ fn a_stream_tolerates_the_same_oddities_as_a_document() {
         "\"sum_sent\"",
         &format!("\"long\":\"{}\",\"sum_sent\"", "x".repeat(1 << 20)),
     );
-    let words = "its output is incomplete: a line of it is longer than the limit of 1048576 bytes";
+    let words = "its output is incomplete: one line exceeds the limit of 1048576 bytes";
     odd.assert_fails(&printed(&long), "", "bad_output", words);
     let words = "its output is not a report: `hello`";
     odd.assert_fails("echo hello", "", "bad_output", words);

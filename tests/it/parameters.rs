@@ -418,7 +418,7 @@ fn each_refusal_is_one_line_that_names_the_parameters_and_runs_nothing() {
         ),
         (
             "dont_fragment=1",
-            "parameters \"dont_fragment\" and \"udp_mode\" cannot be combined: iperf3 ignores it without UDP",
+            "parameters \"dont_fragment\" and \"udp_mode\" cannot be combined: iperf3 ignores the first without UDP",
         ),
         (
             "length=65508&udp_mode=1",

@@ -43,7 +43,7 @@ impl fmt::Display for Unreadable {
             Self::Broken(broken) => broken.fmt(f),
             Self::LineTooLong { limit_bytes } => write!(
                 f,
-                "incomplete: a line of it is longer than the limit of {limit_bytes} bytes"
+                "incomplete: one line exceeds the limit of {limit_bytes} bytes"
             ),
         }
     }

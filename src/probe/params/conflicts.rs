@@ -44,9 +44,9 @@ fn protocols(params: &Params) -> Result<(), String> {
         _ => {}
     }
     let (protocol, other, why) = match (options.udp, options.sctp) {
-        (true, _) => (Protocol::Udp, "udp_mode", "iperf3 ignores it with UDP"),
-        (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores it with SCTP"),
-        _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores it without UDP"),
+        (true, _) => (Protocol::Udp, "udp_mode", "iperf3 ignores the first with UDP"),
+        (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores the first with SCTP"),
+        _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores the first without UDP"),
     };
     let is_ignored = |row: &&Parameter| row.ignored_with.contains(&protocol);
     let mut ignored = PARAMETERS.iter().filter(is_ignored);
@@ -99,7 +99,7 @@ fn addresses(params: &Params) -> Result<(), String> {
     }
     for (name, family) in [("target", target), ("family", options.family)] {
         if options.dont_fragment && family == Some(6) {
-            return conflict("dont_fragment", name, "iperf3 ignores it with IPv6");
+            return conflict("dont_fragment", name, "iperf3 ignores the first with IPv6");
         }
     }
     let (_, target_device) = device_of(params.host.as_str());

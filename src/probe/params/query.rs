@@ -410,7 +410,7 @@ mod tests {
             ),
             (
                 "target=a&mss=1400&udp_mode=1",
-                "parameters \"mss\" and \"udp_mode\" cannot be combined: iperf3 ignores it with UDP",
+                "parameters \"mss\" and \"udp_mode\" cannot be combined: iperf3 ignores the first with UDP",
             ),
             (
                 "target=a&period=1&bytes=1",

@@ -84,7 +84,7 @@ fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
     for (key, at) in at.entries()? {
         let refused = |text: String| Fault::at(key.line, format!("basic_auth_users{text}"));
         if key.text.contains("$2") {
-            let text = ": found a hash in the place of a user name";
+            let text = ": a hash was found where a user name belongs";
             return Err(refused(text.to_owned()));
         }
         // RFC 7617, 2: the first colon ends the name, and a name has no control characters.
