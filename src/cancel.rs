@@ -1,7 +1,7 @@
-//! A cancellation: says to whoever waits or runs for a request that nobody wants the result any more, and why.
+//! Cancellation: tells the code that waits or runs for a request that its result is no longer wanted, and why.
 //!
-//! Must not know who waits, or for what. Three ways to learn of it: the question, a wait until a moment, and a
-//! descriptor for poll(2).
+//! Must not know who waits, or for what. There are three ways to notice it: ask, wait until a deadline, or poll(2) a
+//! descriptor.
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use crate::sync;
 
-/// Why nobody wants the result any more.
+/// Why the result is no longer wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     ClientGone,
-    /// A person at this address stopped it.
+    /// A person at this address stopped the probe.
     StoppedBy(IpAddr),
     ShuttingDown,
 }
@@ -30,7 +30,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Says that whoever waits or runs for this request need not go on. Once set it stays so.
+/// A cancellation flag that its clones share. Once set, it stays set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cancel(Arc<Shared>);
 
@@ -43,20 +43,21 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     cause: Option<Cause>,
-    /// There as long as somebody watches: most requests run no test, or wait for their turn, and cost no descriptor.
+    /// Exists while anything watches it. Most requests run no test or only wait in the queue, and need no descriptor.
     pipe: Weak<Watch>,
 }
 
-/// A pipe whose first end can be read once the cancellation is set. Nobody reads from it, so all who poll it learn.
+/// A pipe whose read end is readable once the cancellation is set. No one reads from it, so that all pollers see it.
 pub(crate) type Watch = (PipeReader, PipeWriter);
 
-/// Makes the pipe readable. One that is empty takes a byte at once, and the reading end is open.
+/// Makes the pipe readable. The write cannot block or fail: the pipe is empty, and its read end is open.
 fn tell((_, writer): &Watch) {
     let _ = (&*writer).write_all(&[0]);
 }
 
 impl Cancel {
-    /// Sets it; the first cause stays. Waiters in a lock see it after they were woken.
+    /// Sets it. Later causes are ignored. Waiters on another condition variable, such as the test lock's, must be woken
+    /// separately.
     pub(crate) fn set(&self, cause: Cause) {
         let mut state = sync::lock(&self.0.state);
         if state.cause.is_some() {
@@ -80,7 +81,7 @@ impl Cancel {
         sync::lock(&self.0.state).cause
     }
 
-    /// Waits until it is set or `until` has come; whether it is set.
+    /// Waits until it is set, or until `until`. Returns whether it is set.
     pub(crate) fn wait_until(&self, until: Instant) -> bool {
         let mut state = sync::lock(&self.0.state);
         while state.cause.is_none() && Instant::now() < until {
@@ -89,10 +90,10 @@ impl Cancel {
         state.cause.is_some()
     }
 
-    /// A descriptor for poll(2), which all who watch share.
+    /// A descriptor for poll(2), shared by all watchers.
     ///
     /// # Errors
-    /// When there is no descriptor to be had.
+    /// When the process has no descriptor left.
     pub(crate) fn watch(&self) -> io::Result<Arc<Watch>> {
         let mut state = sync::lock(&self.0.state);
         if let Some(watch) = state.pipe.upgrade() {
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_who_watches_learns_of_it() {
+    fn every_watcher_is_notified() {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
         assert!(!is_signalled(&first) && !is_signalled(&second));
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_shared_and_go_with_the_last_who_watches() {
+    fn descriptors_are_shared_and_closed_with_the_last_watcher() {
         let cancel = Cancel::default();
         let (first, second) = (cancel.watch().unwrap(), cancel.watch().unwrap());
         assert!(Arc::ptr_eq(&first, &second));
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_when_it_is_set_or_at_its_moment() {
+    fn a_wait_ends_when_it_is_set_or_at_its_deadline() {
         let cancel = Cancel::default();
         assert!(!cancel.wait_until(Instant::now() + Duration::from_millis(10)));
         let own = cancel.clone();

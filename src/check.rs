@@ -1,6 +1,6 @@
-//! `--config.check`: looks at all that a start needs, and says one line of each.
+//! `--config.check`: checks everything that a start needs, and prints one line for each check.
 //!
-//! Owns the order of the lines; what each is about knows how to look at itself.
+//! Owns the order of the lines. Each component knows how to check itself.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::iperf3::temp::{TempFiles, TempFolders};
 use crate::log::{Level, Log, LogConfig};
 use crate::toolkit::config::reloader::Reloader;
 
-/// The lines, and the first thing that is not in order. Flags that are wrong have ended the program before.
+/// The lines, and the first failure. Invalid flags have already ended the program.
 pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
     let mut found = vec![
         Ok("flags".to_owned()),
@@ -36,7 +36,7 @@ pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
             Ok(what) => format!("ok: {what}"),
             Err(error) => format!("failed: {}", error.line),
         };
-        // A path or a system's error may hold anything.
+        // A path or a system error may contain control characters.
         line.replace(char::is_control, "\u{fffd}") + "\n"
     };
     let lines = found.iter().map(line).collect();
@@ -44,7 +44,7 @@ pub(crate) fn check(config: &Config) -> (String, Result<(), ExitError>) {
 }
 
 fn web_configuration(config: &Config) -> Result<String, ExitError> {
-    // That it was read is what the line here says.
+    // Without info lines: the check prints its own line.
     let log = Log::new(LogConfig {
         level: config.log.level.max(Level::Warn),
         ..config.log
@@ -83,7 +83,8 @@ fn credentials(config: &Config) -> Result<String, ExitError> {
     Ok("credentials for iperf3 can be read".to_owned())
 }
 
-/// Each by itself first, and then the free ones together, as a start would hold them: two flags may name one address.
+/// Checks each address by itself, then binds the free ones together as a start would: two flags may name the same
+/// address.
 fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
     let alone: Vec<_> = addresses.iter().map(is_free).collect();
     let mut held = Vec::new();
@@ -104,7 +105,7 @@ fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
         .collect()
 }
 
-/// One that a running exporter has is in order: who checks before a restart wants to hear of all else.
+/// An address that a running exporter uses is fine: a check before a restart should report everything else.
 fn is_free(address: &Address) -> Result<bool, ExitError> {
     match address.bind() {
         Ok(_) => Ok(true),
@@ -119,10 +120,10 @@ fn is_free(address: &Address) -> Result<bool, ExitError> {
     }
 }
 
-/// What an exporter answers whose web configuration is broken, or waits for a restart to confirm it.
+/// The response of an exporter whose web configuration is invalid or waits for confirmation.
 const CLOSED: &str = "the response was 500 Internal Server Error: Internal Server Error";
 
-/// Whether who listens there answers as an exporter does.
+/// Checks whether the program that listens there responds like an exporter.
 fn ask(address: &Address) -> Result<(), String> {
     let local = if address.is_any() { "127.0.0.1" } else { "" };
     let url = Url::parse(&format!("http://{local}{address}/ready"));

@@ -1,8 +1,8 @@
-//! What people read and shells offer, written from the tables of the code: they cannot drift apart.
+//! Documents and completions, generated from the tables of the code so that they cannot drift apart.
 //!
-//! A file has blocks, each between `<!-- NAME -->` and `<!-- /NAME -->`, as comments of its own kind; what stands outside
-//! of them is written by hand. The test compares each block with what the rows say;
-//! `UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs` writes it anew.
+//! A file has blocks between `<!-- NAME -->` and `<!-- /NAME -->`, in the file's own comment syntax. The text around
+//! them is written by hand. The test compares each block with the tables; `UPDATE_GOLDEN=1 cargo test --bin
+//! iperf3-exporter docs` updates the files.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ mod man;
 /// A generated block: its name and its text.
 type Block = (&'static str, String);
 
-/// Each file with blocks: its path, what begins a comment in it, the blocks.
+/// Each file with blocks: its path, its comment prefix, its blocks.
 fn files() -> Vec<(&'static str, &'static str, Vec<Block>)> {
     vec![
         (
@@ -77,11 +77,11 @@ fn files() -> Vec<(&'static str, &'static str, Vec<Block>)> {
     ]
 }
 
-/// Blocks that other tests hold, each with its file: what the binary is made of takes cargo to count
+/// Blocks that other tests check, each with its file. The crates in the binary are counted with cargo
 /// (`tests/it/release.rs`).
 const ELSEWHERE: &[(&str, &str)] = &[("contrib/docs/development.md", "crates")];
 
-/// What each path answers; the two that a flag can move stand under their defaults.
+/// What each path returns. The two paths that a flag can change are listed with their defaults.
 const ENDPOINTS: &[(&[&str], &str)] = &[
     (&["/probe"], "GET only: runs a test"),
     (&["/metrics"], "the exporter's own metrics"),
@@ -99,7 +99,7 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["/"],
-        "the page for browsers: running and waiting tests, a form, and the last probes, which \
+        "the page for browsers: the targets, running and waiting tests, a form, and the last probes, which \
          `?target=TEXT&failures=true` filters",
     ),
     (
@@ -109,6 +109,10 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     (
         &["/probes/NUMBER"],
         "the details of a probe, or `404` if it is no longer stored",
+    ),
+    (
+        &["/probes/now"],
+        "the live part of that page: running and waiting tests, and the number of probes that ended since `?seen=COUNT`",
     ),
     (
         &["/probes/NUMBER/now"],
@@ -124,11 +128,11 @@ const ENDPOINTS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// TCP's numbers of the sending socket, which is this end's in an upload only.
+/// Values of the sending TCP socket. It is the local one only in an upload.
 const UPLOADS_ONLY: &str =
     "not TCP, or the download direction, where only the server's system would know";
 
-/// The unit of each family of a test's measurements, and when it is absent besides on failure.
+/// The unit of each metric of a test, and when it is absent although the test succeeded.
 const MEASURED: &[(&str, &str, &str)] = &[
     (
         "iperf3_bandwidth_bytes_per_second",
@@ -226,7 +230,7 @@ fn flags() -> String {
     text
 }
 
-/// All names, each in its form.
+/// All names, each formatted by `form`.
 fn listed(names: &[&str], form: impl Fn(&str) -> String) -> String {
     let names: Vec<String> = names.iter().map(|name| form(name)).collect();
     names.join(", ")
@@ -236,7 +240,7 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// The words that a flag takes, if it takes these words only: its row allows a plain list of them.
+/// The values of a flag that accepts only a fixed list: its row allows a plain list of words.
 fn choices(flag: &Flag) -> Vec<&'static str> {
     let words: Vec<&str> = flag
         .allowed
@@ -312,7 +316,7 @@ fn measured_metrics() -> String {
     text
 }
 
-/// The families of `/metrics` in the order in which they are written, each with its help and type.
+/// The metrics of `/metrics`, in the order in which they are written, with help and type.
 fn own_families() -> Vec<(&'static str, &'static str, Kind)> {
     fn of<S>(families: &[Family<S>]) -> impl Iterator<Item = (&'static str, &'static str, Kind)> {
         families
@@ -352,7 +356,7 @@ fn reasons() -> String {
     text
 }
 
-/// The direct dependencies, with the comments that `Cargo.toml` has above them.
+/// The direct dependencies, with the comments above them in `Cargo.toml`.
 fn dependencies() -> String {
     let mut text =
         String::from("| crate | version | without TLS | why, and where |\n|---|---|---|---|\n");
@@ -376,14 +380,14 @@ fn dependencies() -> String {
             let _ = writeln!(text, "| `{name}` | {version} | {is_always} | {why_all} |");
             why.clear();
         } else {
-            // A comment of the section: a blank line ends it.
+            // A comment on the whole section: a blank line ends it.
             why.clear();
         }
     }
     text
 }
 
-/// `text` with its blocks as they ought to be.
+/// `text` with its blocks updated.
 fn renewed(path: &str, text: &str, comment: &str, blocks: &[Block]) -> String {
     let mut text = text.to_owned();
     for (name, block) in blocks {
@@ -412,7 +416,7 @@ fn the_texts_agree_with_the_tables() {
         let marks: Vec<&str> = marks
             .map(|mark| mark.split_once(" -->").unwrap().0)
             .collect();
-        // A test that holds a block elsewhere would have nothing to hold.
+        // A block that another test checks must exist.
         let elsewhere = ELSEWHERE.iter().filter(|(file, _)| *file == name);
         for (_, mark) in elsewhere {
             assert!(marks.contains(mark), "{name}: {marks:?}");
@@ -430,14 +434,14 @@ fn the_texts_agree_with_the_tables() {
         }
         assert!(
             text == expected,
-            "{name} differs from the tables; UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs writes it anew"
+            "{name} differs from the tables; UPDATE_GOLDEN=1 cargo test --bin iperf3-exporter docs updates it"
         );
     }
 }
 
 #[test]
-fn each_path_is_explained_and_is_there() {
-    // The table of paths is private, and a path in it has no words of its own.
+fn each_path_exists_and_is_documented() {
+    // The table of paths is private, so its source text is read.
     let routes = include_str!("web/routes.rs");
     let (_, table) = routes.split_once("\nconst FIXED: ").unwrap();
     let (table, _) = table.split_once("\n];").unwrap();
@@ -448,7 +452,7 @@ fn each_path_is_explained_and_is_there() {
             there.extend(flag.default);
         }
     }
-    // Those of single things, such as `/probes/NUMBER`, are in no table.
+    // Paths of single items, such as `/probes/NUMBER`, are in no table.
     let mut explained: Vec<&str> = ENDPOINTS
         .iter()
         .flat_map(|row| row.0)
@@ -461,7 +465,7 @@ fn each_path_is_explained_and_is_there() {
 }
 
 #[test]
-fn the_words_of_a_flag_are_those_that_its_parser_takes() {
+fn the_listed_values_of_a_flag_are_those_that_its_parser_accepts() {
     let of = |name: &str| {
         let flag = FLAGS.iter().find(|flag| flag.id() == name);
         choices(flag.unwrap())

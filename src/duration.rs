@@ -1,11 +1,11 @@
 //! Durations as people write them: Go's notation (`1m30s`, `500ms`, `1.5s`) or a bare number of seconds.
 //!
-//! Owns the grammar and the way back to text; knows nothing of what a duration is for.
+//! Owns the grammar and the conversion back to text; knows nothing of what a duration is for.
 //! Source of the grammar: the documentation of Go's `time.ParseDuration` and `time.Duration.String`.
 
 use std::time::Duration;
 
-/// The units of Go's grammar, in seconds. `µs` exists with both code points that look like it.
+/// The units of Go's grammar, in seconds. Two code points look like the `µ` of `µs`.
 const UNITS: &[(&str, f64)] = &[
     ("ns", 1e-9),
     ("us", 1e-6),
@@ -17,10 +17,10 @@ const UNITS: &[(&str, f64)] = &[
     ("h", 3600.0),
 ];
 
-/// Longest text that can still be a duration of use; a limit keeps hostile input cheap.
+/// Longest text that can still be a useful duration. The limit keeps hostile input cheap.
 const TEXT_LIMIT_BYTES: usize = 32;
 
-/// Reads a duration; `None` when `text` is not one, is negative, or does not fit into `Duration`.
+/// Reads a duration; `None` if `text` is not one, is negative, or does not fit into `Duration`.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     if text.is_empty() || text.len() > TEXT_LIMIT_BYTES {
         return None;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn texts_that_are_not_durations_are_rejected() {
         for text in [
             "",
             " ",

@@ -1,10 +1,10 @@
-//! Why the program ends before its time: a line for standard error, and the exit status.
+//! Why the program exits early: a line for standard error, and the exit status.
 //!
 //! Must not know what failed.
 
-/// What may pass by itself, such as an address in use: it is worth a restart.
+/// Exit status of an error that may pass by itself, such as an address in use: a restart may help.
 const PASSING: u8 = 1;
-/// What no restart mends: a flag or a configuration that is wrong.
+/// Exit status of an error that no restart fixes: an invalid flag or configuration.
 const LASTING: u8 = 2;
 
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct ExitError {
 }
 
 impl ExitError {
-    /// Of a flag or a configuration.
+    /// For an invalid flag or configuration.
     pub(crate) fn lasting(line: String) -> Self {
         Self {
             line,

@@ -1,6 +1,6 @@
-//! Files: read up to a limit, and told apart from what they were before.
+//! Files: reads of bounded length, and change detection.
 //!
-//! Must not know what is in them.
+//! Must not know what the files contain.
 
 use std::fs::Metadata;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::sys;
 
-/// What changes when a file is written or replaced.
+/// Attributes that change when a file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     device: u64,
@@ -31,7 +31,7 @@ impl Stamp {
     }
 }
 
-/// Reads a file that ends within the limit.
+/// Reads a file of at most `limit_bytes`.
 pub(crate) fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     let file = sys::open_at_once(path)?;
     if file.metadata()?.file_type().is_fifo() {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_bounded_length_is_not_read() {
+    fn only_files_within_the_limit_are_read() {
         let folder = Folder::new("limits");
         let missing = read_limited(&folder.0.join("no"));
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_takes_the_place_of_a_file_is_not_waited_for() {
+    fn a_pipe_that_replaces_a_file_does_not_block() {
         let folder = Folder::new("pipe");
         let [file, pipe, place, next] = ["a", "pipe", "place", "next"].map(|n| folder.0.join(n));
         fs::write(&file, "x").unwrap();
@@ -121,7 +121,7 @@ mod tests {
             }
             sender.send(()).unwrap();
         });
-        // Now one and now the other, also between a look at it and its opening.
+        // Alternates between pipe and file, also between the check and the opening.
         for _ in 0..5000 {
             put(&pipe);
             put(&file);

@@ -1,16 +1,16 @@
-//! Folders in which a file may be made for a while, on a machine of which nothing is known.
+//! Folders for temporary files, on a machine that may lack any of them.
 //!
-//! Owns which they are, and names that nobody can know before; must not know what is put there.
+//! Owns the list of folders and unpredictable names. Must not know what is stored there.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 
-/// Folders that services and users have for what is theirs, by their variables. The first one may hold several.
+/// Environment variables that name folders for services and users. The first one may hold several paths.
 const VARIABLES: &[&str] = &["RUNTIME_DIRECTORY", "TMPDIR", "XDG_RUNTIME_DIR"];
-/// Folders that nearly every system has; `/dev/shm` is writable in a container whose root is not.
+/// Folders that nearly every system has. `/dev/shm` is writable in a container with a read-only root.
 const FOLDERS: &[&str] = &["/tmp", "/run", "/dev/shm", "/var/tmp"];
 
-/// The folders to try, in this order; which of them are there and writable is not looked at.
+/// The folders to try, in this order. Does not check whether they exist or are writable.
 pub(crate) fn temporary() -> impl Iterator<Item = PathBuf> {
     let named = VARIABLES.iter().filter_map(std::env::var_os);
     named
@@ -19,8 +19,8 @@ pub(crate) fn temporary() -> impl Iterator<Item = PathBuf> {
         .chain(FOLDERS.iter().map(PathBuf::from))
 }
 
-/// A name that nobody can know before, for a file or a folder of this process.
+/// An unpredictable name for a file or a folder of this process.
 pub(crate) fn random_name() -> String {
-    // Randomness of the system's, which the standard library gives to its hash tables.
+    // The system's randomness, which the standard library uses to seed its hash tables.
     format!("iperf3-exporter-{:016x}", RandomState::new().hash_one(()))
 }

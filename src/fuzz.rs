@@ -1,16 +1,16 @@
-//! Random input for tests, the same again for the same seed.
+//! Random input for tests. The same seed gives the same input.
 //!
-//! `FUZZ_SEED=N` begins with the case of that number, as a failure prints it; `FUZZ_CASES=N` makes each test try so
-//! many cases instead of its own number. Must not know what is tested: the binary's unit tests and the integration
-//! tests both use this file.
+//! `FUZZ_SEED=N` starts with the case of that number, which a failure prints. `FUZZ_CASES=N` makes each test try N
+//! cases instead of its own number. Must not know what is tested: the binary's unit tests and the integration tests
+//! both use this file.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-/// A generator (splitmix64, <https://prng.di.unimi.it/splitmix64.c>): enough for tests, and for nothing else.
+/// A generator (splitmix64, <https://prng.di.unimi.it/splitmix64.c>): good enough for tests, and for nothing else.
 pub(crate) struct Random(u64);
 
-/// Calls `case` many times, each with a generator of its own; says at a failure how to see it again.
+/// Calls `case` `count` times, each time with a generator of its own. A failure prints how to repeat it.
 pub(crate) fn cases(count: u64, mut case: impl FnMut(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = number("FUZZ_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
@@ -42,18 +42,18 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of a range that is not empty.
+    /// A number from a range that is not empty.
     pub(crate) fn within(&mut self, range: Range<usize>) -> usize {
         let width = range.end - range.start;
         range.start + usize::try_from(self.next() % width as u64).unwrap()
     }
 
-    /// True once in so many times.
+    /// True once in `times` calls, on average.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.within(0..times) == 0
     }
 
-    /// One of a list that is not empty.
+    /// An element of a list that is not empty.
     pub(crate) fn one_of<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
         list[self.within(0..list.len())]
     }
@@ -62,9 +62,9 @@ impl Random {
         self.next().to_le_bytes()[0]
     }
 
-    /// Changes a few bytes: other ones, some more, some less, a piece twice. Often changes nothing.
+    /// Changes a few bytes: replaces, inserts, deletes, truncates, or repeats a piece. Often changes nothing.
     pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        // What means something to somebody.
+        // Bytes that have a meaning in some format.
         const MARKS: &[u8] = b"\0\t\n\r -+%&=;:[]/?.,\"'#@\\\x7f\x80\xc3\xff09azAZ";
         for _ in 0..self.within(0..5) / 2 {
             let at = self.within(0..bytes.len() + 1);

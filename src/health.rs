@@ -1,8 +1,8 @@
-//! `--health=URL`: asks a running exporter whether it is well, for a container's health check and for scripts.
+//! `--health=URL`: checks the health of a running exporter, for container health checks and scripts.
 //!
-//! Owns the smallest HTTP/1.1 client that can do that, on the standard library's sockets: a TLS client would make
-//! the binary larger by more than all the rest of this, so that an exporter with TLS is asked without, and its
-//! refusal is taken as a sign of life. Must not know what a health page stands for.
+//! Owns a minimal HTTP/1.1 client on the standard library's sockets. A TLS client would add more to the binary than all
+//! the rest of this. So an exporter with TLS gets a plain request, and its refusal counts as healthy. Must not know
+//! what a health page checks.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -12,34 +12,34 @@ use crate::http::tls::PLAIN_ON_TLS;
 use crate::number;
 use crate::threads;
 
-/// How long all of it may take: name, connection and answer. Shorter than the time limits of health checks that are
-/// usual (Docker's is 30 s), so that the line says what was wrong.
+/// Time limit for the whole check: name lookup, connection and response. Shorter than the usual timeouts of health
+/// checks (Docker's is 30 s), so that the error line is printed before these expire.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The most that is read of an answer: a head, and behind it the first line of a refusal.
+/// Maximum number of bytes read of a response: its head, and the first line of a refusal after it.
 const ANSWER_LIMIT_BYTES: u64 = 16 * 1024;
-/// The most that is shown of a line of the answer.
+/// Maximum length of a response line that is shown.
 const SHOWN_CHARS: usize = 200;
-/// A stack for one thread that looks up a name, connects and reads.
+/// Stack of the thread that looks up the name, connects and reads.
 const STACK_BYTES: usize = 256 * 1024;
-/// The path of a URL without one.
+/// The path if the URL has none.
 const DEFAULT_PATH: &str = "/health";
-/// The port of a URL without one (RFC 9110 section 4.2.1).
+/// The port if the URL has none (RFC 9110 section 4.2.1).
 const DEFAULT_PORT: u16 = 80;
 
-/// Whom to ask.
+/// The exporter to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     /// Host name or address, without brackets.
     host: String,
     port: u16,
-    /// Host and port as they were given.
+    /// Host and port, as given.
     authority: String,
     /// Path and query.
     path: String,
 }
 
 impl Url {
-    /// Reads `http://HOST[:PORT][/PATH]`.
+    /// Parses `http://HOST[:PORT][/PATH]`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("http://")?;
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
@@ -57,7 +57,7 @@ impl Url {
             None => host,
         };
         let in_host = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-        // A fragment is nothing that a server is asked for.
+        // A fragment is never sent to a server.
         let in_path = |b: u8| b.is_ascii_graphic() && b != b'#';
         if host.is_empty() || !host.bytes().all(in_host) || !path.bytes().all(in_path) {
             return None;
@@ -70,7 +70,7 @@ impl Url {
         })
     }
 
-    /// The request, after which the server closes the connection.
+    /// The HTTP request. It asks the server to close the connection.
     fn request(&self) -> String {
         let path = match self.path.as_str() {
             "" => DEFAULT_PATH,
@@ -85,10 +85,10 @@ impl Url {
     }
 }
 
-/// Asks; the line to print when the exporter is alive, or the one that says why it is not.
+/// Checks the exporter. Returns the line to print if it is healthy, else the error line.
 pub(crate) fn ask(url: &Url) -> Result<String, String> {
     let asked = url.clone();
-    // On a thread of its own, which ends with the process: nothing else bounds the look-up of a name.
+    // On its own thread, which ends with the process: nothing else limits the time of a name lookup.
     let outcome = match threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked)) {
         Ok(Some(outcome)) => outcome,
         Ok(None) => Err(format!("no complete response within {}s", LIMIT.as_secs())),
@@ -100,10 +100,11 @@ pub(crate) fn ask(url: &Url) -> Result<String, String> {
     outcome.map_err(|why| format!("http://{authority}{path}: {why}"))
 }
 
-/// Name, connection, request, answer.
+/// Looks the name up, connects, sends the request, and reads the response.
 fn exchange(url: &Url) -> Result<String, String> {
     let mut stream = connect(url)?;
-    // A server that refuses the connection itself may have answered and closed before the request is sent.
+    // A server that rejects the connection may send its response and close before it gets the request: read even if the
+    // send fails.
     let sent = stream.write_all(url.request().as_bytes());
     let mut answer = Vec::new();
     let read = stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer);
@@ -119,14 +120,14 @@ fn exchange(url: &Url) -> Result<String, String> {
     }
 }
 
-/// A connection to the first of the host's addresses that takes one.
+/// Connects to the first of the host's addresses that accepts.
 fn connect(url: &Url) -> Result<TcpStream, String> {
     let addresses = (url.host.as_str(), url.port).to_socket_addrs();
     let addresses: Vec<SocketAddr> = addresses
         .map_err(|error| format!("cannot look up {}: {error}", url.host))?
         .collect();
     let mut why = format!("{} has no address", url.host);
-    // An address that never answers leaves the others their share of the time.
+    // Each address gets a share of the time, so that one that never answers leaves time for the others.
     let share = LIMIT.div_f64(addresses.len().max(1) as f64);
     for address in addresses {
         match TcpStream::connect_timeout(&address, share) {
@@ -137,7 +138,7 @@ fn connect(url: &Url) -> Result<TcpStream, String> {
     Err(why)
 }
 
-/// What an answer says; none when its head is not whole.
+/// Judges a response. `None` if its head is incomplete.
 fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
     let text = String::from_utf8_lossy(answer);
     if !answer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b) {
@@ -160,7 +161,7 @@ fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
     Some(Ok(format!("{said}\n")))
 }
 
-/// The first line of a text from elsewhere, so that a terminal can show it: bounded, and without control characters.
+/// The first line of an untrusted text, made safe for a terminal: limited in length, without control characters.
 fn shown(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default().trim_end();
     let plain = |c: char| {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_url_is_refused() {
+    fn anything_but_a_plain_http_url_is_refused() {
         for text in [
             "",
             "localhost:9579",
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_judged_once_its_head_is_whole() {
+    fn a_response_is_judged_once_its_head_is_complete() {
         let bad = |why: &str| Some(Err(why.to_owned()));
         for (answer, expected) in [
             ("", None),

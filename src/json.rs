@@ -1,6 +1,6 @@
-//! JSON strings by hand (RFC 8259 section 7), for log lines and `/lock-status`.
+//! Writes JSON strings (RFC 8259 section 7), for log lines and `/lock-status`.
 //!
-//! Knows nothing of what is written; reading JSON is `iperf3/report`'s.
+//! Knows nothing of their content. `iperf3/report` reads JSON.
 
 use std::fmt::Write as _;
 
@@ -11,9 +11,9 @@ pub(crate) fn string(text: &str) -> String {
     out
 }
 
-/// Whether a character must not stand in a line as it is. The C1 controls are legal in JSON, but some terminals obey
-/// them; the two separators end a line for readers that follow Unicode (UAX 14); and those that change the order of
-/// what is shown (UAX 9) make a line read as another one.
+/// Whether a character must be escaped in a line. The C1 controls are legal in JSON, but some terminals obey them. The
+/// two separators end a line for readers that follow Unicode (UAX 14). Characters that change the display order (UAX 9)
+/// make a line read as another one.
 pub(crate) fn is_unprintable(c: char) -> bool {
     let turns = '\u{202a}'..='\u{202e}';
     let isolates = '\u{2066}'..='\u{2069}';
@@ -50,13 +50,13 @@ mod tests {
     use super::string;
 
     #[test]
-    fn what_would_change_the_look_of_a_line_is_escaped() {
+    fn characters_that_change_how_a_line_looks_are_escaped() {
         for (text, written) in [
             ("a\u{202e}b", "\"a\\u202eb\""),
             ("\u{2066}\u{2069}", "\"\\u2066\\u2069\""),
             ("\u{61c}\u{200f}", "\"\\u061c\\u200f\""),
             ("\u{2028}\u{9b}\u{1b}\n", "\"\\u2028\\u009b\\u001b\\n\""),
-            // Right-to-left letters need no help.
+            // Right-to-left letters need no escape.
             ("שלום é", "\"שלום é\""),
         ] {
             assert_eq!(string(text), written);

@@ -1,7 +1,7 @@
-//! The log: one line an event on standard error, as logfmt or JSON.
+//! The log: one line per event on standard error, as logfmt or JSON.
 //!
-//! Owns how a line looks; knows nothing of what is worth a line. Nothing here can fail or block a caller for
-//! good: a line for which standard error has no room is lost, and the next one that is written tells how many were.
+//! Owns the format of a line; does not decide what is logged. Nothing here fails, or blocks a caller for long: if
+//! standard error has no room, the line is lost, and the next line that is written reports how many were lost.
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -16,28 +16,28 @@ use crate::{json, sync, sys, time_text};
 mod rate_limit;
 mod value;
 
-/// How long a line waits for room, unless the line before it was lost: a reader that is only slow gets everything,
-/// and one that has stopped costs the exporter this time once.
+/// How long a line waits for room, unless the line before it was lost. A slow reader gets every line; a reader that has
+/// stopped delays the exporter only once.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(20);
-/// What the first line after lost ones is preceded by.
+/// The message of the notice that precedes the first line after lost ones.
 const LOST: &str = "log lines were lost because standard error was blocked";
 
-/// How much a line matters, in rising order.
+/// Severity of a line, in rising order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// What only somebody who looks for a fault wants.
+    /// Details for debugging.
     Debug,
-    /// What happened: one line a probe.
+    /// Normal events: one line per probe.
     #[default]
     Info,
-    /// What an operator should look at.
+    /// For an operator to look at.
     Warn,
-    /// What stops the exporter from doing its work.
+    /// Keeps the exporter from doing its work.
     Error,
 }
 
 impl Level {
-    /// The words of `--log.level`.
+    /// The values of `--log.level`.
     pub(crate) const ALL: &[(&str, Self)] = &[
         ("debug", Self::Debug),
         ("info", Self::Info),
@@ -50,7 +50,7 @@ impl Level {
         known.map_or("", |(name, _)| name)
     }
 
-    /// What begins a line of the journal (sd-daemon(3)): the priority of syslog in angle brackets.
+    /// The prefix of a line for the journal (sd-daemon(3)): the syslog priority in angle brackets.
     pub(crate) fn journal_prefix(self) -> &'static str {
         match self {
             Self::Debug => "<7>",
@@ -61,59 +61,58 @@ impl Level {
     }
 }
 
-/// How a line is written.
+/// Format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     /// `key=value` pairs.
     #[default]
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Format {
-    /// The words of `--log.format`.
+    /// The values of `--log.format`.
     pub(crate) const ALL: &[(&str, Self)] = &[("logfmt", Self::Logfmt), ("json", Self::Json)];
 }
 
-/// What the flags say about the log.
+/// The log's configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogConfig {
     /// Lines below this level are dropped.
     pub(crate) level: Level,
-    /// How lines look.
     pub(crate) format: Format,
-    /// Standard error is systemd's journal, and lines begin with their priority.
+    /// Whether standard error is systemd's journal. Lines then begin with their priority.
     pub(crate) is_journal: bool,
 }
 
-/// A value to log with its key.
+/// A key and the value to log.
 pub(crate) type Field<'a> = (&'static str, &'a dyn Value);
 
-/// Where lines go, and which. A handle: its clones are one log.
+/// A handle to the log: its clones share one log.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     config: LogConfig,
-    /// What [`Log::warn_ratelimited`] has written lately.
+    /// What [`Log::warn_ratelimited`] wrote lately.
     rate_limit: Mutex<RateLimit>,
-    /// Held while a line is written: lines of several threads do not mix, and none takes the room another has seen.
+    /// Held while a line is written: lines of several threads do not mix, and no thread uses up room that another has
+    /// checked.
     output: Mutex<Output>,
 }
 
-/// What a line has to know of those before it.
+/// State carried from one line to the next.
 #[derive(Debug, Default)]
 struct Output {
-    /// Lines that were lost, wholly or in part, since it was last told.
+    /// Lines lost, wholly or in part, since the last notice.
     lost: u64,
-    /// The last line ends somewhere in its middle.
+    /// Whether the last line was cut off.
     is_cut: bool,
 }
 
 impl Log {
-    /// A log as the flags want it.
     pub(crate) fn new(config: LogConfig) -> Self {
         Self(Arc::new(Inner {
             config,
@@ -122,28 +121,28 @@ impl Log {
         }))
     }
 
-    /// For what only a search for a fault needs.
+    /// Logs details for debugging.
     pub(crate) fn debug(&self, message: &str, fields: &[Field<'_>]) {
         self.line(Level::Debug, message, fields);
     }
 
-    /// For what happened.
+    /// Logs a normal event.
     pub(crate) fn info(&self, message: &str, fields: &[Field<'_>]) {
         self.line(Level::Info, message, fields);
     }
 
-    /// For what an operator should look at.
+    /// Logs something for an operator to look at.
     pub(crate) fn warn(&self, message: &str, fields: &[Field<'_>]) {
         self.line(Level::Warn, message, fields);
     }
 
-    /// For what could be repeated without end: the first one, and then one in a while, with a count of those that were
+    /// Logs a warning that could repeat endlessly: the first one, then at most one per interval, with a count of those
     /// held back.
     pub(crate) fn warn_ratelimited(&self, message: &'static str, fields: &[Field<'_>]) {
         self.warn_unless_repeated(message, None, "", fields);
     }
 
-    /// The same for what a client does: each client and each cause has lines of its own, within bounds.
+    /// The same for a warning that a client triggers: limited per client and cause, within bounds.
     pub(crate) fn warn_client(
         &self,
         message: &'static str,
@@ -177,7 +176,7 @@ impl Log {
         self.warn(message, &fields);
     }
 
-    /// For what stops the exporter from doing its work.
+    /// Logs what keeps the exporter from doing its work.
     pub(crate) fn error(&self, message: &str, fields: &[Field<'_>]) {
         self.line(Level::Error, message, fields);
     }
@@ -189,18 +188,18 @@ impl Log {
         let now = SystemTime::now();
         let line = render(self.0.config, now, level, message, fields);
         let lost = |count: u64| {
-            // Of a level that is not dropped.
+            // At a level that is not dropped.
             let level = Level::Warn.max(self.0.config.level);
             render(self.0.config, now, level, LOST, &[("lines", &count)])
         };
-        // Not through the lock of `std::io::Stderr`, whose holders may block.
+        // Not through the lock of `std::io::Stderr`: another holder may block.
         sync::lock(&self.0.output).put(std::io::stderr().as_fd(), &line, lost);
     }
 }
 
 impl Output {
-    /// Writes `line` as far as `fd` takes it without blocking, with what `lost` says before it when lines were lost.
-    /// In one write, unless it is longer than a pipe takes in one piece, or goes to a terminal.
+    /// Writes as much of `line` as `fd` takes without blocking. If lines were lost, the notice from `lost` comes first.
+    /// This is one write, unless the text is longer than a pipe takes at once, or goes to a terminal.
     fn put(&mut self, fd: BorrowedFd<'_>, line: &str, lost: impl Fn(u64) -> String) {
         let mut notice = String::new();
         let mut until = Instant::now();
@@ -213,7 +212,7 @@ impl Output {
         let text = format!("{notice}{line}");
         let mut left = text.as_bytes();
         while !left.is_empty() {
-            // An error is no reason to give up on the next line: a disk may have room again.
+            // An error drops this line only: a disk may have room again for the next.
             let time_left = until.saturating_duration_since(Instant::now());
             match sys::write_what_fits(fd, left, time_left) {
                 Ok(written) if written > 0 => left = left.get(written..).unwrap_or_default(),
@@ -272,7 +271,8 @@ fn render(
     line
 }
 
-/// A logfmt value: bare when it needs no quotes, else a JSON string, which logfmt's readers take as well. `msg` is always quoted, so that lines align for the eye.
+/// A logfmt value: bare if it needs no quotes, otherwise a JSON string, which logfmt readers accept too. `msg` is
+/// always quoted, so that lines align.
 fn push_logfmt(line: &mut String, key: &str, value: &str) {
     let bare = !value.is_empty()
         && key != "msg"
@@ -300,7 +300,7 @@ mod tests {
             ("seconds", &Decimal(1.5, 3)),
             ("port", &5201_u16),
             ("tls", &true),
-            // What looks like a number or a boolean is none.
+            // A string that looks like a number or a boolean stays a string.
             ("host", &"5"),
             ("name", &"true"),
             ("error", &"no \"route\"\nto\u{1b}[31m host"),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line_with_numbers_and_booleans_of_their_types() {
+    fn json_is_one_object_per_line_with_typed_numbers_and_booleans() {
         assert_eq!(
             rendered(Format::Json, false),
             "{\"time\":\"2026-11-21T20:52:04.007Z\",\"level\":\"warn\",\"msg\":\"iperf3 failed\",\
@@ -346,14 +346,14 @@ mod tests {
         format!("lost {count}\n")
     }
 
-    /// What is in the pipe now; its other end has to be written to no more.
+    /// What is left in the pipe. Its write end must be closed first.
     fn rest(mut reader: PipeReader) -> String {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         text
     }
 
-    /// Lines until one is lost; how many there were before it.
+    /// Writes lines until one is lost. Returns how many were written before it.
     fn fill(output: &mut Output, writer: &std::io::PipeWriter, line: &str) -> usize {
         let mut count = 0;
         while output.lost == 0 {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_no_room_are_lost_and_counted_and_told_before_the_next_one() {
+    fn lines_without_room_are_lost_and_counted_and_reported_before_the_next_one() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut output = Output::default();
         let line = format!("{:0>99}\n", "");
@@ -383,16 +383,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_longer_than_the_room_is_cut_and_ended_before_the_next_one() {
+    fn a_line_longer_than_the_room_is_cut_and_ended_before_the_next_one() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut output = Output::default();
-        // More than any pipe has.
+        // More than any pipe holds.
         let line = format!("{}\n", "x".repeat(4 << 20));
         assert_eq!(fill(&mut output, &writer, &line), 0);
         assert!(output.is_cut);
         output.put(writer.as_fd(), "lost\n", notice);
         assert_eq!(output.lost, 2);
-        // A reader that takes all there is leaves room.
+        // A reader that takes everything leaves room.
         let mut all = vec![0; 4 << 20];
         let length = reader.read(&mut all).unwrap();
         assert!(all.iter().take(length).all(|byte| *byte == b'x'));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_costs_its_lines_only() {
+    fn a_closed_reader_loses_only_its_lines() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut output = Output::default();

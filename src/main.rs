@@ -1,25 +1,25 @@
 //! `iperf3-exporter`: a Prometheus exporter that runs iperf3 against a target on each scrape.
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! ```text
-//! socket → http (admission, handshake, head, private socket → tiny_http) → web (routes: the path is looked up)
-//!        → toolkit (access: TLS user, password, rate) → web (probe handler, pages)
+//! socket → http (admission, handshake, head, private socket → tiny_http) → web (routes: look up the path)
+//!        → toolkit (access: TLS, rate limit, user and password) → web (probe handler, pages)
 //!        → probe (parameters, deadline, lock, retry, result cache) → iperf3 (argv, child, report) → metrics (text)
 //! ```
 //!
-//! `web::routes::handle` calls `access.answer` before the page that it found does anything, and counts what that refuses
-//! under the page's path.
+//! `web::routes::handle` finds the page, then calls `access.answer`, and runs the page only if the request passes. A
+//! refused request is counted under the path of that page.
 //!
-//! # The rings
+//! # The rings: layers and their imports
 //!
-//! Each is built in `run`, is handed what it needs, and knows only what stands below it; `tests/it/architecture.rs` reads
-//! the `use` lines and holds this.
+//! `run` builds each ring and hands it what it needs. A ring may import only what this table allows;
+//! `tests/it/architecture.rs` reads the `use` lines and enforces it.
 //!
 //! | ring | may import |
 //! |---|---|
 //! | main, run, check | everything |
-//! | cli | what the flags fill: types of http, probe, iperf3, health |
+//! | cli | the types that the flags fill, in http, probe, iperf3 and health |
 //! | web | access of toolkit; requests, responses and counts of http; probe, metrics, iperf3, utilities |
 //! | toolkit | requests, responses and TLS of http; the text writer of metrics, utilities |
 //! | http | the text writer of metrics, utilities |
@@ -27,62 +27,63 @@
 //! | metrics | iperf3, utilities |
 //! | iperf3 | utilities |
 //! | systemd | utilities |
-//! | health | the TLS answer of http, utilities |
+//! | health | the TLS response text of http, utilities |
 //!
-//! # The rooms: where a change goes
+//! # The rooms: which module owns what
 //!
-//! `.github/CONTRIBUTING.md` has the steps for a new metric, parameter, flag or page.
+//! `.github/CONTRIBUTING.md` lists the steps to add a metric, a parameter, a flag or a page.
 //!
 //! | room | owns |
 //! |---|---|
-//! | `main`, `run` | wiring: flags → rings → threads; signals, the end |
-//! | `check` | `--config.check`: what a start needs, looked at without a start |
-//! | `exit_error` | what ends the program early: its line, and which exit status it has |
+//! | `main`, `run` | wiring (flags → rings → threads); signals and shutdown |
+//! | `check` | `--config.check`: checks everything that a start needs, without starting |
+//! | `exit_error` | an error that ends the program: its line and its exit status |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
-//! | `health` | `--health`: one question to a running exporter |
-//! | `http/front_end`, `service`, `listen` | accepting connections; what serving one takes, and what is refused; listen addresses |
-//! | `http/admission`, `limits`, `traffic` | how many connections and requests there may be, for how long; why a connection ended; the families of both |
-//! | `http/handshake`, `tls`, `client_stream` | which protocol a client speaks, and what follows when its TLS handshake fails; what is asked of TLS; its bytes under a deadline |
-//! | `http/connection`, `head` | one connection: heads in, answers out; where a head is limited; a client that hangs up |
-//! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests that are not answered yet; the way to `tiny_http`, and its worker threads |
-//! | `http/request`, `response` | what the other rings see of a request, and give back |
-//! | `http/self_check` | the watchdog's question |
-//! | `toolkit/access`, `rate_limit`, `metrics` | the middleware: may this request go on; the families of refusals |
-//! | `toolkit/config` | the web configuration file: its words, when it is read, what happens when it breaks |
-//! | `toolkit/auth`, `tls` | users and passwords; certificates and handshakes, and why one fails |
-//! | `web/routes` | the table of paths; what all pages share is in `web` itself |
-//! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N`: status codes; a probe's metrics, its details as text; `/lock-status` |
-//! | `web/refusals` | the trace of what was refused: its line in the log, the last ones for the first page |
-//! | `web/pages`, `csrf` | the pages for people; the token of their forms |
-//! | `web/metrics` | answered requests by path and code |
-//! | `probe/prober`, `answer` | what all probes share, and what the web ring may ask of it; what comes of a probe |
-//! | `probe/params`, `values`, `allow` | the table of parameters: query string → typed values → iperf3's arguments; refusals; allowed targets |
-//! | `probe/deadline`, `lock` | scrape header, offset, limits → instants; the first come, first served test lock |
-//! | `probe/wait_error` | why a probe has no result: one sentence for answer, log and page |
-//! | `probe/single`, `coalesce` | a test for one request or for a person, for many requests (`max_age`) |
-//! | `probe/retry`, `backoff`, `families` | one test: how long it waits for the lock, when and on which port a busy server is tried again; the versions of IP of a name |
-//! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the last probes; bytes of a day |
-//! | `probe/accounting`, `metrics` | log lines and counts of a probe; the engine's families |
-//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome, where a failure gets its reason; hosts |
-//! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; its user and password; its temporary files |
-//! | `iperf3/progress` | what a test has measured so far, while it runs |
-//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; the reasons, and which one an error message of iperf3 means; whether a name has an address |
-//! | `metrics/compat`, `native` | the tables of a test's families: drop-in names, and our own |
-//! | `metrics/text`, `process` | the text format; the families of the process |
-//! | `systemd` | sockets passed, states told, the watchdog's interval, the journal |
-//! | `file`, `folders` | files of bounded length, and whether one has changed; folders for temporary files |
-//! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how things are written, and when they happened |
-//! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; limits on how many |
+//! | `health` | `--health`: one request to a running exporter |
+//! | `http/front_end`, `service`, `listen` | accepting connections; the state shared by all connections, and refusals; listen addresses |
+//! | `http/admission`, `limits`, `traffic` | the connection limit; time limits; counts of connections and requests, and their metrics |
+//! | `http/handshake`, `tls`, `client_stream` | protocol detection and failed TLS handshakes; the interface to TLS; the client's bytes under a deadline |
+//! | `http/connection`, `head` | one connection: reads heads, writes responses, detects a hang-up; the grammar and size limits of a head |
+//! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests in flight; connections to `tiny_http`, its private socket, its worker threads |
+//! | `http/request`, `response` | requests and responses as the other rings see them |
+//! | `http/self_check` | the watchdog's self-check |
+//! | `toolkit/access`, `rate_limit`, `metrics` | the access middleware; the token bucket; the metrics of rejected requests |
+//! | `toolkit/config` | the web configuration file: its keys, when it is reloaded, what happens when it is invalid |
+//! | `toolkit/auth`, `tls` | users and passwords; certificates, handshakes, and why a handshake fails |
+//! | `web/routes` | the table of paths; `web` itself holds what all pages share |
+//! | `web/probes`, `answer_text`, `lock_status` | `/probe`, `/run`, `/probes/N` and their status codes; a probe's metrics and debug text; `/lock-status` |
+//! | `web/refusals` | refused requests: their log lines, and the latest ones for the first page |
+//! | `web/pages`, `csrf` | the HTML pages; the CSRF token of their forms |
+//! | `web/metrics` | responses by path and status code |
+//! | `probe/prober`, `answer` | the state shared by all probes, and the interface for the web ring; the outcome of a probe |
+//! | `probe/params`, `values`, `allow` | the table of parameters (query string → typed values → iperf3's arguments) and refusals; the grammars of values; allowed targets |
+//! | `probe/deadline`, `lock` | scrape header, offset and limits → deadlines; the first come, first served test lock |
+//! | `probe/wait_error` | why a probe has no result: one sentence for response, log and page |
+//! | `probe/single`, `coalesce` | a test for one request or started from the page; a test shared by many requests (`max_age`) |
+//! | `probe/retry`, `backoff`, `families` | one test: its waits for the lock, when and on which port a busy server is retried; the pauses between; IPv4 and IPv6 of a name |
+//! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the latest probes; the daily byte budget |
+//! | `probe/accounting`, `metrics` | a probe's log lines and counts; the engine's metrics |
+//! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome, including the failure reason; the direction of the data; hosts |
+//! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; user and password for the server; temporary files |
+//! | `iperf3/progress` | what a running test has measured so far |
+//! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; failure reasons, and which one an iperf3 error message means; whether a name has an address |
+//! | `metrics/compat`, `native` | the tables of a test's metrics: drop-in names, and our own |
+//! | `metrics/text`, `process` | the text format; the process metrics |
+//! | `systemd` | passed sockets, state notifications, the watchdog interval, journal detection |
+//! | `file`, `folders` | reads of bounded length, and change detection; folders for temporary files |
+//! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how log lines, JSON, durations, times and numbers are written or read |
+//! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; permits (how many at a time) |
 //!
-//! # Invariants: what is absent
+//! # Invariants: what is absent on purpose
 //!
-//! - No statics and no value that everyone shares: what a ring needs is handed to it in `run`.
-//! - No shell, no request value in an option's place: a parameter's row adds typed arguments to `iperf3/args`.
-//! - No value that iperf3 did not measure: what is not known is `None` and its family is left out; the zeros of a
-//!   failed probe are the one exception, and `iperf3_up` tells.
-//! - Each third-party crate is named in one file, rustls in the folder `toolkit/tls`, `serde_json` in `iperf3/report`;
-//!   only `iperf3/process` starts a process.
-//! - Past the router time travels as an instant, never as a duration.
+//! - No statics and no global state: `run` hands each ring what it needs.
+//! - No shell, and no request value in the position of an option: a parameter's row adds typed arguments to
+//!   `iperf3/args`.
+//! - No value that iperf3 did not measure: an unknown value is `None`, and its metric is left out. The zeros of a
+//!   failed probe are the one exception; `iperf3_up` marks them.
+//! - Each third-party crate is named in one file, except rustls (the folder `toolkit/tls`) and `serde_json` (the folder
+//!   `iperf3/report`). Only `iperf3/process` starts a process.
+//! - Past the router, time is passed as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 
 use std::io::Write as _;
@@ -141,7 +142,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs the exporter, or does what takes the place of a run.
+/// Runs the exporter, or the one-shot action that a flag selects (`--help`, `--version`, `--health`, `--config.check`).
 fn start(config: Config) -> Result<ExitCode, ExitError> {
     let (text, done) = if let Some(text) = config.print {
         (text, Ok(()))
@@ -152,7 +153,7 @@ fn start(config: Config) -> Result<ExitCode, ExitError> {
     } else {
         return run::run(config);
     };
-    // A reader that closed its end has seen enough.
+    // A write error is ignored: the reader has closed its end and needs no more output.
     let _ = std::io::stdout().write_all(text.as_bytes());
     done.map(|()| ExitCode::SUCCESS)
 }

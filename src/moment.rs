@@ -1,20 +1,19 @@
-//! A moment by both clocks.
+//! A moment by the monotonic clock and by the wall clock.
 //!
 //! Must not know what happened then.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A moment: by the clock that nobody sets, for arithmetic, and by the one on the wall, for people.
+/// A moment by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// For arithmetic.
+    /// The monotonic clock, for arithmetic.
     pub(crate) instant: Instant,
-    /// For people.
+    /// The wall clock, for display.
     pub(crate) clock: SystemTime,
 }
 
 impl Moment {
-    /// This one.
     pub(crate) fn now() -> Self {
         Self {
             instant: Instant::now(),

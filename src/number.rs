@@ -1,27 +1,27 @@
-//! Numbers as people write them: in digits only, or with one of iperf3's suffixes.
+//! Numbers as people write them: digits only, or with one of iperf3's suffixes.
 //!
 //! Owns the grammar; knows nothing of what a number is for.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Whether `text` is one digit or more, and nothing else.
+/// Whether `text` is one or more digits, and nothing else.
 pub(crate) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Reads a whole number in digits only. Rust's own parser takes `+5` too, which no URL, file or flag means.
+/// Reads a whole number, digits only. Rust's own parser also accepts `+5`, which no URL, file or flag means.
 pub(crate) fn whole<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| is_digits(text))
 }
 
-/// Reads a whole number in digits only that is in a range.
+/// Reads a whole number, digits only, that is in a range.
 pub(crate) fn within<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
     whole(text).filter(|number| range.contains(number))
 }
 
-/// Splits the suffix off a number (iperf3(1), `-n`): `10M` is `10` and the factor that `M` stands for, `kilo` squared.
-/// `suffixes` are those that are allowed, of `KMGT`.
+/// Splits the suffix off a number (iperf3(1), `-n`): `10M` gives `10` and the factor of `M`, which is `kilo` squared.
+/// `suffixes` are the allowed ones: `KMGT`, or the beginning of it.
 pub(crate) fn split_suffix<'a>(text: &'a str, suffixes: &str, kilo: u64) -> (&'a str, u64) {
     suffixes
         .chars()

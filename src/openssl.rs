@@ -1,16 +1,16 @@
-//! Certificates for tests, made by `openssl`: a program that shares no code with the one that reads them here.
+//! Test certificates, made by `openssl`: it shares no code with the code under test.
 //!
-//! Must not know what is tested: the binary's unit tests, the integration tests and the bench all use this file.
+//! Must not know what is tested. The unit tests, the integration tests and the benchmark all use this file.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes `NAME.pem` and `NAME.key` in `folder`, ECDSA with P-256 as most certificates have it, with these extensions
-/// and no other; signed by the certificate `signer` of the same folder, or by itself.
+/// Makes `NAME.pem` and `NAME.key` in `folder`, with exactly these extensions. The key is ECDSA on P-256, the most
+/// common kind. Signed by the certificate `signer` in the same folder, or self-signed.
 ///
 /// # Errors
-/// When openssl is not there or refuses, with its words.
+/// If openssl is missing or fails; includes its message.
 pub(crate) fn certificate(
     folder: &Path,
     name: &str,
@@ -34,12 +34,12 @@ pub(crate) fn certificate(
     run(folder, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Runs openssl in `folder`, where a plain `openssl.cnf` lies ready.
+/// Runs openssl in `folder`, with a minimal `openssl.cnf` there.
 ///
 /// # Errors
-/// When openssl is not there or refuses, with its words.
+/// If openssl is missing or fails; includes its message.
 pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<(), String> {
-    // The system's own configuration would add extensions of its own.
+    // The system's configuration would add its own extensions.
     let config = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=name\n";
     fs::write(folder.join("openssl.cnf"), config)
         .map_err(|error| format!("cannot write into `{}`: {error}", folder.display()))?;

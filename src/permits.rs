@@ -1,4 +1,4 @@
-//! Permits: how many of something there may be at a time, and how many there are.
+//! Permits (a counting semaphore): limit how many of something there are at a time, and count them.
 //!
 //! Must not know what a permit is for.
 
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::sync;
 
-/// A limit, and how much of it is taken.
+/// A limit, and the number of permits in use.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
@@ -15,12 +15,12 @@ pub(crate) struct Permits {
     is_idle: Condvar,
 }
 
-/// One permit, until it is dropped.
+/// One permit. Dropping it releases it.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Permits>);
 
 impl Permits {
-    /// None yet, and at most `limit`.
+    /// No permit in use, and at most `limit`.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -29,7 +29,7 @@ impl Permits {
         }
     }
 
-    /// Counts one more; none when there are as many as there may be.
+    /// Takes a permit. `None` if the limit is reached.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut count = sync::lock(&self.count);
         (*count < self.limit).then(|| {
@@ -38,12 +38,12 @@ impl Permits {
         })
     }
 
-    /// How many there are.
+    /// Number of permits in use.
     pub(crate) fn count(&self) -> usize {
         *sync::lock(&self.count)
     }
 
-    /// Blocks until there are none, or `until` has come; whether there are none.
+    /// Blocks until no permit is in use, or until `until`. Returns whether no permit is in use.
     pub(crate) fn wait_until_idle(&self, until: Instant) -> bool {
         let mut count = sync::lock(&self.count);
         while *count > 0 && Instant::now() < until {
@@ -71,7 +71,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn the_limit_holds_and_permits_come_back() {
+    fn the_limit_holds_and_permits_are_released() {
         let permits = Arc::new(Permits::new(3));
         let mut taken: Vec<_> = std::iter::from_fn(|| permits.try_acquire()).collect();
         assert_eq!((taken.len(), permits.count()), (3, 3));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_with_the_last_permit_or_at_its_moment() {
+    fn a_wait_ends_with_the_last_permit_or_at_its_deadline() {
         let permits = Arc::new(Permits::new(3));
         let taken = (
             permits.try_acquire().unwrap(),

@@ -1,7 +1,7 @@
-//! A run: what is opened and started in which order, and how it ends.
+//! One run of the exporter: the order in which things are opened and started, and the shutdown.
 //!
-//! Owns the wiring: each ring is built here and handed what it needs. Owns the crate `signal-hook` and the threads that
-//! live as long as the process too. An error is the one line that `main` writes.
+//! Owns the wiring: builds each ring and hands it what it needs. Also owns the crate `signal-hook` and the threads that
+//! live as long as the process. Every error is the single line that `main` prints.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,16 +28,16 @@ use crate::web::refusals::Refusals;
 use crate::web::{self, Site, routes};
 use crate::{sys, systemd, threads};
 
-/// For threads that only wait and pass on.
+/// Stack of threads that only wait and call into other rings.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// How long the end may take: iperf3 has its half second after SIGTERM, and the answers are short.
+/// Maximum duration of a shutdown. iperf3 gets half a second after SIGTERM, and pending responses are short.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 
-/// Pause after an answer that did not come: among very many clients one may be lost.
+/// Maximum pause after a failed self-check: under very many clients a single check can fail.
 const WATCHDOG_RETRY: Duration = Duration::from_secs(2);
 
-/// What keeps the server from going on, which ends the run as a signal does.
+/// An error that stops the server. It ends the run the same way as a signal.
 #[derive(Clone)]
 struct Fatal {
     error: Arc<OnceLock<io::Error>>,
@@ -45,14 +45,14 @@ struct Fatal {
 }
 
 impl Fatal {
-    /// Ends the run; of several errors the first one is told.
+    /// Ends the run. Of several errors the first one is kept.
     fn report(&self, error: io::Error) {
         let _ = self.error.set(error);
         self.signals.close();
     }
 }
 
-/// The log as the flags want it, for whoever reads standard error.
+/// The log that the flags configure. Lines get a journal prefix if standard error is the journal.
 fn log(config: &Config) -> Log {
     Log::new(LogConfig {
         is_journal: systemd::journal::has_stderr(),
@@ -62,7 +62,7 @@ fn log(config: &Config) -> Log {
 
 pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let log = log(&config);
-    // Before anything else opens a descriptor: those of systemd are known by their numbers alone.
+    // Before anything else opens a descriptor: systemd's descriptors are identified only by their numbers.
     let take_passed = config.http.systemd_socket;
     let passed = take_passed.then(systemd::sockets::listeners).transpose()?;
     // Early, so that a signal during the start is not lost.
@@ -126,7 +126,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     Ok(run.wait_for_end(signals))
 }
 
-/// What the front end hands on.
+/// The functions that the front end calls.
 fn callbacks(site: Arc<Site>, prober: Arc<Prober>, fatal: Fatal) -> Callbacks {
     let own_site = Arc::clone(&site);
     Callbacks {
@@ -139,8 +139,8 @@ fn callbacks(site: Arc<Site>, prober: Arc<Prober>, fatal: Fatal) -> Callbacks {
     }
 }
 
-/// Counts panics, and has them told by the log, which no full pipe holds up; the standard library's own words could
-/// wait for ever.
+/// Counts panics and logs them. The log never blocks on a full pipe; the standard library's own panic message could
+/// block for ever.
 fn log_panics(log: Log, process: Arc<Process>) {
     std::panic::set_hook(Box::new(move |info| {
         process.count_panic();
@@ -153,7 +153,7 @@ fn log_panics(log: Log, process: Arc<Process>) {
     }));
 }
 
-/// The sockets to accept connections on: those that systemd passed, or those that the flags name.
+/// The listeners: those that systemd passed, or those that the flags name.
 fn listeners(
     config: &HttpConfig,
     passed: Option<Vec<TcpListener>>,
@@ -189,7 +189,7 @@ struct Run {
     notifier: Notifier,
     addresses: Vec<SocketAddr>,
     fatal: Fatal,
-    /// How often a reload was asked for since the last one that is over began.
+    /// Reload requests that are not served yet; above 0 while a reload runs.
     reloads: AtomicUsize,
 }
 
@@ -215,7 +215,7 @@ impl Run {
                 }
             })?;
         }
-        // On a thread of its own: a binary that hangs does not keep a signal waiting.
+        // On its own thread: a binary that hangs must not delay the handling of signals.
         self.spawn("iperf3", |run| run.prober.report_iperf3())?;
         match self.notifier.watchdog_interval() {
             Some(interval) => self.spawn("watchdog", move |run| run.watch(interval)),
@@ -223,14 +223,14 @@ impl Run {
         }
     }
 
-    /// What systemd shows as the state of the service.
+    /// The status text that systemd shows for the service.
     fn status(&self) -> String {
         let addresses = self.addresses.iter().map(ToString::to_string);
         let addresses: Vec<String> = addresses.collect();
         format!("listening on {}", addresses.join(", "))
     }
 
-    /// A message that systemd did not get is worth a line, and nothing more.
+    /// A failed notification is logged and otherwise ignored.
     fn note(&self, sent: io::Result<()>) {
         if let Err(error) = sent {
             self.log
@@ -238,8 +238,8 @@ impl Run {
         }
     }
 
-    /// Has the web configuration read again. On a thread of its own, as it may take a while: an end does not wait for
-    /// it. One thread at a time: whoever asks while it reads has it read once more.
+    /// Reloads the web configuration on its own thread: it may take a while, and a shutdown must not wait for it. One
+    /// thread at a time: a request during a reload triggers one more.
     fn ask_for_reload(self: &Arc<Self>) {
         if self.reloads.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
@@ -270,11 +270,11 @@ impl Run {
         self.note(self.notifier.ready(&status));
     }
 
-    /// Tells systemd that the exporter is alive, as long as a connection to each listener is accepted and the server
-    /// behind the front end answers. Silence makes systemd start it anew.
+    /// Notifies systemd's watchdog as long as every listener accepts a connection and the server behind the front end
+    /// responds. Without notifications systemd restarts the exporter.
     fn watch(&self, interval: Duration) -> ! {
-        // A firewall may keep this host from its own port: that is no reason to be started anew for ever. So a
-        // listener counts from its first answer on.
+        // A firewall may block connections from this host to its own port. That must not cause endless restarts, so a
+        // listener is checked only after its first response.
         let mut answered: Vec<SocketAddr> = Vec::new();
         loop {
             let mut checked = self.front_end.ping();
@@ -306,8 +306,8 @@ impl Run {
     }
 
     fn wait_for_end(self: &Arc<Self>, mut signals: Signals) -> ExitCode {
-        // In the order of their numbers when several came: an end that was asked for as well comes next. After a fatal
-        // error no more of them come.
+        // Pending signals arrive in the order of their numbers: after SIGHUP comes the one that ends the run. After a
+        // fatal error the iterator is closed and yields `None`.
         let mut signals = signals.forever();
         while signals.next() == Some(SIGHUP) {
             self.ask_for_reload();
@@ -319,7 +319,7 @@ impl Run {
             self.log.info("shutting down", &[]);
             ExitCode::SUCCESS
         };
-        // Whatever the end: a running iperf3 is not left behind.
+        // In every case: a running iperf3 must not outlive the exporter.
         self.note(self.notifier.stopping("shutting down"));
         let until = Instant::now() + SHUTDOWN_LIMIT;
         self.front_end.close();

@@ -1,17 +1,17 @@
-//! The one place where a poisoned mutex is recovered.
+//! The one place that recovers a poisoned mutex.
 //!
-//! A panic in a worker costs its own request only. Every value behind a mutex here is left consistent at each
-//! statement, so the next user may go on with it; refusing would turn one lost request into a dead exporter.
+//! A panic in a worker costs only its own request. Every value behind a mutex is consistent after each statement, so
+//! the next user can continue with it. Otherwise one lost request would become a dead exporter.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Locks `mutex`, whether or not a holder panicked.
+/// Locks `mutex`, even if a holder panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits on `condvar` until it is notified, wakes by itself, or `until` has come.
+/// Waits on `condvar` until it is notified, wakes spuriously, or reaches `until`.
 pub(crate) fn wait_until<'a, T>(
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,

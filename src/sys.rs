@@ -15,8 +15,8 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
 };
 
-/// Which of `fds` can be read (or were closed by the other side) within `timeout`; none when it passed. Where all of
-/// them are missing it is a pause. An interrupted wait counts as one that passed: every caller looks again by itself.
+/// Waits up to `timeout` for `fds`, and returns which of them can be read or were closed by the other side. An
+/// interrupted wait counts as a timeout: every caller checks again by itself. With no descriptors it is a pause.
 pub(crate) fn readable<const N: usize>(
     fds: [Option<BorrowedFd<'_>>; N],
     timeout: Duration,
@@ -29,7 +29,7 @@ pub(crate) fn readable<const N: usize>(
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    // After an interrupted wait they are as they were made: nothing came.
+    // After an interrupted wait the entries have no events set.
     let mut polled = polled.iter();
     Ok(fds.map(|fd| fd.is_some() && polled.next().is_some_and(|fd| !fd.revents().is_empty())))
 }
@@ -39,14 +39,14 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<b
     readable([Some(fd)], timeout).map(|[ready]| ready)
 }
 
-/// A limit as poll(2) takes it; one that its clock cannot hold is none. By rustix's own conversion, as its nanoseconds
-/// are of another type on MIPS.
+/// A timeout for poll(2); `None`, which means no timeout, if its clock cannot hold the value. Uses rustix's own
+/// conversion, because the type of its nanoseconds differs on MIPS.
 fn timespec(timeout: Duration) -> Option<Timespec> {
     timeout.try_into().ok()
 }
 
-/// Blocks until `answer` can be read or the peer of `client` has closed its sending half, whatever that peer has sent
-/// before; whether only the latter is so. No timeout: an idle wait costs nothing.
+/// Blocks until `answer` can be read or the peer of `client` has closed its sending half, even if unread data precedes
+/// that. True if only the hang-up happened. No timeout: an idle wait costs nothing.
 pub(crate) fn hangs_up_first(answer: BorrowedFd<'_>, client: BorrowedFd<'_>) -> io::Result<bool> {
     let mut polled = [
         PollFd::from_borrowed_fd(answer, PollFlags::IN),
@@ -57,28 +57,29 @@ pub(crate) fn hangs_up_first(answer: BorrowedFd<'_>, client: BorrowedFd<'_>) -> 
     Ok(answer.revents().is_empty())
 }
 
-/// Raises the soft limit of open descriptors to the hard one; the limit that holds then, if there is one.
+/// Raises the soft limit of open descriptors to the hard limit. Returns the limit then in force; `None` means
+/// unlimited.
 pub(crate) fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    // Refused only where the limit is beyond what the kernel allows by now: then the soft one stays.
+    // Fails only if the hard limit exceeds what the kernel allows by now. The soft limit then stays.
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current
 }
 
-/// Switches Nagle's algorithm off on a listener; on Linux, tcp(7), accepted connections inherit it.
+/// Disables Nagle's algorithm on a listener. On Linux, accepted connections inherit this (tcp(7)).
 ///
-/// Where an answer leaves in more than one piece, as `tiny_http`'s own refusals do, each would wait with Nagle's
-/// algorithm for the other end's delayed acknowledgement of the one before: 40 ms an answer, measured.
+/// A response that is sent in several pieces, such as `tiny_http`'s own refusals, would otherwise wait for the peer's
+/// delayed acknowledgement of each piece: 40 ms per response, measured.
 pub(crate) fn set_nodelay(listener: &TcpListener) -> io::Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(listener, true).map_err(io::Error::from)
 }
 
-/// Whether this machine has a network device of this name. The kernel is asked and not `/sys`, which shows those of
-/// another network namespace, or is not mounted.
+/// Whether this machine has a network device of this name. Asks the kernel, because `/sys` may be missing or may show
+/// the devices of another network namespace.
 pub(crate) fn is_device(name: &str) -> bool {
     use rustix::net::{AddressFamily, SocketType, netdevice, socket};
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)
@@ -86,10 +87,10 @@ pub(crate) fn is_device(name: &str) -> bool {
     socket.is_ok_and(|socket| netdevice::name_to_index(socket, name).is_ok())
 }
 
-/// What a process group is told.
+/// How to end a process group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// SIGTERM: iperf3 tells its server and exits.
+    /// SIGTERM: iperf3 notifies its server and exits.
     Politely,
     /// SIGKILL.
     AtOnce,
@@ -97,17 +98,17 @@ pub(crate) enum End {
 
 /// Signals the process group that `child` leads (it was started with `process_group(0)`).
 ///
-/// Only for a child that is not reaped yet: until then its number cannot belong to anybody else.
+/// Only for a child that has not been reaped: until then its number cannot be reused.
 pub(crate) fn signal_group(child: &Child, end: End) {
     let signal = match end {
         End::Politely => Signal::TERM,
         End::AtOnce => Signal::KILL,
     };
-    // The one error there can be, ESRCH, means that the group has ended by itself.
+    // ESRCH is the only possible error: the group has already ended.
     let _ = rustix::process::kill_process_group(Pid::from_child(child), signal);
 }
 
-/// Whether `child` has ended; it is not reaped by the question, so its group's number stays its own.
+/// Whether `child` has ended. It is not reaped, so its process group number cannot be reused.
 pub(crate) fn has_ended(child: &Child) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(
@@ -116,11 +117,11 @@ pub(crate) fn has_ended(child: &Child) -> bool {
     )
 }
 
-/// A descriptor that can be read once `child` has ended, for poll(2) (`pidfd_open(2)`); only for a child that is not
-/// reaped yet.
+/// A descriptor that becomes readable when `child` ends, for poll(2) (`pidfd_open(2)`). Only for a child that has not
+/// been reaped.
 ///
 /// # Errors
-/// Before Linux 5.3, where a filter of system calls forbids it, and where there is no descriptor to be had.
+/// Before Linux 5.3, if a system call filter forbids it, or if no descriptor is available.
 pub(crate) fn watch_end(child: &Child) -> io::Result<OwnedFd> {
     let flags = rustix::process::PidfdFlags::empty();
     Ok(rustix::process::pidfd_open(Pid::from_child(child), flags)?)
@@ -131,25 +132,26 @@ pub(crate) fn may_execute(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// Sets how many connections may wait to be accepted (listen(2), which may be called again); the kernel allows no more
-/// than `net.core.somaxconn`.
+/// Sets how many connections may wait to be accepted (listen(2), which may be called again). The kernel caps it at
+/// `net.core.somaxconn`.
 pub(crate) fn set_backlog(listener: &TcpListener, connections: i32) -> io::Result<()> {
     rustix::net::listen(listener, connections).map_err(io::Error::from)
 }
 
-/// Whether an IPv6 listener leaves IPv4 to others (ipv6(7), `IPV6_V6ONLY`).
+/// Whether an IPv6 listener does not accept IPv4 connections (ipv6(7), `IPV6_V6ONLY`).
 pub(crate) fn is_v6_only(listener: &TcpListener) -> io::Result<bool> {
     rustix::net::sockopt::ipv6_v6only(listener).map_err(io::Error::from)
 }
 
-/// The place of a file (open(2), `O_PATH`): enough to find a socket by, which open(2) does not open.
+/// Opens a reference to a file (open(2), `O_PATH`). This is enough to address a socket, which cannot be opened
+/// otherwise.
 pub(crate) fn open_place(path: &Path) -> io::Result<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Opens a file for reading, without waiting (`O_NONBLOCK`): to open a pipe would wait for somebody to write, perhaps
+/// Opens a file for reading without blocking (`O_NONBLOCK`): opening a pipe would otherwise wait for a writer, perhaps
 /// for ever.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -158,58 +160,59 @@ pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     Ok(opened.into())
 }
 
-/// Bytes that a file in this folder may still take (statvfs(3)), for who is not root; none where its file system
-/// does not say how large it is.
+/// Bytes that a user other than root may still write in this folder (statvfs(3)); `None` if the file system does not
+/// report its size.
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(folder).ok()?;
     (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// Ticks a second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).
+/// Ticks per second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).
 pub(crate) fn clock_ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
 
-/// Bytes of a page, the unit of the resident size in `/proc/self/stat` (proc(5)).
+/// Bytes per page, the unit of the resident size in `/proc/self/stat` (proc(5)).
 pub(crate) fn page_size_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// The soft limit of open descriptors; none when there is none.
+/// The soft limit of open descriptors; `None` means unlimited.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// The soft limit of the address space in bytes; none when there is none.
+/// The soft limit of the address space in bytes; `None` means unlimited.
 pub(crate) fn address_space_limit_bytes() -> Option<u64> {
     getrlimit(Resource::As).current
 }
 
-/// Whether a socket listens (socket(7), `SO_ACCEPTCONN`): a connection is a `TcpListener` by its type only.
+/// Whether a socket listens (socket(7), `SO_ACCEPTCONN`). The type `TcpListener` does not guarantee it for a passed
+/// descriptor.
 pub(crate) fn is_listening(socket: &TcpListener) -> io::Result<bool> {
     rustix::net::sockopt::socket_acceptconn(socket).map_err(io::Error::from)
 }
 
-/// The monotonic clock as other processes read it (`clock_gettime(2)`, `CLOCK_MONOTONIC`); an `Instant` does not
-/// tell its number.
+/// The monotonic clock as other processes read it (`clock_gettime(2)`, `CLOCK_MONOTONIC`). An `Instant` does not expose
+/// its value.
 pub(crate) fn monotonic_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Since the system's start: never negative.
+    // Counted from the start of the system, so never negative.
     Duration::new(
         now.tv_sec.try_into().unwrap_or(0),
         now.tv_nsec.try_into().unwrap_or(0),
     )
 }
 
-/// Most bytes that poll(2) vouches for when it says that a pipe can be written to: a page (pipe(7)).
+/// Most bytes that a pipe surely takes when poll(2) reports it writable: one page (pipe(7)).
 const PIPE_ROOM_BYTES: usize = 4096;
 
-/// Writes the beginning of `bytes`, as much as surely does not block, once there is room within `timeout`; how much
-/// that was. For a descriptor that other processes share, for whom `O_NONBLOCK` would change it too; where they fill
-/// it between the question and the write, the write waits. A file always has room.
+/// Waits up to `timeout` for room, then writes as much of the beginning of `bytes` as surely does not block. Returns
+/// the number of bytes written. For a descriptor shared with other processes, where `O_NONBLOCK` would affect them too.
+/// If they fill the pipe between the check and the write, the write blocks. A file always has room.
 ///
 /// # Errors
-/// `WouldBlock` when there was no room.
+/// `WouldBlock` if there was no room.
 pub(crate) fn write_what_fits(
     fd: BorrowedFd<'_>,
     bytes: &[u8],
@@ -221,7 +224,7 @@ pub(crate) fn write_what_fits(
     if ready == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    // Of a terminal poll(2) says no more than that there is room at all.
+    // For a terminal, poll(2) guarantees room for one byte only.
     let room = if fd.is_terminal() { 1 } else { PIPE_ROOM_BYTES };
     let piece = bytes.get(..room).unwrap_or(bytes);
     Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, piece))?)

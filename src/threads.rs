@@ -1,7 +1,7 @@
-//! How a thread is started: with a name, and a stack of its own size.
+//! Starts threads with a name and a chosen stack size.
 //!
-//! Must not know what a thread does. Bodies come in a box, so that the standard library's starting of threads, some
-//! 2 KiB of code for each type of body, is in the binary once.
+//! Must not know what a thread does. Bodies are boxed, so that the standard library's code for starting threads (2 KiB
+//! for each type of body) is in the binary only once.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::sync;
 
-/// What a thread does.
+/// The function that a thread runs.
 pub(crate) type Body = Box<dyn FnOnce() + Send>;
 
-/// Starts a thread that nobody waits for.
+/// Starts a detached thread.
 ///
 /// # Errors
-/// When the system has none to give; `body` is dropped then.
+/// If the system cannot start a thread; `body` is dropped then.
 pub(crate) fn start(name: &str, stack_bytes: usize, body: Body) -> io::Result<()> {
     thread::Builder::new()
         .name(name.to_owned())
@@ -25,11 +25,12 @@ pub(crate) fn start(name: &str, stack_bytes: usize, body: Body) -> io::Result<()
         .map(drop)
 }
 
-/// What `body` gives back, on a thread of its own; none when that takes longer than `limit`: then it ends by itself,
-/// unheard. (Refused: a channel of the standard library. It brings three kinds of queue for each type of value.)
+/// Runs `body` on its own thread and returns its result; `None` if it takes longer than `limit`. The thread then runs
+/// on, and its result is dropped. (Refused: a channel of the standard library. It adds three kinds of queue for each
+/// type of value.)
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// If the system cannot start a thread.
 pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     name: &str,

@@ -21,7 +21,7 @@ pub(crate) fn rfc3339_millis(time: SystemTime) -> String {
     )
 }
 
-/// The time of day alone: `20:52:04`.
+/// The time of day only: `20:52:04`.
 pub(crate) fn clock(time: SystemTime) -> String {
     let text = rfc3339_millis(time);
     text.get(11..19).unwrap_or_default().to_owned()
@@ -29,7 +29,7 @@ pub(crate) fn clock(time: SystemTime) -> String {
 
 /// The Gregorian date of a day counted from 1970-01-01.
 ///
-/// Years are counted from March, so that the leap day is a year's last; 400 years are a whole number of days.
+/// Years are counted from March, so that the leap day is the last day of a year. 400 years are a whole number of days.
 fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
     const DAYS_FROM_0000_03_01_TO_1970_01_01: u64 = 719_468;
     const DAYS_IN_400_YEARS: u64 = 146_097;

@@ -1,7 +1,7 @@
-//! The table of flags, and what it fills: the settings.
+//! The table of flags, and the settings that they fill.
 //!
-//! Owns flags and their words; must not know what a value is used for, or how a command line is cut into words. To
-//! add a flag is to add a row and a field of the configuration of the ring that needs it.
+//! Owns flags and their texts. Must not know how a value is used, or how a command line is split. To add a flag, add a
+//! row here and a field in the configuration of the ring that needs it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,42 +15,42 @@ use crate::probe::allow::Rule;
 use crate::probe::prober::ProbeConfig;
 use crate::{duration, number};
 
-/// Every setting, typed and within its limits, by the ring that it is for. What `Default` gives is replaced by the rows'
-/// own defaults.
+/// Every setting, typed and within its limits, grouped by ring. The values of `Default` are replaced by the defaults in
+/// the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
     pub(crate) http: HttpConfig,
-    /// The web configuration file of the exporter-toolkit.
+    /// The web configuration file (exporter-toolkit format).
     pub(crate) web_file: Option<PathBuf>,
     /// Path of the exporter's own metrics.
     pub(crate) telemetry_path: String,
     pub(crate) probe_path: String,
     pub(crate) probe: ProbeConfig,
-    /// What the flags of iperf3's authentication say.
+    /// The values of the flags for iperf3's authentication.
     pub(super) credentials: Credentials,
     pub(crate) log: LogConfig,
-    /// Print this text to standard output, and end.
+    /// Print this text to standard output and exit.
     pub(crate) print: Option<String>,
-    /// Check flags and web configuration, and end.
+    /// Check everything that a start needs, and exit.
     pub(crate) check: bool,
-    /// Ask this exporter whether it is well, and end.
+    /// Ask this exporter whether it is healthy, and exit.
     pub(crate) health: Option<Url>,
 }
 
 pub(crate) struct Flag {
-    /// Its name and its other names, without dashes.
+    /// Its name and its aliases, without dashes.
     pub(crate) names: &'static [&'static str],
-    /// What stands for the value in `--help` (`PATH` for a page's path, `FILE` for a file's); none for a switch, whose row
-    /// gets `true` or `false` (`--no-…`).
+    /// The placeholder of the value in `--help` (`PATH` for a page's path, `FILE` for a file). `None` for a switch: its
+    /// row gets `true`, or `false` for `--no-…`.
     pub(crate) value: Option<&'static str>,
-    /// The value when the flag is not given; the parser reads it like any other.
+    /// The value if the flag is not given; parsed like any other.
     pub(crate) default: Option<&'static str>,
     pub(crate) repeatable: bool,
     /// What it does, in short sentences.
     pub(crate) help: &'static str,
-    /// What a value has to look like, as the end of "want …"; a plain list of words is what shells offer.
+    /// Which values are allowed, as the end of "want …". Shells complete a plain list of words.
     pub(crate) allowed: &'static str,
-    /// Puts a value into the configuration; `None` when it is not allowed.
+    /// Stores a value in the configuration; `None` if it is not allowed.
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) const FLAGS: &[Flag] = &[
                changes. Only HTTP/1.1 is served; http2 is ignored.",
         allowed: "a file path",
         set: |config, text| {
-            // Empty is the exporter-toolkit's default, and means none.
+            // Empty is the exporter-toolkit's default, and means no file.
             Some(config.web_file = (!text.is_empty()).then(|| PathBuf::from(text)))
         },
     },
@@ -277,7 +277,7 @@ const FILE_ALLOWED: &str = "a file path without a leading dash";
 const PATH_ALLOWED: &str = "a path that begins with /, has only letters, digits and -._~/, has at most 200 \
                             characters and is not used by another page";
 
-/// A path that cannot be taken for an option.
+/// A path that cannot be mistaken for an option.
 fn file(text: &str) -> Option<PathBuf> {
     let fits = !text.is_empty() && !text.starts_with('-') && !text.contains('\0');
     fits.then(|| PathBuf::from(text))
@@ -287,7 +287,7 @@ fn bounded(text: &str, hours: u64) -> Option<Duration> {
     duration::parse(text).filter(|value| *value <= Duration::from_secs(hours * 3600))
 }
 
-/// A number of bytes with one of iperf3's suffixes; one that is exact as a sample.
+/// A number of bytes with an optional iperf3 suffix. At most 2^53, which a sample represents exactly.
 fn bytes(text: &str) -> Option<u64> {
     let (count, factor) = number::split_suffix(text, "KMGT", 1024);
     let bytes = number::whole::<u64>(count)?.checked_mul(factor)?;
@@ -299,7 +299,7 @@ fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Option<T> {
     Some(*value)
 }
 
-/// A path that can stand in a URL as it is, so that a request's path is compared byte for byte.
+/// A path that needs no escaping in a URL, so that request paths can be compared byte for byte.
 fn path(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
     let fits = text.len() <= 200 && text.starts_with('/') && text.bytes().all(plain);

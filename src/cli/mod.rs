@@ -1,7 +1,7 @@
-//! The command line: arguments become settings, by one table of flags, from which defaults and `--help` come as well,
-//! and the documentation's table.
+//! The command line: parses arguments into settings. One table of flags also provides the defaults, `--help` and the
+//! table in the documentation.
 //!
-//! Owns the crate `lexopt` and the forms of a command line; must not know what a value is used for.
+//! Owns the crate `lexopt` and the syntax of a command line. Must not know how a value is used.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ pub(crate) use self::flags::{Config, FLAGS, Flag};
 
 mod flags;
 
-/// Reads the arguments after the program's name, or refuses them by one line. A page's path may be none that `is_taken`.
+/// Parses the arguments after the program's name; an error is one line. A flag for a page's path must not name a path
+/// that `is_taken`.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
@@ -63,7 +64,7 @@ pub(crate) fn parse(
     }
     config.http.is_listen_given = !config.http.listen.is_empty();
     if given.contains(&"port") {
-        // The short form takes the place of the default address.
+        // `--port` replaces the default address.
         given.push("web.listen-address");
     }
     for flag in FLAGS.iter().filter(|flag| !given.contains(&flag.id())) {
@@ -86,7 +87,7 @@ fn unknown(word: &str) -> String {
     format!("unknown flag or argument {word:?}")
 }
 
-/// The name that a word with one dash stands for, which is `-h` alone: Go's own flags have one dash, those of Prometheus'
+/// The meaning of an argument with one dash. Only `-h` is accepted: Go's own flags have one dash, those of Prometheus'
 /// tools and ours two.
 fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
     let rest = parser.optional_value().unwrap_or_default();
@@ -107,7 +108,7 @@ fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
     }
 }
 
-/// The flag of a name, and whether that name switches it on: `--no-NAME` switches a switch off.
+/// The flag of a name, and whether that name switches it on: `--no-NAME` switches it off.
 fn find(name: &str) -> Option<(&'static Flag, bool)> {
     let off = name.strip_prefix("no-");
     FLAGS.iter().find_map(|flag| {
@@ -130,7 +131,7 @@ impl Flag {
     }
 }
 
-/// What a terminal shows in one line, and where the text of a flag begins.
+/// Width of a terminal line, and the indentation of a flag's text.
 const HELP_COLUMNS: usize = 80;
 const HELP_INDENT: usize = 10;
 
@@ -170,7 +171,7 @@ pub(crate) fn help() -> String {
     text
 }
 
-/// `text` in lines of at most `columns` characters; a word that is longer has a line of its own.
+/// `text` in lines of at most `columns` characters. A longer word gets its own line.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -185,7 +186,8 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// In the form of Prometheus' tools, which scripts cut the version out of; without what is not the same in each build.
+/// In the format of Prometheus' tools, because scripts parse the version. Contains nothing that differs between builds
+/// of one commit.
 pub(crate) fn version() -> String {
     format!(
         "iperf3-exporter, version {} (revision: {})\n  \
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_no_limit_of_its_own_where_it_is_zero() {
+    fn iperf3_timeout_zero_means_no_limit() {
         let limit = |text: &str| {
             config(&[&format!("--iperf3.timeout={text}")])
                 .probe
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn port_takes_the_place_of_the_default_address_and_adds_to_a_given_one() {
+    fn port_replaces_the_default_address_and_adds_to_a_given_one() {
         assert_eq!(
             format!("{:?}", config(&["--port=9580"]).http.listen),
             "[:9580]"
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_on_by_its_name_and_off_by_no() {
+    fn a_switch_is_turned_on_by_its_name_and_off_with_no() {
         assert!(config(&["--web.systemd-socket"]).http.systemd_socket);
         assert!(!config(&["--no-web.systemd-socket"]).http.systemd_socket);
         assert!(!config(&[]).http.systemd_socket && !config(&[]).check);
@@ -361,7 +363,7 @@ mod tests {
             refusal(&["--config.check", "--no-config.check"]),
             "flag --config.check is given more than once"
         );
-        // What takes a value is no switch.
+        // A flag that takes a value is not a switch.
         assert_eq!(
             refusal(&["--no-port"]),
             "unknown flag or argument \"--no-port\""
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_whole_or_none_and_not_in_debugging_output() {
+    fn credentials_are_complete_or_absent_and_never_in_debug_output() {
         assert!(config(&[]).probe.credentials.is_none());
         let config = config(&[
             "--iperf3.username=bobby",
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_name_of_a_web_configuration_file_is_none() {
+    fn an_empty_web_configuration_file_name_means_no_file() {
         assert_eq!(config(&["--web.config.file="]).web_file, None);
         let path = config(&["--web.config.file=/etc/web.yml"]).web_file;
         assert_eq!(path.as_deref(), Some(std::path::Path::new("/etc/web.yml")));

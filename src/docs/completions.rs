@@ -1,13 +1,13 @@
-//! What the shells offer behind the program's name: each flag of the table, in the words of each shell.
+//! Shell completions: each flag of the table, in the syntax of each shell.
 //!
-//! Owns how a text is quoted for a shell; the functions around the lists stand in `contrib/completions`, by hand.
+//! Owns quoting for shells. The functions around the lists are written by hand in `contrib/completions`.
 
 use std::fmt::Write as _;
 
 use super::choices;
 use crate::cli::{FLAGS, Flag};
 
-/// What may stand behind a flag.
+/// What may follow a flag.
 enum Value {
     /// Nothing.
     None,
@@ -15,7 +15,7 @@ enum Value {
     Words(Vec<&'static str>),
     /// A file.
     File,
-    /// What nobody can guess; its placeholder.
+    /// Any text; holds the placeholder.
     Any(&'static str),
 }
 
@@ -41,7 +41,7 @@ fn names(flag: &Flag) -> Vec<(String, bool)> {
     names
 }
 
-/// Lines of how often, what follows, names.
+/// Lines of: how often, what follows, names.
 pub(super) fn bash() -> String {
     let mut text = String::from("alone none -h --help\nalone none --version\n");
     for flag in FLAGS {
@@ -58,7 +58,7 @@ pub(super) fn bash() -> String {
             .collect();
         let _ = writeln!(text, "{often} {kind} {}", names.join(" "));
     }
-    // A text in single quotes, which the names and words of flags cannot end.
+    // In single quotes, which no flag name or value contains.
     format!("_iperf3_exporter_flags='\n{text}'\n")
 }
 
@@ -130,7 +130,7 @@ pub(super) fn fish() -> String {
     text
 }
 
-/// What is said of a flag beside its name: its first sentence, as there is one line for it.
+/// A flag's description beside its name: one line, so only its first sentence.
 fn described(flag: &Flag, is_off: bool) -> String {
     if is_off {
         return match flag.default {

@@ -1,6 +1,6 @@
-//! The manual page's blocks, in the words of man(7).
+//! The blocks of the manual page, in man(7) macros.
 //!
-//! Owns how a text is written in roff; must not know what the page says besides the tables.
+//! Owns roff formatting. Must not know the parts of the page that are written by hand.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,9 @@ use crate::metrics::compat::{ANY, FRAME, TCP, UDP};
 use crate::metrics::native;
 use crate::probe::params::{Input, PARAMETERS};
 
-/// Lines of the source are not longer: mandoc's lint wants at most 80 bytes.
+/// Longest source line: mandoc's lint wants at most 80 bytes.
 const LINE_BYTES: usize = 78;
 
-/// All blocks.
 pub(super) fn blocks() -> Vec<Block> {
     let measured = native::ROWS.iter().map(|row| (row.name, row.help));
     let own = own_families().into_iter();
@@ -31,8 +30,8 @@ pub(super) fn blocks() -> Vec<Block> {
     ]
 }
 
-/// The title line. Its date is that of the newest version in the changelog that has one, so that it is the same
-/// whoever writes the page and whenever.
+/// The title line. Its date is that of the newest dated version in the changelog, so that the page does not depend on
+/// who builds it and when.
 fn title() -> String {
     let changelog = include_str!("../../CHANGELOG.md");
     let date = changelog
@@ -76,7 +75,7 @@ fn parameters() -> String {
             "required" => "Required.".to_owned(),
             default => format!("Default: {default}."),
         };
-        // The words for true and false stand above the list.
+        // The values for true and false are listed above.
         let allowed = match row.input {
             Input::Tick => String::new(),
             _ => format!(" Allowed: {}.", row.allowed),
@@ -111,7 +110,7 @@ fn list<'a>(rows: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     rows.map(|(name, help)| item(&bold(name), help)).collect()
 }
 
-/// An entry: its tag, which is roff already, and what is said of it.
+/// An entry: its tag, which is already roff, and its text.
 fn item(tag: &str, text: &str) -> String {
     format!(".TP\n{tag}\n{}", filled(text))
 }
@@ -120,7 +119,7 @@ fn bold(text: &str) -> String {
     format!("\\fB{}\\fR", escaped(text))
 }
 
-/// `text` as lines of running text; what stands between backticks is bold.
+/// `text` as filled lines. Text between backticks is bold.
 fn filled(text: &str) -> String {
     let mut marked = String::new();
     for (at, part) in text.split('`').enumerate() {
@@ -133,7 +132,7 @@ fn filled(text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in marked.split_whitespace() {
-        // A sentence begins on a line of its own, so that each has the same space behind it.
+        // Each sentence begins on its own line, so that roff sets the same space after each.
         let is_full = line.len() + 1 + word.len() > LINE_BYTES || line.ends_with('.');
         if !line.is_empty() && is_full {
             lines += &guarded(&line);
@@ -147,7 +146,7 @@ fn filled(text: &str) -> String {
     lines + &guarded(&line)
 }
 
-/// A line that is no request, whatever it begins with.
+/// A line that roff does not take for a request, whatever its first character.
 fn guarded(line: &str) -> String {
     let guard = if line.starts_with(['.', '\'']) {
         "\\&"
@@ -157,8 +156,8 @@ fn guarded(line: &str) -> String {
     format!("{guard}{line}\n")
 }
 
-/// `text` with each character standing for itself. A dash is one that can be copied into a command line: which of
-/// them are only hyphens nobody can tell by a table.
+/// `text` escaped, so that each character stands for itself. Each dash becomes a minus, which can be copied into a
+/// command line: a table cannot tell which dashes are only hyphens.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
@@ -181,7 +180,7 @@ mod tests {
     use super::{LINE_BYTES, blocks, filled};
 
     #[test]
-    fn what_roff_would_take_for_its_own_is_escaped() {
+    fn special_characters_of_roff_are_escaped() {
         assert_eq!(
             filled("a `-x` \\ b … ~ ^ \""),
             "a \\fB\\-x\\fR \\e b \\[u2026] \\(ti \\(ha \\(dq\n"
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_ascii_and_no_request_but_those_meant() {
+    fn each_line_is_ascii_and_only_intended_lines_are_requests() {
         for (name, block) in blocks() {
             for line in block.lines() {
                 assert!(line.is_ascii(), "{name}: {line}");

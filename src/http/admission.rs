@@ -1,4 +1,4 @@
-//! Who may be connected: how many at a time, and who makes room.
+//! Admission of connections: how many are open, and which one is evicted for a new one.
 //!
 //! Must not know what a connection carries, beyond whether a request is in progress on it.
 
@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use super::limits::Limits;
 use crate::{sync, sys};
 
-/// A client's socket, and three on the way to the server behind the front end: both ends, and a second descriptor that
-/// `tiny_http` makes of its own.
+/// Descriptors that one connection needs: the client's socket, and three for its backend connection (both ends, and a
+/// duplicate that `tiny_http` makes).
 const DESCRIPTORS_A_CONNECTION: u64 = 4;
-/// Standard streams, a child's pipes and what its end and its cancellation are seen by, signals' sockets, the private
-/// socket and its place, `/proc`, files of the configuration, and connections that are just being closed.
+/// Descriptors for everything else: standard streams, a child's pipes and the descriptors that report its exit and its
+/// cancellation, signal sockets, the private socket and its `O_PATH` descriptor, `/proc`, configuration files, and
+/// connections that are about to close.
 const RESERVED_DESCRIPTORS: u64 = 32;
 
 /// The open connections.
@@ -24,7 +25,7 @@ pub(crate) struct Admission {
     max: usize,
     limits: Limits,
     open: Mutex<Open>,
-    /// Told when a request in progress is over, and when a connection has ended.
+    /// Notified when a request in progress is answered, and when a connection has ended.
     over: Condvar,
 }
 
@@ -32,26 +33,27 @@ pub(crate) struct Admission {
 struct Open {
     next: u64,
     connections: HashMap<u64, Entry>,
-    /// Somebody waits for a request to be answered: the connection of the next one ends with its answer, or clients
-    /// that send one request behind the other would keep their places for ever.
+    /// A new connection waits for a request to be answered. The connection that sends the next response then closes
+    /// after it. Otherwise clients that send one request after the other would keep their slots forever.
     is_wanted: bool,
-    /// When that was last waited for in vain.
+    /// When such a wait last timed out.
     in_vain: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     socket: Arc<TcpStream>,
-    /// Since when there is no request in flight; none while there is one.
+    /// Since when no request is in progress; `None` while one is. A response that is being sent no longer counts.
     idle_since: Option<Instant>,
-    /// Its answer is on its way. A socket's buffer takes one at once: whoever makes it wait does not read.
+    /// Its response is being sent. A socket buffer takes a response at once, so a client that delays this does not
+    /// read.
     is_answering: bool,
-    /// It has made room, and its thread is on its way out.
+    /// It was evicted, and its thread is about to end.
     is_evicted: bool,
 }
 
 impl Open {
-    /// The connection that can make room and has waited longest, with the time since when.
+    /// The longest-idle connection that can be evicted: since when it is idle, and its number.
     fn oldest(&self) -> Option<(Instant, u64)> {
         let mut idle: Vec<_> = self
             .connections
@@ -59,15 +61,16 @@ impl Open {
             .filter_map(|(number, entry)| Some((entry.idle_since?, *number)))
             .collect();
         idle.sort_unstable();
-        // In this order, since looking at a socket is a system call.
+        // Sort before the check: checking a socket is a system call.
         idle.into_iter()
             .find(|(_, number)| self.connections.get(number).is_some_and(Entry::can_go))
     }
 
-    /// Whether one who has come then may wait for a request to be answered; says that it does.
-    fn hopes_for_an_answer(&mut self, come: Instant, limits: &Limits) -> bool {
+    /// Whether a connection that arrived at `arrival` may wait for a request to be answered. Records that it waits, or
+    /// that its wait has timed out.
+    fn may_wait_for_response(&mut self, arrival: Instant, limits: &Limits) -> bool {
         let was_in_vain = self.in_vain.is_some_and(|at| at.elapsed() < limits.in_vain);
-        let is_too_late = come.elapsed() >= limits.answer_on_its_way;
+        let is_too_late = arrival.elapsed() >= limits.answer_on_its_way;
         if is_too_late && !was_in_vain {
             self.in_vain = Some(Instant::now());
         }
@@ -77,8 +80,8 @@ impl Open {
 }
 
 impl Entry {
-    /// Whether it can make room: it has no request in flight, and none that lies unread in its socket, unless that is
-    /// because its client does not read either.
+    /// Whether it can be evicted: it has no request in progress, and no unread request in its socket. While its
+    /// response is being sent, unread data does not protect it: its client does not read either.
     fn can_go(&self) -> bool {
         self.idle_since.is_some() && !self.is_evicted && (self.is_answering || !self.has_unread())
     }
@@ -87,7 +90,7 @@ impl Entry {
         sys::is_readable(self.socket.as_fd(), Duration::ZERO).unwrap_or(false)
     }
 
-    /// Wakes its thread, which ends then; one that has just read a request can still say no.
+    /// Wakes its thread, which then ends. A thread that has just read a request can still send a rejection.
     fn evict(&mut self) {
         self.is_evicted = true;
         let how = if self.is_answering {
@@ -99,7 +102,7 @@ impl Entry {
     }
 }
 
-/// A connection's place, until it is dropped.
+/// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     admission: Arc<Admission>,
@@ -107,8 +110,8 @@ pub(super) struct Slot {
 }
 
 impl Admission {
-    /// At most `max`, and no more than fit a process that may have so many open descriptors, some of them for its
-    /// listeners; none means as many as it likes.
+    /// Allows at most `max` connections, and no more than the process's limit of open `descriptors` allows. `listeners`
+    /// of them are in use already. Without a limit of descriptors, only `max` counts.
     pub(crate) fn new(
         max: usize,
         descriptors: Option<u64>,
@@ -128,14 +131,14 @@ impl Admission {
         }
     }
 
-    /// How many connections there may be.
+    /// Maximum number of connections.
     pub(crate) fn max(&self) -> usize {
         self.max
     }
 
-    /// How many connections may wait to be accepted (listen(2)): as many as get a place within a second where each is
-    /// silent. Of more the kernel drops the first packet, which is sent again after a second; of fewer than the
-    /// standard library's 128 it would do so in a small burst.
+    /// How many connections may wait to be accepted (listen(2)): as many as get a slot within a second if every open
+    /// connection is idle. When the queue is full, the kernel drops the first packet, and the client sends it again
+    /// after a second. A queue shorter than the standard library's 128 would be full after a small burst.
     pub(super) fn backlog(&self) -> i32 {
         let pause = self.limits.request_on_its_way.as_millis().max(1);
         let turns = usize::try_from(1000 / pause).unwrap_or(usize::MAX);
@@ -144,16 +147,16 @@ impl Admission {
             .clamp(128, 4096)
     }
 
-    /// How many connections there are.
+    /// Number of open connections.
     pub(crate) fn count(&self) -> usize {
         sync::lock(&self.open).connections.len()
     }
 
-    /// Blocks until no connection has a request in progress, its answer included, or `until` has come.
+    /// Blocks until no connection has a request in progress or a response being sent, or until `until`.
     pub(crate) fn wait_for_no_request(&self, until: Instant) {
         let is_busy = |open: &Open| {
             let mut all = open.connections.values();
-            // One whose request has come and is not read yet is answered as well.
+            // A request that has arrived but is still unread is answered too.
             all.any(|entry| entry.idle_since.is_none() || entry.is_answering || entry.has_unread())
         };
         let mut open = sync::lock(&self.open);
@@ -162,12 +165,12 @@ impl Admission {
         }
     }
 
-    /// Gives the connection a place: that of the one that has waited longest without a request, when all are taken.
-    /// None when every connection has a request. A place is free once its descriptor is, so this waits for the
-    /// thread that makes room.
+    /// Gives the connection a slot. If all slots are taken, evicts the connection that has been idle longest. `None` if
+    /// no slot becomes free in time, for example because every connection has a request in progress. A slot is free
+    /// only after its descriptor is closed, so this waits for the evicted connection's thread.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Slot> {
-        let come = Instant::now();
-        let until = come + self.limits.making_room;
+        let arrival = Instant::now();
+        let until = arrival + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.max {
             if Instant::now() >= until {
@@ -179,14 +182,15 @@ impl Admission {
                     let old_enough = idle_since + self.limits.request_on_its_way;
                     if Instant::now() < old_enough {
                         look_at = old_enough.min(until);
-                    } else if let Some(goes) = open.connections.get_mut(&number) {
-                        goes.evict();
+                    } else if let Some(evicted) = open.connections.get_mut(&number) {
+                        evicted.evict();
                     }
                 } else {
-                    if !open.hopes_for_an_answer(come, &self.limits) {
+                    if !open.may_wait_for_response(arrival, &self.limits) {
                         return None;
                     }
-                    // An answer is told; a part of a head that has been read is not.
+                    // A response notifies `over`. Reading a part of a head does not, although it makes a connection
+                    // evictable.
                     look_at = until.min(Instant::now() + self.limits.request_on_its_way);
                 }
             }
@@ -211,7 +215,7 @@ impl Admission {
         })
     }
 
-    /// Changes a connection's entry, unless it has made room; whether it has not.
+    /// Changes a connection's entry unless it was evicted. Returns whether it changed.
     fn set_idle(&self, number: u64, idle_since: Option<Instant>, is_answering: bool) -> bool {
         let mut open = sync::lock(&self.open);
         let entry = open.connections.get_mut(&number);
@@ -228,26 +232,26 @@ impl Admission {
 }
 
 impl Slot {
-    /// A request is in progress: this connection does not make room. False when it already has.
+    /// A request is in progress: this connection cannot be evicted. Returns false if it already was.
     pub(super) fn busy(&self) -> bool {
         self.admission.set_idle(self.number, None, false)
     }
 
-    /// The answer is there, and goes out: who does not read it makes room. True when the connection is to end with it,
-    /// as somebody waits for a place.
+    /// The response is being sent: a connection whose client does not read it can be evicted. Returns true if the
+    /// connection must close after this response, because a new connection waits for a slot.
     pub(super) fn answering(&self) -> bool {
         self.admission
             .set_idle(self.number, Some(Instant::now()), true);
         std::mem::take(&mut sync::lock(&self.admission.open).is_wanted)
     }
 
-    /// The request is answered.
+    /// The response was sent.
     pub(super) fn idle(&self) {
         self.admission
             .set_idle(self.number, Some(Instant::now()), false);
     }
 
-    /// Whether the connection has made room for another one.
+    /// Whether the connection was evicted for a new one.
     pub(super) fn is_evicted(&self) -> bool {
         let open = sync::lock(&self.admission.open);
         let entry = open.connections.get(&self.number);
@@ -273,11 +277,11 @@ mod tests {
 
     use super::{Admission, Limits};
 
-    /// Longer than anything takes that is not meant to take for ever.
+    /// Longer than any step takes unless it hangs.
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(20);
 
-    /// Room for one connection.
+    /// Admission of one connection.
     fn one(making_room: Duration, request_on_its_way: Duration) -> Arc<Admission> {
         let limits = Limits {
             making_room,
@@ -289,7 +293,7 @@ mod tests {
         Arc::new(Admission::new(1, None, 1, limits))
     }
 
-    /// A client, and its accepted socket.
+    /// A client's socket, and the accepted one.
     fn sockets() -> (TcpStream, Arc<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -297,62 +301,62 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_just_came_is_left_alone() {
+    fn a_new_connection_is_not_evicted() {
         let admission = one(SHORT, LONG);
         let ((_one, first), (_other, second)) = (sockets(), sockets());
-        let place = admission.enter(&first).unwrap();
+        let slot = admission.enter(&first).unwrap();
         assert!(admission.enter(&second).is_none());
-        assert!(!place.is_evicted());
-        assert!(place.busy());
+        assert!(!slot.is_evicted());
+        assert!(slot.busy());
     }
 
     #[test]
-    fn one_that_is_idle_for_longer_makes_room_and_its_thread_is_waited_for() {
+    fn an_idle_connection_is_evicted_and_its_thread_is_awaited() {
         let admission = one(SHORT, Duration::ZERO);
         let ((_one, first), (_other, second)) = (sockets(), sockets());
-        let place = admission.enter(&first).unwrap();
-        // Its thread does not end.
+        let slot = admission.enter(&first).unwrap();
+        // The evicted thread does not end.
         assert!(admission.enter(&second).is_none());
-        assert!(place.is_evicted());
-        assert!(!place.busy());
-        drop(place);
+        assert!(slot.is_evicted());
+        assert!(!slot.busy());
+        drop(slot);
         assert!(admission.enter(&second).is_some());
     }
 
     #[test]
-    fn one_whose_client_does_not_read_its_answer_makes_room() {
+    fn a_connection_whose_client_does_not_read_the_response_is_evicted() {
         let admission = one(SHORT, Duration::ZERO);
         let ((_one, first), (_other, second)) = (sockets(), sockets());
-        let place = admission.enter(&first).unwrap();
-        assert!(place.busy());
+        let slot = admission.enter(&first).unwrap();
+        assert!(slot.busy());
         assert!(admission.enter(&second).is_none());
-        assert!(!place.is_evicted());
-        place.answering();
+        assert!(!slot.is_evicted());
+        slot.answering();
         assert!(admission.enter(&second).is_none());
-        assert!(place.is_evicted());
+        assert!(slot.is_evicted());
     }
 
     #[test]
-    fn the_connection_of_the_next_answer_ends_for_one_that_waits() {
+    fn the_next_answered_connection_closes_for_one_that_waits() {
         let admission = one(LONG, LONG);
         let ((_one, first), (_other, second)) = (sockets(), sockets());
-        let place = admission.enter(&first).unwrap();
-        assert!(place.busy() && !place.answering() && place.busy());
+        let slot = admission.enter(&first).unwrap();
+        assert!(slot.busy() && !slot.answering() && slot.busy());
         let own = Arc::clone(&admission);
         let entering = thread::spawn(move || own.enter(&second).is_some());
-        // Until it waits.
+        // Wait until the second connection waits for a slot.
         let end = Instant::now() + LONG;
-        while !place.answering() {
-            assert!(Instant::now() < end, "nobody waits for the answer");
-            assert!(place.busy());
+        while !slot.answering() {
+            assert!(Instant::now() < end, "no connection waits for the response");
+            assert!(slot.busy());
             thread::sleep(Duration::from_millis(1));
         }
-        drop(place);
+        drop(slot);
         assert!(entering.join().unwrap());
     }
 
     #[test]
-    fn who_waited_in_vain_speaks_for_those_who_come_next() {
+    fn after_a_wait_timed_out_the_next_connection_is_rejected_at_once() {
         let limits = Limits {
             answer_on_its_way: SHORT,
             in_vain: LONG,
@@ -360,21 +364,21 @@ mod tests {
         };
         let admission = Arc::new(Admission::new(1, None, 1, limits));
         let ((_one, first), (_other, second)) = (sockets(), sockets());
-        let place = admission.enter(&first).unwrap();
-        assert!(place.busy());
+        let slot = admission.enter(&first).unwrap();
+        assert!(slot.busy());
         assert!(admission.enter(&second).is_none());
-        // Nobody waits for this answer.
+        // The second attempt does not wait for a response.
         assert!(admission.enter(&second).is_none());
-        assert!(!place.answering());
+        assert!(!slot.answering());
     }
 
     #[test]
-    fn the_end_waits_for_an_answer_and_not_for_ever() {
+    fn shutdown_waits_for_a_response_but_not_forever() {
         let admission = one(LONG, LONG);
         let (_client, socket) = sockets();
-        let place = admission.enter(&socket).unwrap();
-        assert!(place.busy());
-        place.answering();
+        let slot = admission.enter(&socket).unwrap();
+        assert!(slot.busy());
+        slot.answering();
         let wait = |limit| {
             let (sender, ended) = mpsc::channel();
             let own = Arc::clone(&admission);
@@ -384,11 +388,11 @@ mod tests {
             });
             ended
         };
-        // Its client does not read.
+        // The client does not read the response.
         assert!(wait(SHORT).recv_timeout(LONG).is_ok());
         let ended = wait(LONG * 60);
         assert!(ended.try_recv().is_err());
-        place.idle();
+        slot.idle();
         assert!(ended.recv_timeout(LONG).is_ok());
     }
 }

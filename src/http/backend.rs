@@ -1,8 +1,8 @@
-//! The `tiny_http` backend: worker threads that take requests, have them answered, and send the responses.
+//! The `tiny_http` backend: worker threads that take requests, call the handler, and send the responses.
 //!
-//! Owns the crate `tiny_http`: nothing else names it, and what comes in and goes out of here are [`Request`] and
-//! [`Response`]. Must not know paths. Each worker waits in the server itself. (Refused: one thread that takes every
-//! request and hands it to a pool. It costs one more wake-up a request, and a pool of our own.)
+//! Owns the crate `tiny_http`: no other file names it. Its interface is [`Request`] and [`Response`]. Must not know
+//! paths. Each worker waits in the server itself. (Refused: one thread that takes every request and hands it to a
+//! thread pool. It costs one more wake-up for each request, and a pool of our own.)
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -15,25 +15,26 @@ use tiny_http::{Header, Method, Server, StatusCode};
 use super::in_flight::{KEY_HEADER, Origin};
 use super::private_socket::{self, Address};
 use super::request::{Request, RequestContext, split_url};
-use super::response::{Response, TEXT};
+use super::response::{RETRY_AFTER_SECONDS, Response, TEXT};
 use super::traffic::Traffic;
 use crate::log::Log;
 use crate::{sync, threads};
 
-/// How long a worker waits for the next request while another one waits too: a burst is over by then. None ends at once:
-/// where requests come without a pause, threads would be made faster than the kernel takes the ended ones away.
+/// How long a worker waits for a request before it ends, if another worker waits too. A burst is over by then. Workers
+/// do not end at once: under a steady load, threads would be created faster than the kernel frees the ended ones.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
-/// A worker's stack: the deepest it goes is a JSON document of 128 levels, the reader's limit, which takes a fifth of
-/// this in a debug build.
+/// Stack of a worker. The deepest recursion is a JSON document of 128 levels, the parser's limit, which needs a fifth
+/// of this in a debug build.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// Answers a request, in the time that it takes.
+/// Answers a request. May block as long as the request takes.
 pub(crate) type Handler = Box<dyn Fn(&Request<'_>) -> Response + Send + Sync>;
 
-/// Told what is refused before a page has it: client, URL as far as it is known, status code, and the client's line.
+/// Called for each request that is refused before a page sees it: client, URL (empty if not known), status code,
+/// response line.
 pub(crate) type OnRefused = Arc<dyn Fn(SocketAddr, &str, u16, &str) + Send + Sync>;
 
-/// Told why the backend cannot take requests any more.
+/// Called with the error after which the backend takes no more requests.
 pub(super) type OnLost = Arc<dyn Fn(io::Error) + Send + Sync>;
 
 /// The server and its workers.
@@ -44,12 +45,12 @@ pub(super) struct Backend {
     log: Log,
     on_refused: OnRefused,
     on_lost: OnLost,
-    /// Workers that wait for a request. One that was woken and does not run yet counts as well.
+    /// Number of workers that wait for a request. Includes those that are woken but do not run yet.
     waiting: Mutex<usize>,
 }
 
 impl Backend {
-    /// Starts the server and its first worker; where to connect to.
+    /// Starts the server and its first worker. Returns the address to connect to.
     pub(super) fn start(
         traffic: Arc<Traffic>,
         handler: Handler,
@@ -72,7 +73,7 @@ impl Backend {
         Ok(address)
     }
 
-    /// Starts a worker, which counts as waiting from now on.
+    /// Starts a worker, and counts it as waiting.
     fn start_worker(self: &Arc<Self>) -> io::Result<()> {
         *sync::lock(&self.waiting) += 1;
         let own = Arc::clone(self);
@@ -80,8 +81,8 @@ impl Backend {
             .inspect_err(|_| *sync::lock(&self.waiting) -= 1)
     }
 
-    /// A worker's life: requests, until it was idle for long and another one waits. It counts as waiting but while it
-    /// answers.
+    /// A worker's loop: takes requests until it has been idle for `IDLE_LIMIT` while another worker waits. It counts as
+    /// waiting except while it answers.
     fn work(self: &Arc<Self>) {
         while let Some(request) = self.next() {
             let key = header(&request, KEY_HEADER);
@@ -90,25 +91,25 @@ impl Backend {
                 Some(Origin::FrontEnd) => {
                     self.send(request, &Response::new(204, TEXT, String::new()));
                 }
-                // A request that is not the front end's: it gets no answer.
+                // Not a request of the front end: it gets no response.
                 None => drop(request.into_writer()),
             }
         }
     }
 
-    /// The next request; none when this worker is to end.
+    /// The next request. `None` when this worker must end.
     fn next(&self) -> Option<tiny_http::Request> {
         let server = &self.server;
         loop {
             let is_last = *sync::lock(&self.waiting) <= 1;
             let received = if is_last {
-                // Nothing wakes an exporter that is idle.
+                // No timeout: an idle exporter does not wake up.
                 server.recv().map(Some)
             } else {
                 server.recv_timeout(IDLE_LIMIT)
             };
-            // `tiny_http` 0.12 loses a wake-up that comes in the last moment of a timeout: what it was for is still
-            // in the queue.
+            // `tiny_http` 0.12 can lose a wake-up that coincides with the timeout. The request is then still in the
+            // queue.
             let received = match received {
                 Ok(None) => server.try_recv(),
                 received => received,
@@ -117,13 +118,13 @@ impl Backend {
                 Ok(Some(request)) => return Some(request),
                 Ok(None) => {
                     let mut waiting = sync::lock(&self.waiting);
-                    // The last one stays, or a request would find nobody.
+                    // The last waiting worker stays: the next request needs one.
                     if *waiting > 1 {
                         *waiting -= 1;
                         return None;
                     }
                 }
-                // It reaches one worker only, and `tiny_http` does not go on after it.
+                // Only one worker gets the error, and `tiny_http` stops after it.
                 Err(error) => {
                     (self.on_lost)(error);
                     return None;
@@ -132,7 +133,7 @@ impl Backend {
         }
     }
 
-    /// Answers a request, once another worker waits for the next one.
+    /// Answers a request after making sure that another worker waits for the next one.
     fn take(self: &Arc<Self>, request: tiny_http::Request, context: &RequestContext) {
         let arrival = Instant::now();
         let Some(permit) = self.traffic.requests.try_acquire() else {
@@ -143,7 +144,7 @@ impl Backend {
             *waiting -= 1;
             *waiting
         };
-        // Whoever was the last that waited starts a follower, and waits itself where there is none.
+        // The last waiting worker starts another one. If that fails, it refuses the request and waits again itself.
         let followed = if others == 0 {
             self.start_worker()
         } else {
@@ -157,7 +158,8 @@ impl Backend {
                 self.refuse(request, context);
             }
         }
-        // Counted first: with a permit that is free and nobody who waits, one thread too many would be started.
+        // Count the worker as waiting before the permit is released. Otherwise another worker could find a permit but
+        // no waiting worker, and start a thread too many.
         *sync::lock(&self.waiting) += 1;
         drop(permit);
     }
@@ -165,7 +167,9 @@ impl Backend {
     fn refuse(&self, request: tiny_http::Request, context: &RequestContext) {
         let line = "too many requests in flight, try again later";
         (self.on_refused)(context.peer, request.url(), 503, line);
-        self.send(request, &Response::unavailable(line));
+        // A browser's frame would show this until its page is loaded again.
+        let response = Response::unavailable(line).with_header("Refresh", RETRY_AFTER_SECONDS);
+        self.send(request, &response);
     }
 
     fn answer(&self, request: tiny_http::Request, context: &RequestContext, arrival: Instant) {
@@ -177,7 +181,7 @@ impl Backend {
             arrival,
             context,
         };
-        // Without the query, which may have a secret.
+        // The query may contain a secret: log the path only.
         let (path, _) = split_url(asked.url);
         self.log.debug(
             "request",
@@ -187,8 +191,8 @@ impl Backend {
                 ("path", &path),
             ],
         );
-        // There should be no panic; if there is one, it costs this request and nothing else. All that is shared is
-        // behind mutexes that `sync` recovers, and the test lock is released as the stack unwinds.
+        // A panic is a bug, but it costs only this request. All shared state is behind mutexes that `sync` recovers,
+        // and unwinding releases the test lock.
         let response = catch_unwind(AssertUnwindSafe(|| (self.handler)(&asked)));
         let response = response.unwrap_or_else(|_| {
             self.log
@@ -198,7 +202,7 @@ impl Backend {
         self.send(request, &response);
     }
 
-    /// Sends the response in one piece: two would be two segments, and would wake the client twice.
+    /// Sends the response in one write: two would be two segments, and would wake the client twice.
     fn send(&self, request: tiny_http::Request, response: &Response) {
         let headers = std::iter::once(("Content-Type", response.content_type))
             .chain(
@@ -211,8 +215,8 @@ impl Backend {
             .collect();
         let body = response.body.as_bytes();
         let code = StatusCode(response.code);
-        // The head alone: the body is all there, and needs no copy through a buffer on the stack. A length and not
-        // chunks, whatever its size.
+        // Only the head: the body is complete, and needs no copy through a buffer on the stack. Uses `Content-Length`
+        // instead of chunks, whatever the size.
         let head = tiny_http::Response::new(code, headers, io::empty(), Some(body.len()), None)
             .with_chunked_threshold(usize::MAX);
         let mut bytes = Vec::new();
@@ -234,8 +238,8 @@ impl Backend {
     }
 }
 
-/// The value of a header; of one that came twice both, with a comma between (RFC 9110 section 5.3), which no number
-/// has.
+/// The value of a header. Repeated headers are joined with a comma (RFC 9110 section 5.3), so a repeated number does
+/// not parse as a number.
 fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
     let values: Vec<&str> = request
         .headers()
@@ -248,7 +252,7 @@ fn header(request: &tiny_http::Request, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc;
     use std::sync::{Arc, Mutex};
@@ -264,10 +268,10 @@ mod tests {
     use crate::permits::Permits;
     use crate::sync;
 
-    /// Longer than anything takes that is not meant to take for ever.
+    /// Longer than any step takes unless it hangs.
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Few requests at a time.
+    /// Traffic that allows this many requests in flight.
     fn traffic(requests: usize) -> Arc<Traffic> {
         let admission = Admission::new(8, None, 1, Limits::default());
         let mut traffic = Traffic::new(admission);
@@ -285,7 +289,7 @@ mod tests {
             cancel: Cancel::default(),
         }));
         let key = request.key;
-        // It stays in flight: the test is over before anybody asks.
+        // Keep the request in flight: dropping it would remove its key.
         std::mem::forget(request);
         stream.set_read_timeout(Some(LONG)).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{KEY_HEADER}: {key}\r\n\r\n");
@@ -293,7 +297,7 @@ mod tests {
         stream
     }
 
-    /// The begin of the status line; what is behind it is not read.
+    /// The start of the status line. The rest is not read.
     fn status(mut stream: UnixStream) -> String {
         let mut begin = [0; 12];
         stream.read_exact(&mut begin).expect("an answer");
@@ -338,9 +342,14 @@ mod tests {
             })
             .collect();
         // More than there are workers: a refusal that cost its worker would leave nobody to answer the next one.
-        for _ in 0..4 * PERMITS {
+        for _ in 1..4 * PERMITS {
             assert_eq!(status(ask("/short?a")), "HTTP/1.1 503");
         }
+        let lines = BufReader::new(ask("/short?a")).lines();
+        let mut fields = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty());
+        assert!(fields.any(|line| line == "Refresh: 10"), "for a frame");
         let told = vec![(1, "/short?a".to_owned(), 503); 4 * PERMITS];
         assert_eq!(*sync::lock(&refused), told);
         for _ in 0..PERMITS {
@@ -349,7 +358,7 @@ mod tests {
         for stream in held {
             assert_eq!(status(stream), "HTTP/1.1 200");
         }
-        // A permit comes back just after its answer.
+        // A permit is released just after its response is sent.
         let until = Instant::now() + LONG;
         while traffic.requests.count() > 0 && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! A client's bytes under a deadline, whatever carries them.
+//! Reads from and writes to a client under a deadline, over TCP or TLS.
 //!
 //! Must not know HTTP.
 
@@ -12,20 +12,21 @@ use crate::sys;
 
 /// A connection to a client.
 pub(crate) trait ClientStream {
-    /// Reads what comes before `until`; 0 at the connection's end, `TimedOut` when nothing came.
+    /// Reads what arrives before `until`. Returns 0 at the end of the connection; fails with `TimedOut` if nothing
+    /// arrives.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize>;
-    /// Writes all of it before `until`, or fails with `TimedOut`.
+    /// Writes all bytes before `until`, or fails with `TimedOut`.
     fn write_all(&mut self, bytes: &[u8], until: Instant) -> io::Result<()>;
-    /// Says to the client that nothing more comes, where the protocol has words for it.
+    /// Tells the client that no more data follows, if the protocol has a message for that.
     fn close(&mut self);
-    /// The socket below.
+    /// The underlying socket.
     fn socket(&self) -> &TcpStream;
 }
 
-/// TCP as it is.
+/// Plain TCP, without TLS.
 pub(crate) struct TcpTransport(pub(super) Arc<TcpStream>);
 
-/// The time in which `until` comes.
+/// The time left until `until`; fails with `TimedOut` if none is left.
 fn timeout_until(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -34,7 +35,7 @@ fn timeout_until(until: Instant) -> io::Result<Duration> {
     Ok(left)
 }
 
-/// Whether a read or write is to be tried again with the time that is left: its timeout passed, or a signal came.
+/// Whether to try a read or write again in the remaining time: its timeout expired, or a signal interrupted it.
 fn is_to_try_again(result: &io::Result<usize>) -> bool {
     use io::ErrorKind::{Interrupted, WouldBlock};
     matches!(result, Err(error) if matches!(error.kind(), Interrupted | WouldBlock))
@@ -73,7 +74,7 @@ impl ClientStream for TcpTransport {
     }
 }
 
-/// Blocks until the socket has something to read, or its end.
+/// Blocks until the socket has data or has ended; fails with `TimedOut` after `until`.
 pub(crate) fn wait_readable(socket: &TcpStream, until: Instant) -> io::Result<()> {
     while !sys::is_readable(socket.as_fd(), timeout_until(until)?)? {}
     Ok(())

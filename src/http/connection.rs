@@ -1,7 +1,7 @@
-//! One client's connection: heads in, answers out, one request at a time.
+//! One client's connection: reads request heads and sends responses, one request at a time.
 //!
-//! Must not know paths or parameters. The next head is looked at only when the last one is answered, so what a
-//! client sends ahead waits in its own socket.
+//! Must not know paths or parameters. Reads the next head only after the previous request is answered, so that
+//! pipelined requests wait in the client's own socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use super::traffic::Closed;
 use crate::cancel::{Cancel, Cause};
 use crate::sys;
 
-/// Serves one connection to its end.
+/// Serves one connection until it ends.
 pub(super) fn serve(
     service: &Service,
     accepted: &mut Accepted,
@@ -56,7 +56,8 @@ pub(super) fn serve(
     }
 }
 
-/// The next head; `ahead` has what came behind the last one. Else why the connection ends, its client having been told.
+/// Reads the next head; `ahead` holds the bytes that arrived after the previous one. Otherwise returns why the
+/// connection ends. A refused client has had its response by then.
 fn next_head(
     service: &Service,
     stream: &mut dyn ClientStream,
@@ -103,7 +104,7 @@ fn next_head(
     }
 }
 
-/// Passes the request on and the answer back; whether the connection ends with it.
+/// Forwards the request and sends the response back. Returns whether the connection closes with it.
 fn relay(
     service: &Service,
     stream: &mut dyn ClientStream,
@@ -120,11 +121,11 @@ fn relay(
         .and_then(|backend| {
             hung_up = await_answer(service, stream, &backend, context)?;
             let answer = read_answer(&backend, !head.has_no_answer_body, || {
-                // The answer is there: from now on only its client can hold it up.
-                let gives_way = slot.answering();
+                // The response has arrived. From now on only its client can delay it.
+                let is_wanted = slot.answering();
                 closes = head.closes
                     || hung_up
-                    || gives_way
+                    || is_wanted
                     || context.close_after_response.load(Ordering::Relaxed)
                     || service.is_closing.is_set();
                 closes
@@ -136,7 +137,7 @@ fn relay(
     let answer = match relayed {
         Ok(answer) => answer,
         Err(error) => {
-            // The server behind the front end did not answer.
+            // The backend did not answer.
             service.log.warn_ratelimited(
                 "the backend server does not respond",
                 &[("client", &context.peer), ("error", &error)],
@@ -153,8 +154,8 @@ fn relay(
     }
 }
 
-/// Waits for the answer's begin, and for the client's end meanwhile; whether that came first. There is no limit of its
-/// own here: a probe has its deadline, and every other page answers at once.
+/// Waits for the start of the response, and watches for a hang-up of the client meanwhile. Returns whether the hang-up
+/// came first. There is no timeout here: a probe has its own deadline, and every other page answers at once.
 fn await_answer(
     service: &Service,
     stream: &dyn ClientStream,
@@ -163,8 +164,8 @@ fn await_answer(
 ) -> io::Result<bool> {
     let hung_up = sys::hangs_up_first(backend.as_fd(), stream.socket().as_fd())?;
     if hung_up {
-        // What waits or runs for this client ends, and its answer comes at once: it is passed on all the same, to
-        // a client that only closed its sending half.
+        // Whatever waits or runs for this client ends, and its response arrives at once. It is sent even so: the client
+        // may have closed only its sending half.
         context.cancel.set(Cause::ClientGone);
         (service.on_hang_up)();
     }

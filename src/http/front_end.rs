@@ -1,6 +1,6 @@
-//! The front end: accepts connections, each on a thread of its own.
+//! The front end: accepts connections and serves each on its own thread.
 //!
-//! Owns when a connection is accepted or rejected; must not know what it carries.
+//! Owns when a connection is accepted or rejected. Must not know what it carries.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -22,29 +22,30 @@ use crate::cancel::{Cancel, Cause};
 use crate::log::{Log, Value};
 use crate::{sys, threads};
 
-/// A connection's thread: a head, an answer's head, a TLS handshake, no recursion.
+/// Stack of a connection's thread: it holds a request head, a response head and a TLS handshake. Nothing recurses.
 const CONNECTION_STACK_BYTES: usize = 128 * 1024;
-/// How long no poll(2) on a listener lasts for ever: it is asked again at once.
+/// Timeout of a poll(2) that should never time out. If it does, the accept loop polls again at once.
 const NO_END: Duration = Duration::from_secs(u32::MAX as u64);
-/// Pause after an accept error. Most of these (no descriptors, no memory) last until something else ends.
+/// Pause after an accept error. Most causes (no descriptors, no memory) last until something else is released.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The front end. A handle: its clones are one front end.
+/// Handle to the front end: clones share it.
 #[derive(Clone)]
 pub(crate) struct FrontEnd(Arc<Service>);
 
-/// What the front end and the backend call.
+/// Functions that the front end and the backend call.
 pub(crate) struct Callbacks {
     pub(crate) handler: Handler,
     pub(crate) on_refused: OnRefused,
-    /// A request was cancelled because its client hung up.
+    /// Called after a request was cancelled because its client hung up.
     pub(crate) on_hang_up: Box<dyn Fn() + Send + Sync>,
-    /// The backend takes no more requests: the caller ends the process then, rather than living on deaf.
+    /// Called when the backend takes no more requests. The caller then ends the process, which could not answer
+    /// anything.
     pub(crate) on_lost: OnLost,
 }
 
 impl FrontEnd {
-    /// A front end and the backend behind it, which has answered once.
+    /// Starts the backend and a front end for it. The backend has answered one request when this returns.
     pub(crate) fn open(
         log: Log,
         limits: Limits,
@@ -83,37 +84,37 @@ impl FrontEnd {
         Ok(Self(Arc::new(service)))
     }
 
-    /// Asks the watchdog's question at a listener.
+    /// Runs the watchdog's self-check against a listener.
     ///
     /// # Errors
-    /// The system's, or that the answer is not the front end's.
+    /// The system's error, or `InvalidData` when the response is not the front end's.
     pub(crate) fn self_check(&self, listener: SocketAddr) -> io::Result<()> {
         self.0.self_check.ask(listener)
     }
 
-    /// Shows that the backend answers.
+    /// Checks that the backend answers.
     pub(crate) fn ping(&self) -> io::Result<()> {
         self.0.pool.ping()
     }
 
-    /// Ends every [`FrontEnd::accept`], and each connection with its next response.
+    /// Ends every [`FrontEnd::accept`], and each connection after its next response.
     pub(crate) fn close(&self) {
         self.0.is_closing.set(Cause::ShuttingDown);
     }
 
-    /// Leaves nothing behind: for the end, when no request is in flight any more.
+    /// Removes what the private socket left on disk. Call it at the end, when no request is in flight.
     pub(crate) fn clean_up(&self) {
         self.0.pool.server.remove();
     }
 
-    /// Accepts connections until the front end is closed: an accept error is logged and waited out. The listener is
-    /// closed with it, unless systemd holds it as well: who comes then waits for the next exporter.
+    /// Accepts connections until the front end is closed. An accept error is logged, followed by a pause. The caller
+    /// then closes the listener. If systemd also holds it, new connections wait for the next exporter process.
     pub(crate) fn accept(&self, listener: &TcpListener) -> io::Result<()> {
         let service = &self.0;
         let closing = service.is_closing.watch()?;
-        // A connection that is gone before it is taken must not make this thread wait for the next one.
+        // A connection can be gone before it is accepted. Then accept(2) must not block until the next one arrives.
         listener.set_nonblocking(true)?;
-        // Where it is refused the queue is as long as it was.
+        // If the system refuses, the backlog keeps its previous length.
         let _ = sys::set_backlog(listener, service.traffic.admission.backlog());
         loop {
             let watched = [closing.0.as_fd(), listener.as_fd()];
@@ -135,11 +136,11 @@ impl FrontEnd {
     }
 }
 
-/// A client of IPv4 by its own address, which a listener of both families has mapped to one of IPv6: here, so that the
-/// log, the pages and all limits see one address.
+/// A dual-stack listener reports an IPv4 client as an IPv4-mapped IPv6 address. This returns the IPv4 address, so that
+/// the log, the pages and all limits see one address.
 fn canonical(peer: SocketAddr) -> SocketAddr {
     match peer {
-        // The zone of a link-local address stays.
+        // Any other address stays as it is: a link-local address must keep its zone.
         SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_some() => {
             SocketAddr::new(peer.ip().to_canonical(), peer.port())
         }
@@ -186,13 +187,13 @@ fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn V
     );
     let _ = socket.set_nonblocking(true);
     let _ = io::Write::write_all(&mut &*socket, refusal(503, NO_ROOM).as_bytes());
-    // What was sent is taken off the socket, or its end would be a reset that overtakes the answer.
+    // Closing a socket with unread data sends a reset, which can overtake the response: read the data first.
     let _ = socket.shutdown(Shutdown::Write);
     let _ = io::Read::read(&mut &*socket, &mut [0; head::LIMIT_BYTES]);
     service.traffic.connection_closed(Closed::NoRoom);
 }
 
-/// Serves one connection to its end, and says why it ended.
+/// Serves one connection until it ends. Returns why it ended.
 pub(super) fn serve(
     service: &Service,
     socket: &Arc<TcpStream>,
@@ -207,7 +208,7 @@ pub(super) fn serve(
         }
         Err(closed) => closed,
     };
-    // Whatever its thread saw of it then.
+    // Eviction is the cause, whatever error the thread saw.
     if slot.is_evicted() {
         Closed::MadeRoom
     } else {
@@ -215,7 +216,7 @@ pub(super) fn serve(
     }
 }
 
-/// Errors of a connection that was gone before it was taken (accept(2)): nothing to wait for.
+/// Errors of a connection that was gone before it was accepted (accept(2)). They need no pause.
 fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),

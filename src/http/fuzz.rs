@@ -1,5 +1,7 @@
-//! Random request heads against the front end's reader: what it lets through is one request to a second reader too, and
-//! what that one would not read the same way is refused.
+//! Fuzz tests of the front end's parser with random request heads, against a second parser.
+//!
+//! The second parser must read each accepted head as the same single request. The first must refuse what the second
+//! would read differently.
 
 use super::head::{self, Head, Refusal};
 use crate::fuzz::{Random, cases};
@@ -65,9 +67,9 @@ const HEADERS: &[&str] = &[
     "Trailer: Host",
 ];
 
-/// A head that is nearly one, or is one.
+/// A valid head, or one that is nearly valid.
 fn head_bytes(random: &mut Random) -> Vec<u8> {
-    // Often what is right, or hardly any head would be let through.
+    // Mostly correct line ends: otherwise hardly any head would be accepted.
     let end = |random: &mut Random| match random.within(0..60) {
         0 => "\n",
         1 => "\r",
@@ -94,7 +96,7 @@ fn head_bytes(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A request as the second reader sees it.
+/// A request as the second parser reads it.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     method: Vec<u8>,
@@ -103,8 +105,8 @@ struct Read {
     headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The second reader: byte by byte, in the words of RFC 9112's grammar, and of nothing the first one is made of. It
-/// takes exactly one head without a byte behind it.
+/// The second parser: byte by byte after the grammar of RFC 9112, without code of the first. It accepts exactly one
+/// head with no byte after it.
 fn read(bytes: &[u8]) -> Option<Read> {
     let is_tchar = |b: u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&b);
     let mut reader = Reader { bytes, at: 0 };
@@ -175,14 +177,14 @@ impl Read {
     }
 }
 
-/// Whether the head is one that the front end serves, by the second reader's account.
+/// Whether the front end must serve the head, according to the second parser.
 fn is_served(bytes: &[u8], read: &Read) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
     };
     let hosts = read.values("host").count();
     let passed = PASSED_ON.iter().flat_map(|name| read.values(name));
-    // No registered method begins with anything else, and what does so is not waited for.
+    // No registered method starts with anything else. The front end refuses such a head without waiting for its end.
     read.method.first().is_some_and(u8::is_ascii_alphabetic)
         && read.method.len() <= 32
         && read.headers.len() <= 100
@@ -192,11 +194,11 @@ fn is_served(bytes: &[u8], read: &Read) -> bool {
             .values("content-length")
             .all(|value| !value.is_empty() && value.iter().all(|b| *b == b'0'))
         && passed.into_iter().all(<[u8]>::is_ascii)
-        // Control characters beyond ASCII are nobody's.
+        // Control characters beyond ASCII are refused.
         && !text.contains(|c| ('\u{80}'..'\u{a0}').contains(&c))
 }
 
-/// What the connection's loop makes of a whole head.
+/// Parses a complete head as the connection's loop does.
 fn whole(bytes: &[u8]) -> Result<Head, Refusal> {
     let mut bytes = bytes.to_vec();
     let head = head::take(&mut bytes, 0)?.expect("a head");
@@ -204,7 +206,7 @@ fn whole(bytes: &[u8]) -> Result<Head, Refusal> {
     Ok(head)
 }
 
-/// Where the first head ends.
+/// The length of the first head.
 fn end_of(bytes: &[u8]) -> Option<usize> {
     let at = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some(at + 4)
@@ -213,17 +215,17 @@ fn end_of(bytes: &[u8]) -> Option<usize> {
 const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
 #[test]
-fn a_second_reader_agrees_on_every_head() {
-    second_reader_agrees(10_000);
+fn a_second_parser_agrees_on_every_head() {
+    second_parser_agrees(10_000);
 }
 
 #[test]
 #[ignore = "make test-all: many more heads"]
-fn a_second_reader_agrees_on_very_many_heads() {
-    second_reader_agrees(500_000);
+fn a_second_parser_agrees_on_very_many_heads() {
+    second_parser_agrees(500_000);
 }
 
-fn second_reader_agrees(count: u64) {
+fn second_parser_agrees(count: u64) {
     let (mut accepted, mut refused) = (0_u32, 0_u32);
     cases(count, |random| {
         let bytes = head_bytes(random);
@@ -236,10 +238,12 @@ fn second_reader_agrees(count: u64) {
         let (head, original) = match (whole(bytes), read_first) {
             (Err(_), None) => return refused += 1,
             (Ok(head), Some(original)) => (head, original),
-            (parsed, read) => panic!("{shown:?}: {parsed:?}, and the second reader says {read:?}"),
+            (parsed, read) => {
+                panic!("{shown:?}: {parsed:?}, and the second parser returns {read:?}")
+            }
         };
         accepted += 1;
-        // What goes on is one head, with the same method and target, and no header but those that are passed on.
+        // The forwarded head is one head with the same method and target, and only the headers that are forwarded.
         let expected = Read {
             method: original.method.clone(),
             target: original.target.clone(),
@@ -258,16 +262,20 @@ fn second_reader_agrees(count: u64) {
                 )
                 .collect(),
         };
-        // The front end's own header comes in between.
+        // The front end adds its own header before the blank line.
         let rewritten = [&head.rewritten[..], b"\r\n"].concat();
         assert_eq!(read(&rewritten), Some(expected), "{shown:?}");
         assert_eq!(end_of(&rewritten), Some(rewritten.len()), "{shown:?}");
-        let says_close = original.values("connection").any(|value| {
+        let asks_to_close = original.values("connection").any(|value| {
             String::from_utf8_lossy(value)
                 .split(',')
                 .any(|word| word.trim_matches([' ', '\t']).eq_ignore_ascii_case("close"))
         });
-        assert_eq!(head.closes, original.minor == 0 || says_close, "{shown:?}");
+        assert_eq!(
+            head.closes,
+            original.minor == 0 || asks_to_close,
+            "{shown:?}"
+        );
         assert_eq!(
             head.has_no_answer_body,
             original.method == b"HEAD",
@@ -281,13 +289,13 @@ fn second_reader_agrees(count: u64) {
 }
 
 #[test]
-fn a_head_ends_at_the_same_byte_in_whatever_pieces_it_comes() {
+fn a_head_ends_at_the_same_byte_whatever_pieces_it_arrives_in() {
     pieces_make_no_difference(5000);
 }
 
 #[test]
 #[ignore = "make test-all: many more heads"]
-fn very_many_heads_end_at_the_same_byte_in_whatever_pieces_they_come() {
+fn very_many_heads_end_at_the_same_byte_whatever_pieces_they_arrive_in() {
     pieces_make_no_difference(200_000);
 }
 
@@ -297,7 +305,7 @@ fn pieces_make_no_difference(count: u64) {
         for _ in 0..random.within(0..3) {
             bytes.extend(head_bytes(random));
         }
-        // As the connection's loop does it.
+        // Read it piece by piece, as the connection's loop does.
         let (mut ahead, mut come, mut searched) = (Vec::new(), 0, 0);
         let found = loop {
             let taken = head::take(&mut ahead, searched);

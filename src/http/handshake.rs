@@ -1,7 +1,8 @@
-//! A connection's first bytes: which protocol the client speaks, and TLS where the configuration asks for it.
+//! The first bytes of a connection: which protocol the client speaks, and the TLS handshake if the configuration
+//! requires TLS.
 //!
-//! A handshake that fails is counted and logged here; `toolkit/tls` says why. Must not know HTTP beyond the look of its
-//! first byte.
+//! Counts and logs a failed handshake; `toolkit/tls` has the reason. Must not know HTTP beyond the look of its first
+//! byte.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,20 +14,20 @@ use super::service::Service;
 use super::tls::{PLAIN_ON_TLS, Protocol};
 use super::traffic::Closed;
 
-/// The type of a TLS record that begins a handshake (RFC 8446 section 5.1).
+/// Type of the TLS record that starts a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// A fatal `internal_error` (RFC 8446 section 6.2), in a record: what the exporter-toolkit's server says when it cannot
-/// read its configuration.
+/// A TLS record with a fatal `internal_error` alert (RFC 8446 section 6.2). The exporter-toolkit's server sends it when
+/// it cannot read its configuration.
 const INTERNAL_ERROR_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 80];
 
-/// A connection whose bytes can be read as HTTP.
+/// A connection whose bytes are ready to be read as HTTP.
 pub(super) struct Accepted {
     pub(super) stream: Box<dyn ClientStream>,
-    /// The number of the configuration by which TLS let the client in; none without TLS.
+    /// Number of the configuration with which TLS accepted the client. `None` without TLS.
     pub(super) tls_config: Option<u64>,
 }
 
-/// Brings the connection to the point where a request head is to come.
+/// Brings the connection to the point where a request head follows.
 pub(super) fn open(
     service: &Service,
     socket: &Arc<TcpStream>,
@@ -41,13 +42,13 @@ pub(super) fn open(
     }
     let until = Instant::now() + service.limits.handshake;
     let first = first_byte(service, socket, until)?;
-    // Once more: the client may have taken its time, and a certificate may be new since.
+    // Read the policy again: the client may have taken a long time, and the certificate may have changed since.
     match service.tls.protocol() {
         Protocol::Unusable if first == HANDSHAKE_RECORD => {
             let _ = plain().stream.write_all(INTERNAL_ERROR_ALERT, until);
             Err(Closed::Handshake)
         }
-        // Where the configuration is unusable every request gets a 500.
+        // With an invalid configuration every request gets a 500.
         Protocol::Plain | Protocol::Unusable => Ok(plain()),
         Protocol::Tls(..) if first.is_ascii_alphabetic() => {
             service.refuse(&mut *plain().stream, peer, "", (400, PLAIN_ON_TLS));
@@ -73,7 +74,7 @@ pub(super) fn open(
     }
 }
 
-/// What the client says first, left in its socket. The watchdog's own question is answered here.
+/// The client's first byte, which stays in the socket. A self-check is answered here.
 fn first_byte(service: &Service, socket: &Arc<TcpStream>, until: Instant) -> Result<u8, Closed> {
     let mut bytes = [0; super::self_check::LINE_BYTES];
     let length = wait_readable(socket, until).and_then(|()| socket.peek(&mut bytes));

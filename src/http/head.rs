@@ -1,50 +1,50 @@
-//! Where a request head ends, and what of it goes on.
+//! Where a request head ends, and which parts of it are forwarded.
 //!
-//! A strict reader: what it lets through is written anew from its parts, so that nothing that two readers could
-//! take differently ever reaches the second one. Owns RFC 9112's grammar of a head; must not know paths or
-//! parameters. A request with a body is refused: no page here takes one.
+//! A strict parser: it rebuilds every accepted head from its parsed parts. So the backend never sees a head that two
+//! parsers could read differently (request smuggling). Owns the grammar of a head (RFC 9112). Must not know paths or
+//! parameters. Refuses a request with a body: no page takes one.
 
 use std::fmt::Write as _;
 
 use crate::number;
 
-/// Largest head, request line and headers together: Prometheus sends some 500 bytes, a browser 2 KiB.
+/// Maximum size of a head, request line and headers together. Prometheus sends about 500 bytes, a browser 2 KiB.
 pub(super) const LIMIT_BYTES: usize = 16 * 1024;
-/// Most header lines, as Apache has it.
+/// Maximum number of header lines. Apache has the same limit.
 const HEADERS_LIMIT: usize = 100;
-/// Longest method; the longest registered one has 17 characters.
+/// Maximum length of a method. The longest registered method has 17 characters.
 const METHOD_LIMIT_BYTES: usize = 32;
 
-/// Headers that the server behind the front end reads; all others end here.
+/// Headers that the backend reads. All others are dropped.
 const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
-/// Status code and line of the answer to a head that is refused.
+/// Status code and text line of the response to a refused head.
 pub(super) type Refusal = (u16, &'static str);
 
-/// Not HTTP, or HTTP that could be read in two ways.
+/// Not HTTP, or HTTP that two parsers could read differently.
 const MALFORMED: Refusal = (400, "malformed request");
 /// More than `LIMIT_BYTES`, or more than `HEADERS_LIMIT` lines.
 const TOO_LARGE: Refusal = (431, "request head larger than 16 KiB or 100 lines");
-/// It announces a body.
+/// The head announces a body.
 const HAS_BODY: Refusal = (413, "request bodies are not accepted");
-/// HTTP/2 or something else that is not 1.0 or 1.1.
+/// The version is HTTP, but neither 1.0 nor 1.1.
 const VERSION: Refusal = (505, "HTTP version not supported, want 1.1 or 1.0");
 
-/// A head that may go on.
+/// An accepted head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The head as the server behind the front end gets it, without the blank line: a header of the front end's own follows.
+    /// The head for the backend, without the blank line at its end: the caller adds a header of its own.
     pub(super) rewritten: Vec<u8>,
-    /// The client wants, or its version implies, that the connection ends with the answer.
+    /// Whether the connection closes after the response: the client asks for it, or its HTTP version implies it.
     pub(super) closes: bool,
-    /// HEAD: the answer has no body, whatever its length says.
+    /// Whether the method is HEAD: the response then has no body, whatever its `Content-Length` is.
     pub(super) has_no_answer_body: bool,
 }
 
-/// Takes the first head out of `bytes`; none while it is not complete. One that is refused stays there. The first `searched` bytes were looked at before:
-/// a head that comes byte by byte is not read over and over.
+/// Takes the first head out of `bytes`; `None` while it is incomplete. A refused head stays there. The first `searched`
+/// bytes were searched before, so a head that arrives byte by byte is not scanned over and over.
 pub(super) fn take(bytes: &mut Vec<u8>, searched: usize) -> Result<Option<Head>, Refusal> {
-    // The first byte of every method is a letter, a TLS record begins with 0x16: the end need not be waited for.
+    // A method starts with a letter, a TLS record with 0x16: no need to wait for the end.
     if bytes.first().is_some_and(|b| !b.is_ascii_alphabetic()) {
         return Err(MALFORMED);
     }
@@ -60,7 +60,7 @@ pub(super) fn take(bytes: &mut Vec<u8>, searched: usize) -> Result<Option<Head>,
     Ok(Some(head))
 }
 
-/// The URL of a head that need not be complete or in order; empty where there is none.
+/// The URL in a head that may be incomplete or malformed. Empty if there is none.
 pub(super) fn url(bytes: &[u8]) -> &str {
     let line = bytes.split(|byte| *byte == b'\r').next();
     let line = line.and_then(|line| str::from_utf8(line).ok());
@@ -68,7 +68,7 @@ pub(super) fn url(bytes: &[u8]) -> &str {
     parts.map_or("", |(_, url, _)| url)
 }
 
-/// The length of the first head in `bytes`, its blank line included.
+/// The length of the first head in `bytes`, including its blank line.
 fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3);
     let tail = bytes.get(from..)?;
@@ -76,12 +76,12 @@ fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     Some(from + at + 4)
 }
 
-/// Reads one complete head.
+/// Parses one complete head.
 fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| MALFORMED)?;
     let lines = text.strip_suffix("\r\n\r\n").ok_or(MALFORMED)?;
     let mut lines = lines.split("\r\n");
-    // A bare CR or LF is a line end to some readers and not to others; no part of either grammar below has one.
+    // Some parsers treat a bare CR or LF as a line end, others do not. Neither grammar below allows one.
     let (method, target, minor) = request_line(lines.next().unwrap_or_default())?;
     let mut rewritten = format!("{method} {target} HTTP/1.1\r\nHost: front-end\r\n");
     let mut closes = minor == 0;
@@ -107,14 +107,14 @@ fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
                 return Err(HAS_BODY);
             }
         } else if PASSED_ON.iter().any(|known| is(known)) {
-            // The server behind the front end ends a connection without a word at a header that is not ASCII.
+            // `tiny_http` closes a connection without a response when a header is not ASCII.
             if !value.is_ascii() {
                 return Err(MALFORMED);
             }
             let _ = write!(rewritten, "{name}: {value}\r\n");
         }
     }
-    // RFC 9112 section 3.2: exactly one in 1.1.
+    // HTTP/1.1 requires exactly one Host header (RFC 9112 section 3.2).
     if hosts > 1 || (minor == 1 && hosts == 0) {
         return Err(MALFORMED);
     }
@@ -125,7 +125,7 @@ fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     })
 }
 
-/// Method, target and the version's second number.
+/// The method, the target, and the minor version number.
 fn request_line(line: &str) -> Result<(&str, &str, u8), Refusal> {
     let mut words = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -148,7 +148,7 @@ fn request_line(line: &str) -> Result<(&str, &str, u8), Refusal> {
     }
 }
 
-/// Name and value; no white space before the colon, no folded lines (RFC 9112 section 5).
+/// The name and the value of a header line. No white space before the colon, no folded lines (RFC 9112 section 5).
 fn header(line: &str) -> Result<(&str, &str), Refusal> {
     let (name, value) = line.split_once(':').ok_or(MALFORMED)?;
     let value = value.trim_matches([' ', '\t']);
@@ -160,7 +160,7 @@ fn header(line: &str) -> Result<(&str, &str), Refusal> {
     }
 }
 
-/// A token of RFC 9110 section 5.6.2.
+/// Whether `text` is a token (RFC 9110 section 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_mark = |b: u8| b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty()
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_server_reads_goes_on() {
+    fn only_headers_that_the_backend_reads_are_forwarded() {
         assert_eq!(
             rewritten(
                 "GET /probe?target=a HTTP/1.1\r\nHost: x:9579\r\nX-Prometheus-Scrape-Timeout-Seconds:\t10 \r\n\
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connection_ends_where_the_client_says_so() {
+    fn the_connection_closes_when_the_client_asks_for_it() {
         for (text, closes) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
             (
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn ambiguous_heads_are_refused() {
         for (text, refusal) in [
             ("GET / HTTP/1.1\r\n\r\n", MALFORMED),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", MALFORMED),

@@ -1,8 +1,8 @@
-//! Which request to the server behind the front end is whose.
+//! The requests in flight at the backend, and which client sent each.
 //!
-//! The front end gives each request a key before it passes it on, and a worker looks it up: so it knows the true
-//! client, a client that goes away cancels its own request and no other, and a request that is not the front end's
-//! is told apart, whichever way it came.
+//! The front end gives each request a key before it forwards it, and a worker looks the key up. So the worker knows the
+//! real client, a client that disconnects cancels only its own request, and a request that did not come from the front
+//! end is recognized. Must not know what a request asks for.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,15 +12,15 @@ use super::request::RequestContext;
 use crate::cancel::Cause;
 use crate::sync;
 
-/// The header with the key. A client cannot send it: the front end writes every head anew, and passes no such header on.
+/// The header with the key. A client cannot send it: the front end rebuilds every head without it.
 pub(super) const KEY_HEADER: &str = "X-Request-Key";
 
-/// The front end's requests that are not answered yet, by their keys.
+/// The requests that are not answered yet, by key.
 #[derive(Debug, Default)]
 pub(super) struct InFlightRequests {
     open: Mutex<Open>,
-    /// Makes the keys: hashes under a key of their own, which the system's randomness gives, so that nobody who
-    /// reaches the server guesses one.
+    /// Makes the keys: hashes with a random seed of their own, so that a process that reaches the backend cannot guess
+    /// one.
     keys: RandomState,
 }
 
@@ -30,30 +30,30 @@ struct Open {
     requests: HashMap<u64, Origin>,
 }
 
-/// Whose request a key stands for.
+/// Who sent a request.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
-    /// The front end's own first request, by which a connection is acknowledged.
+    /// The front end itself: the warm-up request of a backend connection.
     FrontEnd,
-    /// A client's request.
+    /// A client.
     Client(RequestContext),
 }
 
-/// A request that is passed on. When this is dropped it is answered, or its connection closed.
+/// A forwarded request. Drop it when it is answered or its connection is closed.
 pub(super) struct InFlight<'a> {
     requests: &'a InFlightRequests,
     pub(super) key: u64,
 }
 
 impl InFlightRequests {
-    /// The number of a request whose head is complete.
+    /// The number for the next request whose head is complete.
     pub(super) fn next_number(&self) -> u64 {
         let mut open = sync::lock(&self.open);
         open.latest_number += 1;
         open.latest_number
     }
 
-    /// A request of a client, or one of the front end's own, is about to be passed on.
+    /// Registers a request that is about to be forwarded.
     pub(super) fn begin(&self, origin: Origin) -> InFlight<'_> {
         let number = match &origin {
             Origin::FrontEnd => self.next_number(),
@@ -67,13 +67,13 @@ impl InFlightRequests {
         }
     }
 
-    /// What was passed on with this value of [`KEY_HEADER`]; none when it is not the front end's.
+    /// Looks up a value of [`KEY_HEADER`]. `None` if the request did not come from the front end.
     pub(super) fn of(&self, key: &str) -> Option<Origin> {
         let key = key.parse().ok()?;
         sync::lock(&self.open).requests.get(&key).cloned()
     }
 
-    /// Cancels every request: for the end.
+    /// Cancels every request, for the shutdown.
     pub(super) fn cancel_all(&self) {
         for origin in sync::lock(&self.open).requests.values() {
             if let Origin::Client(context) = origin {

@@ -1,57 +1,59 @@
-//! How long each thing may take that a connection waits for, and how much of a refused request is read. The limits on a
-//! head's size are in `head`.
+//! How long each step of a connection may take, and how much of a refused request is read. The limits on the size of a
+//! head are in `head`.
 //!
-//! One value, handed in where the exporter is put together; the tests below have one of milliseconds.
+//! One value, passed in at startup. The tests below pass one in milliseconds.
 
 use std::time::Duration;
 
 /// The limits of the front end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// From a head's first byte to its last.
+    /// Time from the first byte of a head to its last.
     pub(super) head: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may stay open without a request.
     pub(super) idle: Duration,
-    /// An answer that is not read within this is given up.
+    /// How long the client may take to read a response. The connection is closed after that.
     pub(super) answer: Duration,
-    /// How long the rest of a refused request is read and thrown away, so that the refusal is not lost in a reset.
+    /// How long the rest of a refused request is read and discarded: closing with unread data sends a reset, which can
+    /// overtake the refusal.
     pub(super) drain: Duration,
-    /// How much of it.
+    /// Maximum number of bytes to discard.
     pub(super) drain_bytes: usize,
-    /// A TLS handshake, the wait for its first byte included.
+    /// Duration of a TLS handshake, including the wait for its first byte.
     pub(super) handshake: Duration,
-    /// How long a new connection waits for the one that makes room to end.
+    /// How long a new connection waits for a slot, and so for the evicted connection to end.
     pub(super) making_room: Duration,
-    /// How long it waits, when every connection has a request in work, for one of them to be answered.
+    /// How long it waits for a request to be answered when every connection has one in progress.
     pub(super) answer_on_its_way: Duration,
-    /// A connection without a request is left alone this long.
+    /// A connection without a request is not evicted before this.
     pub(super) request_on_its_way: Duration,
-    /// A new connection that waited in vain for an answer speaks for all that come within this.
+    /// After a new connection has waited for a response until it timed out, others are rejected without a wait for this
+    /// long.
     pub(super) in_vain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // A slow link takes a second, a slow attacker for ever.
+            // A slow link needs a second, a slow-head attack (slowloris) takes forever.
             head: Duration::from_secs(10),
-            // Twice Prometheus' usual scrape interval.
+            // Twice the usual scrape interval of Prometheus.
             idle: Duration::from_secs(120),
-            // Three times Prometheus' usual scrape timeout: by then its client has given up.
+            // Three times the usual scrape timeout of Prometheus: by then its client has given up.
             answer: Duration::from_secs(30),
-            // A client that has sent a large request on a usual link is done within it.
+            // Enough for a client that has sent a large request over a usual link.
             drain: Duration::from_secs(1),
             drain_bytes: 256 * 1024,
-            // A router with a slow processor on a slow link takes a second.
+            // A router with a slow processor on a slow link needs a second.
             handshake: Duration::from_secs(10),
-            // Its thread only has to wake up: what takes longer is a machine that has no time for it.
+            // The evicted thread only has to wake up. Only an overloaded machine takes longer.
             making_room: Duration::from_secs(5),
-            // All but probes are answered in some milliseconds, and where the machine is busy in some hundred; half of
-            // the connections, or more, have no probe.
+            // Every request but a probe is answered within some milliseconds, or some hundred on a busy machine. At
+            // least half of the connections have no probe.
             answer_on_its_way: Duration::from_secs(1),
-            // A client that has just connected, or just read an answer, has its next request on its way.
+            // A client that has just connected or just read a response may have sent its next request already.
             request_on_its_way: Duration::from_millis(100),
-            // Half of the time is enough to wait in.
+            // As long as a wait: at most half of the time is spent waiting.
             in_vain: Duration::from_secs(1),
         }
     }
@@ -83,13 +85,13 @@ mod tests {
     use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;
 
-    /// Longer than anything takes that is not meant to take for ever.
+    /// Longer than any step takes unless it hangs.
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(200);
     /// More than the buffers of two sockets hold.
     const BODY_BYTES: usize = 16 * 1024 * 1024;
 
-    /// None that ends anything: a test sets the one that it is about.
+    /// Limits that end nothing. Each test sets the one under test.
     fn endless() -> Limits {
         Limits {
             head: LONG,
@@ -102,7 +104,7 @@ mod tests {
         }
     }
 
-    /// A server behind the front end. Its answer to what the front end asks is short, and that to `/large` is not.
+    /// A backend. Its response is short, except to `/large`.
     fn server() -> Address {
         let (listener, address) = private_socket::open().unwrap();
         thread::spawn(move || {
@@ -150,7 +152,8 @@ mod tests {
         })
     }
 
-    /// A client that has sent something before it is served, and how its connection ends.
+    /// Connects a client that sends something before it is served. Returns the client, and where the end of its
+    /// connection is reported.
     fn connect(service: &Arc<Service>, sent: &[u8]) -> (TcpStream, Receiver<Closed>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -174,7 +177,7 @@ mod tests {
         ended.recv_timeout(LONG).expect("the connection to end")
     }
 
-    /// All that the client is sent; a reset is an end.
+    /// Everything that the client receives. A reset counts as the end.
     fn answers(client: &mut TcpStream) -> String {
         let mut bytes = Vec::new();
         if let Err(error) = client.read_to_end(&mut bytes) {
@@ -183,7 +186,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Sends a byte now and then until the connection has ended; how, and whether the client was still sending then.
+    /// Sends a byte every millisecond until the connection has ended. Returns why it ended.
     fn trickle(client: &mut TcpStream, ended: &Receiver<Closed>) -> Closed {
         // Far longer than any limit that a test sets.
         for _ in 0..20_000 {
@@ -192,10 +195,10 @@ mod tests {
                 Err(TryRecvError::Empty) => thread::sleep(Duration::from_millis(1)),
                 Err(error) => panic!("{error}"),
             }
-            // It may be closed by now.
+            // The connection may be closed by now.
             let _ = client.write_all(b"x");
         }
-        panic!("the connection has no end");
+        panic!("the connection does not end");
     }
 
     #[test]
@@ -208,7 +211,7 @@ mod tests {
         for (sent, answered) in [
             ("G", 0),
             ("GET /ready HTTP/1.1\r\nHost: a\r\n", 0),
-            // The begin of a second one comes with the first.
+            // The start of a second head arrives with the first.
             ("GET /ready HTTP/1.1\r\nHost: a\r\n\r\nGET", 1),
         ] {
             let (mut client, ended) = connect(&service, sent.as_bytes());
@@ -231,14 +234,14 @@ mod tests {
             connect(&new_service(limits, None), b"GET /ready HTTP/1.1\r\nX: ");
         assert_eq!(trickle(&mut client, &ended), Closed::SlowHead);
         let mut begin = [0; 12];
-        // What was sent behind the end may have made it a reset.
+        // Bytes sent after the end may have caused a reset.
         if client.read_exact(&mut begin).is_ok() {
             assert_eq!(&begin, b"HTTP/1.1 408");
         }
     }
 
     #[test]
-    fn a_connection_without_a_request_is_closed_without_a_word() {
+    fn a_connection_without_a_request_is_closed_without_a_response() {
         let limits = Limits {
             idle: SHORT,
             ..endless()
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_read_is_given_up() {
+    fn the_connection_of_a_client_that_does_not_read_is_closed() {
         let limits = Limits {
             answer: SHORT,
             ..endless()
@@ -281,7 +284,7 @@ mod tests {
             let (mut client, ended) = connect(&new_service(limits, None), REFUSED);
             assert_eq!(trickle(&mut client, &ended), Closed::Refused);
         }
-        // Without a limit it is read to its end.
+        // Without a limit the rest is read to its end.
         let (mut client, ended) = connect(&new_service(endless(), None), REFUSED);
         client.write_all(&vec![b'x'; 1_000_000]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -291,9 +294,9 @@ mod tests {
 
     #[cfg(feature = "tls")]
     #[test]
-    fn a_handshake_that_is_not_complete_in_time_is_given_up() {
+    fn a_handshake_that_is_not_complete_in_time_is_aborted() {
         use crate::toolkit::tls::test_file;
-        // The header of a record that holds a long first message.
+        // The header of a TLS record with a long first message.
         const BEGIN: &[u8] = &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];
         let folder = std::env::temp_dir().join(format!("front-end-limits-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();

@@ -1,6 +1,6 @@
-//! Listen addresses: their text, and the sockets they become.
+//! Listen addresses: parses them and opens their sockets.
 //!
-//! Knows nothing of HTTP.
+//! Must not know HTTP.
 
 use std::fmt;
 use std::io;
@@ -9,10 +9,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use crate::number;
 use crate::sys;
 
-/// Where to listen, as a flag gives it.
+/// A listen address, as a flag gives it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// Host name or address; none means every address of this host.
+    /// Host name or address. `None` means every address of this host.
     host: Option<String>,
     port: u16,
 }
@@ -27,7 +27,7 @@ impl Address {
         self.host.is_none()
     }
 
-    /// Reads `:port`, `host:port` or `[v6]:port`.
+    /// Parses `:port`, `host:port` or `[v6]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let port = number::whole(port)?;
@@ -37,7 +37,7 @@ impl Address {
         let bracketed = host.strip_prefix('[').map(|rest| rest.strip_suffix(']'));
         let host = match bracketed {
             Some(inner) => inner.filter(|inner| inner.parse::<Ipv6Addr>().is_ok())?,
-            // An IPv6 address needs brackets here: its last group could be the port.
+            // An IPv6 address needs brackets here: its last group could be read as the port.
             None if host.contains(':') || host.contains(char::is_whitespace) => return None,
             None => host,
         };
@@ -47,13 +47,14 @@ impl Address {
         })
     }
 
-    /// Opens the sockets: one for an address; for `:port` one that takes both families where the system lets it.
+    /// Opens the sockets. A host gets one. `:port` gets one for both families if the system allows it, otherwise one
+    /// for each family, or IPv4 alone where IPv6 is off.
     pub(crate) fn bind(&self) -> io::Result<Vec<TcpListener>> {
         let Some(host) = &self.host else {
             return bind_any(self.port);
         };
         let addresses = (host.as_str(), self.port).to_socket_addrs()?;
-        // A name such as localhost has both families: IPv4 is what Go's exporters listen on then.
+        // A name such as localhost can have addresses of both families. IPv4 comes first, as in Go's exporters.
         let (mut addresses, others): (Vec<SocketAddr>, Vec<_>) =
             addresses.partition(SocketAddr::is_ipv4);
         addresses.extend(others);
@@ -64,13 +65,13 @@ impl Address {
 fn bind_any(port: u16) -> io::Result<Vec<TcpListener>> {
     let v6 = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
         Ok(v6) => v6,
-        // Somebody else has it: half of it is not what was asked for.
+        // The port is taken. IPv4 alone would be only half of what was asked for.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
         // IPv6 is off on this host.
         Err(_) => return Ok(vec![TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]),
     };
     let port = v6.local_addr()?.port();
-    // Where `net.ipv6.bindv6only` is set the socket does not hold IPv4.
+    // With `net.ipv6.bindv6only` set, the socket does not accept IPv4.
     if sys::is_v6_only(&v6)? {
         return Ok(vec![v6, TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?]);
     }
@@ -98,7 +99,7 @@ mod tests {
     use super::Address;
 
     #[test]
-    fn all_forms_are_read_and_written_back() {
+    fn every_form_is_parsed_and_formatted_back() {
         for text in [
             ":9579",
             "127.0.0.1:0",
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "",
             ":",

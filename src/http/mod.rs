@@ -1,10 +1,10 @@
 //! HTTP: a front end that accepts connections, and the `tiny_http` backend behind it.
 //!
-//! Owns accepted connections: how many, their deadlines, where a head ends, who hung up. Must not know paths. Why there
-//! is a front end: `tiny_http` 0.12 has no limit on connections, threads or a head's size and no read timeout, ends its
-//! accept loop at the first error, hands pipelined requests out all at once, and loses connections that come at one
-//! moment. The way of a request: `front_end`, `handshake`, `connection` (`head` has the grammar), `pool`,
-//! `private_socket`, `backend`, the handler, and back.
+//! Owns accepted connections: how many, their deadlines, where a head ends, which client hung up. Must not know paths.
+//! Why there is a front end: `tiny_http` 0.12 has no read timeout and no limit on connections, threads or the size of a
+//! head. It ends its accept loop at the first error, hands out all pipelined requests at once, and loses connections
+//! that arrive together. The path of a request: `front_end`, `handshake`, `connection` (`head` has the grammar),
+//! `pool`, `private_socket`, `backend`, the handler, and back.
 
 mod admission;
 mod backend;
@@ -35,14 +35,14 @@ pub(crate) use self::front_end::{Callbacks, FrontEnd};
 pub(crate) use self::limits::Limits;
 pub(crate) use self::traffic::Traffic;
 
-/// What the flags say about listeners and connections.
+/// Listeners and connections, as the flags configure them.
 #[derive(Debug, Default)]
 pub(crate) struct HttpConfig {
-    /// Where to listen; never empty once the flags are read.
+    /// Where to listen. Never empty once the flags are parsed.
     pub(crate) listen: Vec<listen::Address>,
-    /// Whether an address to listen on was given.
+    /// Whether a flag set a listen address.
     pub(crate) is_listen_given: bool,
-    /// Take the listeners from systemd instead of opening them.
+    /// Use the listeners that systemd passes instead of opening any.
     pub(crate) systemd_socket: bool,
     /// Maximum simultaneous connections.
     pub(crate) max_connections: usize,

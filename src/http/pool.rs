@@ -1,8 +1,8 @@
-//! Connections from the front end to the `tiny_http` server behind it.
+//! The pool of connections from the front end to the `tiny_http` backend.
 //!
-//! Each is handed over alone and acknowledged by a first answered request before the next one is made, and is
-//! used again afterwards: `tiny_http` 0.12 counts its waiting threads before they wake, so of several connections
-//! that come at one moment some would wait for a thread until another connection ends.
+//! Owns when such a connection is opened, reused and closed. Opens one at a time, and each answers a warm-up request
+//! before the next is opened: `tiny_http` 0.12 counts its waiting threads before they wake. Of several connections that
+//! arrive together, some would get no thread until another connection closes.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -15,21 +15,21 @@ use super::private_socket::Address;
 use super::traffic::Traffic;
 use crate::sync;
 
-/// So many connections are kept while they have nothing to carry, and as many as there are clients' connections if
-/// that is more; each holds a thread of the server's. Making one anew for a request costs more than the request does,
-/// and threads that the server ends as fast as it makes them would be many at a time.
+/// The pool keeps this many idle connections, or as many as there are client connections if that is more. Each holds a
+/// thread of `tiny_http`. Opening a connection costs more than the request itself. Opening one for each request would
+/// also keep many threads that are just starting or ending.
 const KEPT: usize = 8;
-/// What the first request on a connection may take. A worker answers it by itself: only a machine that is busy with a
-/// test takes a second.
+/// Timeout of the warm-up request. A worker answers it without a handler, so it takes a second only on a machine that
+/// is busy with a test.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(10);
 
-/// The kept connections.
+/// The pool.
 pub(super) struct Pool {
     pub(super) server: Address,
     traffic: Arc<Traffic>,
     kept: Mutex<Vec<UnixStream>>,
     hand_off: Mutex<()>,
-    /// Called when nobody listens there any more: `tiny_http` does not open it again.
+    /// Called when the backend no longer listens: `tiny_http` does not open its socket again.
     on_lost: OnLost,
 }
 
@@ -44,7 +44,8 @@ impl Pool {
         }
     }
 
-    /// Passes a request on, `head` being all of it but the blank line; the answer is to be read from the connection.
+    /// Forwards a request. `head` is the whole of it except the blank line; this adds the key and the blank line. The
+    /// response is to be read from the returned connection.
     pub(super) fn forward(&self, head: &mut Vec<u8>, key: u64) -> io::Result<UnixStream> {
         let kept = sync::lock(&self.kept).pop();
         let mut stream = match kept {
@@ -56,7 +57,7 @@ impl Pool {
         Ok(stream)
     }
 
-    /// The answer was read to its end: the connection can carry another request, if there are clients for it.
+    /// Takes back a connection whose response was read to its end. Closes it if the pool has enough for the clients.
     pub(super) fn release(&self, stream: UnixStream) {
         let mut kept = sync::lock(&self.kept);
         if kept.len() < self.traffic.admission.count().max(KEPT) {
@@ -64,7 +65,7 @@ impl Pool {
         }
     }
 
-    /// Makes a connection, and keeps it if there is none: shows that the server accepts and answers.
+    /// Opens a connection, which shows that the backend accepts and answers. Keeps it if the pool is empty.
     pub(super) fn ping(&self) -> io::Result<()> {
         let stream = self.connect()?;
         let mut kept = sync::lock(&self.kept);
@@ -74,7 +75,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Closes connections that are more than the clients need.
+    /// Closes connections beyond what the clients need.
     pub(super) fn trim_idle(&self) {
         let clients = self.traffic.admission.count();
         sync::lock(&self.kept).truncate(clients.max(KEPT));
@@ -99,15 +100,15 @@ impl Pool {
     }
 }
 
-/// Reads an answer, its body too unless the request was HEAD, as the client is to get it: without the
-/// headers that concern the connection to the server, and with `Connection: close` when `closes` says so.
+/// Reads a response, with its body unless the request was HEAD. Returns it as the client gets it: without the headers
+/// that concern the backend connection, and with `Connection: close` if `closes` returns true.
 pub(super) fn read_answer(
     stream: &UnixStream,
     has_body: bool,
     closes: impl FnOnce() -> bool,
 ) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    // Nothing is read that belongs to another answer: one request is on its way at a time.
+    // Buffering reads nothing of another response: the connection has one request in flight at a time.
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     let mut line = String::new();

@@ -1,8 +1,8 @@
 //! The private socket between the front end and the `tiny_http` backend, which no other user can reach.
 //!
-//! Owns where that socket is: a Unix socket whose name is gone before the first request, so that another user has
-//! nothing to connect to and cannot take the backend's descriptors or threads. Where `/proc` does not lead to it, it
-//! keeps its name, in a folder that only this user can enter. Must not know HTTP.
+//! Owns the path of that Unix socket. Removes its name before the first request. So other users cannot connect to it,
+//! and cannot use up the backend's descriptors or threads. If `/proc` does not reach the socket without a name, the
+//! name stays, in a folder that only this user can enter. Must not know HTTP.
 
 use std::fs;
 use std::io;
@@ -13,21 +13,21 @@ use std::path::{Path, PathBuf};
 
 use crate::{folders, sys};
 
-/// The socket's name in its folder, short since an address has room for 107 bytes (unix(7)).
+/// The socket's name in its folder. Short, because a socket address has room for 107 bytes (unix(7)).
 const NAME: &str = "s";
 
-/// Where the front end connects to.
+/// The address that the front end connects to.
 #[derive(Debug)]
 pub(super) struct Address {
     path: PathBuf,
-    /// The socket's inode, by which `/proc/self/fd` leads to it.
+    /// An `O_PATH` descriptor of the socket, by which `/proc/self/fd` reaches it.
     #[expect(dead_code, reason = "open as long as the address is used")]
     place: OwnedFd,
-    /// The folder that has its name, where it keeps one.
+    /// The folder of the socket's name, if the name stays.
     folder: Option<Folder>,
 }
 
-/// A folder of its own that goes with the value.
+/// A folder that is removed on drop.
 #[derive(Debug)]
 struct Folder(PathBuf);
 
@@ -45,12 +45,12 @@ impl Drop for Folder {
 }
 
 impl Address {
-    /// Makes a connection.
+    /// Opens a connection.
     pub(super) fn connect(&self) -> io::Result<UnixStream> {
         UnixStream::connect(&self.path)
     }
 
-    /// Takes the socket's name away, if it has one: for the end of the process, which drops nothing.
+    /// Removes the socket's name, if it has one. Call it before the process exits: an exit drops nothing.
     pub(super) fn remove(&self) {
         if let Some(folder) = &self.folder {
             folder.remove();
@@ -58,15 +58,15 @@ impl Address {
     }
 }
 
-/// Opens the socket: its two ends.
+/// Opens the socket. Returns its listener and its address.
 ///
 /// # Errors
-/// Why the last of the folders cannot hold it.
+/// The reason why the last candidate folder cannot hold it.
 pub(super) fn open() -> io::Result<(UnixListener, Address)> {
     first_of(folders::temporary())
 }
 
-/// The socket in the first folder that can hold it; why the last one could not.
+/// Opens the socket in the first folder that can hold it. Otherwise returns why the last one cannot.
 fn first_of(folders: impl IntoIterator<Item = PathBuf>) -> io::Result<(UnixListener, Address)> {
     let mut why = io::ErrorKind::NotFound.into();
     for folder in folders {
@@ -78,17 +78,17 @@ fn first_of(folders: impl IntoIterator<Item = PathBuf>) -> io::Result<(UnixListe
     Err(why)
 }
 
-/// A listener in a new folder with mode 0700 and a name that nobody can know before; both are gone on return where
-/// `descriptors` leads to the socket without them.
+/// Opens a listener in a new folder with mode 0700 and an unpredictable name. If `descriptors` reaches the socket
+/// without its name, the folder and the name are gone on return.
 ///
-/// A Unix socket is found by its inode (unix(7)), and an open descriptor leads to that without a name (proc(5),
-/// `/proc/self/fd`): to this process, and to others only where they may look into it, which is this user's and
-/// root's right. An abstract name would be there for everybody. Whoever takes a name away that is kept ends the
-/// process: the backend cannot be reached then.
+/// A Unix socket is found by its inode (unix(7)), and an open descriptor reaches the inode without a name
+/// (`/proc/self/fd`, proc(5)). Only this process can use it, and those that may inspect this process: this user's and
+/// root's. (Refused: an abstract name, which every user can connect to.) If someone removes a name that stayed, the
+/// process ends: the backend cannot be reached any more.
 fn open_in(parent: &Path, descriptors: &Path) -> io::Result<(UnixListener, Address)> {
     let mode = fs::metadata(parent)?.permissions().mode();
     let (writable_by_others, sticky) = (mode & 0o022 != 0, mode & 0o1000 != 0);
-    // There others could rename the folder, and put one of their own in its place.
+    // In such a folder others could rename ours, and put their own in its place.
     if writable_by_others && !sticky {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
@@ -98,7 +98,7 @@ fn open_in(parent: &Path, descriptors: &Path) -> io::Result<(UnixListener, Addre
     let listener = UnixListener::bind(&path)?;
     let place = sys::open_place(&path)?;
     let nameless = descriptors.join(place.as_raw_fd().to_string());
-    // Whether it can be reached is seen by reaching it: security modules have their own opinion.
+    // Try to connect: a security module may forbid it.
     let (path, folder) = if UnixStream::connect(&nameless).is_ok() {
         (nameless, None)
     } else {
@@ -123,7 +123,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::path::{Path, PathBuf};
 
-    fn assert_it_carries((listener, address): &(UnixListener, Address)) {
+    fn assert_it_works((listener, address): &(UnixListener, Address)) {
         let mut client = address.connect().unwrap();
         client.write_all(b"ping").unwrap();
         drop(client);
@@ -153,12 +153,12 @@ mod tests {
         let folder = folder("private-socket-nameless");
         let opened = open_in(&folder, Path::new("/proc/self/fd")).unwrap();
         assert!(entries(&folder).is_empty());
-        assert_it_carries(&opened);
+        assert_it_works(&opened);
         fs::remove_dir(&folder).unwrap();
     }
 
     #[test]
-    fn the_private_socket_with_a_name_is_this_users_and_goes_with_its_address() {
+    fn a_named_private_socket_is_private_to_this_user_and_removed_with_its_address() {
         let folder = folder("private-socket-named");
         let opened = open_in(&folder, Path::new("/nonexistent")).unwrap();
         let own = entries(&folder);
@@ -169,18 +169,18 @@ mod tests {
             fs::metadata(own).unwrap().permissions().mode() & 0o777,
             0o700
         );
-        assert_it_carries(&opened);
+        assert_it_works(&opened);
         drop(opened);
         assert!(entries(&folder).is_empty());
         fs::remove_dir(&folder).unwrap();
     }
 
     #[test]
-    fn a_folder_that_cannot_hold_it_is_passed_over() {
+    fn a_folder_that_cannot_hold_the_socket_is_skipped() {
         let missing = PathBuf::from("/nonexistent");
         let error = first_of([missing.clone()]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         let opened = first_of([missing, std::env::temp_dir()]).unwrap();
-        assert_it_carries(&opened);
+        assert_it_works(&opened);
     }
 }

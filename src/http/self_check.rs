@@ -1,44 +1,45 @@
-//! The watchdog's question: is a connection accepted, and does the server behind the front end answer?
+//! The watchdog's self-check: does the front end accept a connection, and does the backend answer?
 //!
-//! Asked over a connection like any client's, so that the answer says something, by a line that nobody else can
-//! know; neither HTTP nor TLS begins like it, so it works on every port and needs no password.
+//! Uses a connection like any client's, so that it tests what clients use. Sends a secret line that starts like neither
+//! HTTP nor TLS. So it works on every port, and needs no password.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A mark, 128 bits in hexadecimal digits, a line end.
+/// Length of the secret line: `!`, 128 bits in hexadecimal digits, a line end.
 pub(super) const LINE_BYTES: usize = 34;
-/// What the front end says when all is well.
+/// The response when the backend answers.
 pub(super) const ANSWER: &[u8] = b"alive\n";
-/// What asking may take: as long as the backend's connection, which is a part of it.
+/// Timeout of each step: as long as the warm-up request of a backend connection, which is a part of it.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The question.
+/// The secret line.
 pub(super) struct SelfCheck(Vec<u8>);
 
 impl SelfCheck {
-    /// A line of its own for each process: hashes under keys that the system's randomness gives.
+    /// Makes a line for this process: hashes with random seeds from the system.
     pub(super) fn new() -> Self {
         let [first, second] = [0, 1].map(|number| RandomState::new().hash_one(number));
         Self(format!("!{first:016x}{second:016x}\n").into_bytes())
     }
 
-    /// Whether these bytes are the line.
+    /// Whether these bytes are the secret line.
     pub(super) fn is(&self, bytes: &[u8]) -> bool {
         self.0 == bytes
     }
 
-    /// Asks at the port of a listener. One that takes every address of this host is found over the loopback (ip(7)).
+    /// Runs the self-check against the port of a listener. A listener on all addresses of this host is reached over the
+    /// loopback (ip(7)).
     ///
     /// # Errors
-    /// The system's, or `InvalidData` when the answer is not the front end's. A `503` is one of the front end's: an exporter
-    /// without a place is busy, not dead.
+    /// The system's error, or `InvalidData` when the response is not the front end's. A `503` is no error: an exporter
+    /// without a free slot is busy, not dead.
     pub(super) fn ask(&self, listener: SocketAddr) -> io::Result<()> {
         let connected = TcpStream::connect_timeout(&listener, LIMIT);
         let mut socket = connected.or_else(|error| match listener.ip() {
-            // Where the loopback has no IPv6 address, its IPv4 one leads to the same socket.
+            // If the loopback has no IPv6 address, its IPv4 address reaches the same socket.
             IpAddr::V6(ip) if ip.is_unspecified() => {
                 let address = (Ipv4Addr::LOCALHOST, listener.port()).into();
                 TcpStream::connect_timeout(&address, LIMIT)

@@ -1,6 +1,6 @@
-//! What serving a connection takes: limits, counts, TLS, the connections to the backend, and refusals.
+//! What all connections need: limits, counters, TLS, the pool of backend connections, and refusals.
 //!
-//! Owns nothing that happens on a connection: that is `handshake` and `connection`.
+//! Must not know the protocol steps of a connection: `handshake` and `connection` have them.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use super::traffic::{Closed, Traffic};
 use crate::cancel::Cancel;
 use crate::log::Log;
 
-/// What a connection is told for which there is no room.
+/// The response line when there is no room for a connection.
 pub(super) const NO_ROOM: &str = "too many connections, try again later";
 
 /// Shared by the threads of all connections.
@@ -29,20 +29,20 @@ pub(super) struct Service {
     pub(super) tls: Arc<dyn TlsPolicy>,
     pub(super) pool: Pool,
     pub(super) on_refused: OnRefused,
-    /// Called when a request was cancelled because its client hung up.
+    /// Called after a request was cancelled because its client hung up.
     pub(super) on_hang_up: Box<dyn Fn() + Send + Sync>,
-    /// The watchdog's question.
+    /// The watchdog's self-check.
     pub(super) self_check: SelfCheck,
-    /// Set once the exporter is to end: connections end with the response that is on its way.
+    /// Set when the exporter shuts down: each connection closes after its current response.
     pub(super) is_closing: Cancel,
 }
 
 impl Service {
-    /// Answers the watchdog, by way of the backend.
+    /// Answers a self-check, after a check of the backend.
     pub(super) fn answer_self_check(&self, socket: &TcpStream) -> Closed {
         match self.pool.ping() {
             Ok(()) => {
-                // Six bytes fit into any socket's buffer.
+                // Six bytes fit any socket buffer.
                 let _ = io::Write::write_all(&mut &*socket, self_check::ANSWER);
                 Closed::Done
             }
@@ -50,7 +50,7 @@ impl Service {
         }
     }
 
-    /// Refuses a request before it is one: tells who keeps account of that, and the client, and ends the connection.
+    /// Refuses a request that never reaches a page: reports the refusal, answers the client, and ends the connection.
     pub(super) fn refuse(
         &self,
         stream: &mut dyn ClientStream,
@@ -62,7 +62,7 @@ impl Service {
         self.answer(stream, code, line);
     }
 
-    /// Answers for the front end itself, and ends the connection.
+    /// Sends a response of the front end itself, and ends the connection.
     pub(super) fn answer(&self, stream: &mut dyn ClientStream, code: u16, line: &str) {
         let until = Instant::now() + self.limits.drain;
         let text = refusal(code, line);
@@ -81,7 +81,7 @@ impl Service {
     }
 }
 
-/// What the front end answers by itself.
+/// A response that the front end makes without the backend.
 pub(super) fn refusal(code: u16, line: &str) -> String {
     let reason = match code {
         400 => "Bad Request",
@@ -92,8 +92,9 @@ pub(super) fn refusal(code: u16, line: &str) -> String {
         505 => "HTTP Version Not Supported",
         _ => "Error",
     };
+    // The second is for a browser's frame, which would show the refusal until its page is loaded again.
     let retry = if code == 503 {
-        "Retry-After: 10\r\n"
+        "Retry-After: 10\r\nRefresh: 10\r\n"
     } else {
         ""
     };

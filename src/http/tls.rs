@@ -1,4 +1,4 @@
-//! What the front end asks of TLS. Who answers is handed in: certificates and rules are no matter of HTTP.
+//! The TLS interface of the front end. The implementation is passed in: certificates and policy do not belong to HTTP.
 //!
 //! Must not know certificates.
 
@@ -8,29 +8,29 @@ use std::time::Instant;
 
 use super::client_stream::ClientStream;
 
-/// What the exporter-toolkit, that is Go's server, says to plain HTTP on a port with TLS.
+/// The response line to plain HTTP on a TLS port: that of Go's server, and so of the exporter-toolkit.
 pub(crate) const PLAIN_ON_TLS: &str = "Client sent an HTTP request to an HTTPS server.";
 
-/// Decides which protocol a connection has to speak.
+/// Decides which protocol a connection must use.
 pub(crate) trait TlsPolicy: Send + Sync {
-    /// What holds at this moment.
+    /// The protocol that the current configuration requires.
     fn protocol(&self) -> Protocol;
 }
 
-/// What a connection has to speak.
+/// The protocol that a connection must use.
 pub(crate) enum Protocol {
     /// Plain HTTP.
     Plain,
-    /// TLS, with the number of the configuration that asks for it.
+    /// TLS, with the number of the configuration that requires it.
     Tls(Arc<dyn TlsAcceptor>, u64),
-    /// The configuration cannot be used: requests are answered with a status of their own, and TLS with an alert.
+    /// The configuration is invalid: a request gets an error status, a TLS handshake an alert.
     Unusable,
 }
 
-/// Does TLS handshakes.
+/// Performs TLS handshakes.
 pub(crate) trait TlsAcceptor: Send + Sync {
-    /// Finishes a handshake before `until`. When it fails the client was sent an alert, where there was a way to; the
-    /// error says why, in one line.
+    /// Completes a handshake before `until`. On failure the client was sent an alert if possible, and the error gives
+    /// the reason in one line.
     fn accept(
         self: Arc<Self>,
         socket: Arc<TcpStream>,

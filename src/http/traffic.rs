@@ -1,7 +1,6 @@
-//! Connections and requests of all listeners: how many there are, what became of them, and their families of
-//! `/metrics`.
+//! Connections and requests of all listeners: how many there are, why connections ended, and the metrics of both.
 //!
-//! Owns the counts that the front end and the backend share; must not know what a request asks for.
+//! Owns the counters that the front end and the backend share. Must not know what a request asks for.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,11 +11,11 @@ use crate::metrics::text::{Family, Kind, Labelled, Text};
 use crate::permits::Permits;
 use crate::sync;
 
-/// Most requests in flight at a time, each on a thread of its own: as many as there are connections by default, and some
-/// whose answers are out already when the next request comes.
+/// Maximum number of requests in flight, each on a thread of its own: the default limit of connections, plus some whose
+/// response is sent already when the next request arrives.
 const REQUESTS_LIMIT: usize = 256 + 16;
 
-/// The families, in the order in which they are written.
+/// The metric families, in the order of the output.
 pub(crate) const FAMILIES: &[Family<Traffic>] = &[
     Family {
         name: "iperf3_exporter_connections",
@@ -54,33 +53,33 @@ pub(crate) const FAMILIES: &[Family<Traffic>] = &[
     },
 ];
 
-/// Why a connection ended; the label `cause` of `iperf3_exporter_connections_closed_total`.
+/// Why a connection ended: the label `cause` of `iperf3_exporter_connections_closed_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// The client closed it, or it ended with an answer as both sides had said.
+    /// The client closed it, or it closed after a response as both sides had agreed.
     Done,
     /// It had no request for too long.
     Idle,
     /// Its head was not complete in time.
     SlowHead,
-    /// Its answer was not read in time.
+    /// Its response was not read in time.
     SlowReader,
     /// Its request was refused.
     Refused,
     /// Its TLS handshake failed.
     Handshake,
-    /// It was closed while its request was being worked on.
+    /// The client hung up while its request was in flight or its response was being sent.
     HungUp,
-    /// Another one needed its place.
+    /// It was evicted: a new connection needed its slot.
     MadeRoom,
-    /// There was no place for it.
+    /// It was rejected: no slot was free.
     NoRoom,
-    /// The server behind the front end did not answer.
+    /// The backend did not answer.
     Failed,
 }
 
 impl Closed {
-    /// Each with its label value, in the order of the documentation.
+    /// Each cause with its label value, in the order of the documentation.
     const ALL: [(Self, &'static str); 10] = [
         (Self::Done, "done"),
         (Self::Idle, "idle"),
@@ -105,7 +104,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// None yet.
+    /// Counters at zero.
     pub(crate) fn new(admission: Admission) -> Arc<Self> {
         Arc::new(Self {
             admission: Arc::new(admission),
@@ -116,14 +115,14 @@ impl Traffic {
         })
     }
 
-    /// A connection ended.
+    /// Counts a connection that ended.
     pub(super) fn connection_closed(&self, closed: Closed) {
         if let Some((_, label)) = Closed::ALL.iter().find(|(known, _)| *known == closed) {
             sync::lock(&self.closed).count(label);
         }
     }
 
-    /// A TLS handshake failed.
+    /// Counts a failed TLS handshake.
     pub(super) fn handshake_failed(&self) {
         *sync::lock(&self.handshakes_failed) += 1;
     }
@@ -138,12 +137,12 @@ impl Traffic {
         self.in_flight.cancel_all();
     }
 
-    /// Blocks until no connection has a request in flight, its answer included, or `until` has come.
+    /// Blocks until no connection has a request in flight or a response being sent, or until `until`.
     pub(crate) fn wait_until_idle(&self, until: Instant) {
         self.admission.wait_for_no_request(until);
     }
 
-    /// Writes the families of this ring.
+    /// Writes the metric families of this module.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
         text.families(FAMILIES, self);
     }

@@ -1,16 +1,16 @@
-//! iperf3's command line, put together from typed values.
+//! iperf3's command line, built from typed values.
 //!
-//! Owns the arguments, and which of the options the installed iperf3 lacks; must not know which parameters there are. Every
-//! value is an argument of its own and begins with no dash, which its parser sees to; no shell ever sees it.
+//! Owns the arguments, and which of the options the installed iperf3 lacks; must not know which parameters exist. Every
+//! value is an argument of its own and does not begin with a dash, which its parser ensures. No shell ever sees it.
 
 use std::fmt;
 
 use super::features::Features;
 
-/// The arguments after the program's name, and what the installed iperf3 says to them.
+/// The arguments after the program's name, checked against the installed iperf3.
 #[derive(Debug)]
 pub(crate) struct Args<'a> {
-    /// None when there is no usage text: then iperf3 decides.
+    /// `None` if there is no usage text: then iperf3 itself decides.
     features: Option<&'a Features>,
     list: Vec<String>,
     needed_by: Need,
@@ -20,9 +20,9 @@ pub(crate) struct Args<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     Exporter,
-    /// The parameter of this name.
+    /// The parameter with this name.
     Parameter(&'static str),
-    /// The flag that is named like iperf3's option.
+    /// The flag that is named after iperf3's option.
     Flag,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Says who needs the options that follow.
+    /// Sets what needs the options that follow.
     pub(crate) fn needed_by(&mut self, need: Need) {
         self.needed_by = need;
     }
@@ -68,12 +68,12 @@ impl<'a> Args<'a> {
         self.list.push(value.to_string());
     }
 
-    /// Whether iperf3 is asked to say each interval as it ends.
+    /// Whether iperf3 reports each interval as it ends.
     pub(crate) fn streams(&self) -> bool {
         self.list.iter().any(|arg| arg == "--json-stream")
     }
 
-    /// The first option that the installed iperf3 lacks, and who needs it: `--dont-fragment, which the parameter
+    /// The first option that the installed iperf3 lacks, and what needs it: `--dont-fragment, which the parameter
     /// dont_fragment needs`.
     pub(crate) fn missing_option(&self) -> Option<&str> {
         self.missing.as_deref()
@@ -90,7 +90,7 @@ mod tests {
     use crate::iperf3::features::Features;
 
     #[test]
-    fn the_first_option_that_is_missing_is_told_with_who_needs_it() {
+    fn the_first_missing_option_is_named_with_what_needs_it() {
         let features = Features::read(b"Usage: iperf3\n -J\n --username\n").unwrap();
         let mut args = Args::new(Some(&features));
         args.option("-J");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_usage_text_no_option_is_had_and_none_is_missing() {
+    fn without_a_usage_text_no_option_is_known_to_exist_or_to_be_missing() {
         let mut args = Args::new(None);
         args.value("--cport", 5300);
         assert!(!args.has("--cport") && !args.lacks("--cport"));

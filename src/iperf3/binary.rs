@@ -1,7 +1,7 @@
-//! The iperf3 binary: where it is, whether it can be run, its version and what it can do.
+//! The iperf3 binary: its path, whether it can be run, its version and its features.
 //!
-//! Looked up again at each use, since it may be installed or updated while the exporter runs; its version and its
-//! usage text are asked for once, and again when the file is another one.
+//! It is looked up again at each use, because iperf3 may be installed or updated while the exporter runs. Its version
+//! and its usage text are read once, and again when the file changes.
 
 use std::fmt;
 use std::fs;
@@ -18,26 +18,26 @@ use crate::log::Value;
 use crate::permits::Permits;
 use crate::{sync, sys};
 
-/// How long it is taken as given that iperf3 could not be run.
+/// How long a failure to run iperf3 is remembered.
 const FAILURE_KEPT: Duration = Duration::from_secs(10);
-/// How long it is taken as given that its usage text could not be read.
+/// How long a failure to read its usage text is remembered.
 const HELP_FAILURE_KEPT: Duration = Duration::from_secs(60);
-/// Where to look when there is no PATH: what login shells and systemd start with.
+/// Where to look if there is no PATH: the default of login shells and systemd.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What its answers may take. Every binary has the default; a value, so that tests can hand in others.
+/// Time limits for its answers. Every binary uses the default. A value, so that tests can use others.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Of `iperf3 --version`.
+    /// For `iperf3 --version`.
     version: Duration,
-    /// Of `iperf3 --help`.
+    /// For `iperf3 --help`.
     help: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        // It prints and ends; on a machine that is overloaded, or has a slow flash disk, that takes seconds. `/metrics`
-        // asks too, and has the ten seconds that Prometheus gives a scrape.
+        // It only prints and ends. On a machine that is overloaded, or has a slow flash disk, that takes seconds.
+        // `/metrics` waits for it too, and Prometheus gives a scrape ten seconds.
         let limit = Duration::from_secs(8);
         Self {
             version: limit,
@@ -50,9 +50,9 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
     NotFound(String),
-    /// A file that may not be executed, or no file.
+    /// A file without permission to execute it, or not a regular file.
     NotExecutable(PathBuf),
-    /// It was started, and did not say its version.
+    /// It could not be started, or it did not print its version.
     Broken(PathBuf, String),
 }
 
@@ -87,35 +87,35 @@ impl fmt::Display for Unusable {
 pub(crate) struct Binary {
     name: String,
     limits: Limits,
-    /// Set when the exporter ends: what is being asked for is given up.
+    /// Set at shutdown: cancels running queries.
     shutdown: Cancel,
     /// Never held while a process runs.
     known: Mutex<Option<Installed>>,
-    /// Held by who asks, so that a crowd of requests asks once.
+    /// Held during a query, so that a crowd of requests causes only one.
     asking: Mutex<()>,
-    /// Who asks, or waits to.
+    /// Queries that run or wait.
     askers: Arc<Permits>,
 }
 
-/// What is known of one file.
+/// What is known about one file.
 #[derive(Clone, Debug)]
 pub(crate) struct Installed {
     pub(crate) path: PathBuf,
     stamp: Stamp,
-    /// As far as it says one.
+    /// `None` if it did not print one.
     pub(crate) version: Option<String>,
-    /// What it can do, as far as it says that.
+    /// Its features; `None` if its usage text could not be read.
     pub(crate) features: Option<Arc<Features>>,
     /// Why it could not be run, unless it has run since.
     failure: Option<Unusable>,
-    /// Whether its last test had a report: then it can be run, whatever it answers to other questions.
+    /// Whether its last test had a report. If so it can be run, whatever `--version` prints.
     reports: bool,
-    /// When it was asked, or failed to run.
+    /// When it was queried, or failed to run.
     asked: Instant,
 }
 
 impl Binary {
-    /// `name` is a path when it has a slash, else looked up on PATH.
+    /// `name` is a path if it contains a slash. Otherwise it is looked up on PATH.
     pub(crate) fn new(name: String, shutdown: Cancel) -> Self {
         Self {
             name,
@@ -127,13 +127,14 @@ impl Binary {
         }
     }
 
-    /// Where it is now, and what it can do: a new file is asked, which takes all of its [`Limits`] at worst. One that did not say what it can do is asked again after [`HELP_FAILURE_KEPT`], and not before: that
-    /// would make each test slower.
+    /// Its current path, its version and its features. A new file is queried, which takes at most the sum of its
+    /// [`Limits`]. If its usage text could not be read, it is queried again after [`HELP_FAILURE_KEPT`], and not
+    /// before: that would slow down each test.
     pub(crate) fn installed(&self) -> Result<Installed, Unusable> {
         self.look(|known| !known.may_say_more())
     }
 
-    /// Whether it can be run, as far as is known: asks nobody, and never waits.
+    /// Whether it can be run, as far as known. Starts no process and never waits.
     pub(crate) fn check(&self) -> Result<(), Unusable> {
         let (path, stamp) = self.identify()?;
         let known = self.known(&path, stamp).filter(|known| !known.reports);
@@ -141,20 +142,20 @@ impl Binary {
         version.map_or(Ok(()), |version| version.map(drop))
     }
 
-    /// What it can do, for people; none when that is not known.
+    /// Its features, for display; `None` if they are not known.
     pub(crate) fn features_listed(&self) -> Option<String> {
         let known = sync::lock(&self.known);
         Some(known.as_ref()?.features.as_ref()?.listed())
     }
 
-    /// Its version, such as `3.12`; runs it when the file is a new one, or when it could not be run a while ago.
+    /// Its version, such as `3.12`. Runs it if the file is new, or if its last failure is no longer remembered.
     pub(crate) fn version(&self) -> Result<String, Unusable> {
         let known = self.look(|known| known.recall().is_some())?;
-        // It was asked just now, if it was not known.
+        // If it was not known, it was queried just now.
         known.recall().unwrap_or_else(|| Ok(String::new()))
     }
 
-    /// What is known of the file that is there now, which is asked where that is not enough.
+    /// What is known about the current file. Queries it if that is not enough.
     fn look(&self, is_enough: fn(&Installed) -> bool) -> Result<Installed, Unusable> {
         let (path, stamp) = self.identify()?;
         let known = || self.known(&path, stamp).filter(is_enough);
@@ -166,13 +167,13 @@ impl Binary {
         Ok(known().unwrap_or_else(|| self.ask(&path, stamp)))
     }
 
-    /// Asks for the version, and for the usage text unless it is known; for who holds `asking`.
+    /// Queries the version, and the usage text unless it is known. The caller holds `asking`.
     fn ask(&self, path: &Path, stamp: Stamp) -> Installed {
         let version = ask_version(path, self.limits.version, &self.shutdown);
         let known = self.known(path, stamp);
         let reports = known.as_ref().is_some_and(|known| known.reports);
         let features = match known.and_then(|known| known.features) {
-            // One that does not even say its version in time would only take as long again.
+            // If even its version failed, its usage text would only take as long again.
             None if version.is_ok() => ask_features(path, self.limits.help, &self.shutdown),
             features => features,
         };
@@ -189,12 +190,12 @@ impl Binary {
         installed
     }
 
-    /// Blocks until nobody asks for anything, or `until` has come: for the end, which cancels who asks.
+    /// Blocks until no query runs or waits, or until `until`. For the shutdown, which cancels queries.
     pub(crate) fn wait_until_idle(&self, until: Instant) {
         self.askers.wait_until_idle(until);
     }
 
-    /// A probe has run it, or could not: so that what is known of it stays true without asking.
+    /// Records whether a test could start it, so that what is known stays true without a query.
     pub(crate) fn note_run(&self, result: Result<(), &io::Error>) {
         let Err(error) = result else {
             if let Some(known) = sync::lock(&self.known).as_mut() {
@@ -218,20 +219,20 @@ impl Binary {
         });
     }
 
-    /// A test of it ended by itself, with a report or without one.
+    /// Records whether a test that ended by itself had a report.
     pub(crate) fn note_report(&self, has_report: bool) {
         if let Some(known) = sync::lock(&self.known).as_mut() {
             known.reports = has_report;
         }
     }
 
-    /// All that is known of this very file.
+    /// All that is known about exactly this file.
     fn known(&self, path: &Path, stamp: Stamp) -> Option<Installed> {
         let known = sync::lock(&self.known).clone();
         known.filter(|known| known.path == path && known.stamp == stamp)
     }
 
-    /// Where it is now, and which file that is.
+    /// Its current path, and which file that is.
     fn identify(&self) -> Result<(PathBuf, Stamp), Unusable> {
         if self.name.contains('/') {
             return identify(Path::new(&self.name), &self.name);
@@ -252,14 +253,15 @@ impl Binary {
 }
 
 impl Installed {
-    /// It runs, and did not say what it can do a while ago: a machine that was starting up may have been too slow.
+    /// Whether its usage text is worth another query: it runs, but its usage text could not be read some time ago. A
+    /// machine that was starting up may have been too slow.
     fn may_say_more(&self) -> bool {
         let runs = self.version.is_some();
         runs && self.features.is_none() && self.asked.elapsed() >= HELP_FAILURE_KEPT
     }
 
-    /// Its version. That it could not be run is forgotten after a while: a library or a wrapper's real binary may have
-    /// come since, and no file that is looked at here tells.
+    /// Its version, or why it could not be run. A failure is forgotten after a while: a library or a wrapper's real
+    /// binary may have been installed since, and the file checked here does not show that.
     fn recall(&self) -> Option<Result<String, Unusable>> {
         let Some(failure) = &self.failure else {
             return self.version.clone().map(Ok);
@@ -291,7 +293,7 @@ fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String
         None,
     )
     .map_err(|error: io::Error| broken(error.to_string()))?;
-    // A line is `iperf 3.12 (cJSON 1.7.15)`: the first one, but for wrappers and builds that say more.
+    // The line reads `iperf 3.12 (cJSON 1.7.15)`. It is the first one, but wrappers and some builds print more.
     let text = String::from_utf8_lossy(&run.stdout);
     let version = text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -314,7 +316,7 @@ fn ask_version(path: &Path, limit: Duration, shutdown: &Cancel) -> Result<String
     }
 }
 
-/// What the usage text has, wherever it is printed and whatever the status: both have changed over the versions.
+/// Reads the usage text from either output and with any exit status: both have changed between versions.
 fn ask_features(path: &Path, limit: Duration, shutdown: &Cancel) -> Option<Arc<Features>> {
     let deadline = Instant::now() + limit;
     let run = process::run(path, &["--help".to_owned()], &[], deadline, shutdown, None).ok()?;
@@ -333,20 +335,21 @@ mod tests {
 
     /// Longer than anything may take.
     const LONG: Duration = Duration::from_secs(3600);
-    /// It never answers; where it is waited for all the same, a test fails after this time.
+    /// Never answers. If the code waits for it anyway, a test fails after this time.
     const HANGS: &str = "exec sleep 60";
 
-    /// A scripted iperf3; its folder goes with the value.
+    /// A scripted iperf3. Its folder is removed with the value.
     struct Script(PathBuf);
 
     impl Script {
-        /// With shell code that answers `--version` and `--help`.
+        /// A script that runs this shell code for `--version` and `--help`.
         fn new(name: &str, version: &str, help: &str) -> Self {
             let name = format!("iperf3-exporter-{}-{name}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             let text =
                 format!("#!/bin/sh\ncase $1 in --version) {version};; --help) {help};; esac\n");
-            // Another process writes it: one that is open for writing here cannot be executed (ETXTBSY).
+            // Another process writes the file: a file that this process has open for writing cannot be executed
+            // (ETXTBSY).
             let status = Command::new("sh")
                 .args([
                     "-c",
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_say_its_version_in_time_is_broken() {
+    fn an_iperf3_that_prints_no_version_in_time_is_broken() {
         let script = Script::new("version", HANGS, HANGS);
         let path = script.path();
         let limits = Limits {
@@ -400,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_says_no_version_is_usable_as_long_as_its_tests_have_reports() {
+    fn an_iperf3_without_a_version_is_usable_while_its_tests_have_reports() {
         let script = Script::new("no-version", "echo none", "echo");
         let binary = binary(&script.path(), Limits::default());
         let no_version = Err(Unusable::Broken(
@@ -411,7 +414,7 @@ mod tests {
         assert_eq!(binary.check(), no_version);
         binary.note_run(Ok(()));
         binary.note_report(true);
-        // It is asked again, and says no more.
+        // It is queried again, and still prints no version.
         assert_eq!(binary.version().map(drop), no_version);
         assert_eq!(binary.check(), Ok(()));
         binary.note_report(false);
@@ -419,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_say_what_it_can_do_in_time_can_be_run() {
+    fn an_iperf3_that_prints_no_usage_text_in_time_can_be_run() {
         let script = Script::new("help", "echo 'iperf 3.99'", HANGS);
         let limits = Limits {
             version: LONG,
@@ -433,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_an_answer_holds_neither_who_asks_for_health_nor_the_end() {
+    fn a_running_query_delays_neither_the_health_check_nor_the_shutdown() {
         let script = Script::new("hangs", HANGS, HANGS);
         let limits = Limits {
             version: LONG,
@@ -444,7 +447,7 @@ mod tests {
             let asker = scope.spawn(|| binary.version());
             let end = Instant::now() + Duration::from_secs(30);
             while binary.asking.try_lock().is_ok() {
-                assert!(Instant::now() < end, "nobody asks");
+                assert!(Instant::now() < end, "no query started");
                 thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(binary.check(), Ok(()));

@@ -1,7 +1,8 @@
-//! What iperf3 shows to a server that asks who is there: user, public key, and the password.
+//! iperf3's credentials for a server that requires authentication: user name, public key and password.
 //!
-//! Owns how the password is read: anew for each run, so that a changed one counts, and never kept. It reaches iperf3 by
-//! its environment alone; neither it nor the other two are in any line, page or debugging output from here.
+//! Owns how the password is read: again for each run, so that a changed one takes effect. It is never kept. It reaches
+//! iperf3 only through the environment. No log line, page or debug output from here contains the password, the user
+//! name or the key.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,27 +14,27 @@ use crate::file;
 
 /// The name of the systemd credential (systemd.exec(5), `LoadCredential=`).
 pub(crate) const CREDENTIAL: &str = "iperf3-password";
-/// The variable that iperf3 reads the password from (iperf3(1), "Authentication").
+/// The variable from which iperf3 reads the password (iperf3(1), "Authentication").
 const VARIABLE: &str = "IPERF3_PASSWORD";
 /// Longest password: ten times what a 2048-bit key can encrypt.
 const PASSWORD_LIMIT_BYTES: u64 = 2048;
-/// Longest key file: a public key of 16384 bits has 3 KB.
+/// Longest key file: a public key of 16384 bits takes 3 KB.
 const KEY_LIMIT_BYTES: u64 = 64 * 1024;
-/// How iperf3 wants the key to begin (`PEM_read_bio_PUBKEY`).
+/// How iperf3 expects the key to begin (`PEM_read_bio_PUBKEY`).
 const KEY_MARK: &str = "-----BEGIN PUBLIC KEY-----";
-/// The option for the padding before 3.17.
+/// The option for the padding that was used before 3.17.
 const PKCS1_PADDING: &str = "--use-pkcs1-padding";
-/// iperf3's options whose values are shown to nobody.
+/// iperf3's options whose values are never shown.
 const HIDDEN: [&str; 2] = ["--username", "--rsa-public-key-path"];
 
-/// Who iperf3 says that it is. What was not given is empty.
+/// The credentials from the flags. A flag that was not given is empty.
 #[derive(Default)]
 pub(crate) struct Credentials {
     pub(crate) username: String,
     pub(crate) key: PathBuf,
     /// `--iperf3.password-file`, or the systemd credential.
     pub(crate) password_file: PathBuf,
-    /// Whose file that is, for a line about it.
+    /// Names the password file in messages.
     source: &'static str,
     pub(crate) use_pkcs1: bool,
 }
@@ -45,10 +46,11 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// What the flags amount to, with systemd's folder of credentials where there is one; none when nothing was given.
+    /// Checks and completes the flags. `folder` is systemd's folder of credentials, if there is one. `None` if no flag
+    /// was given.
     ///
     /// # Errors
-    /// What is missing, as the end of a line.
+    /// What is missing, as the end of a message.
     pub(crate) fn resolve(mut self, folder: Option<OsString>) -> Result<Option<Self>, String> {
         let has_key = !self.key.as_os_str().is_empty();
         let has_password = !self.password_file.as_os_str().is_empty();
@@ -80,7 +82,8 @@ impl Credentials {
         Ok(Some(self))
     }
 
-    /// Adds iperf3's options for them. An iperf3 that does not know the older padding's option knows no other padding.
+    /// Adds iperf3's options for the credentials. An iperf3 without the option for the older padding uses only that
+    /// padding.
     pub(super) fn add_to(&self, args: &mut Args<'_>) {
         let [user, key] = HIDDEN;
         args.needed_by(Need::Flag);
@@ -91,11 +94,11 @@ impl Credentials {
         }
     }
 
-    /// The variable with the password as it is now, for the child's environment and nothing else; looks also whether
-    /// iperf3 will find its key.
+    /// The variable with the current password, for the child's environment and nothing else. Also checks the key file
+    /// that iperf3 will read.
     ///
     /// # Errors
-    /// Which file cannot be used and why, as a line without any of its content.
+    /// Which file cannot be used and why, without any of its content.
     pub(super) fn password(&self) -> Result<(&'static str, OsString), String> {
         let key_error = |cause: &dyn fmt::Display| {
             format!("cannot use the file of --iperf3.rsa-public-key-path: {cause}")
@@ -119,13 +122,13 @@ impl Credentials {
         Ok((VARIABLE, OsString::from_vec(line.to_vec())))
     }
 
-    /// Whether both files can be used now.
+    /// Checks that both files can be used now.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.password().map(drop)
     }
 }
 
-/// A command line as people may see it.
+/// A command line as it may be shown.
 pub(super) fn shown(args: &[String]) -> Vec<String> {
     let mut is_hidden = false;
     let show = |word: &String| {
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_alone_is_refused_by_the_name_of_what_it_needs() {
+    fn an_incomplete_set_of_flags_is_rejected_with_the_missing_one() {
         for (given, line) in [
             (
                 given("", "k", "", false),
@@ -174,7 +177,7 @@ mod tests {
                 "flag --iperf3.username needs --iperf3.password-file, or the systemd credential iperf3-password",
             ),
         ] {
-            // A folder of credentials without the one that counts is no source.
+            // A folder of credentials that lacks this one does not count.
             let folder = Some("/nonexistent".into());
             assert_eq!(given.resolve(folder).unwrap_err(), line);
         }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_debugging_output_nor_the_shown_arguments_reveal_them() {
+    fn debug_output_and_shown_arguments_reveal_no_credentials() {
         let given = given("bob", "/k/ey", "/pass/word", true);
         let credentials: Credentials = given.resolve(None).unwrap().unwrap();
         assert_eq!(format!("{credentials:?}"), "Credentials(hidden)");

@@ -1,11 +1,11 @@
-//! What the installed iperf3 can do, from the usage text of its `--help`.
+//! What the installed iperf3 supports, according to the usage text of `iperf3 --help`.
 //!
-//! Must not know how it was run, or what an option is for. The options of a build are those of its usage text: in each
-//! version from 3.1.3 to 3.21 the two lists agree for every option that is used here.
+//! Must not know how `--help` was run, or what an option is for. A build supports the options in its usage text: in
+//! each version from 3.1.3 to 3.21, this is true of every option that is used here.
 
-/// Longest usage text that is read: five times that of 3.21.
+/// Longest usage text that is read: five times the length of 3.21's.
 const TEXT_LIMIT_BYTES: usize = 64 * 1024;
-/// What depends on version or build, and the option that tells; in the order of the label.
+/// Features that depend on the version or the build, each with the option that shows it; in the order of the label.
 const OPTIONAL: &[(&str, &str)] = &[
     ("authentication", "--username"),
     ("bidirectional", "--bidir"),
@@ -22,16 +22,16 @@ const OPTIONAL: &[(&str, &str)] = &[
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Features {
-    /// The options, with a blank between; a tenth of the usage text.
+    /// The options, separated by blanks; a tenth of the usage text.
     options: String,
 }
 
 impl Features {
-    /// Reads a usage text; none when it is something else.
+    /// Reads a usage text; `None` if `text` is something else.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let text = text.get(..TEXT_LIMIT_BYTES).unwrap_or(text);
         let usage = String::from_utf8_lossy(text);
-        // Options are what begins a line. Up to 3.1 it says `iperf`.
+        // Only options at the beginning of a line count. Up to 3.1, the text calls the program `iperf`.
         let begin = |line| str::split_whitespace(line).map_while(option);
         let options: Vec<&str> = usage.lines().flat_map(begin).collect();
         let is_usage = usage.contains("Usage: iperf");
@@ -40,20 +40,20 @@ impl Features {
         })
     }
 
-    /// Whether there is this option, written as on a command line.
+    /// Whether the build supports this option, written as on a command line.
     pub(super) fn has(&self, option: &str) -> bool {
         self.options.split(' ').any(|own| own == option)
     }
 
-    /// Whether a build of this version can be asked for a stream of its intervals. The option alone does not say: 3.17
-    /// and 3.17.1 have it, and die of SIGSEGV without a word when the server refuses the test after it has connected,
-    /// and the tag of 3.17 calls itself `3.16+`.
+    /// Whether a build of this version can stream its intervals safely. The option alone does not show it. 3.17 and
+    /// 3.17.1 have the option, but die of SIGSEGV without a message if the server rejects the test after the client has
+    /// connected. The tag of 3.17 reports its version as `3.16+`.
     pub(super) fn can_stream(&self, version: Option<&str>) -> bool {
         let is_trusted = version.and_then(release).is_some_and(|own| own >= (3, 18));
         is_trusted && self.has("--json-stream")
     }
 
-    /// What it has of all that depends on version or build, separated by commas.
+    /// The optional features of this build, separated by commas.
     pub(crate) fn listed(&self) -> String {
         let own = OPTIONAL.iter().filter(|(_, option)| self.has(option));
         let names: Vec<&str> = own.map(|(name, _)| *name).collect();
@@ -61,14 +61,14 @@ impl Features {
     }
 }
 
-/// The release that a version such as `3.19.1` is of; `3.17+`, a build between two of them, is of the first.
+/// The release of a version: 3.19 for `3.19.1`. `3.17+`, a build between two releases, counts as the earlier one.
 fn release(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit());
     let mut next = || numbers.next()?.parse().ok();
     Some((next()?, next()?))
 }
 
-/// The option that a word is: `-p,` and `--timestamps<=format>` are `-p` and `--timestamps`.
+/// The option in a word: `-p` in `-p,`, and `--timestamps` in `--timestamps<=format>`.
 fn option(word: &str) -> Option<&str> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let (option, _) = word.split_at(word.find(|c| !part(c)).unwrap_or(word.len()));
@@ -85,7 +85,7 @@ mod tests {
         Client specific:\n  -C, --congestion <algo>   set it\n  --dscp N or --dscp val    set the value\n  -4, --version4\n";
 
     #[test]
-    fn options_are_those_that_begin_a_line() {
+    fn only_options_at_the_beginning_of_a_line_count() {
         let features = Features::read(USAGE.as_bytes()).unwrap();
         for option in [
             "-p",
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_asked_of_versions_that_can_be_trusted_with_it() {
+    fn only_versions_that_stream_safely_are_used_for_a_stream() {
         let with = Features::read(b"Usage: iperf3\n  --json-stream   x\n").unwrap();
         for (version, can) in [
             ("3.18", true),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_usage_text_says_nothing() {
+    fn other_texts_are_not_a_usage_text() {
         for text in [
             "",
             "iperf 3.12",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_endless_is_kept() {
+    fn a_long_text_is_cut_at_the_limit() {
         let text = "Usage: iperf3\n -p".to_owned() + &" -p".repeat(100_000);
         let kept = Features::read(text.as_bytes()).unwrap().options;
         assert!(kept.starts_with("-p -p ") && kept.len() <= 64 * 1024);

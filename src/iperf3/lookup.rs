@@ -1,31 +1,30 @@
-//! Which addresses a name has: iperf3 does not say it.
+//! Looks up the addresses of a name, because iperf3 does not report them.
 //!
 //! When the lookup of a name fails, iperf3 prints the system's text for whatever error number an earlier call left
-//! behind: "Invalid argument" where Avahi's module is asked first, "Resource temporarily unavailable" with glibc's
-//! DNS alone, "Connection timed out" for names below `.local` (seen with 3.1.3 to 3.21). So the name is looked up
-//! once more, for the reason, and for which address iperf3 tried: it takes the first. Must not know what a reason is.
+//! behind: "Invalid argument" if Avahi's module is asked first, "Resource temporarily unavailable" with glibc's DNS
+//! alone, "Connection timed out" for names below `.local` (seen with 3.1.3 to 3.21). So the exporter looks the name up
+//! again, to find the reason and the address that iperf3 tried, which is the first one. Must not know what a reason is.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::threads;
 
-/// The lookup's stack: the C library's resolver keeps its buffers there.
+/// The stack of the lookup thread: the C library's resolver keeps its buffers there.
 const STACK_BYTES: usize = 256 * 1024;
-/// What the lookup may take: iperf3 has just made the same one, so its answer is at hand or does not come. On a machine
-/// that is overloaded the thread may take seconds to begin.
+/// Maximum duration of a lookup. iperf3 has just made the same one, so its result is either at hand or will not come.
+/// On an overloaded machine the thread may take seconds to start.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether `name` has no address, as far as can be told within `time_left`; false when it cannot.
+/// Whether `name` has no address. False if that is not known within `time_left`.
 pub(super) fn has_no_address(name: &str, time_left: Duration) -> bool {
     addresses(name, time_left).is_some_and(|addresses| addresses.is_empty())
 }
 
-/// The addresses of `name` in the system's order, without any when there is none; `None` when that cannot be told within
-/// `time_left`.
+/// The addresses of `name` in the system's order; empty if it has none. `None` if that is not known within `time_left`.
 pub(crate) fn addresses(name: &str, time_left: Duration) -> Option<Vec<IpAddr>> {
     let name = name.to_owned();
-    // On a thread, since the C library's lookup has no deadline; one that is late ends by itself, unheard.
+    // On a thread, because the C library's lookup has no deadline. A late lookup ends by itself, unused.
     let body = move || {
         let mut addresses = Vec::new();
         for found in (name.as_str(), 0).to_socket_addrs().into_iter().flatten() {
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_in_time_is_not_said() {
+    fn a_lookup_without_a_result_in_time_proves_nothing() {
         assert!(!has_no_address("localhost", Duration::ZERO));
     }
 }

@@ -1,6 +1,6 @@
-//! iperf3: its command line, its process, its report, and why it failed.
+//! iperf3: its command line, its process, its report, and the reasons for its failures.
 //!
-//! Must not know Prometheus, HTTP or how a test is asked for.
+//! Must not know Prometheus, HTTP or how a test is requested.
 
 pub(crate) mod args;
 pub(crate) mod binary;

@@ -1,6 +1,6 @@
-//! Which way the data goes.
+//! The direction of the data.
 //!
-//! Must not know the options that ask for it.
+//! Must not know the options that select it.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -13,7 +13,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// How many there are at once.
+    /// The number of simultaneous directions.
     pub(crate) fn directions(self) -> u8 {
         1 + u8::from(self == Self::Bidirectional)
     }

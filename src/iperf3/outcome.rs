@@ -1,4 +1,4 @@
-//! What a run of iperf3 led to, and what it cost.
+//! The outcome of a run of iperf3, and its cost.
 //!
 //! Values only.
 
@@ -8,7 +8,7 @@ use super::report::model::Report;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
-    /// In iperf3's own words, or the system's.
+    /// The message of iperf3, or of the system.
     pub(crate) message: String,
 }
 
@@ -21,7 +21,7 @@ impl Failure {
 
 pub(crate) type Outcome = Result<Report, Failure>;
 
-/// Payload bytes of a run, as far as iperf3 said: a run that failed has a cost too.
+/// Payload bytes of a run, as far as iperf3 reported them. A failed run has a cost too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) upload: f64,

@@ -1,11 +1,11 @@
-//! One run of a child under a deadline, with bounded capture, in the calling thread.
+//! Runs one child under a deadline, with bounded capture, in the calling thread.
 //!
 //! Knows processes; must not know what iperf3 prints. One poll(2) waits for output, the child's end (a pidfd), a
-//! cancellation (a pipe) and the next deadline: nothing wakes while iperf3 is silent. Designs not taken:
-//! - A tick, which disturbs the test: it only stands in for a pidfd (before Linux 5.3, or filtered) or a pipe.
-//! - Threads that read or wait: more wake-ups, and a grandchild that keeps a pipe open would hang the probe.
-//! - SIGCHLD, or the pipes' end as the child's: a handler is the whole process' own; pipes end too early or too late.
-//! - `Child::wait_with_output`: no deadline, no limit. Keeping the last bytes of an output: half a report is none.
+//! cancellation (a pipe) and the next deadline, so nothing wakes up while iperf3 is silent. Rejected designs:
+//! - A tick disturbs the test. It only replaces a missing pidfd (before Linux 5.3, or filtered) or a missing pipe.
+//! - Threads that read or wait: more wake-ups, and a grandchild that keeps a pipe open would block the probe.
+//! - SIGCHLD needs a handler for the whole process. The end of the pipes comes too early or too late.
+//! - `Child::wait_with_output` has no deadline and no limit. Keeping only the last bytes would lose the report.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,50 +23,50 @@ use crate::cancel::{Cancel, Cause, Watch};
 use crate::sys::{self, End};
 use crate::threads;
 
-/// Most bytes that are taken from standard output and standard error together. The largest report that the
-/// parameters can ask for is under 4 MiB.
+/// Maximum number of bytes read from standard output and standard error together. The largest report that the
+/// parameters allow is under 4 MiB.
 const OUTPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-/// The same where a reader takes standard output as it comes and keeps little of it: 24 hours of 128 streams both ways, with
-/// an interval a minute, are 74 MB.
+/// The same limit if a reader takes standard output as it comes and keeps little of it. 24 hours of 128 streams in both
+/// directions, with one interval per minute, are 74 MB.
 const READ_LIMIT_BYTES: usize = 128 * 1024 * 1024;
-/// A reaper only waits.
+/// A reaper thread only waits.
 const REAPER_STACK_BYTES: usize = 32 * 1024;
 const CHUNK_BYTES: usize = 4 * 1024;
 
-/// Variables that the child keeps: where to find libraries and where temporary files go (iperf3 makes one a
-/// stream). Everything else of this process' environment is none of iperf3's business.
+/// Variables that the child keeps: where to find libraries, and where temporary files go (iperf3 creates one per
+/// stream). The rest of this process's environment does not concern iperf3.
 const KEPT_VARIABLES: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"];
 
-/// The times of a run's end: a value, so that tests can hand in others than [`LIMITS`].
+/// Time limits for the end of a run. A value, so that tests can use others than [`LIMITS`].
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// What the child has between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL.
     grace: Duration,
-    /// How often the child's end and a cancellation are looked for where one of them has no descriptor.
+    /// How often to check for the child's end and for a cancellation if one of them has no descriptor.
     tick: Duration,
     /// How long a killed child may take to be reaped before a thread of its own waits for it.
     reap: Duration,
 }
 
 const LIMITS: Limits = Limits {
-    // iperf3 tells its server within one round trip.
+    // iperf3 informs its server within one round trip.
     grace: Duration::from_millis(500),
-    // A hundred looks a second cost a small router next to nothing, and nobody notices the wait.
+    // A hundred checks per second cost a small router almost nothing, and the delay is not noticeable.
     tick: Duration::from_millis(10),
-    // One that hangs in the kernel does not die of SIGKILL at once.
+    // A child that hangs in the kernel does not die of SIGKILL at once.
     reap: Duration::from_secs(1),
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Exited(i32),
-    /// By a signal that was not sent from here.
+    /// By a signal that the exporter did not send.
     Killed(i32),
     DeadlinePassed,
     Cancelled(Cause),
-    /// More than so many bytes.
+    /// It printed more than this number of bytes.
     TooMuchOutput(usize),
-    /// By its reader, which counted what it took.
+    /// The reader, which counts what it takes, stopped it.
     OverBudget,
 }
 
@@ -95,14 +95,14 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Takes a piece of standard output as it comes; says why the child is to be ended, when it is.
+/// Takes a piece of standard output as it comes. Returns why the child must end, if it must.
 pub(crate) type Reader<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Ended>;
 
-/// Runs `program` until it ends, `deadline` comes, or `cancel` is set; the child is always reaped. `variables` come on top
-/// of its environment. Where there is a reader, standard output goes to it and is not kept.
+/// Runs `program` until it ends, `deadline` passes, or `cancel` is set. The child is always reaped. `variables` are
+/// added to its environment. If there is a reader, standard output goes to it and is not kept.
 ///
 /// # Errors
-/// When the program cannot be started, or its end not be learnt, with the system's reason.
+/// If the program cannot be started, or its end cannot be observed, with the system's reason.
 pub(crate) fn run(
     program: &Path,
     arguments: &[String],
@@ -120,7 +120,7 @@ pub(crate) fn run(
     follow(child, output, deadline, cancel, LIMITS)
 }
 
-/// Starts it, with an environment that is known and pipes for its outputs.
+/// Starts the child with a known environment, and with pipes for its outputs.
 fn spawn(
     program: &Path,
     arguments: &[String],
@@ -131,13 +131,13 @@ fn spawn(
         .args(arguments)
         .env_clear()
         .envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))))
-        // iperf3's messages are matched by their English words.
+        // The exporter matches iperf3's messages in English.
         .env("LC_ALL", "C")
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A group of its own: a wrapper script's children are ended with it.
+        // A separate process group, so that a wrapper script's children end with it.
         .process_group(0)
         .spawn()
 }
@@ -146,11 +146,11 @@ fn spawn(
 struct Ending {
     why: Ended,
     is_killed: bool,
-    /// When it is killed, or once it was, given up.
+    /// When to send SIGKILL; after that, when to stop waiting.
     next: Instant,
 }
 
-/// Follows a child to its end, and takes what it prints.
+/// Follows a child to its end, and takes its output.
 fn follow(
     mut child: Child,
     mut output: Output<'_>,
@@ -174,8 +174,8 @@ fn follow(
             }
             Some(end) if now < end.next => {}
             Some(end) if end.is_killed => {
-                // The thread lives as long as the kernel holds the child, and no longer. If it cannot be had, the
-                // child stays a zombie until this process ends, which harms nobody.
+                // The thread lives only as long as the kernel holds the child. If the thread cannot be started, the
+                // child stays a zombie until this process ends, which is harmless.
                 let body = move || drop(child.wait());
                 let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
                 break end.why;
@@ -195,17 +195,17 @@ fn follow(
             (Some(_), Some(_)) => pause,
             _ => pause.min(limits.tick),
         });
-        // Its descriptor has not said that it ended.
+        // Its descriptor has not yet reported that it ended.
         if output.end.is_some() {
             continue;
         }
-        // A child that ends on SIGTERM may leave others of its group at work: as long as they hold the pipes they have
-        // the rest of the grace, and then SIGKILL, for which the child must not be reaped yet.
+        // A child that ends on SIGTERM may leave processes of its group running. While they hold the pipes open, they
+        // have the rest of the grace period and then get SIGKILL. For that, the child must not be reaped yet.
         if ending.is_some_and(|end| !end.is_killed) && !output.is_over() && sys::has_ended(&child) {
             continue;
         }
         if let Some(status) = child.try_wait()? {
-            // What lies in the pipes is the child's last words; what a grandchild may still write is not waited for.
+            // The pipes may hold the child's last output. Later output of a grandchild is not waited for.
             while output.wait(Duration::ZERO) {}
             break match (ending, status.code()) {
                 (Some(end), _) => end.why,
@@ -234,7 +234,7 @@ fn reason_to_end(output: &Output<'_>, deadline: Instant, cancel: &Cancel) -> Opt
     }
 }
 
-/// A pipe as long as it is open, and what has come out of it and is kept.
+/// A pipe while it is open, and the output that was read from it and kept.
 #[derive(Default)]
 struct Pipe {
     open: Option<File>,
@@ -249,7 +249,7 @@ impl Pipe {
         }
     }
 
-    /// One piece of what there is; at its end the pipe is closed.
+    /// Reads one piece of the available output. Closes the pipe at its end.
     fn read<'a>(&mut self, chunk: &'a mut [u8; CHUNK_BYTES]) -> &'a [u8] {
         let Some(open) = &mut self.open else {
             return &[];
@@ -263,25 +263,25 @@ impl Pipe {
     }
 }
 
-/// Both outputs, and what else is waited for.
+/// Both outputs, and the other descriptors to wait for.
 struct Output<'a> {
     stdout: Pipe,
     stderr: Pipe,
-    /// Takes standard output in the place of its pipe.
+    /// Takes standard output, which is then not kept.
     reader: Option<Reader<'a>>,
-    /// What the reader said of the child's end.
+    /// Why the reader ended the child.
     reader_end: Option<Ended>,
-    /// How many bytes came from both.
+    /// Number of bytes read from both outputs.
     taken: usize,
-    /// Says that the child has ended; missing once it did, or where it cannot be had.
+    /// Becomes readable when the child has ended. `None` after that, or if it is unavailable.
     end: Option<OwnedFd>,
-    /// Says that nobody wants the result any more; missing likewise.
+    /// Becomes readable when the run is cancelled. `None` after that, or if it is unavailable.
     cancellation: Option<Arc<Watch>>,
     is_too_much: bool,
 }
 
 impl Output<'_> {
-    /// How many bytes are taken.
+    /// Maximum number of bytes read from both outputs.
     fn limit(&self) -> usize {
         if self.reader.is_some() {
             READ_LIMIT_BYTES
@@ -303,13 +303,13 @@ impl Output<'_> {
         }
     }
 
-    /// Nothing can come any more.
+    /// Whether no more output can come.
     fn is_over(&self) -> bool {
         self.stdout.open.is_none() && self.stderr.open.is_none()
     }
 
-    /// Waits up to `timeout` for anything to happen, and takes what came; whether it was output, the end of a pipe
-    /// included.
+    /// Waits up to `timeout` for any event, and takes the available output. Returns whether there was output or the end
+    /// of a pipe.
     fn wait(&mut self, timeout: Duration) -> bool {
         let watched = [
             self.stdout.open.as_ref().map(AsFd::as_fd),
@@ -318,7 +318,7 @@ impl Output<'_> {
             self.cancellation.as_ref().map(|watch| watch.0.as_fd()),
         ];
         let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
-            // poll(2) fails for want of kernel memory only; it is asked again, and the deadline still holds.
+            // poll(2) fails only if kernel memory is short. It is called again, and the deadline still holds.
             thread::sleep(timeout.min(LIMITS.tick));
             return false;
         };
@@ -336,7 +336,7 @@ impl Output<'_> {
             self.taken += piece.len();
             self.stderr.text.extend_from_slice(piece);
         }
-        // Both say it for ever: whoever has been told no longer waits for it.
+        // Both stay readable, so they are not watched any longer.
         if end {
             self.end = None;
         }
@@ -344,7 +344,7 @@ impl Output<'_> {
             self.cancellation = None;
         }
         if self.taken > self.limit() {
-            // The pipes are closed, so that the child cannot go on, and its words are given back at once.
+            // The pipes are closed, so that the child cannot continue, and the kept output is freed at once.
             self.is_too_much = true;
             self.stdout = Pipe::default();
             self.stderr = Pipe::default();
@@ -368,15 +368,15 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Long enough never to be what ends a test.
+    /// Long enough never to end a test.
     const LONG: Duration = Duration::from_secs(60);
-    /// A child has all the time that it needs to end by itself once it was told.
+    /// A child has plenty of time to end by itself after SIGTERM.
     const PATIENT: Limits = Limits {
         grace: LONG,
         tick: Duration::from_millis(1),
         reap: LONG,
     };
-    /// It has none.
+    /// A child has almost no time to end by itself.
     const HASTY: Limits = Limits {
         grace: Duration::from_millis(1),
         ..PATIENT
@@ -387,27 +387,27 @@ mod tests {
         spawn(Path::new("/bin/sh"), &arguments, &[]).unwrap()
     }
 
-    /// Follows a child with all the descriptors that there are.
+    /// Follows a child with all descriptors available.
     fn followed(mut child: Child, deadline: Instant, cancel: &Cancel, limits: Limits) -> Finished {
         let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
         let output = Output::of(&mut child, end, cancellation);
         follow(child, output, deadline, cancel, limits).unwrap()
     }
 
-    /// The same where neither the child's end nor a cancellation has a descriptor.
+    /// The same without a descriptor for the child's end or for a cancellation.
     fn ticking_shell(script: &str, limit: Duration, cancel: &Cancel) -> Finished {
         let mut child = start(script);
         let output = Output::of(&mut child, None, None);
         follow(child, output, Instant::now() + limit, cancel, LIMITS).unwrap()
     }
 
-    /// A script's run, to which nothing happens.
+    /// Runs a script without any interference.
     fn shell(script: &str) -> Finished {
         let deadline = Instant::now() + LONG;
         followed(start(script), deadline, &Cancel::default(), PATIENT)
     }
 
-    /// A script that comes to its deadline once it has printed a line; its run, and that line.
+    /// Runs a script whose deadline passes once it has printed a line. Returns the run and that line.
     fn shell_past_its_deadline(script: &str, limits: Limits) -> (Finished, String) {
         let mut child = start(script);
         let mut line = Vec::new();
@@ -419,7 +419,7 @@ mod tests {
         let own = child.id();
         let run = followed(child, Instant::now(), &Cancel::default(), limits);
         assert_eq!(run.ended, Ended::DeadlinePassed);
-        assert!(is_gone(&own.to_string()), "the child was left");
+        assert!(is_gone(&own.to_string()), "the child is still there");
         (run, String::from_utf8(line).unwrap())
     }
 
@@ -435,7 +435,7 @@ mod tests {
     fn wait_for_the_end_of(pid: &str) {
         let end = Instant::now() + LONG;
         while !is_gone(pid) {
-            assert!(Instant::now() < end, "{pid} is left");
+            assert!(Instant::now() < end, "{pid} is still running");
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -459,12 +459,12 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_not_ours_is_told_apart() {
+    fn a_signal_from_elsewhere_is_reported() {
         assert_eq!(shell("kill -9 $$").ended, Ended::Killed(9));
     }
 
     #[test]
-    fn the_deadline_ends_a_child_politely() {
+    fn the_deadline_ends_a_child_with_sigterm() {
         let script = "trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
         let (run, _) = shell_past_its_deadline(script, PATIENT);
         assert_eq!(run.stdout, b"told\n");
@@ -477,30 +477,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wrappers_own_child_is_ended_too() {
+    fn the_child_of_a_wrapper_is_ended_too() {
         let (_, pid) = shell_past_its_deadline("sleep 600 & echo $!; wait", PATIENT);
-        // Told at the same moment as the wrapper.
+        // It got SIGTERM at the same time as the wrapper.
         wait_for_the_end_of(&pid);
     }
 
     #[test]
-    fn a_wrappers_own_child_that_ignores_sigterm_is_killed_too() {
+    fn the_child_of_a_wrapper_that_ignores_sigterm_is_killed_too() {
         let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.01; done'; :";
         let (_, pid) = shell_past_its_deadline(script, HASTY);
-        // Killed before the wrapper is reaped.
+        // It is killed before the wrapper is reaped.
         wait_for_the_end_of(&pid);
     }
 
     #[test]
-    fn nothing_waits_for_a_grandchild_that_keeps_the_pipes() {
-        // setsid: out of the group, so that nobody tells it to end.
+    fn a_grandchild_that_keeps_the_pipes_open_delays_nothing() {
+        // setsid: outside the group, so it gets no signal.
         let run = shell("setsid sleep 600 & echo $!; exit 4");
         assert_eq!(run.ended, Ended::Exited(4));
         let pid = String::from_utf8(run.stdout).unwrap();
-        assert!(
-            !is_gone(pid.trim()),
-            "the grandchild was to outlive the run"
-        );
+        assert!(!is_gone(pid.trim()), "the grandchild must outlive the run");
         assert_eq!(shell(&format!("kill {pid}")).ended, Ended::Exited(0));
     }
 
@@ -521,13 +518,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_has_what_is_printed_before_the_end_and_may_end_the_child() {
+    fn a_reader_gets_output_before_the_end_and_can_end_the_child() {
         let script = "trap 'echo told; exit 0' TERM; echo one; while :; do sleep 0.01; done";
         let arguments = ["-c".to_owned(), script.to_owned()];
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut read = |piece: &[u8]| {
-            heard.extend_from_slice(piece);
-            heard.ends_with(b"one\n").then_some(Ended::Exited(77))
+            received.extend_from_slice(piece);
+            received.ends_with(b"one\n").then_some(Ended::Exited(77))
         };
         let run = run(
             Path::new("/bin/sh"),
@@ -539,15 +536,15 @@ mod tests {
         );
         let run = run.unwrap();
         assert_eq!((run.ended, run.stdout), (Ended::Exited(77), Vec::new()));
-        // It was told politely, and its last words were taken.
-        assert_eq!(text(&heard), "one\ntold");
+        // It got SIGTERM, and its last output was taken.
+        assert_eq!(text(&received), "one\ntold");
     }
 
     #[test]
-    fn too_much_is_too_much_for_a_reader_too() {
-        let mut heard = 0;
+    fn a_reader_has_an_output_limit_too() {
+        let mut received = 0;
         let mut read = |piece: &[u8]| {
-            heard += piece.len();
+            received += piece.len();
             None
         };
         let run = run(
@@ -560,11 +557,11 @@ mod tests {
         );
         let ended = run.unwrap().ended;
         assert_eq!(ended, Ended::TooMuchOutput(READ_LIMIT_BYTES));
-        assert!(heard <= READ_LIMIT_BYTES + 4096, "{heard}");
+        assert!(received <= READ_LIMIT_BYTES + 4096, "{received}");
     }
 
     #[test]
-    fn a_cancelled_run_is_ended_politely() {
+    fn a_cancelled_run_is_ended_with_sigterm() {
         let cancel = Cancel::default();
         let mut child =
             start("trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
@@ -581,7 +578,7 @@ mod tests {
             (run.ended, text(&run.stdout)),
             (Ended::Cancelled(Cause::ClientGone), "told")
         );
-        // While it waits, a cancellation wakes it.
+        // A cancellation wakes it while it waits.
         let cancel = Cancel::default();
         thread::scope(|scope| {
             let runner = scope.spawn(|| {
@@ -591,12 +588,12 @@ mod tests {
             cancel.set(Cause::ClientGone);
             assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
         });
-        // What iperf3 really has: the contract's half second.
+        // The grace period for iperf3 is the contract's half second.
         assert_eq!(LIMITS.grace, Duration::from_millis(500));
     }
 
     #[test]
-    fn without_descriptors_for_them_end_cancellation_and_deadline_are_seen_all_the_same() {
+    fn end_cancellation_and_deadline_are_noticed_without_descriptors() {
         let run = ticking_shell(
             "setsid sleep 600 & echo $!; exit 4",
             LONG,
@@ -622,7 +619,7 @@ mod tests {
         assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
     }
 
-    /// How often a thread of this process went to sleep so far; none once it has ended.
+    /// How often a thread of this process has gone to sleep so far; `None` once it has ended.
     fn sleeps(thread: &Path) -> Option<u64> {
         let status =
             std::fs::read_to_string(Path::new("/proc").join(thread).join("status")).ok()?;
@@ -636,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wakes_while_the_child_is_silent() {
+    fn nothing_wakes_up_while_the_child_is_silent() {
         let (cancel, (tell, told)) = (Cancel::default(), mpsc::channel());
         thread::scope(|scope| {
             let runner = scope.spawn(|| {
@@ -647,8 +644,8 @@ mod tests {
             });
             let its_thread = told.recv_timeout(LONG).unwrap();
             let end = Instant::now() + LONG;
-            // A second in which the runner does not wake once, though this thread does a hundred times: however busy the
-            // machine is, they have equal shares of it, and a tick of a tenth of a second would be seen.
+            // One second in which the runner does not wake up, although this thread does a hundred times. On a busy
+            // machine both have equal shares of it, so a tick of a tenth of a second would show.
             let is_quiet = loop {
                 let before = sleeps(&its_thread);
                 (0..100).for_each(|_| thread::sleep(Duration::from_millis(10)));
@@ -659,25 +656,25 @@ mod tests {
             };
             cancel.set(Cause::ClientGone);
             assert_eq!(runner.join().unwrap(), Ended::Cancelled(Cause::ClientGone));
-            assert!(is_quiet, "the runner wakes all the time");
+            assert!(is_quiet, "the runner keeps waking up");
         });
     }
 
     #[test]
-    fn a_child_whose_end_cannot_be_learnt_is_not_waited_for() {
+    fn a_child_whose_end_cannot_be_observed_is_an_error() {
         use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
         let mut child = start("exit 0");
         let cancel = Cancel::default();
         let (end, cancellation) = (sys::watch_end(&child).ok(), cancel.watch().ok());
         let output = Output::of(&mut child, end, cancellation);
-        // As the kernel reaps it itself where SIGCHLD is ignored.
+        // The kernel reaps the child itself like this if SIGCHLD is ignored.
         waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED).unwrap();
         let error = follow(child, output, Instant::now() + LONG, &cancel, PATIENT).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(10));
     }
 
     #[test]
-    fn a_program_that_cannot_be_started_says_why() {
+    fn a_program_that_cannot_be_started_is_an_error() {
         let error = run(
             Path::new("/nonexistent/iperf3"),
             &[],

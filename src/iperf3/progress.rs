@@ -1,7 +1,7 @@
-//! What a test has measured so far, while iperf3 still runs.
+//! What a running test has measured so far.
 //!
-//! A handle that is shared: whoever runs the test writes, pages and metrics look. Only an iperf3 that streams its
-//! intervals fills it; of another one it knows the start and the planned length. Must not know JSON, pages or metrics.
+//! A shared handle: the runner of the test writes to it, pages and metrics read it. It is filled only if iperf3 streams
+//! its intervals. Otherwise it has only the start and the planned length. Must not know JSON, pages or metrics.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,14 +12,13 @@ use super::report::transfer::FlowDirection;
 use crate::moment::Moment;
 use crate::sync;
 
-/// How many of the last seconds the recent rate is the mean of: as long as a scrape interval often is, so that one
-/// scrape after the other has all of the test. Not the time since the last look: two that look would take it from each
-/// other.
+/// The recent rate is the mean over this time. It matches a common scrape interval, so that successive scrapes together
+/// cover the whole test. The time since the last read is not used: two readers would take it from each other.
 const RECENT_SECONDS: f64 = 15.0;
-/// How late a report may be before the recent rate is no longer known.
+/// How late a report may be before the recent rate counts as unknown.
 const OVERDUE: Duration = Duration::from_secs(15);
 
-/// The progress of one attempt of a test; a clone is another handle to it.
+/// The progress of one attempt at a test. A clone is another handle to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<Mutex<Inner>>);
 
@@ -27,47 +26,47 @@ pub(crate) struct Progress(Arc<Mutex<Inner>>);
 struct Inner {
     length: Option<Duration>,
     started: Option<Moment>,
-    /// None where iperf3 says none before its end.
+    /// `None` if iperf3 reports no interval before its end.
     intervals: Option<Intervals>,
-    /// When the last one came.
+    /// When the last report came.
     reported: Option<Instant>,
 }
 
-/// What there is to see at one moment.
+/// A snapshot of the progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// When the test began, or iperf3 was started as long as it has not said that the test began; none before.
+    /// When the test began. Until iperf3 reports that, the time when iperf3 was started. `None` before.
     pub(crate) started: Option<Moment>,
-    /// How long the test is to take, omitted seconds included; none where bytes end it and no bitrate says how long they
-    /// take.
+    /// The planned length, including omitted seconds. `None` if the test ends after a number of bytes and no bitrate
+    /// shows how long they take.
     pub(crate) length: Option<Duration>,
-    /// Whether this iperf3 says each interval as it ends. Else there is nothing in either direction until the end.
+    /// Whether this iperf3 reports each interval as it ends. If not, both directions are `None`.
     pub(crate) is_streaming: bool,
-    /// Client to server; none before its first interval.
+    /// Client to server; `None` before its first interval.
     pub(crate) upload: Option<DirectionSeen>,
-    /// Server to client; none before its first interval.
+    /// Server to client; `None` before its first interval.
     pub(crate) download: Option<DirectionSeen>,
 }
 
-/// What there is to see of one direction.
+/// A snapshot of one direction.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DirectionSeen {
-    /// Payload bytes that this end counted, those of omitted seconds too.
+    /// Payload bytes that the client counted, including those of omitted seconds.
     pub(crate) bytes: f64,
-    /// The intervals that count, in the order of time, at most [`MAX_KEPT`]: of a long test neighbours are one. Omitted
-    /// seconds are none of them.
+    /// The intervals that count, in order of time, at most [`MAX_KEPT`]. In a long test, neighbours are merged. Omitted
+    /// seconds are left out.
     pub(crate) intervals: Vec<Interval>,
-    /// Whether neighbours are one in it.
+    /// Whether `intervals` contains merged neighbours.
     pub(crate) is_merged: bool,
-    /// The latest interval alone; none before the first that counts.
+    /// The latest interval, never merged; `None` before the first one that counts.
     pub(crate) latest: Option<Interval>,
-    /// The mean of the last intervals, [`RECENT_SECONDS`] together at most, in bytes a second. None before the first
-    /// that counts, and when no report has come for long.
+    /// The mean rate of the last intervals, at most [`RECENT_SECONDS`] together, in bytes per second. `None` before the
+    /// first one that counts, and while reports are overdue.
     pub(crate) recent_bytes_per_second: Option<f64>,
 }
 
 impl Progress {
-    /// Of a test that has not begun, and is to take so long; none where nobody knows.
+    /// The progress of a test that has not begun. `length` is `None` if the planned length is unknown.
     pub(crate) fn new(length: Option<Duration>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             length,
@@ -77,19 +76,19 @@ impl Progress {
         })))
     }
 
-    /// iperf3 is started; with what its intervals go to, where it streams them.
+    /// Records that iperf3 was started. `intervals` collects its intervals if it streams them.
     pub(super) fn start(&self, intervals: Option<Intervals>) {
         let mut inner = sync::lock(&self.0);
         inner.started = Some(Moment::now());
         inner.intervals = intervals;
     }
 
-    /// iperf3 says that it is connected and the test begins.
+    /// Records that iperf3 is connected and the test begins.
     pub(super) fn begin(&self) {
         sync::lock(&self.0).started = Some(Moment::now());
     }
 
-    /// Something has come for the intervals.
+    /// Records a report of iperf3, and updates the intervals.
     pub(super) fn update(&self, update: impl FnOnce(&mut Intervals)) {
         let mut inner = sync::lock(&self.0);
         inner.reported = Some(Instant::now());
@@ -98,12 +97,12 @@ impl Progress {
         }
     }
 
-    /// What the intervals amount to; none where iperf3 does not stream them.
+    /// A copy of the intervals so far; `None` if iperf3 does not stream them.
     pub(super) fn intervals(&self) -> Option<Intervals> {
         sync::lock(&self.0).intervals.clone()
     }
 
-    /// What the test has cost so far; nothing where iperf3 does not stream.
+    /// What the test has cost so far; zero if iperf3 does not stream.
     pub(crate) fn cost(&self) -> Cost {
         let inner = sync::lock(&self.0);
         let bytes = |direction| inner.intervals.as_ref()?.bytes(direction);
@@ -113,7 +112,7 @@ impl Progress {
         }
     }
 
-    /// What there is to see now.
+    /// Takes a snapshot.
     pub(crate) fn look(&self) -> Seen {
         let inner = sync::lock(&self.0);
         let look = |direction| inner.look(direction);
@@ -133,7 +132,7 @@ impl Inner {
         let bytes = intervals.bytes(direction)?;
         let rated = intervals.rated(direction);
         let latest = rated.last().copied();
-        // An interval can be longer than what is late.
+        // An interval can be longer than `OVERDUE`.
         let own = latest.map_or(0.0, |latest| latest.end_seconds - latest.start_seconds);
         let patience = OVERDUE + Duration::try_from_secs_f64(own).unwrap_or_default();
         let is_known = self.reported?.elapsed() <= patience;
@@ -148,7 +147,7 @@ impl Inner {
 }
 
 impl Seen {
-    /// Both directions: client to server first.
+    /// Both directions, client to server first.
     pub(crate) fn directions(&self) -> [Option<&DirectionSeen>; 2] {
         [self.upload.as_ref(), self.download.as_ref()]
     }
@@ -159,13 +158,13 @@ impl Seen {
             .map_or(Duration::ZERO, |started| started.elapsed())
     }
 
-    /// How long it has still to run; none where nobody knows.
+    /// How long the test still has to run; `None` if its planned length is unknown.
     pub(crate) fn left(&self) -> Option<Duration> {
         Some(self.length?.saturating_sub(self.elapsed()))
     }
 }
 
-/// The mean of the last intervals that are [`RECENT_SECONDS`] together at most; the last one counts however long it is.
+/// The mean rate of the last intervals, at most [`RECENT_SECONDS`] together. The last one counts even if it is longer.
 fn recent(intervals: &[Interval]) -> Option<f64> {
     // Timers are late by microseconds.
     const SLACK_SECONDS: f64 = 0.5;
@@ -185,7 +184,7 @@ mod tests {
     use std::fmt::Write as _;
     use std::time::Duration;
 
-    /// The progress of a test whose iperf3 has said so much.
+    /// The snapshot after iperf3 has printed `lines`.
     fn after(mode: Mode, lines: &str) -> Seen {
         let progress = Progress::new(Some(Duration::from_secs(60)));
         progress.start(Some(Intervals::new(mode)));
@@ -193,7 +192,7 @@ mod tests {
         progress.look()
     }
 
-    /// A line of one stream: `seconds` from `start` on, with so many bytes.
+    /// A line with one interval of one stream: it begins at `start`, takes `seconds` and carries `bytes`.
     fn line(is_sender: bool, start: u32, seconds: u32, bytes: u32, is_omitted: bool) -> String {
         format!(
             "{{\"event\":\"interval\",\"data\":{{\"streams\":[{{\"start\":{start},\"end\":{},\"seconds\":{seconds},\
@@ -202,7 +201,7 @@ mod tests {
         )
     }
 
-    /// Uploads of a second each.
+    /// Uploads of one second each.
     fn uploads(bytes: impl Iterator<Item = u32>) -> String {
         let lines = bytes.zip(0..);
         lines.fold(String::new(), |mut text, (bytes, start)| {
@@ -211,13 +210,13 @@ mod tests {
         })
     }
 
-    /// That of the latest interval.
+    /// The rate of the latest interval.
     fn rate(seen: &DirectionSeen) -> Option<f64> {
         Some(seen.latest?.bytes_per_second)
     }
 
     #[test]
-    fn nothing_is_seen_before_iperf3_is_started_and_its_first_interval() {
+    fn a_direction_is_empty_before_its_first_interval() {
         let progress = Progress::new(Some(Duration::from_secs(60)));
         let seen = progress.look();
         assert!(seen.started.is_none() && !seen.is_streaming);
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn one_direction_says_nothing_of_the_other() {
+    fn a_direction_that_does_not_run_is_empty() {
         let seen = after(Mode::Reverse, &line(false, 0, 1, 7, false));
         assert_eq!(seen.upload, None);
         let down = seen.download.unwrap();
@@ -245,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn omitted_seconds_have_bytes_and_no_rate_and_the_begin_of_a_second_is_none() {
+    fn omitted_seconds_and_cut_off_intervals_have_bytes_but_no_rate() {
         let omitted = line(true, 0, 1, 5, true);
         let up = after(Mode::Upload, &omitted).upload.unwrap();
         assert_eq!(
             (up.bytes, up.latest, up.recent_bytes_per_second),
             (5.0, None, None)
         );
-        // What iperf3 says when it is told to end: a quarter of the 4 seconds that were asked for.
+        // iperf3 prints this when it is asked to end: a quarter of the requested 4 seconds.
         let asked = "{\"event\":\"start\",\"data\":{\"test_start\":{\"interval\":4}}}\n";
         let lines = [
             asked,
@@ -267,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_recent_rate_is_the_mean_of_fifteen_seconds_or_of_one_long_interval() {
-        // Of the seconds 5 to 19.
+        // The mean of the seconds 5 to 19.
         let twenty = uploads(0..20);
         let up = after(Mode::Upload, &twenty).upload.unwrap();
         assert_eq!(up.recent_bytes_per_second, Some(12.0));
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_test_is_seen_in_as_many_intervals_as_a_plot_has_room_for() {
+    fn a_long_test_has_no_more_intervals_than_a_plot_has_room_for() {
         let up = after(Mode::Upload, &uploads(0..4096)).upload.unwrap();
         assert!(up.intervals.len() <= MAX_KEPT);
         assert_eq!(rate(&up), Some(4095.0));

@@ -1,10 +1,11 @@
-//! Why a test failed, in the fixed words of the contract.
+//! Why a test failed, as one of the contract's fixed reasons.
 //!
-//! Owns what iperf3's error messages mean, over its versions. How the process ended comes first, in `run`, which asks
-//! here for the rest. Must not know where a reason is shown. The messages are those of `tests/fixtures` and of
-//! `iperf_error.c`; iperf3 puts the system's text (`strerror`, `gai_strerror`) behind its own, of glibc or of musl.
+//! Owns the meaning of iperf3's error messages across its versions. How the process ended is checked first, in `run`,
+//! which asks this module about the rest. Must not know where a reason is shown. The messages come from
+//! `tests/fixtures` and `iperf_error.c`. iperf3 appends the system's text (`strerror`, `gai_strerror`) of glibc or musl
+//! to its own.
 
-/// Why a test failed; [`Reason::ALL`] says what each means.
+/// Why a test failed; [`Reason::ALL`] explains each reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Refused,
@@ -25,7 +26,7 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// Each with its label value and what an operator does about it, in the order of the documentation.
+    /// Each reason with its label value and its advice for operators, in the order of the documentation.
     pub(crate) const ALL: &[(Self, &str, &str)] = &[
         (
             Self::Refused,
@@ -124,46 +125,46 @@ impl Reason {
     }
 }
 
-/// What 3.16 and later put between what failed and the system's text.
+/// iperf3 3.16 and later put this between what failed and the system's text.
 const CONNECT_HINT: &str =
     " - server may have stopped running or use a different port, firewall issue, etc.";
 
-/// Pieces of lower-case messages and what they mean; the first match counts, so what is more special stands first.
+/// Parts of messages, in lower case, and their meaning. The first match counts, so specific parts come first.
 const MESSAGES: &[(&str, Reason)] = &[
-    // Its system text is left over from some earlier call.
+    // The system's text in this message is left over from an earlier call.
     ("unable to create thread", Reason::Local),
-    // iperf3's own refusals.
+    // Rejections by iperf3 itself.
     ("server is busy", Reason::Busy),
     ("authorization failed", Reason::Auth),
-    // The key file at this end, and at the other one.
+    // The key file on the client, and the one on the server.
     ("valid rsa public key", Reason::Local),
     ("authentication", Reason::Auth),
-    // OpenSSL's, of a public key that is none: it may say "unsupported".
+    // OpenSSL's message about a file that is not a public key. It may contain "unsupported".
     ("decoder routines", Reason::Local),
     ("unrecognized option", Reason::Unsupported),
     ("invalid option", Reason::Unsupported),
     ("unknown option", Reason::Unsupported),
     ("parameter error", Reason::Unsupported),
     ("tcp_congestion", Reason::Unsupported),
-    // An address of the other family, or a family that this kernel does not have.
+    // An address of the other family, or a family that this kernel does not support.
     ("address family", Reason::Local),
     ("not supported", Reason::Unsupported),
     ("unsupported", Reason::Unsupported),
     ("larger than server limit", Reason::Unsupported),
     ("maximum permitted", Reason::Unsupported),
-    // Ended from outside, at this end and at the other one.
+    // Terminated from outside: the client, and the server.
     ("client has terminated", Reason::Killed),
     ("server has terminated", Reason::Interrupted),
-    // A mapped address, a device or a socket that this machine does not give.
+    // A mapped address, a device or a socket that this machine does not provide.
     ("cannot assign requested address", Reason::Local),
     ("address not available", Reason::Local),
     ("address already in use", Reason::Local),
     ("address in use", Reason::Local),
     ("no such device", Reason::Local),
-    // An ICMPv6 "administratively prohibited" on the way reads like this (RFC 4443 section 3.1, Linux: EACCES).
+    // An ICMPv6 "administratively prohibited" from the path reads like this (RFC 4443 section 3.1; Linux: EACCES).
     ("to server: permission denied", Reason::Unreachable),
     ("permission denied", Reason::Local),
-    // A link-local address without a zone, or with one that is not there.
+    // A link-local address without a zone, or with a zone that does not exist.
     ("to server: invalid argument", Reason::Local),
     ("operation not permitted", Reason::Local),
     ("too many open files", Reason::Local),
@@ -171,24 +172,25 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("cannot allocate memory", Reason::Local),
     ("out of memory", Reason::Local),
     ("no buffer space", Reason::Local),
-    // A datagram, by glibc and by musl. The third is what sockets say that cut a large write into datagrams.
+    // A datagram that is too long, by glibc and by musl. The third message comes from sockets that split a large write
+    // into datagrams.
     ("to stream socket: message too long", Reason::Local),
     ("to stream socket: message too large", Reason::Local),
     ("to stream socket: invalid argument", Reason::Local),
     ("no space left", Reason::Local),
     ("read-only file system", Reason::Local),
-    // What it reads goes into its temporary file, which has no room.
+    // iperf3 reads into its temporary file, which has no space.
     ("read /dev/urandom: bad address", Reason::Local),
-    // More than the system's limit.
+    // Above the system's limit.
     ("socket buffer size", Reason::Local),
     ("unable to create a new stream", Reason::Local),
     ("unable to bind", Reason::Local),
-    // The control connection stands and UDP is refused on the way.
+    // The control connection works, but UDP is rejected on the path.
     ("stream socket: connection refused", Reason::ConnectTimeout),
     // A server before 3.7 does not know `--bidir`.
     ("initialize stream: transport endpoint", Reason::Unsupported),
     ("unable to initialize stream", Reason::Local),
-    // The way to the server.
+    // The path to the server.
     ("connection refused", Reason::Refused),
     ("network is unreachable", Reason::Unreachable),
     ("network unreachable", Reason::Unreachable),
@@ -202,12 +204,12 @@ const MESSAGES: &[(&str, Reason)] = &[
     ("name has no usable address", Reason::UnknownHost),
     ("no address associated", Reason::UnknownHost),
     ("nodename nor servname", Reason::UnknownHost),
-    // A resolver that does not answer, by musl and by glibc.
+    // A resolver that does not respond, by musl and by glibc.
     ("to server: try again", Reason::UnknownHost),
     ("to server: resource temporarily", Reason::UnknownHost),
     ("operation now in progress", Reason::ConnectTimeout),
     ("operation in progress", Reason::ConnectTimeout),
-    // A UDP stream's first datagram had no answer for 30 seconds.
+    // The first datagram of a UDP stream got no response for 30 seconds.
     ("socket: resource temporarily", Reason::ConnectTimeout),
     ("stream socket: try again", Reason::ConnectTimeout),
 ];
@@ -230,15 +232,15 @@ const BREAKS: &[&str] = &[
     "test duration expired",
 ];
 
-/// The reason behind iperf3's message; `started` says that its streams were connected.
+/// The reason for iperf3's message. `started` is true if its streams were connected.
 pub(crate) fn from_message(message: &str, started: bool) -> Reason {
     let text = message.to_ascii_lowercase().replace(CONNECT_HINT, "");
-    // The server sent an error that this client is too old to have words for.
+    // The server sent an error for which this client is too old to have a message.
     if text.trim().is_empty() {
         return Reason::Unsupported;
     }
     if let Some((_, reason)) = MESSAGES.iter().find(|(piece, _)| text.contains(piece)) {
-        // What the server lacks is not this machine's fault.
+        // A problem on the server is not this machine's fault.
         return match reason {
             Reason::Local if text.starts_with("server error") => Reason::Other,
             reason => *reason,
@@ -247,11 +249,11 @@ pub(crate) fn from_message(message: &str, started: bool) -> Reason {
     if text.contains("timed out") && text.contains("unable to connect") {
         return Reason::ConnectTimeout;
     }
-    // Before 3.11 iperf3 goes on after a connect that failed, with no socket: the cause is lost.
+    // Before 3.11, iperf3 continues without a socket after a failed connect, and the cause is lost.
     if text.contains("bad file descriptor") {
         return Reason::Other;
     }
-    // Before 3.11 a busy server's refusal is not read: the next write finds the connection closed.
+    // Before 3.11, iperf3 does not read a busy server's rejection: the next write finds the connection closed.
     if !started && text.contains("control message: broken pipe") {
         return Reason::Busy;
     }
@@ -261,7 +263,7 @@ pub(crate) fn from_message(message: &str, started: bool) -> Reason {
     Reason::Other
 }
 
-/// What iperf3's message is about, where it names the effect alone.
+/// Explains iperf3's message if the message names only the effect.
 pub(crate) fn hint(message: &str) -> Option<&'static str> {
     let text = message.to_ascii_lowercase();
     let is_too_long = ["message too long", "message too large", "invalid argument"]
@@ -271,10 +273,10 @@ pub(crate) fn hint(message: &str) -> Option<&'static str> {
         .then_some("the datagrams are too long for the path or the system, set a smaller length")
 }
 
-/// Whether the message is of a connection that could not be made, which includes a name that was not found.
+/// Whether the message is about a connection that could not be made. That includes a name that was not found.
 pub(crate) fn is_connect_error(message: &str) -> bool {
     let text = message.to_ascii_lowercase();
-    // The second is what iperf3 before 3.11 makes of it.
+    // The second is the message of iperf3 before 3.11 for a failed connect.
     text.contains("unable to connect to server") || text.contains("bad file descriptor")
 }
 
@@ -326,7 +328,7 @@ mod tests {
             ("the server has terminated", Reason::Interrupted),
             ("failed to read /dev/urandom: Bad address", Reason::Local),
             ("something new", Reason::Other),
-            // What real runs and iperf_error.c have beyond the fixtures.
+            // Messages from real runs and from `iperf_error.c` that the fixtures do not have.
             (
                 "unable to connect to server: Permission denied",
                 Reason::Unreachable,
@@ -396,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_that_is_too_long_is_local_and_the_same_words_elsewhere_are_not() {
+    fn a_datagram_that_is_too_long_is_local_but_the_same_text_elsewhere_is_not() {
         for (message, reason) in [
             (
                 "unable to write to stream socket: Message too long",
@@ -432,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_that_is_too_long_has_a_hint_and_nothing_else() {
+    fn only_a_datagram_that_is_too_long_has_a_hint() {
         let write = "unable to write to stream socket";
         for cause in ["Message too long", "Message too large", "Invalid argument"] {
             let hint = hint(&format!("{write}: {cause}")).unwrap();

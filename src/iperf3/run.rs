@@ -1,8 +1,7 @@
 //! One run of iperf3: from a test's specification to its outcome.
 //!
-//! Invariant: iperf3's exit status is never trusted alone, and neither is its output: a test succeeded when its process
-//! ended by itself with status 0, its output is a JSON document without `error`, and that carries the sums of the test's
-//! mode.
+//! Invariant: neither iperf3's exit status nor its output is trusted alone. A test succeeded only if its process ended
+//! by itself with status 0, and its output is a JSON document without `error` that has the sums of the test's mode.
 
 use std::ffi::OsString;
 use std::io;
@@ -29,64 +28,65 @@ use crate::sys;
 
 /// How much of iperf3's message is kept for the log.
 const MESSAGE_LIMIT_CHARS: usize = 300;
-/// How much of its standard error is kept for people.
+/// How much of its standard error is kept for display.
 const STDERR_LIMIT_CHARS: usize = 4096;
 
-/// How a run ended that did not begin.
+/// `RunDetails::ended` of a run that was not started.
 const NOT_STARTED: &str = "was not started";
 
 #[derive(Clone, Copy)]
 pub(crate) struct TestSpec<'a> {
-    /// Adds what to test to the command line: the server, its port, and all that was asked for.
+    /// Adds the test to the command line: the server, its port, and all requested options.
     pub(crate) args: &'a dyn Fn(&mut Args<'_>),
-    /// The port among them.
+    /// The server's port in `args`.
     pub(crate) port: u16,
     pub(crate) mode: Mode,
     pub(crate) udp: bool,
-    /// Whether the part `end` of the report is kept, for people.
+    /// Whether to keep the report's `end` part, for display.
     pub(crate) keep_end_part: bool,
-    /// When it has to be over.
+    /// When the test must be over.
     pub(crate) deadline: Instant,
-    /// Who iperf3 says that it is, to servers that ask.
+    /// iperf3's credentials for servers that require authentication.
     pub(crate) credentials: Option<&'a Credentials>,
-    /// Where it puts its temporary files, and which.
+    /// The candidate folders for its temporary files, and those files.
     pub(crate) temp: (&'a TempFolders, TempFiles),
-    /// Where what it has measured so far is told.
+    /// Receives what the test has measured so far.
     pub(crate) progress: &'a Progress,
-    /// Whether it may go on when it has cost so much, asked as often as an iperf3 that streams says something.
+    /// Whether the test may continue at this cost. Called whenever a streaming iperf3 prints something.
     pub(crate) may_go_on: &'a dyn Fn(Cost) -> bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// What it led to, or why it was cancelled.
+    /// The outcome, or why the run was cancelled.
     pub(crate) outcome: Result<Outcome, Cause>,
     pub(crate) details: RunDetails,
     pub(crate) cost: Cost,
-    /// Whether its streams were connected: else the server had not begun with it.
+    /// Whether its streams were connected. If not, the server had not started the test.
     pub(crate) was_connected: bool,
 }
 
-/// How a run went, for people. Nothing in it is secret.
+/// How a run went, for display. Contains no secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDetails {
     pub(crate) port: u16,
-    /// The server's address, as far as it is known.
+    /// The server's address, if it is known.
     pub(crate) address: Option<IpAddr>,
-    /// The command line: variables that were set, the program's path, its arguments; empty when there is no program.
+    /// The command line: the variables that were set, the program's path, its arguments. Empty without a usable
+    /// program.
     pub(crate) command_line: Vec<String>,
     pub(crate) started: SystemTime,
     pub(crate) took: Duration,
-    /// How it ended, as the end of a sentence about iperf3.
+    /// How the run ended, as the end of a sentence about iperf3.
     pub(crate) ended: String,
-    /// Its standard error, not all of it when it is long.
+    /// Its standard error, cut at a limit.
     pub(crate) stderr: String,
-    /// The part `end` of its report, where that was asked for.
+    /// The report's `end` part, if it was requested.
     pub(crate) end_part: Option<String>,
 }
 
 impl Run {
-    /// A run that there was none of.
+    /// The result of a test for which no process was started.
     pub(crate) fn refused(port: u16, failure: Failure) -> Self {
         Self {
             outcome: Ok(Err(failure)),
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    /// Whether there was a process.
+    /// Whether a process was started.
     pub(crate) fn was_started(&self) -> bool {
         self.details.ended != NOT_STARTED
     }
@@ -161,7 +161,7 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
     }
 }
 
-/// What a process printed, read once.
+/// The output of a process, parsed once.
 struct Printed {
     document: Option<Document>,
     unreadable: Option<Unreadable>,
@@ -169,7 +169,7 @@ struct Printed {
 }
 
 impl Printed {
-    /// Reads what a run with `-J` printed.
+    /// Parses the output of a run with `-J`.
     fn of(finished: Finished) -> Self {
         let (document, unreadable) = match Document::read(&finished.stdout) {
             Ok(document) => (Some(document), None),
@@ -183,7 +183,7 @@ impl Printed {
     }
 }
 
-/// Puts together what to run, and runs it; fails when that is known to lead to nothing.
+/// Builds the command line and runs iperf3. Fails early if the run cannot succeed.
 fn run_iperf3(
     binary: &Binary,
     spec: &TestSpec<'_>,
@@ -204,7 +204,7 @@ fn run_iperf3(
     let mut args = Args::new(features);
     if streams {
         args.option("--json-stream");
-        // Each event is flushed without it in all versions so far.
+        // In all versions so far, each event is flushed even without this option.
         if args.has("--forceflush") {
             args.option("--forceflush");
         }
@@ -254,8 +254,8 @@ fn run_iperf3(
     })
 }
 
-/// Runs an iperf3 that says each interval as it ends; they are told to the test's progress, and not kept. What is left
-/// as its standard output is what is no event.
+/// Runs an iperf3 that reports each interval as it ends. The intervals go to the test's progress and are not kept. The
+/// standard output of the result contains only what is not an event.
 fn run_streaming(
     program: &Path,
     arguments: &[String],
@@ -287,8 +287,8 @@ fn run_streaming(
     })
 }
 
-/// Says that iperf3 had no room for its temporary files, of which it says nothing or something else: with no room it
-/// ends by SIGBUS, or by an address that is "bad".
+/// Blames missing space for iperf3's temporary files if that is the cause. iperf3 does not report it, or reports
+/// something else: without space it dies of SIGBUS, or reports a "bad" address.
 fn blame_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
     let (folders, files) = spec.temp;
     let may_be = matches!(
@@ -302,16 +302,16 @@ fn blame_temporary_files(mut failure: Failure, spec: &TestSpec<'_>) -> Failure {
     failure
 }
 
-/// Puts the reason of a failure right where iperf3's message misleads: a name that has no address, the server's or that of
-/// `bind`, the local address. For after the test lock is released, since it may look names up; `end` is when the probe
-/// has to be over.
+/// Corrects the reason of a failure if iperf3's message is misleading: the name of the server, or the name in `bind`,
+/// has no address. Call it after the test lock is released, because it may look up names. `end` is when the probe must
+/// be over.
 pub(crate) fn refine_reason(
     mut failure: Failure,
     host: &Host,
     bind: Option<&str>,
     end: Instant,
 ) -> Failure {
-    // Whatever else the message says: a name that was not found leads to no connection that could be refused.
+    // A refused connection was possible only because the name was found.
     if !reason::is_connect_error(&failure.message) || failure.reason == Reason::Refused {
         return failure;
     }
@@ -319,7 +319,7 @@ pub(crate) fn refine_reason(
         let time_left = end.saturating_duration_since(Instant::now());
         lookup::has_no_address(name, time_left)
     };
-    // An address has no name that could be unknown: then it is the local one's, which iperf3 looks up first.
+    // The host is an address, so the unknown name must be the local one, which iperf3 looks up first.
     let is_address = matches!(host, Host::Address { .. });
     let is_local = is_address && failure.reason == Reason::UnknownHost;
     if let Some(bind) = bind
@@ -341,7 +341,7 @@ pub(crate) fn refine_reason(
     failure
 }
 
-/// The host name that a local address is; none where it is an address or a device.
+/// The host name in a local address; `None` if it is an address or a device.
 fn local_name(bind: &str) -> Option<&str> {
     let (name, _) = bind.split_once('%').unwrap_or((bind, ""));
     let is_name = name.parse::<IpAddr>().is_err() && !sys::is_device(name);
@@ -356,7 +356,7 @@ fn classify(
 ) -> Outcome {
     let failed = |reason, message: &str| Err(Failure::new(reason, message));
     let status = match finished.ended {
-        // Whatever it printed when told to end is not a result.
+        // Whatever it printed after SIGTERM is not a result.
         Ended::DeadlinePassed => {
             let took = took.as_secs_f64();
             let message = format!("the test did not finish before its deadline, after {took:.1} s");
@@ -366,14 +366,14 @@ fn classify(
             let message = format!("iperf3 printed more than {limit} bytes");
             return failed(Reason::BadOutput, &message);
         }
-        // Whoever set the limit knows what was spent.
+        // The caller set the limit and knows what was spent.
         Ended::OverBudget => return failed(Reason::Budget, "the daily budget was spent"),
         Ended::Killed(signal) => {
             let message = format!("iperf3 was killed by signal {signal}");
             return failed(Reason::Killed, &message);
         }
         Ended::Exited(status) => status,
-        // Only for what it cost.
+        // A cancelled run is classified only for its cost.
         Ended::Cancelled(_) => 0,
     };
     let started = document.is_some_and(Document::was_connected);
@@ -382,7 +382,7 @@ fn classify(
             return nothing_measured(&report).map_or(Ok(report), Err);
         }
         Some(Err(Fault::Error(message))) => {
-            // From 3.19 on a server that refuses a password closes without a word.
+            // From 3.19 on, a server that rejects a password closes the connection without a message.
             let may_be_refused = spec.credentials.is_some() && !started;
             let reason = if may_be_refused && message.contains("control socket has closed") {
                 Reason::Auth
@@ -391,7 +391,7 @@ fn classify(
             };
             return failed(reason, &explained(&message));
         }
-        // Before 3.10 a failed run prints a report without `error`; the reason is on standard error.
+        // Before 3.10, a failed run prints a report without `error`. The reason is on standard error.
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
@@ -418,7 +418,7 @@ fn classify(
     failed(otherwise, &message)
 }
 
-/// Why a report is no measurement although iperf3 found nothing wrong.
+/// Why a report is not a measurement although iperf3 reported no error.
 fn nothing_measured(report: &Report) -> Option<Failure> {
     let ran = || report.directions().into_iter().flatten();
     let (reason, message) = if ran().any(Direction::has_vanished) {
@@ -441,7 +441,7 @@ fn nothing_measured(report: &Report) -> Option<Failure> {
     Some(Failure::new(reason, message))
 }
 
-/// iperf3's message for people, with what it is about where that is not plain.
+/// iperf3's message, with a hint if its meaning is not plain.
 fn explained(message: &str) -> String {
     let own = shortened(message, MESSAGE_LIMIT_CHARS);
     match reason::hint(message) {
@@ -450,21 +450,21 @@ fn explained(message: &str) -> String {
     }
 }
 
-/// The line that says what went wrong: iperf3's own before a library's. Its own may be among the JSON as well, behind a
+/// The line with the error: iperf3's own line before a library's. Its own line may also be among the JSON, or after a
 /// whole report.
 fn error_line(finished: &Finished) -> Option<String> {
     let output = [&finished.stderr, &finished.stdout].map(|bytes| String::from_utf8_lossy(bytes));
     let own = |line: &'_ str| line.strip_prefix("iperf3: ").map(str::to_owned);
     let [stderr, _] = &output;
     let line = output.iter().find_map(|text| lines(text).find_map(own));
-    // A warning is what it went on after.
+    // A warning is not the error, because iperf3 continued after it.
     let is_error = |line: &&str| !line.starts_with("warning: ");
     let line = line.or_else(|| lines(stderr).find(is_error).map(str::to_owned))?;
     let line = line.strip_prefix("error - ").unwrap_or(&line);
     Some(shortened(line, MESSAGE_LIMIT_CHARS))
 }
 
-/// The lines of an output that say something.
+/// The lines of an output that are not blank.
 fn lines(output: &str) -> impl Iterator<Item = &str> {
     output
         .lines()

@@ -1,7 +1,7 @@
-//! Hosts: what may be handed to iperf3 as one, and how a target's text splits into host and port.
+//! Hosts: what may be passed to iperf3 as one, and how a target's text splits into host and port.
 //!
-//! Knows nothing of HTTP, of iperf3's options or of which targets are allowed. What this grammar lets through
-//! cannot be taken for an option (no leading `-`) and has no character that means anything to a shell or a log.
+//! Knows nothing of HTTP, of iperf3's options or of the allowed targets. A text that this grammar accepts cannot be
+//! taken for an option (no leading `-`) and has no character with a meaning for a shell or a log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use crate::number;
 const NAME_LIMIT_BYTES: usize = 253;
 /// Longest label of a host name, RFC 1035 section 2.3.4.
 const LABEL_LIMIT_BYTES: usize = 63;
-/// Longest name of an interface: Linux' IFNAMSIZ less the final zero.
+/// Longest name of a network interface: Linux's IFNAMSIZ without the final zero.
 const ZONE_LIMIT_BYTES: usize = 15;
 
 /// A host as given: a name, an IPv4 address or an IPv6 address with or without a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Name(String),
-    /// An address; the text is kept, since labels and logs show what was given.
+    /// An address. The text is kept, because labels and logs show what was given.
     Address {
         text: String,
         ip: IpAddr,
@@ -59,7 +59,7 @@ impl fmt::Display for Host {
 
 /// Splits `host`, `host:port`, `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`.
 ///
-/// An IPv6 address without brackets has no port: its last group could be one.
+/// An IPv6 address without brackets has no port, because its last group could be one.
 pub(crate) fn parse_target(text: &str) -> Option<(Host, Option<u16>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inner, after) = rest.split_once(']')?;
@@ -77,7 +77,7 @@ pub(crate) fn parse_target(text: &str) -> Option<(Host, Option<u16>)> {
     }
 }
 
-/// A port from 1 to 65535, in digits only.
+/// A port from 1 to 65535, digits only.
 pub(crate) fn parse_port(text: &str) -> Option<u16> {
     number::within(text, 1..=u16::MAX)
 }
@@ -87,8 +87,8 @@ pub(crate) fn is_interface(text: &str) -> bool {
     is_word(text, ZONE_LIMIT_BYTES, b"._-")
 }
 
-/// A host name: labels of letters, digits, `-` and `_` (which real hosts have, whatever RFC 952 says).
-/// One dot at the end is allowed: it makes a name absolute.
+/// A host name: labels of letters, digits, `-` and `_` (real hosts use `_`, although RFC 952 forbids it). One dot at
+/// the end is allowed: it makes the name absolute.
 fn is_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     name.len() <= NAME_LIMIT_BYTES && name.split('.').all(is_label)
@@ -98,7 +98,7 @@ fn is_label(label: &str) -> bool {
     is_word(label, LABEL_LIMIT_BYTES, b"-_")
 }
 
-/// Letters, digits and `marks`, and no dash in front.
+/// Letters, digits and `marks`, without a leading dash.
 fn is_word(text: &str, limit_bytes: usize, marks: &[u8]) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || marks.contains(&b);
     (1..=limit_bytes).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain)
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_refused() {
+    fn texts_that_are_not_targets_are_rejected() {
         let long_label = "a".repeat(64);
         let long_name = "a.".repeat(127) + "a";
         for text in [

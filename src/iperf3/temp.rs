@@ -1,8 +1,8 @@
-//! The folder for iperf3's temporary files: it makes one a stream, as long as a block, and maps it.
+//! The folder for iperf3's temporary files. iperf3 creates one file per stream, as long as one block, and maps it.
 //!
-//! Owns which folder that is: the one that iperf3 takes by itself, or the first other one where that does not work.
-//! iperf3 itself does not say that its file could not be made or filled: without room it reads "/dev/urandom: Bad
-//! address". Must not know how a test is asked for.
+//! Owns the choice of that folder: iperf3's default folder, or the first alternative that works if the default does
+//! not. iperf3's own message hides the cause if it cannot create or fill its file: without space it reads
+//! "/dev/urandom: Bad address". Must not know how a test is requested.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -13,24 +13,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{folders, sync, sys};
 
-/// Where iperf3 looks for the folder, in this order (`iperf_new_stream`), and sets it again.
+/// The variables in which iperf3 looks for the folder, in this order (`iperf_new_stream`). The exporter sets `TMPDIR`.
 const VARIABLES: [&str; 3] = ["TMPDIR", "TEMP", "TMP"];
-/// Its folder without any of them.
+/// iperf3's folder if none of them is set.
 const DEFAULT: &str = "/tmp";
-/// Files take whole pages.
+/// A file occupies whole pages.
 const PAGE_BYTES: u64 = 4096;
 const KIB: u64 = 1024;
 
-/// The files of a test.
+/// The temporary files of one test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TempFiles {
-    /// One for each stream, and each way.
+    /// One per stream and direction.
     pub(crate) count: u64,
     pub(crate) bytes_each: u64,
 }
 
 impl TempFiles {
-    /// Those of TCP with one stream: without room for them hardly any test runs.
+    /// The file of a TCP test with one stream. Almost no test runs without space for it.
     pub(crate) const ONE_STREAM: Self = Self {
         count: 1,
         bytes_each: 128 * KIB,
@@ -41,15 +41,15 @@ impl TempFiles {
     }
 }
 
-/// The folders of a machine.
+/// The candidate folders on a machine.
 #[derive(Debug)]
 pub(crate) struct TempFolders {
-    /// iperf3's own.
+    /// The folder that iperf3 uses by default.
     usual: PathBuf,
     others: Vec<PathBuf>,
-    /// None of them worked when it was last looked.
+    /// Whether no folder worked at the last check.
     is_broken: AtomicBool,
-    /// The one that was found last, and whether that was news.
+    /// The folder found last, and the change to it until `take_change` takes it.
     latest: Mutex<(PathBuf, Option<Found>)>,
 }
 
@@ -57,18 +57,18 @@ pub(crate) struct TempFolders {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) folder: PathBuf,
-    /// Why iperf3's own one does not, where it is another.
+    /// Why iperf3's default folder does not work, if this is another one.
     pub(crate) instead: Option<String>,
 }
 
 impl TempFolders {
-    /// Those of this process' environment.
+    /// The folders according to this process's environment.
     pub(crate) fn from_environment() -> Self {
         let own = VARIABLES.iter().find_map(std::env::var_os);
         Self::new(own, folders::temporary())
     }
 
-    /// `own` is what iperf3 finds in its variables; an empty one leads it to the root.
+    /// `own` is the value that iperf3 finds in its variables. An empty value leads iperf3 to the root folder.
     fn new(own: Option<OsString>, others: impl Iterator<Item = PathBuf>) -> Self {
         let usual = PathBuf::from(own.unwrap_or_else(|| DEFAULT.into()));
         let is_empty = usual.as_os_str().is_empty();
@@ -87,10 +87,10 @@ impl TempFolders {
         }
     }
 
-    /// A folder with room for these files.
+    /// Finds a folder with space for these files.
     ///
     /// # Errors
-    /// What iperf3's own folder lacks, when no other works either.
+    /// Why iperf3's default folder does not work, if no other folder works either.
     pub(crate) fn find(&self, files: TempFiles) -> Result<Found, String> {
         let mut found = check(&self.usual, files).map(|()| Found {
             folder: self.usual.clone(),
@@ -119,18 +119,19 @@ impl TempFolders {
         })
     }
 
-    /// The folder that was found last, when it is another one than before and that was not told yet.
+    /// Returns the latest change of the folder, once.
     pub(crate) fn take_change(&self) -> Option<Found> {
         sync::lock(&self.latest).1.take()
     }
 
-    /// What iperf3's environment needs to have so that its files have room: nothing where its own folder has, or none has.
+    /// The variable that iperf3's environment needs so that its files have space. `None` if iperf3's default folder
+    /// works, or if no folder works.
     pub(super) fn variable(&self, files: TempFiles) -> Option<(&'static str, OsString)> {
         let found = self.find(files).ok()?;
         found.instead.map(|_| (VARIABLES[0], found.folder.into()))
     }
 
-    /// Whether tests can run, as far as is known: a folder is looked at only when none worked the last time.
+    /// Whether tests can run, as far as known. Checks the folders only if none worked the last time.
     pub(crate) fn health(&self) -> Result<(), String> {
         if self.is_broken.load(Ordering::Relaxed) {
             return self.find(TempFiles::ONE_STREAM).map(drop);
@@ -138,13 +139,14 @@ impl TempFolders {
         Ok(())
     }
 
-    /// A test has succeeded: wherever its files were, there is such a place. A wrapper script may have one of its own.
+    /// Records that a test succeeded: wherever its files were, there was space. A wrapper script may use its own
+    /// folder.
     pub(super) fn note_success(&self) {
         self.is_broken.store(false, Ordering::Relaxed);
     }
 }
 
-/// Whether files can be made in a folder, which is seen by making one, and have room.
+/// Checks that a folder accepts a new file, by creating one, and that it has enough space.
 fn check(folder: &Path, files: TempFiles) -> Result<(), String> {
     let shown = folder.display();
     let path = folder.join(folders::random_name());
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn another_folder_takes_its_place_and_the_first_that_works_does() {
+    fn the_first_alternative_that_works_replaces_the_usual_folder() {
         let temp = std::env::temp_dir();
         let folders = folders(
             "/nonexistent",
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_the_folder_is_told_once() {
+    fn each_change_of_the_folder_is_reported_once() {
         let temp = std::env::temp_dir();
         let usual = temp.join(crate::folders::random_name());
         std::fs::create_dir(&usual).unwrap();
@@ -225,16 +227,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_with_its_numbers() {
+    fn missing_space_is_reported_with_numbers() {
         let temp = std::env::temp_dir();
         let folders = folders(temp.to_str().unwrap(), &[]);
         let files = TempFiles {
             count: 1 << 30,
             bytes_each: 1 << 30,
         };
-        let words = folders.find(files).unwrap_err();
+        let message = folders.find(files).unwrap_err();
         let needed = "kB free, 1125899906842624 kB needed (1048576 kB per stream)";
-        assert!(words.contains(needed), "{words}");
+        assert!(message.contains(needed), "{message}");
     }
 
     #[test]
@@ -245,7 +247,7 @@ mod tests {
         assert!(folders.health().is_err());
         folders.note_success();
         assert_eq!(folders.health(), Ok(()));
-        // What is too much for one test is enough for others.
+        // A folder with too little space for one test is enough for others.
         let temp = std::env::temp_dir();
         let folders = super::tests::folders(temp.to_str().unwrap(), &[]);
         let files = TempFiles {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn iperf3_takes_an_empty_variable_at_its_word() {
+    fn an_empty_variable_leads_to_the_root_folder() {
         assert_eq!(folders("", &[]).usual, PathBuf::from("/"));
         assert_eq!(
             TempFolders::new(None, [].into_iter()).usual,

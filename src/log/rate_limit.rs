@@ -1,19 +1,19 @@
-//! Which of the lines that a client could repeat without end are written, and how many were held back.
+//! Rate limit for log lines that clients can trigger endlessly: which are written, and how many were held back.
 //!
-//! Must not know how a line looks. Bounded by [`MAX_KEYS`] and [`MAX_KEYS_OF_CLIENT`]: what is above them shares a key,
-//! of the client or of all, so that neither many causes nor many clients make a flood.
+//! Must not know the format of a line. Bounded by [`MAX_KEYS`] and [`MAX_KEYS_OF_CLIENT`]: lines above these limits
+//! share a key, per client or for all. So neither many causes nor many clients can flood the log.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Least time between two lines of one key.
+/// Least time between two lines with the same key.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
-/// Most keys that are told apart within that time, but for one more of each message.
+/// Most separate keys within that time, not counting one shared key per message.
 const MAX_KEYS: usize = 64;
-/// Most of them that one client has, for one message, but for one more.
+/// Most keys of one client for one message, not counting one shared key.
 const MAX_KEYS_OF_CLIENT: usize = 8;
 
-/// What a line is about: its message, the client if there is one, and the cause where a message has several.
+/// What identifies a line: its message, the client if there is one, and the cause if the message has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) message: &'static str,
@@ -26,7 +26,7 @@ struct Entry {
     key: Key,
     /// When its last line was written.
     written: Instant,
-    /// How many were held back since.
+    /// Lines held back since then.
     held_back: u64,
 }
 
@@ -34,7 +34,8 @@ struct Entry {
 pub(super) struct RateLimit(Vec<Entry>);
 
 impl RateLimit {
-    /// Whether a line is to be written now: then with how many of its key were held back since the last one.
+    /// Decides whether to write a line now. If so, returns how many lines with its key were held back since the last
+    /// one.
     pub(super) fn admit(&mut self, key: Key, now: Instant) -> Option<u64> {
         let key = self.bounded(key, now);
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.key == key) {
@@ -53,13 +54,13 @@ impl RateLimit {
         Some(0)
     }
 
-    /// The key, or a coarser one when there are too many.
+    /// The key, or a coarser one if there are too many.
     fn bounded(&mut self, key: Key, now: Instant) -> Key {
         if self.0.iter().any(|entry| entry.key == key) {
             return key;
         }
         if self.0.len() >= MAX_KEYS {
-            // With counts that come too late: nothing like it came since. The metrics have them.
+            // This also drops counts that were not reported: no such line came since. The metrics still count them.
             self.0.retain(|entry| is_fresh(entry, now));
         }
         if self.0.len() >= MAX_KEYS {
@@ -102,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_line_of_a_key_says_how_many_were_held_back() {
+    fn the_next_line_with_a_key_reports_how_many_were_held_back() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         assert_eq!(limit.admit(key(1, "a"), start), Some(0));
         for _ in 0..5 {
             assert_eq!(limit.admit(key(1, "a"), start + INTERVAL / 2), None);
         }
-        // Neither another cause nor another client waits for it.
+        // Neither another cause nor another client is held back with it.
         assert_eq!(limit.admit(key(1, "b"), start), Some(0));
         assert_eq!(limit.admit(key(2, "a"), start), Some(0));
         assert_eq!(limit.admit(key(1, "a"), start + INTERVAL), Some(5));
@@ -122,7 +123,7 @@ mod tests {
         let written = causes.filter_map(|key| limit.admit(key, start)).count();
         assert_eq!(written, MAX_KEYS_OF_CLIENT + 1);
         assert_eq!(limit.admit(key(2, "a"), start), Some(0));
-        // What shared a key is counted with it.
+        // Lines with the shared key are counted under it.
         let late = start + INTERVAL;
         let held_back: u64 = (1000..2000)
             .filter_map(|cause| limit.admit(key(1, &cause.to_string()), late))
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn many_clients_fill_no_memory_and_make_no_flood() {
+    fn many_clients_neither_fill_memory_nor_flood_the_log() {
         let (mut limit, start) = (RateLimit::default(), Instant::now());
         let mut written = 0;
         for cause in 0..100 {
@@ -142,7 +143,7 @@ mod tests {
         }
         assert_eq!(written, MAX_KEYS + 1);
         assert_eq!(limit.0.len(), MAX_KEYS + 1);
-        // The next ones have their own keys again.
+        // Later lines have their own keys again.
         let late = start + INTERVAL + Duration::from_millis(1);
         assert_eq!(limit.admit(key(1, "new"), late), Some(0));
         assert_eq!(limit.0.len(), 1);

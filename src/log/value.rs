@@ -1,6 +1,6 @@
-//! What a log line can have as a value, and which values are numbers and booleans in JSON.
+//! Values of log fields, and which of them are numbers or booleans in JSON.
 //!
-//! The type says so, never the text: a target named `5` is a string.
+//! The Rust type decides, never the text: a target named `5` is a string.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -9,9 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path;
 use std::time::Duration;
 
-/// A value of a log line.
+/// A value of a log field.
 pub(crate) trait Value: Display {
-    /// Whether its text is JSON as it stands; all else becomes a JSON string.
+    /// Whether its text is valid JSON as it is. Everything else becomes a JSON string.
     fn is_json(&self) -> bool {
         false
     }
@@ -62,11 +62,11 @@ impl Value for usize {
     }
 }
 
-/// A number with so many digits behind the point.
+/// A number, and its digits after the decimal point.
 pub(crate) struct Decimal(pub(crate) f64, pub(crate) usize);
 
 impl Decimal {
-    /// Seconds to the millisecond.
+    /// Seconds, to the millisecond.
     pub(crate) fn seconds(time: Duration) -> Self {
         Self(time.as_secs_f64(), 3)
     }

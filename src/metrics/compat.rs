@@ -1,7 +1,7 @@
-//! The families of a probe: one table from [`Report`] to the names that dashboards know.
+//! The drop-in families of a probe: a table from a test's report to the names that dashboards know.
 //!
-//! Names and meaning are those of edgard's exporter and its fork; what each carries is the side's that knows
-//! it: the sender's for what was sent, the receiver's for what arrived, its jitter and its loss.
+//! Names and meanings are those of edgard's exporter and its fork. Each value comes from the side that knows it: what
+//! was sent from the sender, and what arrived, its jitter and its loss from the receiver.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,19 +10,19 @@ use crate::iperf3::{Failure, Outcome};
 use crate::metrics::native;
 use crate::metrics::text::{Kind, Text};
 
-/// One family; its value is taken from a `V`, `None` when iperf3 did not measure it.
+/// One family. `value` is a function that returns `None` when iperf3 did not measure the value.
 pub(crate) struct Row<V> {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
     value: V,
 }
 
-/// From the direction that the drop-in families carry.
+/// Takes the value from the direction that the drop-in families report.
 type OfDirection = fn(&Direction) -> Option<f64>;
 type OfProbe = fn(&Probe<'_>) -> Option<f64>;
 
-/// The drop-in families behind `iperf3_up`, of any test. On failure each of the test's protocol is 0: dashboards rely
-/// on it.
+/// The drop-in families of every test, after `iperf3_up`. When a test fails, these and the families of its protocol are
+/// 0, because dashboards rely on it.
 pub(crate) const ANY: &[Row<OfDirection>] = &[
     Row {
         name: "iperf3_sent_seconds",
@@ -46,14 +46,14 @@ pub(crate) const ANY: &[Row<OfDirection>] = &[
     },
 ];
 
-/// Those of TCP.
+/// The drop-in families of TCP.
 pub(crate) const TCP: &[Row<OfDirection>] = &[Row {
     name: "iperf3_retransmits",
     help: "TCP segments that the sender retransmitted.",
     value: |direction| direction.retransmits,
 }];
 
-/// Those of UDP.
+/// The drop-in families of UDP.
 pub(crate) const UDP: &[Row<OfDirection>] = &[
     Row {
         name: "iperf3_sent_packets",
@@ -107,7 +107,8 @@ pub(crate) const UDP: &[Row<OfDirection>] = &[
     },
 ];
 
-/// The families around the rows: the first two stand before what was measured, the second with the reason as a label.
+/// The families around the measured ones. The first comes before them. The second has the reason as a label, and is
+/// written only when the test failed. The others come last.
 pub(crate) const FRAME: [Row<OfProbe>; 7] = [
     Row {
         name: "iperf3_up",
@@ -161,20 +162,20 @@ fn lost_percent(direction: &Direction) -> Option<f64> {
     direction.udp?.lost_percent()
 }
 
-/// A probe, as far as its families tell.
+/// What the families report about a probe.
 pub(crate) struct Probe<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) udp: bool,
     pub(crate) outcome: &'a Outcome,
-    /// From the request to its answer.
+    /// Time from the request to its answer.
     pub(crate) duration: Duration,
-    /// How long all attempts waited for the test lock.
+    /// Total time that the attempts waited for the test lock.
     pub(crate) lock_wait: Duration,
     pub(crate) attempts: u32,
     /// How old the result is, for requests with `max_age`.
     pub(crate) age: Option<Duration>,
-    /// When a test of this kind last succeeded, as far as is known, for the same requests.
+    /// When the same test last succeeded, if known, for requests with `max_age`.
     pub(crate) last_success: Option<SystemTime>,
 }
 
@@ -187,7 +188,7 @@ pub(crate) fn text(probe: &Probe<'_>) -> String {
     for row in ANY.iter().chain(if probe.udp { UDP } else { TCP }) {
         text.family(row.name, row.help, Kind::Gauge);
         let value = match probe.outcome {
-            // Of the direction that ran, and the upload when both did.
+            // From the direction that ran, or from the upload when both did.
             Ok(report) => {
                 let mut ran = report.directions().into_iter().flatten();
                 ran.next().and_then(row.value)

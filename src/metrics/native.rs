@@ -1,7 +1,7 @@
-//! The families of our own: all that iperf3 measured, a direction a label, in base units.
+//! The native families: everything that iperf3 measured, in base units, with the direction as a label.
 //!
-//! One table from [`Report`] to families; must not know the drop-in families. They are there when a test succeeded,
-//! and one that iperf3 did not measure, or that cannot be true, is absent: never 0, never an estimate.
+//! A table from [`Report`] to families. Must not know the drop-in families. The native families exist only for a
+//! successful test. A value that iperf3 did not measure, or that is impossible, is absent: never 0, never an estimate.
 
 use crate::iperf3::report::intervals::{QUANTILE, Rates};
 use crate::iperf3::report::metadata::{Cpu, Metadata};
@@ -15,21 +15,21 @@ pub(crate) struct Row {
     pub(crate) samples: Samples,
 }
 
-/// What samples a family has besides `target` and `port`.
+/// The samples of a family, and their labels besides `target` and `port`.
 #[derive(Clone, Copy)]
 pub(crate) enum Samples {
-    /// One a direction.
+    /// One per direction.
     One(fn(&Direction) -> Option<f64>),
-    /// A summary a direction.
+    /// One summary per direction.
     Rates,
-    /// One a direction, of value 1 and with words as labels.
+    /// One per direction, with the value 1 and settings as labels.
     Info,
-    /// One an end and mode.
+    /// One per end and mode.
     Cpu,
 }
 
 impl Samples {
-    /// The type of a family with such samples.
+    /// The type of a family with these samples.
     pub(crate) fn kind(self) -> Kind {
         match self {
             Self::Rates => Kind::Summary,
@@ -38,7 +38,7 @@ impl Samples {
     }
 }
 
-/// The families, in the order of the page.
+/// The families, in output order.
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "iperf3_bandwidth_bytes_per_second",
@@ -158,7 +158,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
 ];
 
-/// Writes the families of a test that succeeded, with these labels in front of each one's own.
+/// Writes the families of a successful test. `labels` come before the labels of each sample.
 pub(super) fn write(text: &mut Text, labels: [(&str, &str); 2], report: &Report) {
     for row in ROWS {
         text.family(row.name, row.help, row.samples.kind());

@@ -1,7 +1,7 @@
-//! The families of the process: which build it is, its panics, and the `process_*` families, named and defined as
-//! Prometheus' client libraries have them (Prometheus' documentation, "Writing client libraries", "Process metrics").
+//! The families of the process: its build, its panics, and the `process_*` families, with the names and definitions of
+//! Prometheus' client libraries (Prometheus' documentation, "Writing client libraries", "Process metrics").
 //!
-//! Read from `/proc` (proc(5)) and getrlimit(2); what a system does not have is left out.
+//! Read from `/proc` (proc(5)) and getrlimit(2). Values that a system does not provide are left out.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use super::text::{Family, Kind, Text};
 use crate::sys;
 
-/// Fields of `/proc/self/stat`, counted from the one behind the command's name, which is the third of proc(5).
+/// Indexes of fields in `/proc/self/stat` after the command name. Index 0 is field 3 of proc(5).
 mod stat {
     pub(super) const UTIME: usize = 14 - 3;
     pub(super) const STIME: usize = 15 - 3;
@@ -19,10 +19,10 @@ mod stat {
     pub(super) const RSS: usize = 24 - 3;
 }
 
-/// More than `/proc/self/stat` can have: 52 numbers of at most 20 digits and a name of 64 bytes.
+/// More than `/proc/self/stat` can contain: 52 numbers of at most 20 digits and a name of 64 bytes.
 const STAT_LIMIT_BYTES: usize = 2048;
 
-/// The families, in the order in which they are written: that of the client libraries' documentation behind our own.
+/// The families, in output order: our own, then the others in the order of the client libraries' documentation.
 pub(crate) const FAMILIES: &[Family<Look>] = &[
     Family {
         name: "iperf3_exporter_build_info",
@@ -92,18 +92,19 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Seconds from 1970 to the start of this process. Taken once: it never changes, but the system's clock does.
-    /// (Refused: the sum of the boot time and the ticks since then, as Go's client has it. The boot time is in whole
-    /// seconds, and stands in `/proc/stat` behind a line for each processor.)
+    /// Start of this process, in seconds since 1970. Taken once, because the system clock may change later. (Refused:
+    /// boot time plus ticks, as in Go's client. The boot time is in whole seconds, and follows a line for each
+    /// processor in `/proc/stat`.)
     started: f64,
-    /// An atomic, since a panic may come while any lock is held; of 32 bits, which the smallest routers have.
+    /// Atomic, because a panic may happen while any lock is held. 32 bits, because the smallest routers have no 64-bit
+    /// atomics.
     panics: AtomicU32,
 }
 
-/// One look at it, for all families of a scrape.
+/// Snapshot of the process, for all families of a scrape.
 pub(crate) struct Look {
     panics: u32,
-    /// The numbers of `/proc/self/stat` behind the command's name; empty where there is no such file.
+    /// The numbers in `/proc/self/stat` after the command name; empty when there is no such file.
     stat: Vec<f64>,
     started: f64,
 }
@@ -127,15 +128,15 @@ impl Process {
     }
 
     fn look(&self) -> Look {
-        // One read, which the kernel answers with all of it; `fs::read` would feel its way in small pieces.
+        // The kernel returns the whole file in one read. `fs::read` would need several small ones.
         let mut line = [0; STAT_LIMIT_BYTES];
         let read = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut line));
         let line = line.get(..read.unwrap_or_default()).unwrap_or_default();
-        // The command's name stands in brackets and may hold any byte, brackets too.
+        // The command name is in parentheses and may contain any byte, parentheses too.
         let behind_name = line.windows(2).rposition(|two| two == b") ");
         let fields = behind_name.and_then(|at| line.get(at + 2..));
         let fields = String::from_utf8_lossy(fields.unwrap_or_default());
-        // The one field that is no number, the state, is not asked for.
+        // The only field that is not a number, the state, is not used.
         let number = |field: &str| field.parse().unwrap_or(f64::NAN);
         Look {
             panics: self.panics.load(Ordering::Relaxed),
@@ -156,16 +157,16 @@ impl Look {
     }
 }
 
-/// How many descriptors are open. Counted, though the folder's size says a number since Linux 6.2: that one has the
-/// places that threads blocked in accept(2) hold for a connection to come.
+/// Number of open descriptors. They are counted. Since Linux 6.2 the directory's size gives a number too, but that
+/// includes slots that threads blocked in accept(2) have reserved.
 fn open_descriptors() -> Option<f64> {
-    // The folder's own descriptor is open while it is read. It is opened anew: threads that share one would wait for
-    // each other, every second scrape of 16 at a time.
+    // The directory's own descriptor is open during the count, so it is subtracted. Each scrape opens the directory
+    // itself: threads that share a descriptor would wait for each other, in every second scrape with 16 at a time.
     let counted = fs::read_dir("/proc/self/fd").ok()?.count();
     Some(counted.saturating_sub(1) as f64)
 }
 
-/// A limit as a number; none is the largest there is, as the Go client has it.
+/// A limit as a number. No limit is the largest number, as in Go's client.
 fn limit(limit: Option<u64>) -> f64 {
     limit.unwrap_or(u64::MAX) as f64
 }

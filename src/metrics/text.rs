@@ -1,7 +1,7 @@
-//! The text exposition format, version 0.0.4, by hand.
+//! Writer for the text exposition format, version 0.0.4.
 //!
-//! The one writer of `/metrics` and `/probe`; must not know what a metric means. Source: Prometheus'
-//! documentation, "Exposition formats".
+//! The only writer of `/metrics` and `/probe`. Must not know what a metric means. Source: Prometheus' documentation,
+//! "Exposition formats".
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ impl Kind {
     }
 }
 
-/// One family of a collector, which writes its samples from an `S`.
+/// One family of a collector. `write` writes its samples from an `S`.
 pub(crate) struct Family<S> {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
@@ -34,14 +34,14 @@ pub(crate) struct Family<S> {
     pub(crate) write: fn(&mut Text, &S),
 }
 
-/// Room for the exporter's own metrics, which are the longest page.
+/// Initial capacity: enough for the exporter's own metrics, the longest page.
 const CAPACITY_BYTES: usize = 8 * 1024;
 
-/// A page of metrics as it is written. Nothing is collected first: a scrape of many samples would be as many small
-/// allocations, and a lock on the allocator for each (musl has one for all threads).
+/// A page of metrics, written sample by sample. Collecting the samples first would need as many small allocations, each
+/// of which locks the allocator (musl has one lock for all threads).
 pub(crate) struct Text {
     out: String,
-    /// That of the family whose samples follow.
+    /// Name of the current family.
     name: &'static str,
     /// Help and type of the family, until its first sample is written.
     header: Option<(&'static str, Kind)>,
@@ -56,7 +56,7 @@ impl Text {
         }
     }
 
-    /// The samples that follow are of this family; one without samples leaves no line.
+    /// Starts a family. Without samples it writes nothing.
     pub(crate) fn family(&mut self, name: &'static str, help: &'static str, kind: Kind) {
         self.name = name;
         self.header = Some((help, kind));
@@ -69,8 +69,8 @@ impl Text {
         }
     }
 
-    /// A sample of the family, with what stands behind its name, such as `_sum`. Whatever was added up or divided, what
-    /// is no number of a measurement is not written.
+    /// Writes a sample of the family. `suffix` follows the name, such as `_sum`. A value that is not finite is skipped,
+    /// whatever calculation it comes from.
     pub(crate) fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
         if !value.is_finite() {
             return;
@@ -98,14 +98,14 @@ impl Text {
         out.push('\n');
     }
 
-    /// A sample with labels, where there is a value.
+    /// Writes a sample with labels, if there is a value.
     pub(crate) fn labelled(&mut self, labels: &[(&str, &str)], value: Option<f64>) {
         if let Some(value) = value {
             self.sample("", labels, value);
         }
     }
 
-    /// A sample without labels, where there is a value.
+    /// Writes a sample without labels, if there is a value.
     pub(crate) fn plain(&mut self, value: Option<f64>) {
         self.labelled(&[], value);
     }
@@ -115,7 +115,7 @@ impl Text {
     }
 }
 
-/// Counts by the value of a label: a few, so that looking through them is fast enough.
+/// Counts by label value. There are few values, so a linear search is fast enough.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labelled(Vec<(&'static str, u64)>);
 
@@ -127,7 +127,7 @@ impl Labelled {
         }
     }
 
-    /// A sample for each of `values`, those that were never counted too.
+    /// Writes a sample for each of `values`, even if it was never counted.
     pub(crate) fn write(
         &self,
         text: &mut Text,
@@ -142,7 +142,7 @@ impl Labelled {
     }
 }
 
-/// Backslash and line feed are escaped in both, the quote in label values only.
+/// Escapes backslashes and line feeds, and in label values also quotes.
 fn push_escaped(text: &mut String, value: &str, is_label: bool) {
     for c in value.chars() {
         match c {
@@ -154,9 +154,9 @@ fn push_escaped(text: &mut String, value: &str, is_label: bool) {
     }
 }
 
-/// The shortest text that reads back as the same number; whole numbers without a point.
+/// Writes the shortest text that parses to the same number. Whole numbers below `PLAIN_BELOW` have no decimal point.
 fn push_number(text: &mut String, value: f64) {
-    /// Below this every whole number is exact and its digits are short.
+    /// Below this, every whole number is exact and has few digits.
     const PLAIN_BELOW: f64 = 1e15;
     if value.fract() == 0.0 && value.abs() < PLAIN_BELOW {
         let _ = write!(text, "{value}");
@@ -170,7 +170,7 @@ mod tests {
     use super::{Kind, Text};
 
     #[test]
-    fn names_labels_and_values_are_written_as_the_format_has_them() {
+    fn names_labels_and_values_follow_the_format() {
         let mut text = Text::new();
         text.family("a_total", "Back\\slash and\nline.", Kind::Counter);
         text.sample("", &[("x", "q\"b\\n\nz"), ("y", "é")], 12.0);
@@ -201,7 +201,7 @@ mod tests {
         }
     }
     #[test]
-    fn what_is_not_finite_is_not_written() {
+    fn values_that_are_not_finite_are_skipped() {
         let mut text = Text::new();
         text.family("a", "A.", Kind::Gauge);
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

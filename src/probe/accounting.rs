@@ -1,4 +1,4 @@
-//! What a probe leaves: counts, and its lines in the log.
+//! Counts probes and logs their outcomes.
 //!
 //! Must not know how a test is run.
 
@@ -14,8 +14,8 @@ use crate::iperf3::report::Direction;
 use crate::iperf3::target::Host;
 use crate::log::{Decimal, Field, Value};
 
-/// Counts a test that was run, and says how it went, in one line; iperf3's own words too when it failed. `cut_to` is its
-/// period in seconds, where that is shorter than it was asked for.
+/// Counts a completed test and logs it in one line, with iperf3's own message if it failed. `cut_to` is its period in
+/// seconds, if that was shortened.
 pub(super) fn ran(
     prober: &Prober,
     number: u64,
@@ -86,7 +86,7 @@ pub(super) fn ran(
     }
 }
 
-/// The message of a line about a test without a result.
+/// The log message for a test without a result.
 fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
     match reason {
         Reason::Budget if completed.cut_off.is_some() => "test stopped",
@@ -95,13 +95,13 @@ fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
     }
 }
 
-/// The parameters that differ from their defaults, but the port, which each line has.
+/// The parameters that differ from their defaults, except the port, which every line has.
 fn others(params: &Params) -> impl Iterator<Item = (&'static str, Shown)> {
     params.shown().filter(|(name, _)| *name != "port")
 }
 
-/// Counts a probe that was not answered with a result, and says why, in one line; `number` is that of its test, if it got
-/// so far, and `waited` how long it stood in line for the lock, if it did.
+/// Counts a probe without a result and logs the cause in one line. `number` is the number of the probe that runs its
+/// test, if there is one. `waited` is how long it waited for the lock, if it did.
 pub(super) fn not_run(
     prober: &Prober,
     number: Option<u64>,

@@ -1,7 +1,7 @@
 //! Which targets may be probed (`--probe.allow-target`).
 //!
-//! A name is held against names only and an address against addresses only: what a name resolves to is decided
-//! later and elsewhere, so a rule that looked it up would promise more than it can keep.
+//! Rules for names match only names, and rules for addresses match only addresses. Names are resolved later and
+//! elsewhere, so a rule that resolved them here could not guarantee which address is probed.
 
 use std::net::IpAddr;
 
@@ -11,16 +11,16 @@ use crate::number;
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// This name, whatever its case.
+    /// This name, ignoring case.
     Name(String),
-    /// Every name below this one; kept with its leading dot.
+    /// Every name below this domain. Stored with its leading dot.
     Suffix(String),
-    /// The addresses that share the first bits.
+    /// The addresses that share the first `bits` bits.
     Block { network: IpAddr, bits: u8 },
 }
 
 impl Rule {
-    /// Reads a host name, `*.suffix`, an address or a CIDR block.
+    /// Parses a host name, `*.suffix`, an address or a CIDR block.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(suffix) = text.strip_prefix("*.") {
             return match Host::parse(suffix)? {
@@ -31,7 +31,7 @@ impl Rule {
         if let Some((network, bits)) = text.split_once('/') {
             let network: IpAddr = network.parse().ok()?;
             let bits = number::within(bits, 0..=width(network))?;
-            // A block of mapped addresses is one of IPv4.
+            // A block of IPv4-mapped addresses is an IPv4 block.
             let canonical = network.to_canonical();
             let mapped_bits = width(network) - width(canonical);
             return Some(Self::Block {
@@ -41,7 +41,7 @@ impl Rule {
         }
         match Host::parse(text)? {
             Host::Name(name) => Some(Self::Name(folded(&name))),
-            // A zone belongs to this host, not to the address.
+            // A zone is a property of this machine, not of the address.
             Host::Address { text, .. } if text.contains('%') => None,
             Host::Address { ip, .. } => Some(Self::Block {
                 network: ip.to_canonical(),
@@ -55,7 +55,7 @@ impl Rule {
             (Self::Name(name), Host::Name(given)) => *name == folded(given),
             (Self::Suffix(suffix), Host::Name(given)) => folded(given).ends_with(suffix),
             (Self::Block { network, bits }, Host::Address { ip, .. }) => {
-                // ::ffff:192.0.2.1 goes to 192.0.2.1, so it is held against IPv4's rules, and only those.
+                // A connection to ::ffff:192.0.2.1 goes to 192.0.2.1, so only IPv4 rules apply to it.
                 shares(*network, ip.to_canonical(), *bits)
             }
             _ => false,
@@ -63,12 +63,12 @@ impl Rule {
     }
 }
 
-/// Whether `host` may be probed; without rules every host may.
+/// Whether `host` may be probed. Without rules, every host may.
 pub(super) fn allows(rules: &[Rule], host: &Host) -> bool {
     rules.is_empty() || rules.iter().any(|rule| rule.matches(host))
 }
 
-/// Names are the same whatever their case (RFC 4343), with or without the final dot.
+/// Normalizes a name: case (RFC 4343) and a final dot do not matter.
 fn folded(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
@@ -79,7 +79,7 @@ fn width(ip: IpAddr) -> u8 {
 
 fn shares(network: IpAddr, ip: IpAddr, bits: u8) -> bool {
     let differing = match (network, ip) {
-        // Shifted up, so that one count of leading zeros serves both families.
+        // Shifted left, so that leading zeros count the same for both families.
         (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(a.to_bits() ^ b.to_bits()) << 96,
         (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() ^ b.to_bits(),
         _ => return false,
@@ -93,7 +93,7 @@ mod tests {
     use crate::iperf3::target::Host;
 
     #[test]
-    fn a_rule_lets_through_what_it_names_and_nothing_else() {
+    fn a_rule_allows_what_it_names_and_nothing_else() {
         for (rule, host, allowed) in [
             ("foo.server", "FOO.server.", true),
             ("foo.server", "xfoo.server", false),
@@ -117,7 +117,7 @@ mod tests {
             ("::/0", "::ffff:192.0.2.1", false),
             ("::ffff:192.0.2.0/120", "192.0.2.9", true),
             ("::ffff:192.0.2.0/120", "192.0.3.9", false),
-            // What a name resolves to is not looked at, nor are the other spellings of an address.
+            // Names are not resolved, and other spellings of an address are not recognized.
             ("127.0.0.0/8", "localhost", false),
             ("127.0.0.0/8", "127.1", false),
             ("127.0.0.0/8", "0x7f000001", false),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_refused() {
+    fn invalid_rules_are_rejected() {
         for text in [
             "",
             "*",

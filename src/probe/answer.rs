@@ -1,6 +1,6 @@
-//! What comes of a probe, and who asked for it.
+//! The result of a probe, and its caller.
 //!
-//! Values only; must not know how a test is run or told.
+//! Values only. Must not know how a test is run or reported.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use crate::iperf3::progress::{Progress, Seen};
 use crate::iperf3::{Failure, Outcome, RunDetails};
 use crate::moment::Moment;
 
-/// A test that was run, in as many attempts as it took.
+/// A completed test, with all its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct CompletedTest {
     /// What it measured, or why its last attempt failed.
     pub(crate) outcome: Outcome,
-    /// The port of the last attempt.
+    /// The port that `outcome` refers to, usually that of the last attempt.
     pub(crate) port: u16,
-    /// How often iperf3 was run.
+    /// How many times iperf3 was run.
     pub(crate) count: u32,
-    /// How the last attempts went, the latest last.
+    /// The last attempts, latest one last.
     pub(crate) attempts: Vec<Attempt>,
-    /// What the last attempt had measured, when it failed.
+    /// What the last attempt had measured before it failed.
     pub(crate) cut_off: Option<CutOff>,
-    /// How long all of them waited for the lock.
+    /// Total time that the attempts waited for the lock.
     pub(crate) lock_wait: Duration,
     pub(crate) ended: Moment,
 }
 
 impl CompletedTest {
-    /// The run whose outcome the probe's is.
+    /// Details of the run that determined the probe's outcome.
     pub(crate) fn last_details(&self) -> Option<&RunDetails> {
         let mut runs = self.attempts.iter().map(|attempt| &attempt.details);
         runs.rfind(|details| details.port == self.port)
@@ -39,15 +39,16 @@ impl CompletedTest {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// How long it waited for the lock; none when the lock was held already, for a port before this one.
+    /// How long it waited for the lock. `None` when the lock was already held, after an attempt on another port or with
+    /// the other IP version.
     pub(crate) waited: Option<Duration>,
     pub(crate) details: RunDetails,
-    /// Why it failed.
+    /// Why it failed, if it did.
     pub(crate) failure: Option<Failure>,
 }
 
-/// What a test had measured when it was cut off. For people to look at, and no result: what the rest had been is not
-/// known.
+/// What a test had measured when it was cut off. It is shown to users and is not a result, because the rest of the test
+/// is unknown.
 #[derive(Clone, Debug)]
 pub(crate) struct CutOff {
     /// How long it had run.
@@ -56,7 +57,8 @@ pub(crate) struct CutOff {
 }
 
 impl CutOff {
-    /// Of a test that ends now. None where no interval came: it had not begun, or its iperf3 does not stream them.
+    /// The measurements of a test that ends now. `None` when no interval was received: the test had not started, or
+    /// this iperf3 does not stream intervals.
     pub(super) fn of(progress: &Progress) -> Option<Self> {
         let seen = progress.look();
         let is_measured = seen.directions().iter().any(Option::is_some);
@@ -67,26 +69,26 @@ impl CutOff {
     }
 }
 
-/// What a request is answered with.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) completed: Arc<CompletedTest>,
-    /// From the request to its answer.
+    /// Time from the request to its answer.
     pub(crate) duration: Duration,
     /// How long ago the test ended, for requests with `max_age`.
     pub(crate) age: Option<Duration>,
-    /// When a test of this kind last succeeded, for requests with `max_age` and as far as is known.
+    /// When the same test last succeeded, if known, for requests with `max_age`.
     pub(crate) last_success: Option<SystemTime>,
 }
 
-/// Who wants a probe.
+/// The client that requested a probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// Where the request came from.
+    /// Address of the client.
     pub(crate) client: SocketAddr,
     pub(crate) arrival: Instant,
-    /// Its place in the order in which requests came.
+    /// Position of the request in order of arrival.
     pub(crate) number: u64,
-    /// Set when nobody wants the result any more.
+    /// Set when the probe is cancelled.
     pub(crate) cancel: Cancel,
 }

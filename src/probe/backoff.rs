@@ -1,19 +1,20 @@
 //! Pauses between attempts at a busy server: a backoff with decorrelated jitter.
 //!
-//! Must not know what is tried again, or why.
+//! Must not know what is retried, or why.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-/// The shortest pause: a server is free a moment after its test, and an attempt costs both ends a connection.
+/// Minimum pause. A server is free a moment after its test, and each attempt costs both ends a connection.
 pub(super) const SHORTEST: Duration = Duration::from_millis(100);
-/// The longest pause: much longer and a free server stands idle while probes run out of time.
+/// Maximum pause. With a much longer one, a free server would be idle while probes run out of time.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The pause behind one of `last`: random between the shortest and three times the last one, so that exporters which
-/// collided once do not collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+/// The pause that follows a pause of `last`: random between `SHORTEST` and three times `last`, but at most `LONGEST`.
+/// Exporters that collided once are then unlikely to collide again (Marc Brooker, "Exponential Backoff And Jitter", AWS
+/// Architecture Blog, 2015).
 pub(super) fn next(last: Duration) -> Duration {
-    // Randomness of the system's, which the standard library gives to its hash tables.
+    // The standard library seeds its hash tables with the system's randomness.
     let part = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
     let longest = (last * 3).min(LONGEST);
     SHORTEST + longest.saturating_sub(SHORTEST).mul_f64(part)
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_collided_wait_differently() {
+    fn colliding_exporters_pause_differently() {
         let last = Duration::from_secs(1);
         let same = (0..10).filter(|_| next(last) == next(last));
         assert!(same.count() < 10);

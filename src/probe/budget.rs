@@ -1,6 +1,6 @@
-//! The day's budget of bytes, for metered links: what the tests of a UTC day cost, and which test may still run, or go on.
+//! The daily byte budget for metered links: what the tests of a UTC day cost, and whether a test may start or continue.
 //!
-//! In memory only: a restart forgets what was spent. Must not know flags or metrics.
+//! Kept in memory only: a restart resets it. Must not know flags or metrics.
 
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -14,31 +14,31 @@ const DAY_SECONDS: u64 = 86_400;
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Most payload bytes of a day, both ways together.
+    /// Maximum payload bytes per day, both directions together.
     limit: Option<u64>,
     spent: Mutex<Spent>,
 }
 
-/// What one run has cost so far: it is spent as it comes, on the day on which it does.
+/// The cost of one run so far. Bytes are charged as they are transferred, to the day on which that happens.
 #[derive(Debug)]
 pub(super) struct Account<'a> {
     budget: &'a Budget,
-    /// Bytes that are spent already.
+    /// Bytes that were charged for this run so far.
     own: Cell<f64>,
-    /// The most that was spent on its days.
+    /// Highest daily total that was reached during this run.
     highest: Cell<f64>,
 }
 
-/// What one day's tests cost.
+/// The cost of one day's tests.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Counted from 1970-01-01.
+    /// Days since 1970-01-01.
     day: u64,
     bytes: f64,
 }
 
 impl Budget {
-    /// Nothing spent yet. Without a limit it only counts.
+    /// An unspent budget. Without a limit it only counts.
     pub(super) fn new(limit: Option<u64>) -> Self {
         Self {
             limit,
@@ -51,7 +51,7 @@ impl Budget {
         self.spend(0.0, now)
     }
 
-    /// An account for a run that begins.
+    /// Opens an account for a new run.
     pub(super) fn open(&self) -> Account<'_> {
         Account {
             budget: self,
@@ -60,10 +60,10 @@ impl Budget {
         }
     }
 
-    /// Counts some bytes, and tells how many are spent on the day of `now` so far.
+    /// Adds bytes, and returns the total of the day of `now` so far.
     ///
-    /// A clock that was set back begins another day as well: without one that can be relied on, a router that booted
-    /// in the wrong year would refuse until that year.
+    /// A clock that is set back also starts a new day. Otherwise a router that booted with a date in the future would
+    /// refuse tests until that date.
     fn spend(&self, bytes: f64, now: SystemTime) -> f64 {
         let since = now.duration_since(SystemTime::UNIX_EPOCH);
         let day = since.unwrap_or_default().as_secs() / DAY_SECONDS;
@@ -75,10 +75,10 @@ impl Budget {
         spent.bytes
     }
 
-    /// Whether a test may run.
+    /// Checks whether a test may run.
     ///
     /// # Errors
-    /// Why it may not, as a line.
+    /// Why it may not, as one line.
     pub(super) fn check(
         &self,
         params: &Params,
@@ -105,16 +105,16 @@ impl Budget {
 }
 
 impl Account<'_> {
-    /// The run has cost so much so far; whether the budget of the day of `now` holds that.
+    /// Charges the run's cost so far, and returns whether the budget of the day of `now` allows it.
     pub(super) fn spend(&self, cost: Cost, now: SystemTime) -> bool {
-        // What was spent is not taken back.
+        // Spent bytes are never refunded.
         let total = (cost.upload + cost.download).max(self.own.get());
         let spent = self.budget.spend(total - self.own.replace(total), now);
         self.highest.set(self.highest.get().max(spent));
         self.budget.limit.is_none_or(|limit| spent <= limit as f64)
     }
 
-    /// What to say of a run that was ended because the budget did not hold it.
+    /// The message for a run that was stopped because it exceeded the budget.
     pub(super) fn message(&self) -> String {
         format!(
             "the test exceeded the daily budget and was stopped: {:.0} of {} bytes are spent, {:.0} of them by this \
@@ -126,7 +126,7 @@ impl Account<'_> {
     }
 }
 
-/// Payload bytes of a test, both ways together, where what was asked for tells.
+/// Payload bytes of a test, both directions together, if its parameters determine them.
 fn size(params: &Params, seconds: Duration) -> Option<f64> {
     let directions = f64::from(params.mode.directions());
     let streams = f64::from(params.parallel()) * directions;
@@ -134,7 +134,8 @@ fn size(params: &Params, seconds: Duration) -> Option<f64> {
     let Some(bytes) = params.options.bytes else {
         return bytes_per_second.map(|rate| rate * seconds.as_secs_f64());
     };
-    // What is omitted comes on top: at the rate, and never more than the bytes, which iperf3 then counts anew.
+    // Omitted bytes come on top: at most what the rate allows, and at most `bytes`. iperf3 restarts its byte count
+    // after the omitted seconds.
     let bytes = bytes as f64 * directions;
     let omitted = match (params.options.omit_seconds, bytes_per_second) {
         (0, _) => 0.0,
@@ -183,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_spends_as_it_goes_and_each_byte_once() {
+    fn each_byte_of_a_run_is_charged_once_and_as_it_is_transferred() {
         let before = SystemTime::UNIX_EPOCH + Duration::from_secs(20_000 * 86_400 - 1);
         let budget = Budget::new(Some(1000));
         budget.open().spend(cost(100.0, 0.0), before);
         let account = budget.open();
         assert!(account.spend(cost(300.0, 100.0), before));
         assert!(account.spend(cost(300.0, 100.0), before));
-        // All that there is may be spent.
+        // The whole budget may be spent.
         assert!(account.spend(cost(800.0, 100.0), before));
         let today = |now| format!("{}", budget.today(now));
         assert_eq!(today(before), "1000");
@@ -198,7 +199,8 @@ mod tests {
         let message = "the test exceeded the daily budget and was stopped: 1001 of 1000 bytes are spent, 901 of \
                        them by this test, the next budget begins at 00:00 UTC";
         assert_eq!(account.message(), message);
-        // What comes behind midnight is the next day's, and the sentence is still of the day that it was ended on.
+        // Bytes after midnight belong to the next day. The message still refers to the day on which the budget was
+        // exceeded.
         let midnight = before + Duration::from_secs(1);
         assert!(account.spend(cost(806.0, 100.0), midnight));
         assert_eq!(today(midnight), "5");
@@ -223,7 +225,7 @@ mod tests {
             ("target=a&bytes=9.6M", false),
             ("target=a&bytes=5M&bidirectional=1", false),
             ("target=a&bytes=5M&bitrate=16M&omit=2", true),
-            // Two seconds of it are 4 MB; what is omitted is never more than the bytes.
+            // Above, two seconds at 16M are 4 MB. Below, the omitted bytes are limited by `bytes`.
             ("target=a&bytes=4M&bitrate=1G&omit=2", true),
             ("target=a&bytes=5M&bitrate=1G&omit=2", false),
             ("target=a&bytes=4M&omit=1", true),
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_all_is_counted_and_nothing_refused() {
+    fn without_a_limit_bytes_are_counted_and_no_test_is_refused() {
         let now = SystemTime::now();
         let budget = Budget::new(None);
         assert!(budget.open().spend(cost(1e15, 1.0), now));

@@ -1,7 +1,7 @@
-//! Probes with `max_age`: one test for many scrapes, not bound to any of them.
+//! Probes with `max_age`: several scrapes share one test, which is independent of each of them.
 //!
-//! Owns which request starts a test, and what each is answered; what is kept is `result_cache`'s. Must not know text
-//! formats.
+//! Decides which request starts a test and what each request gets. `result_cache` stores the results. Must not know
+//! text formats.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +15,11 @@ use super::result_cache::{Found, InFlightTest};
 use super::retry::RetryLoop;
 use super::wait_error::{Reached, Unanswered, WaitError};
 
-/// Answers with a result that is not older than `max_age`, or else with that of a test which is begun, or joined.
+/// Answers with a result not older than `max_age`. If there is none, starts a test or joins the one in flight, and
+/// answers with its result.
 ///
 /// # Errors
-/// When there is no result within the request's time.
+/// When the request is cancelled, its time is up, or the test could not be run.
 pub(super) fn answer(
     prober: &Arc<Prober>,
     params: &Params,
@@ -56,11 +57,11 @@ pub(super) fn answer(
                 cause,
                 reached: Reached::Shared,
             }),
-            // What there was before, when the test does not end within the request's time.
+            // The test does not end within the request's time: answer with the previous result, if there is one.
             None => cache.last(&test).ok_or(WaitError::Running),
         },
     };
-    // Whoever began the test is counted with it.
+    // The request that started the test is counted with the test.
     if !is_first {
         match &result {
             Ok(_) => prober.metrics.result_reused(),
@@ -92,7 +93,7 @@ fn answer_from(
     }
 }
 
-/// Runs the test on a thread of its own, so that it outlives the request.
+/// Runs the test on its own thread, so that it can outlive the request.
 fn begin(
     prober: &Arc<Prober>,
     params: &Params,
@@ -103,14 +104,14 @@ fn begin(
     let own_prober = Arc::clone(prober);
     let params = params.clone();
     let caller = Caller {
-        // Nobody but the exporter's end stops it.
+        // Only shutdown cancels the test.
         cancel: prober.shutdown.clone(),
         ..caller.clone()
     };
     let running = prober
         .history
         .open(&params, caller.client, &caller.cancel, false);
-    // Nobody else begins it.
+    // Set only here, once per test.
     let _ = in_flight.probe.set(running.number);
     let completion = Completion {
         prober: Arc::clone(prober),
@@ -125,11 +126,11 @@ fn begin(
         running.end(&end);
         completion.end = end.map(|answer| answer.completed);
     };
-    // Where there is no thread the completion is dropped with the closure: who waits is told.
+    // If no thread can be started, the completion is dropped with the closure, and the waiters get an error.
     let _ = prober.start_thread(Box::new(body));
 }
 
-/// Ends a shared test when it is dropped, in a panic and when its thread was never started too.
+/// Ends a shared test when dropped: also after a panic, and when its thread could not be started.
 struct Completion {
     prober: Arc<Prober>,
     test: Params,

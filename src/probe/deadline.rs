@@ -1,21 +1,20 @@
-//! When a probe must be over: scrape header, offset and limits become instants.
+//! When a probe must end: scrape header, offset and limits become instants.
 //!
-//! Knows nothing else. Past this room time travels as an instant, never as a duration.
+//! Must not know anything else. Beyond this module, a time limit is an instant, never a duration.
 
 use std::time::{Duration, Instant};
 
-/// The limit of a run when neither Prometheus nor a flag gives one.
+/// Limit of a run when neither Prometheus nor a flag sets one.
 const DEFAULT_RUN_LIMIT: Duration = Duration::from_secs(30);
 
-/// Longest scrape timeout that is taken at its word: longer than the longest test, and far from where
-/// adding it to an instant could overflow.
+/// Maximum scrape timeout; a longer one is reduced to it. It is longer than the longest test, and adding it to an
+/// instant cannot overflow.
 const SCRAPE_TIMEOUT_LIMIT_SECONDS: f64 = 25.0 * 3600.0;
 
-/// Name of the header that Prometheus sends with each scrape, in seconds
-/// (Prometheus' documentation, "Writing exporters").
+/// Header in which Prometheus sends the scrape timeout, in seconds (Prometheus' documentation, "Writing exporters").
 pub(crate) const SCRAPE_TIMEOUT_HEADER: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
-/// The scrape timeout that a header's text gives; `None` when it is not a positive number.
+/// Parses the value of the header; `None` when it is not a positive number.
 pub(super) fn scrape_timeout(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok()?;
     let is_positive = seconds.is_finite() && seconds > 0.0;
@@ -25,19 +24,19 @@ pub(super) fn scrape_timeout(text: &str) -> Option<Duration> {
         .filter(|_| is_positive)
 }
 
-/// What limits one probe in time.
+/// Time limits of one probe.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// When the answer has to be there; none when the client waits as long as it takes.
+    /// When the response must be ready; `None` when the client sets no limit.
     pub(super) scrape: Option<Instant>,
     run: Option<Duration>,
-    /// The scrape ends the wait for a result, and not the test.
+    /// The scrape's time limit ends the wait for a result, not the test.
     pub(super) is_detached: bool,
 }
 
 impl Limits {
-    /// Limits of a request that came at `arrival` with the given scrape timeout; `offset` is taken off that, but
-    /// never more than half of it. `run` limits iperf3 itself, from its start on.
+    /// Limits of a request that arrived at `arrival`. `offset` is subtracted from the scrape timeout, but at most half
+    /// of the timeout. `run` limits each run of iperf3, from its start.
     pub(super) fn new(
         arrival: Instant,
         scrape_timeout: Option<Duration>,
@@ -53,11 +52,10 @@ impl Limits {
         }
     }
 
-    /// The limits of a test that runs on when its scrape's time is up. One of unknown length is ended by bytes, which may
-    /// take any time: as long as a test that nothing limits.
+    /// Limits of a test that may outlive its scrape. A test without a known length ends after a number of bytes; it is
+    /// assumed to take [`DEFAULT_RUN_LIMIT`].
     pub(super) fn detached(self, length_seconds: Option<u64>) -> Self {
-        /// What a test may take beyond its own length when no flag limits it: connecting, and a path that is slow to
-        /// drain.
+        /// Time beyond the test's length when no flag limits it: for connecting, and for a path that drains slowly.
         const EXTRA: Duration = Duration::from_secs(15);
         let length = length_seconds.map_or(DEFAULT_RUN_LIMIT, Duration::from_secs);
         Self {
@@ -67,7 +65,7 @@ impl Limits {
         }
     }
 
-    /// When a run that starts at `start` must be over.
+    /// When a run that starts at `start` must end.
     pub(super) fn end_of_run(&self, start: Instant) -> Instant {
         match (self.scrape.filter(|_| !self.is_detached), self.run) {
             (Some(scrape), Some(run)) => scrape.min(start + run),
@@ -77,7 +75,7 @@ impl Limits {
         }
     }
 
-    /// When the last of several attempts must be over, of which the first started at `first_start`.
+    /// When the last attempt must end, if the first one started at `first_start`.
     pub(super) fn end_of_attempts(&self, first_start: Instant) -> Instant {
         let end = self.end_of_run(first_start);
         match self.scrape {
@@ -87,9 +85,9 @@ impl Limits {
         }
     }
 
-    /// The seconds of a test's period when `wanted` were asked for, `omit` of warming up come before them, and it could
-    /// start at `start`: a test that does not fit is cut to 90 % of the time there is, in whole seconds, and its period
-    /// to at least one. What is omitted is not cut: a shorter warming up would measure something else.
+    /// The period in seconds of a test that starts at `start`, when `wanted` seconds were requested after `omit`
+    /// seconds of warm-up. A test that does not fit is shortened to 90 % of the available time, in whole seconds, with
+    /// a period of at least one. The warm-up is never shortened: that would change what is measured.
     pub(super) fn fit(&self, wanted: u64, omit: u64, start: Instant) -> u64 {
         let time = self.end_of_run(start).saturating_duration_since(start);
         if Duration::from_secs(omit + wanted) < time {
@@ -100,10 +98,10 @@ impl Limits {
         }
     }
 
-    /// The last moment at which a test that takes so long, all included, can still start and end within its scrape.
+    /// The latest moment at which a test of this total length can start and still end within its scrape.
     pub(super) fn latest_start(&self, length: Duration) -> Option<Instant> {
         let scrape = self.scrape.filter(|_| !self.is_detached)?;
-        // Further back than the clock reaches means that there is no such moment left.
+        // If the clock cannot go back that far, it is already too late.
         Some(scrape.checked_sub(length).unwrap_or_else(Instant::now))
     }
 }
@@ -130,7 +128,7 @@ mod tests {
     #[test]
     fn the_earliest_limit_ends_a_run() {
         let now = Instant::now();
-        // header, offset, --iperf3.timeout -> what a run has, all in milliseconds
+        // header, offset, --iperf3.timeout -> time for a run, all in milliseconds
         for (header, offset, run, expected) in [
             (Some(10_000), 500, None, 9_500),
             (Some(10_000), 0, None, 10_000),
@@ -152,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spent_waiting_counts_against_the_scrape_and_not_against_the_run() {
+    fn waiting_counts_against_the_scrape_and_not_against_the_run() {
         let now = Instant::now();
-        // header, --iperf3.timeout, waited -> what the run has then
+        // header, --iperf3.timeout, wait -> time left for the run, all in milliseconds
         for (header, run, waited, expected) in [
             (Some(10_000), None, 4_000, 6_000),
             (Some(10_000), Some(3_000), 4_000, 3_000),
@@ -180,7 +178,7 @@ mod tests {
             (1_000, 5, 0, 1),
             (500, 5, 0, 1),
             (500, 1, 0, 1),
-            // What is omitted counts, and is not cut.
+            // Omitted seconds count, and are not shortened.
             (9_500, 5, 4, 5),
             (9_500, 5, 5, 3),
             (9_500, 9, 1, 7),

@@ -1,6 +1,6 @@
-//! The two versions of IP of a name: which addresses it has, which one iperf3 tried, and what two failures amount to.
+//! The two IP versions of a name: its addresses, the one that iperf3 tried, and which of two failures counts.
 //!
-//! Must not know when there is another attempt.
+//! Must not know when another attempt follows.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
 use crate::iperf3::{self, Failure};
 
-/// What finding a name's addresses may take while the lock is held: iperf3 has just found them.
+/// Maximum time to resolve a name while the lock is held. It is short because iperf3 has just resolved the same name.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 
-/// A name's addresses in the system's order; none of a host that is an address.
+/// The addresses of a name in the system's order; empty when the host is an address.
 pub(super) struct Addresses(Vec<IpAddr>);
 
 impl Addresses {
-    /// As far as they are found in time.
+    /// Resolves the host; empty when that fails or takes too long.
     pub(super) fn of(host: &Host, time_left: Duration) -> Self {
         let found = match host {
             Host::Name(name) => iperf3::addresses(name, time_left.min(LOOKUP_LIMIT)),
@@ -25,12 +25,12 @@ impl Addresses {
         Self(found.unwrap_or_default())
     }
 
-    /// The version of IP that iperf3 takes by itself.
+    /// The IP version that iperf3 uses by default.
     pub(super) fn first_family(&self) -> Option<u8> {
         self.0.first().map(family)
     }
 
-    /// The address of this version that iperf3 takes, which is the first; and how many there are.
+    /// The first address of this version, which iperf3 uses, and how many there are.
     pub(super) fn first_of(&self, version: u8) -> Option<(IpAddr, usize)> {
         let own = || self.0.iter().filter(|address| family(address) == version);
         Some((*own().next()?, own().count()))
@@ -41,17 +41,17 @@ fn family(address: &IpAddr) -> u8 {
     if address.is_ipv4() { 4 } else { 6 }
 }
 
-/// Whether no connection could be made to an address that the other version of IP may lead past. Before 3.11 iperf3 does
-/// not say why it could not.
+/// Whether connecting failed in a way that the other IP version may avoid. iperf3 before 3.11 does not report why
+/// connecting failed, so [`Reason::Other`] counts too.
 pub(super) fn may_other_family_connect(failure: &Failure) -> bool {
-    let is_it = matches!(
+    let may_differ = matches!(
         failure.reason,
         Reason::Refused | Reason::Unreachable | Reason::ConnectTimeout | Reason::Other
     );
-    is_it && reason::is_connect_error(&failure.message)
+    may_differ && reason::is_connect_error(&failure.message)
 }
 
-/// iperf3's message with the address behind what it says of the server.
+/// Adds the address to iperf3's message, after the mention of the server.
 pub(super) fn with_address(message: &str, (address, count): (IpAddr, usize)) -> String {
     const SERVER: &str = "unable to connect to server";
     let shown = match count {
@@ -65,8 +65,8 @@ pub(super) fn with_address(message: &str, (address, count): (IpAddr, usize)) -> 
     }
 }
 
-/// Whether the second failure to connect says more than the first: that a host refuses is more than that it is silent,
-/// and that more than no route, which a machine without that version of IP has to every host.
+/// Whether the second connect failure is more informative than the first. A refused connection is more informative than
+/// a timeout, and a timeout more than a missing route: a machine without that IP version has no route to any host.
 pub(super) fn says_more(second: &Failure, first: &Failure) -> bool {
     let weight = |failure: &Failure| match failure.reason {
         Reason::Refused => 3,
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_stands_behind_the_server() {
+    fn the_address_follows_the_server() {
         let address = "::1".parse().unwrap();
         for (message, count, expected) in [
             (
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_more_of_two_failures_counts() {
+    fn the_more_informative_failure_counts() {
         let failure = |reason| Failure {
             reason,
             message: String::new(),

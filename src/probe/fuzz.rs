@@ -1,5 +1,5 @@
-//! Random queries, targets and values against the parsers of a probe's request: what is let through is harmless and
-//! means what it says, and all else is refused with one line.
+//! Fuzz tests of the parsers for a probe's request, with random queries, targets and values. Accepted input is harmless
+//! and keeps its meaning. Everything else is refused with one line.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::iperf3::target::{Host, parse_target};
 use crate::probe::params::{PARAMETERS, Params, Selected};
 use crate::probe::values;
 
-/// What is no parameter's name, and the one that no query does without.
+/// Names that are not parameters, and `target`, which every query needs.
 const OTHER_NAMES: &[&str] = &[
     "target", "target", "target", "TARGET", "debugger", "", "t%61rget", "-c", "port%00",
 ];
@@ -99,7 +99,7 @@ const VALUES: &[&str] = &[
     "",
 ];
 
-/// What each parameter takes, the target aside.
+/// Accepted values of each parameter except the target.
 const PAIRS: &[&str] = &[
     "port=5202",
     "period=1m30s",
@@ -137,13 +137,13 @@ const PAIRS: &[&str] = &[
     "debug=1",
 ];
 
-/// Names for a query: all that there are, and others.
+/// Names for a query: all parameters, and others.
 fn names() -> Vec<&'static str> {
     let known = PARAMETERS.iter().flat_map(|row| row.names);
     known.chain(OTHER_NAMES).copied().collect()
 }
 
-/// A query that is nearly one, or is one.
+/// A valid or nearly valid query.
 fn query(random: &mut Random, names: &[&str]) -> String {
     let mut query = Vec::new();
     if random.once_in(2) {
@@ -182,8 +182,8 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// What a word of iperf3's may look like: no option, not for a device either, nothing that ends a word or a line,
-/// nothing endless.
+/// Checks a value for iperf3: it is not an option, nor is the device after a `%`. It has no character that ends an
+/// argument or a line, and is not too long.
 fn assert_is_harmless(word: &str) {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:%/".contains(&b);
     assert!(!word.is_empty() && word.len() <= 270, "{word:?}");
@@ -193,7 +193,7 @@ fn assert_is_harmless(word: &str) {
     );
 }
 
-/// Each word that iperf3 gets is an option of the table, or a value that cannot be taken for one.
+/// Checks that each argument of iperf3 is an option of the table, or a value that cannot be mistaken for one.
 fn assert_are_harmless(params: &Params) {
     let mut args = Args::new(None);
     let selected = Selected {
@@ -252,7 +252,7 @@ fn assert_is_one_line(line: &str) {
 }
 
 #[test]
-fn every_parameter_is_tried_with_a_value_that_it_takes() {
+fn every_parameter_is_tried_with_a_value_that_it_accepts() {
     let name = |pair: &&'static str| pair.split('=').next().unwrap();
     let tried: Vec<&str> = PAIRS.iter().map(name).collect();
     for row in PARAMETERS.iter().filter(|row| row.id() != "target") {
@@ -261,7 +261,7 @@ fn every_parameter_is_tried_with_a_value_that_it_takes() {
     }
     for pair in PAIRS {
         let parsed = Params::parse(&format!("target=a.server&{pair}"));
-        // Some go with another one only.
+        // Some are valid only in combination with another parameter.
         let is_taken = parsed.as_ref().is_ok()
             || parsed
                 .as_ref()
@@ -293,7 +293,7 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
         );
         assert_are_harmless(&params);
         assert_are_in_range(&params);
-        // Each part with a value was one that is known, and given once.
+        // Each part with a value is a known parameter, and occurs once.
         let mut given: Vec<&str> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -308,7 +308,7 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
             assert!(!given.contains(&id), "{query:?}: {id} twice");
             given.push(id);
         }
-        // Printed and read again it is the same.
+        // Printing and parsing it again gives the same parameters.
         let target = format!("target={}", encoded(&params.server()));
         let shown = params.displayed();
         let parts = shown
@@ -324,7 +324,7 @@ fn any_query_is_either_harmless_or_refused_with_one_line() {
             "{query:?} {printed:?}"
         );
     });
-    // With one case, a failure that is looked at again, there may be none.
+    // With `FUZZ_CASES`, for example to repeat one failure, there may be too few cases.
     assert!(
         accepted > 1000 || std::env::var_os("FUZZ_CASES").is_some(),
         "{accepted}"
@@ -373,13 +373,13 @@ fn any_target_is_either_a_host_or_refused() {
 }
 
 #[test]
-fn whatever_is_percent_encoded_is_decoded_to_the_same() {
+fn decoding_percent_encoded_text_gives_the_original() {
     cases(20_000, |random| {
         let mut bytes = random.one_of(VALUES).as_bytes().to_vec();
         random.mutate(&mut bytes);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert_eq!(values::decode(&encoded(&text)).as_ref(), Some(&text));
-        // And what is decoded from anything is no longer than it was.
+        // Decoded text is never longer than its input.
         if let Some(decoded) = values::decode(&text) {
             assert!(decoded.len() <= text.len(), "{text:?}");
         }

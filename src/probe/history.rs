@@ -1,8 +1,8 @@
-//! The probes that are in progress and the last ones that ended, for people to look at.
+//! History for the page: the probes in progress, the last finished ones, and a trend of the last probes of each test.
 //!
-//! Owns what is remembered and how much of it; must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`] and by
-//! `MAX_BYTES`: the oldest goes. In memory only. A test that many scrapes share is one probe, told with the answer of
-//! whoever began it; requests that were refused are none.
+//! Decides what is remembered and how much. Must not know HTML, or how a test is run. Bounded by [`MAX_PROBES`],
+//! [`MAX_TESTS`] and `MAX_BYTES`: the oldest is removed first. In memory only. A test that several scrapes share is one
+//! probe, with the answer to the request that started it. Refused requests are not recorded.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -18,49 +18,55 @@ use crate::probe::params::Params;
 use crate::probe::wait_error::WaitError;
 use crate::sync;
 
-/// Most ended probes that are remembered.
+/// Maximum number of finished probes.
 const MAX_PROBES: usize = 100;
-/// Most memory that they take: a usual probe has some 3 KiB, one of the largest kind 100.
+/// Maximum number of tests with a trend. The last probe of each is kept, even after [`MAX_PROBES`] others. This is
+/// enough for about fifty targets with a few kinds of test each.
+pub(crate) const MAX_TESTS: usize = 256;
+/// Maximum number of probes in the trend of a test.
+pub(crate) const MAX_POINTS: usize = 20;
+/// Maximum memory for the last finished probes, and again for the last probe of each test. A typical probe takes about
+/// 3 KiB, one of the largest about 100 KiB.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a probe in progress is doing.
 #[derive(Clone, Debug)]
 pub(crate) enum Stage {
-    /// It waits in line for the test lock.
+    /// Waiting in the queue of the test lock.
     Queued,
-    /// iperf3 runs, or is about to.
+    /// iperf3 is running or about to start.
     Running {
         port: u16,
         /// What it has measured so far.
         progress: Progress,
     },
-    /// The server was busy, and is asked again at this moment.
+    /// The server was busy. The next attempt starts at this moment.
     Pausing { until: Instant },
 }
 
 /// A probe in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
-    /// Its number, from 1 in the order of coming.
+    /// Its number, from 1 in order of arrival.
     pub(crate) number: u64,
     pub(crate) params: Arc<Params>,
-    /// Where the request came from.
+    /// Address of the client.
     pub(crate) client: SocketAddr,
-    /// When the request came.
+    /// When the probe started.
     pub(crate) began: SystemTime,
     pub(crate) stage: Stage,
-    /// Since when it has been doing that.
+    /// Start of this stage.
     pub(crate) since: Moment,
-    /// How often iperf3 was run before.
+    /// How many times iperf3 was run before this stage.
     pub(crate) attempts: u32,
-    /// A person started it from the page.
+    /// Whether a user started it from the page.
     is_manual: bool,
-    /// Set when nobody wants its result any more.
+    /// Set when the probe is cancelled.
     cancel: Cancel,
 }
 
 impl Current {
-    /// Whether a person may stop it: whoever looks at the page did not start the others.
+    /// Whether a user may stop it: only manual probes, because the others were not started from the page.
     pub(crate) fn can_be_stopped(&self) -> bool {
         self.is_manual
     }
@@ -70,7 +76,7 @@ impl Current {
         self.cancel.cause()
     }
 
-    /// When the running test is over, if nothing goes wrong.
+    /// When the running test should end, if known.
     fn planned_end(&self) -> Option<SystemTime> {
         let Stage::Running { progress, .. } = &self.stage else {
             return None;
@@ -81,7 +87,7 @@ impl Current {
     }
 }
 
-/// A probe that ended.
+/// A finished probe.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) number: u64,
@@ -89,22 +95,41 @@ pub(crate) struct Finished {
     pub(crate) client: SocketAddr,
     pub(crate) began: SystemTime,
     pub(crate) ended: SystemTime,
-    /// A person started it from the page.
+    /// Whether a user started it from the page.
     pub(crate) is_manual: bool,
-    /// What came of it: the answer that its request got, or why it got none.
+    /// Its outcome: the answer to its request, or why there is none.
     pub(crate) end: Result<Answer, WaitError>,
-    /// What its test had measured when nobody wanted the result any more.
+    /// What its test had measured when it was cancelled.
     cut_off: Option<CutOff>,
 }
 
-/// All that is remembered, of one moment.
+/// Trend of a test: the last probes of the same target with the same parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct TestTrend {
+    /// The most recently finished probe.
+    pub(crate) last: Arc<Finished>,
+    /// The last probes, in the order in which they finished.
+    pub(crate) points: VecDeque<Point>,
+}
+
+/// One probe in a trend.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) is_success: bool,
+    /// Bytes per second that arrived, for upload and download, if they were measured.
+    pub(crate) rates: [Option<f32>; 2],
+}
+
+/// Snapshot of the history.
 #[derive(Debug)]
 pub(crate) struct Overview {
-    /// In the order of coming.
+    /// In order of arrival.
     pub(crate) current: Vec<Current>,
-    /// The one that ended last first.
+    /// Most recently finished first.
     pub(crate) past: Vec<Arc<Finished>>,
-    /// How many ended ones were forgotten to make room.
+    /// Each test once. The one with the most recently finished probe is last.
+    pub(crate) tests: Vec<Arc<TestTrend>>,
+    /// Number of finished probes that were removed to make room.
     pub(crate) forgotten: u64,
 }
 
@@ -121,15 +146,17 @@ pub(super) struct History {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The number of the probe that came last.
+    /// The number of the latest probe.
     latest: u64,
     current: Vec<Current>,
-    /// In the order of ending.
+    /// In the order in which they finished.
     past: VecDeque<Arc<Finished>>,
+    /// In the order in which their last probes finished.
+    tests: VecDeque<Arc<TestTrend>>,
     forgotten: u64,
 }
 
-/// A probe in progress, for whoever runs it; it ends when this is dropped, in a panic too.
+/// Handle of a probe in progress. Dropping it ends the probe, also when a panic drops it.
 #[derive(Debug)]
 pub(super) struct Running {
     history: Arc<History>,
@@ -141,10 +168,46 @@ impl Inner {
     fn current(&mut self, number: u64) -> Option<&mut Current> {
         self.current.iter_mut().find(|probe| probe.number == number)
     }
+
+    fn remember(&mut self, probe: &Arc<Finished>) {
+        self.past.push_back(Arc::clone(probe));
+        let bytes =
+            |past: &VecDeque<Arc<Finished>>| past.iter().map(|past| past.bytes()).sum::<usize>();
+        while self.past.len() > MAX_PROBES || bytes(&self.past) > MAX_BYTES {
+            self.past.pop_front();
+            self.forgotten += 1;
+        }
+        let test = probe.params.test();
+        let mut tests = self.tests.iter();
+        let place = tests.position(|trend| trend.last.params.test() == test);
+        let earlier = place.and_then(|place| self.tests.remove(place));
+        let mut points = earlier.map_or_else(VecDeque::new, |earlier| earlier.points.clone());
+        points.push_back(probe.point());
+        if points.len() > MAX_POINTS {
+            points.pop_front();
+        }
+        self.tests.push_back(Arc::new(TestTrend {
+            last: Arc::clone(probe),
+            points,
+        }));
+        let bytes = |tests: &VecDeque<Arc<TestTrend>>| {
+            tests.iter().map(|test| test.last.bytes()).sum::<usize>()
+        };
+        while self.tests.len() > MAX_TESTS || bytes(&self.tests) > MAX_BYTES {
+            self.tests.pop_front();
+        }
+    }
+}
+
+impl Overview {
+    /// Number of probes that have finished since the exporter started.
+    pub(crate) fn ended(&self) -> u64 {
+        self.forgotten + self.past.len() as u64
+    }
 }
 
 impl History {
-    /// Remembers a probe that begins, and that `cancel` stops.
+    /// Records a new probe, which `cancel` stops.
     pub(super) fn open(
         self: &Arc<Self>,
         params: &Params,
@@ -179,26 +242,29 @@ impl History {
         Overview {
             current: inner.current.clone(),
             past: inner.past.iter().rev().cloned().collect(),
+            tests: inner.tests.iter().cloned().collect(),
             forgotten: inner.forgotten,
         }
     }
 
-    /// The probe of this number, unless it is forgotten or has not come yet.
+    /// The probe with this number, unless it was removed or does not exist yet.
     pub(super) fn find(&self, number: u64) -> Option<Found> {
         let mut inner = sync::lock(&self.inner);
         if let Some(probe) = inner.current(number) {
             return Some(Found::Current(probe.clone()));
         }
-        let past = inner.past.iter().find(|probe| probe.number == number)?;
+        let lasts = inner.tests.iter().map(|test| &test.last);
+        let mut past = inner.past.iter().chain(lasts);
+        let past = past.find(|probe| probe.number == number)?;
         Some(Found::Finished(Arc::clone(past)))
     }
 
-    /// When the test that this probe runs is over, as far as that is known.
+    /// When the running test of this probe should end, if known.
     pub(super) fn planned_end(&self, number: u64) -> Option<SystemTime> {
         sync::lock(&self.inner).current(number)?.planned_end()
     }
 
-    /// Stops a probe that a person may stop; whether there was one. Waiters see it after
+    /// Stops a manual probe, and returns whether there was one. Waiters notice it after
     /// [`crate::probe::lock::TestLock::wake_all`].
     pub(super) fn stop(&self, number: u64, by: IpAddr) -> bool {
         let mut inner = sync::lock(&self.inner);
@@ -208,7 +274,7 @@ impl History {
             .is_some()
     }
 
-    /// Stops every probe that a person may stop: for the end.
+    /// Stops all manual probes, for shutdown.
     pub(super) fn stop_all(&self) {
         let inner = sync::lock(&self.inner);
         let manual = inner.current.iter().filter(|probe| probe.is_manual);
@@ -217,7 +283,7 @@ impl History {
 }
 
 impl Running {
-    /// What it is doing now, after so many attempts.
+    /// Sets the current stage, and the number of attempts so far.
     pub(super) fn set_stage(&self, stage: Stage, attempts: u32) {
         if let Some(probe) = sync::lock(&self.history.inner).current(self.number) {
             probe.stage = stage;
@@ -243,7 +309,7 @@ impl Drop for Running {
             (Err(_), Stage::Running { progress, .. }) => CutOff::of(progress),
             _ => None,
         };
-        inner.past.push_back(Arc::new(Finished {
+        inner.remember(&Arc::new(Finished {
             number: probe.number,
             params: probe.params,
             client: probe.client,
@@ -253,11 +319,6 @@ impl Drop for Running {
             end: self.end.clone(),
             cut_off,
         }));
-        let bytes = |past: &Inner| past.past.iter().map(|past| past.bytes()).sum::<usize>();
-        while inner.past.len() > MAX_PROBES || bytes(&inner) > MAX_BYTES {
-            inner.past.pop_front();
-            inner.forgotten += 1;
-        }
     }
 }
 
@@ -270,10 +331,26 @@ impl Finished {
         }
     }
 
-    /// What it takes in memory, near enough for a bound: the lists and texts that can be long are counted, what comes
-    /// with them is in the rest.
+    /// The report of a successful test.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        self.end.as_ref().ok()?.completed.outcome.as_ref().ok()
+    }
+
+    fn point(&self) -> Point {
+        let report = self.report();
+        let directions = report.map_or([None, None], Report::directions);
+        Point {
+            is_success: report.is_some(),
+            #[allow(clippy::cast_possible_truncation, reason = "it is drawn small")]
+            rates: directions
+                .map(|direction| Some(direction?.arrived().bytes_per_second()? as f32)),
+        }
+    }
+
+    /// Approximate size in memory, accurate enough for a limit. Lists and texts that can be long are counted. `REST`
+    /// covers everything else.
     fn bytes(&self) -> usize {
-        /// Itself, its parameters, its report, and the texts that have limits of their own.
+        /// The probe itself, its parameters, its report, and texts with their own limits.
         const REST: usize = 2048;
         let seen = self.cut_off().map(|cut_off| cut_off.seen.directions());
         let seen = seen.into_iter().flatten().flatten();
@@ -302,7 +379,9 @@ impl Finished {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, History, MAX_BYTES, MAX_PROBES, Running, Stage};
+    use super::{
+        Found, History, MAX_BYTES, MAX_POINTS, MAX_PROBES, MAX_TESTS, Running, Stage, TestTrend,
+    };
     use crate::cancel::{Cancel, Cause};
     use crate::iperf3::progress::Progress;
     use crate::iperf3::report::Report;
@@ -362,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_hundred_are_remembered_newest_end_first() {
+    fn the_last_hundred_are_remembered_most_recently_finished_first() {
         let history = Arc::new(History::default());
         let slow = open(&history);
         for _ in 0..MAX_PROBES + 5 {
@@ -379,8 +458,55 @@ mod tests {
         assert!(matches!(past.end, Err(WaitError::Full)));
     }
 
+    fn open_other(history: &Arc<History>, query: &str) -> Running {
+        let params = Params::parse(query).unwrap();
+        history.open(&params, client(), &Cancel::default(), false)
+    }
+
     #[test]
-    fn long_stories_make_room_by_their_size() {
+    fn the_last_probe_of_each_test_outlives_a_hundred_others() {
+        let history = Arc::new(History::default());
+        open_other(&history, "target=rare&max_age=1m").end(&Ok(answer(0)));
+        open_other(&history, "target=rare&udp_mode=true").end(&Ok(answer(0)));
+        for _ in 0..=MAX_PROBES {
+            open(&history).end(&Ok(answer(0)));
+        }
+        let overview = history.overview();
+        assert_eq!((overview.tests.len(), overview.ended()), (3, 103));
+        assert!(history.find(1).is_some() && history.find(2).is_some());
+        // `max_age` does not make it another test.
+        open_other(&history, "target=rare").end(&Err(WaitError::Broken));
+        let tests = history.overview().tests;
+        let rare = tests.last().unwrap();
+        let successes: Vec<bool> = rare.points.iter().map(|point| point.is_success).collect();
+        assert_eq!((tests.len(), rare.last.number), (3, 104));
+        assert_eq!(successes, [true, false]);
+        assert!(history.find(1).is_none());
+        let busy = tests.iter().find(|test| test.last.number == 103).unwrap();
+        assert_eq!(busy.points.len(), MAX_POINTS);
+    }
+
+    #[test]
+    fn the_tests_are_bounded_by_their_number_and_their_size() {
+        let history = Arc::new(History::default());
+        for number in 0..=MAX_TESTS {
+            open_other(&history, &format!("target=a{number}")).end(&Err(WaitError::Full));
+        }
+        let tests = history.overview().tests;
+        let bytes =
+            |tests: &[Arc<TestTrend>]| tests.iter().map(|test| test.last.bytes()).sum::<usize>();
+        assert_eq!(tests.len(), MAX_TESTS);
+        assert_eq!(tests.last().unwrap().last.number, MAX_TESTS as u64 + 1);
+        for number in 0..MAX_TESTS {
+            open_other(&history, &format!("target=b{number}")).end(&Ok(answer(8192)));
+        }
+        let tests = history.overview().tests;
+        assert!((5..MAX_TESTS).contains(&tests.len()), "{}", tests.len());
+        assert!(bytes(&tests) <= MAX_BYTES);
+    }
+
+    #[test]
+    fn large_probes_are_removed_to_limit_the_total_size() {
         let history = Arc::new(History::default());
         for _ in 0..MAX_PROBES {
             open(&history).end(&Ok(answer(2048)));

@@ -1,9 +1,9 @@
 //! The test lock: one holder at a time, strictly first come, first served, with a bounded wait.
 //!
-//! Must not know what it protects. The queue is the truth and a notification only says "look again": whoever
-//! stands first when the lock is free takes it. A waiter that gives up leaves the queue and makes the others
-//! look, so no wake-up can be lost with it. (Refused: handing the lock over inside the notification, as a
-//! semaphore does. A waiter that times out at that moment would take the hand-over with it.)
+//! Must not know what it protects. The queue decides who is next. A notification only means "check again": the first
+//! waiter in the queue takes the lock when it is free. A waiter that gives up leaves the queue and wakes the others, so
+//! no wake-up is lost. (Refused: handing over the lock inside the notification, as a semaphore does. A waiter that
+//! times out at that moment would take the hand-over with it.)
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -13,28 +13,28 @@ use crate::cancel::{Cancel, Cause};
 use crate::moment::Moment;
 use crate::sync;
 
-/// Why a wait was given up.
+/// Why a waiter gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GiveUpReason {
-    /// It lasted as long as a wait may.
+    /// The wait reached its maximum duration.
     WaitedTooLong,
-    /// It was of no use any more.
+    /// The latest useful start has passed.
     TooLate,
     Cancelled(Cause),
 }
 
-/// A wait that was given up, and how the lock stood at that moment.
+/// A waiter that gave up, and the state of the lock at that moment.
 #[derive(Debug)]
 pub(super) struct AcquireError {
     pub(super) reason: GiveUpReason,
     pub(super) holder: Option<Place>,
-    /// How many others stood in line, before it and behind it.
+    /// Number of other waiters ahead of it and behind it.
     pub(super) ahead: usize,
     pub(super) behind: usize,
 }
 
-/// When a wait ends that may last until `longest` and is of use until `latest_start`, and why: the limit that comes
-/// first, however late a thread gets to look.
+/// The earlier of two limits, and why it ends the wait. `longest` ends any wait, and after `latest_start` the lock is
+/// of no use. The reason does not depend on how late a thread checks.
 pub(super) fn earliest_limit(
     longest: Instant,
     latest_start: Option<Instant>,
@@ -45,40 +45,40 @@ pub(super) fn earliest_limit(
     }
 }
 
-/// Who holds the lock, or waits for it.
+/// The holder of the lock, or a waiter.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The number of the probe, which no other one has.
+    /// The unique number of the probe.
     pub(crate) probe: u64,
     pub(crate) name: String,
     pub(crate) since: Moment,
 }
 
-/// The lock as `/lock-status` shows it, all of one moment.
+/// Snapshot of the lock, as `/lock-status` shows it.
 #[derive(Debug)]
 pub(crate) struct Status {
     pub(crate) holder: Option<Place>,
-    /// Who waits, first in line first.
+    /// The waiters, next one first.
     pub(crate) queue: Vec<Place>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct TestLock {
     state: Mutex<State>,
-    /// One for all waiters: a few hundred at most look, once a test.
+    /// Shared by all waiters: at most a few hundred wake up, once per test.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     holder: Option<Place>,
-    /// In the order of their numbers, and of coming where these are the same.
+    /// Ordered by request number, and by arrival where numbers are equal.
     queue: VecDeque<(u64, Place)>,
-    /// The highest number that has come so far.
+    /// The highest request number so far.
     latest: u64,
 }
 
-/// Holds the lock until it is dropped, in a panic too.
+/// Holds the lock until it is dropped, also when a panic drops it.
 #[derive(Debug)]
 pub(super) struct Guard<'a>(&'a TestLock);
 
@@ -90,11 +90,11 @@ impl Drop for Guard<'_> {
 }
 
 impl TestLock {
-    /// Takes the lock, when everyone before it in line has had it, or gives up at `until` with `reason`.
+    /// Takes the lock when all waiters ahead have had it, or gives up at `until` with `reason`.
     ///
-    /// The line is in the order of numbers that are given out where requests come in: the threads that bring them here
-    /// may overtake each other. Who had its turn already has no number, and stands behind everyone who has come so far
-    /// and before everyone who comes later.
+    /// The queue is ordered by numbers that are assigned when requests arrive, because the threads that bring them here
+    /// may overtake each other. A probe that already had the lock passes no number. It is queued after everything that
+    /// has arrived so far and before everything that arrives later.
     pub(super) fn acquire(
         &self,
         number: Option<u64>,
@@ -117,7 +117,7 @@ impl TestLock {
             }
             let first = state.queue.front();
             let is_first = first.is_some_and(|(_, place)| place.probe == probe);
-            // A thread may get to look long after the lock was free.
+            // A thread may check long after the lock became free.
             let is_too_late =
                 has_waited && reason == GiveUpReason::TooLate && Instant::now() >= until;
             if is_first && state.holder.is_none() && !is_too_late {
@@ -146,14 +146,14 @@ impl TestLock {
         })
     }
 
-    /// Makes every waiter look whether it is cancelled.
+    /// Wakes all waiters so that they re-check for cancellation.
     pub(super) fn wake_all(&self) {
-        // Who has looked already waits by now, and is not missed.
+        // Locking first ensures that a waiter that has already checked is waiting, so the notification reaches it.
         drop(sync::lock(&self.state));
         self.changed.notify_all();
     }
 
-    /// Who holds it and who waits, at this moment.
+    /// The current holder and waiters.
     pub(super) fn status(&self) -> Status {
         let state = sync::lock(&self.state);
         Status {
@@ -173,7 +173,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Longer than anything takes: a test that gets so far has failed.
+    /// Longer than any step takes: a test that reaches it has failed.
     const LONG: Duration = Duration::from_secs(60);
 
     fn patient() -> (Instant, GiveUpReason) {
@@ -184,7 +184,7 @@ mod tests {
         earliest_limit(Instant::now() + limit, None)
     }
 
-    /// The lock, for the probe of this number.
+    /// Acquires the lock for the probe with this number.
     fn acquire<'a>(
         lock: &'a TestLock,
         number: u64,
@@ -194,27 +194,27 @@ mod tests {
         lock.acquire(Some(number), number, number.to_string(), limit, cancel)
     }
 
-    /// Why a wait was given up.
+    /// Why the waiter gave up.
     fn refusal(got: Result<Guard<'_>, AcquireError>) -> GiveUpReason {
         got.map(drop).unwrap_err().reason
     }
 
-    /// The free lock, for one who came before everyone else.
+    /// Takes the free lock, with a number before all others.
     fn hold(lock: &TestLock) -> Guard<'_> {
         acquire(lock, 0, within(Duration::ZERO), &Cancel::default()).unwrap()
     }
 
-    /// Waits until `count` stand in line.
+    /// Waits until the queue has `count` entries.
     fn queue_of(lock: &TestLock, count: usize) {
         let end = Instant::now() + LONG;
         while lock.status().queue.len() != count {
-            assert!(Instant::now() < end, "waited in vain for {count} in line");
+            assert!(Instant::now() < end, "the queue never had {count} entries");
             thread::yield_now();
         }
     }
 
-    /// Lets waiters come with these numbers, one after the other, while the lock is held: in which order they have it,
-    /// each by its place among `numbers`.
+    /// Queues waiters with these numbers one by one while the lock is held. Returns the order in which they get it, as
+    /// indexes into `numbers`.
     fn served(numbers: &[Option<u64>]) -> Vec<u64> {
         let lock = TestLock::default();
         let order = Mutex::new(Vec::new());
@@ -235,38 +235,38 @@ mod tests {
             let shown: Vec<u64> = shown.map(|place| place.probe).collect();
             drop(held);
             queue_of(&lock, 0);
-            // The last one may still be about to say so.
+            // The last waiter may not have recorded its turn yet.
             let end = Instant::now() + LONG;
             while order.lock().unwrap().len() < numbers.len() {
-                assert!(Instant::now() < end, "a waiter was left standing");
+                assert!(Instant::now() < end, "a waiter never got the lock");
                 thread::yield_now();
             }
-            assert_eq!(shown, *order.lock().unwrap(), "the queue shows another one");
+            assert_eq!(shown, *order.lock().unwrap(), "wrong order in the queue");
         });
         assert!(lock.status().holder.is_none());
         order.into_inner().unwrap()
     }
 
     #[test]
-    fn waiters_are_served_in_the_order_of_their_coming() {
+    fn waiters_are_served_in_order_of_arrival() {
         let numbers: Vec<Option<u64>> = (0..50).map(Some).collect();
         assert_eq!(served(&numbers), (0..50).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_number_counts_and_not_the_moment_it_is_shown() {
+    fn the_request_number_decides_and_not_the_time_of_queueing() {
         assert_eq!(served(&[3, 1, 4, 2].map(Some)), [1, 3, 0, 2]);
     }
 
     #[test]
-    fn who_had_its_turn_stands_behind_those_who_came_and_before_those_who_come() {
+    fn a_returning_waiter_is_queued_after_earlier_and_before_later_arrivals() {
         let numbers = [Some(1), Some(2), None, Some(3), None];
         assert_eq!(served(&numbers), [0, 1, 2, 3, 4]);
     }
 
-    /// The one that leaves may be the one that the release has just told to look.
+    /// The waiter that leaves may be the one that the release has just woken.
     #[test]
-    fn a_waiter_that_leaves_passes_its_look_on() {
+    fn a_waiter_that_leaves_does_not_lose_the_wake_up() {
         for _ in 0..200 {
             let (lock, cancel) = (TestLock::default(), Cancel::default());
             let held = hold(&lock);
@@ -276,7 +276,7 @@ mod tests {
                 let second =
                     scope.spawn(|| acquire(&lock, 2, patient(), &Cancel::default()).is_ok());
                 queue_of(&lock, 2);
-                // At the same moment: the first is told that the lock is free, and sees that it is cancelled.
+                // The first waiter is woken by the release and finds that it is cancelled.
                 cancel.set(Cause::ClientGone);
                 drop(held);
                 assert!(second.join().unwrap());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_says_why_it_gave_up() {
+    fn a_waiter_reports_why_it_gave_up() {
         let lock = TestLock::default();
         let cancelled = Cancel::default();
         cancelled.set(Cause::ClientGone);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_was_given_up_tells_who_has_the_lock_and_how_many_wait() {
+    fn giving_up_reports_the_holder_and_the_number_of_waiters() {
         let (lock, cancel) = (TestLock::default(), Cancel::default());
         let held = hold(&lock);
         thread::scope(|scope| {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_that_came_first_is_the_reason_however_late_it_is() {
+    fn the_earlier_limit_is_the_reason_however_late_the_check_is() {
         let now = Instant::now();
         let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
         let lock = TestLock::default();
@@ -344,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn a_free_lock_is_had_even_with_no_time_to_wait() {
+    fn a_free_lock_is_taken_even_with_no_time_to_wait() {
         let lock = TestLock::default();
         let none = earliest_limit(Instant::now(), Some(Instant::now()));
         assert!(acquire(&lock, 0, none, &Cancel::default()).is_ok());
     }
 
     #[test]
-    fn a_lock_that_is_free_too_late_is_of_no_use() {
+    fn a_lock_that_becomes_free_too_late_is_not_taken() {
         let lock = TestLock::default();
         let until = Instant::now() + Duration::from_secs(2);
         let held = hold(&lock);
@@ -412,16 +412,15 @@ mod tests {
         assert!(next.is_ok());
     }
 
-    /// What one thread does once: it comes, waits, holds.
+    /// One round of a thread: it arrives, waits, and holds the lock.
     struct Round {
         before: Duration,
-        /// None waits as long as it takes.
+        /// `None` waits without a limit.
         limit: Option<Duration>,
         hold: Duration,
     }
 
-    /// Random arrivals, holds and give-ups: never two holders, every patient waiter is served in the order of
-    /// the queue, and nobody is left standing.
+    /// Random arrivals, holds and give-ups: there are never two holders, and every patient waiter gets the lock.
     #[test]
     fn random_arrivals_and_give_ups_lose_no_wake_up() {
         const THREADS: u64 = 24;
@@ -456,7 +455,7 @@ mod tests {
                     Err(error) => {
                         assert_eq!(error.reason, GiveUpReason::WaitedTooLong);
                         let is_patient = round.limit.is_none();
-                        assert!(!is_patient, "a patient waiter was left standing");
+                        assert!(!is_patient, "a patient waiter never got the lock");
                         gave_up.fetch_add(1, Ordering::SeqCst);
                     }
                 }
@@ -469,7 +468,7 @@ mod tests {
             });
             let [served, gave_up] = [served, gave_up].map(AtomicU64::into_inner);
             assert_eq!(served + gave_up, THREADS * ROUNDS);
-            assert!(gave_up > 0, "nobody gave up: the test shows nothing");
+            assert!(gave_up > 0, "no waiter gave up: the test shows nothing");
             let status = lock.status();
             assert!(status.holder.is_none() && status.queue.is_empty());
         });

@@ -1,7 +1,7 @@
-//! What the engine counts, and its families of `/metrics`.
+//! The engine's counters, and its families on `/metrics`.
 //!
-//! Counts stand behind one mutex and not in atomics: a scrape shows all of one moment, and the smallest routers have no
-//! 64-bit atomics.
+//! One mutex guards all counts, instead of atomics: a scrape sees one consistent snapshot, and the smallest routers
+//! have no 64-bit atomics.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::metrics::text::{Family, Kind, Labelled, Text};
 use crate::sync;
 
 /// Upper bounds of `iperf3_exporter_lock_wait_seconds`: from "at once" to twice the default `--lock.timeout`, with
-/// the usual lengths of a test between.
+/// typical test durations in between.
 const WAIT_BOUNDS_SECONDS: [f64; 9] = [0.01, 0.1, 1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0];
 
 /// The outcome label of a test that succeeded.
 const SUCCESS: &str = "success";
-/// The outcome label of a probe whose parameters or scrape header were refused.
+/// The outcome label of a probe with invalid parameters or an invalid scrape header.
 pub(super) const BAD_REQUEST: &str = "bad_request";
 /// The outcome label of a probe whose target is not allowed.
 pub(super) const NOT_ALLOWED: &str = "not_allowed";
 
-/// The families, in the order in which they are written.
+/// The families, in output order.
 pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     Family {
         name: "iperf3_exporter_duration_seconds",
@@ -166,7 +166,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
 ];
 
-/// Every outcome label, in the order in which they are written.
+/// All outcome labels, in output order.
 fn outcomes() -> impl Iterator<Item = &'static str> {
     let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
     let outcomes = std::iter::once(SUCCESS).chain(reasons);
@@ -205,26 +205,26 @@ impl Counts {
 
     fn outcome(&mut self, label: &'static str) {
         self.probes.count(label);
-        // That a test still runs is no error.
+        // A test that is still running is not an error.
         self.errors += u64::from(![SUCCESS, WaitError::Running.label()].contains(&label));
     }
 }
 
-/// What the families are written from, all of one moment.
+/// Snapshot from which the families are written.
 pub(crate) struct Snapshot {
     pub(super) counts: Counts,
     pub(super) iperf3_version: Option<String>,
-    /// What iperf3 can do, separated by commas, where that is known.
+    /// The optional features of iperf3, separated by commas, if known.
     pub(super) iperf3_features: Option<String>,
     pub(super) lock: Status,
-    /// That of whoever holds the lock: there is one at most.
+    /// The test of the lock holder: at most one runs at a time.
     pub(super) running: Option<RunningTest>,
     pub(super) bytes_today: f64,
     pub(super) bytes_per_day: Option<u64>,
     pub(super) stored_results: usize,
 }
 
-/// A test that runs, and what it has measured so far.
+/// A running test, and what it has measured so far.
 pub(super) struct RunningTest {
     pub(super) host: String,
     pub(super) port: String,
@@ -259,17 +259,17 @@ impl Metrics {
         counts.bytes_down += cost.download;
     }
 
-    /// An attempt that found the server busy, and is followed by another one.
+    /// Counts a repeated run of iperf3 for the same test.
     pub(super) fn retried(&self) {
         sync::lock(&self.counts).retries += 1;
     }
 
-    /// A probe that was answered with the result of another one's test.
+    /// Counts a probe that was answered with the result of another probe's test.
     pub(super) fn result_reused(&self) {
         sync::lock(&self.counts).reused += 1;
     }
 
-    /// A probe that was not answered with a result, and how long it stood in line, if it did.
+    /// Counts a probe without a result, and its wait for the lock, if it waited.
     pub(super) fn probe_gave_up(&self, why: &WaitError, waited: Option<Duration>) {
         let mut counts = sync::lock(&self.counts);
         if let Some(waited) = waited {

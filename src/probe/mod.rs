@@ -1,8 +1,9 @@
 //! One probe: its stages in order, and its outcome.
 //!
-//! Must not know text formats or HTTP status codes. Each stage ends the probe or hands its result to the next: is there
-//! a result that will do (`coalesce`), fit the test into its time, wait for the lock and run iperf3, as often as the
-//! server is busy (`retry`), count and log (`accounting`). `prober` is the handle that other rings use.
+//! Must not know text formats or HTTP status codes. Each stage ends the probe or passes its result to the next one.
+//! With `max_age`, `coalesce` first looks for a stored or shared result. `retry` fits the test into the available time,
+//! waits for the lock and runs iperf3, and repeats this while the server is busy. `accounting` counts and logs the
+//! outcome. Other rings use the `prober` handle.
 
 mod accounting;
 pub(crate) mod allow;

@@ -1,7 +1,7 @@
-//! What all probes share: the test lock, the iperf3 binary, budget, result cache, history, limits and the allow-list;
-//! and what the web ring may ask of it.
+//! What all probes share: the test lock, the iperf3 binary, budget, result cache, history, limits and the allow-list.
+//! Also the interface of probes for the web ring.
 //!
-//! Must not know HTTP, or how a probe runs: a refusal is a value, and the web ring makes a status code of it.
+//! Must not know HTTP, or how a probe runs. A refusal is a value, which the web ring maps to a status code.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,33 +25,34 @@ use crate::metrics::text::Text;
 use crate::permits::{Permit, Permits};
 use crate::threads;
 
-/// Most probes that people start at a time: they run one after the other, and nobody watches more.
+/// Maximum number of manual probes in progress. They run one after the other, and users do not watch more.
 const MANUAL_LIMIT: usize = 16;
-/// How many connections count for [`waiting_limit`]: the requests that the server works on at a time.
+/// Maximum number of connections that count in [`waiting_limit`]: about as many requests as the server handles at a
+/// time.
 const CONNECTIONS_LIMIT: usize = 256;
-/// A test's stack: that of a worker, as it reads the same reports.
+/// Stack size of a test's thread. It equals that of a worker, which reads the same reports.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// What the flags say about probes.
+/// The settings of probes, from the flags.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeConfig {
-    /// The iperf3 binary, a path or a name to look up on PATH.
+    /// The iperf3 binary: a path, or a name to find on PATH.
     pub(crate) iperf3_path: String,
     /// Maximum duration of one run of iperf3.
     pub(crate) iperf3_timeout: Option<Duration>,
-    /// User and password for servers that ask for them.
+    /// User name and password for servers that require them.
     pub(crate) credentials: Option<Credentials>,
-    /// Longest wait for the test lock.
+    /// Maximum wait for the test lock.
     pub(crate) lock_timeout: Duration,
-    /// Taken off the scrape timeout.
+    /// Time to subtract from the scrape timeout.
     pub(crate) timeout_offset: Duration,
-    /// Which targets may be probed; empty means all.
+    /// Targets that may be probed; empty means all.
     pub(crate) allow: Vec<Rule>,
-    /// Most payload bytes of a UTC day's tests.
+    /// Maximum payload bytes of all tests in a UTC day.
     pub(crate) max_bytes_per_day: Option<u64>,
 }
 
-/// One value, shared by everything that runs probes.
+/// Shared by everything that runs probes.
 #[derive(Debug)]
 pub(crate) struct Prober {
     pub(super) config: ProbeConfig,
@@ -62,29 +63,29 @@ pub(crate) struct Prober {
     pub(super) temp: TempFolders,
     pub(super) budget: Budget,
     pub(super) result_cache: ResultCache,
-    /// The probes in progress, and the last ones.
+    /// The probes in progress and the last finished ones.
     pub(super) history: Arc<History>,
-    /// How many of them a person started from the page.
+    /// Permits for manual probes.
     pub(super) manual: Arc<Permits>,
-    /// The probes that have a request waiting.
+    /// Permits for requests that wait for a probe.
     requests: Arc<Permits>,
     pub(super) metrics: Metrics,
-    /// Set once the exporter is to end.
+    /// Set when the exporter shuts down.
     pub(super) shutdown: Cancel,
 }
 
-/// Why a request runs no test, as the line that the client gets.
+/// Why a request was refused, as the line that the client gets.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// A parameter or the scrape header.
+    /// A parameter or the scrape header is invalid.
     BadRequest(String),
-    /// `--probe.allow-target` does not have the target.
+    /// `--probe.allow-target` does not allow the target.
     NotAllowed(String),
 }
 
-/// How many of so many connections may have a probe, which can wait long for the lock: some are left for those who ask
-/// how the exporter is. With a test of a few seconds each, the last of them would wait far longer than any scrape
-/// timeout anyway.
+/// How many of the connections may have a probe, which can wait long for the lock. The rest stay free for requests
+/// about the exporter itself. Even with tests of a few seconds, the last of these probes would wait far longer than any
+/// scrape timeout.
 fn waiting_limit(connections: usize) -> usize {
     let connections = connections.min(CONNECTIONS_LIMIT);
     let for_others = (connections / 16).max(8).min(connections / 2);
@@ -92,7 +93,7 @@ fn waiting_limit(connections: usize) -> usize {
 }
 
 impl Prober {
-    /// A prober behind a server with so many connections.
+    /// A prober for a server with this many connections.
     pub(crate) fn new(config: ProbeConfig, log: Log, connections: usize) -> Self {
         let shutdown = Cancel::default();
         Self {
@@ -111,12 +112,13 @@ impl Prober {
         }
     }
 
-    /// A place among the requests that wait for a probe; none when there are as many as there may be.
+    /// A permit for a request that waits for a probe; `None` when the limit is reached.
     pub(crate) fn reserve(&self) -> Option<Permit> {
         self.requests.try_acquire()
     }
 
-    /// What a query asks for, and in what time; `scrape_timeout` is the text of Prometheus' header.
+    /// Parses a query into parameters and time limits, and counts a refusal. `scrape_timeout` is the value of
+    /// Prometheus' header.
     pub(crate) fn check(
         &self,
         query: &str,
@@ -146,7 +148,7 @@ impl Prober {
             let line = format!("target {host:?} is not allowed by --probe.allow-target");
             return Err(Refused::NotAllowed(line));
         }
-        // Empty is absent, as with a parameter.
+        // An empty value counts as absent, as with parameters.
         let scrape_timeout = scrape_timeout.filter(|text| !text.is_empty());
         let timeout = scrape_timeout.map(|text| {
             deadline::scrape_timeout(text).ok_or_else(|| {
@@ -164,7 +166,7 @@ impl Prober {
         Ok((params, limits))
     }
 
-    /// Starts a thread for a test that is bound to no request.
+    /// Starts a thread for a test that is independent of a request.
     pub(super) fn start_thread(&self, body: threads::Body) -> Result<(), WaitError> {
         threads::start("test", STACK_BYTES, body).map_err(|error| {
             let what = "cannot start a thread for a test";
@@ -173,24 +175,24 @@ impl Prober {
         })
     }
 
-    /// Stops a probe that a person started, for a person at this address; whether there was one.
+    /// Stops a manual probe for a user at this address. Returns whether there was one.
     pub(crate) fn stop(&self, number: u64, by: IpAddr) -> bool {
         let is_stopped = self.history.stop(number, by);
         self.wake_all();
         is_stopped
     }
 
-    /// The probes in progress and the last ones.
+    /// The probes in progress and the last finished ones.
     pub(crate) fn overview(&self) -> Overview {
         self.history.overview()
     }
 
-    /// The probe of this number, as long as it is remembered.
+    /// The probe with this number, while it is remembered.
     pub(crate) fn find(&self, number: u64) -> Option<Found> {
         self.history.find(number)
     }
 
-    /// Who holds the test lock, and who waits for it.
+    /// The holder of the test lock, and its waiters.
     pub(crate) fn lock_status(&self) -> Status {
         self.lock.status()
     }
@@ -207,19 +209,20 @@ impl Prober {
         self.result_cache.wake_all();
     }
 
-    /// Whether the exporter is about to end.
+    /// Whether the exporter is shutting down.
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.shutdown.is_set()
     }
 
-    /// Ends what runs without a request; whoever waits is woken. Requests are cancelled by their own connections.
+    /// Cancels everything that runs without a request, and wakes all waiters. Requests are cancelled by their own
+    /// connections.
     pub(crate) fn shut_down(&self) {
         self.shutdown.set(Cause::ShuttingDown);
         self.history.stop_all();
         self.wake_all();
     }
 
-    /// Blocks until no test runs without a request, or `until` has come.
+    /// Blocks until nothing runs without a request, or until `until`.
     pub(crate) fn wait_until_idle(&self, until: Instant) {
         self.result_cache.wait_until_idle(until);
         self.manual.wait_until_idle(until);
@@ -243,7 +246,7 @@ impl Prober {
         text.families(FAMILIES, &snapshot);
     }
 
-    /// The test of this probe, if that is what it is doing.
+    /// The running test of this probe, if there is one.
     fn running_test(&self, number: u64) -> Option<RunningTest> {
         let Some(Found::Current(probe)) = self.history.find(number) else {
             return None;
@@ -258,8 +261,8 @@ impl Prober {
         })
     }
 
-    /// Logs which iperf3 there is, where its temporary files go, and whether its credentials can be read. They may come
-    /// later, or be put right: no reason not to start.
+    /// Logs which iperf3 is installed, where its temporary files go, and whether its credentials can be read. Problems
+    /// do not prevent the start, because they may be fixed later.
     pub(crate) fn report_iperf3(&self) {
         let installed = self
             .binary
@@ -296,7 +299,7 @@ impl Prober {
         }
     }
 
-    /// Logs that iperf3's temporary files go to another folder than before, once.
+    /// Logs once when iperf3's temporary files move to another folder.
     pub(super) fn report_folder_change(&self) {
         if let Some(found) = self.temp.take_change() {
             self.log_folder(&found);
@@ -319,7 +322,7 @@ impl Prober {
     fn report_temporary_folder(&self) {
         match self.temp.find(TempFiles::ONE_STREAM) {
             Ok(found) => {
-                // No news any more.
+                // This folder is logged here, so it is not logged again as a change.
                 self.temp.take_change();
                 self.log_folder(&found);
             }

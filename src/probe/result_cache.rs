@@ -1,7 +1,7 @@
-//! The results that are kept for later scrapes, and the tests that run for several of them.
+//! The result cache: results stored for later scrapes, and in-flight tests that several scrapes share.
 //!
-//! Owns what is kept how long; must not know how a test is run or reported. Bounded by `MAX_RESULTS`: what nobody asked for
-//! longest makes room. In memory only.
+//! Decides what is stored and for how long. Must not know how a test is run or reported. Bounded by `MAX_RESULTS`:
+//! entries without a success are evicted first, then the least recently requested one. In memory only.
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,66 +12,69 @@ use crate::probe::params::Params;
 use crate::probe::wait_error::WaitError;
 use crate::sync;
 
-/// Most results that are kept.
+/// Maximum number of stored results.
 pub(super) const MAX_RESULTS: usize = 256;
-/// Most tests that run or wait on their own at a time, each on a thread: the others of [`MAX_RESULTS`] can make room.
+/// Maximum number of in-flight tests, each on its own thread. It is below [`MAX_RESULTS`], so that there are always
+/// entries that can be evicted.
 const MAX_IN_FLIGHT: usize = 128;
-/// How long a failure that nobody waited for is delivered to the next who asks: longer and it says little of the network.
+/// How long a failure that no request waited for can be delivered to a later request. An older one says little about
+/// the network.
 const UNDELIVERED_FOR: Duration = Duration::from_secs(300);
 
-/// A test that runs, or waits for its turn, for whoever asks for it. Who waits shares it from the moment at which it was
-/// found, so that a test which ends at once knows that somebody waits.
+/// A queued or running test, shared by its waiters. A waiter holds a reference from the moment of the lookup, so that
+/// even a test that ends at once can see that somebody waits.
 #[derive(Debug)]
 pub(super) struct InFlightTest {
-    /// The number of its probe, once that has one.
+    /// The number of its probe, once assigned.
     pub(super) probe: OnceLock<u64>,
     end: OnceLock<Result<Arc<CompletedTest>, WaitError>>,
-    /// Before this it cannot be over.
+    /// The test cannot end before this.
     earliest_end: Instant,
 }
 
-/// What there is for a request.
+/// The outcome of a lookup.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A result that will do.
+    /// A result that is recent enough.
     Result(Arc<CompletedTest>),
-    /// A test that runs.
+    /// A test in flight.
     Running(Arc<InFlightTest>),
-    /// Nothing: the caller has to run this test, and end it.
+    /// No result: the caller must run this test and complete it.
     Nothing(Arc<InFlightTest>),
-    /// Nothing, and no room for another test.
+    /// No result, and too many tests in flight.
     NoRoom,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct ResultCache {
-    /// What was asked for last stands last. A list: a few hundred at most are compared faster than a test runs.
+    /// Most recently requested entry last. A list is fast enough: comparing a few hundred entries takes far less time
+    /// than a test.
     entries: Mutex<Vec<Entry>>,
-    /// A test has ended, or somebody who waits for one was cancelled.
+    /// Notified when a test ends or a waiter is cancelled.
     changed: Condvar,
 }
 
-/// What is known of one test.
+/// What is known about one test.
 #[derive(Debug)]
 struct Entry {
     test: Params,
     success: Option<Arc<CompletedTest>>,
-    /// The failure that came after it.
+    /// The failure after that success, if there was one.
     failure: Option<Arc<CompletedTest>>,
-    /// Nobody waited for that failure, and nobody has asked since.
+    /// No request waited for that failure, and no request has asked for this test since.
     is_undelivered: bool,
     in_flight: Option<Arc<InFlightTest>>,
 }
 
 impl ResultCache {
-    /// Looks for a result of `test` that is not older than `max_age`, or for a test that will bring one; a new test
-    /// of at least `length` is begun where there is neither.
+    /// Looks for a result of `test` not older than `max_age`, or for this test in flight. If there is neither,
+    /// registers a new test that takes at least `length`.
     pub(super) fn find(&self, test: &Params, max_age: Duration, length: Duration) -> Found {
         let mut entries = sync::lock(&self.entries);
         let in_flight = entries.iter().filter(|entry| entry.in_flight.is_some());
         let has_room = in_flight.count() < MAX_IN_FLIGHT;
         let known = take(&mut entries, test);
-        // Who is refused takes nobody's place.
+        // A rejected request must not evict an entry.
         if known.is_none() && !has_room {
             return Found::NoRoom;
         }
@@ -80,7 +83,7 @@ impl ResultCache {
         if entries.len() >= MAX_RESULTS {
             let idle = entries.iter().enumerate();
             let idle = idle.filter(|(_, entry)| entry.in_flight.is_none());
-            // Without a success there is little to lose.
+            // Entries without a success go first: little is lost with them.
             if let Some((place, _)) = idle.min_by_key(|(_, entry)| entry.success.is_some()) {
                 entries.remove(place);
             }
@@ -89,14 +92,14 @@ impl ResultCache {
         found
     }
 
-    /// Waits for a test's end; none when `until` comes first, or is known to, or `cancel` is set.
+    /// Waits for a test to end; `None` when `until` comes first or is certain to, or when `cancel` is set.
     pub(super) fn wait(
         &self,
         test: Arc<InFlightTest>,
         until: Option<Instant>,
         cancel: &Cancel,
     ) -> Option<Result<Arc<CompletedTest>, WaitError>> {
-        /// How long one wait may last, where there is no end to it.
+        /// Duration of one wait when `until` sets no limit.
         const LONG: Duration = Duration::from_secs(3600);
         let mut entries = sync::lock(&self.entries);
         loop {
@@ -104,9 +107,9 @@ impl ResultCache {
                 return Some(end.clone());
             }
             let now = Instant::now();
-            let is_in_vain = until.is_some_and(|until| until <= now || until < test.earliest_end);
-            if is_in_vain || cancel.is_set() {
-                // While the entries are locked: the test's end has to see who still waits.
+            let is_too_late = until.is_some_and(|until| until <= now || until < test.earliest_end);
+            if is_too_late || cancel.is_set() {
+                // Dropped while the entries are locked: `complete` counts the references to see whether somebody waits.
                 drop(test);
                 return None;
             }
@@ -114,7 +117,8 @@ impl ResultCache {
         }
     }
 
-    /// Ends the test in flight of `test`: delivers to everyone who waits, and keeps a failure that was not delivered.
+    /// Ends this test, if it is in flight. Delivers the result to all waiters, and stores a failure. A failure without
+    /// waiters is marked as undelivered.
     pub(super) fn complete(&self, test: &Params, end: Result<Arc<CompletedTest>, WaitError>) {
         let mut entries = sync::lock(&self.entries);
         let Some(entry) = entries.iter_mut().find(|entry| entry.test == *test) else {
@@ -129,12 +133,12 @@ impl ResultCache {
             entry.failure = Some(trimmed(completed));
             entry.is_undelivered = Arc::strong_count(&in_flight) == 1;
         }
-        // It ends once.
+        // Set only here, once per test.
         let _ = in_flight.end.set(end);
         self.changed.notify_all();
     }
 
-    /// Keeps the success of a test, if there is a place that nobody else has.
+    /// Stores a success if the test already has an entry or the cache is not full.
     pub(super) fn keep(&self, test: &Params, completed: &CompletedTest) {
         let mut entries = sync::lock(&self.entries);
         let known = take(&mut entries, test);
@@ -147,23 +151,23 @@ impl ResultCache {
         }
     }
 
-    /// The last result of `test`, however old, a failure too: for who cannot wait for the next one.
+    /// The last result of `test`, of any age, also a failure: for requests that cannot wait for the next one.
     pub(super) fn last(&self, test: &Params) -> Option<Arc<CompletedTest>> {
         let mut entries = sync::lock(&self.entries);
         let entry = entries.iter_mut().find(|entry| entry.test == *test)?;
-        // Delivered with this.
+        // This delivers the failure.
         entry.is_undelivered = false;
         entry.failure.as_ref().or(entry.success.as_ref()).cloned()
     }
 
-    /// The last success of `test`, however old.
+    /// The last success of `test`, of any age.
     pub(super) fn last_success(&self, test: &Params) -> Option<Arc<CompletedTest>> {
         let entries = sync::lock(&self.entries);
         let entry = entries.iter().find(|entry| entry.test == *test)?;
         entry.success.clone()
     }
 
-    /// How many results are kept.
+    /// Number of stored results.
     pub(super) fn count(&self) -> usize {
         let entries = sync::lock(&self.entries);
         entries
@@ -172,14 +176,14 @@ impl ResultCache {
             .count()
     }
 
-    /// Makes everyone who waits for a test look whether the own client is still there.
+    /// Wakes all waiters so that they re-check for cancellation.
     pub(super) fn wake_all(&self) {
-        // Who has looked already waits by now, and is not missed.
+        // Locking first ensures that a waiter that has already checked is waiting, so the notification reaches it.
         drop(sync::lock(&self.entries));
         self.changed.notify_all();
     }
 
-    /// Blocks until no test runs on its own, or `until` has come: for the end, which cancels them.
+    /// Blocks until no test is in flight, or until `until`. For shutdown, which cancels the tests.
     pub(super) fn wait_until_idle(&self, until: Instant) {
         let mut entries = sync::lock(&self.entries);
         while entries.iter().any(|entry| entry.in_flight.is_some()) && Instant::now() < until {
@@ -232,10 +236,10 @@ impl Entry {
     }
 }
 
-/// Without what only the request that asked for it gets, so that the store stays small.
+/// A copy without the parts that only the requesting client gets, so that the cache stays small.
 fn trimmed(completed: &CompletedTest) -> Arc<CompletedTest> {
     let mut completed = completed.clone();
-    // People look at those that `history` has.
+    // The page shows the intervals from `history`.
     if let Ok(report) = &mut completed.outcome {
         for direction in report.upload.iter_mut().chain(&mut report.download) {
             direction.intervals = Vec::new();
@@ -272,7 +276,7 @@ mod tests {
         Params::parse(&format!("target={target}")).unwrap().test()
     }
 
-    /// A success, and a failure.
+    /// One success and one failure.
     fn outcomes() -> [Outcome; 2] {
         let message = "x".to_owned();
         let reason = Reason::Refused;
@@ -309,7 +313,7 @@ mod tests {
         results.complete(test, Ok(Arc::new(completed)));
     }
 
-    /// The same, as if it had ended so long ago.
+    /// The same test, as if it had ended `age` ago.
     fn aged(mut completed: CompletedTest, age: Duration) -> CompletedTest {
         let ended = &mut completed.ended.instant;
         *ended = ended.checked_sub(age).unwrap();
@@ -320,7 +324,7 @@ mod tests {
         results.find(test, MINUTE, Duration::ZERO)
     }
 
-    /// Gives its place up, as one who has no time.
+    /// Stops waiting at once, like a request without time left.
     fn leave(results: &ResultCache, found: Found) {
         let (Found::Nothing(waiter) | Found::Running(waiter)) = found else {
             panic!("no test in flight")
@@ -330,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_is_kept_as_long_as_it_is_young_enough() {
+    fn a_success_is_reused_while_it_is_recent_enough() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let Found::Nothing(_) = find(&results, &test) else {
             panic!("something was found")
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_ask_meanwhile_share_one_test() {
+    fn concurrent_requests_share_one_test() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
         let Found::Nothing(own_waiter) = find(&results, &test) else {
             panic!("something was found")
@@ -358,19 +362,19 @@ mod tests {
                 thread::spawn(move || results.wait(waiter, None, &Cancel::default()))
             })
             .collect();
-        // These, and the cache's own.
+        // The ten waiters, this test's own reference, and the cache's.
         assert_eq!(Arc::strong_count(&own_waiter), 12);
         complete(&results, &test, completed(failure()));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();
             assert_eq!(end.outcome, failure());
         }
-        // It was delivered, and is not kept.
+        // It was delivered, so it is not delivered again.
         assert!(matches!(find(&results, &test), Found::Nothing(_)));
     }
 
     #[test]
-    fn a_failure_that_nobody_waited_for_is_delivered_once() {
+    fn a_failure_without_waiters_is_delivered_once() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         leave(&results, find(&results, &test));
         complete(&results, &test, completed(failure()));
@@ -384,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_the_last_attempt_without_what_only_people_read() {
+    fn a_stored_result_has_the_last_attempt_without_intervals_and_end_part() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let mut delivered = completed(success());
         let second = Interval {
@@ -428,13 +432,13 @@ mod tests {
             panic!("{} attempts", kept.attempts.len())
         };
         assert_eq!((details.stderr.len(), &details.end_part), (4096, &None));
-        // Whoever asked for it gets all of it.
+        // The requesting client gets everything.
         let all = delivered.outcome.as_ref().unwrap().upload.as_ref();
         assert_eq!(all.unwrap().intervals.len(), 3);
     }
 
     #[test]
-    fn who_has_no_time_does_not_wait() {
+    fn a_request_without_time_does_not_wait() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let Found::Nothing(waiter) = results.find(&test, MINUTE, MINUTE) else {
             panic!("something was found")
@@ -457,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_comes_before_the_wait_is_delivered_by_it() {
+    fn a_failure_before_the_wait_is_delivered_by_the_wait() {
         let (results, test) = (ResultCache::default(), test_of("a"));
         let Found::Nothing(waiter) = find(&results, &test) else {
             panic!("something was found")
@@ -478,14 +482,14 @@ mod tests {
             leave(&results, found);
             complete(&results, &test, completed(outcome));
             assert_eq!(last(), Some(is_ok));
-            // Delivered, if it was not yet.
+            // Delivers the failure, if it was undelivered.
             let _delivered = results.find(&test, MINUTE, Duration::ZERO);
         }
         assert!(results.last_success(&test).is_some());
     }
 
     #[test]
-    fn a_client_that_goes_leaves_at_once() {
+    fn a_disconnected_client_stops_waiting_at_once() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
         let _waiter = find(&results, &test);
         for _ in 0..200 {
@@ -503,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_bounded_and_what_runs_stays() {
+    fn the_cache_is_bounded_and_tests_in_flight_stay() {
         let results = ResultCache::default();
         let running = test_of("running");
         let _in_flight = find(&results, &running);
@@ -516,13 +520,13 @@ mod tests {
         assert!(results.last_success(&of(0)).is_none());
         assert!(results.last_success(&of(2 * MAX_RESULTS - 1)).is_some());
         assert!(matches!(find(&results, &running), Found::Running(_)));
-        // What was measured for one request takes nobody's place.
+        // A result that was measured for a single request evicts no entry.
         results.keep(&of(0), &completed(success()));
         assert!(results.last_success(&of(0)).is_none());
     }
 
     #[test]
-    fn tests_on_their_own_are_bounded() {
+    fn tests_in_flight_are_bounded() {
         let results = ResultCache::default();
         let of = |number: usize| test_of(&format!("host{number}"));
         for number in 0..MAX_IN_FLIGHT {

@@ -1,7 +1,7 @@
-//! The attempts of one test: an iperf3 server serves one client at a time, so a busy one is tried again.
+//! Retries: an iperf3 server serves one client at a time, so a test is retried while its server is busy.
 //!
-//! Owns when there is another attempt, on which port and by which version of IP, and how long each waits for the lock. The
-//! lock is held while iperf3 runs, and given back between attempts. Must not know text formats.
+//! Decides whether another attempt follows, on which port and with which IP version, and how long each attempt waits
+//! for the lock. The lock is held for a round over all ports, and released during pauses. Must not know text formats.
 
 mod attempt;
 
@@ -25,45 +25,47 @@ use crate::iperf3::{self, Failure, Outcome};
 use crate::log::Decimal;
 use crate::moment::Moment;
 
-/// What a test needs beyond its own length to be worth a wait or another attempt: connecting, and the exchange of results.
+/// Time that a test needs beyond its length, for connecting and exchanging results. With less time left, waiting or
+/// another attempt is pointless.
 const OVERHEAD: Duration = Duration::from_millis(500);
-/// How long behind a busy answer a refused or reset connection is taken for a server between two tests: servers that serve one
-/// client and are started anew are away for a moment.
+/// How long after a busy response a refused or reset connection still counts as busy. A server that serves one client
+/// and is then restarted is unreachable for a moment.
 const REFUSED_WHILE_BUSY: Duration = Duration::from_secs(5);
-/// Shortest limit of connecting by a name's first version of IP: with less for it, a slow path would not be connected by
-/// either.
+/// Minimum connect timeout for a name's first IP version. With a shorter one, a slow path would fail with both
+/// versions.
 const SHORTEST_CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// What it takes from the end of the first attempt to the second one: two starts of iperf3 and a look at the name.
+/// Time from the end of the first attempt to the second one: two starts of iperf3 and a name lookup.
 const SECOND_START: Duration = Duration::from_millis(500);
 
-/// How far a test has come.
+/// State of one test across its attempts.
 pub(super) struct RetryLoop<'a> {
     prober: &'a Prober,
     params: &'a Params,
     limits: &'a Limits,
     caller: &'a Caller,
     running: &'a Running,
-    /// Seconds to transmit, which may be fewer than `params` has.
+    /// Seconds to transmit; may be fewer than in `params`.
     period_seconds: u64,
     /// The port of the last attempt.
     port: u16,
-    /// The version of IP that was found to work where the first one does not.
+    /// The IP version to use after the name's first one failed.
     family: Option<u8>,
     count: u32,
     waited: Duration,
     attempts: Vec<Attempt>,
-    /// What the last attempt had measured, when it failed.
+    /// What the last attempt had measured before it failed.
     cut_off: Option<CutOff>,
     first_start: Option<Instant>,
-    /// The last busy answer: from which port, and when.
+    /// The last busy response, its port and its time.
     busy: Option<(Failure, u16, Instant)>,
-    /// The last attempt's connection was reset before the test: a server that tidies up behind another one does so.
+    /// The last attempt's connection was reset before the test. A server that is cleaning up after another client does
+    /// this.
     was_reset: bool,
     last_pause: Duration,
 }
 
 impl<'a> RetryLoop<'a> {
-    /// No attempt yet.
+    /// The state before the first attempt.
     pub(super) fn begin(
         prober: &'a Prober,
         params: &'a Params,
@@ -92,10 +94,10 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// Runs a test, again as long as its server is busy and its time can hold it; counts and logs what comes of it.
+    /// Runs a test, and retries while the server is busy and enough time is left. Counts and logs the outcome.
     ///
     /// # Errors
-    /// When iperf3 was not run at all, or nobody wants the result any more.
+    /// When iperf3 was not run at all, or the probe was cancelled.
     pub(super) fn run(mut self) -> Result<Answer, WaitError> {
         let (prober, params, caller) = (self.prober, self.params, self.caller);
         let number = self.running.number;
@@ -136,7 +138,8 @@ impl<'a> RetryLoop<'a> {
             cut_to,
             duration,
         );
-        // A test that its scrape cut is not the one that was asked for; one that a flag cuts is cut for everyone.
+        // The result of a test that was shortened to fit its scrape is not stored, because it is not the requested
+        // test. A detached test is shortened only by a flag, which applies to every request.
         if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
             prober.result_cache.keep(&params.test(), &completed);
         }
@@ -149,7 +152,7 @@ impl<'a> RetryLoop<'a> {
     }
 
     fn try_until_free(&mut self) -> Result<Outcome, WaitError> {
-        // What cannot run need not wait for its turn.
+        // A test that cannot run does not need to wait for the lock.
         if let Some(failure) = self.over_budget() {
             return Ok(Err(failure));
         }
@@ -158,7 +161,7 @@ impl<'a> RetryLoop<'a> {
             let failure = match self.try_all_ports() {
                 Ok(Err(failure)) => failure,
                 Ok(success) => return Ok(success),
-                // What the attempts before it found is the answer, if there were any and somebody waits for it.
+                // Return the previous round's failure, if there is one and the probe was not cancelled.
                 Err(why) => {
                     let found =
                         last_failure.filter(|_| !matches!(why, WaitError::Cancelled { .. }));
@@ -203,7 +206,7 @@ impl<'a> RetryLoop<'a> {
                 self.busy = Some((failure.clone(), self.port, Instant::now()));
             }
             let next = ports.after(self.port);
-            // Held on to: the next port is tried within moments, and behind others it would be after their tests.
+            // Keep the lock: the next port is tried at once, and not after the tests of other waiters.
             let is_worth_it = self.was_reset
                 || matches!(
                     failure.reason,
@@ -226,13 +229,14 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// The lock, and how long it was waited for: at most `--lock.timeout`, and as long as a test still fits behind it.
+    /// Waits for the lock, and returns it with the time waited. Waits at most `--lock.timeout`, and only while the test
+    /// still fits into the remaining time.
     fn wait_for_lock(&mut self) -> Result<(Guard<'a>, Duration), WaitError> {
         let queued = Instant::now();
         let (number, since, latest_start) = match self.first_start {
             None => {
                 let latest_start = self.limits.latest_start(self.needed());
-                // The limit of the first wait counts from the request on.
+                // The limit of the first wait counts from the arrival of the request.
                 (Some(self.caller.number), self.caller.arrival, latest_start)
             }
             Some(first) => {
@@ -248,15 +252,17 @@ impl<'a> RetryLoop<'a> {
             earliest_limit(since + self.prober.config.lock_timeout, latest_start),
             &self.caller.cancel,
         );
-        // A wait that was given up is told from where its limit counts.
+        // After giving up, the reported wait starts where its limit starts.
         let waited = if held.is_ok() { queued } else { since }.elapsed();
         self.waited += waited;
         let held = held.map_err(|error| self.wait_error(&error))?;
-        // At the end of the exporter requests are cancelled one by one, and one of the first may have had the lock.
+        // At shutdown, requests are cancelled one by one. A request that was cancelled earlier may have passed the lock
+        // to this one.
         if let Some(cause) = self.prober.shutdown.cause() {
             return Err(self.cancelled(cause));
         }
-        // The lock goes to whoever is first, and where `--lock.timeout` is the earlier limit, however late.
+        // The lock can be granted late: when it is free at once, or when `--lock.timeout` is the earlier limit. So
+        // check the remaining time again.
         if self.first_start.is_some() && self.time_left(Instant::now()).is_none() {
             return Err(self.no_time_left(QueueState::empty()));
         }
@@ -264,7 +270,7 @@ impl<'a> RetryLoop<'a> {
         Ok((held, waited))
     }
 
-    /// What is to be said of a wait that was given up.
+    /// The error for a waiter that gave up.
     fn wait_error(&self, error: &AcquireError) -> WaitError {
         let holder = error.holder.as_ref();
         let planned_end = holder.and_then(|place| self.prober.history.planned_end(place.probe));
@@ -279,7 +285,7 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// It was cancelled while iperf3 did not run.
+    /// The error for a probe that was cancelled while iperf3 was not running.
     fn cancelled(&self, cause: Cause) -> WaitError {
         let reached = match self.count {
             0 => Reached::NotRun,
@@ -298,8 +304,8 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// Runs iperf3 once, and once more by the other version of IP where a name has both and its first address cannot be
-    /// connected to.
+    /// Runs iperf3 once. If connecting to the first address of a name fails and the name has addresses of both IP
+    /// versions, runs it again with the other version.
     fn try_both_families(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let mut first = match self.attempt(waited)? {
             Err(failure) if families::may_other_family_connect(&failure) => failure,
@@ -335,7 +341,7 @@ impl<'a> RetryLoop<'a> {
         self.family = Some(other);
         let mut second = match self.attempt(None)? {
             Err(failure) if reason::is_connect_error(&failure.message) => failure,
-            // Connected: it is the one that works, whatever came of the test.
+            // Connected: this IP version works, whatever the outcome of the test.
             outcome => return Ok(outcome),
         };
         self.name_address(&mut second, &addresses, other);
@@ -343,20 +349,21 @@ impl<'a> RetryLoop<'a> {
         let reason = if families::says_more(&second, &first) {
             second.reason
         } else {
-            // Neither is known to work: the next port is tried by both again.
+            // Neither version is known to work: the next port is tried with both again.
             self.family = None;
             first.reason
         };
         Ok(Err(Failure { reason, message }))
     }
 
-    /// Whether iperf3 may be told by which version of IP to connect: a local address decides it too.
+    /// Whether the IP version is open: the target is a name, and neither `family` nor a local address determines the
+    /// version.
     fn is_family_open(&self) -> bool {
         let Params { host, options, .. } = self.params;
         matches!(host, Host::Name(_)) && options.family.is_none() && options.bind.is_none()
     }
 
-    /// Says in the message of the last attempt's failure which address it was.
+    /// Adds the address to the failure message of the last attempt.
     fn name_address(&mut self, failure: &mut Failure, addresses: &Addresses, family: u8) {
         let Some(tried) = addresses.first_of(family) else {
             return;
@@ -367,7 +374,7 @@ impl<'a> RetryLoop<'a> {
         }
     }
 
-    /// How long connecting by the name's first version of IP may take, so that the other one has time for the test.
+    /// Connect timeout for the name's first IP version that leaves time for a test with the other version.
     fn connect_limit(&self, now: Instant) -> Option<Duration> {
         let is_first = self.is_family_open() && self.family.is_none();
         let left = self.time_left(now).filter(|_| is_first)?;
@@ -375,7 +382,7 @@ impl<'a> RetryLoop<'a> {
         (limit >= SHORTEST_CONNECT_LIMIT).then_some(limit)
     }
 
-    /// The pause before the next round, if there is to be one after this failure.
+    /// The pause before the next round; `None` when the test ends with this failure.
     fn pause_before_the_next(&mut self, reason: Reason, now: Instant) -> Option<Duration> {
         let left = self.time_left(now)?;
         let may_be_free_soon = match reason {
@@ -387,37 +394,37 @@ impl<'a> RetryLoop<'a> {
             return None;
         }
         self.last_pause = backoff::next(self.last_pause);
-        // The last attempt is at the last moment, and not given up for a pause that is a little too long.
+        // A pause that is too long is shortened, so that the last attempt starts at the last possible moment.
         Some(self.last_pause.min(left))
     }
 
-    /// Whether the server was busy a moment ago.
+    /// Whether the server reported a moment ago that it was busy.
     fn is_between_tests(&self, now: Instant) -> bool {
         is_recent(self.busy.as_ref().map(|(_, _, when)| *when), now)
     }
 
-    /// What the attempts' time has beyond another test; none when it cannot hold one.
+    /// Time left beyond what another test needs; `None` when another test does not fit.
     fn time_left(&self, now: Instant) -> Option<Duration> {
         let end = self.limits.end_of_attempts(self.first_start?);
         let left = end.saturating_duration_since(now);
         left.checked_sub(self.needed())
     }
 
-    /// What a test that is not begun at once has to have left.
+    /// Time that a test needs to be worth starting, including [`OVERHEAD`].
     fn needed(&self) -> Duration {
         self.length() + OVERHEAD
     }
 
-    /// What a test takes at least.
+    /// Minimum duration of the test.
     fn length(&self) -> Duration {
         Duration::from_secs(self.params.least_seconds(self.period_seconds))
     }
 
-    /// The failure that says most, and its port.
+    /// The most informative failure. Sets `port` to the port that it refers to.
     fn refined(&mut self, failure: Failure, now: Instant) -> Outcome {
         let is_away =
             self.was_reset || matches!(failure.reason, Reason::Refused | Reason::ConnectTimeout);
-        // One of its ports is closed, or the server is away between two tests: what it is, is busy.
+        // A port is closed, or the server is unreachable between two tests: the actual reason is that it is busy.
         if is_away
             && self.is_between_tests(now)
             && let Some((busy, port, _)) = self.busy.take()
@@ -431,12 +438,12 @@ impl<'a> RetryLoop<'a> {
     }
 }
 
-/// Whether the connection was reset, by iperf3's message.
+/// Whether iperf3's message reports a reset connection.
 fn is_reset(failure: &Failure) -> bool {
     failure.reason == Reason::Interrupted && failure.message.contains("onnection reset by peer")
 }
 
-/// Whether something was a moment ago.
+/// Whether `when` is less than [`REFUSED_WHILE_BUSY`] ago.
 fn is_recent(when: Option<Instant>, now: Instant) -> bool {
     when.is_some_and(|when| now.duration_since(when) < REFUSED_WHILE_BUSY)
 }
@@ -461,7 +468,7 @@ mod tests {
         Duration::from_millis(value)
     }
 
-    /// A moment less.
+    /// Just below the limit.
     fn just_within(limit: Duration) -> Duration {
         limit.saturating_sub(MOMENT)
     }
@@ -473,7 +480,8 @@ mod tests {
         }
     }
 
-    /// A test that came and began at the given moment, with so much time for its scrape.
+    /// Calls `test` with a retry loop that has just started, and with the moment of its start. `scrape` is its scrape
+    /// timeout.
     fn begun<T>(
         query: &str,
         scrape: Duration,
@@ -498,12 +506,12 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_tried_again_as_long_as_the_scrape_holds_the_test() {
+    fn a_busy_server_is_retried_while_the_scrape_has_time_for_the_test() {
         begun(
             "target=192.0.2.7&period=3s",
             millis(10_000),
             |mut retry_loop, begin| {
-                // 10 s less the test and half a second for all else.
+                // 10 s minus the test and half a second of overhead.
                 let time = millis(6_500);
                 assert_eq!(retry_loop.time_left(begin), Some(time));
                 assert!(
@@ -511,7 +519,7 @@ mod tests {
                         .pause_before_the_next(Reason::Busy, begin)
                         .is_some()
                 );
-                // The last attempt comes at the last moment, however long the pause would be.
+                // The last attempt starts at the last possible moment, however long the pause would be.
                 let mut pause = |at| retry_loop.pause_before_the_next(Reason::Busy, begin + at);
                 assert_eq!(pause(just_within(time)), Some(MOMENT));
                 assert_eq!(pause(time + MOMENT), None);
@@ -520,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_fills_its_scrape_is_not_tried_again() {
+    fn a_test_that_fills_its_scrape_is_not_retried() {
         begun(
             "target=192.0.2.7&period=4s",
             millis(4_400),
@@ -531,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_is_tried_again_behind_a_busy_answer_but_not_for_ever() {
+    fn a_refused_connection_is_retried_for_a_while_after_a_busy_response() {
         begun(
             "target=192.0.2.7&period=1s",
             millis(60_000),
@@ -558,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_tried_again_at_the_begin_and_behind_a_busy_answer() {
+    fn a_reset_is_retried_at_the_start_and_after_a_busy_response() {
         begun(
             "target=192.0.2.7&period=1s",
             millis(60_000),
@@ -571,7 +579,7 @@ mod tests {
                 let within = begin + just_within(REFUSED_WHILE_BUSY);
                 assert!(is_tried(&mut retry_loop, begin) && is_tried(&mut retry_loop, within));
                 let end = begin + REFUSED_WHILE_BUSY;
-                // A server that resets every connection is none that tidies up.
+                // A server that resets every connection is not just cleaning up.
                 assert!(!is_tried(&mut retry_loop, end));
                 retry_loop.busy = Some((failure(Reason::Busy), 5201, end));
                 assert!(is_tried(&mut retry_loop, end));
@@ -604,7 +612,7 @@ mod tests {
             (Duration::ZERO, Reason::Refused, Reason::Busy, 5202),
             (Duration::ZERO, Reason::ConnectTimeout, Reason::Busy, 5202),
             (REFUSED_WHILE_BUSY, Reason::Refused, Reason::Refused, 5203),
-            // What is not away says something else.
+            // A server that reports another error is not between two tests.
             (Duration::ZERO, Reason::Auth, Reason::Auth, 5203),
         ] {
             let query = "target=192.0.2.7&port=5201-5203";
@@ -619,14 +627,14 @@ mod tests {
     }
 
     #[test]
-    fn connecting_by_the_first_family_leaves_the_time_of_the_test() {
+    fn connecting_with_the_first_family_leaves_time_for_the_test() {
         let limit = |query: &str, family| {
             begun(query, millis(10_000), |mut retry_loop, begin| {
                 retry_loop.family = family;
                 retry_loop.connect_limit(begin)
             })
         };
-        // 10 s less the test, half a second for all else of it, and the way to the second attempt.
+        // 10 s minus the test, half a second of overhead, and the start of the second attempt.
         let own = Some(millis(4_000));
         assert_eq!(limit("target=a.example&period=5s", None), own);
         assert_eq!(limit("target=a.example&period=5s", Some(4)), None);

@@ -1,5 +1,5 @@
-//! A probe of one request: a test of its own, which ends with it; or one that a person starts from the page, on a thread
-//! of its own and bound to no request.
+//! Single probes. A request's probe runs its own test and is cancelled with the request. A manual probe, which a user
+//! starts from the page, runs on its own thread and is independent of the request.
 //!
 //! Must not know text formats, HTML or status codes.
 
@@ -15,17 +15,17 @@ use super::{accounting, coalesce};
 use crate::cancel::{Cancel, Cause};
 
 impl Prober {
-    /// Answers one probe, with a new test or with a result that will do.
+    /// Answers one probe: with a new test or, with `max_age`, also with a stored or shared result.
     ///
     /// # Errors
-    /// When there is no result: the lock was not had in time, nobody wants it any more, or it comes too late.
+    /// Why there is no result.
     pub(crate) fn probe(
         self: &Arc<Self>,
         params: &Params,
         limits: &Limits,
         caller: &Caller,
     ) -> Result<Answer, Unanswered> {
-        // A binary that is not known yet is asked now, and not under the test lock.
+        // Inspects a binary that is not known yet. Doing it later would hold the test lock.
         let _ = self.binary.installed();
         if let Some(max_age) = params.options.max_age {
             return coalesce::answer(self, params, limits, caller, max_age);
@@ -39,10 +39,10 @@ impl Prober {
         end.map_err(|why| Unanswered { why, probe })
     }
 
-    /// Starts a probe for a person; its number leads to it in [`Prober::find`].
+    /// Starts a manual probe and returns its number, for [`Prober::find`].
     ///
     /// # Errors
-    /// When there are as many as there may be, or no thread is to be had.
+    /// When too many manual probes are in progress, the exporter is shutting down, or no thread can be started.
     pub(crate) fn start(
         self: &Arc<Self>,
         params: Params,
@@ -55,7 +55,7 @@ impl Prober {
             return Err(why);
         };
         let caller = Caller {
-            // Not the request's: that is answered in a moment.
+            // Not the request's flag: the request ends while the probe still runs.
             cancel: Cancel::default(),
             ..caller.clone()
         };
@@ -63,7 +63,7 @@ impl Prober {
             .history
             .open(&params, caller.client, &caller.cancel, true);
         let number = running.number;
-        // The exporter may have begun to end after the request came in.
+        // The exporter may have started to shut down after the request arrived.
         if self.shutdown.is_set() {
             let why = WaitError::Cancelled {
                 cause: Cause::ShuttingDown,
@@ -78,7 +78,7 @@ impl Prober {
             let limits = limits.detached(params.length_seconds(params.period_seconds));
             let end = RetryLoop::begin(&prober, &params, &limits, &caller, &running).run();
             running.end(&end);
-            // Last of all: the end of the exporter waits for it.
+            // Released last: shutdown waits for this permit.
             drop(permit);
         };
         self.start_thread(Box::new(body))?;

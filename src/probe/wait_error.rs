@@ -1,6 +1,6 @@
-//! Why a probe has no result to answer with: one sentence for the answer, the log and the page.
+//! Why a probe has no result: one sentence for the response, the log and the page.
 //!
-//! Made where the probe gives up, of what is known at that moment; what is not known is not said.
+//! Created where the probe gives up, from what is known at that moment. Unknown facts are left out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use crate::cancel::Cause;
 use crate::log::Value;
 use crate::time_text::clock;
 
-/// Why a probe has no result to answer with.
+/// Why a probe has no result.
 #[derive(Clone, Debug)]
 pub(crate) enum WaitError {
     /// The test lock was not free within `--lock.timeout`.
@@ -18,7 +18,7 @@ pub(crate) enum WaitError {
         limit: Duration,
         queue: Box<QueueState>,
     },
-    /// What was left of the scrape timeout could not hold the test any more.
+    /// Not enough of the scrape timeout was left to run the test.
     NoTimeLeft {
         left: Duration,
         needed: Duration,
@@ -30,7 +30,7 @@ pub(crate) enum WaitError {
     },
     Running,
     Full,
-    /// The thread of its test came to a bad end.
+    /// The test's thread panicked or could not be started.
     Broken,
 }
 
@@ -38,51 +38,51 @@ pub(crate) enum WaitError {
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     pub(crate) why: WaitError,
-    /// The number of the probe, if it got so far.
+    /// The number of the probe, if it has one.
     pub(crate) probe: Option<u64>,
 }
 
-/// The line at the test lock when a probe left it.
+/// The queue of the test lock when a probe gave up.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueState {
     pub(super) holder: Option<Holder>,
-    /// How many others waited, before it and behind it.
+    /// Number of other waiters ahead of it and behind it.
     pub(super) ahead: usize,
     pub(super) behind: usize,
-    /// That moment.
+    /// When the probe gave up.
     pub(super) at: SystemTime,
 }
 
 /// The probe that held the lock.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
-    /// Its number: a target may have several jobs.
+    /// Its number: several jobs may probe the same target.
     pub(super) probe: u64,
     pub(super) name: String,
     pub(super) since: SystemTime,
-    /// When its test is over, if nothing goes wrong.
+    /// When its test should end, if known.
     pub(super) planned_end: Option<SystemTime>,
 }
 
-/// How far a cancelled probe had come.
+/// How far a cancelled probe got.
 #[derive(Clone, Debug)]
 pub(crate) enum Reached {
-    /// Its test had not begun.
+    /// Its test had not started.
     NotRun,
-    /// It was between two attempts, after so many.
+    /// It was between two attempts, after this many.
     Attempted(u32),
-    /// iperf3 ran.
+    /// iperf3 was running.
     Ran {
         time: Duration,
-        /// What the test alone takes.
+        /// Planned duration of the test, if known.
         length: Option<Duration>,
     },
-    /// It waited for the test of another request, which goes on.
+    /// It waited for the test of another request, which continues.
     Shared,
 }
 
 impl QueueState {
-    /// As it was when a wait was given up.
+    /// The queue when a waiter gave up.
     pub(super) fn of(error: &AcquireError, planned_end: Option<SystemTime>) -> Self {
         Self {
             holder: error.holder.as_ref().map(|place| Holder {
@@ -97,7 +97,7 @@ impl QueueState {
         }
     }
 
-    /// Of a probe that was first in line.
+    /// For a probe that had reached the front of the queue.
     pub(super) fn empty() -> Self {
         Self {
             holder: None,
@@ -111,7 +111,7 @@ impl QueueState {
 impl Value for WaitError {}
 
 impl WaitError {
-    /// Every outcome label, in the order in which they are written.
+    /// All outcome labels, in output order.
     pub(super) const LABELS: [&'static str; 6] = [
         "lock_timeout",
         "no_time_left",
@@ -121,7 +121,7 @@ impl WaitError {
         "broken",
     ];
 
-    /// The outcome label of its probe.
+    /// The outcome label of the probe.
     pub(crate) fn label(&self) -> &'static str {
         let [lock_timeout, no_time_left, cancelled, running, full, broken] = Self::LABELS;
         match self {
@@ -134,7 +134,7 @@ impl WaitError {
         }
     }
 
-    /// Whether iperf3 is known not to have run for it.
+    /// Whether it is certain that iperf3 was not run for the probe.
     pub(crate) fn is_not_run(&self) -> bool {
         match self {
             Self::WaitedTooLong { .. } | Self::NoTimeLeft { .. } | Self::Full => true,
@@ -192,7 +192,7 @@ impl fmt::Display for QueueState {
                     f,
                     "{name} (probe {probe}) holds the test lock from {since} to about {text} UTC, "
                 ),
-                // A server that hangs, or is slow to tell its results.
+                // The server hangs, or is slow to send its results.
                 Some((_, text)) => write!(
                     f,
                     "{name} (probe {probe}) has held the test lock since {since} UTC and should have ended at \
@@ -217,7 +217,7 @@ impl fmt::Display for QueueState {
 }
 
 impl fmt::Display for Reached {
-    /// As the rest of a sentence.
+    /// Continues a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRun | Self::Shared => Ok(()),
@@ -234,7 +234,7 @@ impl fmt::Display for Reached {
     }
 }
 
-/// Seconds with at most one decimal, never more than there were: `3.2 s`, `10 s`.
+/// Seconds, rounded down to at most one decimal: `3.2 s`, `10 s`.
 fn seconds(time: Duration) -> String {
     match (time.as_secs(), time.subsec_millis() / 100) {
         (whole, 0) => format!("{whole} s"),
@@ -267,13 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_in_vain_is_told_with_its_numbers() {
+    fn an_error_states_its_numbers_and_the_queue() {
         let no_time = |queue| WaitError::NoTimeLeft {
             left: Duration::from_millis(4_999),
             needed: Duration::from_secs(5),
             queue: Box::new(queue),
         };
-        let nobody = QueueState {
+        let no_holder = QueueState {
             holder: None,
             behind: 1,
             ..queue(None, 0)
@@ -286,7 +286,7 @@ mod tests {
                  probes wait (4 ahead, 0 behind). Use a longer scrape timeout, a longer scrape interval, or max_age",
             ),
             (
-                no_time(nobody),
+                no_time(no_holder),
                 "not enough of the scrape timeout is left to run the test (4.9 s left, 5 s needed): 1 other probe \
                  waits (0 ahead, 1 behind). Use a longer scrape timeout, a longer scrape interval, or max_age",
             ),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_of_a_cancellation_has_its_own_words_and_a_test_cut_short_its_time() {
+    fn each_cancellation_states_its_cause_and_how_long_the_test_ran() {
         let ran = |length| Reached::Ran {
             time: Duration::from_millis(3_250),
             length,

@@ -1,7 +1,7 @@
-//! Whether standard error leads to systemd's journal (`JOURNAL_STREAM` of systemd.exec(5)), which takes the priority of
-//! a line from its beginning (sd-daemon(3)), and leaves that out of the message.
+//! Whether standard error goes to systemd's journal (`JOURNAL_STREAM` of systemd.exec(5)). The journal reads a priority
+//! prefix from each line and strips it (sd-daemon(3)).
 //!
-//! Must not know how a line looks.
+//! Must not know the format of a line.
 
 use std::env;
 use std::fs::File;
@@ -11,14 +11,14 @@ use std::os::unix::fs::MetadataExt as _;
 
 use crate::number;
 
-/// Whether systemd connected standard error to the journal, and it still is: a child inherits the variable also where
-/// its output goes elsewhere.
+/// Whether systemd connected standard error to the journal and it still goes there. The variable alone is not enough: a
+/// child inherits it even if its output is redirected.
 pub(crate) fn has_stderr() -> bool {
     let stream = env::var("JOURNAL_STREAM");
     stream.is_ok_and(|stream| names(&stream, io::stderr().as_fd()))
 }
 
-/// Whether `DEVICE:INODE` is what stands behind a descriptor.
+/// Whether `DEVICE:INODE` identifies the file behind a descriptor.
 fn names(stream: &str, fd: BorrowedFd<'_>) -> bool {
     let Some((device, inode)) = stream.split_once(':') else {
         return false;
@@ -26,7 +26,7 @@ fn names(stream: &str, fd: BorrowedFd<'_>) -> bool {
     let (Some(device), Some(inode)) = (number::whole(device), number::whole(inode)) else {
         return false;
     };
-    // Of a copy, as a file closes its descriptor.
+    // On a copy, because a `File` closes its descriptor when dropped.
     let file = fd.try_clone_to_owned().map(File::from);
     let metadata = file.and_then(|file| file.metadata());
     metadata.is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (device, inode))
@@ -40,7 +40,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     #[test]
-    fn a_stream_is_known_by_device_and_inode() {
+    fn a_stream_is_identified_by_device_and_inode() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let writer = File::from(OwnedFd::from(writer));
         let metadata = writer.metadata().unwrap();

@@ -1,7 +1,6 @@
-//! What systemd and the exporter tell each other: the sockets that it passes, the state that it is told,
-//! and whether its journal has what is written to standard error.
+//! systemd integration: passed sockets, state notifications, and whether standard error goes to the journal.
 //!
-//! Linux' service manager only; where there is none, nothing here does anything. Knows nothing of HTTP or iperf3.
+//! For Linux' service manager only; without it nothing here has any effect. Knows nothing of HTTP or iperf3.
 
 pub(crate) mod journal;
 pub(crate) mod notify;

@@ -1,7 +1,7 @@
-//! What the service manager is told (`sd_notify(3)`): ready, reloading, stopping, a status line, alive.
+//! Notifications to the service manager (`sd_notify(3)`): ready, reloading, stopping, a status line, alive.
 //!
-//! Nothing here ever blocks. Without a manager that wants to hear it every call does nothing. Knows nothing of when
-//! the exporter is ready or alive: who calls has to know.
+//! Nothing here ever blocks. Without a manager that expects notifications, every call does nothing. Does not decide
+//! when the exporter is ready or alive: the caller does.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use crate::{number, sys};
 
-/// Most characters of a status line, of at most 4 bytes each: the manager drops a message of more than 4096 bytes,
-/// and with it the READY=1 in front of the line.
+/// Most characters of a status line, at most 4 bytes each. The manager drops a message of more than 4096 bytes,
+/// including the READY=1 before the line.
 const STATUS_LIMIT_CHARS: usize = 512;
 
-/// The service manager, where there is one.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     manager: Option<SocketAddr>,
@@ -24,7 +24,7 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say.
+    /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     pub(crate) fn from_environment() -> Self {
         let manager = env::var_os("NOTIFY_SOCKET").and_then(|text| manager_at(&text));
         let text = |name| Some(env::var_os(name)?.to_string_lossy().into_owned());
@@ -39,33 +39,33 @@ impl Notifier {
         }
     }
 
-    /// The start is over, or a reload: from now on connections are served.
+    /// Reports that the start or a reload is finished, and connections are served.
     ///
     /// # Errors
-    /// Here as below: the message could not be left with the manager. Worth a line of the log, and no more.
+    /// Here and below: the message could not be delivered. The caller logs it and carries on.
     pub(crate) fn ready(&self, status: &str) -> io::Result<()> {
         self.send(&format!("READY=1\n{}", status_line(status)))
     }
 
-    /// The configuration is being read anew; `ready` has to follow.
+    /// Reports that the configuration is being reloaded; `ready` must follow.
     pub(crate) fn reloading(&self) -> io::Result<()> {
-        // Type=notify-reload wants to know that this is about the reload it asked for, and not about an older one.
+        // `Type=notify-reload` needs the time, to tell this reload from an earlier one.
         let now = sys::monotonic_time().as_micros();
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={now}\n"))
     }
 
-    /// The end has begun.
+    /// Reports that the shutdown has begun.
     pub(crate) fn stopping(&self, status: &str) -> io::Result<()> {
         self.send(&format!("STOPPING=1\n{}", status_line(status)))
     }
 
-    /// The watchdog's ping: everything that should work does.
+    /// The watchdog's ping: the exporter works.
     pub(crate) fn alive(&self) -> io::Result<()> {
         self.send("WATCHDOG=1\n")
     }
 
-    /// How often [`Notifier::alive`] is due: half of what the manager allows, as `sd_watchdog_enabled(3)` advises;
-    /// none when nobody waits for it.
+    /// How often to call [`Notifier::alive`]: half of the manager's limit, as `sd_watchdog_enabled(3)` advises. `None`
+    /// if there is no watchdog.
     pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog_interval
     }
@@ -75,14 +75,14 @@ impl Notifier {
             return Ok(());
         };
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not hold up a measurement: a message too many is lost.
+        // A manager that does not read must not delay a measurement: if its queue is full, the message is lost.
         socket.set_nonblocking(true)?;
         socket.send_to_addr(message.as_bytes(), manager).map(drop)
     }
 }
 
-/// A path, or a name in Linux' abstract namespace (unix(7)), which no file stands for. None for an address of another
-/// kind, such as `vsock:2:1234` of a virtual machine's host: that one is for the first process of the machine.
+/// The manager's address: a path, or a name in Linux' abstract namespace (unix(7)). `None` for any other kind, such as
+/// `vsock:2:1234` of a virtual machine's host: that one is for the machine's first process.
 fn manager_at(address: &OsStr) -> Option<SocketAddr> {
     match address.as_encoded_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(address).ok(),
@@ -91,7 +91,7 @@ fn manager_at(address: &OsStr) -> Option<SocketAddr> {
     }
 }
 
-/// One field: a control character in the text would be the end of it, and what follows a field of its own.
+/// One field. Control characters are blanked: a line break would end the field and start another.
 fn status_line(status: &str) -> String {
     let blanked = |c: char| if c.is_control() { ' ' } else { c };
     let text: String = status
@@ -102,12 +102,12 @@ fn status_line(status: &str) -> String {
     format!("STATUS={text}\n")
 }
 
-/// Half of `WATCHDOG_USEC` (microseconds, from `WatchdogSec=`), if it is for the process `own_pid`.
+/// Half of `WATCHDOG_USEC` (microseconds, from `WatchdogSec=`), if it is meant for the process `own_pid`.
 fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
         return None;
     }
-    // The greatest number means no limit, the least no watchdog.
+    // The largest number means no limit, and 0 means no watchdog.
     let limit = number::within(usec?, 1..=u64::MAX - 1)?;
     Some(Duration::from_micros(limit) / 2)
 }
@@ -120,7 +120,7 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
     use std::time::Duration;
 
-    /// A manager, bound to an abstract name of its own, and who tells it.
+    /// A manager on its own abstract name, and a notifier connected to it.
     fn manager(name: &str) -> (UnixDatagram, Notifier) {
         let name = format!("iperf3-exporter-unit-{}-{name}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_is_what_the_protocol_says() {
+    fn every_message_follows_the_protocol() {
         let (socket, notifier) = manager("messages");
         notifier.ready("listening on :9579").unwrap();
         assert_eq!(received(&socket), "READY=1\nSTATUS=listening on :9579\n");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_does_not_read_holds_up_nobody() {
+    fn a_manager_that_does_not_read_blocks_nothing() {
         let (socket, notifier) = manager("deaf");
         // The queue of a datagram socket is short (unix(7), max_dgram_qlen).
         let refused = (0..1_000_000).find_map(|_| notifier.alive().err());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_kind_is_no_manager() {
+    fn an_address_of_another_kind_is_ignored() {
         let too_long = format!("/{}", "x".repeat(200));
         for text in ["", "@", "notify", "vsock:2:1234", &too_long] {
             assert!(manager_at(OsStr::new(text)).is_none(), "{text}");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_twice_in_its_time() {
+    fn the_watchdog_interval_is_half_of_its_limit() {
         let half = Some(Duration::from_secs(1));
         assert_eq!(watchdog_interval(Some("2000000"), None, 17), half);
         assert_eq!(watchdog_interval(Some("2000000"), Some("17"), 17), half);

@@ -1,6 +1,6 @@
 //! The listeners that systemd opened for this process (socket activation, `sd_listen_fds(3)`).
 //!
-//! Owns the crate `listenfd`; knows nothing of what the sockets are for.
+//! Owns the crate `listenfd`. Knows nothing of what the sockets are for.
 
 use std::env;
 use std::net::TcpListener;
@@ -10,20 +10,20 @@ use listenfd::ListenFd;
 
 use crate::{number, sys};
 
-/// The number of the first descriptor that is passed (`SD_LISTEN_FDS_START`).
+/// The number of the first passed descriptor (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
-/// Most sockets that are taken. Each has a thread that accepts; a unit lists one or two. It also keeps a count such
-/// as 4294967295 from being tried out.
+/// Most sockets that are accepted. Each needs a thread, and a unit lists one or two. The limit also avoids trying out a
+/// count such as 4294967295.
 const MAX_SOCKETS: usize = 64;
 
-/// Which sockets are there, as the environment has it.
+/// The passed sockets, as the environment describes them.
 #[derive(Debug, Default)]
 struct Passed {
-    /// How many (`LISTEN_FDS`).
+    /// Their number (`LISTEN_FDS`).
     count: Option<String>,
-    /// Whose they are (`LISTEN_PID`).
+    /// The process that they are meant for (`LISTEN_PID`).
     pid: Option<String>,
-    /// What the unit calls them, with colons between (`LISTEN_FDNAMES`, from `FileDescriptorName=`).
+    /// Their names in the unit, separated by colons (`LISTEN_FDNAMES`, from `FileDescriptorName=`).
     names: String,
 }
 
@@ -37,12 +37,12 @@ impl Passed {
         }
     }
 
-    /// How many sockets are meant for the process `own_pid`; else why there are none.
+    /// How many sockets are meant for the process `own_pid`, or why there are none.
     fn count(&self, own_pid: u32) -> Result<usize, String> {
         let Some(count) = &self.count else {
             return Err("LISTEN_FDS is not set".to_owned());
         };
-        // A variable that a parent process was given and passed on by chance: its numbers mean nothing here.
+        // A parent process may have leaked its variables: their descriptor numbers mean nothing here.
         match &self.pid {
             None => return Err("LISTEN_PID is not set".to_owned()),
             Some(pid) if pid.parse() != Ok(own_pid) => {
@@ -56,7 +56,7 @@ impl Passed {
             .ok_or_else(|| format!("LISTEN_FDS is `{count}`, not a number from 1 to {MAX_SOCKETS}"))
     }
 
-    /// `descriptor 3`, with the name that the unit gives it where it has one.
+    /// `descriptor 3`, followed by its name in the unit, if it has one.
     fn describe(&self, index: usize) -> String {
         let number = FIRST_DESCRIPTOR + index;
         match self.names.split(':').nth(index) {
@@ -66,28 +66,28 @@ impl Passed {
     }
 }
 
-/// How many sockets systemd passed to this process, taken or not: a unit that gets them without
-/// `--web.systemd-socket` is a mistake worth a word. Zero once [`listeners`] has run.
+/// How many sockets systemd passed to this process. Sockets without `--web.systemd-socket` are a mistake that deserves
+/// a warning. Zero after [`listeners`] has run.
 pub(crate) fn passed() -> usize {
     Passed::from_environment()
         .count(std::process::id())
         .unwrap_or(0)
 }
 
-/// The listeners that systemd passed: every one a listening TCP socket, blocking, close-on-exec, without Nagle's
+/// The listeners that systemd passed. Each is a listening TCP socket, blocking, close-on-exec, without Nagle's
 /// algorithm.
 ///
-/// To be called once, before any other thread runs: it takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+/// Call it once, before any other thread runs: it removes `LISTEN_FDS` and `LISTEN_PID` from the environment.
 ///
 /// # Errors
-/// One line: that there is no socket, and why; or which socket is none that can be listened on. A socket that
-/// cannot be used is never left out: a unit that names it wants it served.
+/// One line: why there are no sockets, or which socket cannot be used. An unusable socket is never skipped: the unit
+/// lists it because it should be served.
 pub(crate) fn listeners() -> Result<Vec<TcpListener>, String> {
     let passed = Passed::from_environment();
     let count = passed
         .count(std::process::id())
         .map_err(|why| format!("--web.systemd-socket: systemd passed no sockets: {why}"))?;
-    // The crate would look elsewhere for the descriptors; systemd never does.
+    // The crate would read the first descriptor number from this variable. systemd never sets it.
     if env::var_os("LISTEN_FDS_FIRST_FD").is_some() {
         return Err(format!(
             "--web.systemd-socket: LISTEN_FDS_FIRST_FD is set, but descriptors always begin at {FIRST_DESCRIPTOR}"
@@ -104,9 +104,9 @@ pub(crate) fn listeners() -> Result<Vec<TcpListener>, String> {
         .collect()
 }
 
-/// Takes one descriptor over; else what is wrong with it.
+/// Takes one descriptor, or says what is wrong with it.
 fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, String> {
-    // Close-on-exec is set by this: systemd passes descriptors that a child would inherit.
+    // This also sets close-on-exec: children would inherit the descriptors that systemd passes.
     let listener = match descriptors.take_tcp_listener(index) {
         Ok(Some(listener)) => listener,
         Ok(None) => return Err("was not passed".to_owned()),
@@ -128,13 +128,13 @@ fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, String>
     listener
         .set_nonblocking(false)
         .map_err(|error| format!("cannot be made blocking: {error}"))?;
-    // The own listeners have it; a unit may lack NoDelay=yes.
+    // Our own listeners have it too; a unit may lack `NoDelay=yes`.
     sys::set_nodelay(&listener).map_err(|error| format!("cannot be set to NoDelay: {error}"))?;
     Ok(listener)
 }
 
-/// What a descriptor is that is no TCP socket. What it finds stays open: the descriptor may be none of ours to close,
-/// and the start ends here anyway.
+/// The kind of a descriptor that is not a TCP listener. The socket stays open: the descriptor may not be ours to close,
+/// and the start fails anyway.
 fn kind(descriptors: &mut ListenFd, index: usize) -> &'static str {
     if let Ok(Some(socket)) = descriptors.take_udp_socket(index) {
         let _ = socket.into_raw_fd();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_none_is_refused() {
+    fn an_invalid_count_is_refused() {
         for count in [
             "",
             "0",

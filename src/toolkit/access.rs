@@ -1,7 +1,7 @@
-//! The middleware before every page: may this request go on?
+//! The access middleware, which every request to a page passes.
 //!
-//! Owns the order of the checks, which is the exporter-toolkit's: a broken configuration, the rate limit, headers,
-//! users. Must not know what stands behind a path.
+//! Owns the order of the checks, which is the exporter-toolkit's: valid configuration, rate limit, user. Also adds the
+//! configured headers. Must not know what a path serves.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use crate::log::Log;
 use crate::metrics::text::Text;
 use crate::sync;
 
-/// The exporter-toolkit's words, and which limit it is.
+/// The exporter-toolkit's message, and which limit it is.
 const RATE_LIMITED: &str = "Too Many Requests: rate_limit of the web configuration is exceeded";
 
-/// The web configuration in force, the users who were verified, and what was refused.
+/// The active web configuration, the credential cache, and the counts of rejected requests.
 pub(crate) struct Access {
     log: Log,
     reloader: Reloader,
@@ -28,7 +28,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// A middleware for so many connections.
+    /// A middleware for at most `connections` connections.
     pub(crate) fn new(reloader: Reloader, log: Log, connections: usize) -> Self {
         Self {
             log,
@@ -38,21 +38,22 @@ impl Access {
         }
     }
 
-    /// Answers a request by `next`, or refuses it; what the configuration adds to every response is added.
+    /// Rejects a request, or answers it with `next`. Adds the configured headers to the response.
     pub(crate) fn answer(
         &self,
         request: &Request<'_>,
         next: impl FnOnce(&Request<'_>) -> Response,
     ) -> Response {
         let Some(config) = self.reloader.active(&self.log) else {
-            // The log has the cause; a client gets what the exporter-toolkit says.
+            // The log has the cause. A client gets the exporter-toolkit's response.
             return Response::line(500, "Internal Server Error");
         };
         let context = request.context;
         match context.tls_config {
-            // A connection from before TLS was switched on.
+            // The connection was opened before TLS was enabled.
             None if config.tls.is_some() => return Response::line(400, PLAIN_ON_TLS),
-            // One from before the last change: whoever holds it has to show a certificate again after this answer.
+            // The connection was opened before the last change. It closes after this response, so that the client must
+            // show a certificate again.
             Some(number) if number != config.number => {
                 context.close_after_response.store(true, Ordering::Relaxed);
             }
@@ -64,7 +65,7 @@ impl Access {
         }
         let refusal = self.authenticate(&config, request);
         let response = refusal.unwrap_or_else(|| next(request));
-        // Of two headers by one name the operator's.
+        // The operator's header replaces one of the same name.
         config
             .headers
             .iter()
@@ -73,7 +74,7 @@ impl Access {
             })
     }
 
-    /// What is answered instead of the page to whoever may not see it.
+    /// The response to a client that may not see the page; `None` if it may.
     fn authenticate(&self, config: &ActiveConfig, request: &Request<'_>) -> Option<Response> {
         let authorization = request.header("Authorization");
         let client = request.context.peer;
@@ -83,7 +84,7 @@ impl Access {
         match decision {
             Decision::Allowed => None,
             Decision::Refused => {
-                // A client without credentials is asked for them, which is no failure yet.
+                // A request without credentials is not a failure: the 401 requests them.
                 if authorization.is_some() {
                     sync::lock(&self.counts).auth_failures += 1;
                     self.log.warn_client(
@@ -93,7 +94,7 @@ impl Access {
                         &[("client", &client)],
                     );
                 }
-                // Without a realm, as the exporter-toolkit has it.
+                // Without a realm, like the exporter-toolkit.
                 let response = Response::line(401, "Unauthorized");
                 Some(response.with_header("WWW-Authenticate", "Basic"))
             }
@@ -103,22 +104,22 @@ impl Access {
         }
     }
 
-    /// What is in force now; none when the configuration cannot be used.
+    /// The active configuration; `None` if it is invalid.
     pub(crate) fn config(&self) -> Option<Arc<ActiveConfig>> {
         self.reloader.active(&self.log)
     }
 
-    /// Reads the web configuration again because the operator said so; whether requests are served after it.
+    /// Reloads the web configuration on the operator's request. Returns whether requests are served afterwards.
     pub(crate) fn reload(&self) -> bool {
         self.reloader.reload(&self.log)
     }
 
-    /// Ends every wait for a decision.
+    /// Ends all waits for a decision.
     pub(crate) fn shut_down(&self) {
         self.auth.end();
     }
 
-    /// Writes the families of this ring.
+    /// Writes the metrics of this ring.
     pub(crate) fn write_metrics(&self, text: &mut Text) {
         text.families(FAMILIES, &sync::lock(&self.counts));
     }

@@ -1,10 +1,10 @@
-//! What the middleware counts, and its families of `/metrics`.
+//! The counts of the middleware, and its metrics.
 //!
-//! Must not know why a request was refused.
+//! Must not know why a request was rejected.
 
 use crate::metrics::text::{Family, Kind};
 
-/// The families, in the order in which they are written.
+/// The metrics, in the order in which they are written.
 pub(crate) const FAMILIES: &[Family<Counts>] = &[
     Family {
         name: "iperf3_exporter_auth_failures_total",

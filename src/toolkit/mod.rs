@@ -1,7 +1,7 @@
-//! What Prometheus' exporter-toolkit does: the web configuration file, users, TLS, the rate limit, and the middleware
-//! that orders them.
+//! The features of Prometheus' exporter-toolkit: the web configuration file, users, TLS, the rate limit, and the access
+//! middleware.
 //!
-//! Must not know what stands behind a path.
+//! Must not know what a path serves.
 
 pub(crate) mod access;
 pub(crate) mod auth;

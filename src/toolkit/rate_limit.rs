@@ -1,6 +1,6 @@
-//! A token bucket: how often something may happen.
+//! A token bucket.
 //!
-//! Must not know what is counted. It lets through what `golang.org/x/time/rate` lets through with
+//! Must not know what is limited. It admits exactly what `golang.org/x/time/rate` admits with
 //! `NewLimiter(Every(interval), burst)` and `Allow()`, in whole nanoseconds: nothing is rounded, so nothing drifts.
 
 use std::sync::Mutex;
@@ -9,20 +9,20 @@ use std::time::Instant;
 use crate::sync;
 use crate::toolkit::config::settings::RateLimit;
 
-/// One bucket. It starts full with `burst` tokens, and one comes back each `interval`, up to `burst`.
+/// One bucket. It starts with `burst` tokens, and gains one per `interval`, up to `burst`.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(crate) limit: RateLimit,
     missing: Mutex<Missing>,
 }
 
-/// How far the bucket is from full. (Refused: the moment at which it is full. With a long interval and a large
-/// burst that lies beyond what an `Instant` can hold.)
+/// How far the bucket is from full. (Refused: the instant at which it is full. With a long interval and a large burst
+/// an `Instant` cannot hold it.)
 #[derive(Debug, Default)]
 struct Missing {
-    /// Nanoseconds of refilling, counted at `at`.
+    /// Nanoseconds of refilling, as of `at`.
     nanoseconds: u128,
-    /// The latest moment that was looked at; none before the first.
+    /// The latest instant seen so far; `None` before the first.
     at: Option<Instant>,
 }
 
@@ -34,12 +34,12 @@ impl Bucket {
         }
     }
 
-    /// Takes a token; false when there is none.
+    /// Takes a token; false if there is none.
     pub(crate) fn take(&self) -> bool {
         self.take_at(Instant::now())
     }
 
-    /// Takes a token at `now`; a moment before one that was already seen counts as that one.
+    /// Takes a token at `now`. An instant before the latest one counts as the latest.
     fn take_at(&self, now: Instant) -> bool {
         let mut missing = sync::lock(&self.missing);
         let latest = missing.at.map_or(now, |at| at.max(now));
@@ -47,7 +47,7 @@ impl Bucket {
         missing.nanoseconds = missing.nanoseconds.saturating_sub(refilled);
         missing.at = Some(latest);
         let token = self.limit.interval.as_nanos();
-        // Reached by bursts over some 10^10 hours only, and then the bucket is merely smaller than it should be.
+        // Saturates only for bursts of some 10^10 hours; the bucket is then merely smaller than it should be.
         let capacity = token.saturating_mul(u128::from(self.limit.burst));
         let after = missing.nanoseconds.saturating_add(token);
         let there_is_one = after <= capacity;
@@ -71,13 +71,13 @@ mod tests {
         Bucket::new(RateLimit { interval, burst })
     }
 
-    /// How many of `asked` are let through at `now`.
+    /// How many of `asked` requests are admitted at `now`.
     fn taken(bucket: &Bucket, now: Instant, asked: usize) -> usize {
         (0..asked).filter(|_| bucket.take_at(now)).count()
     }
 
     #[test]
-    fn a_burst_at_first_and_then_one_each_interval() {
+    fn a_burst_is_admitted_first_and_then_one_per_interval() {
         let (second, start) = (Duration::from_secs(1), Instant::now());
         let bucket = bucket(second, 3);
         assert_eq!(taken(&bucket, start, 10), 3);
@@ -97,7 +97,7 @@ mod tests {
         let bucket = bucket(Duration::from_secs(1), 1);
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         assert!(bucket.take_at(at(0)));
-        // Asking in vain costs nothing.
+        // A rejected request costs no token.
         for milliseconds in 1..1000 {
             assert!(!bucket.take_at(at(milliseconds)), "{milliseconds} ms");
         }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn no_burst_is_never_let_through() {
+    fn without_a_burst_nothing_is_admitted() {
         let start = Instant::now();
         let none = bucket(Duration::from_nanos(1), 0);
         assert_eq!(
@@ -118,11 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_that_divides_nothing_does_not_drift() {
+    fn an_uneven_interval_does_not_drift() {
         let (interval, start) = (Duration::from_nanos(333_333_333), Instant::now());
         let bucket = bucket(interval, 1);
         let mut through = 0_u32;
-        // Asked each millisecond for 1,000 s: let through at the first one that is not before the due moment.
+        // One request per millisecond for 1,000 s: each token goes to the first request that is not before its due
+        // time.
         let mut due = start;
         for milliseconds in 0..1_000_000 {
             let now = start + Duration::from_millis(milliseconds);
@@ -131,7 +132,7 @@ mod tests {
                 due = due.max(now) + interval;
                 through += 1;
             } else {
-                assert!(now < due, "refused though a token was there");
+                assert!(now < due, "rejected although a token was available");
             }
         }
         assert!(through > 2_900);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_before_the_last_one_gives_nothing_back() {
+    fn an_earlier_instant_refills_nothing() {
         let (second, start) = (Duration::from_secs(1), Instant::now());
         let bucket = bucket(second, 2);
         assert_eq!(taken(&bucket, start + second, 3), 2);
@@ -162,9 +163,9 @@ mod tests {
         assert!(!bucket.take_at(start + second * 2));
     }
 
-    /// Against the plainest model there is: tokens as exact fractions with the interval as denominator.
+    /// Compares with the simplest possible model: tokens as exact fractions with the interval as denominator.
     #[test]
-    fn random_askers_get_what_the_model_gives_them() {
+    fn random_requests_match_the_model() {
         let (mut through, mut refused) = (0, 0);
         cases(200, |random| {
             let mut next = |below: u64| random.next() % below;
@@ -186,7 +187,7 @@ mod tests {
                 assert_eq!(bucket.take_at(now), expected, "{interval} ns, {burst}");
             }
         });
-        // Else the numbers would not be those that matter; of one case nothing can be said.
+        // Otherwise the random numbers would miss the interesting cases. A single case proves nothing.
         assert!(
             through > 1000 && refused > 1000 || std::env::var_os("FUZZ_CASES").is_some(),
             "{through} let through, {refused} refused"

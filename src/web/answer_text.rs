@@ -1,7 +1,7 @@
-//! A probe's answer as text: its metrics, and its whole story for `debug=true`.
+//! A probe's result as text: its metrics, and all its details for `debug=true`.
 //!
-//! Must not know how a value was measured, nor the families. The story is built from what a person may see: iperf3's
-//! command line comes with its secrets hidden.
+//! Must not know how a value was measured, nor the metric families. Uses only what a person may see: iperf3's command
+//! line arrives here with its secrets hidden.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ pub(super) fn metrics(params: &Params, answer: &Answer) -> String {
     })
 }
 
-/// The whole story; `metrics` is what would have been the answer without `debug`.
+/// All details of a probe. `metrics` is the response body without `debug`.
 pub(super) fn debug(params: &Params, answer: &Answer, metrics: &str) -> String {
     let mut out = String::with_capacity(4096 + metrics.len());
     let completed = &*answer.completed;
@@ -118,24 +118,24 @@ pub(super) fn when_cut_off(cut_off: &CutOff) -> String {
     }
 }
 
-/// `name=value`, with blanks between.
+/// `name=value` pairs, separated by spaces.
 pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
     pairs.collect::<Vec<_>>().join(" ")
 }
 
-/// A run's command line as a shell would take it; empty when there was none.
+/// The command line of a run, quoted for a shell. Empty if there was none.
 pub(super) fn command_line(details: &RunDetails) -> String {
     let args = details.command_line.iter().map(|arg| shell_word(arg));
     args.collect::<Vec<_>>().join(" ")
 }
 
-/// What happened when, of the attempts that are told.
+/// The events of the recorded attempts, with their times.
 pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
     let count = usize::try_from(completed.count).unwrap_or(usize::MAX);
-    let untold = count.saturating_sub(completed.attempts.len());
+    let not_recorded = count.saturating_sub(completed.attempts.len());
     let mut events = Vec::new();
-    for (number, attempt) in (untold + 1..).zip(&completed.attempts) {
+    for (number, attempt) in (not_recorded + 1..).zip(&completed.attempts) {
         let Attempt {
             waited,
             details,
@@ -168,14 +168,14 @@ pub(super) fn events(completed: &CompletedTest) -> Vec<(SystemTime, String)> {
     events
 }
 
-/// Finer than a millisecond is noise here.
+/// Formats a duration in whole milliseconds. Anything finer is noise here.
 pub(super) fn to_millis(time: Duration) -> String {
     let rest = Duration::from_nanos(u64::from(time.subsec_nanos()) % 1_000_000);
     duration::format(time.saturating_sub(rest))
 }
 
-/// Lines set in, so that none of them can be taken for a title; what a terminal would act on, or show in another order,
-/// is shown as text.
+/// Indents the lines, so that none looks like a title. Control characters and characters that change the text direction
+/// are shown as escapes.
 fn indented(text: &str) -> String {
     if text.trim().is_empty() {
         return "  (none)".to_owned();
@@ -190,7 +190,7 @@ fn indented(text: &str) -> String {
     out
 }
 
-/// A character as it is when it can be seen, else by its number.
+/// Appends a visible character as it is, and any other one as its escape.
 pub(super) fn push_visible(out: &mut String, c: char) {
     match c {
         '\t' | '"' | '\'' | '\\' => out.push(c),
@@ -212,7 +212,7 @@ mod tests {
     use super::{indented, shell_word};
 
     #[test]
-    fn words_are_such_as_a_shell_takes() {
+    fn words_are_quoted_for_a_shell() {
         for (word, shown) in [
             ("-c", "-c"),
             ("fe80::1%eth0", "fe80::1%eth0"),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_iperf3_says_is_set_in_and_harmless() {
+    fn iperf3_output_is_indented_and_escaped() {
         assert_eq!(indented("a\n\nb\n"), "  a\n  \n  b");
         assert_eq!(indented("\u{1b}[2J"), "  \\u{1b}[2J");
         assert_eq!(

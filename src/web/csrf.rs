@@ -1,14 +1,14 @@
-//! The CSRF token of the pages' forms: another site's page cannot know it, and so can have no test started or stopped by
-//! the browser of somebody who visits it.
+//! The CSRF token of the pages' forms. Another site's page cannot know it. So it cannot make a visitor's browser start
+//! or stop a test.
 //!
-//! Owns where the token stands in a request. (Refused: asking the browser whose page it was, by `Sec-Fetch-Site`, which
-//! it says over HTTPS and to its own machine only, or by `Origin`, which fits no `Host` behind some proxies.)
+//! Owns where the token is in a request. (Refused: `Sec-Fetch-Site`, which browsers send only over HTTPS and to their
+//! own machine; and `Origin`, which does not match `Host` behind some proxies.)
 
 use std::hash::{BuildHasher as _, RandomState};
 
 pub(super) const FIELD: &str = "token";
 
-/// The token: 64 bits that nobody can guess, others for each process.
+/// The token: 64 random bits, different for each process.
 #[derive(Debug)]
 pub(crate) struct CsrfToken(pub(super) String);
 
@@ -17,7 +17,7 @@ impl CsrfToken {
         Self(format!("{:016x}", RandomState::new().hash_one(0)))
     }
 
-    /// The query string without the token; none when the token is not there, or another one.
+    /// The query string without the token. `None` if the token is missing or wrong.
     pub(super) fn taken_from(&self, query: &str) -> Option<String> {
         let is_token = |part: &str| part.split_once('=') == Some((FIELD, &self.0));
         let (tokens, rest): (Vec<&str>, Vec<&str>) =
@@ -31,7 +31,7 @@ mod tests {
     use super::CsrfToken;
 
     #[test]
-    fn a_token_opens_its_own_exporter_only() {
+    fn a_token_is_valid_for_its_own_exporter_only() {
         let token = CsrfToken::new();
         let text = &token.0;
         assert_eq!(text.len(), 16);

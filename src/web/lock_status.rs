@@ -1,6 +1,6 @@
-//! `/lock-status`: the test lock as JSON, for scripts that were written for the mutex fork.
+//! `/lock-status`: the test lock as JSON, for scripts written for the mutex fork.
 //!
-//! Owns the names in the document; must not know how the lock works.
+//! Owns the field names of the document. Must not know how the lock works.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::probe::history::Stage;
 use crate::probe::lock::Place;
 use crate::{duration, json, time_text};
 
-/// The document. The names and forms are the mutex fork's; `locked_by_probe`, `queue`, `pausing` and `stopping` are ours.
+/// Builds the document. The mutex fork defined its fields and formats, except `locked_by_probe`, `queue`, `pausing` and
+/// `stopping`, which are ours.
 pub(super) fn page(site: &Site, _: &Request<'_>) -> Response {
     let status = site.prober.lock_status();
     let now = Instant::now();
@@ -25,7 +26,7 @@ pub(super) fn page(site: &Site, _: &Request<'_>) -> Response {
     };
     let waiting = |place: &Place| entry(&place.name, "waiting", age(place));
     let queue: Vec<String> = status.queue.iter().map(waiting).collect();
-    // Between two attempts a probe stands in no queue, and comes back to it.
+    // Between two attempts a probe is not in the queue. It joins the queue again later.
     let current = site.prober.overview().current;
     let pausing = current.iter().filter_map(|probe| match probe.stage {
         Stage::Pausing { until } => {

@@ -1,6 +1,6 @@
-//! Answered requests by path and status code.
+//! Counts answered requests by path and status code.
 //!
-//! Must not know what stands behind a path.
+//! Must not know what serves a path.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use crate::metrics::text::{Family, Kind, Text};
 use crate::sync;
 
-/// The families, in the order in which they are written.
+/// The metric families, in the order of the output.
 pub(crate) const FAMILIES: &[Family<Requests>] = &[Family {
     name: "iperf3_exporter_http_requests_total",
     help: "Answered requests by path and status code.",
@@ -21,7 +21,7 @@ pub(crate) const FAMILIES: &[Family<Requests>] = &[Family {
     },
 }];
 
-/// Counts by path and code. The paths are those of the table and the codes our own: there are few.
+/// Counts by path and status code. Paths come from the table of routes and codes are our own, so there are few.
 type Requests = BTreeMap<(String, u16), u64>;
 
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
-//! The pages: the table of paths, probes by HTTP, and what people see.
+//! The web pages: the table of paths, probes over HTTP, and the pages for people.
 //!
-//! Owns what all pages share. Must not know iperf3's JSON or `tiny_http`. `routes` finds what stands behind a path, once
-//! the middleware of the toolkit has let the request pass; `probes` answers what is about probes; `pages` are HTML.
+//! Owns what all pages share. Must not know iperf3's JSON or `tiny_http`. `routes` looks a path up and calls its page
+//! if the toolkit's middleware allows the request. `probes` serves requests about probes, and `pages` has the HTML.
 
 mod answer_text;
 pub(crate) mod csrf;
@@ -24,7 +24,7 @@ use crate::metrics::process::Process;
 use crate::probe::prober::Prober;
 use crate::toolkit::access::Access;
 
-/// What the pages share for as long as the exporter runs.
+/// State that the pages share while the exporter runs.
 pub(crate) struct Site {
     pub(crate) telemetry_path: String,
     pub(crate) probe_path: String,
@@ -38,12 +38,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
+    /// Logs a refused request, with the status code and line of its response, and lists it on the first page if it was
+    /// about a probe.
     fn note_refusal(&self, request: &Request<'_>, code: u16, line: &str) {
         self.note_refused(request.context.peer, request.url, code, line);
     }
 
-    /// The same for one that came to no page; of a URL that is not known the text is empty.
+    /// The same for a request that reached no page. `url` is empty if it is not known.
     pub(crate) fn note_refused(&self, client: SocketAddr, url: &str, code: u16, line: &str) {
         self.refusals.note(client, split_url(url), code, line);
     }

@@ -1,6 +1,6 @@
-//! Requests for probes: `/probe` for Prometheus; `/run` and `/probes/…` for people.
+//! Requests about probes: `/probe` for Prometheus; `/run` and `/probes/…` for people.
 //!
-//! Knows status codes; must not know `tiny_http`, HTML, or how a value was measured.
+//! Owns their status codes. Must not know `tiny_http`, HTML, or how a value was measured.
 
 use super::{Site, answer_text, pages};
 use crate::http::request::{Request, split_url};
@@ -14,15 +14,14 @@ use crate::probe::params::Params;
 use crate::probe::prober::Refused;
 use crate::probe::wait_error::{Unanswered, WaitError};
 
-/// Runs a probe. A measurement that failed is an answer like any other; only a request that cannot be served is
-/// an error.
+/// Runs a probe. A failed measurement is a normal result. Only a request that cannot be served is an error.
 pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
     let refused = |response: Response| {
         site.note_refusal(request, response.code, response.body.trim_end());
         response
     };
     if site.prober.is_shutting_down() {
-        // As a probe is told that waits.
+        // The same line as for a queued probe.
         let line = "no test was run: the exporter is shutting down";
         return refused(Response::unavailable(line));
     }
@@ -52,7 +51,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
     }
 }
 
-/// Why there is no result, as a line.
+/// The response line that says why there is no result.
 fn no_result(why: &WaitError) -> String {
     if why.is_not_run() {
         format!("no test was run: {why}")
@@ -61,7 +60,7 @@ fn no_result(why: &WaitError) -> String {
     }
 }
 
-/// Starts a probe for a person, and leads to its details at once.
+/// Starts a probe for a person, and redirects to its details at once.
 pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
     let refused = |code, line: &str| {
         site.note_refusal(request, code, line);
@@ -74,7 +73,7 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
         Ok(checked) => checked,
         Err((code, line)) => return refused(code, &line),
     };
-    // Both are about the answer, and the details tell more than either.
+    // Both change only the response, and the details page shows more than either.
     if params.options.max_age.is_some() || params.options.debug {
         let line = "parameters max_age and debug are only for the probe path: a test started here always runs and \
                     shows its details";
@@ -95,7 +94,7 @@ pub(super) fn details(site: &Site, request: &Request<'_>) -> Response {
     }
 }
 
-/// What the frame in the details of a probe in progress shows.
+/// The content of the frame on the page of a probe in progress.
 pub(super) fn now(site: &Site, request: &Request<'_>) -> Response {
     match find(site, request) {
         Some((number, found)) => pages::now(site, number, &found),
@@ -103,18 +102,18 @@ pub(super) fn now(site: &Site, request: &Request<'_>) -> Response {
     }
 }
 
-/// The probe that is asked for, and its number.
+/// The requested probe and its number.
 fn find(site: &Site, request: &Request<'_>) -> Option<(u64, Found)> {
     let (path, _) = split_url(request.url);
     let Some(number) = number(path) else {
-        // No page of a probe, but perhaps the path of one.
+        // Not the page of a probe, but perhaps meant as the probe path.
         site.note_refusal(request, 404, UNKNOWN);
         return None;
     };
     Some((number, site.prober.find(number)?))
 }
 
-/// Stops a probe that a person started.
+/// Stops a probe that a person started from the page.
 pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
     let refused = |code, line: &str| pages::message(code, line, "../../");
     let (path, query) = split_url(request.url);
@@ -131,7 +130,7 @@ pub(super) fn stop(site: &Site, request: &Request<'_>) -> Response {
             let line = "only a probe that was started from the page can be stopped from it";
             refused(409, line)
         }
-        // One that has ended meanwhile needs no stopping, and its details say so.
+        // A probe that has ended in the meantime needs no stop: its details say so.
         Some(_) => see_other(format!("../{number}")),
         None => refused(404, UNKNOWN),
     }
@@ -141,12 +140,12 @@ const UNKNOWN: &str = "no probe with this number is stored, the first page lists
 const ELSEWHERE: &str = "tests can only be started and stopped with the forms of the exporter's own pages, which \
                          must be reloaded after a restart of the exporter";
 
-/// The number in the path of a single probe.
+/// The number in the path of a probe.
 fn number(path: &str) -> Option<u64> {
     number::whole(path.split('/').nth(2)?)
 }
 
-/// Leads a browser there by GET, relative to where it is: behind a proxy paths may begin with more.
+/// Redirects a browser by GET. The target is relative: a proxy may add a path prefix.
 fn see_other(place: String) -> Response {
     Response::line(303, "see there").with_header("Location", place)
 }
@@ -160,7 +159,7 @@ fn caller(request: &Request<'_>) -> Caller {
     }
 }
 
-/// What is to be run, and in what time; or status code and line of a refusal.
+/// Parses the request: what to run, and its time limits. Otherwise the status code and line of a refusal.
 fn check(
     site: &Site,
     request: &Request<'_>,

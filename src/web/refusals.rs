@@ -1,7 +1,7 @@
-//! What a refused request leaves: a line in the log, and, when it was about a probe, a row on the first page.
+//! Refused requests: a line in the log, and a row on the first page if the request was about a probe.
 //!
-//! Owns how much of it is remembered: [`MAX_REFUSED`], apart from the probes, so that a flood of refusals pushes none of
-//! them out. What refuses says the line that the client gets. Counts by path and status are `metrics`'.
+//! Owns how many are kept: [`MAX_REFUSED`], apart from the probes, so that a flood of refusals pushes no probe out. The
+//! caller provides the response line. `metrics` counts requests by path and status code.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -12,35 +12,35 @@ use crate::log::{Field, Log};
 use crate::probe::params::{HIDDEN, carries_secret, decode, without_secrets};
 use crate::sync;
 
-/// Most refused requests that are remembered; those that are the same count as one.
+/// Maximum number of refused requests that are kept. Equal ones count as one.
 const MAX_REFUSED: usize = 20;
-/// How much is kept and logged of a text that a client chose.
+/// Maximum length that is kept and logged of a text that a client chose.
 const TEXT_LIMIT_CHARS: usize = 512;
-/// How much of the line that it got: the longest has the names of all parameters.
+/// Maximum length that is kept and logged of the response line. The longest line has the names of all parameters.
 const LINE_LIMIT_CHARS: usize = 2048;
 
-/// A refused request for a probe, and how often it came.
+/// A refused request about a probe, and how often it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) client: IpAddr,
     pub(super) path: String,
-    /// As it came, without secrets.
+    /// The query as received, without secrets.
     pub(super) query: String,
-    /// Empty when there was none.
+    /// The target; empty if the query has none.
     pub(super) target: String,
     pub(super) code: u16,
-    /// What the client was told.
+    /// The response line.
     pub(super) line: String,
     pub(super) count: u64,
-    /// When it came last.
+    /// When the last such request came.
     pub(super) last: SystemTime,
 }
 
-/// The last ones.
+/// The most recent refused requests.
 pub(crate) struct Refusals {
     log: Log,
     probe_path: String,
-    /// In the order in which they came last.
+    /// Ordered by their last request, oldest first.
     last: Mutex<VecDeque<Refused>>,
 }
 
@@ -53,7 +53,8 @@ impl Refusals {
         }
     }
 
-    /// Leaves a trace of a request that is answered with this code and line instead of with what it asked for.
+    /// Logs a refused request, with the status code and line of its response. Keeps it for the first page if it is
+    /// about a probe.
     pub(super) fn note(
         &self,
         client: SocketAddr,
@@ -96,8 +97,8 @@ impl Refusals {
         }
     }
 
-    /// Whether a request is about a probe, or looks like one that went to a wrong path: a part of the path begins with
-    /// `prob`, or the query has a target.
+    /// Whether a request is about a probe, or looks like one with a wrong path: a part of the path starts with `prob`,
+    /// or the query has a target.
     pub(super) fn is_for_probe(&self, path: &str, query: &str) -> bool {
         let is_like = |part: &str| part.to_ascii_lowercase().starts_with("prob");
         path == self.probe_path
@@ -106,7 +107,7 @@ impl Refusals {
             || query.split('&').any(|part| part.starts_with("target="))
     }
 
-    /// The one that came last first.
+    /// The kept requests, most recent first.
     pub(super) fn last(&self) -> Vec<Refused> {
         sync::lock(&self.last).iter().rev().cloned().collect()
     }
@@ -129,7 +130,7 @@ impl Refusals {
     }
 }
 
-/// The target of a query, as far as it can be read and may be shown.
+/// The target in a query, as far as it can be decoded and may be shown.
 fn target(query: &str) -> String {
     let mut parts = query.split('&');
     let text = parts.find_map(|part| part.strip_prefix("target="));
@@ -140,7 +141,7 @@ fn target(query: &str) -> String {
     decode(text).unwrap_or_else(|| text.to_owned())
 }
 
-/// Not more than so many characters.
+/// Cuts a text after `limit` characters.
 fn cut(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         None => text.to_owned(),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_remembered_and_the_same_count_as_one() {
+    fn the_last_refusals_are_kept_and_equal_ones_count_as_one() {
         let refusals = Refusals::new(Log::new(LogConfig::default()), "/probe".to_owned());
         refusals.remember(refused("first"));
         for _ in 0..3 {
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(last.len(), MAX_REFUSED);
         assert_eq!(last.first().map(|refused| &*refused.query), Some("new"));
         assert_eq!((counts("first"), counts("1")), (None, Some(3)));
-        // Another client, path or code is another refusal.
+        // Another client, path, query or status code makes another entry.
         let other = Refused {
             code: 403,
             ..refused("new")
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_read_as_far_as_it_can_be() {
+    fn a_target_is_decoded_if_possible() {
         for (query, expected) in [
             ("", ""),
             ("a=b&target=foo%3A5201&target=c", "foo:5201"),

@@ -1,4 +1,4 @@
-//! The table of paths: which methods each allows, and what answers it.
+//! The table of routes: the methods that each path allows, and the page that serves it.
 //!
 //! Must not know `tiny_http`, or how a value was measured.
 
@@ -9,17 +9,18 @@ use crate::metrics::text::{self, Text};
 
 type Page = fn(&Site, &Request<'_>) -> Response;
 
-/// The methods of a page that only looks something up.
+/// The methods of a page that only reads.
 const LOOK: &str = "GET, HEAD";
-/// Not HEAD: nobody may start a test by accident.
+/// Not HEAD: a request must not start a test by accident.
 const RUN: &str = "GET";
 
-/// The paths that no flag changes.
+/// The paths that do not depend on a flag.
 const FIXED: &[(&str, &str, Page)] = &[
     ("/", LOOK, pages::home),
     ("/style.css", LOOK, pages::style),
     ("/icon.svg", LOOK, pages::icon),
     ("/run", RUN, probes::run),
+    ("/probes/now", LOOK, pages::status),
     ("/health", LOOK, health),
     ("/-/healthy", LOOK, health),
     ("/ready", LOOK, ready),
@@ -30,19 +31,19 @@ const FIXED: &[(&str, &str, Page)] = &[
 /// What the paths of single probes begin with; `NUMBER`, `NUMBER/now` and `NUMBER/stop` follow.
 const PROBES: &str = "/probes/";
 
-/// Whether a flag may not take this path, as it leads somewhere already.
+/// Whether a path is in use already, so that a flag cannot set it.
 pub(crate) fn is_taken(path: &str) -> bool {
     path.starts_with(PROBES) || FIXED.iter().any(|(fixed, ..)| *fixed == path)
 }
 
-/// Answers one request, in the time that it takes: a probe's test included. What the middleware refuses is counted with
-/// its path as well.
+/// Answers one request; blocks until it is answered, for a probe until its test has ended. A request that the
+/// middleware refuses is counted under its path too.
 pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let (path, query) = split_url(request.url);
     let found = find(site, path);
     let mut is_let_in = false;
     let is_for_probe = site.refusals.is_for_probe(path, query);
-    // Where no page is reached that notes by itself what it refuses.
+    // For requests that reach no page. A page records its own refusals.
     let refused = |code, line: &str| {
         if is_for_probe {
             site.note_refusal(request, code, line);
@@ -65,18 +66,18 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
         }
         page(site, request)
     });
-    // A wrong password and a broken configuration have lines of their own.
+    // 401 and 500 are not recorded here: a wrong password and an invalid configuration have log lines of their own.
     if !is_let_in && matches!(response.code, 400 | 429 | 503) {
         site.note_refusal(request, response.code, response.body.trim_end());
     }
     if let Some((label, ..)) = found {
         site.metrics.request(label, response.code);
     }
-    response
+    pages::asks_again(path, response)
 }
 
-/// What answers a path, with its methods, and the path under which its requests are counted: there is one for all
-/// single probes.
+/// Finds the page for a path: the path under which its requests are counted, its methods, and its function. All pages
+/// of single probes are counted under one path.
 fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)> {
     if path == site.probe_path {
         return Some((path, RUN, probes::probe));
@@ -84,8 +85,11 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
     if path == site.telemetry_path {
         return Some((path, LOOK, metrics));
     }
+    if let Some(fixed) = FIXED.iter().find(|(fixed, ..)| *fixed == path) {
+        return Some(*fixed);
+    }
     if let Some(rest) = path.strip_prefix(PROBES) {
-        // Further down there is no page, and the links of one would lead astray.
+        // There is no page at a deeper path: its relative links would lead to wrong pages.
         return match rest.split_once('/') {
             None => Some((PROBES, LOOK, probes::details)),
             Some((_, "now")) => Some((PROBES, LOOK, probes::now)),
@@ -93,7 +97,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
             Some(_) => None,
         };
     }
-    FIXED.iter().find(|(fixed, ..)| *fixed == path).copied()
+    None
 }
 
 fn health(site: &Site, _: &Request<'_>) -> Response {
@@ -139,7 +143,7 @@ mod tests {
     use crate::web::metrics::Metrics;
     use crate::web::refusals::Refusals;
 
-    /// The response's code and body.
+    /// The status code and body of the response.
     fn get(site: &Site, url: &str) -> (u16, String) {
         let context = RequestContext {
             peer: ([192, 0, 2, 1], 1).into(),
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_ready_until_its_end_begins() {
+    fn it_is_ready_until_the_shutdown_begins() {
         let log = Log::new(LogConfig::default());
         let prober = Arc::new(Prober::new(ProbeConfig::default(), log.clone(), 8));
         let reloader = Reloader::open(None, &log).unwrap();

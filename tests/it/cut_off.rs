@@ -201,7 +201,7 @@ fn a_real_test_whose_client_is_gone_keeps_its_intervals() {
     );
     let page = ended(&exporter, 2);
     assert!(
-        page.contains("<span class=\"none\">stopped</span>"),
+        page.contains("<span class=\"none\">cancelled</span>"),
         "{page}"
     );
     assert_kept(&exporter, 2);

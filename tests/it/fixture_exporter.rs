@@ -68,7 +68,8 @@ impl Scene {
         }
         scene.run("target=slow.example&period=10s&bind_address=192.0.2.1");
         wait_for("the test to run", || {
-            scene.exporter.get("/").body.contains(" runs on port ")
+            let frame = scene.exporter.get("/probes/7/now").body;
+            frame.contains("<p>Only the time is known: ")
         });
         scene.run("target=up.example&period=10s");
         scene

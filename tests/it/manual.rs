@@ -204,7 +204,7 @@ fn simultaneous_probes_are_shown_in_the_order_of_the_lock() {
         queue.len() == count
     });
     let home = exporter.get("/").body;
-    let shown = home.split_once("first in line first</h3>").unwrap().1;
+    let shown = home.split_once("the next one first</h3>").unwrap().1;
     let shown = shown.split_once("</ol>").unwrap().0;
     let shown: Vec<&str> = shown
         .split("<b>")
@@ -235,7 +235,7 @@ fn a_paused_probe_shows_the_end_of_its_pause() {
     let page = ended(&scene.exporter, 1).body;
     // It has a result: all attempts so far found the server busy.
     assert!(
-        page.contains(">busy</span>") || page.contains(">stopped</span>"),
+        page.contains(">server busy</span>") || page.contains(">cancelled</span>"),
         "{page}"
     );
 }
@@ -333,7 +333,7 @@ fn only_probes_started_from_the_page_can_be_stopped_there() {
     assert_eq!((reply.code, reply.header("Location")), (303, Some("../2")));
     let page = ended(&exporter, 2).body;
     assert!(
-        page.contains("<span class=\"none\">stopped</span>"),
+        page.contains("<span class=\"none\">not run: cancelled</span>"),
         "{page}"
     );
     let why = "<dt>Cause</dt><dd>stopped from the page by 127.0.0.1</dd>";
@@ -348,7 +348,7 @@ fn only_probes_started_from_the_page_can_be_stopped_there() {
     let running = exporter.get("/probes/1").body;
     let token = exporter.csrf_token();
     let button = format!(
-        "<form action=\"1/stop?token={token}\" method=\"post\"><button type=\"submit\">Stop it</button>"
+        "<form action=\"1/stop?token={token}\" method=\"post\"><button type=\"submit\">Cancel the test</button>"
     );
     assert!(running.contains(&button), "{running}");
     assert_eq!(post(&exporter, "/probes/1/stop").code, 303);
@@ -373,7 +373,7 @@ fn only_probes_started_from_the_page_can_be_stopped_there() {
     assert_sound(&reply.body);
     let page = exporter.get("/probes/3").body;
     assert!(
-        !page.contains("Stop it") && page.contains("in progress"),
+        !page.contains("Cancel the test") && page.contains("in progress"),
         "{page}"
     );
     assert!(is_alive(scraped));
@@ -399,7 +399,7 @@ fn a_page_of_another_site_can_neither_start_nor_stop_a_probe() {
         assert_eq!(reply.code, 403, "{token}");
         assert_sound(&reply.body);
     }
-    assert!(exporter.get("/").body.contains("nobody waits"));
+    assert!(exporter.get("/").body.contains("No test runs or waits."));
     assert!(!fake.runs());
     assert_eq!(exporter.run("target=127.0.0.1").code, 303);
     let running = fake.pid();
@@ -427,7 +427,8 @@ fn the_seventeenth_manual_probe_is_refused_until_one_has_ended() {
     assert!(reply.header("Retry-After").is_some(), "{}", reply.head);
     // The refusal is a page like any other.
     for name in ["Content-Security-Policy", "Cache-Control"] {
-        assert_eq!(reply.header(name), exporter.get("/").header(name), "{name}");
+        let other = exporter.get("/probes/99");
+        assert_eq!(reply.header(name), other.header(name), "{name}");
     }
     assert_sound(&reply.body);
     let refused = exporter.metric("iperf3_exporter_probes_total{outcome=\"full\"}");
@@ -444,7 +445,7 @@ fn the_seventeenth_manual_probe_is_refused_until_one_has_ended() {
     fake.go();
     assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
     wait_for("all to end", || {
-        exporter.get("/").body.contains("nobody waits")
+        exporter.get("/").body.contains("No test runs or waits.")
     });
 }
 

@@ -354,7 +354,7 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
     });
     assert_eq!(exporter.get("/probes/2").code, 404);
     // It was not started from the page.
-    assert!(!exporter.get("/probes/1").body.contains("Stop it"));
+    assert!(!exporter.get("/probes/1").body.contains("Cancel the test"));
     fake.go();
     for scrape in &mut scrapes {
         assert_eq!(scrape.reply().family("iperf3_up"), Some(1.0));
@@ -377,7 +377,7 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
     assert_eq!(failed.family("iperf3_up"), Some(0.0));
     let page = exporter.get("/").body;
     assert!(
-        rows(&page) == 2 && page.contains(">unreachable</td>"),
+        rows(&page) == 2 && page.contains(">unreachable</span></td>"),
         "{page}"
     );
 }

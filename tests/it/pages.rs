@@ -29,6 +29,10 @@ const PAGES: &[&str] = &[
     "/?target=udp&failures=true",
     "/?failures=true",
     "/?target=%3Cscript%3E%22&x",
+    "/?target=udp.example%3A5301&test=udp_mode%3Dtrue+bitrate%3D10M&refresh=true",
+    "/?form=true",
+    "/probes/now?seen=2",
+    "/probes/now",
     "/probes/1",
     "/probes/2",
     "/probes/3",
@@ -199,10 +203,7 @@ fn every_page_meets_the_html_rules() {
     let first = empty.exporter.get("/").body;
     assert_sound(&first);
     assert!(first.contains("<p>No probe so far."), "{first}");
-    assert!(
-        first.contains("<p>No test is running, and nobody waits.</p>"),
-        "{first}"
-    );
+    assert!(first.contains("<p>No test runs or waits.</p>"), "{first}");
     assert!(
         !first.contains("role=\"search\""),
         "there is nothing to filter"
@@ -240,10 +241,11 @@ fn a_page_loads_only_from_the_exporter_and_its_policy_enforces_that() {
     let scene = Scene::with_probes(&[]);
     for path in PAGES {
         let page = scene.page(path);
-        // Only the details of an unfinished probe contain a frame, and only the frame's own page may be framed.
+        // Only the first page and the details of what is in progress have a frame, and only what is for one is let into it.
         let framing = match *path {
-            "/probes/7" | "/probes/8" => "frame-src 'self'; frame-ancestors 'none'",
-            path if path.ends_with("/now") => "frame-ancestors 'self'",
+            "/" | "/probes/7" | "/probes/8" => "frame-src 'self'; frame-ancestors 'none'",
+            path if path.starts_with("/?") => "frame-src 'self'; frame-ancestors 'none'",
+            path if path.contains("/now") => "frame-ancestors 'self'",
             _ => "frame-ancestors 'none'",
         };
         let policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'";
@@ -299,18 +301,19 @@ fn a_missing_measurement_is_an_empty_cell() {
             .collect::<Vec<_>>()
     };
     let [refused, upload, datagrams, both] = [4, 1, 3, 6].map(row);
-    assert_eq!(refused[1..4], ["closed.example:5201", "", "refused"]);
+    let host = |server: &str| format!("<span class=\"host\">{server}</span>");
+    let kind = |kind: &str| format!("<span class=\"kind\">{kind}</span>");
+    let badge = "<span class=\"bad\">refused</span>".to_owned();
+    let words = [host("closed.example:5201"), kind("TCP upload"), badge];
+    assert_eq!(refused[1..4], words);
     assert_eq!(refused[4..], [""; 6]);
-    assert_eq!(
-        upload[3..9],
-        ["success", "10.1\u{a0}Mbit/s", "", "", "27", "20.9\u{a0}ms"]
-    );
-    assert_eq!(datagrams[1], "udp.example:5301");
-    assert_eq!(datagrams[2], "udp_mode=true bitrate=10M");
-    assert_eq!(
-        datagrams[4..9],
-        ["8.39\u{a0}Mbit/s", "", "8.35\u{a0}%", "", ""]
-    );
+    // Each column has one unit, its numbers as many digits behind the point.
+    let badge = "<span class=\"good\">success</span>";
+    assert_eq!(upload[3..9], [badge, "10.07", "", "", "27", "20.95"]);
+    assert_eq!(datagrams[1], host("udp.example:5301"));
+    let words = kind("UDP upload") + " <span class=\"soft\">bitrate=10M</span>";
+    assert_eq!(datagrams[2], words);
+    assert_eq!(datagrams[4..9], ["8.39", "", "8.35", "", ""]);
     assert_eq!(both[7], "12 up, 4 down");
     for (cells, lines) in [(&upload, 1), (&datagrams, 1), (&both, 2)] {
         assert_eq!(cells[9].matches("<path ").count(), lines, "{}", cells[9]);
@@ -373,6 +376,20 @@ fn a_filter_shows_the_matching_probes_and_accepts_any_input() {
             &[6, 5, 4, 3, 2, 1],
             "All 6 remembered",
         ),
+        // A test of a target: exactly that one.
+        ("?target=up.example%3A5201&test=", &[1], "1 of 6 remembered"),
+        ("?target=up.example&test=", &[], "0 of 6 remembered"),
+        (
+            "?target=udp.example%3A5301&test=udp_mode%3Dtrue+bitrate%3D10M",
+            &[3],
+            "1 of 6 remembered",
+        ),
+        (
+            "?target=udp.example%3A5301&test=udp_mode%3Dtrue",
+            &[],
+            "0 of 6 remembered",
+        ),
+        ("?test=%zz", &[6, 5, 4, 3, 2, 1], "All 6 remembered"),
     ] {
         let (numbers, page) = shown(query);
         assert_eq!(numbers, expected, "{query}");
@@ -401,9 +418,10 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
         100
     );
     assert!(page.contains("; 4 older ones are forgotten.</p>"), "{page}");
-    // The page must also load over a slow line.
-    assert!(page.len() < 80_000, "{} bytes", page.len());
-    for (number, code) in [(4, 404), (5, 200), (104, 200), (105, 404)] {
+    // Each of the targets has a row, and the page is to come over a slow line too.
+    assert_eq!(page.matches("<th scope=\"row\"><a href=\"./?").count(), 104);
+    assert!(page.len() < 150_000, "{} bytes", page.len());
+    for (number, code) in [(4, 200), (5, 200), (104, 200), (105, 404)] {
         let reply = connection.get(&format!("/probes/{number}"));
         assert_eq!(reply.code, code, "{number}");
         assert_sound(&reply.body);
@@ -418,6 +436,10 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
     }
     assert!(!connection.get("/probes/104").body.contains(">Newer"));
     assert!(!connection.get("/probes/5").body.contains(">Older"));
+    // The last one of a test outlives the hundred; one before it does not.
+    let again = connection.get("/probe?target=127.0.0.1:4");
+    assert_eq!(again.code, 200);
+    assert_eq!(connection.get("/probes/4").code, 404);
 }
 
 #[test]
@@ -445,19 +467,51 @@ fn output_of_servers_is_shown_as_text() {
     assert_sound(&page);
 }
 
+/// The elements of the form that starts a test.
+fn form_of(page: &str) -> &str {
+    let form = "<form class=\"fields\" action=\"run\" method=\"get\">";
+    let form = page.split_once(form).unwrap().1;
+    form.split_once("</form>").unwrap().0
+}
+
+#[test]
+fn the_direction_of_a_test_is_one_of_three_buttons() {
+    let fake = fake();
+    let exporter = Exporter::start(&[fake.flag()]);
+    let page = exporter.get("/").body;
+    let form = form_of(&page);
+    // The direction is the button that is pressed: upload without a parameter, or one of the two that exclude each other.
+    let buttons = form.split("<button ").skip(1);
+    let buttons: Vec<&str> = buttons
+        .map(|button| button.split_once("</button>").unwrap().0)
+        .collect();
+    assert_eq!(
+        buttons,
+        [
+            "type=\"submit\">Upload",
+            "type=\"submit\" name=\"reverse_mode\" value=\"true\">Download",
+            "type=\"submit\" name=\"bidirectional\" value=\"true\">Both at once",
+        ]
+    );
+    // There is nothing else to do before the first probe; later the targets have the place.
+    assert!(
+        page.contains("<details class=\"part\" id=\"form\" open>"),
+        "{page}"
+    );
+    assert_eq!(exporter.get("/probe?target=127.0.0.1").code, 200);
+    for (path, open) in [("/", ""), ("/?form=true", " open")] {
+        let page = exporter.get(path).body;
+        let form = format!("<details class=\"part\" id=\"form\"{open}>");
+        assert!(page.contains(&form), "{path}: {page}");
+    }
+}
+
 #[test]
 fn the_form_works_as_a_browser_sends_it() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
     let page = exporter.get("/").body;
-    let form = "<form class=\"fields\" action=\"run\" method=\"get\">";
-    let form = page
-        .split_once(form)
-        .unwrap()
-        .1
-        .split_once("</form>")
-        .unwrap()
-        .0;
+    let form = form_of(&page);
     let inputs = form.split("<input ").skip(1).map(|input| {
         let attribute = |name: &str| {
             let value = input.split_once(&format!("{name}=\""))?.1;
@@ -475,6 +529,7 @@ fn the_form_works_as_a_browser_sends_it() {
         .map(|parameter| parameter.names[0].as_str());
     let mut expected: Vec<&str> = ids.filter(is_asked).collect();
     expected.push("token");
+    names.extend(["reverse_mode", "bidirectional"]);
     names.sort_unstable();
     expected.sort_unstable();
     assert_eq!(names, expected);
@@ -489,13 +544,19 @@ fn the_form_works_as_a_browser_sends_it() {
         })
         .collect();
     let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap_or_default();
-    let full = "target=127.0.0.1&port=5302&period=7&bidirectional=true&udp_mode=true&bitrate=10M%2F8&parallel=4\
-                &bind_address=127.0.0.1%25lo";
+    // The button that was pressed comes last.
+    let full = "target=127.0.0.1&port=5302&period=7&udp_mode=true&bitrate=10M%2F8&parallel=4\
+                &bind_address=127.0.0.1%25lo&bidirectional=true";
     let full = format!("token={}&{full}", exporter.csrf_token());
     for (number, query, words) in [
         (1, blank.join("&").as_str(), "-J -c ::1 -p 5301 -t 5\n"),
         (
             3,
+            &format!("{}&reverse_mode=true", blank.join("&")),
+            "-J -c ::1 -p 5301 -t 5 -R\n",
+        ),
+        (
+            5,
             &full,
             "-J -c 127.0.0.1 -p 5302 -t 7 --bidir -u -b 10M/8 -P 4 -B 127.0.0.1%lo\n",
         ),
@@ -533,7 +594,7 @@ fn the_form_works_as_a_browser_sends_it() {
             .collect();
         assert_eq!(exporter.get(&format!("/run?{}", again.join("&"))).code, 303);
         wait_for("it to end", || {
-            exporter.get("/").body.contains("nobody waits")
+            exporter.get("/").body.contains("No test runs or waits.")
         });
         assert_eq!(argv(), words);
     }

@@ -1,4 +1,4 @@
-//! A finished test's document becomes its directions: the sums of each, at the side that knows.
+//! Turns the document of a finished test into its directions: the sums of each, from the side that knows.
 //!
 //! Owns which member of a report holds what in which version; must not know a document without sums.
 
@@ -21,16 +21,16 @@ use crate::iperf3::report::udp::UdpCounts;
 /// A finished test's document.
 pub(super) struct Test<'a> {
     pub(super) root: &'a Value,
-    /// What was asked for, as `udp`.
+    /// The requested mode; `udp` is the requested protocol.
     pub(super) mode: Mode,
     pub(super) udp: bool,
     pub(super) intervals: Cow<'a, Intervals>,
 }
 
 impl<'a> Test<'a> {
-    /// The directions that ran; none when the document is not of such a test, or lacks a sum of it.
+    /// The directions that ran. `None` if the document is of a different test, or lacks a sum.
     pub(super) fn report(&self) -> Option<Report> {
-        // Of one direction the report itself says which; where it does not, it is the one that was asked for.
+        // If one direction ran, the report itself shows which. If it does not, it is the requested one.
         let ran = |direction: FlowDirection| {
             let mut streams = self.streams();
             streams.any(|stream| direction.has(side(stream), self.mode))
@@ -61,7 +61,7 @@ impl<'a> Test<'a> {
         Some(report)
     }
 
-    /// What any protocol has of a direction.
+    /// The fields of a direction that every protocol has.
     fn plain(
         &self,
         direction: FlowDirection,
@@ -102,7 +102,7 @@ impl<'a> Test<'a> {
                 transfer(received)?,
                 number(sent, "retransmits"),
             ),
-            // Up to 3.10 `--bidir` prints both directions under one name, and the download's is what is left.
+            // Up to 3.10, `--bidir` prints both directions under one name, and only the download's sum is left.
             _ if senders.len() == streams.len() && receivers.len() == streams.len() => (
                 added_transfers(&senders)?,
                 added_transfers(&receivers)?,
@@ -110,14 +110,14 @@ impl<'a> Test<'a> {
             ),
             _ => return None,
         };
-        // Without this end's own count there is no test; the server's may be impossible.
+        // Without the client's own count there is no test. The server's count may be impossible.
         let ours = if direction == FlowDirection::Upload {
             sent
         } else {
             received
         };
         ours.bytes.and(ours.seconds)?;
-        // A sender that is stopped amid a block has not counted it (3.16 and later, seen).
+        // A sender that is stopped within a block has not counted it (seen in 3.16 and later).
         let uncounted = streams.len() as f64 * self.block_bytes().unwrap_or(0.0);
         drop_contradictions(direction, &mut sent, &mut received, |sent| {
             (self.seconds_omitted() == 0.0).then_some(sent + uncounted)
@@ -128,7 +128,7 @@ impl<'a> Test<'a> {
             retransmits: retransmits
                 .and_then(plausibility::counter)
                 .filter(|_| is_tcp && are_possible(&senders, "retransmits"))
-                // A segment has a byte at least.
+                // A segment has at least one byte.
                 .filter(|count| sent.bytes.is_none_or(|bytes| *count <= bytes)),
             tcp: (is_tcp && direction == FlowDirection::Upload)
                 .then(|| Tcp::from_upload(self.root, &senders, &self.intervals, omits)),
@@ -143,7 +143,7 @@ impl<'a> Test<'a> {
             .filter_map(|stream| stream.get("udp"))
             .filter(|stream| direction.has(stream, self.mode))
             .collect();
-        // Bytes, rate and packets here are the sender's, jitter and loss the receiver's, in every version.
+        // In every version, bytes, rate and packets here are the sender's; jitter and loss are the receiver's.
         let sum = self.sum("sum", direction);
         let reported = |key| match sum {
             Some(sum) => number(sum, key).filter(|_| are_possible(&streams, key)),
@@ -178,7 +178,7 @@ impl<'a> Test<'a> {
                 Some(sum) => number(sum, "jitter_ms"),
                 None => total(&seeing, "jitter_ms").map(|sum| sum / seeing.len() as f64),
             },
-            // An upload's is of this end, to which nothing comes.
+            // In an upload, this count is from the client, which receives nothing.
             out_of_order: total(&streams, "out_of_order")
                 .filter(|_| direction == FlowDirection::Download),
             blind_packets: if blind.is_empty() || seeing.is_empty() {
@@ -196,11 +196,11 @@ impl<'a> Test<'a> {
         })
     }
 
-    /// What arrived of a UDP test: in its sum from 3.11 on; before, only a client that receives counts it, in its
-    /// intervals.
+    /// What arrived in a UDP test. From 3.11 on, a sum contains it. Before, only a client that receives counts it, in
+    /// its intervals.
     fn udp_received(&self, direction: FlowDirection, received_sum: Option<&Value>) -> Transfer {
         Transfer {
-            // The time of both directions is the same, so the sum that is left serves both.
+            // Both directions take the same time, so the sum that is left serves both.
             seconds: received_sum
                 .or_else(|| at(self.root, &["end", "sum"]))
                 .and_then(|sum| number(sum, "seconds")),
@@ -226,7 +226,7 @@ impl<'a> Test<'a> {
         number_at(self.root, &["start", "test_start", "omit"]).unwrap_or(0.0)
     }
 
-    /// The sum named `name` of one direction; none where its name was taken by the other direction's.
+    /// The sum `name` of one direction; `None` if the other direction's sum has taken its name.
     fn sum(&self, name: &str, direction: FlowDirection) -> Option<&'a Value> {
         let plain = at(self.root, &["end", name]);
         if self.mode != Mode::Bidirectional {
@@ -235,7 +235,8 @@ impl<'a> Test<'a> {
         let reverse = at(self.root, &["end", &format!("{name}_bidir_reverse")]);
         match direction {
             FlowDirection::Upload => plain.filter(|_| reverse.is_some()),
-            // Up to 3.10 the download's sum is the one that is left; a report of one direction only has an upload's.
+            // Up to 3.10, the download's sum is the one that is left. If the report has one direction only, the sum is
+            // an upload's.
             FlowDirection::Download => {
                 reverse.or_else(|| plain.filter(|sum| direction.has(sum, self.mode)))
             }
@@ -243,12 +244,12 @@ impl<'a> Test<'a> {
     }
 }
 
-/// A stream whose receiver never saw two datagrams: no loss and a jitter of exactly 0.
+/// Whether the stream's receiver never saw two datagrams: no loss, and a jitter of exactly 0.
 fn saw_nothing(stream: &Value) -> bool {
     number(stream, "lost_packets") == Some(0.0) && number(stream, "jitter_ms") == Some(0.0)
 }
 
-/// The part of a stream that has its `sender`: TCP streams have two sides that agree on it.
+/// The part of a stream that has `sender`. A TCP stream has two sides that agree on it.
 fn side(stream: &Value) -> &Value {
     stream
         .get("udp")
@@ -256,7 +257,7 @@ fn side(stream: &Value) -> &Value {
         .unwrap_or(stream)
 }
 
-/// What a sum says; none when it is no sum. A number that cannot be true is left out of it.
+/// The values of a sum; `None` if it is not a sum. An impossible number is left out.
 fn transfer(sum: &Value) -> Option<Transfer> {
     let is_sum = has_number(sum, "seconds") && has_number(sum, "bytes");
     is_sum.then(|| Transfer {
@@ -265,8 +266,8 @@ fn transfer(sum: &Value) -> Option<Transfer> {
     })
 }
 
-/// Streams run side by side: their bytes add up, their time does not. A side's `end` is the time that iperf3's
-/// own sums use; its `seconds` is the sender's on both sides.
+/// Streams run in parallel: their bytes add up, their times do not. A side's `end` is the time that iperf3's own sums
+/// use. Its `seconds` is the sender's on both sides.
 fn added_transfers(sides: &[&Value]) -> Option<Transfer> {
     Some(Transfer {
         seconds: Some(longest(sides, "end")?),

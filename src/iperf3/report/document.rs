@@ -1,4 +1,4 @@
-//! iperf3's JSON, read once, and what it amounts to.
+//! iperf3's JSON document, read once: its report, its cost, and its parts for display.
 //!
 //! Must not know Prometheus.
 
@@ -21,13 +21,13 @@ use crate::iperf3::outcome::{Cost, Outcome};
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The test failed, in iperf3's words.
+    /// The test failed, with iperf3's message.
     Error(String),
-    /// No error, but not the sums of a test of this kind either.
+    /// No error, but the sums of a test of this kind are missing.
     Incomplete,
 }
 
-/// Why an output that began as a document is none. Reads as the end of a sentence about what iperf3 printed.
+/// Why an output that began as a document is not one. Completes a sentence about iperf3's output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     Broken(text::Broken),
@@ -49,14 +49,13 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Most of the part `end` that is shown and kept: that of a test of 128 streams each direction, the largest there is,
-/// has some 200 KiB.
+/// How much of the `end` part is shown and kept. The largest test, 128 streams per direction, has about 200 KiB.
 const END_PART_LIMIT_CHARS: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Document {
     root: Value,
-    /// What the intervals amount to, where they came one by one and are none of the root's.
+    /// The intervals, if they came one by one and are not in `root`.
     streamed: Option<Intervals>,
 }
 
@@ -64,7 +63,7 @@ impl Document {
     /// Reads standard output.
     ///
     /// # Errors
-    /// Where its JSON is broken; none when nothing began as one.
+    /// Where its JSON is broken; `None` if no document began.
     pub(crate) fn read(stdout: &[u8]) -> Result<Self, Option<Unreadable>> {
         let broken = |broken: Option<text::Broken>| broken.map(Unreadable::Broken);
         let mut root = text::find(stdout).map_err(broken)?;
@@ -79,7 +78,7 @@ impl Document {
         })
     }
 
-    /// What came in parts.
+    /// A document whose parts came one by one.
     pub(super) fn from_parts(root: Value, intervals: Intervals) -> Self {
         Self {
             root,
@@ -93,12 +92,12 @@ impl Document {
             .is_some()
     }
 
-    /// Where its streams were connected to, as far as it says.
+    /// The address that its streams were connected to, if it was reported.
     pub(crate) fn server_address(&self) -> Option<IpAddr> {
         metadata::server_address(&self.root)
     }
 
-    /// What a test of this mode and protocol measured. iperf3's exit status is the caller's to judge.
+    /// What a test of this mode and protocol measured. The caller must check iperf3's exit status.
     pub(crate) fn report(&self, mode: Mode, udp: bool) -> Result<Report, Fault> {
         let root = &self.root;
         if let Some(error) = root.get("error") {
@@ -116,9 +115,9 @@ impl Document {
         test.report().ok_or(Fault::Incomplete)
     }
 
-    /// What a test of this mode cost, whatever it led to: what this end sent and what arrived here, in the omitted
-    /// seconds too. The intervals have it, of a run that was cut short as well; the sums of one that succeeded are
-    /// asked as well, since intervals can be missing. Neither counts a byte that was not there, so the larger is it.
+    /// What a test of this mode cost, whatever its outcome: what the client sent and what arrived at it, including the
+    /// omitted seconds. The intervals show it, even if the run was cut short. For a successful run the sums are used
+    /// too, because intervals can be missing. Neither counts a byte that was not there, so the larger one is right.
     pub(crate) fn cost(&self, mode: Mode, outcome: &Outcome) -> Cost {
         let intervals = self.intervals(mode);
         let report = outcome.as_ref().ok();
@@ -141,14 +140,14 @@ impl Document {
         }
     }
 
-    /// The part `end`, for people, or as much of it as they can use.
+    /// The `end` part for display, cut at a limit.
     pub(crate) fn end_part(&self) -> Option<String> {
         let text = serde_json::to_string_pretty(self.root.get("end")?).ok()?;
         Some(text.chars().take(END_PART_LIMIT_CHARS).collect())
     }
 }
 
-/// The server's own error. It comes first of two members `error`, and a map keeps the second, the client's.
+/// The server's own error. It is the first of two `error` members, and a map keeps the second, which is the client's.
 fn error_of_the_server(stdout: &[u8]) -> Option<Value> {
     const START: &[u8] = b"\"SERVER ERROR - ";
     let at = stdout
@@ -174,7 +173,7 @@ mod tests {
         Document::read(&std::fs::read(path).unwrap()).unwrap()
     }
 
-    /// Reads a UDP report of `tests/recorded`, whose README says where each comes from.
+    /// Reads a UDP report of `tests/recorded`. The README there says where each report comes from.
     fn recorded(name: &str, mode: Mode) -> Report {
         let document = document(&format!("recorded/{name}"));
         document.report(mode, true).unwrap()
@@ -197,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_which_nothing_arrived_is_lost_and_has_no_jitter() {
+    fn a_stream_that_did_not_arrive_is_lost_and_has_no_jitter() {
         let report = recorded("udp-P4-one-path-dead", Mode::Upload);
         assert_eq!(datagrams(&report), (Some(692.0), Some(519.0), Some(173.0)));
         let mean =
             (0.038_430_617_091_844_78 + 0.048_878_723_731_427_37 + 0.052_637_897_070_541_6) / 3.0;
         assert!((jitter_ms(&report).unwrap() - mean).abs() < 1e-12);
-        // In half a second they might be on their way.
+        // In half a second, they might still be in flight.
         let mut document = document("recorded/udp-P4-one-path-dead");
         let end = &mut document.root["end"];
         end["sum_received"]["seconds"] = json!(0.5);
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jitter_longer_than_the_test_is_none() {
+    fn a_jitter_longer_than_the_test_is_dropped() {
         let report = recorded("udp-other-clock-server-3.7", Mode::Upload);
         assert_eq!(datagrams(&report), (Some(91.0), Some(91.0), Some(0.0)));
         assert_eq!(jitter_ms(&report), None);
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_in_omitted_seconds_does_not_count() {
+    fn arrivals_in_omitted_seconds_do_not_count() {
         let mut document = document("fixtures/3.9/udp-R-loss5");
         let received = |document: &Document| {
             let report = document.report(Mode::Reverse, true).unwrap();
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocols_or_one_ways_report_is_not_a_result() {
+    fn a_report_of_another_protocol_or_mode_is_not_a_result() {
         let document = document("recorded/udp-R-3.6");
         let incomplete = Err(Fault::Incomplete);
         assert_eq!(document.report(Mode::Reverse, false), incomplete);
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_no_document() {
+    fn only_a_json_object_is_a_document() {
         for text in ["", "[]", "1", "{", "iperf3: error", "\"{}\""] {
             assert!(Document::read(text.as_bytes()).is_err(), "{text}");
         }
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trip_times_are_of_the_counted_seconds_and_of_uploads() {
+    fn round_trip_times_come_from_counted_seconds_and_uploads() {
         let report = document("recorded/tcp-O2")
             .report(Mode::Upload, false)
             .unwrap();
@@ -301,7 +300,7 @@ mod tests {
         assert_eq!(path_mtu_bytes, Some(65535.0));
         assert_eq!(reorderings, None);
         assert_eq!(upload.rates.map(|rates| rates.count), Some(2.0));
-        // In a bidirectional test the download has samples too: of a socket that sends nothing.
+        // In a bidirectional test the download has samples too, but they are from a socket that sends nothing.
         let both = document("fixtures/3.21/tcp-P4-bidir")
             .report(Mode::Bidirectional, false)
             .unwrap();
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_in_the_place_of_what_tcp_knows_are_none() {
+    fn zeros_instead_of_tcp_samples_are_none() {
         let side = json!({ "sender": true, "bytes": 1, "end": 1, "max_rtt": 0, "min_rtt": 0, "mean_rtt": 0,
             "max_snd_cwnd": 0, "retransmits": -1 });
         let sum = json!({ "bytes": 1, "seconds": 1, "retransmits": -1 });
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_wrapped_are_none() {
+    fn wrapped_counters_are_none() {
         let tcp = |name: &str, mode, change: &dyn Fn(&mut Value)| {
             let mut document = document(&format!("fixtures/{name}"));
             change(&mut document.root["end"]);
@@ -355,13 +354,13 @@ mod tests {
             for wrapped in [limit, 4_294_967_294, u64::MAX] {
                 assert_eq!(retransmits(wrapped, many), None, "{name} {wrapped}");
             }
-            // Segments of one byte are the smallest; how much a server sent is its own word.
+            // A segment has at least one byte. Only the server knows how much a server sent.
             if mode == Mode::Upload {
                 assert_eq!(retransmits(1000, 1000), Some(1000.0), "{name}");
                 assert_eq!(retransmits(1001, 1000), None, "{name}");
             }
         }
-        // The sum of one that wrapped and others looks well.
+        // The sum of a wrapped counter and others looks plausible.
         let of_streams = |key: &'static str, count: i64| {
             tcp("3.21/tcp-P4", Mode::Upload, &|end| {
                 end["streams"][2]["sender"][key] = json!(count);
@@ -372,7 +371,7 @@ mod tests {
         let reorderings = |count| of_streams("reorder", count).tcp.unwrap().reorderings;
         assert!(reorderings(0).is_some());
         assert_eq!((reorderings(-2), reorderings(4_294_967_294)), (None, None));
-        // Up to 3.10 nothing but the sum says what was lost of an upload.
+        // Up to 3.10, only the sum shows the loss of an upload.
         let lost = |count: i64| {
             let mut document = document("fixtures/3.9/udp-P2-b10M");
             document.root["end"]["streams"][1]["udp"]["lost_packets"] = json!(count);
@@ -384,8 +383,8 @@ mod tests {
     }
 
     #[test]
-    fn a_test_of_sctp_has_nothing_of_tcp() {
-        // As iperf3 3.20 prints it: the sender's side has TCP's members, which nothing has measured.
+    fn an_sctp_test_has_no_tcp_values() {
+        // As iperf3 3.20 prints it: the sender's side has TCP's members, but they were not measured.
         let side = json!({ "sender": true, "start": 0, "end": 2.0, "seconds": 2.0, "bytes": 200,
             "retransmits": 0, "reorder": 0, "max_snd_cwnd": 4380, "max_rtt": 90, "min_rtt": 70, "mean_rtt": 80 });
         let sum = json!({ "seconds": 2.0, "bytes": 200, "retransmits": 0, "sender": true });
@@ -412,9 +411,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_costs_what_its_intervals_say_even_when_it_failed() {
+    fn a_failed_run_costs_what_its_intervals_counted() {
         for (name, mode, upload, download) in [
-            // Three intervals, of which the last is a quarter of a second.
+            // Three intervals. The last one is a quarter of a second.
             ("3.12/client-sigterm-tcp", Mode::Upload, 2_883_584.0, 0.0),
             ("3.21/client-sigterm-udp", Mode::Upload, 1_769_472.0, 0.0),
             // The last interval is printed twice.
@@ -434,11 +433,11 @@ mod tests {
     }
 
     #[test]
-    fn a_test_costs_its_omitted_seconds_too() {
+    fn the_cost_of_a_test_includes_its_omitted_seconds() {
         for (name, mode, udp, upload, download) in [
             ("3.12/tcp-R-O1", Mode::Reverse, false, 0.0, 5_096_210_432.0),
             ("3.12/udp-O1-loss5", Mode::Upload, true, 3_748_872.0, 0.0),
-            // No interval was omitted: what the sums say; up to 3.10 the upload's is in the streams only.
+            // No interval was omitted, so the sums count. Up to 3.10, the upload's sum is only in the streams.
             (
                 "3.9/tcp-bidir",
                 Mode::Bidirectional,
@@ -463,7 +462,7 @@ mod tests {
 
     #[test]
     fn nothing_received_in_less_than_a_second_is_neither_a_loss_nor_a_measurement() {
-        // As 3.12 prints `-u -n 1` and `-n 1` on loopback, where all arrives: the word of the end is read first.
+        // As 3.12 prints `-u -n 1` and `-n 1` on loopback, where everything arrives: the end message is read first.
         let upload = |seconds: f64, udp: bool| {
             let (stream, sum);
             if udp {
@@ -491,14 +490,14 @@ mod tests {
                 let known = is_known.then_some(0.0);
                 assert_eq!(direction.arrived().bytes, known, "{seconds}");
                 assert_eq!(direction.arrived().bytes_per_second(), known, "{seconds}");
-                // What iperf3 says, for the drop-in families.
+                // The drop-in families keep iperf3's own value.
                 assert_eq!(direction.received.bytes, Some(0.0));
             }
         }
     }
 
     #[test]
-    fn what_the_server_claims_against_this_ends_count_is_left_out() {
+    fn impossible_server_values_are_dropped() {
         let received = |name: &str, mode, udp, key: &str, value: serde_json::Value| {
             let mut document = document(name);
             document.root["end"]["sum_received"][key] = value;
@@ -527,7 +526,7 @@ mod tests {
                 assert_eq!(received.bytes_per_second(), None);
             }
         }
-        // Of a download this end counts what arrives, and the server says what it sent.
+        // In a download the client counts what arrives, and the server reports what it sent.
         let mut download = document("fixtures/3.12/tcp-R");
         download.root["end"]["sum_sent"]["bytes"] = json!(1);
         download.root["end"]["sum_sent"]["seconds"] = json!(1e9);
@@ -538,7 +537,7 @@ mod tests {
             .unwrap();
         assert_eq!((direction.sent.bytes, direction.sent.seconds), (None, None));
         assert!(direction.received.bytes_per_second().is_some());
-        // What this end counted must be there: it is the test.
+        // The client's own count must be there: it is the test.
         for (name, mode, sum) in [
             ("tcp", Mode::Upload, "sum_sent"),
             ("tcp-R", Mode::Reverse, "sum_received"),
@@ -548,7 +547,7 @@ mod tests {
             let incomplete = Err(Fault::Incomplete);
             assert_eq!(document.report(mode, false), incomplete, "{name}");
         }
-        // One block more than the sender counted is what 3.16 and later say of a stream in truth.
+        // From 3.16 on, iperf3 really reports one block more per stream than the sender counted.
         let whole = document("fixtures/3.16/tcp-B")
             .report(Mode::Upload, false)
             .unwrap();
@@ -557,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sums_over_all_bounds_leaves_nothing_that_is_not_finite() {
+    fn sums_that_overflow_leave_only_finite_values() {
         let mut document = document("fixtures/3.12/tcp-P4");
         let streams = document.root["end"]["streams"].as_array_mut().unwrap();
         for stream in streams {
@@ -599,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_intervals_costs_what_its_sums_say() {
+    fn a_report_without_intervals_costs_its_sums() {
         let mut document = document("fixtures/3.12/tcp");
         document.root["intervals"] = json!([]);
         let report = document.report(Mode::Upload, false).unwrap();

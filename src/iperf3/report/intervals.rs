@@ -1,7 +1,7 @@
-//! iperf3's intervals: how steady a direction was, what arrived in them, and what they cost.
+//! iperf3's intervals: the rates of a direction, what arrived, and what the test cost.
 //!
-//! Owns which intervals count: one that was printed twice counts once, and one that was omitted, is incomplete or
-//! does not fit its own times has no rate. Must not know the sums at the end of a report.
+//! Owns which intervals count. One that was printed twice counts once. One that was omitted, is incomplete or
+//! contradicts its own times has no rate. Must not know the sums at the end of a report.
 
 use serde_json::Value;
 
@@ -10,25 +10,26 @@ use crate::iperf3::report::json::{items, measured, number, number_at};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::transfer::FlowDirection;
 
-/// A last interval that is shorter than this part of the asked length is a remainder: what it carried is often a
-/// single block, and its rate that of a burst.
+/// A last interval that is shorter than this part of the requested length is a remainder. It often carried a single
+/// block, and its rate is that of a burst.
 const COMPLETE_PART: f64 = 0.9;
-/// How far an interval's own length may be from the distance of its ends. They differ by microseconds, except where
-/// iperf3 set its counters back amid an interval, at the end of the omitted seconds: then its bytes are of a part.
+/// How much an interval's length may differ from the distance between its start and its end. They differ by
+/// microseconds, unless iperf3 reset its counters within an interval, at the end of the omitted seconds: then its bytes
+/// cover only a part of it.
 const SLACK_PART: f64 = 0.01;
-/// The same for long intervals: the omitted seconds that are in them are no part of them that grows.
+/// The same limit for long intervals, in seconds: the omitted seconds in an interval do not grow with its length.
 const SLACK_SECONDS: f64 = 0.05;
-/// Seconds of an interval where the report does not say (before 3.17): iperf3's default, and never set otherwise.
+/// The length of an interval if the report does not contain it (before 3.17): iperf3's default.
 const DEFAULT_SECONDS: f64 = 1.0;
 
-/// The quantiles that are taken: in percent, and as the label has them.
+/// The quantiles: in percent, and as the label has them.
 pub(crate) const QUANTILE: [(usize, &str); 5] =
     [(0, "0"), (10, "0.1"), (50, "0.5"), (90, "0.9"), (100, "1")];
 
-/// The rates of a direction's intervals, in bytes a second.
+/// The rates of a direction's intervals, in bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rates {
-    /// At each of [`QUANTILE`]: the smallest rate that at least this part of the intervals do not exceed.
+    /// At each [`QUANTILE`]: the smallest rate that at least this part of the intervals does not exceed.
     pub(crate) quantiles: [f64; QUANTILE.len()],
     pub(crate) sum: f64,
     pub(crate) count: f64,
@@ -39,7 +40,7 @@ impl Rates {
         rates.sort_unstable_by(f64::total_cmp);
         let mut quantiles = [0.0; QUANTILE.len()];
         for (value, (percent, _)) in quantiles.iter_mut().zip(QUANTILE) {
-            // The nearest rank: a rate that was measured, not one between two.
+            // The nearest rank: a measured rate, not an interpolated one.
             let rank = (percent * rates.len()).div_ceil(100).max(1);
             *value = *rates.get(rank - 1)?;
         }
@@ -51,21 +52,21 @@ impl Rates {
     }
 }
 
-/// Most intervals of a direction that are kept for people to look at: more than a plot has room for.
+/// Maximum number of intervals kept per direction for display: more than a plot has room for.
 pub(crate) const MAX_KEPT: usize = 300;
 
-/// How fast a direction was for a while.
+/// The rate of a direction over one interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Interval {
-    /// By iperf3's clock, from the begin of the test.
+    /// By iperf3's clock, from the start of the test.
     pub(crate) start_seconds: f64,
     pub(crate) end_seconds: f64,
-    /// Bytes a second, of all streams together.
+    /// Bytes per second, over all streams.
     pub(crate) bytes_per_second: f64,
 }
 
-/// At most `max` intervals: where there are more, neighbours become one, with what they carried over the time of all. An
-/// interval without a rate that lay between them is left out.
+/// Returns at most `max` intervals. If there are more, neighbours are merged: what they carried, over their total time.
+/// The time of an interval without a rate between them is left out.
 pub(crate) fn merged(intervals: &[Interval], max: usize) -> Vec<Interval> {
     let mean = |intervals: &[Interval]| {
         let (first, last) = (intervals.first()?, intervals.last()?);
@@ -83,8 +84,8 @@ pub(crate) fn merged(intervals: &[Interval], max: usize) -> Vec<Interval> {
     intervals.chunks(together).filter_map(mean).collect()
 }
 
-/// What the intervals of a test amount to, taken one after the other: of a document, or as a running iperf3 says them.
-/// None of them is kept whole.
+/// A summary of a test's intervals, which are added one by one: from a document, or as a running iperf3 reports them.
+/// No interval is kept whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Intervals {
     mode: Mode,
@@ -94,7 +95,8 @@ pub(crate) struct Intervals {
     download: DirectionIntervals,
 }
 
-/// What tells an interval from the one before it: the ends of its first stream, the bytes of all, and how many they are.
+/// What distinguishes an interval from the one before it: the start and end of its first stream, the bytes of all
+/// streams, and their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mark {
     start: Option<f64>,
@@ -103,20 +105,20 @@ struct Mark {
     streams: usize,
 }
 
-/// What the intervals of one direction amount to.
+/// A summary of the intervals of one direction.
 #[derive(Clone, Debug, Default)]
 struct DirectionIntervals {
-    /// All that could be read, the omitted ones too: one number that cannot be read does not hide what the rest cost.
+    /// All bytes that could be read, including omitted intervals. An unreadable number does not hide the rest.
     bytes: Option<f64>,
     counted_bytes: Total,
-    /// Those that have a rate.
+    /// The intervals that have a rate.
     rated: Vec<Interval>,
-    /// Whether the last one is a remainder: it has no rate unless another one comes.
+    /// Whether the last one is a remainder. It has no rate unless another interval follows.
     ends_short: bool,
     samples: Samples,
 }
 
-/// A sum of numbers, which is none when one of them is missing.
+/// A sum of numbers, which is `None` if one of them is missing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Total {
     count: usize,
@@ -124,7 +126,8 @@ struct Total {
     is_broken: bool,
 }
 
-/// What the sender's system said of its TCP connections at the ends of the intervals that count; times in microseconds.
+/// What the sender's system reported about its TCP connections at the ends of the counted intervals; times in
+/// microseconds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples {
     pub(super) rtt: Spread,
@@ -134,7 +137,7 @@ pub(super) struct Samples {
     pub(super) path_mtu: Option<f64>,
 }
 
-/// What samples amount to.
+/// A summary of samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spread {
     sum: f64,
@@ -144,7 +147,7 @@ pub(super) struct Spread {
 }
 
 impl Intervals {
-    /// No interval so far.
+    /// No intervals yet.
     pub(crate) fn new(mode: Mode) -> Self {
         Self {
             mode,
@@ -155,7 +158,7 @@ impl Intervals {
         }
     }
 
-    /// Those of this document, finished or not, for a test of this mode.
+    /// The intervals of this document, finished or not, for a test of this mode.
     pub(super) fn of(root: &Value, mode: Mode) -> Self {
         let mut all = Self::new(mode);
         if let Some(start) = root.get("start") {
@@ -167,22 +170,22 @@ impl Intervals {
         all
     }
 
-    /// Takes the part `start`, which comes before the intervals.
+    /// Reads the `start` part, which comes before the intervals.
     pub(super) fn begin(&mut self, start: &Value) {
         let asked = number_at(start, &["test_start", "interval"]);
         self.asked_seconds = asked.unwrap_or(DEFAULT_SECONDS);
     }
 
-    /// Takes the next interval.
+    /// Adds the next interval.
     pub(super) fn push(&mut self, interval: &Value) {
         let mark = Mark::of(interval);
-        // A run that lost its server prints its last interval again, to the last digit.
+        // A run that lost its server prints its last interval again, identical to the last digit.
         if self.latest.replace(mark) == Some(mark) {
             return;
         }
         let shortest = self.asked_seconds * COMPLETE_PART;
-        // An interval's `sum` is not asked: up to 3.10 a bidirectional test has the download's only, and its `omitted`
-        // is that of the moment.
+        // An interval's `sum` is not used. Up to 3.10, a bidirectional test has only the download's, and its `omitted`
+        // is the state at the moment of printing.
         for direction in [FlowDirection::Upload, FlowDirection::Download] {
             let streams = items(interval.get("streams"));
             let streams: Vec<&Value> = streams
@@ -192,26 +195,26 @@ impl Intervals {
         }
     }
 
-    /// All bytes of one direction that this end counted, the omitted ones too, as far as they can be read. None when
-    /// intervals were switched off.
+    /// All bytes of one direction that the client counted, including omitted intervals, as far as they can be read.
+    /// `None` if intervals were disabled.
     pub(crate) fn bytes(&self, direction: FlowDirection) -> Option<f64> {
         self.direction(direction).bytes
     }
 
-    /// The bytes of one direction that this end counted, omitted intervals left out: where this end receives, to the
-    /// byte what `sum_received` says in the versions that have one.
+    /// The bytes of one direction that the client counted, without omitted intervals. If the client receives, this
+    /// equals `sum_received` to the byte in the versions that have it.
     pub(super) fn counted_bytes(&self, direction: FlowDirection) -> Option<f64> {
         self.direction(direction).counted_bytes.get()
     }
 
-    /// How fast one direction was: what its intervals' rates amount to, and the intervals for people to look at.
+    /// The rates of one direction: their summary, and the intervals for display.
     pub(super) fn seen(&self, direction: FlowDirection) -> (Option<Rates>, Vec<Interval>) {
         let intervals = self.rated(direction);
         let rates = intervals.iter().map(|interval| interval.bytes_per_second);
         (Rates::of(rates.collect()), merged(intervals, MAX_KEPT))
     }
 
-    /// The intervals of one direction that have a rate, in the order of time.
+    /// The intervals of one direction that have a rate, in order of time.
     pub(crate) fn rated(&self, direction: FlowDirection) -> &[Interval] {
         let DirectionIntervals {
             rated, ends_short, ..
@@ -222,7 +225,7 @@ impl Intervals {
         }
     }
 
-    /// What the system said of the connections of an upload.
+    /// What the system reported about the connections of an upload.
     pub(super) fn samples(&self) -> &Samples {
         &self.upload.samples
     }
@@ -256,7 +259,7 @@ impl Mark {
 }
 
 impl DirectionIntervals {
-    /// Takes the streams of an interval; a last one that is shorter than this is a remainder.
+    /// Adds the streams of an interval. A last interval shorter than `shortest_seconds` is a remainder.
     fn push(&mut self, streams: &[&Value], shortest_seconds: f64) {
         for stream in streams {
             let bytes = number(stream, "bytes");
@@ -269,7 +272,7 @@ impl DirectionIntervals {
         }
         self.samples.push(streams);
         let rated = rated(streams);
-        // Timers that are late make the interval behind a short one; only the last can be cut off.
+        // A late timer makes the next interval short. Only the last interval can be cut off.
         let is_short = |stream: &&Value| number(stream, "seconds") < Some(shortest_seconds);
         self.ends_short = rated.is_some() && streams.iter().any(is_short);
         self.rated.extend(rated);
@@ -322,7 +325,7 @@ fn is_counted(stream: &Value) -> bool {
     stream.get("omitted") != Some(&Value::Bool(true))
 }
 
-/// The streams of one direction in an interval, as one, when they count.
+/// The streams of one direction in an interval, as one interval, if they count.
 fn rated(streams: &[&Value]) -> Option<Interval> {
     let first = streams.first()?;
     Some(Interval {
@@ -335,7 +338,7 @@ fn rated(streams: &[&Value]) -> Option<Interval> {
     })
 }
 
-/// Bytes a second of a stream in one interval, when it counts. `bits_per_second` is not asked: it can be `null`.
+/// Bytes per second of a stream in one interval, if it counts. `bits_per_second` is not used: it can be `null`.
 fn rate(stream: &Value) -> Option<f64> {
     let seconds = number(stream, "seconds").filter(|seconds| *seconds > 0.0)?;
     let apart = number(stream, "end")? - number(stream, "start")?;
@@ -351,7 +354,7 @@ mod tests {
     use crate::iperf3::mode::Mode;
     use crate::iperf3::report::transfer::FlowDirection;
 
-    /// The rates' quantiles, or none.
+    /// The quantiles of the rates.
     fn quantiles(rates: Vec<f64>) -> Option<[f64; 5]> {
         Rates::of(rates).map(|rates| rates.quantiles)
     }
@@ -371,7 +374,7 @@ mod tests {
         assert_eq!((rates.sum, rates.count), (7.0, 3.0));
     }
 
-    /// The rates of an upload's intervals of `(start, end, seconds, bytes, omitted)`.
+    /// The rates of an upload with intervals of `(start, end, seconds, bytes, omitted)`.
     fn rates(asked: Option<f64>, intervals: &[(f64, f64, f64, f64, bool)]) -> Option<Rates> {
         let streams: Vec<serde_json::Value> = intervals
             .iter()
@@ -393,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_become_one_until_a_plot_has_room_and_carry_what_they_carried() {
+    fn merged_neighbours_fit_into_a_plot_and_keep_their_bytes() {
         let second = |at: u32| Interval {
             start_seconds: f64::from(at),
             end_seconds: f64::from(at + 1),
@@ -419,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_cannot_be_read_does_not_hide_the_cost_of_the_others() {
+    fn an_unreadable_number_does_not_hide_the_cost_of_the_others() {
         let interval = |start: u32, bytes: &serde_json::Value| {
             serde_json::json!({ "streams": [{
                 "start": start, "end": start + 1, "seconds": 1, "bytes": bytes, "omitted": start == 0, "sender": true,
@@ -444,7 +447,7 @@ mod tests {
                 Some(321.0),
                 "{unreadable}"
             );
-            // What is measured has to be whole.
+            // A measurement must be complete.
             assert_eq!(
                 intervals.counted_bytes(FlowDirection::Upload),
                 None,
@@ -455,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn omitted_remaining_doubled_and_broken_intervals_have_no_rate() {
+    fn omitted_partial_repeated_and_broken_intervals_have_no_rate() {
         let whole = (0.0, 1.0, 1.0, 100.0, false);
         let half_speed = (1.0, 3.0, 2.0, 100.0, false);
         let sum = |asked, intervals: &[_]| rates(asked, intervals).map(|rates| rates.sum);
@@ -467,19 +470,19 @@ mod tests {
             Some(100.0)
         );
         assert_eq!(sum(None, &[whole, whole]), Some(100.0));
-        // Late timers: short, but not the last.
+        // A late timer: the interval is short, but not the last.
         let short = (0.0, 0.5, 0.5, 100.0, false);
         assert_eq!(
             sum(None, &[short, (0.5, 1.5, 1.0, 100.0, false)]),
             Some(300.0)
         );
-        // The counters were set back in the midst of it: 2 seconds long with the bytes of one.
+        // The counters were reset within the interval: 2 seconds long, with the bytes of one.
         assert_eq!(sum(None, &[(1.0, 1.0, 2.0, 100.0, false)]), None);
-        // However long it is.
+        // The same for a long interval.
         let long = |seconds| sum(Some(200.0), &[(0.0, 200.0, seconds, 4000.0, false)]);
         assert_eq!((long(201.0), long(200.06)), (None, None));
         assert!(long(200.04).is_some());
-        // The asked length is what a remainder is held against.
+        // A remainder is judged by the requested length.
         assert_eq!(sum(Some(5.0), &[whole]), None);
         assert_eq!(sum(Some(5.0), &[(0.0, 5.0, 5.0, 100.0, false)]), Some(20.0));
         assert_eq!(sum(Some(0.5), &[short]), Some(200.0));

@@ -1,6 +1,6 @@
-//! Numbers, flags and lists out of iperf3's JSON, by path and by key.
+//! Numbers, flags and lists from iperf3's JSON, by path and by key.
 //!
-//! Lets nothing out that cannot be a count, a size or a time; must not know what a member of a report means.
+//! Returns nothing that cannot be a count, a size or a time; must not know what a member of a report means.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ pub(super) fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(value, |value, key| value.get(key))
 }
 
-/// The members of a list; none when it is no list.
+/// The elements of a list; empty if `value` is not a list.
 pub(super) fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> + use<'_> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
-/// A number that can be a count, a size or a time; `null`, text, negative and boundless ones cannot.
+/// A number that can be a count, a size or a time. `null`, text, negative and huge numbers cannot.
 pub(super) fn number(value: &Value, key: &str) -> Option<f64> {
     number_at(value, &[key])
 }
@@ -25,31 +25,31 @@ pub(super) fn number_at(value: &Value, path: &[&str]) -> Option<f64> {
     plausibility::count(at(value, path)?.as_f64()?)
 }
 
-/// Whether there is a number, be it a possible one or not: `null` is what is printed for one that is none.
+/// Whether there is a number, plausible or not. `null` counts, because it is printed for a number that is not finite.
 pub(super) fn has_number(value: &Value, key: &str) -> bool {
     let value = value.get(key);
     value.is_some_and(|value| value.is_number() || value.is_null())
 }
 
-/// A number that reads 0 where nothing was measured, such as a round-trip time.
+/// A number for which 0 means that nothing was measured, such as a round-trip time.
 pub(super) fn measured(value: &Value, key: &str) -> Option<f64> {
     number(value, key).filter(|number| *number > 0.0)
 }
 
-/// The sum of a number over values that all have it; none when there are none.
+/// The sum of a number over values that must all have it; `None` if there are no values.
 pub(super) fn total(values: &[&Value], key: &str) -> Option<f64> {
     values.first()?;
     let sum: Option<f64> = values.iter().map(|value| number(value, key)).sum();
     sum.and_then(plausibility::count)
 }
 
-/// Whether no value has an impossible number: else a sum that iperf3 made of them is as wrong, and may not look it.
+/// Whether no value has an impossible number. If one has, iperf3's sum of them is wrong too, even if it looks right.
 pub(super) fn are_possible(values: &[&Value], key: &str) -> bool {
     let mut own = values.iter().filter(|value| value.get(key).is_some());
     own.all(|value| number(value, key).is_some())
 }
 
-/// The largest of a number over the values that have it.
+/// The largest number over the values that have it.
 pub(super) fn longest(values: &[&Value], key: &str) -> Option<f64> {
     let numbers = values.iter().filter_map(|value| number(value, key));
     numbers.reduce(f64::max)

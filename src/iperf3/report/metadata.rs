@@ -1,6 +1,6 @@
-//! What a report says of the test as a whole: protocol, version, congestion control, CPUs.
+//! What a report contains about the test as a whole: protocol, version, congestion control, CPUs.
 //!
-//! Owns which words of it may become labels: some come from the server, and a label must be bounded.
+//! Owns which of its texts may become labels: some come from the server, and the set of label values must be bounded.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use crate::iperf3::report::json::{at, items, measured, number};
 use crate::iperf3::report::plausibility;
 use crate::iperf3::report::transfer::FlowDirection;
 
-/// The longest version that becomes a label.
+/// Longest version that becomes a label.
 const VERSION_LIMIT_BYTES: usize = 32;
 
-/// The protocols that iperf3 tests, as it prints them.
+/// The protocols that iperf3 tests, in lower case.
 const PROTOCOLS: &[&str] = &["tcp", "udp", "sctp"];
 
-/// The congestion controls of Linux and FreeBSD, and the ones next to them that are known by a name. Half of the
-/// words are the server's: each word of its own would be another series.
+/// The congestion controls of Linux and FreeBSD, and a few other known ones. Half of the names come from the server,
+/// and each unknown name would create another series.
 const CONGESTION_CONTROLS: &[&str] = &[
     "bbr",
     "bbr1",
@@ -47,21 +47,21 @@ const CONGESTION_CONTROLS: &[&str] = &[
     "yeah",
 ];
 
-/// What holds for both directions.
+/// What applies to both directions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
-    /// `tcp`, `udp`, `sctp` or `other`; empty when the report does not say.
+    /// `tcp`, `udp`, `sctp` or `other`; empty if not reported.
     pub(crate) protocol: String,
-    /// Which IP carried it, `ipv4` or `ipv6`; empty when the report does not say.
+    /// The IP version, `ipv4` or `ipv6`; empty if not reported.
     pub(crate) family: &'static str,
-    /// The version of the iperf3 of this end; empty where it is no short plain word.
+    /// The version of the client's iperf3; empty if it is not a short plain word.
     pub(crate) version: String,
     pub(crate) local_cpu: Option<Cpu>,
-    /// The server's.
+    /// The CPU use of the server.
     pub(crate) remote_cpu: Option<Cpu>,
 }
 
-/// CPU seconds a second: 1 is one CPU at work all the time.
+/// CPU seconds per second: 1 is one CPU that is busy all the time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cpu {
     pub(crate) user: Option<f64>,
@@ -69,7 +69,7 @@ pub(crate) struct Cpu {
     pub(crate) total: f64,
 }
 
-/// The congestion control of one direction, or `other`; empty where it is not reported.
+/// The congestion control of one direction, or `other`; empty if not reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Congestion {
     pub(crate) sender: String,
@@ -82,7 +82,7 @@ impl Metadata {
         let cpu = |[total, user, system]: [&str; 3]| {
             let percent = percent?;
             let part = |key| number(percent, key).and_then(plausibility::cpus);
-            // A process that ran a test has used some: none at all is an end that did not say.
+            // A process that ran a test has used some CPU time. A total of 0 means that this end did not report it.
             Some(Cpu {
                 user: part(user),
                 system: part(system),
@@ -100,7 +100,7 @@ impl Metadata {
 }
 
 impl Congestion {
-    /// That of one direction. Of a bidirectional test iperf3 prints the download's.
+    /// The congestion control of one direction. For a bidirectional test, iperf3 prints the download's.
     pub(super) fn of(root: &Value, mode: Mode, direction: FlowDirection) -> Self {
         let end = |key| known(at(root, &["end", key]), CONGESTION_CONTROLS).to_owned();
         let mut ends = [end("sender_tcp_congestion"), end("receiver_tcp_congestion")];
@@ -112,17 +112,17 @@ impl Congestion {
     }
 }
 
-/// Whether the test was one of SCTP: it prints numbers of TCP that nothing measured.
+/// Whether this was an SCTP test: it prints TCP numbers that were not measured.
 pub(super) fn is_sctp(root: &Value) -> bool {
     protocol(root).and_then(Value::as_str) == Some("SCTP")
 }
 
-/// The server's address: where the streams were connected to.
+/// The server's address: the one that the streams were connected to.
 pub(super) fn server_address(root: &Value) -> Option<IpAddr> {
     let mut streams = items(at(root, &["start", "connected"]));
     let host = streams.find_map(|stream| stream.get("remote_host"))?;
     let address: IpAddr = host.as_str()?.parse().ok()?;
-    // IPv4 through a socket of IPv6 is IPv4 on the way.
+    // An IPv4-mapped address means IPv4 on the path.
     Some(address.to_canonical())
 }
 
@@ -134,7 +134,7 @@ fn protocol(root: &Value) -> Option<&Value> {
     at(root, &["start", "test_start", "protocol"])
 }
 
-/// A word of this list, in whatever case, or that it is another one; empty where there is none.
+/// The word of this list that the text equals, ignoring case; `other` if there is none, and empty if there is no text.
 fn known(value: Option<&Value>, words: &[&'static str]) -> &'static str {
     let Some(text) = value
         .and_then(Value::as_str)
@@ -146,7 +146,7 @@ fn known(value: Option<&Value>, words: &[&'static str]) -> &'static str {
     known.copied().unwrap_or("other")
 }
 
-/// The version of this end, when it is one short plain word; else empty.
+/// The version of the client's iperf3 if it is one short plain word; otherwise empty.
 fn version(root: &Value) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_.+-".contains(&b);
     let text = at(root, &["start", "version"]).and_then(Value::as_str);
@@ -163,13 +163,13 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn words_that_are_not_plain_and_short_are_no_labels() {
+    fn only_a_short_plain_version_becomes_a_label() {
         let metadata =
             |version: Value| Metadata::of(&json!({ "start": { "version": version } })).version;
         assert_eq!(metadata(json!("iperf 3.12")), "3.12");
         assert_eq!(metadata(json!("iperf 3.17+git-1_a")), "3.17+git-1_a");
         assert_eq!(metadata(json!("x".repeat(32))), "x".repeat(32));
-        for no_word in [
+        for not_a_word in [
             json!("x".repeat(33)),
             json!("a\"b"),
             json!("a b"),
@@ -178,12 +178,12 @@ mod tests {
             json!(3.12),
             json!(null),
         ] {
-            assert_eq!(metadata(no_word.clone()), "", "{no_word}");
+            assert_eq!(metadata(not_a_word.clone()), "", "{not_a_word}");
         }
     }
 
     #[test]
-    fn the_family_is_that_of_the_address_that_the_streams_were_connected_to() {
+    fn the_family_is_from_the_address_that_the_streams_were_connected_to() {
         for (host, family) in [
             (json!("192.0.2.1"), "ipv4"),
             (json!("::ffff:192.0.2.1"), "ipv4"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_server_are_of_a_list_or_other() {
+    fn names_from_the_server_are_in_a_list_or_other() {
         let receiver = |word: Value| {
             let root = json!({ "end": { "receiver_tcp_congestion": word } });
             Congestion::of(&root, Mode::Upload, FlowDirection::Upload).receiver
@@ -211,19 +211,19 @@ mod tests {
         assert_eq!(receiver(json!("cubic")), "cubic");
         assert_eq!(receiver(json!("dctcp-reno")), "dctcp-reno");
         assert_eq!(protocol(json!("SCTP")), "sctp");
-        for stranger in [json!("series17"), json!("a\"b"), json!("x".repeat(99))] {
-            assert_eq!(receiver(stranger.clone()), "other", "{stranger}");
-            assert_eq!(protocol(stranger.clone()), "other", "{stranger}");
+        for other_name in [json!("series17"), json!("a\"b"), json!("x".repeat(99))] {
+            assert_eq!(receiver(other_name.clone()), "other", "{other_name}");
+            assert_eq!(protocol(other_name.clone()), "other", "{other_name}");
         }
-        for no_word in [json!(""), json!(null), json!(1)] {
-            assert_eq!(receiver(no_word.clone()), "", "{no_word}");
-            assert_eq!(protocol(no_word.clone()), "", "{no_word}");
+        for not_a_word in [json!(""), json!(null), json!(1)] {
+            assert_eq!(receiver(not_a_word.clone()), "", "{not_a_word}");
+            assert_eq!(protocol(not_a_word.clone()), "", "{not_a_word}");
         }
         assert!(super::CONGESTION_CONTROLS.is_sorted());
     }
 
     #[test]
-    fn both_ways_of_a_test_have_the_congestion_control_of_their_own_sender() {
+    fn both_directions_have_the_congestion_control_of_their_own_sender() {
         let root = json!({ "end": {
             "sender_tcp_congestion": "bbr", "receiver_tcp_congestion": "reno",
         } });
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_did_not_say_has_no_cpu() {
+    fn an_end_that_reports_no_cpu_use_has_none() {
         let metadata = Metadata::of(&json!({ "end": { "cpu_utilization_percent": {
             "host_total": 150.0, "host_user": 0, "host_system": -1.0,
             "remote_total": 0, "remote_user": 0, "remote_system": 0,

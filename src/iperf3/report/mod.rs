@@ -1,11 +1,11 @@
-//! iperf3's JSON becomes a [`Report`]: what was measured, in each direction, at the side that knows.
+//! Turns iperf3's JSON into a [`Report`]: what was measured in each direction, from the side that knows.
 //!
-//! The folder owns the crate `serde_json` and all that is odd in iperf3's output over its versions; must not know
-//! Prometheus. The oddities are in the README of `tests/fixtures`; the rule for all: a number that iperf3 did not
-//! measure, or that cannot be true, is `None`; a wrong one that the same report determines exactly is put right.
+//! The folder owns the crate `serde_json` and all quirks of iperf3's output across versions (see the README of
+//! `tests/fixtures`); must not know Prometheus. One rule: a number that iperf3 did not measure, or that cannot be true,
+//! is `None`. A wrong number that the same report determines exactly is corrected.
 //!
-//! A map and not derived structures: iperf3 repeats keys (`--bidir` up to 3.10, several streams up to 3.13), which
-//! a derived structure refuses and a map answers with the last one.
+//! Maps, not derived structures: iperf3 repeats keys (`--bidir` up to 3.10, several streams up to 3.13). A derived
+//! structure rejects a repeated key; a map keeps the last one.
 
 mod directions;
 mod document;

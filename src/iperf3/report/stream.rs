@@ -1,9 +1,9 @@
-//! The lines of `iperf3 --json-stream` become the [`Document`] that `-J` would have printed.
+//! Turns the lines of `iperf3 --json-stream` into the [`Document`] that `-J` would have printed.
 //!
-//! Owns what a line of the stream is; must not know a process. Each line is an event: `start` and `end` are the
+//! Owns what a line of the stream is; must not know processes. Each line is an event: `start` and `end` are the
 //! document's parts of that name, `interval` is an element of its `intervals`, `error` its error. Anything else is
-//! skipped: text before, between and behind the events, a line that a full pipe tore, events that nobody asks for. The
-//! events that come are no sign of success: `end` comes after an error too.
+//! skipped: text before, between and after the events, a line torn by a full pipe, unused events. The events do not
+//! show success: `end` comes after an error too.
 
 use serde_json::{Map, Value};
 
@@ -11,43 +11,43 @@ use super::document::{Document, Unreadable};
 use super::text;
 use crate::iperf3::progress::Progress;
 
-/// The longest line that is read: ten times the longest that was seen, the end of a test of 128 streams each direction.
+/// Longest line that is read: ten times the longest one seen, the end of a test of 128 streams per direction.
 const LINE_LIMIT_BYTES: usize = 1024 * 1024;
-/// How much is kept of what is no event: iperf3's own words of an error may be among it.
+/// How much is kept of the lines that are not events: iperf3's error message may be among them.
 const OTHER_LIMIT_BYTES: usize = 16 * 1024;
-/// The events that are members of the document, by their own names.
+/// The events that are members of the document, under their own names.
 const PARTS: [&str; 3] = ["start", "end", "error"];
 
-/// What a stream amounts to.
+/// The result of a stream.
 #[derive(Debug)]
 pub(crate) struct Streamed {
-    /// With as much as has come; none when no event has.
+    /// With everything that came; `None` if no event came.
     pub(crate) document: Option<Document>,
     /// What is wrong with the rest.
     pub(crate) unreadable: Option<Unreadable>,
-    /// The text that is none of the document, for what iperf3 says of an error there.
+    /// The text outside the document. iperf3's error message may be in it.
     pub(crate) other: Vec<u8>,
 }
 
-/// What has come of a stream.
+/// The state of a stream.
 #[derive(Debug)]
 pub(crate) struct Stream<'a> {
     /// Takes the intervals as they come.
     progress: &'a Progress,
-    /// The begin of a line.
+    /// The beginning of a line.
     line: Vec<u8>,
-    /// The line is longer than the limit: its rest is skipped.
+    /// Whether the current line exceeds the limit. Its rest is skipped.
     is_too_long: bool,
-    /// Some line was.
+    /// Whether any line exceeded the limit.
     has_skipped: bool,
     root: Map<String, Value>,
     has_events: bool,
-    /// The lines that are no events, and an empty one for each that is: so each has its number.
+    /// The lines that are not events, and an empty line for each event, so that line numbers are kept.
     other: Vec<u8>,
 }
 
 impl<'a> Stream<'a> {
-    /// Nothing has come. The intervals go where the test's progress is told.
+    /// A stream that has not begun. The intervals go to `progress`.
     pub(crate) fn new(progress: &'a Progress) -> Self {
         Self {
             progress,
@@ -60,7 +60,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Takes the next piece of standard output, which ends anywhere.
+    /// Takes the next piece of standard output, which may end anywhere.
     pub(crate) fn take(&mut self, piece: &[u8]) {
         let mut lines = piece.split(|byte| *byte == b'\n');
         let rest = lines.next_back().unwrap_or_default();
@@ -106,7 +106,7 @@ impl<'a> Stream<'a> {
                     self.progress.begin();
                     self.progress.update(|intervals| intervals.begin(&data));
                 }
-                // Of two errors the first is the server's own.
+                // Of two errors, the first is the server's own.
                 self.root.entry(event).or_insert(data);
             }
             _ => return,
@@ -114,7 +114,7 @@ impl<'a> Stream<'a> {
         self.has_events = true;
     }
 
-    /// What has come. A line without its end is no event.
+    /// Returns the result. A line without a line end is not an event.
     pub(crate) fn finish(mut self) -> Streamed {
         let line = std::mem::take(&mut self.line);
         self.keep(&line);
@@ -140,7 +140,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The event that a line is, and what comes with it.
+/// The event of a line, and its data.
 fn event(line: &[u8]) -> Option<(String, Value)> {
     let Value::Object(mut members) = text::find(line).ok()? else {
         return None;
@@ -149,7 +149,7 @@ fn event(line: &[u8]) -> Option<(String, Value)> {
     let Value::String(event) = members.remove("event")? else {
         return None;
     };
-    // A later iperf3 may say more of an event: what is not known is ignored, as within a document.
+    // A later iperf3 may add members to an event. Unknown ones are ignored, as within a document.
     Some((event, data))
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use crate::iperf3::{Failure, Mode};
     use serde_json::{Value, json};
 
-    /// What is read of a stream that comes in pieces of so many bytes.
+    /// Reads a stream that comes in pieces of `piece_bytes`.
     fn read(text: &[u8], piece_bytes: usize) -> Option<Document> {
         let progress = Progress::new(None);
         progress.start(Some(Intervals::new(Mode::Upload)));
@@ -179,7 +179,7 @@ mod tests {
         json!({ "event": event, "data": data }).to_string() + "\n"
     }
 
-    /// A short upload: the lines of its stream, each an event.
+    /// A short upload: the lines of its stream, one event each.
     fn upload() -> Vec<String> {
         let stream = |start: u32, bytes: u32| {
             json!({ "streams": [{ "start": start, "end": start + 1, "seconds": 1, "bytes": bytes, "rtt": 9,
@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_skipped_wherever_it_stands() {
+    fn lines_that_are_not_events_are_skipped_anywhere() {
         let events = upload();
         let report = read(events.concat().as_bytes(), 4096)
             .unwrap()
             .report(Mode::Upload, false);
         let (torn, _) = events[1].split_at(events[1].len() / 2);
-        let strangers = [
+        let other_lines = [
             "Control connection MSS 1448\n",
             "\n",
             "{}\n",
@@ -237,22 +237,22 @@ mod tests {
             "{\"event\":7,\"data\":{}}\n",
             "{\"event\":\"server_output_text\",\"data\":\"words\"}\n",
             "{\n",
-            // A full pipe, and SIGTERM: the begin of a line is glued to the next one.
+            // A full pipe, then SIGTERM: the beginning of a line is joined to the next line.
             &[torn, events[2].as_str()].concat(),
         ];
-        for stranger in strangers {
+        for other_line in other_lines {
             for at in 0..=events.len() {
                 let (before, behind) = events.split_at(at);
-                let text = [&before.concat(), stranger, &behind.concat()].concat();
+                let text = [&before.concat(), other_line, &behind.concat()].concat();
                 let document = read(text.as_bytes(), 4096).unwrap();
                 assert_eq!(
                     document.report(Mode::Upload, false),
                     report,
-                    "{stranger} {at}"
+                    "{other_line} {at}"
                 );
             }
-            let alone = read(stranger.as_bytes(), 4096);
-            assert!(alone.is_none(), "{stranger}");
+            let alone = read(other_line.as_bytes(), 4096);
+            assert!(alone.is_none(), "{other_line}");
         }
         let unfinished = [events.concat().as_str(), torn].concat();
         let document = read(unfinished.as_bytes(), 4096).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_may_have_members_that_are_not_known() {
+    fn an_event_may_have_unknown_members() {
         let events = upload();
         let more = events
             .iter()
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_kept_at_its_line_and_within_a_limit() {
+    fn other_lines_are_kept_at_their_line_within_a_limit() {
         let other = |text: &str| {
             let progress = Progress::new(None);
             progress.start(Some(Intervals::new(Mode::Upload)));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_takes_no_memory_and_the_next_one_is_read() {
+    fn an_endless_line_is_dropped_and_the_next_one_is_read() {
         let progress = Progress::new(None);
         progress.start(Some(Intervals::new(Mode::Upload)));
         let mut stream = Stream::new(&progress);
@@ -300,7 +300,7 @@ mod tests {
         stream.take(upload().concat().as_bytes());
         let document = stream.finish().document.unwrap();
         assert!(document.report(Mode::Upload, false).is_ok());
-        // The longest that is read: blanks before an event are none of it.
+        // The longest line that is read. Blanks before an event are allowed, but count.
         let error = line("error", &json!("e"));
         for (blanks, is_read) in [
             (LINE_LIMIT_BYTES - error.len() + 1, true),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_bytes_and_pieces_of_any_size_never_disturb_more_than_their_lines() {
+    fn pieces_of_any_size_give_the_same_result_even_with_changed_bytes() {
         let recorded = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/3.18-stream/tcp.stream"
@@ -331,17 +331,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_recorded_run_said_before_it_was_cut_off_is_its_cost() {
+    fn a_recorded_run_that_was_cut_off_has_a_cost() {
         let failure = || Failure {
             reason: Reason::Killed,
             message: String::new(),
         };
         for (name, bytes) in [
-            // One second, and SIGKILL.
+            // One second, then SIGKILL.
             ("3.18-stream/client-sigkill-tcp", 6_291_456.0),
             // The last interval is printed twice.
             ("3.18-stream/server-sigkill-tcp", 6_291_456.0),
-            // A second, and half of one when it was told to end.
+            // One second, and half a second more when it was asked to end.
             ("3.21-stream/client-sigterm-tcp", 9_437_184.0),
             ("3.18-stream/refused", 0.0),
         ] {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_no_success_and_of_two_errors_the_first_is_the_servers() {
+    fn an_end_event_is_not_success_and_the_first_of_two_errors_counts() {
         let text = [
             line("error", &json!("SERVER ERROR - first")),
             line("error", &json!("control socket has closed unexpectedly")),
@@ -366,7 +366,7 @@ mod tests {
         let fault = Fault::Error("SERVER ERROR - first".to_owned());
         assert_eq!(document.report(Mode::Upload, false), Err(fault));
         assert!(!document.was_connected());
-        // Killed in the midst: what came is there, and is no result.
+        // Killed midway: what came is there, but is not a result.
         let cut = upload()[..2].concat();
         let document = read(cut.as_bytes(), 4096).unwrap();
         let incomplete = document.report(Mode::Upload, false);

@@ -1,8 +1,8 @@
-//! What the sender's system knows of its TCP connections.
+//! What the sender's system knows about its TCP connections.
 //!
-//! Owns whose and which samples these are: iperf3 asks the sockets of this end, at the end of each interval, so only
-//! an upload has them. A reverse test prints zeros in their place, and the reverse direction of a bidirectional one
-//! a sample of a socket that sends nothing.
+//! Owns where these samples come from. iperf3 reads them from the client's sockets at the end of each interval, so only
+//! an upload has them. A reverse test prints zeros in their place. For the reverse direction of a bidirectional test,
+//! it prints samples of a socket that sends nothing.
 
 use serde_json::Value;
 
@@ -14,15 +14,15 @@ use super::plausibility;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Tcp {
     pub(crate) rtt: Option<Rtt>,
-    /// The mean of the samples of the round-trip time's variation.
+    /// The mean of the sampled round-trip time variations.
     pub(crate) rttvar_seconds: Option<f64>,
     /// The largest congestion window of any stream.
     pub(crate) window_max_bytes: Option<f64>,
-    /// The segment size of the control connection, which has the direction of the data.
+    /// The segment size of the control connection, which has the same direction as the data.
     pub(crate) mss_bytes: Option<f64>,
-    /// The path's MTU at the end of the test.
+    /// The path MTU at the end of the test.
     pub(crate) path_mtu_bytes: Option<f64>,
-    /// How often reordering was seen.
+    /// How often reordering was detected.
     pub(crate) reorderings: Option<f64>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Rtt {
 const MICROSECONDS: f64 = 1e6;
 
 impl Tcp {
-    /// That of an upload: `sides` are the sending sides of its streams in the part `end`.
+    /// The values of an upload. `sides` are the sending sides of its streams in the `end` part.
     pub(super) fn from_upload(
         root: &Value,
         sides: &[&Value],
@@ -47,7 +47,7 @@ impl Tcp {
         omits: bool,
     ) -> Self {
         let samples = intervals.samples();
-        // iperf3's own figures at the end are over the omitted seconds too.
+        // iperf3's own figures in `end` include the omitted seconds.
         let sides = if omits { &[] } else { sides };
         let at_end = |key| all(sides.iter().copied(), key);
         Self {
@@ -57,7 +57,7 @@ impl Tcp {
             window_max_bytes: longest(sides, "max_snd_cwnd")
                 .or(samples.window.max)
                 .filter(|window| *window > 0.0),
-            // `tcp_mss`, which stands there instead with `-M`, is what was asked for and not what came of it.
+            // With `-M` there is `tcp_mss` instead, which is the requested value and not the resulting one.
             mss_bytes: at(root, &["start"]).and_then(|start| measured(start, "tcp_mss_default")),
             path_mtu_bytes: samples.path_mtu,
             reorderings: total(sides, "reorder").and_then(plausibility::counter),
@@ -74,7 +74,7 @@ impl Rtt {
         })
     }
 
-    /// From what iperf3 says of each stream, in microseconds.
+    /// From iperf3's values for each stream, in microseconds.
     fn of(min: &[f64], means: &[f64], max: &[f64]) -> Option<Self> {
         Some(Self {
             min: min.iter().copied().reduce(f64::min)? / MICROSECONDS,
@@ -84,7 +84,7 @@ impl Rtt {
     }
 }
 
-/// What was measured of a key.
+/// The measured values of a key.
 fn all<'a>(values: impl Iterator<Item = &'a Value>, key: &str) -> Vec<f64> {
     values.filter_map(|value| measured(value, key)).collect()
 }

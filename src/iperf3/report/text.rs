@@ -1,27 +1,27 @@
-//! Where in iperf3's output the document is, and where it is broken.
+//! Where the document is in iperf3's output, and where it is broken.
 //!
-//! Owns what stands around the JSON and what in it is none; must not know what a document means.
+//! Owns the text around the JSON and the invalid parts in it; must not know what a document means.
 
 use std::ops::Range;
 
 use serde_json::Value;
 
-/// Most places where a document may begin that are tried: wrappers print lines of JSON too.
+/// Maximum number of places tried as the beginning of a document: wrappers print lines of JSON too.
 const BEGINS_LIMIT: usize = 64;
-/// How much is read of texts that began as one and are none. Each may be read to the end of the output, and one begin may
-/// stand in another: 64 of them in 8 MiB took minutes of a processor.
+/// How much is read of texts that begin as a document but are not one. Each may be read to the end of the output, and
+/// one may contain another: 64 of them in 8 MiB took minutes of CPU time.
 const BROKEN_LIMIT_BYTES: usize = 16 * 1024 * 1024;
-/// How much of what is no JSON is shown.
+/// How much of the invalid text is shown.
 const SHOWN_LIMIT_CHARS: usize = 40;
-/// Some tools write it in front of any text.
+/// Some tools write it before any text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Where a document that began is no JSON.
+/// Where a text that begins as a document is not valid JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// Counted from 1, in the whole output.
+    /// The line number in the whole output, from 1.
     line: usize,
-    /// What stands there; none when the output ends.
+    /// The text at that place; `None` if the output ends there.
     found: Option<String>,
 }
 
@@ -35,10 +35,11 @@ impl std::fmt::Display for Broken {
     }
 }
 
-/// The first document of an output; where the one that came farthest is broken, if there is none but one that began.
+/// Finds the first document of an output. If there is none, the error is the furthest place where one that began is
+/// broken, or `None` if none began.
 ///
-/// Text may stand before it (`Increasing socket buffer size …` up to 3.10, a wrapper's words) and behind it. It begins
-/// a line: within a line a brace is part of the text.
+/// Text may come before it (`Increasing socket buffer size …` up to 3.10, a wrapper's output) and after it. A document
+/// begins a line: within a line, a brace is part of the text.
 pub(super) fn find(output: &[u8]) -> Result<Value, Option<Broken>> {
     let mut other = None;
     let mut broken: Option<Broken> = None;
@@ -69,8 +70,8 @@ pub(super) fn find(output: &[u8]) -> Result<Value, Option<Broken>> {
     other.ok_or(broken)
 }
 
-/// Where a line begins as a document does: the brace, behind a byte order mark. White space alone may stand before the
-/// very first one.
+/// Where lines begin like a document: with a brace, or with a byte order mark and a brace. White space may come before
+/// the very first one only.
 fn begins(output: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let text = output.trim_ascii_start();
     let mut next = output.len() - text.len();
@@ -84,15 +85,15 @@ fn begins(output: &[u8]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// The object that a text begins with, and its length as far as it is known.
+/// The object at the beginning of a text, and its length; 0 if the length is unknown.
 fn parse(text: &[u8]) -> Result<(Value, usize), Broken> {
     if let Ok(found) = read(text) {
         return Ok(found);
     }
-    // Only now: nearly every document is JSON.
+    // Only now, because nearly every document is valid JSON.
     let finite = finite(text);
     match read(&finite) {
-        // Its length is not that of the text as it was printed.
+        // This is not the length of the text as it was printed.
         Ok((value, _)) => Ok((value, 0)),
         Err(error) => Err(Broken {
             line: error.line(),
@@ -116,8 +117,8 @@ fn is_document(value: &Value) -> bool {
     value.get("error").is_some() || ["start", "intervals", "end"].into_iter().any(is)
 }
 
-/// The text with `null` in the place of numbers that are none: C prints `nan`, `-nan` and `inf`, which JSON lacks, and
-/// a number may be larger than any.
+/// The text with `null` in place of numbers that are not finite. C prints `nan`, `-nan` and `inf`, which JSON lacks,
+/// and a number may exceed the range of the type.
 fn finite(text: &[u8]) -> Vec<u8> {
     let words = words(text);
     let is_none = |word: &Range<usize>| {
@@ -138,7 +139,7 @@ fn finite(text: &[u8]) -> Vec<u8> {
     finite
 }
 
-/// Where the words of a JSON text are that are no strings: numbers, and what stands in their place.
+/// Where the words of a JSON text are, except strings: numbers, and whatever is in their place.
 fn words(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -158,7 +159,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Behind the string that begins here.
+/// The position after the string that begins here.
 fn end_of_string(text: &[u8], begin: usize) -> usize {
     let mut at = begin + 1;
     loop {
@@ -170,12 +171,12 @@ fn end_of_string(text: &[u8], begin: usize) -> usize {
     }
 }
 
-/// Whether it stands between words.
+/// Whether the byte separates words.
 fn is_mark(byte: u8) -> bool {
     byte.is_ascii_whitespace() || b"{}[],:".contains(&byte)
 }
 
-/// What stands at a place, both counted from 1: up to the marks around it, or the mark.
+/// The word at a place, both counted from 1: up to the separators around it, or the separator itself.
 fn word_at(text: &[u8], line: usize, column: usize) -> String {
     let line = text
         .split(|byte| *byte == b'\n')
@@ -199,7 +200,7 @@ mod tests {
     use super::find;
     use serde_json::{Value, json};
 
-    /// What becomes of a text: the document, or where it is broken, or nothing.
+    /// The result for a text: the document, where it is broken, or an empty text.
     fn found(text: &str) -> Result<Value, String> {
         let broken =
             |broken: Option<super::Broken>| broken.map_or(String::new(), |at| at.to_string());
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn text_around_a_document_is_passed_over() {
+    fn text_around_a_document_is_skipped() {
         let document = "{\n\t\"start\":\t{},\n\t\"end\":\t{}\n}\n";
         let expected = json!({ "start": {}, "end": {} });
         for before in [
@@ -235,7 +236,7 @@ mod tests {
             found("wait\n{\"error\":\"x\"}"),
             Ok(json!({ "error": "x" }))
         );
-        // One that is no document stands for want of another one.
+        // An object that is not a document is returned only if there is no other.
         assert_eq!(found("{}\n{\"a\":1}"), Ok(json!({})));
     }
 
@@ -248,12 +249,12 @@ mod tests {
         let expected = Ok(json!({ "start": {} }));
         assert_eq!(found(&text(20, 1000)), expected);
         assert_eq!(found(&text(2, 1 << 20)), expected);
-        // More than the limit, each of which could be read to the end of an output of 8 MiB.
+        // Above the limit: each could be read to the end of an output of 8 MiB.
         assert!(found(&text(20, 1 << 20)).is_err());
     }
 
     #[test]
-    fn numbers_that_are_none_are_null_and_words_in_strings_stay() {
+    fn numbers_that_are_not_finite_become_null_except_in_strings() {
         for number in [
             "nan", "-nan", "NaN", "inf", "-inf", "Infinity", "1e999", "-1e999",
         ] {
@@ -267,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_says_where() {
+    fn an_error_names_the_place() {
         for (text, at) in [
             (
                 "{\"end\":{\n\"a\":-nano,\n\"b\":1}}",
                 "not JSON at line 2: `-nano`",
             ),
-            // The one number is put right, and the other is still none.
+            // The first number is replaced, but the second is still invalid.
             (
                 "{\"end\":{\n\"a\":nan,\n\"b\":+-1}}",
                 "not JSON at line 3: `+-1`",
@@ -288,10 +289,10 @@ mod tests {
                 "not JSON at line 3: the output ends there",
             ),
             ("{", "not JSON at line 1: the output ends there"),
-            // The one that came farther.
+            // The furthest broken place counts.
             ("{ hello\n{\"end\":{\n\"a\":x}}", "not JSON at line 3: `x`"),
             ("{\"end\":{},\n{\"a\"\n]", "not JSON at line 3: `]`"),
-            // None that began.
+            // No document began.
             ("", ""),
             ("hello {", ""),
             ("[{}]", ""),

@@ -1,6 +1,6 @@
 //! What was transferred, and in which direction.
 //!
-//! Owns when the two ends contradict each other; must not know where a number stands in the JSON.
+//! Owns when the two ends contradict each other; must not know where a number is in the JSON.
 
 use serde_json::Value;
 
@@ -10,9 +10,9 @@ use crate::iperf3::mode::Mode;
 /// Bytes and the time that they took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Transfer {
-    /// Seconds by the clock of that side.
+    /// Seconds by that side's clock.
     pub(crate) seconds: Option<f64>,
-    /// Bytes of payload.
+    /// Payload bytes.
     pub(crate) bytes: Option<f64>,
 }
 
@@ -34,8 +34,8 @@ pub(crate) enum FlowDirection {
 }
 
 impl FlowDirection {
-    /// Whether `side`, a stream or a side of one, has this direction in a test of this mode. Before 3.7 there is no
-    /// `sender`, and no bidirectional test either.
+    /// Whether `side`, a stream or a side of one, has this direction in a test of this mode. Versions before 3.7 have
+    /// neither `sender` nor bidirectional tests.
     pub(super) fn has(self, side: &Value, mode: Mode) -> bool {
         let client_sends = side.get("sender").and_then(Value::as_bool);
         let client_sends = client_sends.or(match mode {
@@ -47,8 +47,8 @@ impl FlowDirection {
     }
 }
 
-/// Leaves out what the server says that cannot be, next to what this end counted: in an upload of what arrived, in a
-/// download of what was sent. `max_received` is the most that can have arrived of so much sent, where that is known.
+/// Drops the server's values that contradict the client's count: in an upload what arrived, in a download what was
+/// sent. `max_received` returns the most that can have arrived of the bytes sent, if that is known.
 pub(super) fn drop_contradictions(
     direction: FlowDirection,
     sent: &mut Transfer,
@@ -67,10 +67,10 @@ pub(super) fn drop_contradictions(
         .filter(|theirs| ours.seconds.is_none_or(|ours| is_same_test(*theirs, ours)));
 }
 
-/// Whether two ends can have taken so long for the same test. They start and stop a round trip apart, and a sender
-/// stops late that waits for a queue to take its last block.
+/// Whether both durations can belong to the same test. The two ends start and stop one round trip apart, and a sender
+/// stops late if it waits for a queue to take its last block.
 fn is_same_test(theirs: f64, ours: f64) -> bool {
-    /// What a short test may differ by.
+    /// How much a short test may differ.
     const EARLY_SECONDS: f64 = 0.1;
     const LATE_SECONDS: f64 = 10.0;
     (0.5 * ours - EARLY_SECONDS..=4.0 * ours + LATE_SECONDS).contains(&theirs)
@@ -81,7 +81,7 @@ mod tests {
     use super::{FlowDirection, Transfer, drop_contradictions};
 
     #[test]
-    fn the_servers_word_is_left_out_where_it_contradicts_what_this_end_counted() {
+    fn server_values_that_contradict_the_clients_count_are_dropped() {
         let transfer = |seconds, bytes| Transfer {
             seconds: Some(seconds),
             bytes: Some(bytes),
@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(sent.seconds.is_some(), is_possible, "{theirs}");
             assert_eq!(received, one);
         }
-        // Omitted seconds: how much can have arrived is not known.
+        // Omitted seconds: how much can have arrived is unknown.
         let (mut sent, mut received) = (one, eleven_more);
         drop_contradictions(FlowDirection::Upload, &mut sent, &mut received, |_| None);
         assert_eq!((sent, received), (one, eleven_more));

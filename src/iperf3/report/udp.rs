@@ -1,7 +1,7 @@
-//! Which of a UDP test's counts can be true.
+//! Decides which of a UDP test's counts can be true.
 //!
 //! Arithmetic only: must not know JSON. iperf3's counts are wrong in ways that differ by version and side; each rule
-//! here says which. One that is wrong while the others determine it exactly is put right, else it is `None`.
+//! here names its case. A wrong count is corrected if the others determine it exactly. Otherwise it is `None`.
 
 use crate::iperf3::report::plausibility::{QUEUE_SECONDS, may_still_arrive};
 
@@ -12,12 +12,12 @@ pub(crate) struct Udp {
     pub(crate) lost_packets: Option<f64>,
     /// The receiver's jitter in milliseconds (RFC 1889 section 6.3.1), the mean over the streams.
     pub(crate) jitter_ms: Option<f64>,
-    /// Datagrams that came after one that was sent later, where this end receives.
+    /// Datagrams that arrived after one that was sent later, if the client receives.
     pub(crate) out_of_order: Option<f64>,
 }
 
 impl Udp {
-    /// Lost datagrams in percent of those sent, which is iperf3's own definition.
+    /// Lost datagrams in percent of those sent, as iperf3 defines it.
     pub(crate) fn lost_percent(&self) -> Option<f64> {
         self.lost_of(100.0)
     }
@@ -32,30 +32,30 @@ impl Udp {
     }
 }
 
-/// What a report says of the datagrams of one direction.
+/// What a report contains about the datagrams of one direction.
 pub(super) struct UdpCounts {
-    /// Bytes of payload of each.
+    /// Payload bytes of each datagram.
     pub(super) datagram_bytes: Option<f64>,
     pub(super) sent_bytes: Option<f64>,
     pub(super) received_bytes: Option<f64>,
     pub(super) reported_packets: Option<f64>,
-    /// `sum_received.packets`: the highest sequence number that arrived, less the omitted ones.
+    /// `sum_received.packets`: the highest sequence number that arrived, minus the omitted datagrams.
     pub(super) highest_number: Option<f64>,
     pub(super) reported_lost: Option<f64>,
-    /// The mean jitter of the streams of which something arrived.
+    /// The mean jitter of the streams that arrived at least in part.
     pub(super) reported_jitter_ms: Option<f64>,
-    /// Those out of order, as reported by an end that can know.
+    /// Out-of-order datagrams, if they are reported by an end that can know.
     pub(super) out_of_order: Option<f64>,
-    /// Datagrams of the streams of which nothing arrived, next to others of which something did.
+    /// Datagrams of streams that did not arrive at all, while other streams did.
     pub(super) blind_packets: Option<f64>,
     pub(super) seconds: Option<f64>,
-    /// `-O` in upload: up to 3.13 the losses of the omitted seconds are counted too.
+    /// `-O` in an upload: up to 3.13, the losses of the omitted seconds are counted too.
     pub(super) omits_from_upload: bool,
     pub(super) is_upload: bool,
 }
 
 impl UdpCounts {
-    /// What of it can be true.
+    /// Returns the counts that can be true.
     pub(super) fn judge(&self) -> Udp {
         let sent_packets = self
             .sent_bytes
@@ -65,9 +65,9 @@ impl UdpCounts {
         let nothing_arrived = received_packets == Some(0.0) && sent_packets.is_some();
         let is_blind = nothing_arrived || self.may_have_seen_nothing();
         let lost_packets = if nothing_arrived {
-            // Reads as no loss everywhere: the receiver never saw a number to miss another one before it. In a test
-            // that was too short all may be on its way yet: 3.12 sends the word of the end before a lone datagram is
-            // read, and nothing was lost.
+            // Every report reads as no loss here: a receiver that never saw a sequence number cannot miss an earlier
+            // one. In a test that was too short, everything may still be in flight: 3.12 sends the end message before a
+            // lone datagram is read, and nothing was lost.
             sent_packets.filter(|_| !may_still_arrive(self.seconds))
         } else {
             self.lost(received_packets)
@@ -79,13 +79,13 @@ impl UdpCounts {
             sent_packets,
             received_packets,
             lost_packets,
-            // Up to 3.9 reordering drives the count of losses out of all bounds, and this one with it: 1735 of 1737.
+            // Up to 3.9, reordering inflates the loss count beyond all bounds, and this count with it: 1735 of 1737.
             out_of_order: self.out_of_order.filter(|count| {
                 lost_packets.is_some()
                     && received_packets.is_some_and(|received| *count <= received)
             }),
-            // No datagram can be later than the test is long: receivers up to 3.8 take the difference of the two
-            // hosts' clocks for the first delay.
+            // No datagram can be delayed for longer than the test. Receivers up to 3.8 take the difference of the two
+            // hosts' clocks as the first delay.
             jitter_ms: self
                 .reported_jitter_ms
                 .filter(|_| !is_blind)
@@ -93,19 +93,19 @@ impl UdpCounts {
         }
     }
 
-    /// Whether so many can be lost. Where the report has the highest number, losses and arrivals are held against
-    /// that already, and may exceed what was sent by what was on its way at the end of omitted seconds.
+    /// Whether this many datagrams can be lost. If the report has the highest number, losses and arrivals have already
+    /// been checked against it. They may exceed what was sent by what was in flight at the end of the omitted seconds.
     fn can_be(&self, lost: f64, sent: Option<f64>, received: Option<f64>) -> bool {
         let arrived = received.filter(|_| self.highest_number.is_none());
         let arrived = arrived.unwrap_or(0.0);
         sent.is_none_or(|sent| lost + arrived <= sent)
     }
 
-    /// The reported loss with the streams of which nothing arrived: no receiver misses a datagram before it has seen a
-    /// later one. None when more is unaccounted for than can have been on its way at the end: then the path went
-    /// dark, and how much it took is not known.
+    /// The reported loss plus the streams that did not arrive at all: a receiver misses a datagram only after it has
+    /// seen a later one. `None` if more is unaccounted for than can have been in flight at the end: then the path
+    /// failed, and the loss is unknown.
     fn with_unseen(&self, lost: f64, sent: Option<f64>, received: Option<f64>) -> Option<f64> {
-        /// The most of a test that a queue may hold at its end.
+        /// The largest part of a test that a queue may hold at its end.
         const QUEUE_PART: f64 = 0.25;
         let blind = self.blind_packets?;
         if blind > 0.0 && may_still_arrive(self.seconds) {
@@ -118,7 +118,7 @@ impl UdpCounts {
         let part = self.seconds.map_or(QUEUE_PART, |seconds| {
             (QUEUE_SECONDS / seconds).min(QUEUE_PART)
         });
-        // Less than none is for `can_be` to judge, which knows of omitted seconds.
+        // A negative number is left to `can_be`, which takes omitted seconds into account.
         let is_on_its_way = unaccounted <= part * sent && (unaccounted >= 0.0 || blind == 0.0);
         is_on_its_way.then_some(lost + blind)
     }
@@ -128,23 +128,23 @@ impl UdpCounts {
         let (Some(highest), Some(received)) = (self.highest_number, received_packets) else {
             return reported.filter(|_| !self.omits_from_upload);
         };
-        // The receiver counts a gap in the numbers as lost and takes a late datagram off again, so its count is
-        // the highest number less what arrived. It cannot be less than none: then something was doubled.
+        // The receiver counts a gap in the numbers as lost and subtracts late datagrams again. So its count is the
+        // highest number minus what arrived. A negative result means that datagrams were duplicated.
         let counted = highest - received;
         if counted < 0.0 {
             return None;
         }
         match reported {
             Some(lost) if same(lost, counted) => Some(counted),
-            // A client of 3.14 or later reads 0 from a server of 3.13 or earlier. With omitted seconds the difference
-            // is off by what was on its way at their end, so it is not the loss.
+            // A client of 3.14 or later reads 0 from a server of 3.13 or earlier. With omitted seconds, the difference
+            // is off by what was in flight at their end, so it is not the loss.
             Some(0.0) | None if !self.omits_from_upload => Some(counted),
             _ => None,
         }
     }
 
-    /// Up to 3.10 a report of an upload says nothing of what arrived, and "none lost, no jitter" is what it reads
-    /// when nothing did: a jitter of exactly 0 is not seen on any clock once two datagrams arrive.
+    /// Up to 3.10, the report of an upload does not contain what arrived. If nothing arrived, it reads "none lost, no
+    /// jitter". Once two datagrams arrive, no clock shows a jitter of exactly 0.
     fn may_have_seen_nothing(&self) -> bool {
         self.is_upload
             && self.received_bytes.is_none()
@@ -152,7 +152,7 @@ impl UdpCounts {
             && self.reported_jitter_ms.is_none_or(|jitter| jitter == 0.0)
     }
 
-    /// Each datagram carries exactly a block, so bytes are datagrams.
+    /// Each datagram carries exactly one block, so the number of bytes gives the number of datagrams.
     fn datagrams(&self, bytes: f64) -> Option<f64> {
         let size = self.datagram_bytes.filter(|size| *size > 0.0)?;
         let count = bytes / size;
@@ -160,7 +160,7 @@ impl UdpCounts {
     }
 }
 
-/// Equal, for counts that came as JSON numbers.
+/// Whether two counts that came as JSON numbers are equal.
 fn same(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-6
 }

@@ -1,7 +1,7 @@
-//! Which parameters go together: what iperf3 would refuse, and what it would silently ignore, is refused by name.
+//! Conflicts between parameters. A combination that iperf3 rejects or silently ignores is refused by name.
 //!
-//! A parameter without effect would make a graph lie about what it shows. Looked up in iperf3's source, 3.1 to 3.21;
-//! must not know how a single value is read.
+//! A parameter without effect would make a graph misleading. Source: iperf3's code, versions 3.1 to 3.21. Must not know
+//! how a single value is parsed.
 
 use std::net::IpAddr;
 
@@ -10,31 +10,31 @@ use super::row::{Parameter, Protocol};
 use super::table::PARAMETERS;
 use crate::iperf3::target::Host;
 
-/// Payload of a UDP datagram that iperf3 takes (`MIN_UDP_BLOCKSIZE`, `MAX_UDP_BLOCKSIZE` in iperf.h).
+/// Payload bytes of a UDP datagram that iperf3 accepts (`MIN_UDP_BLOCKSIZE`, `MAX_UDP_BLOCKSIZE` in iperf.h).
 const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
-/// Least segment that iperf3 asks SCTP for; less is ignored (`iperf_sctp_connect`).
+/// Minimum segment size in bytes that iperf3 sets with SCTP. It ignores smaller ones (`iperf_sctp_connect`).
 const SCTP_MSS_LEAST: u16 = 512;
 
-/// The refusal of two names of one parameter, or of two that exclude each other.
+/// The refusal of two names of one parameter, or of two parameters that exclude each other.
 pub(super) fn together(one: &str, other: &str) -> String {
     format!("parameters {one:?} and {other:?} conflict, want only one of them")
 }
 
-/// The refusal of two that iperf3 refuses together, or of which it ignores one.
+/// The refusal of two parameters that iperf3 rejects together, or one of which it ignores.
 fn conflict(one: &str, other: &str, why: &str) -> Result<(), String> {
     Err(format!(
         "parameters {one:?} and {other:?} cannot be combined: {why}"
     ))
 }
 
-/// Refuses the first two that do not go together.
+/// Refuses the first conflicting pair.
 pub(super) fn check(params: &Params) -> Result<(), String> {
     protocols(params)?;
     values(params)?;
     addresses(params)
 }
 
-/// What a protocol does not have.
+/// Parameters that the protocol does not support.
 fn protocols(params: &Params) -> Result<(), String> {
     let options = &params.options;
     match (options.udp, options.sctp, options.mptcp) {
@@ -82,7 +82,7 @@ fn values(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// Addresses, devices and the version of IP.
+/// Addresses, devices and the IP version.
 fn addresses(params: &Params) -> Result<(), String> {
     let options = &params.options;
     let target = match &params.host {
@@ -112,7 +112,7 @@ fn addresses(params: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// An address and the device behind its `%`.
+/// Splits an address and the device after its `%`.
 fn device_of(text: &str) -> (&str, Option<&str>) {
     match text.split_once('%') {
         Some((address, device)) => (address, Some(device)),
@@ -129,7 +129,7 @@ mod tests {
     use crate::probe::params::Params;
 
     #[test]
-    fn what_iperf3_refuses_or_ignores_is_refused_by_both_names() {
+    fn combinations_that_iperf3_rejects_or_ignores_are_refused_by_both_names() {
         for (query, one, other) in [
             ("target=a&period=5&bytes=1M", "period", "bytes"),
             ("target=a&sctp=1&udp_mode=1", "sctp", "udp_mode"),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_an_effect_is_let_through() {
+    fn combinations_with_an_effect_are_accepted() {
         for query in [
             "target=a&bytes=1M&period=",
             "target=a&udp_mode=1&no_delay=0&mptcp=false&sctp=0&zero_copy=F",

@@ -1,10 +1,10 @@
-//! Other exporters' names for what a parameter here does: whoever moves gets told ours.
+//! Other exporters' names for the parameters. An error about such a name gives ours, for users who migrate.
 //!
-//! Must not know how a parameter is read.
+//! Must not know how a parameter is parsed.
 
 use super::table::PARAMETERS;
 
-/// Names that other iperf3 exporters, and iperf3's own long options, have; and the word for it here.
+/// Names of other iperf3 exporters and iperf3's own long options, with a hint for each.
 const FOREIGN: &[(&[&str], &str)] = &[
     (
         &["duration", "time", "test_duration"],
@@ -64,7 +64,7 @@ const FOREIGN: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// What a name that is not known here is called here, as the end of the refusal.
+/// The hint for an unknown name, as the end of the refusal.
 pub(super) fn ours(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase().replace('-', "_");
     let known = PARAMETERS.iter().flat_map(|row| row.names);

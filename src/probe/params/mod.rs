@@ -1,7 +1,8 @@
 //! Probe parameters: a query string becomes typed, bounded values, or a refusal.
 //!
-//! Each parameter is a row of `table` and a field of `options`; `query` reads them, `conflicts` knows which of them
-//! go together, `foreign` what others call them, and `secrets` what of them is not shown. Must not know HTTP status codes or processes.
+//! Each parameter is a row of `table` and a field of `options`. `query` parses them, `conflicts` rejects combinations,
+//! `foreign` knows other exporters' names for them, and `secrets` hides secrets. Must not know HTTP status codes or
+//! processes.
 
 pub(crate) use self::options::{Params, Selected};
 pub(crate) use self::row::{Input, Parameter, Shown};

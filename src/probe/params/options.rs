@@ -1,6 +1,6 @@
-//! What a probe is asked to do: typed values, each within its range, and what follows from several of them.
+//! The parameters of a probe: typed values, each within its range, and what follows from several of them.
 //!
-//! Must not know how a value is written in a query, or how it becomes a word of iperf3's.
+//! Must not know how a value is written in a query, or how it becomes an argument of iperf3.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::probe::values;
 
 /// iperf3's own default port (iperf3(1), `-p`).
 pub(super) const DEFAULT_PORT: u16 = 5201;
-/// Seconds a test transmits when nothing is said, as the exporters that this one replaces have it.
+/// Default seconds to transmit, the same as in the exporters that this one replaces.
 pub(super) const DEFAULT_PERIOD_SECONDS: u64 = 5;
-/// What each UDP stream sends when no bitrate is given (`UDP_RATE` in iperf.h).
+/// Bitrate of each UDP stream when no bitrate is given (`UDP_RATE` in iperf.h).
 const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
-/// Most intervals that a report may carry, counted over all streams. One takes some 450 bytes of JSON, so that
-/// the report of every test that can be asked for, 24 hours of 128 streams included, stays far below
-/// `process::OUTPUT_LIMIT_BYTES` and is read in little memory.
+/// Maximum number of intervals in a report, over all streams. One takes about 450 bytes of JSON. So the report of any
+/// allowed test, even of 24 hours and 128 streams, stays far below `process::OUTPUT_LIMIT_BYTES` and needs little
+/// memory.
 const STREAM_INTERVALS_LIMIT: u64 = 4096;
 /// iperf3's longest interval (`MAX_INTERVAL` in iperf.h).
 const INTERVAL_LIMIT_SECONDS: u64 = 60;
 
-/// The ports of a server, one or several in a row.
+/// The ports of a server: one, or a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
     pub(crate) first: u16,
@@ -32,7 +32,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Most ports of one server: a probe is no port scan.
+    /// Maximum number of ports of one server: a probe is not a port scan.
     const MAX: u16 = 32;
 
     pub(super) fn one(port: u16) -> Self {
@@ -42,7 +42,7 @@ impl Ports {
         }
     }
 
-    /// Reads one port, or the first and the last of some in a row.
+    /// Parses one port, or the first and the last port of a range.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let Some((first, last)) = text.split_once('-') else {
             return Some(Self::one(target::parse_port(text)?));
@@ -52,7 +52,7 @@ impl Ports {
         (count < Self::MAX).then_some(Self { first, last })
     }
 
-    /// The one to try after `port`; the first again behind the last.
+    /// The port to try after `port`. The first one follows the last.
     pub(crate) fn after(self, port: u16) -> u16 {
         if port >= self.last {
             self.first
@@ -78,80 +78,80 @@ impl Value for Ports {
     }
 }
 
-/// The parameters whose values are independent of each other: `None`, 0 and false leave it to iperf3 and the system.
+/// Parameters whose values are independent of each other. `None`, 0 and false mean the default of iperf3 or the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are iperf3's switches")]
 pub(crate) struct Options {
     pub(crate) udp: bool,
     /// Target bitrate as iperf3 reads it.
     pub(crate) bitrate: Option<String>,
-    /// Streams each way; never 1, which is iperf3's own number.
+    /// Streams in each direction. Never 1, which is iperf3's default.
     pub(crate) parallel: Option<u8>,
-    /// Local address, `address%device` too.
+    /// Local address, optionally with `%device`.
     pub(crate) bind: Option<String>,
     /// Seconds to transmit before the period begins.
     pub(crate) omit_seconds: u64,
-    /// What ends the test instead of the period.
+    /// Bytes after which the test ends, instead of a period.
     pub(crate) bytes: Option<u64>,
     pub(crate) connect_timeout_ms: Option<u32>,
-    /// Version of IP, 4 or 6.
+    /// IP version, 4 or 6.
     pub(crate) family: Option<u8>,
     pub(crate) bind_dev: Option<String>,
     /// Local port of the first stream.
     pub(crate) cport: Option<u16>,
     /// Socket buffers in bytes.
     pub(crate) window: Option<u32>,
-    /// Bytes of a block, or of a datagram.
+    /// Bytes per block, or per datagram.
     pub(crate) length: Option<u32>,
-    /// Largest segment in bytes.
+    /// Maximum segment size in bytes.
     pub(crate) mss: Option<u16>,
     pub(crate) congestion: Option<String>,
-    /// Class of the packets, a number or a name.
+    /// DSCP class of the packets, a number or a name.
     pub(crate) dscp: Option<String>,
-    /// The whole byte of the class.
+    /// The whole type-of-service byte.
     pub(crate) tos: Option<u8>,
-    /// Pacing by the kernel, in bits a second.
+    /// Pacing rate of the kernel, in bits per second.
     pub(crate) fq_rate: Option<u64>,
     pub(crate) no_delay: bool,
     pub(crate) zero_copy: bool,
     pub(crate) dont_fragment: bool,
     pub(crate) mptcp: bool,
     pub(crate) sctp: bool,
-    /// How old a result may be that is answered instead of a new test.
+    /// Maximum age of a stored result that is accepted instead of a new test.
     pub(crate) max_age: Option<Duration>,
-    /// The answer is the story of the probe instead of its metrics.
+    /// Whether to respond with a report of the probe instead of only its metrics.
     pub(crate) debug: bool,
 }
 
-/// What a probe is asked to do, every value within its range.
+/// The parameters of a probe, each within its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Params {
     pub(crate) host: Host,
-    /// Its ports, of which the first one that is not busy is used.
+    /// Its ports. The first one that is not busy is used.
     pub(crate) ports: Ports,
-    /// Seconds to transmit; with `options.bytes`, which end the test instead, 1: the least that one takes.
+    /// Seconds to transmit. With `options.bytes`, which ends the test instead, this is 1, the minimum.
     pub(crate) period_seconds: u64,
     pub(crate) mode: Mode,
     pub(crate) options: Options,
 }
 
-/// A test as it is run: what was asked for, and what this attempt makes of it.
+/// One attempt at a test: the parameters, and the values chosen for this attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Selected<'a> {
     pub(crate) params: &'a Params,
-    /// Which of its ports to use.
+    /// The port to use.
     pub(crate) port: u16,
-    /// Seconds to transmit, which may be fewer than were asked for.
+    /// Seconds to transmit; may be fewer than requested.
     pub(crate) period_seconds: u64,
-    /// After how many seconds it is ended at the latest.
+    /// The run is stopped after this many seconds at the latest.
     pub(crate) limit_seconds: u64,
-    /// The version of IP where the parameter `family` leaves it open.
+    /// The IP version to use when the parameter `family` is absent.
     pub(crate) family: Option<u8>,
-    /// How long connecting may take where no parameter says it; iperf3's default may be shorter.
+    /// Connect timeout when the parameter `connect_timeout` is absent. The default applies if it is shorter.
     pub(crate) connect_limit_ms: Option<u32>,
 }
 
-/// What was found so far in a query; the rows' `set` fill it.
+/// The values found in a query so far. The `set` functions of the rows fill it.
 #[derive(Default)]
 pub(super) struct Builder {
     pub(super) target: Option<(Host, Option<u16>)>,
@@ -163,8 +163,8 @@ pub(super) struct Builder {
 }
 
 impl Params {
-    /// All that changes the test, and nothing that only changes the answer: probes with the same one want the same
-    /// measurement.
+    /// Everything that affects the test, and nothing that affects only the answer. Probes with the same value want the
+    /// same measurement.
     pub(crate) fn test(&self) -> Self {
         let mut test = self.clone();
         test.options.max_age = None;
@@ -172,13 +172,13 @@ impl Params {
         test
     }
 
-    /// Streams each way.
+    /// Streams in each direction.
     pub(crate) fn parallel(&self) -> u8 {
         self.options.parallel.unwrap_or(1)
     }
 
-    /// Seconds that a test of this period takes, what is omitted included. `None` when bytes end it and no bitrate says
-    /// how long they take.
+    /// Duration in seconds of a test with this period, including the omitted seconds. `None` when bytes end the test
+    /// and no bitrate determines how long they take.
     pub(crate) fn length_seconds(&self, period_seconds: u64) -> Option<u64> {
         let omit = self.options.omit_seconds;
         let Some(bytes) = self.options.bytes else {
@@ -189,24 +189,25 @@ impl Params {
         Some(omit + whole.as_secs() + 1)
     }
 
-    /// What each stream sends; `None` when nothing limits it.
+    /// Bitrate of each stream; `None` when it is unlimited.
     pub(crate) fn bits_per_second(&self) -> Option<f64> {
         let rate = match &self.options.bitrate {
             Some(bitrate) => values::bits_per_second(bitrate)?,
             None if self.options.udp => UDP_BITS_PER_SECOND,
             None => return None,
         };
-        // An unlimited one is written as 0.
+        // 0 means unlimited.
         (rate > 0.0).then_some(rate)
     }
 
-    /// The least that such a test takes: with less time left it need not be started.
+    /// Minimum duration of such a test in seconds. With less time left, it is not worth starting.
     pub(crate) fn least_seconds(&self, period_seconds: u64) -> u64 {
         let least = self.options.omit_seconds + 1;
         self.length_seconds(period_seconds).unwrap_or(least)
     }
 
-    /// The temporary files that iperf3 makes for it. A datagram is as long as the path's MTU allows.
+    /// Temporary files that iperf3 creates for the test. Without `length`, the size of a datagram depends on the MTU of
+    /// the path, so the upper limit is used.
     pub(crate) fn temp_files(&self) -> TempFiles {
         const DATAGRAM_LIMIT_BYTES: u32 = 64 * 1024;
         let length = self.options.length.map(u64::from);
@@ -219,7 +220,7 @@ impl Params {
         }
     }
 
-    /// Host and ports of the server as one word: `foo.server:5201`, `[::1]:5201`, `foo.server:5201-5209`.
+    /// Host and ports of the server as one string: `foo.server:5201`, `[::1]:5201`, `foo.server:5201-5209`.
     pub(crate) fn server(&self) -> String {
         match self.host.as_str() {
             host if host.contains(':') => format!("[{host}]:{}", self.ports),
@@ -229,15 +230,16 @@ impl Params {
 }
 
 impl Selected<'_> {
-    /// The interval to ask for; `None` keeps iperf3's own second, 0 switches intervals off.
+    /// The interval to request; `None` keeps iperf3's default of one second, 0 disables intervals.
     pub(super) fn interval_seconds(&self, streams: bool) -> Option<u64> {
         let Self {
             params,
             limit_seconds,
             ..
         } = *self;
-        // Of unknown length when bytes end it: as long as it may be. From 3.16 on such a test goes on to the end of its
-        // interval, so one that is longer than a second is asked for only where the report would grow too long.
+        // A test without a known length ends after a number of bytes, so its limit is used. From iperf3 3.16 on, such a
+        // test continues to the end of its interval. So an interval of more than a second is requested only when the
+        // report would otherwise grow too long.
         let length = params.length_seconds(self.period_seconds);
         let seconds = length.map_or(limit_seconds, |length| length.min(limit_seconds));
         let intervals =
@@ -245,7 +247,8 @@ impl Selected<'_> {
         match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
             0 | 1 => None,
             seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),
-            // Of a stream none is kept. From 3.16 on the end of an interval is when a test of bytes looks whether it is over.
+            // Streamed intervals are not kept. From iperf3 3.16 on, a test that bytes end checks only at the end of an
+            // interval whether it is over.
             _ if streams || length.is_none() => Some(INTERVAL_LIMIT_SECONDS),
             _ => Some(0),
         }
@@ -264,13 +267,13 @@ mod tests {
             ("target=a&bytes=1G", None, 1),
             ("target=a&bytes=1G&omit=3", None, 4),
             ("target=a&bytes=1G&bitrate=0", None, 1),
-            // 10 MB at 4 times 10 Mbit/s, and the second that has begun.
+            // 10 MB at 4 times 10 Mbit/s take 2 s, plus one second and `omit`.
             (
                 "target=a&bytes=10000000&bitrate=10M&parallel=4&omit=2",
                 Some(5),
                 5,
             ),
-            // 1 MiB at the 1 Mibit/s that UDP has by itself.
+            // 1 MiB at the default of UDP, 1 Mibit/s.
             ("target=a&bytes=1M&udp_mode=1", Some(9), 9),
         ] {
             let params = Params::parse(query).unwrap();
@@ -287,7 +290,7 @@ mod tests {
         }
     }
 
-    /// As long as a day's test may take.
+    /// Longer than a test of a whole day.
     const LIMIT_SECONDS: u64 = 90_000;
 
     fn interval(query: &str, limit_seconds: u64, streams: bool) -> Option<u64> {
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_keep_the_second_while_the_report_stays_short() {
+    fn tests_of_bytes_keep_the_default_interval_while_the_report_is_short() {
         for (query, limit_seconds, expected) in [
             ("target=a&bytes=10M", 30, None),
             ("target=a&bytes=10M", 4096, None),
@@ -328,7 +331,7 @@ mod tests {
             ("target=a&period=1h", None),
             ("target=a&period=24h", Some(22)),
             ("target=a&period=24h&parallel=128", Some(0)),
-            // Ended by bytes, after a time that only its limit bounds.
+            // Tests that end after a number of bytes, with and without a known length, and one with omitted seconds.
             ("target=a&bytes=1M&bitrate=8M&parallel=128", None),
             ("target=a&period=30s&omit=30s&parallel=128", Some(2)),
             ("target=a&bytes=1024G", Some(22)),
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_always_has_intervals() {
+    fn streamed_tests_always_have_intervals() {
         for (query, expected) in [
             ("target=a&period=60s&parallel=128", Some(2)),
             ("target=a&period=24h&parallel=4", Some(60)),

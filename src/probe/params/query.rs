@@ -1,6 +1,6 @@
-//! A query string becomes parameters, or a line that says why not; and back, for people.
+//! Parses a query string into parameters or a one-line refusal, and formats parameters for users.
 //!
-//! Owns what a query string is made of; each parameter is a row of `table`. A refusal names the parameter, the value and
+//! Owns the syntax of a query string. Each parameter is a row of `table`. A refusal names the parameter, the value and
 //! what is allowed.
 
 use super::conflicts::{self, together};
@@ -12,13 +12,13 @@ use super::table::{PARAMETERS, TARGET_ALLOWED};
 use crate::iperf3::Mode;
 use crate::probe::values;
 
-/// Longest query string that is looked at; all parameters together need a tenth of it.
+/// Maximum length of a query string. All parameters together need a tenth of it.
 const QUERY_LIMIT_BYTES: usize = 8 * 1024;
 /// How much of a refused value is shown.
 const SHOWN_LIMIT_CHARS: usize = 60;
 
 impl Params {
-    /// Reads what stands behind the `?` of a probe's URL.
+    /// Parses the part of a probe's URL after the `?`.
     pub(crate) fn parse(query: &str) -> Result<Self, String> {
         let length = query.len();
         if length > QUERY_LIMIT_BYTES {
@@ -34,8 +34,8 @@ impl Params {
                 let part = quoted(part);
                 return Err(format!("query part {part} is not percent-encoded UTF-8"));
             };
-            // An empty value is none, whatever its name: that is what a form sends for a field left blank, the
-            // Prometheus operator for a Probe without a module, and what Go's exporters make of it.
+            // An empty value counts as absent, whatever its name. A form sends one for a blank field, and the
+            // Prometheus operator for a Probe without a module. Go's exporters treat it the same way.
             if value.is_empty() {
                 continue;
             }
@@ -66,7 +66,7 @@ impl Params {
         builder.finish()
     }
 
-    /// The parameters that differ from their defaults, for people.
+    /// The parameters that differ from their defaults, as text for users.
     pub(crate) fn displayed(&self) -> Vec<(&'static str, String)> {
         let shown = self.shown();
         shown
@@ -74,7 +74,7 @@ impl Params {
             .collect()
     }
 
-    /// The same for the log, which has numbers as numbers.
+    /// The same for the log, which writes numbers as numbers.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, Shown)> {
         let rows = PARAMETERS.iter();
         rows.filter_map(|row| Some((row.id(), (row.display)(self)?)))
@@ -118,7 +118,7 @@ fn unknown(name: &str) -> String {
     format!("unknown parameter {}{wanted}", quoted(name))
 }
 
-/// A refused value as it may be shown: quoted, escaped, not endless, and no secret.
+/// A refused value for display: quoted, escaped, shortened, and without secrets.
 fn quoted(value: &str) -> String {
     if carries_secret(value) {
         return HIDDEN.to_owned();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn without_more_than_a_target_the_defaults_hold() {
+    fn a_target_alone_gives_the_defaults() {
         let params = params("target=foo.server");
         assert_eq!(params.host.as_str(), "foo.server");
         assert_eq!(
@@ -441,13 +441,13 @@ mod tests {
     }
 
     #[test]
-    fn empty_values_are_none_as_a_form_sends_them() {
+    fn empty_values_count_as_absent() {
         let blank = PARAMETERS.iter().flat_map(|row| row.names);
         let blank = blank.copied().collect::<Vec<_>>().join("=&") + "=&";
         for empty in ["module=&", "module&", "duration=&", "other=&", &blank] {
             assert_eq!(params(&format!("{empty}target=a")), params("target=a"));
         }
-        // Which of two is meant is no question when one is empty.
+        // A second value does not conflict with an empty one.
         assert_eq!(params("target=a&port=&port=1").ports, Ports::one(1));
         assert!(refusal("target=").contains("is missing"));
     }

@@ -1,6 +1,6 @@
-//! What a row of the table of parameters is, and what most rows have.
+//! A row of the parameter table, and the defaults of most rows.
 //!
-//! Must not know which parameters there are.
+//! Must not know which parameters exist.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::iperf3::args::Args;
 use crate::log::Value;
 use crate::probe::values::BOOLEAN_ALLOWED;
 
-/// A value as people see it, and as it is read again.
+/// A value as users see it. The parser accepts the same text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     Text(String),
     Number(u64),
-    /// One port is a number, some in a row are a text.
+    /// A single port is a number, a range is text.
     Ports(Ports),
-    /// A switch that is off is not shown.
+    /// A switch that is on. A switch that is off is not shown.
     True,
 }
 
@@ -49,51 +49,51 @@ impl Value for Shown {
     }
 }
 
-/// How a parameter is asked for in the page's form.
+/// The input of a parameter in the page's form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     Text,
     /// A whole number in a range.
     Number(u32, u32),
     Tick,
-    /// Not at all: it is about the answer of the probe path, which the form does not ask.
+    /// No input: it affects only the response of the probe path, which the form does not use.
     None,
 }
 
-/// What carries the data of a test.
+/// The transport protocol of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// MPTCP too.
+    /// Includes MPTCP.
     Tcp,
     Udp,
     Sctp,
 }
 
 pub(crate) struct Parameter {
-    /// Its name and its other name.
+    /// Its name, then its alias if it has one.
     pub(crate) names: &'static [&'static str],
     pub(crate) option: &'static str,
     /// What is allowed, as the end of "want …".
     pub(crate) allowed: &'static str,
-    /// What holds without it.
+    /// What applies without it.
     pub(crate) default: &'static str,
-    /// What a person calls it.
+    /// Its label in the form.
     pub(crate) label: &'static str,
     pub(crate) help: &'static str,
     pub(crate) input: Input,
-    /// Used so rarely that the form keeps it folded away.
+    /// Rarely used: the form keeps it folded away.
     pub(crate) is_rare: bool,
     /// Puts a value into the builder; `None` when it is not allowed.
     pub(super) set: fn(&mut Builder, &str) -> Option<()>,
-    /// Its value for people, as it is read again; none when it is the default.
+    /// Its value for users, in a form that the parser accepts; `None` for the default.
     pub(super) display: fn(&Params) -> Option<Shown>,
     /// Adds its arguments to iperf3's command line.
     pub(super) args: fn(&Self, &Selected<'_>, &mut Args<'_>),
-    /// With which protocols iperf3 ignores it: then it is refused.
+    /// Protocols with which iperf3 ignores it. Such a combination is refused.
     pub(super) ignored_with: &'static [Protocol],
 }
 
-/// What most rows have: a text that becomes the value of an option, and is asked for rarely.
+/// Defaults of most rows: text that becomes the value of an option, rarely used.
 pub(super) const VALUE: Parameter = Parameter {
     names: &[],
     option: "",
@@ -113,7 +113,7 @@ pub(super) const VALUE: Parameter = Parameter {
     ignored_with: &[],
 };
 
-/// What most of iperf3's switches have.
+/// Defaults of most switches.
 pub(super) const SWITCH: Parameter = Parameter {
     allowed: BOOLEAN_ALLOWED,
     default: "false",

@@ -1,12 +1,12 @@
-//! What a client sent, as it may be shown: somebody's secret may have come to the wrong place.
+//! Hides secrets in text from a client before it is shown: a client may put a secret in the wrong place.
 //!
-//! Must not know which parameters there are.
+//! Must not know which parameters exist.
 
 use crate::probe::values::decode;
 
-/// A name with one of these is that of a secret.
+/// A name that contains one of these belongs to a secret.
 const NAMES: &[&str] = &["pass", "pwd", "secret", "token", "key", "auth", "cred"];
-/// What stands in a secret's place.
+/// Shown in place of a secret.
 pub(crate) const HIDDEN: &str = "<hidden>";
 
 /// A query with its secrets hidden.
@@ -24,8 +24,8 @@ pub(crate) fn without_secrets(query: &str) -> String {
     shown.collect::<Vec<_>>().join("&")
 }
 
-/// Whether a text, percent-encoded or not, has a secret in it: `user:password@host`, or the word for one where no name,
-/// host and port alone stand.
+/// Whether a text, percent-encoded or not, contains a secret: `user:password@host`, or one of `NAMES` in a text that is
+/// more than a plain name, host or port.
 pub(crate) fn carries_secret(text: &str) -> bool {
     let text = decode(text).unwrap_or_else(|| text.to_owned());
     let is_plain = |c: char| c.is_alphanumeric() || "._-:/[]".contains(c);
@@ -60,7 +60,7 @@ mod tests {
             ("bind=u:hunter2%40h%zz", "bind=<hidden>"),
             ("target%3Da;pwd%3Dhunter2&a", "<hidden>&a"),
             ("a;pwd%3Dhunter2=x", "<hidden>"),
-            // Names of hosts, and what is not asked for a secret.
+            // Host names, and texts without a secret.
             (
                 "target=keycloak.example:5201&bind=[::1]&x=http://auth.example/a",
                 "target=keycloak.example:5201&bind=[::1]&x=http://auth.example/a",

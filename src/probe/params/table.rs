@@ -1,7 +1,7 @@
-//! The table of parameters: names, options, ranges, help; how a value is read, shown, and becomes iperf3's arguments.
+//! The parameter table: names, options, ranges and help, and how a value is parsed, displayed and passed to iperf3.
 //!
-//! Parser, form, log line, command line and the documentation's table come from it. To add a parameter is to add a row here and
-//! a field of [`Options`](super::options::Options). The grammars of values are `values`'.
+//! The parser, the form, log lines, the command line and the documentation's table come from it. To add a parameter,
+//! add a row here and a field to [`Options`](super::options::Options). `values` has the grammars of values.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::number;
 use crate::probe::values;
 use crate::sys;
 
-/// How long connecting may take when nothing is said: a dead target costs five seconds then, and not the two minutes
-/// after which Linux gives up.
+/// Default connect timeout in milliseconds. A dead target then costs five seconds, instead of the two minutes after
+/// which Linux gives up.
 const CONNECT_TIMEOUT_MS: u32 = 5000;
 
 pub(super) const TARGET_ALLOWED: &str = "a host name, IPv4 address or IPv6 address, optionally with a port: \
@@ -86,7 +86,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["reverse_mode"],
         option: "-R",
-        label: "Download (reverse)",
+        label: "Download",
         help: "The server sends and the client receives.",
         is_rare: false,
         set: |builder, text| Some(builder.reverse = values::boolean(text)?),
@@ -96,7 +96,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     Parameter {
         names: &["bidirectional"],
         option: "--bidir",
-        label: "Both directions",
+        label: "Both at once",
         help: "Transmit in both directions at once. Cannot be combined with reverse_mode.",
         is_rare: false,
         set: |builder, text| Some(builder.bidirectional = values::boolean(text)?),
@@ -158,7 +158,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                 Some(device) if options.bind_dev.is_none() && sys::is_device(device) => {
                     args.value("--bind-dev", device);
                 }
-                // It says the same.
+                // `bind_dev` already names this device.
                 Some(device) if options.bind_dev.as_ref() == Some(device) => {}
                 Some(address) => args.value(row.option, address),
                 None => {}
@@ -174,7 +174,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         label: "Omit at the start",
         help: "Time to transmit before the period begins. It is left out of the result, to exclude TCP's slow \
                start. It is rounded up to whole seconds and never shortened. iperf3 before 3.18 allows at most 60s.",
-        // Up to `MAX_OMIT_TIME` of iperf.h in 3.18; before that 60 s were iperf3's limit.
+        // The maximum is `MAX_OMIT_TIME` of iperf.h in 3.18. Before that, iperf3's limit was 60 s.
         set: |builder, text| Some(builder.options.omit_seconds = values::seconds(text, 0..=600)?),
         display: |params| {
             let omit = Duration::from_secs(params.options.omit_seconds);
@@ -199,7 +199,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
                buffers hold.",
         set: |builder, text| Some(builder.options.bytes = Some(values::size(text, 1 << 40)?)),
         display: |params| number(params.options.bytes),
-        // The period's row has them: they stand where the period would.
+        // The row of `period` adds them, in place of the period.
         args: |_, _, _| {},
         ..VALUE
     },
@@ -220,7 +220,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
             Some(Shown::time(wait))
         },
         args: |row, test, args| {
-            // Nobody asked for the default: where it might not be understood it is left out without a word.
+            // The default was not requested, so it is silently left out if iperf3 may not support it.
             let limit = test.connect_limit_ms.unwrap_or(CONNECT_TIMEOUT_MS);
             let default = args
                 .has(row.option)
@@ -461,7 +461,7 @@ mod tests {
     use crate::iperf3::features::Features;
     use crate::probe::params::{Parameter, Params};
 
-    /// Values of which each parameter takes one or more.
+    /// Each parameter accepts at least one of these values.
     const EXAMPLES: [&str; 9] = [
         "b.server:5202",
         "true",
@@ -471,7 +471,7 @@ mod tests {
         "1s",
         "1M",
         "ef",
-        // Of no machine: one that is there makes other arguments of a local address.
+        // No machine has this device. With an existing device, a local address has other arguments.
         "no-device",
     ];
 
@@ -497,7 +497,7 @@ mod tests {
         args(&params(query), features).into_vec().join(" ")
     }
 
-    /// The parameter with a value other than its default; none when it does not take this one.
+    /// Parameters with this value; `None` when the row does not accept it or it is the default.
     fn given(row: &Parameter, text: &str) -> Option<Params> {
         let queries = match row.id() {
             "target" => [format!("target={text}"), String::new()],

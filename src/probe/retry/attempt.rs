@@ -1,6 +1,6 @@
-//! One attempt of a test: iperf3 is run with what is known by now, and what it took is put down.
+//! One attempt at a test: runs iperf3 with the port and IP version chosen so far, and records the attempt.
 //!
-//! Must not know whether there is another one.
+//! Must not know whether another attempt follows.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,14 +14,14 @@ use crate::probe::history::Stage;
 use crate::probe::params::Selected;
 use crate::probe::wait_error::{Reached, WaitError};
 
-/// How many attempts are told; of more the latest ones.
+/// Maximum number of remembered attempts. Older ones are dropped.
 const ATTEMPTS_KEPT: usize = 8;
-/// A test that crosses the day's budget with less than this to go is left to its end: to end it takes as long, and its
-/// bytes are spent.
+/// A test that exceeds the daily budget with less time left than this may finish: stopping it would take as long, and
+/// its bytes are already spent.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 impl RetryLoop<'_> {
-    /// Makes one attempt; the lock is held, and was waited for, or held on to.
+    /// Makes one attempt while the lock is held. `waited` is `None` when the lock was kept from the attempt before.
     pub(super) fn attempt(&mut self, waited: Option<Duration>) -> Result<Outcome, WaitError> {
         let Self { prober, params, .. } = *self;
         self.cut_off = None;
@@ -59,7 +59,7 @@ impl RetryLoop<'_> {
         Ok(outcome)
     }
 
-    /// Runs iperf3 once. What it costs is spent as it comes, where iperf3 streams; else at its end.
+    /// Runs iperf3 once. Its cost is charged during the run if iperf3 streams intervals, and otherwise at its end.
     fn run_iperf3(&mut self) -> Run {
         let Self { prober, params, .. } = *self;
         let length = params.length_seconds(self.period_seconds);
@@ -82,7 +82,8 @@ impl RetryLoop<'_> {
                 .and_then(|limit| limit.as_millis().try_into().ok()),
         };
         let account = prober.budget.open();
-        // One that bytes end fits, or would not run: no more than a block a stream crosses the budget.
+        // A test without a known length ends after a number of bytes, which fit into the budget at its start. It
+        // exceeds the budget by at most one block per stream.
         let ends_soon = || progress.look().left().is_none_or(|left| left < LAST_MOMENT);
         let spec = TestSpec {
             args: &|args| selected.add_to(args),
@@ -108,7 +109,7 @@ impl RetryLoop<'_> {
         run
     }
 
-    /// The refusal of a test that the day's budget does not allow.
+    /// The failure of a test that the daily budget does not allow.
     pub(super) fn over_budget(&self) -> Option<Failure> {
         let budget = &self.prober.budget;
         let checked = budget.check(self.params, self.length(), SystemTime::now());

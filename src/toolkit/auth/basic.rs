@@ -1,7 +1,7 @@
-//! The header `Authorization: Basic` (RFC 7617): which user and password it carries.
+//! Parses `Authorization: Basic` (RFC 7617) into user and password.
 //!
-//! Owns the crate `base64`; must not know who the users are. It reads what Go's `Request.BasicAuth` reads, since
-//! that is what the exporter-toolkit asks.
+//! Owns the crate `base64`. Must not know who the users are. Accepts exactly what Go's `Request.BasicAuth` accepts,
+//! which the exporter-toolkit uses.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,8 +11,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 /// The scheme, in any case, and the one space after it.
 const SCHEME: &[u8] = b"basic ";
 
-/// As Go's `base64.StdEncoding`: padding has to be there, and what the last character says beyond the last byte
-/// does not matter.
+/// Like Go's `base64.StdEncoding`: padding is required, and unused bits of the last character are ignored.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -20,16 +19,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What a client says of itself, in bytes: a header tells no charset. It has no `Debug`, so that no log can have it.
+/// User and password as bytes, because the header has no charset. Without `Debug`, so that they cannot be logged.
 pub(super) struct BasicAuth {
-    /// Up to the first colon; may be empty.
+    /// Everything before the first colon; may be empty.
     pub(super) user: Vec<u8>,
-    /// All that follows; may be empty, and may have colons and NUL bytes.
+    /// Everything after it; may be empty, and may contain colons and NUL bytes.
     pub(super) password: Vec<u8>,
 }
 
-/// Reads the value of an `Authorization` header, without the blanks around it; none when it is not `Basic`, not
-/// base64, or has no colon. Two headers that were joined by a comma are not base64.
+/// Parses the value of an `Authorization` header, trimmed of blanks; `None` if it is not `Basic`, not base64, or has no
+/// colon. Two headers joined by a comma are not base64.
 pub(super) fn parse(header: &str) -> Option<BasicAuth> {
     let (scheme, encoded) = header.as_bytes().split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
@@ -60,12 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn what_go_reads_is_read() {
+    fn headers_that_go_accepts_are_accepted() {
         let aladdin = Some(found(b"Aladdin", b"open sesame"));
         // The example of RFC 7617.
         assert_eq!(parts("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), aladdin);
         assert_eq!(parts("bAsIC QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), aladdin);
-        // Bits beyond the last byte: Go's decoder is not the strict one.
+        // Unused bits of the last character: Go's decoder is not strict.
         assert_eq!(parts("Basic QWxhZGRpbjpvcGVuIHNlc2FtZR=="), aladdin);
         assert_eq!(parts("Basic Og=="), Some(found(b"", b"")));
         assert_eq!(parts("Basic YTpiOmM="), Some(found(b"a", b"b:c")));
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_does_not_read_is_not_read() {
+    fn headers_that_go_rejects_are_rejected() {
         for header in [
             "",
             "Basic",
@@ -89,14 +88,14 @@ mod tests {
             "Digest username=\"a\"",
             // No colon.
             "Basic YWJj",
-            // Padding is missing, too much, or in the middle.
+            // Padding is missing, too long, or in the middle.
             "Basic YTpiOmM",
             "Basic YTpiOmM==",
             "Basic YTpi=",
             "Basic YTpi====",
             "Basic Og==Og==",
             "Basic =",
-            // The alphabet for URLs, blanks, and what is no base64 at all.
+            // The URL alphabet, blanks, and text that is not base64.
             "Basic YTr_AA==",
             "Basic YTpi ",
             "Basic YT pi",
@@ -121,9 +120,9 @@ mod tests {
         }
     }
 
-    /// Random headers of pieces that matter: what is read is what was written, and nothing panics.
+    /// Random headers made of relevant pieces: what is parsed equals what was encoded, and nothing panics.
     #[test]
-    fn random_headers_give_what_they_hold_or_nothing() {
+    fn random_headers_are_parsed_correctly_or_rejected() {
         let pieces = [
             "Basic ", "basic", " ", "=", "==", "Og==", "YTpi", ", ", "\u{e9}", "+", "/", "-", "\0",
         ];
@@ -152,7 +151,7 @@ mod tests {
                 colon.map(|at| (bytes[..at].to_vec(), bytes[at + 1..].to_vec()))
             );
         });
-        // Else the pieces would not be those that matter; of one case nothing can be said.
+        // Otherwise the pieces would miss the interesting cases. A single case proves nothing.
         assert!(
             read > 25 || std::env::var_os("FUZZ_CASES").is_some(),
             "only {read} could be read"

@@ -1,43 +1,43 @@
-//! Credentials whose decision is known: which ones fit, and which do not.
+//! The credential cache: credentials with a known decision, allowed or refused.
 //!
-//! Must not know how a password is verified. Passwords stand here as they came, as in the exporter-toolkit's cache;
-//! nothing here has a `Debug`.
+//! Must not know how a password is verified. Stores passwords in plain text, like the exporter-toolkit's cache; nothing
+//! here has a `Debug`.
 
 use std::collections::HashSet;
 
-/// Most credentials of each decision. An exporter has a handful of users and each scraper one password; the
-/// exporter-toolkit keeps 100 of both decisions together.
+/// Most cached credentials per decision. An exporter has a handful of users, and each scraper one password. The
+/// exporter-toolkit keeps 100 for both decisions together.
 const LIMIT: usize = 100;
-/// Longer credentials are verified at each request, so that the cache stays below 100 kB. The limit is far above a
-/// user name and the 72 bytes of a password that count, as people write them.
+/// Longer credentials are verified for each request, so that the cache stays below 100 kB. The limit is far above a
+/// usual user name plus the 72 significant bytes of a password.
 const LIMIT_BYTES: usize = 256;
 
-/// What became of a request's credentials.
+/// The decision on a request's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It may go on.
+    /// The request may go on.
     Allowed,
-    /// It may not: `401`.
+    /// The request is refused: `401`.
     Refused,
-    /// Too many others wait for their decision: `503`.
+    /// Too many other credentials are waiting for verification: `503`.
     Overloaded,
 }
 
-/// What a decision is about. The parts stand apart, are hashed with their lengths and compared one by one, so that
-/// no two different ones can meet.
+/// The key of a decision. Its fields are hashed with their lengths and compared one by one, so that different
+/// credentials never match.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Credentials {
-    /// As the client says.
+    /// The user name that the client sent.
     pub(super) user: Vec<u8>,
-    /// The user's hash as it is now, or a dummy: a changed hash makes other credentials.
+    /// The user's current hash, or a dummy hash. A changed hash makes a new key.
     pub(super) hash: String,
-    /// The bytes of it that count.
+    /// The significant bytes of the password.
     pub(super) password: Vec<u8>,
-    /// Whether there is such a user; without one the decision is a refusal, whatever fits.
+    /// Whether the user exists. If not, the decision is a refusal even if the password fits the dummy hash.
     pub(super) is_user: bool,
 }
 
-/// Both decisions apart: no flood of wrong passwords drives a right one out.
+/// One set per decision: a flood of wrong passwords cannot evict a right one.
 #[derive(Default)]
 pub(super) struct CredentialCache {
     allowed: HashSet<Credentials>,
@@ -55,8 +55,8 @@ impl CredentialCache {
         }
     }
 
-    /// Keeps a decision, unless it is an overload or its credentials are too long. Any other goes when there are too
-    /// many, as in the exporter-toolkit: it is verified again when it comes again.
+    /// Stores a decision, unless it is an overload or the credentials are too long. A full set evicts an arbitrary
+    /// entry, like the exporter-toolkit; it is verified again when needed.
     pub(super) fn insert(&mut self, credentials: &Credentials, decision: Decision) {
         let set = match decision {
             Decision::Allowed => &mut self.allowed,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_wrong_passwords_drives_no_right_one_out() {
+    fn a_flood_of_wrong_passwords_evicts_no_right_one() {
         let mut cache = CredentialCache::default();
         let right = credentials("user", "hash", "right");
         cache.insert(&right, Decision::Allowed);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn right_ones_are_bounded_too_and_none_counts_twice() {
+    fn right_ones_are_bounded_too_and_counted_once() {
         let mut cache = CredentialCache::default();
         for _ in 0..3 {
             cache.insert(&credentials("user", "hash", "same"), Decision::Allowed);

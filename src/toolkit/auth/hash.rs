@@ -1,54 +1,54 @@
 //! Password hashes: which texts are bcrypt hashes, and whether a password fits.
 //!
-//! Owns the crate `bcrypt`; must not know whose hash it is. The exporter-toolkit asks Go's
-//! `golang.org/x/crypto/bcrypt`. What fits there fits here; a text that Go takes at the start though no password can
-//! ever fit it, or that no program writes (`$2$`, `$2z$`), is refused here. No reason quotes any of the text but its
+//! Owns the crate `bcrypt`. Must not know whose hash it is. A password that fits in Go's `golang.org/x/crypto/bcrypt`,
+//! which the exporter-toolkit uses, fits here. Some texts that Go accepts at the start are refused here: those that no
+//! password can fit, and prefixes that no program writes (`$2$`, `$2z$`). An error quotes nothing of the text but its
 //! cost.
 
 use std::ops::RangeInclusive;
 
 use bcrypt::HashParts;
 
-/// Where the last character of the salt stands.
+/// Index of the last character of the salt.
 const SALT_END: usize = 28;
 const SALT_AND_HASH_CHARS: usize = 53;
-/// What a cost may be, as in Go. The work is 2 to the power of it.
+/// The allowed costs, as in Go. The work is 2 to the power of the cost.
 const COSTS: RangeInclusive<u32> = 4..=31;
-/// Of a password these bytes count; what follows makes no difference.
+/// Only these first bytes of a password count.
 const PASSWORD_BYTES: usize = 72;
 
-/// Whether a text is a bcrypt hash.
+/// Checks that a text is a bcrypt hash.
 ///
 /// # Errors
-/// Why it is none, as a sentence that goes after "the hash of USER".
+/// Why it is not, as a sentence that follows "the hash of USER".
 pub(crate) fn check(hash: &str) -> Result<(), String> {
     parse(hash).map(drop)
 }
 
-/// Whether a password fits, in time that does not depend on where it differs. A text that [`check`] refuses is
-/// fitted by none.
+/// Whether a password fits, in time that does not depend on where it differs. No password fits a text that [`check`]
+/// refuses.
 pub(super) fn verify(password: &[u8], hash: &str) -> bool {
     parse(hash).is_ok_and(|hash| bcrypt::verify(password, &hash.to_string()).unwrap_or(false))
 }
 
-/// The part of a password that counts: bcrypt repeats its key, the password and a NUL, over 72 bytes, and has no
-/// place for more. (OpenBSD's, Go's and the crate's.)
+/// The significant part of a password: bcrypt's key, which is the password and a NUL repeated, has 72 bytes. (In the
+/// implementations of OpenBSD, Go and the crate.)
 pub(super) fn significant(password: &[u8]) -> &[u8] {
     password.get(..PASSWORD_BYTES).unwrap_or(password)
 }
 
-/// The cost of a hash; none when it is no hash.
+/// The cost of a hash; `None` if the text is not a hash.
 pub(super) fn cost(hash: &str) -> Option<u32> {
     parse(hash).ok().map(|hash| hash.get_cost())
 }
 
-/// A hash that no password is known to fit: its 23 bytes are all zero, and bcrypt cannot be run backwards.
+/// A hash that no known password fits: its 23 bytes are all zero, and bcrypt cannot be inverted.
 pub(super) fn dummy_hash(cost: u32) -> String {
     format!("$2b${cost:02}${:.<1$}", "", SALT_AND_HASH_CHARS)
 }
 
 fn parse(text: &str) -> Result<HashParts, String> {
-    // A block of YAML ends with a newline, and Go does not look beyond the 60th character.
+    // A YAML block ends with a newline, and Go ignores everything after the 60th character.
     let text = text.trim_ascii_end();
     if !text.starts_with("$2") {
         return Err("is not a bcrypt hash: it does not begin with `$2`".to_owned());
@@ -75,8 +75,8 @@ fn parse(text: &str) -> Result<HashParts, String> {
     Ok(hash)
 }
 
-/// Of the last character of a salt two bits belong to its 16th byte, the other four to none. Some programs fill those
-/// with chance. Go ignores them, the crate would refuse the hash.
+/// Clears the unused bits of the salt's last character: two of its bits belong to the 16th byte, the other four to
+/// none. Some programs set them at random. Go ignores them; the crate would refuse the hash.
 fn without_unused_bits(salt_end: char) -> char {
     match salt_end {
         '.' | '/' | 'A'..='N' => '.',
@@ -91,7 +91,7 @@ fn without_unused_bits(salt_end: char) -> char {
 mod tests {
     use super::{check, cost, dummy_hash, significant, verify};
 
-    /// Made with libxcrypt's crypt(3), which is not the code under test.
+    /// Made with crypt(3) of libxcrypt, which is independent of the code under test.
     const PLAIN: [(&[u8], &str); 10] = [
         (
             b"",
@@ -136,7 +136,7 @@ mod tests {
     ];
 
     #[test]
-    fn hashes_of_another_program_fit() {
+    fn hashes_of_another_program_are_verified() {
         for (password, hash) in PLAIN {
             assert_eq!(check(hash), Ok(()), "{hash}");
             assert!(verify(password, hash), "{hash}");
@@ -153,19 +153,19 @@ mod tests {
     }
 
     #[test]
-    fn of_a_password_72_bytes_count() {
+    fn only_72_bytes_of_a_password_count() {
         let hash = PLAIN[4].1;
         let mut long = [b'a'; 73];
         long[72] = b'b';
-        assert!(verify(&long, hash), "the 73rd byte makes no difference");
+        assert!(verify(&long, hash), "the 73rd byte counts");
         long[71] = b'b';
-        assert!(!verify(&long, hash), "the 72nd does");
+        assert!(!verify(&long, hash), "the 72nd byte does not count");
         assert_eq!(significant(&long).len(), 72);
         assert_eq!(significant(&long[..72]), &long[..72]);
         assert_eq!(significant(b"short"), b"short");
     }
 
-    /// Go's key is the password and a NUL, repeated: a NUL within is a byte like others, and ends nothing.
+    /// Go's key is the password and a NUL, repeated. A NUL inside is an ordinary byte and ends nothing.
     #[test]
     fn a_nul_ends_no_password() {
         let of_nothing = PLAIN[0].1;
@@ -181,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn bits_of_a_salt_that_count_for_nothing_are_ignored_as_in_go() {
-        // crypt(3) made the same hash of the salts that end in `.` and in `/`.
+    fn unused_bits_of_a_salt_are_ignored_as_in_go() {
+        // crypt(3) made the same hash for the salts that end in `.` and in `/`.
         let hash = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.HrBIdffznV69GxsYPA9PLSACo3k11D6";
         let same = hash.replacen("C.H", "C/H", 1);
         assert!(verify(b"x", hash) && verify(b"x", &same));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused_with_a_reason_that_does_not_quote_it() {
+    fn an_invalid_hash_is_refused_without_quoting_it() {
         let good = PLAIN[1].1;
         let with = |from: &str, to: &str| good.replacen(from, to, 1);
         let cases = [
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dummy_hash_is_one_of_its_cost() {
+    fn a_dummy_hash_has_the_requested_cost() {
         for wanted in [4, 10, 31] {
             assert_eq!(check(&dummy_hash(wanted)), Ok(()));
             assert_eq!(cost(&dummy_hash(wanted)), Some(wanted));

@@ -1,11 +1,11 @@
-//! Who may come in: users and their passwords (RFC 7617), and what it may cost to find out.
+//! Basic authentication: users and their passwords (RFC 7617), and limits on the cost of verification.
 //!
-//! Must not know where users are written down, or HTTP beyond the header. `basic` reads the header,
-//! `credential_cache` has the known decisions, and `verification_queue` verifies one `hash` at a time.
+//! Must not know where users are configured, or HTTP beyond the header. `basic` parses the header, `credential_cache`
+//! stores known decisions, and `verification_queue` verifies one `hash` at a time.
 //!
-//! A hash takes twice as long with each step of its cost: at 10 it took 58 ms on a PC, so 14 takes a second there,
-//! and a small router is some ten times slower. A scraper pays it once, at its first scrape after a start; but the
-//! cost also is what each wrong password may take of one processor, so on a router more than 10 buys little.
+//! Each step of the cost doubles a hash's time: at 10 it took 58 ms on a PC, so 14 takes a second there, and a small
+//! router is about ten times slower. A scraper pays once, at its first scrape after a start. But each wrong password
+//! costs the same processor time, so on a router a cost above 10 gains little.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,19 +20,20 @@ mod credential_cache;
 pub(crate) mod hash;
 mod verification_queue;
 
-/// Bcrypt hashes by user; empty means that nobody is asked.
+/// Bcrypt hashes by user. If empty, no authentication is required.
 pub(crate) type Users = BTreeMap<String, String>;
 
-/// Decisions that are known, and the queue for those that are not. One for the whole process, through all changes of
-/// the users: a user who is gone or has another hash has no old decision.
+/// The credential cache and the verification queue. One for the whole process, through all changes of the users: a
+/// removed user or a changed hash has no old decision.
 pub(crate) struct Auth {
     queue: VerificationQueue,
-    /// Which cost an unknown user seems to have; another one at each start.
+    /// Chooses the cost of an unknown user's dummy hash; random at each start.
     seed: RandomState,
 }
 
 impl Auth {
-    /// For so many connections, of which at most half wait for a decision: the others are for those who have one.
+    /// For at most `connections` connections. At most half of them may wait for verification; the others stay free for
+    /// known credentials.
     pub(crate) fn new(connections: usize) -> Self {
         let verify = |of: &Credentials| hash::verify(&of.password, &of.hash);
         Self::with_verify(Box::new(verify), (connections / 2).max(1))
@@ -45,11 +46,11 @@ impl Auth {
         }
     }
 
-    /// Checks the value of a request's `Authorization` header, without the blanks around it. It waits while others
-    /// are judged, 10 s at most, and may then work for as long as one hash takes; a known decision never waits.
+    /// Checks the value of a request's `Authorization` header, trimmed of blanks. Waits up to 10 s while others are
+    /// verified, and may then work for the time of one hash. A cached decision never waits.
     ///
-    /// An unknown user takes the same way as a known one, hash and memory for decisions included, so that the time
-    /// does not tell which users there are.
+    /// An unknown user takes the same path as a known one, including hash and cache, so that the response time does not
+    /// reveal which users exist.
     pub(crate) fn check(
         &self,
         users: &Users,
@@ -62,7 +63,7 @@ impl Auth {
         let Some(basic_auth) = authorization.and_then(basic::parse) else {
             return Decision::Refused;
         };
-        // Made in any case, and before it is known whether it is needed.
+        // Always computed, before it is known whether it is needed.
         let dummy_hash = self.dummy_hash(users, &basic_auth.user);
         let known = str::from_utf8(&basic_auth.user)
             .ok()
@@ -76,15 +77,15 @@ impl Auth {
         self.queue.check(&credentials, client)
     }
 
-    /// The exporter ends: whoever waits for a decision has [`Decision::Overloaded`] at once, and so has whoever comes
-    /// with credentials that are not known. A hash that is being made cannot be stopped.
+    /// Shuts down: all waiters, and all later requests with unknown credentials, get [`Decision::Overloaded`] at once.
+    /// A hash in progress cannot be stopped.
     pub(crate) fn end(&self) {
         self.queue.end();
     }
 
-    /// The hash of a user who does not exist, of the cost of one who does. Which one is a matter of the name, and
-    /// the same each time. (Refused: the highest cost of all. Where costs differ, a user with a lower one would
-    /// answer faster than a name that does not exist.)
+    /// The dummy hash for a user who does not exist, with the cost of one who does. The name determines which, so it is
+    /// the same each time. (Refused: the highest of all costs. If costs differ, a user with a lower cost would be
+    /// answered faster than a name that does not exist.)
     fn dummy_hash(&self, users: &Users, user: &[u8]) -> String {
         let count = users.len().max(1) as u64;
         let number = usize::try_from(self.seed.hash_one(user) % count).unwrap_or(0);
@@ -103,7 +104,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    /// Of "U*U" and of "correct horse", made with libxcrypt's crypt(3).
+    /// Hashes of "U*U" and of "correct horse", made with crypt(3) of libxcrypt.
     const HASH: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC.K7Qr0se1MxuggH4aP4YgB.U2Em1pGSK";
     const OTHER: &str = "$2b$04$CCCCCCCCCCCCCCCCCCCCC..o66Ba.o65rt06KXeSpKWfObOB7QJIe";
 
@@ -118,7 +119,7 @@ mod tests {
         format!("Basic {}", STANDARD.encode(text))
     }
 
-    /// The real hashes, and which were asked for.
+    /// An `Auth` that verifies real hashes and records them.
     fn counted() -> (Auth, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::clone(&asked);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_password_is_let_in_and_no_other() {
+    fn only_the_right_password_is_accepted() {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH), ("bob", OTHER), ("", HASH)]);
         for _ in 0..2 {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn without_users_nobody_is_asked() {
+    fn without_users_no_authentication_is_required() {
         let (auth, asked) = counted();
         for header in [None, Some("Basic YTpi"), Some("garbage")] {
             assert_eq!(auth.check(&Users::new(), header, CLIENT), Decision::Allowed);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_nothing_costs_no_hash() {
+    fn an_unusable_header_costs_no_hash() {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         let good = basic("alice", "U*U");
@@ -203,7 +204,7 @@ mod tests {
                 assert_eq!(check(&auth, &users, user, "wrong"), Decision::Refused);
             }
         }
-        // One each, and then both are known.
+        // One hash each; then both decisions are cached.
         assert_eq!(
             *asked.lock().unwrap(),
             [HASH.to_owned(), hash::dummy_hash(4)]
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_users_seem_to_have_the_costs_of_known_ones() {
+    fn unknown_users_get_the_hash_costs_of_known_ones() {
         let auth = Auth::new(256);
         let users = users(&[
             ("alice", HASH),
@@ -225,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_a_dummy_hash_is_refused_all_the_same() {
+    fn a_password_that_fits_a_dummy_hash_is_still_refused() {
         let auth = Auth::with_verify(Box::new(|_| true), 100);
         let mut users = users(&[("alice", HASH)]);
         assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
         assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Refused);
-        // Not even a user whose hash is the dummy has the decision of somebody who was unknown, or lends it.
+        // A user whose configured hash equals the dummy hash neither gets nor provides an unknown user's decision.
         users.insert("nobody".to_owned(), hash::dummy_hash(4));
         assert_eq!(check(&auth, &users, "nobody", "x"), Decision::Allowed);
         users.remove("nobody");
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_a_password_that_do_not_count_make_no_new_question() {
+    fn insignificant_bytes_of_a_password_cause_no_new_verification() {
         let (auth, asked) = counted();
         let users = users(&[("alice", HASH)]);
         for length in [72, 73, 1000] {
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_only_known_decisions_are_told() {
+    fn after_shutdown_only_cached_decisions_are_returned() {
         let auth = Auth::new(256);
         let users = users(&[("alice", HASH)]);
         assert_eq!(check(&auth, &users, "alice", "U*U"), Decision::Allowed);

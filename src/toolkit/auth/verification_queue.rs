@@ -1,11 +1,10 @@
-//! The queue for credentials whose decision is not known: one is verified at a time, first come, first served.
+//! The verification queue: credentials without a cached decision are verified one at a time, first come, first served.
 //!
-//! Must not know what a password is, or where users are written down. A bcrypt hash takes one processor for 50 ms to
-//! seconds. Whoever waits makes it in its turn, so there is no thread for it; who comes with credentials that wait
-//! already shares their decision. What is promised during a flood of wrong passwords: known credentials never wait; a
-//! flood has one processor and no more; one from a single network leaves places for all others, who wait for its share
-//! of hashes and their own; who waits is bounded in number and time. Not promised: that new credentials find a place
-//! while many networks flood.
+//! Must not know what a password is, or where users are configured. A bcrypt hash takes one processor for 50 ms to
+//! seconds. Each waiter computes it in its turn, so no extra thread is needed; equal credentials share one decision.
+//! During a flood of wrong passwords: cached credentials never wait; the flood uses one processor at most; a flood from
+//! one network leaves places for others; waiters are bounded in number and time. Not guaranteed: a place for new
+//! credentials while many networks flood.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,38 +14,38 @@ use std::time::{Duration, Instant};
 use crate::sync;
 use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Decision};
 
-/// Most credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one's turn comes after two
-/// seconds, well within a scrape's 10 s.
+/// Most credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one waits two seconds, well within
+/// a scrape's 10 s.
 const LIMIT: usize = 32;
-/// One network may have this part of the places: 8 of 32 are enough for scrapers with passwords of their own, and
-/// others wait half a second for their hashes. Of all who wait, those with equal credentials included, it leaves this part
-/// to others.
+/// One network may take 1/`SHARE` of the places: 8 of 32 suffice for scrapers with different passwords, and others then
+/// wait half a second for its hashes. Of all waiters, including those with equal credentials, it must leave 1/`SHARE`
+/// to other networks.
 const SHARE: usize = 4;
-/// Longest wait: a scrape's usual time limit. Who waits longer has a hash of too high a cost (each step doubles the
-/// time: 14 is a second on a PC and many on a router), and finds the decision known when it asks again.
+/// Longest wait: a scrape's usual timeout. A longer wait means a hash of too high a cost (each step doubles the time:
+/// 14 is a second on a PC and many on a router). The client then finds the decision in the cache when it retries.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Whether credentials fit.
+/// Whether a password fits its hash.
 pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 
-/// The queue, and the decisions that came out of it.
+/// The queue, and the cache of its decisions.
 pub(super) struct VerificationQueue {
     verify: Verify,
-    /// Most requests that wait, each of which holds a connection and its thread.
+    /// Most waiting requests. Each holds a connection and its thread.
     max_waiting: usize,
     longest_wait: Duration,
     state: Mutex<State>,
-    /// Notified when credentials have left the queue, and at the end.
+    /// Notified when credentials leave the queue, and at shutdown.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     cache: CredentialCache,
-    /// Credentials, no two the same, and networks in the order of arrival. The first ones are verified, and stay until
-    /// they have been.
+    /// Distinct credentials and their networks, in the order of arrival. The first entry is being verified, and stays
+    /// until that is done.
     pending: VecDeque<(Credentials, IpAddr)>,
-    /// The networks of requests that wait for the decision on what is pending for another one.
+    /// The networks of requests that wait for the decision on equal pending credentials.
     joined: Vec<IpAddr>,
     has_ended: bool,
 }
@@ -62,7 +61,7 @@ impl VerificationQueue {
         }
     }
 
-    /// The decision on `credentials`: at once if it is known, else in their turn.
+    /// The decision on `credentials`: at once if it is cached, otherwise after waiting in the queue.
     pub(super) fn check(&self, credentials: &Credentials, client: IpAddr) -> Decision {
         let until = Instant::now() + self.longest_wait;
         if let Some(decision) = self.enqueue(credentials, network(client), until) {
@@ -84,14 +83,15 @@ impl VerificationQueue {
         decision
     }
 
-    /// From now on nothing more is verified: all waiters leave, and a hash that is being made is the last one.
+    /// Stops verification: all waiters leave, and a hash in progress is the last one.
     pub(super) fn end(&self) {
         sync::lock(&self.state).has_ended = true;
         self.changed.notify_all();
     }
 
-    /// Takes the last place; or a decision, when it is known, also after another request has found it, or when there is
-    /// no room, the wait was too long or the exporter ends.
+    /// Joins the end of the queue and returns `None`. Returns a decision if one is cached, possibly after waiting for
+    /// another request's verification, or an overload if there is no room, the wait was too long or the exporter shuts
+    /// down.
     fn enqueue(
         &self,
         credentials: &Credentials,
@@ -107,7 +107,7 @@ impl VerificationQueue {
             let all = state.pending.iter().map(|(_, other)| other);
             let all = all.chain(&state.joined);
             let same_network = all.clone().filter(|other| **other == network).count();
-            // Equal credentials cost one hash, but each that waits with them holds a connection.
+            // Equal credentials cost one hash, but each request that waits holds a connection.
             let is_full = all.count() >= self.max_waiting
                 || same_network >= self.max_waiting - self.max_waiting / SHARE;
             if is_full || state.has_ended || Instant::now() >= until {
@@ -130,14 +130,14 @@ impl VerificationQueue {
     }
 }
 
-/// A place in the queue, which becomes free when this is dropped, in a panic too.
+/// A place in the queue. Dropping it frees the place, even in a panic.
 struct Place<'a> {
     queue: &'a VerificationQueue,
     credentials: &'a Credentials,
 }
 
 impl Place<'_> {
-    /// Waits until it is the first; false when the wait was too long or the exporter ends.
+    /// Waits until this place is the first; false if the wait was too long or the exporter shuts down.
     fn wait_for_turn(&self, until: Instant) -> bool {
         let mut state = sync::lock(&self.queue.state);
         loop {
@@ -159,8 +159,8 @@ impl Drop for Place<'_> {
     }
 }
 
-/// What one client can be expected to have: an IPv4 address, or the /48 of an IPv6 address, of which it may use any: a
-/// site gets no more (RFC 6177, section 2).
+/// The addresses that one client may use: an IPv4 address, or the /48 of an IPv6 address, because a site gets no more
+/// (RFC 6177, section 2).
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 80 << 80).into(),
@@ -181,7 +181,7 @@ mod tests {
 
     /// The places of one network.
     const OF_NETWORK: usize = LIMIT / SHARE;
-    /// Only a fault lasts as long.
+    /// Only a hang takes this long.
     const HANGS: Duration = Duration::from_secs(60);
 
     fn credentials(password: &str) -> Credentials {
@@ -193,12 +193,12 @@ mod tests {
         }
     }
 
-    /// A client in a network of its own.
+    /// A client in its own network.
     fn client(number: usize) -> IpAddr {
         IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()])
     }
 
-    /// What became of a request, which ends or hangs.
+    /// The decision on a request. Fails if the request hangs.
     fn decision(thread: JoinHandle<Decision>) -> Decision {
         let since = Instant::now();
         while !thread.is_finished() {
@@ -208,12 +208,12 @@ mod tests {
         thread.join().unwrap()
     }
 
-    /// A queue whose hashes take until the test lets them go; "right" fits and "panic" panics.
+    /// A queue whose hashes block until the test releases them; "right" fits and "panic" panics.
     struct Slow {
         queue: Arc<VerificationQueue>,
-        /// The passwords, each at the beginning of its hash.
+        /// The passwords, each sent when its hash begins.
         begun: Receiver<String>,
-        /// One hash may end.
+        /// Releases one hash.
         go: Sender<()>,
     }
 
@@ -228,7 +228,7 @@ mod tests {
             let shared = Mutex::new((tell, wait));
             let verify = move |of: &Credentials| {
                 let password = String::from_utf8(of.password.clone()).unwrap();
-                // A second hash at the same time would have to wait here, and `begun` would miss it: try_lock.
+                // Not `lock`: a second hash at the same time would block here, and `begun` would not show it.
                 let shared = match shared.try_lock() {
                     Ok(shared) => shared,
                     Err(std::sync::TryLockError::Poisoned(shared)) => shared.into_inner(),
@@ -263,14 +263,14 @@ mod tests {
             self.queue.check(&credentials(password), client(number))
         }
 
-        /// Asks, and waits until the password is being verified.
+        /// Sends a request, and waits until its password is being verified.
         fn occupy(&self, password: &str, number: usize) -> JoinHandle<Decision> {
             let thread = self.ask(password, client(number));
             assert_eq!(self.begun.recv_timeout(HANGS).unwrap(), password);
             thread
         }
 
-        /// Asks, and waits until the request stands in the queue.
+        /// Sends a request, and waits until it is in the queue.
         fn enqueue(&self, password: &str, number: usize) -> JoinHandle<Decision> {
             let before = self.waiting();
             let thread = self.ask(password, client(number));
@@ -283,7 +283,7 @@ mod tests {
             state.pending.len() + state.joined.len()
         }
 
-        /// Waits until `count` requests are in the queue, with the one that verifies.
+        /// Waits until `count` requests are in the queue, including the one being verified.
         fn wait_for(&self, count: usize) {
             let since = Instant::now();
             while self.waiting() != count {
@@ -292,26 +292,26 @@ mod tests {
             }
         }
 
-        /// Asks, and makes sure that the request is sent away instead of standing in the queue.
-        fn sent_away(&self, password: &str, number: usize) {
+        /// Sends a request, and checks that it is rejected instead of queued.
+        fn assert_rejected(&self, password: &str, number: usize) {
             let before = self.waiting();
             let thread = self.ask(password, client(number));
             let since = Instant::now();
             while !thread.is_finished() {
                 assert!(since.elapsed() < HANGS, "{password} hangs");
-                assert_eq!(self.waiting(), before, "{password} stands in the queue");
+                assert_eq!(self.waiting(), before, "{password} is in the queue");
                 thread::yield_now();
             }
             assert_eq!(decision(thread), Decision::Overloaded);
         }
 
-        /// Lets the running hash end and waits for the next one's password.
+        /// Releases the running hash and returns the password of the next one.
         fn next(&self) -> String {
             self.go.send(()).unwrap();
             self.begun.recv_timeout(HANGS).unwrap()
         }
 
-        /// Lets the running hash and those of all others end, who are refused.
+        /// Releases the running hash and all others; each request must be refused.
         fn refuse_all(&self, threads: Vec<JoinHandle<Decision>>) {
             let hashes = sync::lock(&self.queue.state).pending.len();
             (0..hashes).for_each(|_| self.go.send(()).unwrap());
@@ -334,9 +334,9 @@ mod tests {
         for number in 1..OF_NETWORK {
             assert_eq!(slow.next(), number.to_string());
             slow.wait_for(OF_NETWORK);
-            // The flood takes each place that it has left.
+            // The flood takes every place that it may have.
             flood.push(slow.enqueue(&format!("again {number}"), 1));
-            slow.sent_away("one too many", 1);
+            slow.assert_rejected("one too many", 1);
         }
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
@@ -352,20 +352,20 @@ mod tests {
             while threads.len() < (network + 1) * OF_NETWORK {
                 threads.push(slow.enqueue(&threads.len().to_string(), network));
             }
-            slow.sent_away("one too many", network);
+            slow.assert_rejected("one too many", network);
         }
         assert_eq!(threads.len(), LIMIT);
-        slow.sent_away("one too many", 200);
-        // Who comes with what waits already takes no place.
+        slow.assert_rejected("one too many", 200);
+        // Equal credentials take no further place.
         threads.push(slow.enqueue("first", 200));
         slow.refuse_all(threads);
-        // "One too many" was not kept as refused: it is verified.
+        // "One too many" was not cached as refused: it is verified.
         let late = slow.occupy("one too many", 0);
         slow.refuse_all(vec![late]);
     }
 
     #[test]
-    fn few_connections_make_few_places_and_a_network_has_at_least_one() {
+    fn few_connections_mean_few_places_but_at_least_one_per_network() {
         for (max_waiting, same_network, all) in [(1, 1, 1), (4, 1, 4), (9, 3, 9), (1000, 8, 32)] {
             let queue = VerificationQueue::new(Box::new(|_| true), max_waiting, HANGS);
             let until = Instant::now() + HANGS;
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_with_which_many_wait_are_verified_once() {
+    fn equal_credentials_of_many_waiters_are_verified_once() {
         for (password, expected) in [("right", Decision::Allowed), ("wrong", Decision::Refused)] {
             let slow = Slow::patient();
             let first = slow.occupy("other", 250);
@@ -399,12 +399,15 @@ mod tests {
             }
             assert_eq!(decision(first), Decision::Refused);
             assert_eq!(slow.check(password, 1), expected);
-            assert!(slow.begun.try_recv().is_err(), "it is known");
+            assert!(
+                slow.begun.try_recv().is_err(),
+                "a cached decision was verified again"
+            );
         }
     }
 
     #[test]
-    fn credentials_are_verified_in_the_order_of_their_arrival() {
+    fn credentials_are_verified_in_order_of_arrival() {
         let slow = Slow::patient();
         let mut threads = vec![slow.occupy("0", 0)];
         for number in 1..LIMIT {
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_decision_waits_for_nobody() {
+    fn a_cached_decision_never_waits() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
         assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_its_own_request_only() {
+    fn a_panic_fails_only_its_own_request() {
         let slow = Slow::patient();
         let doomed = slow.occupy("panic", 0);
         let next = slow.enqueue("right", 1);
@@ -442,11 +445,11 @@ mod tests {
         slow.wait_for(0);
         let again = slow.occupy("panic", 0);
         slow.go.send(()).unwrap();
-        assert!(again.join().is_err(), "it was not kept");
+        assert!(again.join().is_err(), "the decision was cached");
     }
 
     #[test]
-    fn who_waits_too_long_leaves_and_the_next_one_moves_up() {
+    fn a_waiter_that_times_out_leaves_and_the_next_one_moves_up() {
         let slow = Slow::new(Duration::from_millis(20));
         let first = slow.occupy("first", 0);
         assert_eq!(slow.check("second", 1), Decision::Overloaded);
@@ -459,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_sends_all_who_wait_away() {
+    fn shutdown_rejects_all_waiters() {
         let slow = Slow::patient();
         slow.go.send(()).unwrap();
         assert_eq!(decision(slow.occupy("right", 1)), Decision::Allowed);
@@ -475,7 +478,7 @@ mod tests {
         slow.refuse_all(vec![running]);
     }
 
-    /// Random requests, some of which give up: never two hashes at a time, and nobody is left standing.
+    /// Random requests, some of which give up: never two hashes at a time, and no request hangs.
     #[test]
     fn random_requests_and_give_ups_lose_no_wake_up() {
         let busy = Mutex::new(());
@@ -493,7 +496,7 @@ mod tests {
             .map(|number| {
                 let queue = Arc::clone(&queue);
                 thread::spawn(move || {
-                    let mut judged = 0;
+                    let mut decided = 0;
                     cases(500, |random| {
                         let password = random.within(0..400).to_string();
                         let expected = if password.starts_with('1') {
@@ -504,21 +507,21 @@ mod tests {
                         let decision = queue.check(&credentials(&password), client(number));
                         if decision != Decision::Overloaded {
                             assert_eq!(decision, expected);
-                            judged += 1;
+                            decided += 1;
                         }
                     });
-                    judged
+                    decided
                 })
             })
             .collect();
-        let judged: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
-        assert!(judged > 0);
+        let decided: u32 = threads.into_iter().map(|t| t.join().unwrap()).sum();
+        assert!(decided > 0);
         let state = sync::lock(&queue.state);
         assert!(state.pending.is_empty() && state.joined.is_empty());
     }
 
     #[test]
-    fn requests_with_the_same_credentials_hold_no_more_than_their_part_of_the_connections() {
+    fn requests_with_equal_credentials_hold_only_their_share_of_the_connections() {
         let queue = VerificationQueue::new(Box::new(|_| true), 2, HANGS);
         let until = Instant::now() + HANGS;
         let same = credentials("same");
@@ -535,11 +538,11 @@ mod tests {
         while flood.len() < 6 {
             flood.push(slow.enqueue("flood", 1));
         }
-        slow.sent_away("flood", 1);
-        slow.sent_away("another", 1);
+        slow.assert_rejected("flood", 1);
+        slow.assert_rejected("another", 1);
         let user = slow.enqueue("right", 2);
         flood.push(slow.enqueue("flood", 3));
-        slow.sent_away("flood", 4);
+        slow.assert_rejected("flood", 4);
         assert_eq!(slow.next(), "right");
         slow.go.send(()).unwrap();
         assert_eq!(decision(user), Decision::Allowed);
@@ -547,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_counts_by_its_address_or_48() {
+    fn a_client_is_identified_by_its_ipv4_address_or_ipv6_48() {
         let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:7::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));

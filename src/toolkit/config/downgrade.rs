@@ -1,11 +1,11 @@
-//! What a configuration keeps people out with: a change must not take it away.
+//! The downgrade check: which protections a configuration has, so that a change cannot silently remove one.
 //!
-//! Must not know where a configuration comes from. Limits and headers do not count: without them nobody is let in who
-//! was not before.
+//! Must not know where a configuration comes from. Rate limits and headers do not count: their loss admits no
+//! additional client.
 
 use crate::toolkit::config::settings::{ClientAuth, WebConfig};
 
-/// What a configuration has, each in the words for when it is gone.
+/// The protections of a configuration, each as the message for its removal.
 pub(super) fn protections(config: &WebConfig) -> Vec<&'static str> {
     let tls = config.tls.as_ref();
     let client_auth = tls.map_or(ClientAuth::None, |tls| tls.client_auth);

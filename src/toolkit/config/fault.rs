@@ -1,15 +1,15 @@
-//! Why a configuration cannot be used, and how a piece of its text is shown.
+//! Why a configuration cannot be used, and how error messages quote the file.
 //!
-//! Must not know which keys there are.
+//! Must not know which keys exist.
 
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// Where in the configuration file, from 1; none when it is not about a place in it.
+    /// The line in the configuration file, from 1; `None` if the error has no place in it.
     pub(super) line: Option<usize>,
-    /// Names the key and the value.
+    /// The message, with the key and the value.
     pub(crate) text: String,
-    /// Only the certificate or its key is to blame, so the pair in use may stay. It may pass by itself: renewals write
-    /// one after the other.
+    /// Whether only the certificate or its key is at fault, so that the previous pair may stay in use. Such a fault may
+    /// pass by itself: a renewal writes one file after the other.
     pub(super) is_pair: bool,
 }
 
@@ -42,13 +42,13 @@ impl Fault {
     }
 }
 
-/// Longest piece of the file's own text that an error repeats, in characters.
+/// Longest quotation of the file's text in an error, in characters.
 const SHOWN_LIMIT_CHARS: usize = 200;
 
-/// How hashes and keys begin that may have come to a wrong place.
+/// How hashes and private keys begin. They may have been written in the wrong place.
 const SECRET_MARKS: &[&str] = &["$2", "-----BEGIN"];
 
-/// A piece of the file for an error: on one line, not too long, and without what looks like a secret.
+/// A quotation for an error message: on one line, not too long, and without anything that looks like a secret.
 pub(super) fn shown(text: &str) -> String {
     let marks = SECRET_MARKS.iter().filter_map(|mark| text.find(mark));
     if let Some(open) = marks.min().and_then(|begin| text.get(..begin)) {
@@ -56,7 +56,7 @@ pub(super) fn shown(text: &str) -> String {
     }
     let mut shown = String::new();
     for c in text.chars().take(SHOWN_LIMIT_CHARS) {
-        // Quotes of policies and of the parser's own sentences read better bare.
+        // Quotes in policies and in the parser's messages are easier to read unescaped.
         if c == '\'' {
             shown.push(c);
         } else {

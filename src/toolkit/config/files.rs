@@ -1,7 +1,7 @@
 //! Which files were read, and whether they have changed since.
 //!
-//! Must not know what is in them. A look reads them all, as the exporter-toolkit's does: they are few and short, and
-//! stat(2) shows no second write within one tick of a file system's clock.
+//! Must not know what they contain. Each check reads all files again, like the exporter-toolkit: they are few and
+//! short, and stat(2) misses a second write within one tick of the file system's clock.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 
 use crate::file;
 
-/// Longest file that is read: four times a bundle of all public authorities.
+/// Longest file that is read: four times a bundle of all public certificate authorities.
 const FILE_LIMIT_BYTES: u64 = 1 << 20;
 
-/// Files in the order of their reading.
+/// Files in the order in which they were read.
 #[derive(Clone, Default)]
 pub(super) struct Files(Vec<Seen>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct Seen {
     path: PathBuf,
-    /// It has a certificate or its key.
+    /// Whether it holds the server's certificate or its private key.
     is_pair: bool,
-    /// Of the bytes, not the bytes: a private key is not kept. Or why it could not be read.
+    /// A digest, so that a private key is not kept in memory; or why the file could not be read.
     digest: Result<u64, String>,
 }
 
 impl Files {
-    /// Reads a file and remembers it, whether or not it could be read.
+    /// Reads a file and records the result, even a failure.
     pub(super) fn read(&mut self, path: &Path, is_pair: bool) -> io::Result<Vec<u8>> {
         let bytes = file::read(path, FILE_LIMIT_BYTES);
         self.0.push(Seen {
@@ -37,26 +37,26 @@ impl Files {
         bytes
     }
 
-    /// Whether contents have changed since they were read, or why they cannot be.
+    /// Whether any content has changed since it was read, or the reason why a file cannot be read.
     pub(super) fn have_changed(&self) -> bool {
         self.0
             .iter()
             .any(|seen| digest(&file::read(&seen.path, FILE_LIMIT_BYTES)) != seen.digest)
     }
 
-    /// Whether these are the files of `other` with the same contents.
+    /// Whether `other` has the same files with the same contents.
     pub(super) fn are_as_in(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 
-    /// The same, whatever is in the certificate and its key.
+    /// The same, but ignores the certificate and its key.
     pub(super) fn are_as_in_but_for_the_pair(&self, other: &Self) -> bool {
         let others = other.0.iter().filter(|seen| !seen.is_pair);
         self.0.iter().filter(|seen| !seen.is_pair).eq(others)
     }
 }
 
-/// 64 bits are enough here: who can choose a file's contents needs no collision.
+/// 64 bits suffice: whoever can choose a file's contents has no use for a collision.
 fn digest(bytes: &io::Result<Vec<u8>>) -> Result<u64, String> {
     let bytes = bytes.as_ref().map_err(ToString::to_string)?;
     let mut hasher = DefaultHasher::new();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_seen_however_soon_it_comes_and_a_touch_is_none() {
+    fn every_write_is_detected_and_a_touch_is_not_a_change() {
         let folder = Folder::new("write");
         let file = folder.0.join("a");
         fs::write(&file, "one").expect("a file");
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_replaced_removed_or_back_has_changed() {
+    fn a_file_that_is_replaced_removed_or_restored_has_changed() {
         let folder = Folder::new("replace");
         let (one, two, link) = (
             folder.0.join("1"),
@@ -122,7 +122,7 @@ mod tests {
             assert!(!files.have_changed());
             files
         };
-        // As kubelet does it.
+        // As kubelet does.
         let files = seen();
         std::os::unix::fs::symlink(&two, folder.0.join("next")).expect("a link");
         fs::rename(folder.0.join("next"), &link).expect("a rename");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_count_are_compared() {
+    fn the_certificate_pair_can_be_left_out_of_a_comparison() {
         let folder = Folder::new("compare");
         let (config, cert) = (folder.0.join("w.yml"), folder.0.join("cert"));
         let both = || {

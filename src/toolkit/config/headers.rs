@@ -1,11 +1,11 @@
-//! `http_server_config.headers`: which headers may be set, and to what.
+//! `http_server_config.headers`: the headers that may be set, and their allowed values.
 //!
-//! Must not know how an answer is sent.
+//! Must not know how a response is sent.
 
 use super::fault::{Fault, shown};
 use super::values::At;
 
-/// Headers that may be set, and their values; none means any.
+/// Headers that may be set, and their allowed values; an empty list allows any value.
 const HEADERS: &[(&str, &[&str])] = &[
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -14,7 +14,7 @@ const HEADERS: &[(&str, &[&str])] = &[
     ("Strict-Transport-Security", &[]),
 ];
 
-/// The headers that are set; blank ones are not, as the exporter-toolkit's document says.
+/// The configured headers. Blank ones are skipped, as the exporter-toolkit's documentation says.
 pub(super) fn checked(at: &At<'_>) -> Result<Vec<(String, String)>, Fault> {
     let mut headers = Vec::new();
     for (key, at) in at.entries()? {
@@ -26,9 +26,9 @@ pub(super) fn checked(at: &At<'_>) -> Result<Vec<(String, String)>, Fault> {
                 known.join(", ")
             )));
         };
-        // White space at the ends is no part of a value (RFC 9110, 5.5), and a block scalar ends with a line break.
-        // One within would let the value write headers of its own: it becomes a space, as in Go, so that a long
-        // policy may stand in several lines.
+        // White space at the ends is not part of a value (RFC 9110, 5.5), and a block scalar ends with a line break. A
+        // line break inside would inject a header: it becomes a space, as in Go, so that a long policy may span several
+        // lines.
         let value = at.text()?.unwrap_or_default();
         let value = value
             .trim_matches([' ', '\t', '\r', '\n'])

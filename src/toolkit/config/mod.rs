@@ -1,9 +1,9 @@
-//! The web configuration file of the exporter-toolkit: TLS, users, headers, a rate limit.
+//! The exporter-toolkit's web configuration file: TLS, users, headers, rate limit.
 //!
-//! Owns what the file may say and when it is read; must not know how TLS or a password is done. The format is
-//! <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. A text becomes a tree in
-//! `yaml`, the tree `settings` in `schema` (with `values` and `headers` for what a key may hold), and `reloader`
-//! keeps them in force; `files` tells when they have to be read again, `downgrade` what a change must not take away.
+//! Owns the file's content and when it is read. Must not know how TLS or passwords work. The format is
+//! <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>. `yaml` parses a text into a
+//! tree, `schema` turns the tree into `settings` (with `values` and `headers` for single values), and `reloader` holds
+//! the active configuration. `files` detects changes, and `downgrade` finds lost protections.
 
 mod downgrade;
 pub(crate) mod fault;

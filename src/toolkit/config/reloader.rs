@@ -1,8 +1,8 @@
-//! The web configuration as it is now: read at the start, and again when one of its files has changed.
+//! The active web configuration: read at the start, and reloaded when one of its files changes.
 //!
-//! Owns what happens when a file breaks: all requests are rejected, as by the exporter-toolkit. Two points differ from
-//! it: a change of a file takes no protection away (a file half written looks just like that), and while a new
-//! certificate does not fit its key yet, the old pair stays. Must not know what a request is.
+//! Owns what happens when a file becomes invalid: all requests are rejected, as in the exporter-toolkit. Two points
+//! differ from it. A file change alone cannot remove a protection, because a half-written file looks the same. And
+//! while a new certificate does not match its key yet, the old pair stays in use. Must not know what a request is.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -23,62 +23,62 @@ use crate::toolkit::config::settings::WebConfig;
 use crate::toolkit::rate_limit::Bucket;
 use crate::toolkit::tls;
 
-/// How long a file that takes protection away has to stay the same: whoever was writing it has gone on by then.
+/// How long a file that would remove a protection must stay unchanged: by then a writer has finished.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// What is in force. Without a file it is plain HTTP for everybody.
+/// The configuration in force. Without a file it is plain HTTP without authentication.
 #[derive(Default)]
 pub(crate) struct ActiveConfig {
-    /// Another one for each reading that was taken.
+    /// Number of the configuration; each one that takes effect has a new number.
     pub(crate) number: u64,
-    /// How TLS is spoken; none means plain HTTP.
+    /// The TLS acceptor; `None` means plain HTTP.
     pub(crate) tls: Option<Arc<dyn TlsAcceptor>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) users: Users,
-    /// How often. The same bucket as before when the limit has not changed.
+    /// The token bucket. It is kept as long as the limit stays the same.
     pub(crate) rate: Option<Arc<Bucket>>,
 }
 
-/// The configuration and the files it comes from.
+/// The active configuration and the files that it comes from.
 pub(crate) struct Reloader {
     file: Option<PathBuf>,
     state: Mutex<State>,
 }
 
-/// What came of the file.
+/// The state after the last read.
 #[derive(Default)]
 struct State {
-    /// Those of the last reading.
+    /// The files of the last read.
     files: Files,
-    /// Those of the last reading that was taken, and what it came to.
+    /// The files of the last read that took effect, then its configuration and its protections.
     files_in_force: Files,
     in_force: Arc<ActiveConfig>,
     protections: Vec<&'static str>,
-    /// The last reading came to nothing that can be used: all requests are rejected.
+    /// Whether the last read found the configuration unusable: all requests are rejected.
     is_closed: bool,
-    /// They are rejected because protection would be gone; the operator may confirm that it is meant.
+    /// Whether requests are rejected only because a protection would be removed; the operator may confirm that.
     awaits_confirmation: bool,
 }
 
-/// What a reading came to.
+/// The result of reading the files.
 enum Outcome {
-    /// What the files say is in force now.
+    /// The files' configuration is now active.
     Taken {
         config: Arc<ActiveConfig>,
         message: &'static str,
         warnings: Vec<String>,
     },
-    /// Certificate and key do not fit; those before stay.
+    /// The new certificate and key cannot be used; the previous pair stays in use.
     Kept(ExitError),
     /// All requests are rejected.
     Closed(ExitError),
 }
 
 impl Reloader {
-    /// Reads the file. Warnings go to the log.
+    /// Reads the file, and logs warnings.
     ///
     /// # Errors
-    /// Why the file cannot be used, as one line that names file, key and value.
+    /// Why the file cannot be used, as one line with file, key and value.
     pub(crate) fn open(file: Option<&Path>, log: &Log) -> Result<Self, ExitError> {
         let mut state = State::default();
         if let Some(file) = file {
@@ -94,7 +94,7 @@ impl Reloader {
         })
     }
 
-    /// What is in force now; none when a file is broken: then all requests are rejected.
+    /// The active configuration; `None` if it is invalid: all requests are then rejected.
     pub(crate) fn active(&self, log: &Log) -> Option<Arc<ActiveConfig>> {
         let mut state = sync::lock(&self.state);
         let outcome = match &self.file {
@@ -102,7 +102,7 @@ impl Reloader {
             _ => None,
         };
         let active = (!state.is_closed).then(|| Arc::clone(&state.in_force));
-        // The log may be slow; the others need not wait for it.
+        // Logging may be slow: release the lock for other requests.
         drop(state);
         if let Some(outcome) = outcome {
             outcome.log(log);
@@ -110,8 +110,8 @@ impl Reloader {
         active
     }
 
-    /// Reads all files again because the operator said so (SIGHUP); whether requests are answered after it. Other than
-    /// a change alone, this may take protection away, once it has seen twice that nobody is writing.
+    /// Reloads all files on the operator's request (SIGHUP). Returns whether requests are served afterwards. Unlike a
+    /// file change alone, this may remove a protection, once two reads have seen the same files.
     pub(crate) fn reload(&self, log: &Log) -> bool {
         let Some(file) = &self.file else {
             log.info("nothing to reload: no --web.config.file", &[]);
@@ -131,11 +131,11 @@ impl Reloader {
 }
 
 impl State {
-    /// Reads the files. `confirmed` are those with which the operator confirmed that protection may go.
+    /// Reads the files. `confirmed` are the files for which the operator confirmed the loss of a protection.
     fn read(&mut self, file: &Path, confirmed: Option<&Files>) -> Outcome {
         let mut files = Files::default();
         let reading = read(&mut files, file);
-        // A file has no byte when its writer found the disk full: too little to confirm anything.
+        // An empty file confirms nothing: its writer may have found the disk full.
         let is_meant = confirmed.is_some_and(|seen| files.are_as_in(seen))
             && file.metadata().is_ok_and(|metadata| metadata.len() > 0);
         self.files = files;
@@ -232,7 +232,7 @@ impl Outcome {
     }
 }
 
-/// What is said of a file that takes protection away.
+/// The error for a file that would remove a protection.
 fn unconfirmed(lost: &str) -> Fault {
     Fault::new(format!(
         "not applied, as it would weaken protection and may be incomplete: {lost}. Send SIGHUP or restart to confirm. \
@@ -246,7 +246,7 @@ struct Reading {
     warnings: Vec<String>,
 }
 
-/// Reads the file and those that it names.
+/// Reads the file and those that it references.
 fn read(files: &mut Files, file: &Path) -> Result<Reading, Fault> {
     let bytes = files.read(file, false);
     let bytes = bytes.map_err(|error| Fault::new(format!("cannot be read: {error}")))?;
@@ -279,7 +279,7 @@ fn problem(file: &Path, fault: &Fault) -> ExitError {
     let line = fault.line.map(|line| format!(", line {line}"));
     let line = line.unwrap_or_default();
     let text = format!("web configuration {}{line}: {}", file.display(), fault.text);
-    // A path or a system's error may hold anything.
+    // A path or a system error may contain control characters.
     let text = text.replace(char::is_control, "\u{fffd}");
     if fault.is_pair {
         ExitError::from(text)
@@ -298,14 +298,14 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    /// A folder with a configuration and what it names, removed at the end.
+    /// A folder with a configuration and the files that it references, removed at the end.
     struct Place {
         folder: PathBuf,
     }
 
     impl Place {
         fn new(name: &str, config: &str) -> Self {
-            let name = format!("iperf3-exporter-live-{}-{name}", std::process::id());
+            let name = format!("iperf3-exporter-reloader-{}-{name}", std::process::id());
             let folder = std::env::temp_dir().join(name);
             fs::create_dir_all(&folder).expect("a folder");
             let place = Self { folder };
@@ -316,7 +316,7 @@ mod tests {
             place
         }
 
-        /// Of certificates and keys the text says which of openssl's.
+        /// Certificates and keys are made by openssl; the text says which one.
         fn write(&self, name: &str, text: &str) {
             let bytes = match text {
                 "cert 1" => test_file("server.pem"),
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// A file that is looked at.
+    /// A reloader's state and its file.
     struct Watch {
         file: PathBuf,
         state: State,
@@ -363,7 +363,7 @@ mod tests {
             }
         }
 
-        /// The second look after the operator's word.
+        /// The second read, after the operator's confirmation.
         fn confirm(&mut self) -> String {
             let seen = self.state.files.clone();
             summary(self.state.read(&self.file, Some(&seen)))
@@ -373,7 +373,7 @@ mod tests {
             (!self.state.is_closed).then(|| Arc::clone(&self.state.in_force))
         }
 
-        /// Which of the readings is in force; none when all requests are rejected.
+        /// The number of the active configuration; `None` if all requests are rejected.
         fn number(&self) -> Option<u64> {
             self.active().map(|active| active.number)
         }
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_a_break_and_a_repair_are_each_told_once() {
+    fn a_change_a_fault_and_a_repair_are_each_reported_once() {
         let place = Place::new("change", &users(&["alice"]));
         let mut watch = place.watch();
         assert_eq!(watch.look(), "nothing");
@@ -452,7 +452,7 @@ mod tests {
         place.write("w.yml", &users(&["carol"]));
         assert_eq!(watch.look(), "taken mended tls=false users=1");
         assert!(watch.active().expect("open").users.contains_key("carol"));
-        // The same text again, by way of a break.
+        // The same text again, after an invalid one.
         place.write("w.yml", "nonsense: 1\n");
         assert!(watch.look().starts_with("closed "));
         place.write("w.yml", &users(&["carol"]));
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_that_is_switched_on_is_taken() {
+    fn enabling_tls_takes_effect() {
         let place = Place::new("on", "");
         let mut watch = place.watch();
         assert!(watch.active().expect("open").tls.is_none());
@@ -484,7 +484,7 @@ mod tests {
         place.write("k", "key 2");
         assert_eq!(watch.look(), "taken tls=true users=0");
         assert_eq!(watch.number(), Some(2));
-        // By way of a removal, and of a file that is not whole yet.
+        // The same with a removed file, and with an incomplete one.
         place.remove("k");
         assert!(
             watch
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_pair_does_not_stay_when_anything_else_has_changed() {
+    fn the_old_pair_is_dropped_when_anything_else_has_changed() {
         let verify = tls("  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca\n");
         let place = Place::new("more", &verify);
         let mut watch = place.watch();
@@ -519,7 +519,7 @@ mod tests {
         place.write("w.yml", &verify);
         assert!(watch.look().starts_with("kept "));
         place.remove("ca");
-        // The pair is told first, and the authorities count all the same.
+        // The pair's error is reported first, but the missing authorities count too.
         assert!(watch.look().starts_with("closed "));
         place.write("c", "cert 1");
         assert!(watch.look().contains("client_ca_file: failed to read "));
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_alone_takes_no_protection_away_and_the_operator_may() {
+    fn only_the_operator_can_remove_a_protection() {
         let auth = |name: &str| tls(&format!("  client_auth_type: {name}\n"));
         let sans = format!(
             "{}  client_allowed_sans: [a]\n",
@@ -581,7 +581,7 @@ mod tests {
         ] {
             let place = Place::new(&format!("less-{name}"), &before);
             let mut watch = place.watch();
-            // No byte at all is nobody's word.
+            // An empty file confirms nothing.
             place.write("w.yml", "");
             assert!(watch.look().starts_with("closed "), "{name}");
             let again = watch.confirm();
@@ -603,12 +603,13 @@ mod tests {
             assert!(closed.contains("SIGHUP"), "{closed}");
             assert_eq!(watch.look(), "nothing", "{name}");
             assert!(watch.active().is_none(), "{name}");
-            // The rest of the file comes.
+            // The rest of the file arrives.
             place.write("w.yml", &before);
             assert!(watch.look().starts_with("taken mended "), "{name}");
             place.write("w.yml", &after);
             assert!(watch.look().starts_with("closed "), "{name}");
-            // Written again since the operator's first look: the writer has not done. A request looks in between.
+            // The file has changed since the operator's first read: the writer has not finished. A request reads it in
+            // between.
             let seen = watch.state.files.clone();
             place.write("w.yml", &format!("{after}# more\n"));
             watch.look();
@@ -633,8 +634,8 @@ mod tests {
         for end in 0..whole.len() {
             place.write("w.yml", whole.get(..end).unwrap_or_default());
             watch.look();
-            if let Some(front) = watch.active() {
-                assert!(front.tls.is_some() && !front.users.is_empty(), "{end}");
+            if let Some(active) = watch.active() {
+                assert!(active.tls.is_some() && !active.users.is_empty(), "{end}");
             }
         }
         place.write("w.yml", &whole);
@@ -643,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_stays_as_long_as_its_limit() {
+    fn a_bucket_is_kept_as_long_as_its_limit() {
         let limit = |burst: u32| format!("rate_limit: {{interval: 1s, burst: {burst}}}\n");
         let place = Place::new("bucket", &limit(1));
         let mut watch = place.watch();
@@ -666,30 +667,30 @@ mod tests {
     }
 
     #[test]
-    fn the_active_configuration_is_what_the_files_say_and_sighup_reads_them_again() {
+    fn the_active_configuration_follows_the_files_and_sighup_reloads_them() {
         let log = Log::new(LogConfig::default());
-        let place = Place::new("front", &users(&["alice"]));
-        let live = Reloader::open(Some(&place.file()), &log).expect("in order");
-        let first = live.active(&log).expect("open");
-        assert!(Arc::ptr_eq(&first, &live.active(&log).expect("open")));
-        assert!(live.reload(&log));
+        let place = Place::new("active", &users(&["alice"]));
+        let reloader = Reloader::open(Some(&place.file()), &log).expect("in order");
+        let first = reloader.active(&log).expect("open");
+        assert!(Arc::ptr_eq(&first, &reloader.active(&log).expect("open")));
+        assert!(reloader.reload(&log));
         place.write("w.yml", "{}\n");
-        assert!(live.active(&log).is_none());
-        assert!(live.reload(&log));
-        assert!(live.active(&log).expect("open").users.is_empty());
+        assert!(reloader.active(&log).is_none());
+        assert!(reloader.reload(&log));
+        assert!(reloader.active(&log).expect("open").users.is_empty());
         place.write("w.yml", "nonsense: 1\n");
-        assert!(!live.reload(&log));
-        assert!(live.active(&log).is_none());
+        assert!(!reloader.reload(&log));
+        assert!(reloader.active(&log).is_none());
     }
 
     #[test]
-    fn without_a_file_there_is_plain_http_for_everybody() {
+    fn without_a_file_it_is_plain_http_without_authentication() {
         let log = Log::new(LogConfig::default());
-        let live = Reloader::open(None, &log).expect("in order");
-        let front = live.active(&log).expect("open");
-        assert!(front.tls.is_none() && front.users.is_empty() && front.rate.is_none());
-        assert!(live.reload(&log));
-        assert!(Arc::ptr_eq(&front, &live.active(&log).expect("open")));
+        let reloader = Reloader::open(None, &log).expect("in order");
+        let active = reloader.active(&log).expect("open");
+        assert!(active.tls.is_none() && active.users.is_empty() && active.rate.is_none());
+        assert!(reloader.reload(&log));
+        assert!(Arc::ptr_eq(&active, &reloader.active(&log).expect("open")));
     }
 
     #[test]
@@ -699,7 +700,7 @@ mod tests {
         let open = || match Reloader::open(Some(&place.file()), &log) {
             Ok(_) => "in order".to_owned(),
             Err(problem) => {
-                // A renewal writes certificate and key one after the other: that passes by itself.
+                // A renewal writes certificate and key one after the other: the fault passes by itself.
                 let is_pair = problem.line.contains("private key does not match");
                 assert_eq!(problem.status, if is_pair { 1 } else { 2 });
                 problem.line

@@ -1,6 +1,6 @@
-//! Which keys the file has, and what they may say: a YAML tree becomes [`WebConfig`].
+//! The schema of the file: turns a YAML tree into [`WebConfig`].
 //!
-//! Owns the order of the checks: headers, users, the limit, then TLS. Must not know how TLS or a hash is done.
+//! Owns the order of the checks: headers, users, rate limit, then TLS. Must not know how TLS or hashes work.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use super::values::At;
 use super::yaml;
 use crate::toolkit::auth::{Users, hash};
 
-/// What Go's `tls.CipherSuites` lists.
+/// The names in Go's `tls.CipherSuites`.
 const CIPHER_SUITES: &[&str] = &[
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -30,10 +30,10 @@ const CIPHER_SUITES: &[&str] = &[
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-/// What the exporter-toolkit knows.
+/// The names that the exporter-toolkit accepts.
 const CURVES: &[&str] = &["CurveP256", "CurveP384", "CurveP521", "X25519"];
 
-/// The words of `client_auth_type`; `RequireClientCert` is an older one of the exporter-toolkit's.
+/// The values of `client_auth_type`. `RequireClientCert` is an older name in the exporter-toolkit.
 const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("NoClientCert", ClientAuth::None),
     ("RequestClientCert", ClientAuth::Request),
@@ -43,7 +43,7 @@ const CLIENT_AUTH: &[(&str, ClientAuth)] = &[
     ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
 ];
 
-/// The last two are spoken.
+/// Only the last two are used for connections.
 const TLS_VERSIONS: [(&str, TlsVersion); 4] = [
     ("TLS10", TlsVersion::Tls10),
     ("TLS11", TlsVersion::Tls11),
@@ -51,10 +51,10 @@ const TLS_VERSIONS: [(&str, TlsVersion); 4] = [
     ("TLS13", TlsVersion::Tls13),
 ];
 
-/// Reads a file that a key names, and is told whether that is a certificate or its key.
+/// Reads a referenced file. The flag is true for the server's certificate and its key.
 pub(super) type Read<'a> = &'a mut dyn FnMut(&Path, bool) -> io::Result<Vec<u8>>;
 
-/// The configuration that `text` is; relative files are looked for in `folder`.
+/// The configuration in `text`. Relative paths are resolved against `folder`.
 pub(super) fn web_config(text: &str, folder: &Path, read: Read<'_>) -> Result<WebConfig, Fault> {
     let root = yaml::read(text)?;
     let [tls, http, rate, users] = At::root(&root).keys([
@@ -64,7 +64,7 @@ pub(super) fn web_config(text: &str, folder: &Path, read: Read<'_>) -> Result<We
         "basic_auth_users",
     ])?;
     let [http2, headers] = http.keys(["http2", "headers"])?;
-    // Accepted, and without effect: only HTTP/1.1 is spoken.
+    // Accepted without effect: only HTTP/1.1 is served.
     http2.boolean()?;
     let [interval, burst] = rate.keys(["interval", "burst"])?;
     let burst = burst.count()?.unwrap_or_default();
@@ -78,7 +78,7 @@ pub(super) fn web_config(text: &str, folder: &Path, read: Read<'_>) -> Result<We
     })
 }
 
-/// Errors name the user and never the hash.
+/// Checks the users. Errors name the user, never the hash.
 fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
     let mut users = BTreeMap::new();
     for (key, at) in at.entries()? {
@@ -89,7 +89,7 @@ fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
         }
         // RFC 7617, 2: the first colon ends the name, and a name has no control characters.
         if let Some((name, _)) = key.text.split_once(':') {
-            // Without the rest, which may be a password: `{alice:password}` is one word in YAML.
+            // Without the rest, which may be a password: YAML reads `{alice:password}` as one word.
             return Err(refused(format!(
                 ".{}: a user name cannot contain a colon, write a colon and a space between user name and hash",
                 shown(name)
@@ -106,8 +106,8 @@ fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
     Ok(users)
 }
 
-/// None when TLS is off, which it is as long as neither a certificate, a key, a client CA nor a `client_auth_type` is
-/// there, as the exporter-toolkit has it.
+/// The TLS settings; `None` if TLS is off. As in the exporter-toolkit, it is off if there is neither a certificate, a
+/// key, a client CA nor a `client_auth_type`.
 fn tls_settings(at: &At<'_>, folder: &Path, read: Read<'_>) -> Result<Option<TlsSettings>, Fault> {
     let [
         cert,
@@ -145,7 +145,7 @@ fn tls_settings(at: &At<'_>, folder: &Path, read: Read<'_>) -> Result<Option<Tls
     let written_auth = client_auth_type.word("invalid ClientAuth", CLIENT_AUTH.iter().copied())?;
     let client_auth = written_auth.unwrap_or(ClientAuth::None);
     let sans = allowed_sans(&client_allowed_sans, client_auth)?;
-    // All are read before the first fault is told, so that a change of each is seen.
+    // Read all files before the first error is reported, so that a change of any of them is detected.
     let mut pem = |inline, file, is_pair| pem(inline, file, is_pair, folder, read);
     let cert = pem(&cert, &cert_file, true);
     let key = pem(&key, &key_file, true);
@@ -182,7 +182,7 @@ fn versions(min: &At<'_>, max: &At<'_>) -> Result<(TlsVersion, TlsVersion), Faul
     let version = |at: &At<'_>, oldest: usize| {
         at.word("unknown TLS version", TLS_VERSIONS.into_iter().skip(oldest))
     };
-    // At least TLS 1.0 is what TLS 1.2 is; at most TLS 1.1 is what nothing is that is spoken here.
+    // A `min_version` of TLS 1.0 or 1.1 is met by TLS 1.2. A `max_version` of TLS 1.1 would leave no supported version.
     let newest = version(max, 2)?.unwrap_or(TlsVersion::Tls13);
     let oldest = version(min, 0)?.unwrap_or(TlsVersion::Tls12);
     if oldest > newest {
@@ -191,7 +191,7 @@ fn versions(min: &At<'_>, max: &At<'_>) -> Result<(TlsVersion, TlsVersion), Faul
     Ok((oldest, newest))
 }
 
-/// A list of known names; none when it is null or empty.
+/// A list of known names; `None` if it is null or empty.
 fn names(
     at: &At<'_>,
     unknown: &str,
@@ -202,8 +202,8 @@ fn names(
     Ok(names.filter(|names| !names.is_empty()))
 }
 
-/// An empty list or name lets nobody in the exporter-toolkit: that is more likely a slip than a wish. It ignores the
-/// list when no certificate is asked for, and so lets everybody in.
+/// The exporter-toolkit rejects every client if the list or a name is empty, which is more likely a mistake: an error
+/// here. It ignores the list, and so admits every client, if no certificate is requested: also an error here.
 fn allowed_sans(at: &At<'_>, client_auth: ClientAuth) -> Result<Option<Vec<String>>, Fault> {
     let names = at.list(|item| Ok(item.text()?.map(str::to_owned)))?;
     match &names {
@@ -217,7 +217,7 @@ fn allowed_sans(at: &At<'_>, client_auth: ClientAuth) -> Result<Option<Vec<Strin
     }
 }
 
-/// The text or the file; the file when there are both, as the exporter-toolkit has it. None when there is neither.
+/// Inline text or a file. The file wins if both are given, as in the exporter-toolkit; `None` if there is neither.
 fn pem(
     inline: &At<'_>,
     file: &At<'_>,
@@ -260,7 +260,7 @@ mod tests {
 
     const HASH: &str = "$2y$04$abcdefghijklmnopqrstuuPp7HPfoAs8I2dCQCQ/fW7zEJv8I8C8e";
 
-    /// Files that hold their own name.
+    /// Files whose content is their own name.
     const FILES: &[&str] = &[
         "/etc/w/server.crt",
         "/etc/w/server.key",
@@ -290,7 +290,7 @@ mod tests {
         format!("{line} {}", fault.text)
     }
 
-    /// `keys` in a TLS section that is otherwise in order.
+    /// `keys` in an otherwise valid TLS section.
     fn tls(keys: &str) -> String {
         format!("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{keys}")
     }
@@ -301,7 +301,7 @@ mod tests {
             "",
             "tls_server_config:\n",
             "tls_server_config: {}\nbasic_auth_users: {}\nrate_limit: ~\n",
-            // A section that switches nothing on is as if absent.
+            // A section that enables nothing counts as absent.
             "tls_server_config:\n  cert_file: ''\n  min_version: TLS13\n  cipher_suites: [TLS_AES_128_GCM_SHA256]\n",
             "rate_limit:\n  interval: 0\n  burst: 0\n",
             "http_server_config:\n  http2: off\n",
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_tls_arrives() {
+    fn every_key_of_tls_is_read() {
         let text = tls(
             "  client_auth_type: \"RequireAndVerifyClientCert\"\n  client_ca_file: \"client2_selfsigned.pem\"\n  \
              client_allowed_sans:\n    - \"one\"\n    - 2\n  min_version: TLS13\n  max_version: TLS13\n  \
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_limits_arrive() {
+    fn users_and_limits_are_read() {
         let config = good(&format!(
             "basic_auth_users:\n  alice: {HASH}\n  1: &h '{HASH}'\n  '': *h\n\
              rate_limit: {{interval: \"1s\", burst: 0x10}}\n",
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_arrive_in_their_order_without_blank_ones() {
+    fn headers_are_read_in_order_without_blank_ones() {
         let config = good(
             "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Strict-Transport-Security: \
              max-age=31536000; includeSubDomains\n    X-Content-Type-Options: ''\n    X-XSS-Protection: 1\n    \
@@ -516,7 +516,7 @@ mod tests {
             value("|\n      default-src 'self';\n      img-src *\n\n"),
             "default-src 'self'; img-src *"
         );
-        // As Go writes it: a space for each of the two.
+        // As Go writes it: a space for each of the two characters.
         assert_eq!(value("\"1\\r\\nSet-Cookie: a\""), "1  Set-Cookie: a");
         assert_eq!(value("\"\\n a\\n\\tb \\r\""), "a \tb");
     }
@@ -526,7 +526,7 @@ mod tests {
         let hash = "$2y$10$Abcdefghijklmnopqrstuv";
         let key = "-----BEGIN PRIVATE KEY-----\\nGeheim1";
         for text in [
-            // Where a hash belongs.
+            // In the place of a hash.
             "basic_auth_users:\n  alice: Geheim1\n".to_owned(),
             "basic_auth_users:\n  alice: !Geheim1\n".to_owned(),
             "basic_auth_users:\n  alice: !!Geheim1\n".to_owned(),
@@ -548,7 +548,7 @@ mod tests {
             "basic_auth_users: {alice:Geheim1}\n".to_owned(),
             "basic_auth_users: [alice: Geheim1]\n".to_owned(),
             "%Geheim1\n".to_owned(),
-            // Where something else does.
+            // In the place of something else.
             format!("{hash}: 1\n"),
             format!("alice:{hash}: 1\n"),
             format!("basic_auth_users:\n  {hash}: 1\n"),
@@ -676,7 +676,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_told_with_its_line_and_the_known_ones() {
+    fn an_unknown_key_is_reported_with_its_line_and_the_known_ones() {
         assert_eq!(
             error("tls_server_config:\n  cert_filse: \"server.crt\"\n"),
             "2 tls_server_config.cert_filse: unknown key, want one of cert, key, client_ca, cert_file, key_file, \
@@ -692,7 +692,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_told_without_its_value() {
+    fn a_wrong_type_is_reported_without_its_value() {
         for (text, message) in [
             (
                 "tls_server_config: []\n",
@@ -812,8 +812,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_faults_is_told() {
-        // Each text has all the faults that are left; the first is told, and its line taken out.
+    fn the_first_of_several_faults_is_reported() {
+        // Each text has all remaining errors. The first one is reported, and its line is then removed.
         let mut lines = vec![
             (
                 "basic_auth_users: {john: doe}",
@@ -867,7 +867,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_read_even_after_one_that_is_missing() {
+    fn every_file_is_read_even_after_a_missing_one() {
         let mut seen = Vec::new();
         let mut read = |path: &Path, is_pair: bool| -> io::Result<Vec<u8>> {
             seen.push((path.to_owned(), is_pair));
@@ -912,13 +912,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_chance_faults_are_read_or_refused_on_one_line() {
+    fn texts_with_random_faults_are_read_or_refused_on_one_line() {
         assert_read_or_refused(2_000);
     }
 
     #[test]
     #[ignore = "make test-all: many more texts with chance faults"]
-    fn many_texts_with_chance_faults_are_read_or_refused_on_one_line() {
+    fn many_texts_with_random_faults_are_read_or_refused_on_one_line() {
         assert_read_or_refused(40_000);
     }
 
@@ -955,8 +955,8 @@ mod tests {
                 }
             }
         });
-        // Else the texts would be broken beyond any use, or not at all. Of one case, a failure that is looked at again,
-        // nothing can be said.
+        // Otherwise the texts would be broken beyond use, or not at all. A single case, rerun after a failure, proves
+        // nothing.
         assert!(
             taken.min(refused) > 100 || std::env::var_os("FUZZ_CASES").is_some(),
             "{taken} {refused}"

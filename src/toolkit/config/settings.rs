@@ -1,28 +1,28 @@
-//! What the web configuration file says, with every value of the right type and the files that it names read in.
+//! The settings of the web configuration file: typed values, with the referenced files read in.
 //!
-//! Must not know how a text becomes settings, or what is done with them. What holds a hash or a key has no `Debug`, so
-//! that no log can have it.
+//! Must not know how they are parsed, or what is done with them. Types that hold a hash or a key have no `Debug`, so
+//! that they cannot be logged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) struct WebConfig {
-    /// `tls_server_config`; none means plain HTTP.
+    /// `tls_server_config`; `None` means plain HTTP.
     pub(crate) tls: Option<TlsSettings>,
-    /// `http_server_config.headers`, to put on answers; blank ones are left out.
+    /// `http_server_config.headers`, added to responses; blank ones are left out.
     pub(crate) headers: Vec<(String, String)>,
-    /// `basic_auth_users`: bcrypt hashes by user; empty means that nobody is asked.
+    /// `basic_auth_users`: bcrypt hashes by user. If empty, no authentication is required.
     pub(crate) users: BTreeMap<String, String>,
-    /// `rate_limit`; none means no limit.
+    /// `rate_limit`; `None` means no limit.
     pub(crate) rate: Option<RateLimit>,
 }
 
-/// `rate_limit`: one request in `interval` on average, `burst` at once.
+/// `rate_limit`: one request per `interval` on average, `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateLimit {
     /// Never zero.
     pub(crate) interval: Duration,
-    /// May be 0: then no request is let through, as the exporter-toolkit has it.
+    /// May be 0: then every request is rejected, as in the exporter-toolkit.
     pub(crate) burst: u64,
 }
 
@@ -36,51 +36,51 @@ pub(crate) struct TlsSettings {
     pub(crate) key: Pem,
     pub(crate) client_ca: Option<Pem>,
     pub(crate) client_auth: ClientAuth,
-    /// One of these names has to be in the client's certificate; none means any. Never an empty list.
+    /// The client's certificate must have one of these names; `None` allows any. Never an empty list.
     pub(crate) client_allowed_sans: Option<Vec<String>>,
     pub(crate) min_version: TlsVersion,
     pub(crate) max_version: TlsVersion,
-    /// Names as the exporter-toolkit has them; none means all.
+    /// The exporter-toolkit's names; `None` means all.
     pub(crate) cipher_suites: Option<Vec<&'static str>>,
-    /// Names as the exporter-toolkit has them; none means all.
+    /// The exporter-toolkit's names; `None` means all.
     pub(crate) curve_preferences: Option<Vec<&'static str>>,
-    /// The server's order of ciphers counts, not the client's.
+    /// Whether the server's order of cipher suites wins over the client's.
     pub(crate) prefer_server_cipher_suites: bool,
 }
 
-/// PEM text and where it came from.
+/// PEM text and its source.
 #[cfg_attr(
     not(feature = "tls"),
     expect(dead_code, reason = "a build without TLS reads it and refuses it")
 )]
 pub(crate) struct Pem {
-    /// The key that it stands under, and the file when it is not inline: as every error about it begins.
+    /// The key in the configuration, plus the file if it is not inline. Errors about it begin with this.
     pub(crate) place: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// `client_auth_type`, which are Go's `tls.ClientAuthType`.
+/// `client_auth_type`: the values of Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
-    /// No certificate is asked for.
+    /// No certificate is requested.
     None,
-    /// One is asked for, and neither needed nor verified.
+    /// A certificate is requested, but neither required nor verified.
     Request,
-    /// One is needed, and not verified.
+    /// A certificate is required, but not verified.
     RequireAny,
-    /// One that is shown is verified.
+    /// A certificate is verified if the client sends one.
     VerifyIfGiven,
-    /// One is needed and verified.
+    /// A certificate is required and verified.
     RequireAndVerify,
 }
 
 impl ClientAuth {
-    /// Whether a client has to show a certificate.
+    /// Whether the client must send a certificate.
     pub(crate) fn is_required(self) -> bool {
         matches!(self, Self::RequireAny | Self::RequireAndVerify)
     }
 
-    /// Whether one that is shown has to be trusted.
+    /// Whether a certificate must be trusted if the client sends one.
     pub(crate) fn is_verified(self) -> bool {
         matches!(self, Self::VerifyIfGiven | Self::RequireAndVerify)
     }
@@ -88,7 +88,7 @@ impl ClientAuth {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TlsVersion {
-    /// It and the next one are a `min_version` only: nobody speaks them here.
+    /// This and the next one are accepted only as `min_version`; they are never used.
     Tls10,
     Tls11,
     Tls12,

@@ -1,7 +1,7 @@
-//! What a key may hold: nodes become texts, booleans, numbers, durations and words of a list.
+//! Converts YAML nodes to texts, booleans, numbers, durations and lists of words.
 //!
-//! Must not know which keys there are. Types are those of Go's yaml.v2, where they cannot surprise: text takes any
-//! scalar, null gives the default, booleans and integers are those of YAML 1.1 and stand without quotes.
+//! Must not know which keys exist. Types follow Go's yaml.v2 where that is not surprising. Text accepts any scalar,
+//! null means the default, and booleans and integers are unquoted YAML 1.1.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::fault::{Fault, shown};
 use super::yaml::{Key, Node, Value};
 use crate::duration;
 
-/// Stands for the value of a key that is not there.
+/// The value of a missing key.
 const NULL: &Node = &Node::null(0);
 
-/// A node with the keys that lead to it.
+/// A node, with the keys that lead to it.
 #[derive(Clone)]
 pub(super) struct At<'a> {
-    /// As errors show it; empty at the root.
+    /// The path in error messages; empty at the root.
     pub(super) path: String,
     node: &'a Node,
 }
@@ -40,7 +40,7 @@ impl<'a> At<'a> {
         self.fault(&format!("\"{}\" is not {want}", shown(text)))
     }
 
-    /// Names what stands there and not its text, which may be a secret.
+    /// Names the kind of the value, not its text, which may be a secret.
     fn wrong(&self, want: &str) -> Fault {
         let is = match &self.node.value {
             _ if self.node.is_null() => "nothing",
@@ -52,7 +52,7 @@ impl<'a> At<'a> {
         self.fault(&format!("want {want}, not {is}"))
     }
 
-    /// The scalar that stands there; none when it is null.
+    /// The scalar; `None` if it is null.
     fn scalar(&self, want: &str) -> Result<Option<&'a str>, Fault> {
         match &self.node.value {
             _ if self.node.is_null() => Ok(None),
@@ -61,7 +61,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The scalar that stands there without quotes; none when it is null.
+    /// The unquoted scalar; `None` if it is null.
     fn plain(&self, want: &str) -> Result<Option<&'a str>, Fault> {
         match &self.node.value {
             Value::Quoted(_) => Err(self.wrong(want)),
@@ -69,7 +69,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The keys and values of a mapping, in the order of the file; none when it is null.
+    /// The keys and values of a mapping, in file order; empty if it is null.
     pub(super) fn entries(&self) -> Result<Vec<(&'a Key, At<'a>)>, Fault> {
         let child = |key: &Key, node| {
             let name = shown(&key.text);
@@ -89,7 +89,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The values of a mapping's keys, null where one is not there; it may have no others.
+    /// The values of the mapping's keys `names`, null for a missing one. Other keys are an error.
     pub(super) fn keys<const N: usize>(&self, names: [&str; N]) -> Result<[At<'a>; N], Fault> {
         let entries = self.entries()?;
         for (key, value) in &entries {
@@ -105,12 +105,12 @@ impl<'a> At<'a> {
         }))
     }
 
-    /// A text; none when it is null or empty, which is the same to the exporter-toolkit.
+    /// A text; `None` if it is null or empty, which the exporter-toolkit does not distinguish.
     pub(super) fn text(&self) -> Result<Option<&'a str>, Fault> {
         Ok(self.scalar("text")?.filter(|text| !text.is_empty()))
     }
 
-    /// What one of the words stands for; none when it is null or empty.
+    /// The value that one of the words means; `None` if the text is null or empty.
     pub(super) fn word<T>(
         &self,
         unknown: &str,
@@ -127,7 +127,7 @@ impl<'a> At<'a> {
         })
     }
 
-    /// The items of a list, each read by `item`; none when it is null.
+    /// The items of a list, each parsed by `item`; `None` if the list is null.
     pub(super) fn list<T>(
         &self,
         item: impl Fn(&Self) -> Result<Option<T>, Fault>,
@@ -145,7 +145,7 @@ impl<'a> At<'a> {
         items.collect::<Result<_, _>>().map(Some)
     }
 
-    /// A boolean of YAML 1.1, <https://yaml.org/type/bool.html>; none when it is null.
+    /// A boolean of YAML 1.1, <https://yaml.org/type/bool.html>; `None` if it is null.
     pub(super) fn boolean(&self) -> Result<Option<bool>, Fault> {
         const WANT: &str = "true or false";
         let Some(text) = self.plain(WANT)? else {
@@ -161,8 +161,8 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A number of 0 or more, written as in YAML 1.1 (<https://yaml.org/type/int.html>) or with `0o`; none when it is
-    /// null. At most 2^63 - 1, as the exporter-toolkit.
+    /// A number from 0 to 2^63 - 1, as in the exporter-toolkit, in the notation of YAML 1.1
+    /// (<https://yaml.org/type/int.html>) or with `0o`; `None` if it is null.
     pub(super) fn count(&self) -> Result<Option<u64>, Fault> {
         const WANT: &str = "a whole number of 0 or more";
         let Some(text) = self.plain(WANT)? else {
@@ -172,10 +172,10 @@ impl<'a> At<'a> {
         Ok(Some(number))
     }
 
-    /// A duration as Go writes it, with its unit; `0` needs none. None when it is null or zero.
+    /// A duration in Go's notation, with a unit except for `0`. `None` if it is null or zero.
     ///
-    /// Another bare number is refused: the exporter-toolkit takes it for nanoseconds, which nobody means, and this
-    /// program's flags take it for seconds.
+    /// Any other bare number is refused: the exporter-toolkit would take it for nanoseconds, which is never meant, and
+    /// our flags would take it for seconds.
     pub(super) fn interval(&self) -> Result<Option<Duration>, Fault> {
         const WANT: &str = "a duration such as 1s, 500ms or 1m30s, or 0";
         let Some(text) = self.scalar(WANT)? else {
@@ -186,7 +186,7 @@ impl<'a> At<'a> {
             return Err(self.fault(&format!("\"{}\" has no unit, want {WANT}", shown(text))));
         }
         let is_zero = !text.bytes().any(|b| matches!(b, b'1'..=b'9'));
-        // Go's durations end at 2^63 - 1 ns, and what is below 1 ns would be no limit at all.
+        // Go's durations end at 2^63 - 1 ns. A value below 1 ns rounds to zero, which means no limit.
         duration::parse(text)
             .filter(|value| i64::try_from(value.as_nanos()).is_ok() && value.is_zero() == is_zero)
             .map(|value| Some(value).filter(|value| !value.is_zero()))
@@ -206,7 +206,7 @@ fn integer(text: &str) -> Option<u64> {
         None if digits.starts_with('0') => (digits, 8),
         None => (digits, 10),
     };
-    // `from_str_radix` takes a sign of its own.
+    // `from_str_radix` would accept a sign.
     let is_plain = digits.chars().all(|c| c.is_digit(radix));
     let number = u64::from_str_radix(digits, radix).ok()?;
     Some(number).filter(|number| is_plain && i64::try_from(*number).is_ok())

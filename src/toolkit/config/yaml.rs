@@ -1,8 +1,8 @@
-//! YAML, strictly: a text becomes one tree whose nodes know their lines.
+//! A strict YAML reader: parses a text into one tree whose nodes know their lines.
 //!
-//! Owns the crate `saphyr_parser` and the limits of size, depth and aliases; must not know which keys there are.
-//! Left out on purpose, each with a sentence: merge keys, a second document, tags other than `!!str`, `!!map` and
-//! `!!seq`. Such a file is an error, and is never read as something that it does not say.
+//! Owns the crate `saphyr_parser` and the limits on size, depth and aliases. Must not know which keys exist. Not
+//! supported on purpose, each with its own error message: merge keys, a second document, tags other than `!!str`,
+//! `!!map` and `!!seq`. Such a file is rejected, never misread.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,32 +11,32 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
 use super::fault::{Fault, shown};
 
-/// Nesting, with that of what aliases repeat; the schema needs three.
+/// Maximum nesting, including what aliases repeat. The schema needs three levels.
 const DEPTH_LIMIT: usize = 16;
-/// A few thousand users.
+/// Enough for a few thousand users.
 const NODE_LIMIT: usize = 20_000;
 
-/// A value and where it stands. What an alias repeats is the same node once more, so that no file grows by them.
+/// A value and its line. An alias shares the node that it refers to, so aliases cannot blow up memory.
 pub(super) struct Node {
     /// From 1.
     pub(super) line: usize,
     pub(super) value: Value,
-    /// How deep its nesting is; 0 for a scalar.
+    /// Levels of nesting below it; 0 for a scalar.
     height: usize,
 }
 
-/// What stands there.
+/// The content of a node.
 pub(super) enum Value {
-    /// A scalar without quotes, whose type depends on its text.
+    /// An unquoted scalar, whose type depends on its text.
     Plain(String),
-    /// A scalar that is text whatever it looks like: quoted, a block, or tagged `!!str`.
+    /// A scalar that is always text: quoted, a block, or tagged `!!str`.
     Quoted(String),
     Sequence(Vec<Rc<Node>>),
-    /// Keys and values in the order of the file; no key is there twice.
+    /// Keys and values in file order. Keys are unique.
     Mapping(Vec<(Key, Rc<Node>)>),
 }
 
-/// A key of a mapping; keys are compared as text, as the schema's keys and user names are text.
+/// A key of a mapping. Keys are compared as text, because the schema's keys and user names are text.
 pub(super) struct Key {
     /// From 1.
     pub(super) line: usize,
@@ -58,12 +58,12 @@ impl Node {
     }
 }
 
-/// The words of null in YAML 1.1, <https://yaml.org/type/null.html>.
+/// The words for null in YAML 1.1, <https://yaml.org/type/null.html>.
 fn is_null_word(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// Reads the one document of `text`; an empty text is null.
+/// Reads the single document in `text`; an empty text is null.
 pub(super) fn read(text: &str) -> Result<Rc<Node>, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
@@ -92,9 +92,10 @@ pub(super) fn read(text: &str) -> Result<Rc<Node>, Fault> {
     }
 }
 
-/// Refuses control characters, as YAML does (production c-printable). The parser would take a NUL for the end of
-/// the text, and so read half a file. YAML 1.1, and so the exporter-toolkit, ends lines at U+0085, U+2028 and U+2029
-/// (production b-char), and YAML 1.2, and so the parser, does not: what follows one in a comment would count or not.
+/// Rejects control characters, as YAML does (production c-printable). The parser would take a NUL for the end of the
+/// text, and so read half a file. Also rejects U+0085, U+2028 and U+2029: they end a line in YAML 1.1, and so in the
+/// exporter-toolkit (production b-char), but not in YAML 1.2, and so in the parser. Text after one in a comment would
+/// be read by one of them only.
 fn check_characters(text: &str) -> Result<(), Fault> {
     let mut line = 1;
     for c in text.chars() {
@@ -121,13 +122,13 @@ fn check_characters(text: &str) -> Result<(), Fault> {
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    /// What aliases may repeat.
+    /// The nodes that aliases may refer to.
     anchors: BTreeMap<usize, Rc<Node>>,
     nodes: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// What comes next, and its line.
+    /// The next event and its line.
     fn next(&mut self) -> Result<(Event<'a>, usize), Fault> {
         match self.parser.next() {
             Some(Ok((event, span))) => Ok((event, span.start.line())),
@@ -139,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value that begins with `event`, at the end of these keys and within so many collections.
+    /// The value that begins with `event`, below the key `path` and inside `level` collections.
     fn node(
         &mut self,
         event: Event<'_>,
@@ -177,7 +178,7 @@ impl<'a> Reader<'a> {
                     (Value::Plain(text), anchor)
                 }
             }
-            // No value begins with any other.
+            // No other event begins a value.
             _ => return Ok(Rc::new(Node::null(line))),
         };
         let below = match &value {
@@ -190,7 +191,7 @@ impl<'a> Reader<'a> {
             value,
             height: below.map_or(0, |below| 1 + below.unwrap_or(0)),
         });
-        // 0 when it has none.
+        // 0 means no anchor.
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
@@ -221,7 +222,7 @@ impl<'a> Reader<'a> {
             let path = format!("{path}{}.", shown(&key.text));
             let mut node = self.node(event, line, &path, level)?;
             if node.is_null() {
-                // The parser finds out on a later line that there is no value.
+                // The parser notices the missing value only on a later line.
                 node = Rc::new(Node::null(key.line));
             }
             entries.push((key, node));
@@ -236,7 +237,7 @@ fn check_depth(level: usize, line: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The key that a value of a mapping is, after these keys.
+/// The key in `value`, checked against the keys before it. `path` is for error messages.
 fn new_key(
     value: &Value,
     line: usize,
@@ -276,13 +277,13 @@ fn new_key(
     })
 }
 
-/// Whether there is a tag; any other than `!!<suffix>` and `!` is refused.
+/// Whether there is a tag. Tags other than `!!<suffix>` and `!` are refused.
 fn has_tag(tag: Option<&Tag>, suffix: &str, line: usize) -> Result<bool, Fault> {
     let Some(tag) = tag else {
         return Ok(false);
     };
     let is_known = tag.is_yaml_core_schema() && tag.suffix == suffix;
-    // `!` alone keeps a scalar from being taken for anything but text (YAML 1.2.2, 6.9.1).
+    // `!` alone forces a scalar to be text (YAML 1.2.2, 6.9.1).
     let is_non_specific = matches!(
         (tag.handle.as_str(), tag.suffix.as_str()),
         ("!", "") | ("", "!")
@@ -290,7 +291,7 @@ fn has_tag(tag: Option<&Tag>, suffix: &str, line: usize) -> Result<bool, Fault> 
     if is_known || is_non_specific {
         return Ok(true);
     }
-    // Without the tag, which may be a password that begins so.
+    // Without quoting the tag: it may be a password that begins with `!`.
     Err(Fault::at(
         line,
         format!("a tag other than !!{suffix} is not supported here, quote text that begins with !"),
@@ -301,7 +302,7 @@ fn has_tag(tag: Option<&Tag>, suffix: &str, line: usize) -> Result<bool, Fault> 
 mod tests {
     use super::{NODE_LIMIT, Node, Value, read};
 
-    /// The tree on one line: `'…'` for text, scalars bare.
+    /// The tree on one line: text as `'…'`, scalars bare.
     fn flat(node: &Node) -> String {
         match &node.value {
             Value::Plain(text) => text.clone(),
@@ -355,14 +356,14 @@ mod tests {
     fn a_value_that_is_missing_has_its_keys_line() {
         let node = read("a: 1\nb:\n\n\nc: 2\n").expect("a tree");
         let Value::Mapping(entries) = &node.value else {
-            panic!("no mapping");
+            panic!("not a mapping");
         };
         let lines: Vec<usize> = entries.iter().map(|(_, node)| node.line).collect();
         assert_eq!(lines, [1, 2, 5]);
     }
 
     #[test]
-    fn what_is_left_out_of_yaml_is_refused_with_its_line() {
+    fn unsupported_yaml_is_refused_with_its_line() {
         for (text, line, message) in [
             (
                 "a:\n  b: 1\n  b: 2\n",
@@ -437,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_refused_with_its_line() {
+    fn invalid_yaml_is_refused_with_its_line() {
         for (text, line) in [
             ("a: [1\n", 2),
             ("a: 'x\n", 1),
@@ -453,14 +454,14 @@ mod tests {
     }
 
     #[test]
-    fn bombs_do_not_grow_and_what_is_large_or_deep_is_refused() {
+    fn alias_bombs_do_not_grow_and_large_or_deep_texts_are_refused() {
         let mut bomb = vec!["a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned()];
         for level in 1..9 {
             let before = format!("*a{}, ", level - 1).repeat(10);
             bomb.push(format!("a{level}: &a{level} [{before}]\n"));
         }
         let bomb = bomb.concat();
-        // The same nodes again and again: nothing grows.
+        // The same nodes again and again: memory does not grow.
         assert!(read(&bomb).is_ok());
         let long = format!(
             "a: &x {}\nb: [{}]\n",

@@ -1,6 +1,6 @@
-//! What TLS the settings ask for.
+//! Builds the TLS acceptor from the settings.
 //!
-//! Must not know HTTP, nor how bytes move.
+//! Must not know HTTP, nor how bytes are moved.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::toolkit::tls::names;
 use crate::toolkit::tls::pem::{certificates, private_key};
 use crate::toolkit::tls::transport::TlsTransport;
 
-/// What is taken of private keys, by rustls with ring.
+/// The private keys that rustls supports with ring.
 const UNUSABLE_KEY: &str =
     "unsupported private key, want RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
@@ -35,7 +35,7 @@ impl TlsAcceptor for ServerConfig {
     }
 }
 
-/// The acceptor that the settings ask for, and what of them was left out, as warnings.
+/// The acceptor for these settings, and warnings about settings that were ignored.
 pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec<String>), Fault> {
     let mut warnings = Vec::new();
     let provider = Arc::new(names::provider(settings, &mut warnings).map_err(Fault::new)?);
@@ -55,21 +55,21 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = settings.prefer_server_cipher_suites;
-    // No session is resumed: a decision about a client's certificate must not outlive its handshake, nor a
-    // configuration that is replaced, and sessions would be memory that anybody can fill. Prometheus keeps its
-    // connections, so that a handshake is rare.
+    // Sessions are not resumed. The decision about a client's certificate must not outlive its handshake or a replaced
+    // configuration, and any client could fill memory with sessions. Handshakes are rare, because Prometheus keeps its
+    // connections.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok((Arc::new(config), warnings))
 }
 
-/// The server's certificates with their key, which belongs to the first of them.
+/// The server's certificate chain with its key, which must match the first certificate.
 fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
     let chain = certificates(cert)?;
     let signing = provider.key_provider.load_private_key(private_key(key)?);
     let signing = signing.map_err(|_| format!("{}: {UNUSABLE_KEY}", key.place))?;
-    // Not asked of rustls, which cannot read certificates of version 1, yet serves them: OpenSSL makes those when it
-    // is given no extensions.
+    // Rustls cannot do this check for version 1 certificates, although it serves them. OpenSSL makes such certificates
+    // if it is given no extensions.
     let first = chain.first().and_then(|der| Certificate::read(der));
     let first =
         first.ok_or_else(|| format!("{}: the first certificate cannot be read", cert.place))?;
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_in_each_of_their_forms() {
+    fn keys_are_accepted_in_every_format() {
         for (cert, key) in [
             ("server.pem", "server.key"),
             ("server.pem", "server.sec1.key"),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_in_the_files_is_passed_over() {
+    fn other_content_of_the_files_is_skipped() {
         let cert = [
             b"some text\n".to_vec(),
             file("server.key"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_certificate_or_a_key_is_told_with_its_place() {
+    fn a_fault_in_a_certificate_or_a_key_is_reported_with_its_place() {
         let damaged = String::from_utf8(file("server.key"))
             .unwrap()
             .replace('M', "!");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fault_is_told_in_the_order_of_certificate_key_pair_and_authorities() {
+    fn the_first_fault_is_reported_in_the_order_certificate_key_pair_authorities() {
         let bad = |cert: &str, key: &str| TlsSettings {
             cert: pem("cert", file(cert)),
             key: pem("key", file(key)),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn http_1_1_is_spoken_and_nothing_else_and_no_session_is_resumed() {
+    fn only_http_1_1_is_negotiated_and_no_session_is_resumed() {
         let (acceptor, _) = acceptor(&settings()).unwrap();
         let mut client = plain_client();
         client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

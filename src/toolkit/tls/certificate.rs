@@ -1,7 +1,7 @@
-//! What a certificate says of itself (RFC 5280): names, period, purposes, whether it may sign others.
+//! The fields of a certificate (RFC 5280): names, validity, purposes, whether it may sign others.
 //!
-//! Owns the crate `x509-cert`; must not know connections or settings. Judged as Go does, since the exporter-toolkit
-//! is the model, where rustls does not judge itself.
+//! Owns the crate `x509-cert`. Must not know connections or settings. Checks that rustls does not do follow Go, because
+//! the exporter-toolkit is the model.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_CLIENT_AUTH
 use x509_cert::der::{Decode as _, Encode as _, Tag};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 
-/// A certificate that could be read.
+/// A parsed certificate.
 pub(super) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
-    /// Reads DER; none when it is not a certificate.
+    /// Parses DER; `None` if it is not a certificate.
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// The period in which it is valid, both ends of it, since the Unix epoch.
+    /// Start and end of its validity, since the Unix epoch.
     pub(super) fn period(&self) -> (Duration, Duration) {
         let validity = self.0.tbs_certificate().validity();
         (
@@ -37,9 +37,9 @@ impl Certificate {
         own.is_ok_and(|own| own == public_key)
     }
 
-    /// Whether clients' certificates can be signed with it (RFC 5280 §4.2.1.3, §4.2.1.9 and §4.2.1.12): how many
-    /// certificates may stand between it and the client's (the largest number is no limit), or none when it may not
-    /// sign. Version 1 had no word for that, and such an authority counts, as in Go.
+    /// Whether it may sign client certificates (RFC 5280 §4.2.1.3, §4.2.1.9 and §4.2.1.12). Returns how many
+    /// certificates may be between it and the client's (the largest number means no limit), or `None` if it may not
+    /// sign. Version 1 cannot express this; such an authority may sign, as in Go.
     pub(super) fn may_sign(&self) -> Option<usize> {
         let tbs = self.0.tbs_certificate();
         let length = match tbs.get_extension::<BasicConstraints>() {
@@ -57,7 +57,7 @@ impl Certificate {
         (for_signing && self.is_for_clients() == Some(true)).then_some(length)
     }
 
-    /// Whether its extended key usage, if it has one, allows for clients; none when that cannot be read.
+    /// Whether its extended key usage allows clients, or is absent; `None` if it cannot be read.
     fn is_for_clients(&self) -> Option<bool> {
         let purposes = self.0.tbs_certificate().get_extension::<ExtendedKeyUsage>();
         let Some((_, purposes)) = purposes.ok()? else {
@@ -67,8 +67,7 @@ impl Certificate {
         Some(purposes.0.iter().any(|one| for_clients.contains(one)))
     }
 
-    /// Whether a client that shows it can be let in at `now`, by what it says of itself: for a certificate that is
-    /// trusted by name, of which rustls asks nothing.
+    /// Checks a client certificate that is trusted by itself: validity and purpose at `now`. rustls does not check it.
     pub(super) fn check_as_client(&self, now: Duration) -> Result<(), CertificateError> {
         let (begin, end) = self.period();
         if now < begin {
@@ -84,8 +83,8 @@ impl Certificate {
         }
     }
 
-    /// Its subject's alternative names (RFC 5280 §4.2.1.6) of the kinds DNS, e-mail, URI and address, as text; none
-    /// when they cannot be read, of which part may then be meant to mislead.
+    /// Its subject alternative names (RFC 5280 §4.2.1.6) of the kinds DNS, e-mail, URI and IP address, as text. `None`
+    /// if any of them cannot be read: a partly readable list may be meant to mislead.
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let extensions = self.0.tbs_certificate().extensions();
         let mut named = extensions
@@ -98,7 +97,7 @@ impl Certificate {
         if named.next().is_some() {
             return None;
         }
-        // Not as `SubjectAltName`, which can read fewer kinds than there are and would fail on the others.
+        // Not as `SubjectAltName`: it supports fewer kinds and would fail on the others.
         let all = Vec::<AnyRef<'_>>::from_der(extension.extn_value.as_bytes()).ok()?;
         let mut texts = Vec::new();
         for one in all {
@@ -128,12 +127,12 @@ fn address(bytes: &[u8]) -> Option<String> {
     address.ok().map(canonical)
 }
 
-/// One way to write each address: IPv4 within IPv6 as IPv4.
+/// The canonical text of an address: IPv4 mapped to IPv6 is written as IPv4.
 fn canonical(address: IpAddr) -> String {
     address.to_canonical().to_string()
 }
 
-/// A name to compare with [`Certificate::names`]: when it is an address, as those are written.
+/// A name to compare with [`Certificate::names`]: an address gets the same canonical text.
 pub(super) fn comparable(name: &str) -> String {
     name.parse().map_or_else(|_| name.to_owned(), canonical)
 }

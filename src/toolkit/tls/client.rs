@@ -1,7 +1,7 @@
-//! Which clients are let in, by their certificates.
+//! Client certificates: which clients are admitted.
 //!
-//! Must not know connections. Chains are verified by webpki, as rustls has it; what stands here is what Go's TLS
-//! does besides, since the exporter-toolkit's configuration means that.
+//! Must not know connections. webpki verifies chains for rustls. The rest is here: checks that Go's TLS does in
+//! addition, because the exporter-toolkit's configuration relies on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::toolkit::tls::certificate::{Certificate, comparable};
 use crate::toolkit::tls::pem::certificates;
 use crate::toolkit::tls::reasons::{self, refusal};
 
-/// A client's chain may be this long: some ten certificates. rustls takes 64 KiB, and keeps what it took for the
-/// connection's life, which with a certificate that nobody verifies is anybody's to fill.
+/// Longest client chain: some ten certificates. rustls accepts 64 KiB, and keeps them as long as the connection lives.
+/// Without this limit any client could fill memory if certificates are not verified.
 const CHAIN_LIMIT_BYTES: usize = 16 * 1024;
 
-/// The verifier that the settings ask for.
+/// The verifier for these settings.
 pub(super) fn verifier(
     settings: &TlsSettings,
     provider: &Arc<CryptoProvider>,
@@ -59,15 +59,15 @@ pub(super) fn verifier(
     }))
 }
 
-/// Asks for a certificate.
+/// A verifier that requests a certificate.
 #[derive(Debug)]
 struct Verifier {
-    /// None shown is none let in.
+    /// A client without a certificate is rejected.
     needs: bool,
-    /// One that is shown has to be trusted.
+    /// A certificate must be trusted if the client sends one.
     verifies: bool,
     trusted: Trusted,
-    /// One of its names has to be one of these.
+    /// The allowed names; the certificate must have one of them.
     allowed: Option<Vec<String>>,
 }
 
@@ -143,23 +143,23 @@ impl ClientCertVerifier for Verifier {
 /// `client_ca`: authorities, and certificates that are trusted themselves.
 #[derive(Debug)]
 struct Trusted {
-    /// All of them, by their bytes.
+    /// All certificates, compared by their bytes.
     listed: Vec<CertificateDer<'static>>,
-    /// All of their subjects: a client picks its certificate by them.
+    /// The subjects of all certificates: a client uses them to choose its own.
     subjects: Vec<DistinguishedName>,
-    /// Those that may sign others, by their path length. Without that condition the holder of a listed client
-    /// certificate could make further ones, since webpki asks nothing of an authority that it is given.
+    /// The certificates that may sign others, ordered by path length. Without this filter, the holder of a listed
+    /// client certificate could sign further ones: webpki does not check the authorities that it is given.
     authorities: Vec<Authority>,
     provider: Arc<CryptoProvider>,
 }
 
-/// A certificate that may sign others. Webpki looks at no more of it than the anchor.
+/// A certificate that may sign others. webpki checks only the anchor, so the other limits are kept here.
 #[derive(Debug)]
 struct Authority {
     anchor: TrustAnchor<'static>,
-    /// How many certificates may stand between it and a client's.
+    /// How many certificates may be between it and the client's.
     length: usize,
-    /// Both ends of its validity, since the Unix epoch.
+    /// Start and end of its validity, since the Unix epoch.
     period: (Duration, Duration),
 }
 
@@ -177,7 +177,7 @@ impl Trusted {
             if let Some(anchor) = all.roots.last()
                 && let Some(length) = certificate.may_sign()
             {
-                // In the order of their lengths.
+                // Ordered by path length.
                 let at = authorities.partition_point(|other: &Authority| other.length <= length);
                 let authority = Authority {
                     anchor: anchor.clone(),
@@ -195,7 +195,7 @@ impl Trusted {
         })
     }
 
-    /// Whether the certificate can be trusted at `now`.
+    /// Verifies that the certificate is trusted at `now`.
     fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -203,7 +203,7 @@ impl Trusted {
         now: UnixTime,
     ) -> Result<(), Error> {
         let since_epoch = Duration::from_secs(now.as_secs());
-        // First, since webpki refuses an authority in a client's place, which self-signed certificates often are.
+        // First, because webpki rejects an authority as a client certificate, which self-signed ones often are.
         if self.listed.iter().any(|one| one == end_entity) {
             let certificate = Certificate::read(end_entity).ok_or(CertificateError::BadEncoding)?;
             return Ok(certificate.check_as_client(since_epoch)?);
@@ -218,14 +218,15 @@ impl Trusted {
         let unknown = Error::from(CertificateError::UnknownIssuer);
         let mut reason = unknown.clone();
         for same in valid.chunk_by(|one, next| one.length == next.length) {
-            // Of a chain in its order (RFC 5246 §7.4.2) these are the ones that may be used; of one in another order,
-            // or with more in it than needed, perhaps others: it is then refused, and never let in by mistake.
+            // In an ordered chain (RFC 5246 §7.4.2) these are the usable certificates. In an unordered chain, or one
+            // with extra certificates, they may be the wrong ones: the client is then rejected, never admitted by
+            // mistake.
             let length = same.first().map_or(0, |one| one.length);
             let nearest = intermediates.get(..length).unwrap_or(intermediates);
             let chains = chains(same, &self.provider)?;
             match chains.verify_client_cert(end_entity, nearest, now) {
                 Ok(_) => return Ok(()),
-                // Of those that have not signed it nothing needs to be told when another has.
+                // If these authorities did not sign it, another group may have.
                 Err(error) if error == unknown => {}
                 Err(error) => reason = error,
             }
@@ -234,9 +235,9 @@ impl Trusted {
     }
 }
 
-/// A verifier of chains up to these authorities: for the purpose of client authentication, with no revocation lists,
-/// for which the configuration has no place. (Refused: one that is kept. It takes 2 µs with five authorities and
-/// 0.2 ms with 150, and would have to be made again when one of them expires.)
+/// A chain verifier for these authorities, for client authentication. It has no revocation lists, for which the
+/// configuration has no setting. (Refused: a cached verifier. Making one takes 2 µs with five authorities and 0.2 ms
+/// with 150, and a cached one must be remade when an authority expires.)
 fn chains(
     authorities: &[&Authority],
     provider: &Arc<CryptoProvider>,
@@ -267,7 +268,7 @@ mod tests {
         ClientAuth::RequireAndVerify,
     ];
 
-    /// The files `NAME.pem` of `ca` are the authorities.
+    /// Settings with the files `NAME.pem` of `ca` as authorities.
     fn asking(kind: ClientAuth, ca: &str) -> TlsSettings {
         let bytes: Vec<u8> = ca
             .split_whitespace()
@@ -290,18 +291,18 @@ mod tests {
                            long or incomplete";
 
     #[test]
-    fn a_client_without_a_certificate_is_let_in_unless_one_is_needed() {
+    fn a_client_without_a_certificate_is_admitted_unless_one_is_required() {
         assert_eq!(outcomes(""), ["in", "in", NONE_SHOWN, "in", NONE_SHOWN]);
     }
 
     #[test]
-    fn a_client_with_a_good_certificate_is_let_in() {
+    fn a_client_with_a_good_certificate_is_admitted() {
         assert_eq!(outcomes("client"), ["in"; 5]);
         assert_eq!(outcomes("below middle"), ["in"; 5]);
     }
 
     #[test]
-    fn a_client_of_an_unknown_authority_is_let_in_where_nobody_verifies() {
+    fn a_client_of_an_unknown_authority_is_admitted_without_verification() {
         let refused = ["in", "in", "in", UNKNOWN, UNKNOWN];
         assert_eq!(outcomes("unknown"), refused);
         assert_eq!(outcomes("below"), refused);
@@ -329,8 +330,8 @@ mod tests {
             require("self-for-servers"),
             "client certificate: it or a certificate in its chain lacks clientAuth in its extended key usage"
         );
-        // Of an extension that is critical and not known nobody can say what it forbids: webpki refuses it when it
-        // verifies the handshake's signature.
+        // An unknown critical extension may forbid anything: webpki rejects it when it verifies the signature of the
+        // handshake.
         let refusal = require("self-critical");
         assert!(refusal.contains("critical extension"), "{refusal}");
     }
@@ -357,9 +358,9 @@ mod tests {
             ("ca-1", "leaf-1-1 middle-1-1 ca-1", "in"),
             ("ca-1", "leaf-1-2 middle-1-2 middle-1-1", UNKNOWN),
             ("ca-1", "leaf-1-2 middle-1-1 middle-1-2", UNKNOWN),
-            // The one between is an authority itself when it is listed, and has no limit.
+            // The middle certificate is an authority itself if it is listed, and has no limit.
             ("ca-0 middle-0-1", "leaf-0-1", "in"),
-            // Several limits side by side, and none.
+            // Several limits together, and none.
             ("ca-0 ca-1 ca", "leaf-1-1 middle-1-1", "in"),
             ("ca-0 ca-1 ca", "leaf-0-0", "in"),
             ("ca-0 ca-1 ca", "below middle", "in"),
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_authority_does_not_end_the_others() {
+    fn an_expired_authority_does_not_affect_the_others() {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pem = pem("client_ca", [file("ca.pem"), file("other.pem")].concat());
         let mut trusted = Trusted::new(Some(&pem), &provider).unwrap();
@@ -505,7 +506,7 @@ mod tests {
         assert_eq!(verify(&["one", "test3", "two"], "self"), "in");
         assert_eq!(verify(&["bad"], "self"), NOT);
         assert_eq!(verify(&["nameless", ""], "nameless"), NOT);
-        // The name alone is not enough where certificates are verified.
+        // The name alone is not enough if certificates are verified.
         assert_eq!(verify(&["client.example"], "unknown"), UNKNOWN);
         for kind in &KINDS[1..] {
             assert_eq!(with(*kind, &["client.example"], ""), NONE_SHOWN, "{kind:?}");
@@ -515,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn without_authorities_nobody_is_verified() {
+    fn without_authorities_no_client_is_verified() {
         for (kind, nobody) in [
             (ClientAuth::VerifyIfGiven, "in"),
             (ClientAuth::RequireAndVerify, NONE_SHOWN),
@@ -535,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_verify_nobody_by_mistake_is_an_error_or_a_warning() {
+    fn settings_that_verify_no_client_by_mistake_give_an_error_or_a_warning() {
         let refusal = |settings: &TlsSettings| acceptor(settings).unwrap_err().text;
         let base = || asking(ClientAuth::RequireAndVerify, "");
         for (bytes, end) in [
@@ -572,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_is_too_long_is_refused_before_it_is_looked_at() {
+    fn a_chain_that_is_too_long_is_refused_before_it_is_parsed() {
         let shown = ["client"; 60].join(" ");
         let refusal = "client certificate: its chain is longer than 16384 bytes";
         assert_eq!(outcome(&asking(ClientAuth::Request, ""), &shown), refusal);

@@ -1,7 +1,7 @@
 //! TLS: from settings to connections.
 //!
-//! Owns the crate `rustls`; must not know HTTP or YAML. Without the cargo feature `tls` there is only
-//! `off`, which refuses every setting.
+//! Owns the crate `rustls`. Must not know HTTP or YAML. Without the cargo feature `tls` only `off` is built, which
+//! refuses every setting.
 
 #[cfg(feature = "tls")]
 mod acceptor;
@@ -30,7 +30,7 @@ pub(crate) use self::off::acceptor;
 #[cfg(test)]
 pub(crate) use self::tests::file as test_file;
 
-// What the tests of this folder share: certificates, and rustls as the client.
+// Shared by the tests of this folder: certificates, and rustls as the client.
 #[cfg(feature = "tls")]
 #[cfg(test)]
 mod tests {
@@ -59,10 +59,10 @@ mod tests {
     use crate::openssl;
     use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings, TlsVersion};
 
-    /// Longer than anything takes that is not meant to take for ever.
+    /// Longer than anything takes that does not hang.
     pub(super) const LONG: Duration = Duration::from_secs(60);
 
-    /// The certificates, with what openssl is asked to put into each. Signed by the one after the colon, if any.
+    /// The certificates, with openssl's extensions for each. A name after the colon is the signer's.
     const CERTIFICATES: [(&str, &[&str]); 28] = [
         (
             "ca",
@@ -118,7 +118,7 @@ mod tests {
             "self-critical",
             &["basicConstraints=CA:FALSE", "1.2.3.4=critical,ASN1:NULL"],
         ),
-        // Signed by one that may not sign.
+        // Signed by a certificate that may not sign.
         (
             "forged:self-any",
             &[
@@ -126,7 +126,7 @@ mod tests {
                 "subjectAltName=DNS:client.example",
             ],
         ),
-        // Authorities with a path length, and what is so many certificates below them.
+        // Authorities with a path length, and certificates at that many levels below them.
         ("ca-0", &["basicConstraints=critical,CA:TRUE,pathlen:0"]),
         ("leaf-0-0:ca-0", &["basicConstraints=CA:FALSE"]),
         ("middle-0-1:ca-0", &["basicConstraints=critical,CA:TRUE"]),
@@ -164,7 +164,7 @@ mod tests {
         ),
     ];
 
-    /// What else openssl makes: files in other forms, of other kinds, and with faults.
+    /// More openssl commands: files in other formats, of other kinds, and with faults.
     const COMMANDS: [&str; 15] = [
         "req -x509 -config openssl.cnf -nodes -days 30 -newkey rsa:2048 -keyout rsa.key -out rsa.pem -subj /CN=rsa",
         "rsa -in rsa.key -traditional -out rsa.pkcs1.key",
@@ -185,7 +185,7 @@ mod tests {
         "ec -in server.key -out below-p521.key",
     ];
 
-    /// The files that openssl has made so far. One that nobody asks for is not made: most tests need two or three.
+    /// The files that openssl has made so far. Files are made on demand: most tests need two or three.
     struct Files(BTreeMap<String, Vec<u8>>);
 
     impl Files {
@@ -196,7 +196,7 @@ mod tests {
             self.0[name].clone()
         }
 
-        /// Makes a file, and before it those that it is made of.
+        /// Makes a file, and first the files that it depends on.
         fn make(&mut self, file: &str) {
             let certificate = CERTIFICATES.iter().find_map(|(names, extensions)| {
                 let (name, signer) = names
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// A file of openssl's, the same in all tests of this process.
+    /// A file made by openssl, the same in all tests of this process.
     pub(crate) fn file(name: &str) -> Vec<u8> {
         static FILES: Mutex<Files> = Mutex::new(Files(BTreeMap::new()));
         FILES.lock().unwrap().get(name)
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// A server with nothing special.
+    /// A server without special settings.
     pub(super) fn settings() -> TlsSettings {
         TlsSettings {
             cert: pem("cert", file("server.pem")),
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Believes any server: the tests ask the server about the client.
+    /// Trusts any server: the tests check how the server treats the client.
     #[derive(Debug)]
     struct Trusting(Arc<CryptoProvider>);
 
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    /// A client that shows the chain `NAME.pem`, `NEXT.pem` … of `NAME NEXT …`, or nothing.
+    /// A client that sends the chain `NAME.pem`, `NEXT.pem` … for the text `NAME NEXT …`, or no certificate.
     pub(super) fn client(
         shown: &str,
         versions: &[&'static SupportedProtocolVersion],
@@ -345,7 +345,7 @@ mod tests {
             .collect();
         let key = PrivateKeyDer::from_pem_slice(&file(&format!("{first}.key"))).unwrap();
         let key = provider.key_provider.load_private_key(key).unwrap();
-        // Not `with_client_auth_cert`, which refuses certificates that a server should get to see here.
+        // Not `with_client_auth_cert`: it refuses certificates that the server should see here.
         let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
         builder.with_client_cert_resolver(Arc::new(shown))
     }
@@ -354,7 +354,7 @@ mod tests {
         client("", rustls::ALL_VERSIONS, ring::default_provider())
     }
 
-    /// Two ends of a connection.
+    /// Both ends of a connection.
     pub(super) fn sockets() -> (TcpStream, Arc<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -366,7 +366,7 @@ mod tests {
         (client, Arc::new(server))
     }
 
-    /// Runs on a stack as small as that of the front end's threads, which a handshake has to be content with.
+    /// Runs on a stack as small as that of the front end's threads: a handshake must fit there.
     pub(super) fn on_small_stack<T: Send + 'static>(
         run: impl FnOnce() -> T + Send + 'static,
     ) -> thread::JoinHandle<T> {
@@ -387,23 +387,23 @@ mod tests {
         )
     }
 
-    /// What a handshake came to: how the server ended it, or what was agreed on, and the client's error.
+    /// The result of a handshake: the server's result, what was agreed, and the client's error.
     pub(super) struct Met {
         pub(super) server: Result<(), String>,
-        /// Version, suite and group.
+        /// Version, cipher suite and key exchange group.
         pub(super) agreed: String,
         pub(super) client_error: String,
     }
 
-    /// A handshake, and a word each way.
+    /// Runs a handshake, and sends a word each way.
     pub(super) fn meet(config: Arc<ServerConfig>, client: ClientConfig) -> Met {
         let (socket, accepted) = sockets();
         let server = on_small_stack(move || {
-            let mut wire = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
+            let mut transport = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
             let mut word = [0; 4];
-            assert_eq!(wire.read(&mut word, Instant::now() + LONG).unwrap(), 4);
-            wire.write_all(&word, Instant::now() + LONG).unwrap();
-            wire.close();
+            assert_eq!(transport.read(&mut word, Instant::now() + LONG).unwrap(), 4);
+            transport.write_all(&word, Instant::now() + LONG).unwrap();
+            transport.close();
             Ok(())
         });
         let mut stream = connect(client, socket);
@@ -419,7 +419,7 @@ mod tests {
             tls.negotiated_key_exchange_group()
                 .map(SupportedKxGroup::name)
         );
-        // One that is refused is waited for a moment, so that it can read why.
+        // The server waits a moment for a client that it rejects, so that the client can read the alert.
         stream.sock.shutdown(std::net::Shutdown::Both).ok();
         let server = server.join().unwrap();
         assert_eq!(talk.is_ok(), server.is_ok(), "{talk:?} {server:?}");
@@ -431,8 +431,8 @@ mod tests {
         }
     }
 
-    /// A handshake with these settings and a client that shows these certificates; the server's reason, if it
-    /// refused, for both versions.
+    /// Runs a handshake with these settings and client certificates, for both versions. Returns the server's reason if
+    /// it rejected the client.
     pub(super) fn outcome(settings: &TlsSettings, shown: &str) -> String {
         let (acceptor, _) = acceptor(settings).unwrap();
         let outcomes = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
@@ -444,7 +444,7 @@ mod tests {
                     client_error,
                     ..
                 } => {
-                    // The client is told by an alert, and not left with a reset.
+                    // The client gets an alert, not a connection reset.
                     assert!(client_error.contains("alert"), "{client_error}");
                     error
                 }

@@ -1,15 +1,15 @@
-//! The names of versions, cipher suites and curves, which are Go's, and what of them rustls has.
+//! The configuration's names of versions, cipher suites and curves, which are Go's, and their counterparts in rustls.
 //!
-//! Must not know certificates. Go names suites as IANA does; of them rustls lacks those with CBC, on purpose, and of
-//! the curves ring lacks P-521.
+//! Must not know certificates. Go uses IANA's names for cipher suites. rustls leaves out those with CBC on purpose, and
+//! ring lacks the curve P-521.
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::toolkit::config::settings::{TlsSettings, TlsVersion};
 
-/// The versions that the settings allow and rustls has. An older `min_version` is met by TLS 1.2, and worth a warning:
-/// who wrote it may have clients that speak nothing newer.
+/// The TLS versions that the settings allow and rustls supports. An older `min_version` is met by TLS 1.2, but gives a
+/// warning: the operator may have clients that support nothing newer.
 pub(super) fn versions(
     settings: &TlsSettings,
     warnings: &mut Vec<String>,
@@ -29,10 +29,10 @@ pub(super) fn versions(
     spoken.map(|(_, version)| *version).collect()
 }
 
-/// ring's cryptography, as far as the settings allow it. What they name and rustls lacks is left out with a warning, as
+/// ring's cryptography, restricted by the settings. Names that rustls does not support are ignored with a warning, as
 /// long as something remains.
 ///
-/// The process's default provider is neither asked nor set: that would be a static.
+/// The process-wide default provider is neither used nor set: it would be a static.
 pub(super) fn provider(
     settings: &TlsSettings,
     warnings: &mut Vec<String>,
@@ -42,7 +42,7 @@ pub(super) fn provider(
         let all = &provider.cipher_suites;
         let key = "cipher_suites";
         let named = known(key, names, |name| suite(all, name), warnings)?;
-        // As in Go: the suites of TLS 1.3 cannot be chosen, and the list is about TLS 1.2.
+        // As in Go, the cipher suites of TLS 1.3 cannot be chosen; the list applies to TLS 1.2.
         let fixed = all.iter().copied().filter(is_tls13);
         let chosen = named.into_iter().filter(|suite| !is_tls13(suite));
         provider.cipher_suites = fixed.chain(chosen).collect();
@@ -53,7 +53,7 @@ pub(super) fn provider(
     Ok(provider)
 }
 
-/// What `find` knows of the names, in their order; never none.
+/// What `find` returns for the names, in their order; never empty.
 fn known<T>(
     key: &str,
     names: &[&'static str],
@@ -83,7 +83,7 @@ fn is_tls13(suite: &SupportedCipherSuite) -> bool {
     suite.tls13().is_some()
 }
 
-/// The suite of that name; those of TLS 1.3 have a `13` more in rustls.
+/// The cipher suite of this name. rustls writes `TLS13_` for those of TLS 1.3.
 fn suite(all: &[SupportedCipherSuite], name: &str) -> Option<SupportedCipherSuite> {
     all.iter().copied().find(|suite| {
         let own = suite.suite().as_str().unwrap_or_default();
@@ -109,7 +109,7 @@ mod tests {
     use super::super::tests::{client, meet, settings};
     use super::*;
 
-    /// What a client agrees on that speaks everything, or the reason of the refusal.
+    /// What a client that supports everything agrees on, or the reason of the rejection.
     fn agreed(settings: &TlsSettings, versions: &[&'static SupportedProtocolVersion]) -> String {
         let (acceptor, warnings) = acceptor(settings).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_suites_is_about_tls_1_2_and_in_its_order() {
+    fn the_list_of_suites_applies_to_tls_1_2_in_its_order() {
         let with = |names: &[&'static str]| TlsSettings {
             cipher_suites: Some(names.to_vec()),
             ..settings()
@@ -157,7 +157,7 @@ mod tests {
             let first = format!("TLSv1_2 {} ", names[0]);
             assert!(agreed(&with(&names), ONLY_12).starts_with(&first));
         }
-        // The client's order counts when the server's does not: rustls' clients begin with AES 256.
+        // The client's order counts if the server's does not: rustls' clients begin with AES 256.
         let clients = TlsSettings {
             prefer_server_cipher_suites: false,
             ..with(&[chacha, aes])
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_left_out_as_long_as_something_remains() {
+    fn unsupported_names_are_ignored_as_long_as_something_remains() {
         let cbc = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA";
         let with = |suites: Option<&[&'static str]>, curves: Option<&[&'static str]>| {
             let settings = TlsSettings {

@@ -1,6 +1,6 @@
 //! A build without TLS: every setting is refused.
 //!
-//! Has the API of `acceptor`; must not know HTTP.
+//! Has the API of `acceptor`. Must not know HTTP.
 
 use std::sync::Arc;
 

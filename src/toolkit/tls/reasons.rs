@@ -1,14 +1,14 @@
-//! Why a client's certificate is refused, in words.
+//! Why a client's certificate was rejected, in plain words.
 //!
-//! Must not know connections or settings. rustls' own words are names of its types, some with all of their fields.
+//! Must not know connections or settings. rustls' own messages are names of its types, some with all of their fields.
 
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::{CertificateError, Error, OtherError};
 
-/// Words for what can be mended, by how the errors of rustls and of webpki begin to print: webpki's are rustls' alone.
-/// The names of the others say as much.
+/// Messages for what an operator can fix, by the first word of the error's debug output: webpki's errors are visible
+/// only through rustls. The names of the other errors explain themselves.
 const REASONS: &[(&str, &str)] = &[
     ("BadEncoding", "it cannot be read"),
     ("Expired", "it or a certificate in its chain has expired"),
@@ -43,7 +43,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Why a certificate is refused, without its name: one short line, which begins with a small letter.
+/// Why a certificate was rejected, without its name: one short line that begins with a small letter.
 pub(super) fn of(error: &Error) -> String {
     let debug = match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
@@ -64,7 +64,7 @@ pub(super) fn of(error: &Error) -> String {
     )
 }
 
-/// What is refused here and has no word in rustls.
+/// A rejection of our own, for which rustls has no error.
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -76,7 +76,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// An error for [`of`] to say.
+/// A rejection error whose reason [`of`] returns.
 pub(super) fn refusal(reason: impl Into<String>) -> Error {
     CertificateError::Other(OtherError(Arc::new(Refusal(reason.into())))).into()
 }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_known_is_told_without_its_fields() {
+    fn an_unknown_error_is_reported_without_its_fields() {
         assert_eq!(of(&CertificateError::Revoked.into()), "refused as Revoked");
         let strange =
             CertificateError::Other(OtherError(Arc::new(std::io::Error::from_raw_os_error(2))));

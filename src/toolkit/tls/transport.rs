@@ -1,6 +1,6 @@
 //! A client's bytes through TLS, under a deadline.
 //!
-//! Owns handshakes and records on a socket that blocks; must not know HTTP or settings.
+//! Owns handshakes and records on a blocking socket. Must not know HTTP or settings.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,13 +13,13 @@ use rustls::{Error, ServerConfig, ServerConnection, Stream};
 use crate::http::{ClientStream, wait_readable};
 use crate::toolkit::tls::reasons;
 
-/// What is encrypted in one piece and then sent: a record's most (RFC 8446 §5.1), and so all that waits in memory.
+/// Bytes that are encrypted and sent at once: the largest record (RFC 8446 §5.1). No more than this is ever buffered.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The last word, an alert, fits into any socket's buffer but that of a client which reads nothing.
+/// Maximum time to send a final alert. It fits any socket's buffer, unless the client reads nothing.
 const LAST_WORD_LIMIT: Duration = Duration::from_millis(250);
-/// How much of what a refused client sends is thrown away meanwhile.
+/// How many bytes of a rejected client are read and discarded meanwhile.
 const DRAIN_LIMIT_BYTES: u64 = 64 * 1024;
-/// Cryptography has large locals, and no recursion. Unoptimized builds need most of it.
+/// Cryptography has large locals, but no recursion. Unoptimized builds need most of this.
 const HANDSHAKE_STACK_BYTES: usize = 128 * 1024;
 
 pub(crate) struct TlsTransport {
@@ -28,11 +28,11 @@ pub(crate) struct TlsTransport {
 }
 
 impl TlsTransport {
-    /// A handshake as `config` has it, all of it before `until`.
+    /// Runs a handshake with `config`; all of it must finish before `until`.
     ///
-    /// On a thread of its own: the pages that its stack grows to would stay with the connection's thread as long as
-    /// that lives, and be nearly half of what an idle connection holds (25 KiB instead of 45 with an RSA key, measured
-    /// with musl).
+    /// On its own thread: otherwise the stack pages that it touches would stay with the connection's thread for its
+    /// lifetime, and make up nearly half of an idle connection's memory (25 KiB instead of 45 KiB with an RSA key,
+    /// measured with musl).
     pub(super) fn accept(
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
@@ -47,7 +47,7 @@ impl TlsTransport {
             Ok(thread) => thread
                 .join()
                 .unwrap_or_else(|_| Err("the handshake's thread has panicked".to_owned())),
-            // No thread to be had: memory matters less than the client then.
+            // Without a thread, handshake here: the client matters more than memory.
             Err(_) => Self::handshake(config, socket, until),
         }
     }
@@ -68,7 +68,7 @@ impl TlsTransport {
         Ok(Self { socket, tls })
     }
 
-    /// Sends all that waits to be sent.
+    /// Sends all buffered records.
     fn flush(&mut self, until: Instant) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut Deadlined(&self.socket, until))?;
@@ -78,7 +78,7 @@ impl TlsTransport {
 }
 
 impl ClientStream for TlsTransport {
-    /// An end without `close_notify` is an end all the same: a request that it cuts off is not complete.
+    /// An end without `close_notify` counts as an end: a request that it cuts off is incomplete.
     fn read(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<usize> {
         let mut socket = Deadlined(&self.socket, until);
         match Stream::new(&mut self.tls, &mut socket).read(buffer) {
@@ -105,9 +105,9 @@ impl ClientStream for TlsTransport {
     }
 }
 
-/// Ends the connection of a client that was sent an alert such that it can arrive: with something unread the socket's
-/// end would be a reset, which overtakes it. In TLS 1.3 there is something: a client that is refused for its certificate
-/// has sent its request already.
+/// Closes the connection after an alert such that the alert arrives: closing a socket with unread data sends a reset,
+/// which may overtake it. TLS 1.3 leaves unread data: a client that is rejected for its certificate has already sent
+/// its request.
 fn end_after_alert(socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     let rest = Deadlined(socket, Instant::now() + LAST_WORD_LIMIT);
@@ -130,12 +130,12 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// A socket that blocks no longer than until then.
+/// A socket whose calls block no longer than the deadline.
 struct Deadlined<'a>(&'a TcpStream, Instant);
 
 impl Deadlined<'_> {
-    /// What is left. Nothing is an error even when the socket is ready: a client that sends byte by byte would
-    /// never meet its deadline else.
+    /// The time left. None left is an error even if the socket is ready: otherwise a client that sends byte by byte
+    /// would never meet its deadline.
     fn left(&self) -> io::Result<Duration> {
         let left = self.1.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -146,7 +146,7 @@ impl Deadlined<'_> {
 }
 
 impl Read for Deadlined<'_> {
-    /// No signal interrupts it: the read comes when there is something to read.
+    /// Never interrupted by a signal: it reads only once data is there.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.left()?;
         wait_readable(self.0, self.1)?;
@@ -159,13 +159,13 @@ impl Write for Deadlined<'_> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// A handshake's answer is several pieces that should leave in one packet.
+    /// A handshake's response has several pieces that should leave in one packet.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         use io::ErrorKind::{Interrupted, WouldBlock};
         loop {
             self.0.set_write_timeout(Some(self.left()?))?;
             match self.0.write_vectored(pieces) {
-                // Its timeout has passed (socket(7), `SO_SNDTIMEO`), or a signal came.
+                // The timeout has passed (socket(7), `SO_SNDTIMEO`), or a signal came.
                 Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
                 result => return result,
             }
@@ -207,12 +207,12 @@ mod tests {
     /// Both ends after the handshake.
     fn connected() -> (StreamOwned<ClientConnection, TcpStream>, TlsTransport) {
         let (socket, accepted) = sockets();
-        let wire = on_small_stack(move || accept(accepted, long()).unwrap());
+        let transport = on_small_stack(move || accept(accepted, long()).unwrap());
         let mut client = connect(plain_client(), socket);
         while client.conn.is_handshaking() {
             client.conn.complete_io(&mut client.sock).unwrap();
         }
-        (client, wire.join().unwrap())
+        (client, transport.join().unwrap())
     }
 
     fn end_after(bytes: &[u8]) -> String {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_closes_in_the_handshake_is_told() {
+    fn a_close_during_the_handshake_is_reported() {
         let part = hello();
         for length in [1, 4, 5, 6, part.len() - 1, part.len()] {
             assert_eq!(end_after(&part[..length]), CLOSED, "{length}");
@@ -265,7 +265,7 @@ mod tests {
     fn a_trickling_client_meets_its_deadline() {
         let (mut client, accepted) = sockets();
         let trickle = thread::spawn(move || {
-            // One long record, so that the hello is never complete: as many bytes as the server takes.
+            // One long record, so that the hello is never complete: as many bytes as the server accepts.
             client
                 .write_all(&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc])
                 .unwrap();
@@ -283,95 +283,95 @@ mod tests {
 
     #[test]
     fn reading_meets_its_deadline_with_half_a_record() {
-        let (mut client, mut wire) = connected();
+        let (mut client, mut transport) = connected();
         client.conn.writer().write_all(b"request").unwrap();
         let mut record = Vec::new();
         client.conn.write_tls(&mut record).unwrap();
         client.sock.write_all(&record[..10]).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, soon()).unwrap_err();
+        let late = transport.read(&mut buffer, soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         client.sock.write_all(&record[10..]).unwrap();
-        // What has come stays for the next, smaller reads.
+        // The bytes so far stay for the next, smaller reads.
         let mut whole = Vec::new();
         while whole.len() < 7 {
-            let length = wire.read(&mut buffer[..3], long()).unwrap();
+            let length = transport.read(&mut buffer[..3], long()).unwrap();
             whole.extend_from_slice(&buffer[..length]);
         }
         assert_eq!(whole, b"request");
     }
 
     #[test]
-    fn nothing_is_taken_off_the_socket_after_the_deadline() {
-        let (mut client, mut wire) = connected();
+    fn nothing_is_read_from_the_socket_after_the_deadline() {
+        let (mut client, mut transport) = connected();
         client.write_all(b"request").unwrap();
-        wait_readable(&wire.socket, long()).unwrap();
+        wait_readable(&transport.socket, long()).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, Instant::now()).unwrap_err();
+        let late = transport.read(&mut buffer, Instant::now()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(wire.read(&mut buffer, long()).unwrap(), 7);
-        // What is decrypted already can be had at any time.
+        assert_eq!(transport.read(&mut buffer, long()).unwrap(), 7);
+        // Bytes that are already decrypted can be read at any time.
         client.write_all(b"request").unwrap();
-        assert_eq!(wire.read(&mut buffer[..1], long()).unwrap(), 1);
-        assert_eq!(wire.read(&mut buffer, Instant::now()).unwrap(), 6);
+        assert_eq!(transport.read(&mut buffer[..1], long()).unwrap(), 1);
+        assert_eq!(transport.read(&mut buffer, Instant::now()).unwrap(), 6);
     }
 
     #[test]
-    fn a_change_of_keys_is_not_an_end_and_is_answered() {
-        let (mut client, mut wire) = connected();
+    fn a_key_update_is_answered_and_is_not_an_end() {
+        let (mut client, mut transport) = connected();
         client.conn.refresh_traffic_keys().unwrap();
         client.conn.write_tls(&mut client.sock).unwrap();
         let mut buffer = [0; 16];
-        let late = wire.read(&mut buffer, soon()).unwrap_err();
+        let late = transport.read(&mut buffer, soon()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         client.write_all(b"after").unwrap();
-        assert_eq!(wire.read(&mut buffer, long()).unwrap(), 5);
-        wire.write_all(b"reply", long()).unwrap();
+        assert_eq!(transport.read(&mut buffer, long()).unwrap(), 5);
+        transport.write_all(b"reply", long()).unwrap();
         client.read_exact(&mut buffer[..5]).unwrap();
         assert_eq!(&buffer[..5], b"reply");
     }
 
     #[test]
-    fn changes_of_keys_without_end_are_refused() {
-        let (mut client, mut wire) = connected();
+    fn endless_key_updates_are_refused() {
+        let (mut client, mut transport) = connected();
         for _ in 0..40 {
             client.conn.refresh_traffic_keys().unwrap();
             client.conn.write_tls(&mut client.sock).unwrap();
         }
-        let error = wire.read(&mut [0; 16], long()).unwrap_err();
+        let error = transport.read(&mut [0; 16], long()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
-    fn both_ends_of_a_connection_are_told_by_close_notify_or_an_end() {
-        let (mut client, mut wire) = connected();
+    fn a_connection_ends_with_close_notify_or_without() {
+        let (mut client, mut transport) = connected();
         client.conn.send_close_notify();
         client.conn.write_tls(&mut client.sock).unwrap();
         for _ in 0..2 {
-            assert_eq!(wire.read(&mut [0; 16], long()).unwrap(), 0);
+            assert_eq!(transport.read(&mut [0; 16], long()).unwrap(), 0);
         }
-        wire.write_all(b"bye", long()).unwrap();
-        wire.close();
+        transport.write_all(b"bye", long()).unwrap();
+        transport.close();
         let mut rest = Vec::new();
-        // An end without close_notify would be an error for rustls.
+        // An end without `close_notify` would be an error for rustls.
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"bye");
 
-        let (client, mut wire) = connected();
+        let (client, mut transport) = connected();
         client.sock.shutdown(Shutdown::Write).unwrap();
         for _ in 0..2 {
-            assert_eq!(wire.read(&mut [0; 16], long()).unwrap(), 0);
+            assert_eq!(transport.read(&mut [0; 16], long()).unwrap(), 0);
         }
     }
 
     #[test]
-    fn much_is_written_to_a_slow_reader_and_none_to_one_that_never_reads() {
-        let (mut client, mut wire) = connected();
+    fn a_slow_reader_gets_everything_and_one_that_never_reads_gets_an_error() {
+        let (mut client, mut transport) = connected();
         let bytes: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
         let expected = bytes.clone();
         let writer = on_small_stack(move || {
-            wire.write_all(&bytes, long()).unwrap();
-            wire.close();
+            transport.write_all(&bytes, long()).unwrap();
+            transport.close();
         });
         let (mut got, mut chunk) = (Vec::new(), vec![0; 60_000]);
         while let Ok(length @ 1..) = client.read(&mut chunk) {
@@ -380,10 +380,12 @@ mod tests {
         writer.join().unwrap();
         assert!(got == expected, "{} bytes", got.len());
 
-        let (_client, mut wire) = connected();
-        let late = wire.write_all(&expected.repeat(4), soon()).unwrap_err();
+        let (_client, mut transport) = connected();
+        let late = transport
+            .write_all(&expected.repeat(4), soon())
+            .unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        // And even then the end is bounded.
-        wire.close();
+        // Even then, closing is bounded.
+        transport.close();
     }
 }

@@ -15,8 +15,8 @@ use crate::web::answer_text;
 pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     let _ = writeln!(
         page,
-        "<h2>Measured until it was cut off</h2>\n<p><strong>Incomplete: {}.</strong> This is what iperf3 said until \
-         then, as counted at this end. It is no result, and no metric of a probe has it.</p>",
+        "<h2>Measured until it was cut off</h2>\n<p><strong>Incomplete: {}.</strong> iperf3 had \
+         reported this until then, as counted by the client. It is no result, and no metric of a probe has it.</p>",
         answer_text::when_cut_off(cut_off)
     );
     let ways = cut_off.seen.directions();

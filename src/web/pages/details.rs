@@ -5,7 +5,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, escaped, page, time};
+use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, encoded, escaped, host, page, time};
+use super::outcome::{Outcome, advice};
 use super::{cut_off, form, list, plot, units};
 use crate::http::response::Response;
 use crate::iperf3::RunDetails;
@@ -46,29 +47,41 @@ pub(super) fn parameters(params: &Params) -> Option<Fact> {
     (!pairs.is_empty()).then(|| ("Parameters", format!("<code>{pairs}</code>")))
 }
 
+/// Two parts side by side where the screen is wide enough, the first one above elsewhere; a single one has all the width.
+pub(super) fn push_columns(page: &mut String, left: &str, right: &str) {
+    if left.is_empty() || right.is_empty() {
+        page.push_str(left);
+        page.push_str(right);
+    } else {
+        let _ = writeln!(
+            page,
+            "<div class=\"columns\">\n<div>\n{left}</div>\n<div>\n{right}</div>\n</div>"
+        );
+    }
+}
+
 /// All that is remembered of a probe that ended.
 pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
-    push_facts(&mut main, &summary(past));
-    form::push_again(&mut main, &past.params, &site.csrf, ROOT);
+    let (mut facts, mut picture) = (String::new(), String::new());
+    push_facts(&mut facts, &summary(past));
+    form::push_again(&mut facts, &past.params, &site.csrf, ROOT);
     if let Some(cut_off) = past.cut_off() {
         let omitted = Duration::from_secs(past.params.options.omit_seconds);
-        cut_off::push(&mut main, cut_off, omitted);
+        cut_off::push(&mut picture, cut_off, omitted);
     }
+    let directions = list::directions(past);
+    push_plot(&mut picture, directions);
+    push_columns(&mut main, &facts, &picture);
     if let Ok(answer) = &past.end {
-        let directions = list::directions(past);
-        push_plot(&mut main, directions);
-        let caption = "What iperf3 did not measure is a dash, or has no row.";
-        push_measures(
-            &mut main,
-            "<h2>Result</h2>\n",
-            caption,
-            MEASURES,
-            directions,
-        );
+        let (mut measures, mut run) = (String::new(), String::new());
+        let caption = "A dash or a missing row is a value that iperf3 did not measure.";
+        let heading = "<h2>Result</h2>\n";
+        push_measures(&mut measures, heading, caption, MEASURES, directions);
         if let Some(last) = answer.completed.last_details() {
-            push_run(&mut main, &answer.completed, last);
+            push_run(&mut run, &answer.completed, last);
         }
+        push_columns(&mut main, &measures, &run);
         let metrics = answer_text::metrics(&past.params, answer);
         push_text(&mut main, "Metrics as scraped", &metrics);
         let url = escaped(&probe_url(site, &past.params));
@@ -101,22 +114,22 @@ fn neighbours(site: &Site, past: &Finished) -> String {
 
 /// Why there is no result; nothing where there is one.
 pub(super) fn why(past: &Finished) -> Vec<Fact> {
-    match &past.end {
-        Err(why) => vec![("Cause", escaped(&why.to_string()))],
+    let why = match &past.end {
+        Err(why) => Some(("Cause", why.to_string())),
         Ok(answer) => {
             let failure = answer.completed.outcome.as_ref().err();
-            failure.map_or_else(Vec::new, |failure| {
-                let advice = escaped(failure.reason.advice()).replace('`', "");
-                vec![("Error", escaped(&failure.message)), ("What to do", advice)]
-            })
+            failure.map(|failure| ("Error", failure.message.clone()))
         }
-    }
+    };
+    let why = why.map(|(name, words)| (name, escaped(&words)));
+    let advice = advice(past).map(|advice| ("What to do", advice));
+    why.into_iter().chain(advice).collect()
 }
 
 fn summary(past: &Finished) -> Vec<Fact> {
-    let (class, outcome) = list::outcome(past);
-    let outcome = format!("<span class=\"{class}\">{outcome}</span>");
-    let mut facts = vec![("Target", escaped(&list::server(past)))];
+    let outcome = Outcome::of(past);
+    let outcome = outcome.badge() + &outcome.label();
+    let mut facts = vec![("Target", host(&list::server(past)))];
     let answer = past.end.as_ref().ok();
     let last = answer.and_then(|answer| answer.completed.last_details());
     let address = last.and_then(|last| last.address);
@@ -179,7 +192,7 @@ const MEASURES: &[Measure<Direction>] = &[
     // To the byte: that is what tells one tunnel from another.
     ("Path MTU", |direction| {
         let bytes = direction.tcp?.path_mtu_bytes?;
-        Some(format!("{bytes:.0}\u{a0}B"))
+        Some(format!("{}\u{a0}B", units::count(bytes)))
     }),
     ("Datagrams sent", |direction| {
         direction.udp?.sent_packets.map(units::count)
@@ -187,7 +200,9 @@ const MEASURES: &[Measure<Direction>] = &[
     ("Datagrams lost", |direction| {
         direction.udp?.lost_packets.map(units::count)
     }),
-    ("Loss", list::loss),
+    ("Loss", |direction| {
+        direction.udp?.lost_percent().map(units::percent)
+    }),
     ("Jitter", |direction| {
         Some(units::seconds(direction.udp?.jitter_ms? / 1000.0))
     }),
@@ -222,7 +237,7 @@ pub(super) fn push_measures<D>(
     }
     let _ = write!(
         page,
-        "{heading}<table>\n<caption>{caption}</caption>\n<thead><tr><th scope=\"col\">Measure</th>"
+        "{heading}<table class=\"measures\">\n<caption>{caption}</caption>\n<thead><tr><th scope=\"col\">Measure</th>"
     );
     for (name, _) in &columns {
         let _ = write!(page, "<th scope=\"col\">{name}</th>");
@@ -277,13 +292,7 @@ fn probe_url(site: &Site, params: &Params) -> String {
     for (index, (name, value)) in form::asked(params).iter().enumerate() {
         let mark = if index == 0 { '?' } else { '&' };
         let _ = write!(url, "{mark}{name}=");
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
-                url.push(char::from(byte));
-            } else {
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
+        url.push_str(&encoded(value));
     }
     url
 }

@@ -9,25 +9,47 @@ use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
 use crate::web::Site;
 use crate::web::csrf::{self, CsrfToken};
 
-pub(super) fn push_form(page: &mut String, token: &CsrfToken) {
-    page.push_str(
-        "<section aria-labelledby=\"run\">\n<h2 id=\"run\">Probe now</h2>\n\
-         <form class=\"fields\" action=\"run\" method=\"get\">\n",
+/// The parameters that choose the direction: each has its button, as only one of them goes.
+const DIRECTIONS: &[&str] = &["reverse_mode", "bidirectional"];
+/// The longest hint that fits into an empty field.
+const PLACEHOLDER_CHARS: usize = 19;
+
+pub(super) fn push_form(page: &mut String, token: &CsrfToken, is_open: bool) {
+    let open = if is_open { " open" } else { "" };
+    let _ = write!(
+        page,
+        "<details class=\"part\" id=\"form\"{open}>\n<summary><h2>Run a test</h2></summary>\n\
+         <form class=\"fields\" action=\"run\" method=\"get\">\n"
     );
     push_hidden(page, csrf::FIELD, &token.0);
     push_fields(page, false);
     page.push_str("<details>\n<summary>More parameters</summary>\n<div class=\"fields\">\n");
     push_fields(page, true);
     page.push_str(
-        "</div>\n</details>\n<div class=\"ticks\"><button type=\"submit\">Run the test</button>\n\
-         <span class=\"soft\">It takes its turn behind those that wait, and you see how it goes.</span></div>\n\
-         </form>\n</section>\n",
+        "</div>\n</details>\n<fieldset class=\"ticks\">\n<legend>Run it in one direction, or in both</legend>\n\
+         <button type=\"submit\">Upload</button>\n",
+    );
+    // A form without a script sends the parameter of the button that was pressed, and of no other.
+    for row in PARAMETERS
+        .iter()
+        .filter(|row| DIRECTIONS.contains(&row.id()))
+    {
+        let (name, label) = (row.id(), escaped(row.label));
+        let _ = writeln!(
+            page,
+            "<button type=\"submit\" name=\"{name}\" value=\"true\">{label}</button>"
+        );
+    }
+    page.push_str(
+        "<span class=\"soft\">It is queued behind the probes that wait. The next page shows its progress.</span>\n\
+         </fieldset>\n</form>\n</details>\n",
     );
 }
 
 /// The fields of the parameters that are used rarely, or of the others: first what is written, then what is ticked.
 fn push_fields(page: &mut String, are_rare: bool) {
     let rows = PARAMETERS.iter().filter(|row| row.is_rare == are_rare);
+    let rows = rows.filter(|row| !DIRECTIONS.contains(&row.id()));
     let (ticks, fields): (Vec<_>, Vec<_>) = rows.partition(|row| row.input == Input::Tick);
     for row in fields {
         push_field(page, row);
@@ -42,22 +64,38 @@ fn push_fields(page: &mut String, are_rare: bool) {
 fn push_field(page: &mut String, row: &Parameter) {
     let name = row.id();
     let label = escaped(row.label);
-    let hint = escaped(row.default);
     let field = match row.input {
         Input::None => return,
         Input::Tick => format!("<input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}"),
-        Input::Number(least, most) => format!(
-            "{label}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\" placeholder=\"{hint}\">"
-        ),
+        Input::Number(least, most) => {
+            let (hint, placeholder) = hint(row);
+            format!(
+                "{label}{hint}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\"{placeholder}>"
+            )
+        }
         Input::Text if row.default == "required" => format!(
             "{label}<input type=\"text\" name=\"{name}\" placeholder=\"host or host:port\" required \
              autocapitalize=\"none\" spellcheck=\"false\">"
         ),
         Input::Text => {
-            format!("{label}<input type=\"text\" name=\"{name}\" placeholder=\"{hint}\">")
+            let (hint, placeholder) = hint(row);
+            format!("{label}{hint}<input type=\"text\" name=\"{name}\"{placeholder}>")
         }
     };
     let _ = writeln!(page, "<label>{field}</label>");
+}
+
+/// What is taken where nothing is written: within the field when it fits there, else above it.
+fn hint(row: &Parameter) -> (String, String) {
+    let hint = escaped(row.default);
+    if row.default.chars().count() <= PLACEHOLDER_CHARS {
+        (String::new(), format!(" placeholder=\"{hint}\""))
+    } else {
+        (
+            format!(" <span class=\"soft\">({hint})</span>"),
+            String::new(),
+        )
+    }
 }
 
 /// A button that starts a probe with the same parameters once more; `root` leads to the first page.

@@ -2,6 +2,8 @@
 //!
 //! Must not know what a page shows.
 
+use std::fmt::Write as _;
+use std::fs;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -71,6 +73,13 @@ pub(super) fn embedded(code: u16, title: &str, root: &str, main: &str) -> Respon
     with_policy(document(code, title, root, &body), IN_FRAME)
 }
 
+/// The document in a frame of a few lines, with its title before them.
+pub(super) fn strip(title: &str, root: &str, main: &str) -> Response {
+    let body =
+        format!("<body class=\"framed strip\">\n<main>\n<h1>{title}</h1>\n{main}</main>\n</body>");
+    with_policy(document(200, title, root, &body), IN_FRAME)
+}
+
 fn with_policy(response: Response, framing: &str) -> Response {
     response.with_header("Content-Security-Policy", format!("{POLICY}; {framing}"))
 }
@@ -79,14 +88,49 @@ fn document(code: u16, title: &str, root: &str, body: &str) -> Response {
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title} · iperf3 exporter</title>\n\
+         <title>{title} · {}</title>\n\
          <link rel=\"icon\" href=\"{root}icon.svg\" type=\"image/svg+xml\">\n\
-         <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n{body}\n</html>\n"
+         <link rel=\"stylesheet\" href=\"{root}style.css\">\n</head>\n{body}\n</html>\n",
+        name()
     );
     let response = Response::new(code, "text/html; charset=utf-8", page);
     HEADERS.iter().fold(response, |response, (name, value)| {
         response.with_header(*name, *value)
     })
+}
+
+/// The exporter's name, with that of its host: who looks after several has several pages open.
+pub(super) fn name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => "iperf3 exporter".to_owned(),
+        host => format!("iperf3 exporter on {}", escaped(host)),
+    }
+}
+
+/// Host and port of a server. They never break, unless they are longer than a phone is wide.
+pub(super) fn host(server: &str) -> String {
+    /// What fits a screen of 320 pixels.
+    const FITS_CHARS: usize = 32;
+    let class = if server.chars().count() > FITS_CHARS {
+        "words"
+    } else {
+        "host"
+    };
+    format!("<span class=\"{class}\">{}</span>", escaped(server))
+}
+
+/// Text as a value in a query.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// Text inside an element or a quoted attribute. What would not be seen, or would change the order of what is seen, is
@@ -120,9 +164,48 @@ pub(super) fn time(time: SystemTime, part: Range<usize>) -> String {
     format!("<time datetime=\"{text}\">{part}</time>")
 }
 
+/// `2 min ago`, with the exact time as its title.
+pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
+    let text = rfc3339_millis(time);
+    let exact = text
+        .get(DAY_AND_CLOCK)
+        .unwrap_or_default()
+        .replace('T', " ");
+    let seconds = now.duration_since(time).unwrap_or_default().as_secs();
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "s"),
+        60..3600 => (seconds / 60, "min"),
+        3600..86_400 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("<time datetime=\"{text}\" title=\"{exact} UTC\">{count}\u{a0}{unit} ago</time>")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{escaped, message};
+    use super::{ago, escaped, message};
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn an_age_has_one_unit_and_the_exact_time_as_its_title() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400);
+        for (seconds, words) in [
+            (0, "0\u{a0}s ago"),
+            (59, "59\u{a0}s ago"),
+            (60, "1\u{a0}min ago"),
+            (3599, "59\u{a0}min ago"),
+            (7200, "2\u{a0}h ago"),
+            (86_399, "23\u{a0}h ago"),
+            (400_000, "4\u{a0}d ago"),
+        ] {
+            let html = ago(time, time + Duration::from_secs(seconds));
+            let start =
+                "<time datetime=\"2000-02-29T00:00:00.000Z\" title=\"2000-02-29 00:00:00 UTC\">";
+            assert_eq!(html, format!("{start}{words}</time>"));
+        }
+        // A clock that was set back.
+        assert!(ago(time, SystemTime::UNIX_EPOCH).contains(">0\u{a0}s ago<"));
+    }
 
     #[test]
     fn what_others_say_is_text_and_seen() {

@@ -1,19 +1,19 @@
-//! The page at `/`: what happens now, the form, the last probes, and what one needs to set Prometheus up.
+//! The page at `/`: the targets, what happens now, the form, the last probes, and what one needs to set Prometheus up.
 //!
-//! Must not know how the lock works: it tells what the probes in progress say of themselves.
+//! Owns their order, and when a line is worth saying that many probes did not run. Must not know how the lock works.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use super::frame::{CLOCK, escaped, page, time};
+use super::frame::{CLOCK, escaped, framing, name, page, time};
 use super::list::Filter;
-use super::{form, list, units};
-use crate::duration;
+use super::progress::{bar, rates, stage, waiting};
+use super::targets::Counts;
+use super::{form, list, status, targets};
 use crate::http::request::{Request, split_url};
 use crate::http::response::Response;
-use crate::moment::Moment;
 use crate::probe::history::{Current, Finished, Stage};
 use crate::probe::prober::Prober;
 use crate::probe::wait_error::WaitError;
@@ -24,11 +24,38 @@ const NAMED: usize = 20;
 
 pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     let overview = site.prober.overview();
+    let (_, query) = split_url(request.url);
+    let filter = Filter::parse(query);
+    let mut main = String::with_capacity(64 * 1024);
+    push_head(&mut main, &filter, overview.ended());
+    targets::push(&mut main, &overview.tests, &filter);
+    main.push_str("</section>\n");
+    push_not_run(&mut main, &overview.past);
+    push_now(&mut main, &site.prober, &overview.current);
+    // Before the first probe there is nothing else to do here.
+    let is_open = filter.has_form || overview.tests.is_empty();
+    form::push_form(&mut main, &site.csrf, is_open);
+    list::push(&mut main, &overview, &site.refusals.last(), &filter);
+    form::push_reference(&mut main, site);
+    // The worst first, in a row of tabs too.
+    let title = match Counts::of(&overview.tests).failing {
+        0 => "Targets".to_owned(),
+        failing => format!("{failing} failing"),
+    };
+    let page = framing(page(200, &title, "./", &header(site), &main));
+    if filter.is_refreshing {
+        page.with_header("Refresh", status::BUSY_SECONDS.to_string())
+    } else {
+        page
+    }
+}
+
+fn header(site: &Site) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut header = format!(
-        "<h1>iperf3 exporter</h1>\n\
-         <p>Version {version}. Runs iperf3 against a target on each scrape; one test at a time.</p>\n\
-         <nav aria-label=\"Pages\"><ul>\n"
+        "<div class=\"line\"><h1>{}</h1>\n<nav aria-label=\"Pages\"><ul>\n\
+         <li><a href=\"./?form=true#form\">Run a test</a></li>\n",
+        name()
     );
     for (path, name) in [
         (site.telemetry_path.as_str(), "Metrics of the exporter"),
@@ -39,16 +66,30 @@ pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
         // With its dot it is relative.
         let _ = writeln!(header, "<li><a href=\".{}\">{name}</a></li>", escaped(path));
     }
-    header.push_str("</ul></nav>\n");
-    let mut main = String::with_capacity(16 * 1024);
-    push_not_run(&mut main, &overview.past);
-    push_now(&mut main, &site.prober, &overview.current);
-    form::push_form(&mut main, &site.csrf);
-    let (_, query) = split_url(request.url);
-    let refused = site.refusals.last();
-    list::push(&mut main, &overview, &refused, &Filter::parse(query));
-    form::push_reference(&mut main, site);
-    page(200, "Probes", "./", &header, &main)
+    let _ = writeln!(
+        header,
+        "</ul></nav></div>\n<p class=\"soft\">Version {version}. Runs iperf3 against a target on each scrape; one test at a \
+         time.</p>"
+    );
+    header
+}
+
+/// The frame that says what runs, and when it is worth loading the page again; when that was made, and how to.
+fn push_head(page: &mut String, filter: &Filter, ended: u64) {
+    let now = time(SystemTime::now(), CLOCK);
+    let seconds = status::BUSY_SECONDS;
+    let other = if filter.is_refreshing {
+        "Stop refreshing".to_owned()
+    } else {
+        format!("Refresh every {seconds} s")
+    };
+    let query = filter.query_refreshing(!filter.is_refreshing);
+    let _ = writeln!(
+        page,
+        "<iframe class=\"status\" tabindex=\"-1\" src=\"probes/now?seen={ended}\" title=\"What runs now, and what has ended since\"></iframe>\n\
+         <section aria-labelledby=\"targets\">\n<div class=\"line\"><h2 id=\"targets\">Targets</h2> <span class=\"soft\">as of {now} UTC</span> \
+         <a href=\"\">Refresh</a> <a href=\"./?{query}\">{other}</a></div>"
+    );
 }
 
 /// Says that many of the last probes did not run, why, and what helps; nothing as long as they are few.
@@ -74,12 +115,12 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
             "a longer scrape timeout or interval, or <code>max_age</code>",
         ),
         (0, _) => (
-            "longer in line than --lock.timeout".to_owned(),
+            "longer in the queue than --lock.timeout".to_owned(),
             "a longer scrape interval or <code>--lock.timeout</code>",
         ),
         (no_time, too_long) => (
             format!(
-                "not enough scrape timeout ({no_time}), longer in line than --lock.timeout ({too_long})"
+                "not enough scrape timeout ({no_time}), longer in the queue than --lock.timeout ({too_long})"
             ),
             "a longer scrape interval, or <code>max_age</code>",
         ),
@@ -87,7 +128,7 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     let _ = writeln!(
         page,
         "<p><strong>{count} of the last {all} probes did not run: {why}.</strong> \
-         <a href=\"./?failures=true#last\">Show them</a>. What helps: {helps}.</p>"
+         <a href=\"./?failures=true#last\">Show them</a>. This helps: {helps}.</p>"
     );
     let ran: BTreeSet<String> = past
         .iter()
@@ -120,7 +161,7 @@ fn test_name(past: &Finished) -> String {
 fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
     page.push_str("<section aria-labelledby=\"now\">\n<h2 id=\"now\">Now</h2>\n");
     if current.is_empty() {
-        page.push_str("<p>No test is running, and nobody waits.</p>\n");
+        page.push_str("<p>No test runs or waits.</p>\n");
     }
     let all = current.iter();
     let running = all
@@ -130,7 +171,7 @@ fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
     let pausing = all.filter(|probe| matches!(probe.stage, Stage::Pausing { .. }));
     for (title, list, probes) in [
         ("Running", "ul", running.collect()),
-        ("Waiting, first in line first", "ol", waiting),
+        ("Waiting, the next one first", "ol", waiting),
         ("Pausing before the next attempt", "ul", pausing.collect()),
     ] {
         if probes.is_empty() {
@@ -151,100 +192,5 @@ fn push_now(page: &mut String, prober: &Prober, current: &[Current]) {
             let _ = writeln!(page, "<p>And {} more.</p>", probes.len() - NAMED);
         }
     }
-    let now = time(SystemTime::now(), CLOCK);
-    let _ = writeln!(
-        page,
-        "<p class=\"soft\">As of {now} UTC. <a href=\"\">Look again</a></p>\n</section>"
-    );
-}
-
-/// Those that wait for the test lock, first in line first. The lock knows the order: neither the numbers nor the
-/// moments have it when many come at once.
-pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Current> {
-    let queue = prober.lock_status().queue;
-    let mut waiting: Vec<&Current> = current.iter().collect();
-    waiting.retain(|probe| matches!(probe.stage, Stage::Queued));
-    waiting.sort_by_key(|probe| {
-        let place = queue.iter().position(|place| place.probe == probe.number);
-        place.unwrap_or(usize::MAX)
-    });
-    waiting
-}
-
-/// What a probe in progress does, as the end of a sentence about it.
-pub(super) fn stage(probe: &Current) -> String {
-    if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
-        return format!("is being stopped: {cause}");
-    }
-    match &probe.stage {
-        Stage::Queued => format!("waits {}", since(&probe.since)),
-        Stage::Running { port, progress } => {
-            let seen = progress.look();
-            let since = since(&seen.started.unwrap_or(probe.since));
-            let elapsed = seen.elapsed().as_secs();
-            let rest = match seen.length {
-                Some(length) => format!(
-                    "the test alone takes {}, {} left",
-                    whole(length),
-                    // What is over and what is left are the whole.
-                    duration::format(Duration::from_secs(
-                        length.as_secs().saturating_sub(elapsed)
-                    )),
-                ),
-                None => "how long its bytes take will be seen".to_owned(),
-            };
-            format!("runs on port {port} {since}; {rest}")
-        }
-        Stage::Pausing { until } => {
-            let left = until.saturating_duration_since(Instant::now());
-            format!(
-                "found the server busy, and asks again at {} UTC, in {} (attempts so far: {})",
-                time(SystemTime::now() + left, CLOCK),
-                whole(left),
-                probe.attempts
-            )
-        }
-    }
-}
-
-/// How far a test is that runs, as a bar behind its sentence; nothing where no length is planned.
-pub(super) fn bar(probe: &Current) -> String {
-    let (Stage::Running { progress, .. }, None) = (&probe.stage, probe.stopping()) else {
-        return String::new();
-    };
-    let seen = progress.look();
-    seen.length.map_or_else(String::new, |length| {
-        format!(
-            " <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
-            probe.number,
-            length.as_secs().max(1),
-            seen.elapsed().min(length).as_secs(),
-        )
-    })
-}
-
-/// `since 20:52:04 UTC, for 12s`.
-fn since(moment: &Moment) -> String {
-    let so_far = whole(moment.elapsed());
-    format!("since {} UTC, for {so_far}", time(moment.clock, CLOCK))
-}
-
-/// The rate of each direction's last interval; nothing as long as there is none.
-fn rates(probe: &Current) -> String {
-    let mut text = String::new();
-    let Stage::Running { progress, .. } = &probe.stage else {
-        return text;
-    };
-    for (name, direction) in ["up", "down"].into_iter().zip(progress.look().directions()) {
-        if let Some(latest) = direction.and_then(|direction| direction.latest) {
-            let rate = units::bit_rate(latest.bytes_per_second);
-            let _ = write!(text, ", {rate} {name}");
-        }
-    }
-    text
-}
-
-/// Whole seconds: more would only be noise on a page.
-fn whole(time: Duration) -> String {
-    duration::format(Duration::from_secs(time.as_secs()))
+    page.push_str("</section>\n");
 }

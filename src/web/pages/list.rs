@@ -7,25 +7,29 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::frame::{DAY_AND_CLOCK, escaped, time};
-use super::{plot, units};
-use crate::cancel::Cause;
+use super::frame::{DAY_AND_CLOCK, encoded, escaped, host, time};
+use super::outcome::Outcome;
+use super::{names, plot, units};
 use crate::iperf3::report::intervals::Interval;
 use crate::iperf3::report::{Direction, Report};
 use crate::probe::history::{Finished, Overview};
 use crate::probe::params::decode;
-use crate::probe::wait_error::WaitError;
-use crate::web::answer_text::pairs;
 use crate::web::refusals::Refused;
 
-/// Which probes are shown. Whatever a query holds, it is one.
+/// Which probes are shown, and how the page is. Whatever a query holds, it is one.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Filter {
     /// What a target contains, in small letters of ASCII, which names and addresses are (`iperf3/target`): the tables
     /// of all letters would take 16 kB of the binary.
     target: String,
+    /// The one test of exactly that target, by what [`names::key`] knows it by.
+    test: Option<String>,
     /// Those only that brought no result.
     failures: bool,
+    /// The whole page is loaded again and again.
+    pub(super) is_refreshing: bool,
+    /// The form is open.
+    pub(super) has_form: bool,
 }
 
 impl Filter {
@@ -38,7 +42,10 @@ impl Filter {
                     let text = decode(text).unwrap_or_default();
                     filter.target = text.trim().to_ascii_lowercase();
                 }
+                Some(("test", text)) => filter.test = decode(text),
                 Some(("failures", text)) => filter.failures = text == "true",
+                Some(("refresh", text)) => filter.is_refreshing = text == "true",
+                Some(("form", text)) => filter.has_form = text == "true",
                 _ => {}
             }
         }
@@ -46,11 +53,62 @@ impl Filter {
     }
 
     fn shows(&self, past: &Finished) -> bool {
-        (report(past).is_none() || !self.failures) && self.has(&server(past))
+        let is_asked_for = match &self.test {
+            None => self.has(&server(past)),
+            Some(_) => self.is_test(&past.params.server(), &names::key(&past.params)),
+        };
+        is_asked_for && (past.report().is_none() || !self.failures)
     }
 
     fn has(&self, target: &str) -> bool {
         target.to_ascii_lowercase().contains(&self.target)
+    }
+
+    fn is_all(&self) -> bool {
+        self.target.is_empty() && self.test.is_none() && !self.failures
+    }
+
+    /// Whether it shows this test alone.
+    pub(super) fn is_test(&self, server: &str, key: &str) -> bool {
+        self.test.as_deref() == Some(key) && server.eq_ignore_ascii_case(&self.target)
+    }
+
+    /// The query of a page like this one that shows this test alone, as HTML.
+    pub(super) fn query_of_test(&self, server: &str, key: &str) -> String {
+        let (server, key) = (encoded(server), encoded(key));
+        format!("{}target={server}&amp;test={key}", self.refreshing("&amp;"))
+    }
+
+    /// The query of a page like this one that is loaded again and again, or is not, as HTML.
+    pub(super) fn query_refreshing(&self, is_refreshing: bool) -> String {
+        let mut query = String::new();
+        if is_refreshing {
+            query.push_str("&amp;refresh=true");
+        }
+        if !self.target.is_empty() {
+            let _ = write!(query, "&amp;target={}", encoded(&self.target));
+        }
+        if let Some(test) = &self.test {
+            let _ = write!(query, "&amp;test={}", encoded(test));
+        }
+        if self.failures {
+            query.push_str("&amp;failures=true");
+        }
+        query.trim_start_matches("&amp;").to_owned()
+    }
+
+    /// What a query needs for its page to stay as it is, before further fields.
+    fn refreshing(&self, end: &str) -> String {
+        let fields = if self.is_refreshing {
+            "refresh=true"
+        } else {
+            ""
+        };
+        if fields.is_empty() {
+            String::new()
+        } else {
+            format!("{fields}{end}")
+        }
     }
 }
 
@@ -67,13 +125,21 @@ pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], 
             "<p>No probe so far. Each that Prometheus asks for, and each that is started here, will be listed.</p>\n",
         ),
     }
+    if filter.test.is_some() {
+        let target = host(&filter.target);
+        let _ = writeln!(page, "<p>Only one test of <strong>{target}</strong>.</p>");
+    }
     if !refused.is_empty() {
         page.push_str(
             "<p>Requests that were refused are among them, the same ones in one row; they are not counted.</p>\n",
         );
     }
     let past = overview.past.iter().filter(|past| filter.shows(past));
-    let refused = refused.iter().filter(|refused| filter.has(&refused.target));
+    // A refused request is of no test.
+    let is_of_all = filter.test.is_none();
+    let refused = refused
+        .iter()
+        .filter(|refused| is_of_all && filter.has(&refused.target));
     push_table(page, past, refused);
     page.push_str("</section>\n");
 }
@@ -82,7 +148,7 @@ fn push_counts(page: &mut String, overview: &Overview, filter: &Filter, oldest: 
     let past = overview.past.iter();
     let shown: Vec<_> = past.filter(|past| filter.shows(past)).collect();
     let (count, all) = (shown.len(), overview.past.len());
-    let failed = shown.iter().filter(|past| report(past).is_none()).count();
+    let failed = shown.iter().filter(|past| past.report().is_none()).count();
     let of = if count == all {
         format!("All {all}")
     } else {
@@ -108,12 +174,13 @@ fn push_table<'a>(
     let (mut past, mut refused) = (past.peekable(), refused.peekable());
     if past.peek().is_some() || refused.peek().is_some() {
         page.push_str(
-            "<table class=\"probes\">\n\
-             <caption>Newest first. What iperf3 did not measure is a dash.</caption>\n\
-             <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\">Began (UTC)</th><th scope=\"col\">Target</th>\
-             <th scope=\"col\">Parameters</th><th scope=\"col\">Outcome</th><th scope=\"col\">Upload</th>\
-             <th scope=\"col\">Download</th><th scope=\"col\">Loss</th><th scope=\"col\">Retransmits</th>\
-             <th scope=\"col\">Round trip</th><th scope=\"col\">Intervals</th></tr></thead>\n<tbody>\n",
+            "<div class=\"wide\"><table class=\"probes\">\n\
+             <caption>The one that ended last is first. A dash is a value that iperf3 did not measure.</caption>\n\
+             <thead><tr><th scope=\"col\">Probe</th><th scope=\"col\" aria-sort=\"descending\">Ended (UTC)</th>\
+             <th scope=\"col\">Target</th><th scope=\"col\">Test</th><th scope=\"col\">Outcome</th>\
+             <th scope=\"col\">Up, Mbit/s</th><th scope=\"col\">Down, Mbit/s</th><th scope=\"col\">Loss, %</th>\
+             <th scope=\"col\">Retransmits</th><th scope=\"col\">Round trip, ms</th>\
+             <th scope=\"col\">Intervals</th></tr></thead>\n<tbody>\n",
         );
         loop {
             let ended = past.peek().map(|past| past.ended);
@@ -127,7 +194,7 @@ fn push_table<'a>(
                 break;
             }
         }
-        page.push_str("</tbody>\n</table>\n");
+        page.push_str("</tbody>\n</table></div>\n");
     }
 }
 
@@ -145,10 +212,11 @@ fn push_refused(page: &mut String, refused: &Refused) {
     };
     let _ = writeln!(
         page,
-        "<tr><th scope=\"row\">–</th><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td>\
-         <td class=\"none\">probe refused: {code}{times}</td><td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
+        "<tr><th scope=\"row\">–</th><td>{}</td><td>{}</td><td class=\"words\">{}</td>\
+         <td><span class=\"none\">probe refused: {code}{times}</span></td>\
+         <td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
         time(refused.last, DAY_AND_CLOCK),
-        escaped(&refused.target),
+        host(&refused.target),
         escaped(&asked),
         escaped(&refused.line),
         refused.client,
@@ -164,8 +232,8 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
     let _ = write!(
         page,
         "<form class=\"filter\" action=\"./#last\" method=\"get\" role=\"search\" aria-label=\"Last probes\">\n\
-         <label>Target contains<input type=\"text\" name=\"target\" list=\"targets\" value=\"{}\" \
-         autocapitalize=\"none\" spellcheck=\"false\"></label>\n<datalist id=\"targets\">",
+         <label>Target contains<input type=\"text\" name=\"target\" list=\"hosts\" value=\"{}\" \
+         autocapitalize=\"none\" spellcheck=\"false\"></label>\n<datalist id=\"hosts\">",
         escaped(&filter.target)
     );
     for target in targets {
@@ -176,36 +244,40 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
         "</datalist>\n<label><input type=\"checkbox\" name=\"failures\" value=\"true\"{checked}> Failures only</label>\n\
          <button type=\"submit\">Filter</button>"
     );
-    if *filter != Filter::default() {
-        page.push_str("<a href=\"./#last\">Show all</a>\n");
+    if filter.is_refreshing {
+        page.push_str("<input type=\"hidden\" name=\"refresh\" value=\"true\">\n");
+    }
+    if !filter.is_all() {
+        let query = filter.refreshing("");
+        let _ = writeln!(page, "<a href=\"./?{query}#last\">Show all</a>");
     }
     page.push_str("</form>\n");
 }
 
 fn push_row(page: &mut String, past: &Finished) {
     let number = past.number;
-    let mut shown = past.params.displayed();
-    // The target has it.
-    shown.retain(|(name, _)| *name != "port");
-    let (class, outcome) = outcome(past);
+    let others = match names::others(&past.params) {
+        others if others.is_empty() => others,
+        others => format!(" <span class=\"soft\">{}</span>", escaped(&others)),
+    };
     let _ = write!(
         page,
-        "<tr><th scope=\"row\"><a href=\"probes/{number}\">{number}</a></th><td>{}</td><td class=\"words\">{}</td>\
-         <td class=\"words\">{}</td><td class=\"{class}\">{outcome}</td>",
-        time(past.began, DAY_AND_CLOCK),
-        escaped(&server(past)),
-        escaped(&pairs(&shown)),
+        "<tr><th scope=\"row\"><a href=\"probes/{number}\">{number}</a></th><td>{}</td><td>{}</td>\
+         <td><span class=\"kind\">{}</span>{others}</td><td>{}</td>",
+        time(past.ended, DAY_AND_CLOCK),
+        host(&server(past)),
+        names::kind(&past.params),
+        Outcome::of(past).badge(),
     );
     let directions = directions(past);
     let [upload, download] = directions;
-    let rtt = upload.and_then(|upload| upload.tcp?.rtt);
     let [up_intervals, down_intervals] = intervals(directions);
     for cell in [
-        upload.and_then(bandwidth),
-        download.and_then(bandwidth),
+        upload.and_then(megabits),
+        download.and_then(megabits),
         each_direction(directions, loss),
         each_direction(directions, retransmits),
-        rtt.map(|rtt| units::seconds(rtt.mean)),
+        round_trip(upload),
         Some(plot::spark(up_intervals, down_intervals)),
     ] {
         let _ = write!(page, "<td>{}</td>", cell.unwrap_or_default());
@@ -213,13 +285,9 @@ fn push_row(page: &mut String, past: &Finished) {
     page.push_str("</tr>\n");
 }
 
-fn report(past: &Finished) -> Option<&Report> {
-    past.end.as_ref().ok()?.completed.outcome.as_ref().ok()
-}
-
 /// Upload and download of a test, as far as they were measured.
 pub(super) fn directions(past: &Finished) -> [Option<&Direction>; 2] {
-    report(past).map_or([None, None], Report::directions)
+    past.report().map_or([None, None], Report::directions)
 }
 
 pub(super) fn intervals(directions: [Option<&Direction>; 2]) -> [&[Interval]; 2] {
@@ -230,8 +298,19 @@ pub(super) fn bandwidth(direction: &Direction) -> Option<String> {
     direction.arrived().bytes_per_second().map(units::bit_rate)
 }
 
+/// The bandwidth in a column that has the unit.
+pub(super) fn megabits(direction: &Direction) -> Option<String> {
+    direction.arrived().bytes_per_second().map(units::megabits)
+}
+
+/// The loss in a column that has the unit.
 pub(super) fn loss(direction: &Direction) -> Option<String> {
-    direction.udp?.lost_percent().map(units::percent)
+    direction.udp?.lost_percent().map(units::percent_alone)
+}
+
+/// The round trip in a column that has the unit: of an upload, as an end knows it of what it sends.
+pub(super) fn round_trip(upload: Option<&Direction>) -> Option<String> {
+    Some(units::milliseconds(upload?.tcp?.rtt?.mean))
 }
 
 pub(super) fn retransmits(direction: &Direction) -> Option<String> {
@@ -239,7 +318,7 @@ pub(super) fn retransmits(direction: &Direction) -> Option<String> {
 }
 
 /// A value of the direction that ran; of two, each with its name.
-fn each_direction(
+pub(super) fn each_direction(
     directions: [Option<&Direction>; 2],
     value: fn(&Direction) -> Option<String>,
 ) -> Option<String> {
@@ -265,22 +344,6 @@ pub(super) fn server(past: &Finished) -> String {
     }
 }
 
-/// What came of a probe: a class of the style, and words, of which those of the metrics are the ones to look for.
-pub(super) fn outcome(past: &Finished) -> (&'static str, String) {
-    match &past.end {
-        Ok(answer) => match &answer.completed.outcome {
-            Ok(_) => ("good", "success".to_owned()),
-            Err(failure) => ("bad", failure.reason.label().to_owned()),
-        },
-        Err(WaitError::Cancelled {
-            cause: Cause::StoppedBy(_),
-            ..
-        }) => ("none", "stopped".to_owned()),
-        Err(why) if why.is_not_run() => ("none", format!("not run: {}", why.label())),
-        Err(why) => ("none", why.label().to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Filter;
@@ -290,6 +353,7 @@ mod tests {
         let filter = |target: &str, failures| Filter {
             target: target.to_owned(),
             failures,
+            ..Filter::default()
         };
         for (query, expected) in [
             ("", filter("", false)),
@@ -305,6 +369,34 @@ mod tests {
             ("x=y&&==&target", filter("", false)),
         ] {
             assert_eq!(Filter::parse(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn one_test_is_shown_by_exactly_its_target_and_its_parameters() {
+        let one = Filter::parse("target=Foo%3A5201&test=udp_mode%3Dtrue+bitrate%3D1M");
+        let key = "udp_mode=true bitrate=1M";
+        assert!(one.is_test("foo:5201", key));
+        assert!(!one.is_test("foo:5201", "") && !one.is_test("a.foo:5201", key));
+        // A test without parameters is one too.
+        assert!(Filter::parse("target=foo%3A5201&test=").is_test("foo:5201", ""));
+        assert!(!Filter::parse("target=foo%3A5201").is_test("foo:5201", ""));
+        for is_refreshing in [false, true] {
+            let own = Filter {
+                is_refreshing,
+                ..Filter::default()
+            };
+            for query in [
+                own.query_of_test("[::1%eth0]:5201", key),
+                Filter::parse(
+                    "target=%5B%3A%3A1%25eth0%5D%3A5201&test=udp_mode%3Dtrue+bitrate%3D1M",
+                )
+                .query_refreshing(is_refreshing),
+            ] {
+                let again = Filter::parse(&query.replace("&amp;", "&"));
+                assert!(again.is_test("[::1%eth0]:5201", key), "{query}");
+                assert_eq!(again.is_refreshing, is_refreshing, "{query}");
+            }
         }
     }
 }

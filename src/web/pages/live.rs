@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::details::{
-    Measure, ROOT, parameters, probe_page, push_facts, push_measures, push_plot, why,
+    Measure, ROOT, parameters, probe_page, push_columns, push_facts, push_measures, push_plot, why,
 };
-use super::frame::{DAY_AND_CLOCK, embedded, escaped, framing, time};
-use super::{cut_off, home, list, plot, units};
+use super::frame::{DAY_AND_CLOCK, embedded, escaped, framing, host, time};
+use super::outcome::Outcome;
+use super::{cut_off, list, plot, progress, units};
 use crate::http::response::Response;
 use crate::iperf3::progress::{DirectionSeen, Seen};
 use crate::probe::history::{Current, Finished, Found, Stage};
@@ -35,26 +36,27 @@ const FRAME_ROOT: &str = "../../";
 pub(crate) fn in_progress(site: &Site, probe: &Current) -> Response {
     let number = probe.number;
     let mut main = String::with_capacity(4096);
-    let mut facts = vec![("Target", escaped(&probe.params.server()))];
+    let mut left = String::new();
+    let mut facts = vec![("Target", host(&probe.params.server()))];
     facts.extend(parameters(&probe.params));
     facts.push(("Began (UTC)", time(probe.began, DAY_AND_CLOCK)));
     facts.push(("Asked by", probe.client.ip().to_string()));
     if probe.attempts > 0 {
         facts.push(("Attempts before", probe.attempts.to_string()));
     }
-    push_facts(&mut main, &facts);
+    push_facts(&mut left, &facts);
     if probe.can_be_stopped() {
         let (field, token) = (csrf::FIELD, &site.csrf.0);
         let _ = writeln!(
-            main,
-            "<form action=\"{number}/stop?{field}={token}\" method=\"post\"><button type=\"submit\">Stop it</button></form>"
+            left,
+            "<form action=\"{number}/stop?{field}={token}\" method=\"post\"><button type=\"submit\">Cancel the test</button></form>"
         );
     }
-    let _ = writeln!(
-        main,
-        "<p class=\"soft\">The part below reloads every {FRAME_SECONDS} seconds, this page at the planned end.</p>\n\
-         <iframe class=\"live\" src=\"{number}/now\" title=\"Probe {number} now\"></iframe>"
+    let right = format!(
+        "<p class=\"soft\">This part reloads every {FRAME_SECONDS} seconds, the page at the planned end.</p>\n\
+         <iframe class=\"live\" src=\"{number}/now\" title=\"Probe {number} now\"></iframe>\n"
     );
+    push_columns(&mut main, &left, &right);
     let page = probe_page(number, ", in progress", "", &main);
     framing(page).with_header("Refresh", look_again(probe).as_secs().to_string())
 }
@@ -101,11 +103,10 @@ pub(crate) fn nothing_now(code: u16, line: &str) -> Response {
 }
 
 fn push_ended(main: &mut String, past: &Finished) {
-    let (class, outcome) = list::outcome(past);
-    let number = past.number;
+    let (outcome, number) = (Outcome::of(past).badge(), past.number);
     let _ = writeln!(
         main,
-        "<p>It has ended: <span class=\"{class}\">{outcome}</span>. \
+        "<p>It has ended: {outcome}. \
          <a href=\"{ROOT}{number}\" target=\"_top\">Show all of it</a></p>"
     );
     let why = why(past);
@@ -120,13 +121,13 @@ fn push_ended(main: &mut String, past: &Finished) {
 }
 
 fn push_current(main: &mut String, site: &Site, probe: &Current) {
-    let _ = write!(main, "<p>It {}", home::stage(probe));
+    let _ = write!(main, "<p>It {}", progress::stage(probe));
     let current = site.prober.overview().current;
-    let queue = home::waiting(&site.prober, &current);
+    let queue = progress::waiting(&site.prober, &current);
     if let Some(before) = queue.iter().position(|other| other.number == probe.number) {
         let _ = write!(main, ", at place {} of {}", before + 1, queue.len());
     }
-    let _ = writeln!(main, ".{}</p>", home::bar(probe));
+    let _ = writeln!(main, ".{}</p>", progress::bar(probe));
     if let Stage::Running { progress, .. } = &probe.stage {
         push_seen(main, &progress.look(), omitted(&probe.params));
     }
@@ -156,7 +157,7 @@ fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
     } else if directions.iter().all(Option::is_none) {
         main.push_str("<p>No interval has ended so far.</p>\n");
     }
-    let caption = "So far, as counted at this end.";
+    let caption = "So far, as counted by the client.";
     push_measures(main, "", caption, MEASURES, directions);
     let [upload, download] = directions
         .map(|direction| direction.map_or(&[][..], |direction| direction.intervals.as_slice()));

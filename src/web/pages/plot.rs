@@ -4,10 +4,12 @@
 //! would show rates that nobody measured. The colours are the stylesheet's, by class, as the page's policy forbids
 //! styles within it; the directions differ in their dashes too.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use super::units;
 use crate::iperf3::report::intervals::{Interval, merged};
+use crate::probe::history::Point;
 
 /// What stands behind a large plot whose steps are not single intervals.
 pub(super) const OF_MEANS: &str = "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than \
@@ -44,7 +46,8 @@ impl<'a> Plot<'a> {
         let measured = both.into_iter().filter(|(.., steps)| !steps.is_empty());
         let series: Vec<Series<'_>> = measured.collect();
         let all = || upload.iter().chain(download);
-        let words: Vec<String> = series.iter().map(words).collect();
+        let words = series.iter().map(|series| words(series, "interval"));
+        let words: Vec<String> = words.collect();
         (!series.is_empty()).then(|| Self {
             series,
             end_seconds: all().fold(0.0, |end, step| step.end_seconds.max(end)),
@@ -55,13 +58,13 @@ impl<'a> Plot<'a> {
 }
 
 /// `upload, 10 intervals, 9.30 to 9.50 Mbit/s`.
-fn words((name, _, steps): &Series<'_>) -> String {
+fn words((name, _, steps): &Series<'_>, step: &str) -> String {
     let rates = steps.iter().map(|step| step.bytes_per_second);
     let lowest = rates.clone().fold(f64::INFINITY, f64::min);
     let rates = units::bit_rates(lowest, rates.fold(0.0, f64::max));
     let count = steps.len();
     let plural = if count == 1 { "" } else { "s" };
-    format!("{name}, {count} interval{plural}, {rates}")
+    format!("{name}, {count} {step}{plural}, {rates}")
 }
 
 /// The intervals as a picture of a line's height; empty when there are none.
@@ -83,6 +86,61 @@ pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
     for (_, class, steps) in &plot.series {
         // The words are of what was measured, the line may be of means.
         push_line(&mut svg, class, &merged(steps, SPARK_STEPS), &scale);
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// How many probes a trend has room for at least: fewer are not drawn wider.
+const TREND_PLACES: usize = 10;
+
+/// The last probes of a test as a picture of a line's height, the newest at its right end: a step for each that
+/// succeeded, a mark for each other one.
+pub(super) fn trend(points: &VecDeque<Point>) -> String {
+    let count = points.len().max(TREND_PLACES);
+    let places = || (count - points.len()..).zip(points);
+    let steps = |direction: usize| -> Vec<Interval> {
+        let steps = places().filter_map(|(place, point)| {
+            let rate = point.rates.get(direction).copied()??;
+            Some(Interval {
+                start_seconds: place as f64,
+                end_seconds: (place + 1) as f64,
+                bytes_per_second: f64::from(rate),
+            })
+        });
+        steps.collect()
+    };
+    let [upload, download] = [steps(0), steps(1)];
+    let both = [("upload", "up", &*upload), ("download", "down", &*download)];
+    let series: Vec<Series<'_>> = both
+        .into_iter()
+        .filter(|(.., steps)| !steps.is_empty())
+        .collect();
+    let all = upload.iter().chain(&download);
+    let scale = Scale {
+        x: (0.0, 480.0),
+        y: (104.0, 8.0),
+        seconds: count as f64,
+        highest: all.fold(0.0, |highest, step| step.bytes_per_second.max(highest)),
+    };
+    let mut told: Vec<String> = series.iter().map(|series| words(series, "probe")).collect();
+    let (mut marks, mut missed) = (String::new(), 0);
+    for (place, _) in places().filter(|(_, point)| !point.is_success) {
+        missed += 1;
+        let _ = write!(marks, "M{:.0} 104V56", scale.x(place as f64 + 0.5));
+    }
+    if missed > 0 {
+        told.push(format!("{missed} of {} without a result", points.len()));
+    }
+    let mut svg = format!(
+        "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
+        told.join("; ")
+    );
+    for (_, class, steps) in &series {
+        push_line(&mut svg, class, steps, &scale);
+    }
+    if missed > 0 {
+        let _ = write!(svg, "<path class=\"miss\" d=\"{marks}\"/>");
     }
     svg.push_str("</svg>");
     svg
@@ -227,7 +285,7 @@ fn ticks(highest: f64) -> Vec<(f64, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Interval, SPARK_STEPS, plot, spark, ticks};
+    use super::{Interval, Point, SPARK_STEPS, plot, spark, ticks, trend};
 
     /// Intervals of one second in a row.
     fn steps(rates: &[f64]) -> Vec<Interval> {
@@ -360,6 +418,30 @@ mod tests {
             "{}",
             spark(&holed, &[])
         );
+    }
+
+    #[test]
+    fn a_trend_has_a_step_for_each_success_and_a_mark_for_each_other_probe() {
+        let success = |rate: f32| Point {
+            is_success: true,
+            rates: [Some(rate), None],
+        };
+        let missed = Point::default();
+        let svg = trend(&[success(1.25e6), missed, success(2.5e6)].into());
+        let words = "upload, 2 probes, 10.0 to 20.0\u{a0}Mbit/s; 1 of 3 without a result";
+        assert!(svg.contains(&format!("aria-label=\"{words}\"")), "{svg}");
+        // The newest is at the right end, the older ones before it.
+        assert!(
+            svg.contains("class=\"up\" d=\"M336 56H384M432 8H480\""),
+            "{svg}"
+        );
+        assert!(svg.contains("class=\"miss\" d=\"M408 104V56\""), "{svg}");
+        let svg = trend(&vec![missed; 20].into());
+        assert!(
+            svg.contains("aria-label=\"20 of 20 without a result\""),
+            "{svg}"
+        );
+        assert_eq!(svg.matches("<path").count(), 1, "{svg}");
     }
 
     #[test]

@@ -74,7 +74,49 @@ pub(super) fn bytes(bytes: f64) -> String {
 }
 
 pub(super) fn count(count: f64) -> String {
-    format!("{count:.0}")
+    grouped(count, 0)
+}
+
+/// A rate in a column of Mbit/s.
+pub(super) fn megabits(bytes_per_second: f64) -> String {
+    hundredths(bytes_per_second * 8.0 / 1e6)
+}
+
+/// A time in a column of ms.
+pub(super) fn milliseconds(seconds: f64) -> String {
+    hundredths(seconds * 1e3)
+}
+
+/// A part of a hundred in a column of %.
+pub(super) fn percent_alone(percent: f64) -> String {
+    if (99.995..100.0).contains(&percent) {
+        "over 99.99".to_owned()
+    } else {
+        hundredths(percent)
+    }
+}
+
+/// Two digits behind the point, so that a column's points stand below each other. What is not 0 is never written so.
+fn hundredths(value: f64) -> String {
+    if value > 0.0 && value < 0.005 {
+        "under 0.01".to_owned()
+    } else {
+        grouped(value, 2)
+    }
+}
+
+/// With so many digits behind the point, and a comma between thousands.
+fn grouped(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    let whole = text.split('.').next().map_or(0, str::len);
+    let mut out = String::with_capacity(text.len() + 4);
+    for (place, digit) in text.chars().enumerate() {
+        if place > 0 && place < whole && (whole - place) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// Three significant digits where there is a fraction, else the whole number. Zero is `0`.
@@ -85,12 +127,14 @@ fn number(value: f64) -> String {
         value if value < 99.95 => 1,
         _ => 0,
     };
-    format!("{value:.digits$}")
+    grouped(value, digits)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{bit_rate, bit_rates, bytes, percent, seconds};
+    use super::{
+        bit_rate, bit_rates, bytes, count, megabits, milliseconds, percent, percent_alone, seconds,
+    };
 
     /// With the blank before its unit, the last one, as it is written.
     fn unbroken(text: &str) -> String {
@@ -111,13 +155,45 @@ mod tests {
             (941_400_000.0, "941 Mbit/s"),
             (999_700_000.0, "1.00 Gbit/s"),
             (23_210_000_000.0, "23.2 Gbit/s"),
-            (4e15, "4000 Tbit/s"),
+            (4e15, "4,000 Tbit/s"),
         ] {
             assert_eq!(bit_rate(bits / 8.0), unbroken(text), "{bits}");
         }
         assert_eq!(bit_rates(0.0, 0.0), "0\u{a0}bit/s");
         assert_eq!(bit_rates(1e6, 1e6), "8.00\u{a0}Mbit/s");
         assert_eq!(bit_rates(0.0, 1.25e6), "0 to 10.0\u{a0}Mbit/s");
+    }
+
+    #[test]
+    fn a_column_of_one_unit_has_commas_and_its_points_below_each_other() {
+        for (value, text) in [
+            (0.0, "0.00"),
+            (0.001, "under 0.01"),
+            (0.005_1, "0.01"),
+            (5.524, "5.52"),
+            (941.4, "941.40"),
+            (1234.5, "1,234.50"),
+            (999_999.999, "1,000,000.00"),
+        ] {
+            assert_eq!(megabits(value * 1e6 / 8.0), text);
+            assert_eq!(milliseconds(value / 1e3), text);
+        }
+        for (value, text) in [
+            (0.001, "under 0.01"),
+            (8.351, "8.35"),
+            (99.998, "over 99.99"),
+            (100.0, "100.00"),
+        ] {
+            assert_eq!(percent_alone(value), text);
+        }
+        for (value, text) in [
+            (0.0, "0"),
+            (999.0, "999"),
+            (1000.0, "1,000"),
+            (1_234_567.0, "1,234,567"),
+        ] {
+            assert_eq!(count(value), text);
+        }
     }
 
     #[test]

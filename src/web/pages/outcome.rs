@@ -1,0 +1,198 @@
+//! What came of a probe, in words for people: the badge, and what to do about it.
+//!
+//! Owns the plain words behind an outcome's label; each has the label's own words in it, so that what the page says is
+//! found in the metrics and in the log.
+
+use super::frame::escaped;
+use crate::cancel::Cause;
+use crate::probe::history::Finished;
+use crate::probe::wait_error::WaitError;
+
+/// What came of a probe.
+pub(super) struct Outcome {
+    /// A class of the style: `good`, `bad`, or `none` where there is no result to judge.
+    pub(super) class: &'static str,
+    /// As the metrics and the log have it.
+    label: &'static str,
+    is_not_run: bool,
+}
+
+/// The labels whose words alone do not say it.
+const PLAIN: &[(&str, &str)] = &[
+    ("busy", "server busy"),
+    ("auth", "authentication failed"),
+    ("killed", "iperf3 killed"),
+    ("local", "local problem"),
+    ("not_found", "iperf3 not found"),
+    ("budget", "budget spent"),
+    ("other", "other error"),
+    ("running", "still running"),
+    ("full", "queue full"),
+    ("broken", "broken: internal error"),
+];
+
+impl Outcome {
+    pub(super) fn of(past: &Finished) -> Self {
+        let (class, label) = match &past.end {
+            Ok(answer) => match &answer.completed.outcome {
+                Ok(_) => ("good", "success"),
+                Err(failure) => ("bad", failure.reason.label()),
+            },
+            Err(why) => ("none", why.label()),
+        };
+        Self {
+            class,
+            label,
+            is_not_run: past.end.as_ref().is_err_and(WaitError::is_not_run),
+        }
+    }
+
+    /// `unknown host`, `not run: no time left`.
+    fn words(&self) -> String {
+        let words = words(self.label);
+        if self.is_not_run {
+            format!("not run: {words}")
+        } else {
+            words
+        }
+    }
+
+    /// The label where the words are others, for whoever looks into the metrics and the log.
+    pub(super) fn label(&self) -> String {
+        if self.words() == self.label {
+            String::new()
+        } else {
+            format!(" <span class=\"soft\">(<code>{}</code>)</span>", self.label)
+        }
+    }
+
+    pub(super) fn badge(&self) -> String {
+        format!("<span class=\"{}\">{}</span>", self.class, self.words())
+    }
+}
+
+/// The plain words of a label.
+fn words(label: &str) -> String {
+    let plain = PLAIN.iter().find(|(own, _)| *own == label);
+    plain.map_or_else(|| label.replace('_', " "), |(_, words)| (*words).to_owned())
+}
+
+/// What to do about a probe without a result, as HTML; nothing where there is one.
+pub(super) fn advice(past: &Finished) -> Option<String> {
+    let text = match &past.end {
+        Ok(answer) => answer.completed.outcome.as_ref().err()?.reason.advice(),
+        Err(why) => about(why),
+    };
+    Some(marked(text))
+}
+
+/// What to do when no test ran, or none to its end.
+fn about(why: &WaitError) -> &'static str {
+    match why {
+        WaitError::WaitedTooLong { .. } => {
+            "The tests take longer than the scrapes leave time for: set a longer scrape interval, a shorter `period`, or \
+             a longer `--lock.timeout`."
+        }
+        WaitError::NoTimeLeft { .. } => {
+            "The queue took the time of this test: set a longer scrape timeout or interval, a shorter `period`, or \
+             `max_age`."
+        }
+        WaitError::Cancelled { cause, .. } => match cause {
+            Cause::ClientGone => {
+                "Nothing, if its client was stopped. If the client gave up: set a longer timeout there, which for \
+                 Prometheus is the scrape timeout."
+            }
+            Cause::StoppedBy(_) => {
+                "Nothing: a person ended it. Run it again when you need the result."
+            }
+            Cause::ShuttingDown => {
+                "Nothing: the exporter ended, and the next scrape runs the test again."
+            }
+        },
+        WaitError::Running => "Wait for the next scrape: it gets the result.",
+        WaitError::Full => {
+            "Wait until fewer probes are in the queue. When it comes back: set a longer scrape interval, or share the \
+             targets among several exporters."
+        }
+        WaitError::Broken => "Read the exporter\u{2019}s log, and report the error that it has.",
+    }
+}
+
+/// Text with the code that stands in backquotes as such.
+fn marked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 32);
+    for (index, part) in text.split('`').enumerate() {
+        let part = escaped(part);
+        if index % 2 == 0 {
+            out.push_str(&part);
+        } else {
+            out.push_str("<code>");
+            out.push_str(&part);
+            out.push_str("</code>");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PLAIN, about, marked, words};
+    use crate::cancel::Cause;
+    use crate::iperf3::reason::Reason;
+    use crate::probe::wait_error::{Reached, WaitError};
+
+    #[test]
+    fn the_plain_words_have_those_of_the_label_in_them() {
+        let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
+        let others = [
+            "success",
+            "lock_timeout",
+            "no_time_left",
+            "cancelled",
+            "running",
+            "full",
+            "broken",
+        ];
+        let all: Vec<&str> = reasons.chain(others).collect();
+        for label in &all {
+            let words = words(label);
+            assert!(words.contains(&label.replace('_', " ")), "{label}: {words}");
+        }
+        for (label, _) in PLAIN {
+            assert!(all.contains(label), "{label} is no outcome");
+        }
+    }
+
+    #[test]
+    fn each_way_to_have_no_result_says_what_to_do() {
+        let cancelled = |cause| WaitError::Cancelled {
+            cause,
+            reached: Reached::NotRun,
+        };
+        let all = [
+            cancelled(Cause::ClientGone),
+            cancelled(Cause::StoppedBy([192, 0, 2, 1].into())),
+            cancelled(Cause::ShuttingDown),
+            WaitError::Running,
+            WaitError::Full,
+            WaitError::Broken,
+        ]
+        .map(|why| about(&why));
+        for (place, text) in all.iter().enumerate() {
+            assert!(
+                text.ends_with('.') && text.split('`').count() % 2 == 1,
+                "{text}"
+            );
+            assert!(!all[..place].contains(text), "twice: {text}");
+        }
+    }
+
+    #[test]
+    fn backquotes_mark_code() {
+        assert_eq!(
+            marked("start `a <b`, `c`."),
+            "start <code>a &lt;b</code>, <code>c</code>."
+        );
+        assert_eq!(marked("nothing"), "nothing");
+    }
+}

@@ -1,0 +1,117 @@
+//! What a probe in progress does, in words and as a bar: for the first page, its strip, and the probe's own frame.
+//!
+//! Must not know how the lock works: it tells what the probes in progress say of themselves.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::frame::{CLOCK, time};
+use super::units;
+use crate::duration;
+use crate::moment::Moment;
+use crate::probe::history::{Current, Stage};
+use crate::probe::prober::Prober;
+
+/// Those that wait for the test lock, first in line first. The lock knows the order: neither the numbers nor the
+/// moments have it when many come at once.
+pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Current> {
+    let queue = prober.lock_status().queue;
+    let mut waiting: Vec<&Current> = current.iter().collect();
+    waiting.retain(|probe| matches!(probe.stage, Stage::Queued));
+    waiting.sort_by_key(|probe| {
+        let place = queue.iter().position(|place| place.probe == probe.number);
+        place.unwrap_or(usize::MAX)
+    });
+    waiting
+}
+
+/// What a probe in progress does, as the end of a sentence about it.
+pub(super) fn stage(probe: &Current) -> String {
+    if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
+        return format!("is being cancelled: {cause}");
+    }
+    match &probe.stage {
+        Stage::Queued => format!("waits {}", since(&probe.since)),
+        Stage::Running { port, progress } => {
+            let seen = progress.look();
+            let since = since(&seen.started.unwrap_or(probe.since));
+            let elapsed = seen.elapsed().as_secs();
+            let rest = match seen.length {
+                Some(length) => format!(
+                    "the test alone takes {}, {} left",
+                    whole(length),
+                    // What is over and what is left are the whole.
+                    duration::format(Duration::from_secs(
+                        length.as_secs().saturating_sub(elapsed)
+                    )),
+                ),
+                None => "how long its bytes take will be seen".to_owned(),
+            };
+            format!("runs on port {port} {since}; {rest}")
+        }
+        Stage::Pausing { until } => {
+            let left = until.saturating_duration_since(Instant::now());
+            format!(
+                "found the server busy, and asks again at {} UTC, in {} (attempts so far: {})",
+                time(SystemTime::now() + left, CLOCK),
+                whole(left),
+                probe.attempts
+            )
+        }
+    }
+}
+
+/// How far a test is that runs, as a bar behind its sentence; nothing where no length is planned.
+pub(super) fn bar(probe: &Current) -> String {
+    let (Stage::Running { progress, .. }, None) = (&probe.stage, probe.stopping()) else {
+        return String::new();
+    };
+    let seen = progress.look();
+    seen.length.map_or_else(String::new, |length| {
+        format!(
+            " <progress aria-label=\"Part of probe {} that is over\" max=\"{}\" value=\"{}\"></progress>",
+            probe.number,
+            length.as_secs().max(1),
+            seen.elapsed().min(length).as_secs(),
+        )
+    })
+}
+
+/// `since 20:52:04 UTC, for 12s`.
+fn since(moment: &Moment) -> String {
+    let so_far = whole(moment.elapsed());
+    format!("since {} UTC, for {so_far}", time(moment.clock, CLOCK))
+}
+
+/// How much of its time a test has run, as the end of a sentence about it.
+pub(super) fn elapsed(probe: &Current) -> String {
+    let Stage::Running { progress, .. } = &probe.stage else {
+        return String::new();
+    };
+    let seen = progress.look();
+    let elapsed = seen.elapsed();
+    match seen.length {
+        Some(length) => format!(", {} of {}", whole(elapsed.min(length)), whole(length)),
+        None => format!(", {} so far", whole(elapsed)),
+    }
+}
+
+/// The rate of each direction's last interval; nothing as long as there is none.
+pub(super) fn rates(probe: &Current) -> String {
+    let mut text = String::new();
+    let Stage::Running { progress, .. } = &probe.stage else {
+        return text;
+    };
+    for (name, direction) in ["up", "down"].into_iter().zip(progress.look().directions()) {
+        if let Some(latest) = direction.and_then(|direction| direction.latest) {
+            let rate = units::bit_rate(latest.bytes_per_second);
+            let _ = write!(text, ", {rate} {name}");
+        }
+    }
+    text
+}
+
+/// Whole seconds: more would only be noise on a page.
+fn whole(time: Duration) -> String {
+    duration::format(Duration::from_secs(time.as_secs()))
+}

@@ -1,0 +1,246 @@
+//! The table of tests: how each target does, the failing ones first.
+//!
+//! A test is a target with its parameters, so that of three jobs to one target each has its row. Must not know how much
+//! is remembered. A test without a result has no numbers: its row says what to do instead.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::frame::{ago, escaped, host};
+use super::list::{self, Filter};
+use super::names::{key, kind, others};
+use super::outcome::{Outcome, advice};
+use super::plot;
+use crate::iperf3::report::Direction;
+use crate::probe::history::{MAX_POINTS, MAX_TESTS, TestTrend};
+
+/// How many of a test's last probes are counted.
+const COUNTED: usize = 10;
+/// The loss from which on a test is unsteady; the shipped alert has the same.
+const LOSSY_PERCENT: f64 = 1.0;
+
+/// How bad it is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// Its last probe failed.
+    Failing,
+    /// Its last probe has no result.
+    NoResult,
+    /// Its last probe succeeded, but one of the last ten did not, or it lost datagrams.
+    Unsteady,
+    Fine,
+}
+
+/// How many tests there are in each state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) failing: usize,
+    no_result: usize,
+    unsteady: usize,
+    pub(super) all: usize,
+}
+
+/// A row before it is written.
+struct Row<'a> {
+    test: &'a TestTrend,
+    state: State,
+    server: String,
+    kind: String,
+    /// Its parameters that the kind does not have.
+    others: String,
+}
+
+pub(super) fn push(page: &mut String, tests: &[Arc<TestTrend>], filter: &Filter) {
+    if tests.is_empty() {
+        page.push_str(
+            "<p>No probe so far. Each target that Prometheus or this page probes gets a row here.</p>\n",
+        );
+        return;
+    }
+    let mut rows: Vec<Row<'_>> = tests.iter().map(|test| Row::of(test)).collect();
+    rows.sort_by(|a, b| {
+        let [a, b] = [a, b].map(|row| (row.state, &row.server, &row.kind, &row.others));
+        a.cmp(&b)
+    });
+    let _ = write!(
+        page,
+        "<p class=\"verdict\">{}</p>\n<div class=\"wide\"><table class=\"targets\">\n\
+         <caption>The last probe of each test, the failing ones first. A target leads to its probes. Unsteady: one of \
+         the last {COUNTED} probes had no result, or {LOSSY_PERCENT}\u{a0}% or more was lost. Up to {MAX_TESTS} tests are \
+         remembered.</caption>\n\
+         <thead><tr><th scope=\"col\">Target</th><th scope=\"col\">Test</th><th scope=\"col\">Outcome</th>\
+         <th scope=\"col\">Up, Mbit/s</th><th scope=\"col\">Down, Mbit/s</th><th scope=\"col\">Loss, %</th>\
+         <th scope=\"col\">Round trip, ms</th><th scope=\"col\">Last {MAX_POINTS} probes</th>\
+         <th scope=\"col\">Succeeded</th><th scope=\"col\">Last probe</th></tr></thead>\n<tbody>\n",
+        Counts::of(tests).words(),
+    );
+    let now = SystemTime::now();
+    for row in &rows {
+        push_row(page, row, &telling(row, &rows), filter, now);
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}
+
+/// The parameters that tell a test from those of the same server and kind; none where there is only one.
+fn telling(row: &Row<'_>, rows: &[Row<'_>]) -> String {
+    let is_like = |other: &&Row<'_>| (&other.server, &other.kind) == (&row.server, &row.kind);
+    let like: Vec<&Row<'_>> = rows.iter().filter(is_like).collect();
+    let has = |row: &Row<'_>, pair: &str| row.others.split(' ').any(|own| own == pair);
+    let pairs = row.others.split(' ');
+    let telling = pairs.filter(|pair| !like.iter().all(|other| has(other, pair)));
+    telling.collect::<Vec<_>>().join(" ")
+}
+
+impl<'a> Row<'a> {
+    fn of(test: &'a TestTrend) -> Self {
+        let params = &test.last.params;
+        Self {
+            test,
+            state: State::of(test),
+            server: params.server(),
+            kind: kind(params),
+            others: others(params),
+        }
+    }
+}
+
+impl State {
+    fn of(test: &TestTrend) -> Self {
+        let (succeeded, count) = successes(test);
+        match Outcome::of(&test.last).class {
+            "bad" => Self::Failing,
+            "none" => Self::NoResult,
+            _ if is_lossy(test) || succeeded < count => Self::Unsteady,
+            _ => Self::Fine,
+        }
+    }
+}
+
+fn is_lossy(test: &TestTrend) -> bool {
+    let lost = |direction: &Direction| direction.udp?.lost_percent();
+    let directions = list::directions(&test.last).into_iter().flatten();
+    directions
+        .filter_map(lost)
+        .any(|lost| lost >= LOSSY_PERCENT)
+}
+
+/// How many of the last ten succeeded, and of how many.
+fn successes(test: &TestTrend) -> (usize, usize) {
+    let last = test.points.iter().rev().take(COUNTED);
+    let count = last.len();
+    (last.filter(|point| point.is_success).count(), count)
+}
+
+impl Counts {
+    pub(super) fn of(tests: &[Arc<TestTrend>]) -> Self {
+        let mut counts = Self {
+            all: tests.len(),
+            ..Self::default()
+        };
+        for test in tests {
+            match State::of(test) {
+                State::Failing => counts.failing += 1,
+                State::NoResult => counts.no_result += 1,
+                State::Unsteady => counts.unsteady += 1,
+                State::Fine => {}
+            }
+        }
+        counts
+    }
+
+    /// `3 of 21 tests fail, 2 are unsteady, 16 are fine`, as HTML.
+    pub(super) fn words(self) -> String {
+        let Self {
+            failing,
+            no_result,
+            unsteady,
+            all,
+        } = self;
+        let fine = all - failing - no_result - unsteady;
+        let mut of_all = match all {
+            1 => " of 1 test",
+            _ => &format!(" of {all} tests"),
+        };
+        let mut parts: Vec<String> = Vec::new();
+        for (count, class, one, many) in [
+            (failing, "bad", "fails", "fail"),
+            (no_result, "none", "has no result", "have no result"),
+            (unsteady, "warn", "is unsteady", "are unsteady"),
+            (fine, "good", "is fine", "are fine"),
+        ] {
+            if count > 0 {
+                let verb = if count == 1 { one } else { many };
+                parts.push(format!(
+                    "<span class=\"{class}\">{count}{of_all} {verb}</span>"
+                ));
+                of_all = "";
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+fn push_row(page: &mut String, row: &Row<'_>, telling: &str, filter: &Filter, now: SystemTime) {
+    let past = &row.test.last;
+    let class = match row.state {
+        State::Failing => " class=\"fails\"",
+        _ => "",
+    };
+    let key = key(&past.params);
+    let current = if filter.is_test(&row.server, &key) {
+        " aria-current=\"true\""
+    } else {
+        ""
+    };
+    let telling = if telling.is_empty() {
+        String::new()
+    } else {
+        format!(" <span class=\"soft\">{}</span>", escaped(telling))
+    };
+    let _ = write!(
+        page,
+        "<tr{class}><th scope=\"row\"><a href=\"./?{}#last\"{current}>{}</a></th>\
+         <td><span class=\"kind\">{}</span>{telling}</td><td>{}</td>",
+        filter.query_of_test(&row.server, &key),
+        host(&row.server),
+        row.kind,
+        Outcome::of(past).badge(),
+    );
+    match advice(past) {
+        Some(advice) => {
+            let _ = write!(page, "<td class=\"advice\" colspan=\"4\">{advice}</td>");
+        }
+        None => push_numbers(page, row),
+    }
+    let (succeeded, count) = successes(row.test);
+    let mut succeeded = format!("{succeeded} of {count}");
+    if row.state == State::Unsteady && !succeeded.starts_with(&format!("{count} ")) {
+        succeeded = format!("<span class=\"warn\">{succeeded}</span>");
+    }
+    let _ = writeln!(
+        page,
+        "<td>{}</td><td>{succeeded}</td><td><a href=\"probes/{}\">{}</a></td></tr>",
+        plot::trend(&row.test.points),
+        past.number,
+        ago(past.ended, now),
+    );
+}
+
+fn push_numbers(page: &mut String, row: &Row<'_>) {
+    let directions = list::directions(&row.test.last);
+    let [upload, download] = directions;
+    let loss = list::each_direction(directions, list::loss);
+    let loss = match loss {
+        Some(loss) if is_lossy(row.test) => Some(format!("<span class=\"warn\">{loss}</span>")),
+        loss => loss,
+    };
+    for cell in [
+        upload.and_then(list::megabits),
+        download.and_then(list::megabits),
+        loss,
+        list::round_trip(upload),
+    ] {
+        let _ = write!(page, "<td>{}</td>", cell.unwrap_or_default());
+    }
+}
