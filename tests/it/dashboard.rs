@@ -946,14 +946,14 @@ fn check_table(
     wait_for("a state of both", || {
         value("A", &servers[0].target()) == Some(1.0) && value("A", &down) == Some(0.0)
     });
-    // A test that a busy machine cut off is a reason, too, until the next one.
+    // A test that was cut off on a busy machine is also a reason, until the next test.
     wait_for("a reason of the failing one only", || {
         of("B", &servers[0].target()).is_empty()
             && of("B", &down)
                 .first()
                 .is_some_and(|(labels, _)| labels["reason"] == "refused")
     });
-    // Each comes from a job of its own, whose test may have been cut off on a busy machine.
+    // Each value comes from its own job, whose test may have been cut off on a busy machine.
     let measured = |letter: &str| {
         let mut seen = None;
         wait_for(&format!("a value of {letter}"), || {

@@ -461,7 +461,7 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
         harness::skipped(test, "no network namespace can be had here");
         return;
     }
-    // In this namespace even loopback is down, so the resolver contacts nobody.
+    // In this namespace even loopback is down, so the resolver contacts no server.
     let fake = Fake::new("exec unshare -rn iperf3 \"$@\"");
     let exporter = Exporter::start(&[fake.flag()]);
     for (target, expected) in [

@@ -381,7 +381,7 @@ fn the_debian_package_has_these_files_with_these_modes() {
         said
     };
     let fields = ask("dpkg-deb -f PACKAGE");
-    // What differs between machines, and where the project is published, which Cargo.toml alone says.
+    // Fields that differ between machines, and the project's home, which only Cargo.toml sets.
     let others = ["Architecture: ", "Installed-Size: ", "Homepage: "];
     let fields = fields
         .lines()
