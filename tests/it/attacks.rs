@@ -391,8 +391,8 @@ fn health_answers_during_every_attack_on_a_port_with_tls_and_users() {
 }
 
 #[test]
-#[ignore = "make test-all: as many connections as there are by default"]
-fn health_answers_during_every_attack_on_as_many_connections_as_there_are_by_default() {
+#[ignore = "make test-all: the default number of connections"]
+fn health_answers_during_every_attack_on_the_default_number_of_connections() {
     withstand_all(&Ground::plain(DEFAULT_PLACES, &[]), On::Plain);
     withstand_all(&Ground::with_tls(4, DEFAULT_PLACES, &[]), On::Tls);
 }
@@ -654,7 +654,7 @@ const HARMLESS: &[(&str, u16)] = &[
 ];
 
 #[test]
-fn no_second_request_hides_in_one() {
+fn no_request_can_smuggle_a_second_one() {
     let fake = Fake::new("touch \"$DIR/began\"\nexec false");
     for ground in Ground::both(FEW_PLACES, &[&fake.flag(), "--log.level=debug"]) {
         let credentials = ground.target.credentials.clone().unwrap_or_default();

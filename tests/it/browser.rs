@@ -132,8 +132,8 @@ fn looks(exporter: &Exporter) -> f64 {
 }
 
 #[test]
-fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
-    let test = "the_page_of_a_running_test_stays_as_it_is_around_what_changes";
+fn only_the_frame_on_the_page_of_a_running_test_changes() {
+    let test = "only_the_frame_on_the_page_of_a_running_test_changes";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
@@ -562,7 +562,7 @@ fn axe_finds_nothing_on_a_page_of_each_kind() {
 }
 
 #[test]
-#[ignore = "make test-all: axe on every page, on a desk and a phone, in light and dark"]
+#[ignore = "make test-all: axe on every page, on desktop and phone, in light and dark"]
 fn axe_finds_nothing_on_any_page() {
     let test = "axe_finds_nothing_on_any_page";
     let Some(axe) = axe(test) else { return };

@@ -121,7 +121,7 @@ fn the_dashboard_can_be_imported_as_it_is() {
 /// At an import Grafana's dialog asks for each of `__inputs` and replaces `${NAME}` with the answer. A name that is
 /// neither an input nor a variable would not be replaced, and a provisioned file has no dialog.
 #[test]
-fn an_import_asks_for_nothing_and_every_variable_is_there() {
+fn an_import_asks_for_nothing_and_every_variable_is_defined() {
     let dashboard = dashboard();
     let inputs = list(&dashboard["__inputs"])
         .iter()
@@ -239,7 +239,7 @@ fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
 /// Fifty lines in one graph cannot be read. Outside the details a graph draws the first lines of a ranking, which is
 /// the same for the whole time range, or a sum.
 #[test]
-fn no_graph_draws_a_line_for_each_target_there_is() {
+fn no_graph_draws_a_line_for_every_target() {
     let dashboard = dashboard();
     let mut count = 0;
     for panel in panels(&dashboard) {

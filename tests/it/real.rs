@@ -474,7 +474,7 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind() {
+fn a_name_that_does_not_resolve_is_unknown_despite_a_stale_errno() {
     let test = "a_name_that_does_not_resolve";
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
         harness::skipped(test, "no network namespace can be had here");

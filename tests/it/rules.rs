@@ -64,8 +64,7 @@ fn the_rules_pass_their_cases() {
 }
 
 #[test]
-#[ignore = "make test-all: half a minute of promtool; the same cases, of which each has but the rules that it asks for \
-            in make test"]
+#[ignore = "make test-all: half a minute of promtool; in make test each case has only the rules that it needs"]
 fn the_rules_pass_their_cases_with_all_of_them_loaded() {
     if !has(
         "promtool",
