@@ -121,7 +121,7 @@ fn buffers_larger_than_the_system_allows_are_a_local_failure() {
     // The kernel doubles the requested size.
     if most.trim().parse::<u64>().unwrap() * 2 >= 512 << 20 {
         return harness::skipped(
-            "buffers_that_the_system_does_not_give",
+            "buffers_larger_than_the_system_allows_are_a_local_failure",
             "this system allows every size",
         );
     }
@@ -266,7 +266,7 @@ fn switches_reach_iperf3() {
 
 #[test]
 fn datagrams_that_are_too_long_and_must_not_be_fragmented_fail() {
-    let test = "what_must_not_be_fragmented";
+    let test = "datagrams_that_are_too_long_and_must_not_be_fragmented_fail";
     if !iperf3_has("--dont-fragment", test) {
         return;
     }
