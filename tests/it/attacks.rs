@@ -520,10 +520,7 @@ fn few_descriptors_are_enough_for_tls_too() {
         command.args(["--web.listen-address=127.0.0.1:0", web]);
         Exporter::spawn(command)
     });
-    for name in [
-        "connections that say nothing",
-        "handshakes with nothing behind them",
-    ] {
+    for name in ["silent connections", "handshakes without a request"] {
         let attack = Attack::on(On::Tls).find(|attack| attack.name == name);
         withstand_one(&ground, attack.unwrap());
     }
@@ -829,7 +826,9 @@ fn clients_that_never_read_do_not_delay_the_shutdown() {
     let held: Vec<Line> = (0..CLIENTS)
         .map(|_| ground.never_reading(&many).unwrap())
         .collect();
-    wait_for("all to be held up", || ground.is_held_up_by(CLIENTS));
+    wait_for("all clients to be blocked", || {
+        ground.is_held_up_by(CLIENTS)
+    });
     ground.exporter.signal("TERM");
     assert_eq!(ground.exporter.wait().code(), Some(0));
     drop(held);

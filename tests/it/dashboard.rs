@@ -163,7 +163,7 @@ fn each_panel_says_what_it_shows_and_in_which_unit() {
         let title = text(&panel["title"]);
         assert!(!title.is_empty(), "{panel}");
         let id = panel["id"].as_u64().unwrap();
-        assert!(ids.insert(id), "{title}: the id {id} is there twice");
+        assert!(ids.insert(id), "{title}: duplicate id {id}");
         if panel["type"] == "row" {
             continue;
         }

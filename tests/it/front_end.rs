@@ -440,7 +440,7 @@ fn without_proc_the_private_socket_has_a_name_that_only_this_user_can_reach() {
     let test = "without_proc_the_private_socket_has_a_name_that_only_this_user_can_reach";
     let works = ["-rm", "mount", "-t", "tmpfs", "none", "/proc"];
     if !harness::has("unshare", test) || !harness::run("unshare", &works, "").0 {
-        harness::skipped(test, "no mount namespace can be had here");
+        harness::skipped(test, "mount namespaces are not available here");
         return;
     }
     let folder = TempDir::new();

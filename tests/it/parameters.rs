@@ -271,7 +271,7 @@ fn datagrams_that_are_too_long_and_must_not_be_fragmented_fail() {
         return;
     }
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
-        return harness::skipped(test, "no network namespace can be had here");
+        return harness::skipped(test, "network namespaces are not available here");
     }
     // Server and client in their own network, whose packets are smaller than those of the usual loopback.
     let fake = Fake::new(

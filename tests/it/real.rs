@@ -464,7 +464,7 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
     let test = "without_a_network";
     let alone = ["-rn", "iperf3", "--version"];
     if !harness::has("unshare", test) || !harness::run("unshare", &alone, "").0 {
-        harness::skipped(test, "no network namespace can be had here");
+        harness::skipped(test, "network namespaces are not available here");
         return;
     }
     // In this namespace even loopback is down, so the resolver contacts no server.
@@ -483,7 +483,7 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
 fn a_name_that_does_not_resolve_is_unknown_despite_a_stale_errno() {
     let test = "a_name_that_does_not_resolve_is_unknown_despite_a_stale_errno";
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
-        harness::skipped(test, "no network namespace can be had here");
+        harness::skipped(test, "network namespaces are not available here");
         return;
     }
     // The exporter itself looks up the name, so it runs without a network, and the requests come from inside.

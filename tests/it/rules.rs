@@ -1068,7 +1068,7 @@ fn every_family_that_the_documentation_names_is_in_one_of_its_tables_or_recorded
                 || OF_OTHERS.contains(&name)
                 // `iperf3_tcp_…` stands for several.
                 || name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
-            assert!(is_known, "{path} speaks of {name}");
+            assert!(is_known, "{path} mentions {name}");
         }
     }
 }
