@@ -73,7 +73,7 @@ exec awk -v minutes="${MINUTES:-2}" '
         once("exporter", exporters[n])
     }
 
-    # In seconds. As in prometheus.yml, 40 s less than whole minutes: the length of a test and half of a scrape interval.
+    # In seconds. As in prometheus.yml, 40 s less than whole minutes: the length of a test and half a scrape interval.
     function max_age(host) {
         return (minutes * n < 5 ? 5 : minutes * n) * 60 + (host - 1) * 60 - 40
     }

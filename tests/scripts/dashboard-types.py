@@ -1,8 +1,8 @@
 """dashboard-types.py SDK DASHBOARD: reads a dashboard with the types that Grafana publishes, which are unpacked in the
-folder SDK. Prints a line for each place that they do not know, or that has another type, and nothing otherwise.
+folder SDK. Prints a line for each field that is unknown or has a wrong type.
 
-The types do not check what they read: they drop an unknown field, and keep a wrong value. So this compares each value
-with the annotation of its attribute, and what they write with what was read.
+The types do not check their input: they drop unknown fields and keep wrong values. So this script compares each value
+with the type annotation of its attribute, and the output of the types with their input.
 """
 
 import enum
@@ -11,9 +11,9 @@ import sys
 import types
 import typing
 
-# Added by an export around the dashboard.
+# Fields that Grafana's export adds to the dashboard.
 WRAPPER = {"__inputs", "__elements", "__requires"}
-# Prometheus' part of an annotation, which the types leave to the data source.
+# The fields of an annotation that belong to the data source Prometheus. The types do not know them.
 PROMETHEUS_ANNOTATION = {"expr", "titleFormat", "textFormat", "step", "useValueForTime"}
 
 
@@ -34,7 +34,7 @@ def main():
 
 
 def wrong_types(value, kind, place):
-    """Each place below whose value is not of the kind that is annotated."""
+    """Each place in `value` whose type differs from the annotation."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         fit = [one for one in arguments if one is type(value)] or [one for one in arguments if one is not type(None)]
@@ -57,7 +57,7 @@ def wrong_types(value, kind, place):
         for key, one in value.items():
             yield from wrong_types(one, arguments[1], f"{place}.{key}")
     elif kind in (object, typing.Any):
-        # Open in the types, such as a panel's options: the value's own class has annotations.
+        # The types leave this open, such as the options of a panel. The value's own class has annotations.
         if hasattr(type(value), "from_json"):
             yield from wrong_attributes(value, place)
     elif kind is type(None):
@@ -70,14 +70,14 @@ def wrong_types(value, kind, place):
         if value not in [one.value for one in kind] and value not in list(kind):
             yield f"{place}: {value!r} is not one of {[one.value for one in kind]}"
     elif isinstance(value, dict) and hasattr(kind, "from_json"):
-        # The types leave some objects unread.
+        # The types keep some objects as plain dictionaries.
         read = kind.from_json(value)
         yield from wrong_attributes(read, place)
         yield from lost(value, json.loads(json.dumps(read.to_json())), place)
     elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         yield f"{place}: {value!r} is not of the type {kind.__name__}"
     elif hasattr(type(value), "from_json"):
-        # The value's own class, which may be one of several, such as a data source's query.
+        # The value may be of one of several classes, such as the query of a data source.
         yield from wrong_attributes(value, place)
 
 
@@ -87,7 +87,7 @@ def wrong_attributes(value, place):
 
 
 def lost(source, written, place):
-    """Each place of the source that is not there again, or another one."""
+    """Each place of the source that is missing or different in the output."""
     if isinstance(source, dict) and isinstance(written, dict):
         for key, value in source.items():
             where = f"{place}.{key}"
