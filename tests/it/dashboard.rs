@@ -78,7 +78,11 @@ fn label_values(query: &str) -> (&str, &str) {
 #[test]
 fn the_dashboard_can_be_imported_as_it_is() {
     let dashboard = dashboard();
-    assert_eq!(dashboard["id"], Value::Null, "each Grafana assigns its own id");
+    assert_eq!(
+        dashboard["id"],
+        Value::Null,
+        "each Grafana assigns its own id"
+    );
     assert_eq!(dashboard["uid"], "iperf3-exporter");
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 38);
     let all = list(&dashboard["templating"]["list"]);
@@ -316,7 +320,10 @@ fn thresholds_are_those_of_the_alerts() {
                 count += 1;
             }
         }
-        assert_eq!(count, 2, "{family}: one graph for all targets, one in the details");
+        assert_eq!(
+            count, 2,
+            "{family}: one graph for all targets, one in the details"
+        );
     }
 }
 

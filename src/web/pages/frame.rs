@@ -24,7 +24,7 @@ const IN_FRAME: &str = "frame-ancestors 'self'";
 const HEADERS: &[(&str, &str)] = &[
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    // A page shows one moment, and may require a password.
+    // A page shows one moment, and may be behind a password.
     ("Cache-Control", "no-store"),
 ];
 

@@ -98,7 +98,7 @@ fn push_head(page: &mut String, filter: &Filter, ended: u64) {
 fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     /// Fewer may be coincidence just after the start.
     const FEWEST: usize = 3;
-    /// The percentage of the remembered probes from which on the page warns.
+    /// The page warns from this percentage of the remembered probes.
     const PERCENT: usize = 10;
     let of = |is_kind: fn(&WaitError) -> bool| {
         let kind = move |past: &&Arc<Finished>| past.end.as_ref().is_err_and(is_kind);

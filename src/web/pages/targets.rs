@@ -125,7 +125,7 @@ fn is_lossy(test: &TestTrend) -> bool {
         .any(|lost| lost >= LOSSY_PERCENT)
 }
 
-/// How many of the last ten probes succeeded, and how many of the ten there are.
+/// How many of the last ten probes succeeded, and how many of these probes there are: ten or fewer.
 fn successes(test: &TestTrend) -> (usize, usize) {
     let last = test.points.iter().rev().take(COUNTED);
     let count = last.len();

@@ -12,7 +12,7 @@ const BIT_RATES: &[(f64, &str)] = &[
 ];
 const SECONDS: &[(f64, &str)] = &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
 const BYTES: &[(f64, &str)] = &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-/// The fraction of a unit from which on three digits round up to 1: 999.7 kbit/s is 1.00 Mbit/s.
+/// From this fraction of a unit, three digits round up to a whole unit: 999.7 kbit/s is 1.00 Mbit/s.
 const ROUNDS_UP: f64 = 0.9995;
 
 /// The unit for a value: the largest that the value reaches, otherwise the smallest.
