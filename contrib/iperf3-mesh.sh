@@ -1,27 +1,27 @@
 #!/bin/sh
-# iperf3-mesh.sh LIST [LABEL=VALUE ...]: prints the targets of a mesh, in which each host measures to all others, for
-# prometheus.yml beside it. LIST is a file with one host on each line:
+# iperf3-mesh.sh LIST [LABEL=VALUE ...]: prints the targets of a full mesh, in which each host measures to all others,
+# for the prometheus.yml in the same folder. LIST is a file with one host on each line:
 #     # iperf3 server, with a port when that is not 5201    its exporter, when that is not the host's port 9579
 #     berlin.example.net
 #     paris.example.net:5202
 #     [2001:db8::7]                                         rome.example.net:9580
-# n hosts make n x (n - 1) targets: each ordered pair once, and no host to itself. After a change of the list:
+# n hosts make n x (n - 1) targets: each ordered pair once, and no host with itself. After a change of the list:
 #     sh iperf3-mesh.sh mesh.txt >mesh.new && mv mesh.new iperf3-targets-mesh.yml
 #     promtool check config prometheus.yml
-# Prometheus reads the file again by itself. The mv lets it see a whole file only.
+# Prometheus reads the changed file without a reload. With mv it never sees a partly written file.
 #
-# An exporter runs one test at a time, and so does a server: exporters that meet at one get `busy` and try again. Two
-# things keep that rare:
-# - Tests get rarer with n. The three jobs of prometheus.yml, with 10 s each, take 33 s for each pair. With two minutes
-#   for each host between two tests of a pair an exporter, and a server, is busy for a quarter of the time at most. More
-#   or longer tests need more: MINUTES=4 sh iperf3-mesh.sh ...
-# - Each exporter waits a minute longer than the one before. With the same max_age everywhere all tests would come
-#   together, as they did when Prometheus started, and each line would carry several.
-# Start the exporters with --iperf3.timeout=60s: they then try for that long, and not for 25 s.
+# An exporter runs one test at a time, and so does a server. If two exporters choose the same server, one gets `busy`
+# and tries again. Two rules keep this rare:
+# - With more hosts, each pair is tested less often. The three jobs of prometheus.yml, with 10 s each, take 33 s for
+#   each pair. Between two tests of a pair there are two minutes for each host, so each exporter and each server is busy
+#   for at most 28 % of the time. For more or longer tests, increase the time: MINUTES=4 sh iperf3-mesh.sh ...
+# - The max_age of each exporter is a minute longer than that of the one before. With the same max_age all tests would
+#   run at the same time again and again, as after a start of Prometheus, and several tests would share each line.
+# Start the exporters with --iperf3.timeout=60s. They then retry for 60 s instead of 25 s.
 #
-# Other parameters are labels for all pairs, as in iperf3-targets.yml:
+# Set other parameters as labels for all pairs, as in iperf3-targets.yml:
 #     sh iperf3-mesh.sh mesh.txt __iperf3_period=5s __iperf3_bitrate=20M
-# An __iperf3_max_age is every exporter's, and then nothing spreads the tests.
+# __iperf3_max_age applies to every exporter, and the tests are then not spread over time.
 set -eu
 
 [ $# -ge 1 ] || { echo "usage: iperf3-mesh.sh LIST [LABEL=VALUE ...]" >&2; exit 2; }
@@ -35,7 +35,7 @@ exec awk -v minutes="${MINUTES:-2}" '
         exit 1
     }
 
-    # What stands between quotation marks in the output must not end them.
+    # Returns a word that can be quoted in the output: it must not contain quotation marks.
     function checked(word) {
         if (word !~ /^[][0-9A-Za-z._:%-]+$/) refuse("line " NR ": " word " is no address")
         return word
@@ -73,7 +73,7 @@ exec awk -v minutes="${MINUTES:-2}" '
         once("exporter", exporters[n])
     }
 
-    # As in prometheus.yml, 40 s less than whole minutes: the length of a test, and half of a scrape interval.
+    # In seconds. As in prometheus.yml, 40 s less than whole minutes: the length of a test and half a scrape interval.
     function max_age(host) {
         return (minutes * n < 5 ? 5 : minutes * n) * 60 + (host - 1) * 60 - 40
     }

@@ -31,7 +31,7 @@ main() {
             case $target in
                 "$(uname -m)"-*) fail "$target is this machine's own, and cannot be built" ;;
             esac
-            echo "SKIPPED: $target: no standard library for it can be had here"
+            echo "SKIPPED: $target: its standard library is not available here"
         fi
     done
     # shellcheck disable=SC2086 # several words

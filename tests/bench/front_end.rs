@@ -141,7 +141,7 @@ impl Way {
     fn rows(&self, names: &Names, plain_rate: f64) -> [Row; 2] {
         let measured = self.rates.median();
         let mut note = format!(
-            "{} runs, {} a second; CPU a request {:.3} ms",
+            "{} runs, {} per second; CPU per request {:.3} ms",
             self.rates.len(),
             self.rates.range(),
             self.costs.median(),
@@ -150,7 +150,7 @@ impl Way {
             let bare = rates.median();
             let _ = write!(
                 note,
-                "; {name} {bare:.0} a second, of which this is {:.2}",
+                "; {name} {bare:.0} per second, ratio {:.2}",
                 measured / bare
             );
         }
@@ -257,7 +257,7 @@ fn handshakes_at_once(
         go: None,
         aim: Aim::Open,
         note: format!(
-            "{} runs of {} each, {} a second; CPU a handshake {:.3} ms; the clients are on the same processors",
+            "{} runs of {} each, {} per second; CPU per handshake {:.3} ms; the clients are on the same processors",
             rates.len(),
             CLIENTS * each,
             rates.range(),

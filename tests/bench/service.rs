@@ -40,7 +40,7 @@ pub(crate) fn one_connection(setting: &Setting<'_>) -> Result<Vec<Row>, String> 
             go: Some(GO_PER_SECOND),
             aim: Aim::AtLeast(8.0 * GO_PER_SECOND),
             note: format!(
-                "{} runs, {} a second; {bytes} bytes a page; a thread that answers as much without any work: {:.0} a second",
+                "{} runs, {} per second; {bytes} bytes per page; a thread that sends as much without any work: {:.0} per second",
                 rates.len(),
                 rates.range(),
                 floors.median(),
@@ -87,7 +87,7 @@ pub(crate) fn many_connections(setting: &Setting<'_>) -> Result<Vec<Row>, String
             go: Some(GO_PER_SECOND),
             aim: Aim::AtLeast(6.0 * GO_PER_SECOND),
             note: format!(
-                "{} runs, {} a second; CPU a request {:.3} ms; the client is one thread on the same processors",
+                "{} runs, {} per second; CPU per request {:.3} ms; the client is one thread on the same processors",
                 rates.len(),
                 rates.range(),
                 costs.median(),

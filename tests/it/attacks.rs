@@ -391,8 +391,8 @@ fn health_answers_during_every_attack_on_a_port_with_tls_and_users() {
 }
 
 #[test]
-#[ignore = "make test-all: as many connections as there are by default"]
-fn health_answers_during_every_attack_on_as_many_connections_as_there_are_by_default() {
+#[ignore = "make test-all: the default number of connections"]
+fn health_answers_during_every_attack_on_the_default_number_of_connections() {
     withstand_all(&Ground::plain(DEFAULT_PLACES, &[]), On::Plain);
     withstand_all(&Ground::with_tls(4, DEFAULT_PLACES, &[]), On::Tls);
 }
@@ -520,10 +520,7 @@ fn few_descriptors_are_enough_for_tls_too() {
         command.args(["--web.listen-address=127.0.0.1:0", web]);
         Exporter::spawn(command)
     });
-    for name in [
-        "connections that say nothing",
-        "handshakes with nothing behind them",
-    ] {
+    for name in ["silent connections", "handshakes without a request"] {
         let attack = Attack::on(On::Tls).find(|attack| attack.name == name);
         withstand_one(&ground, attack.unwrap());
     }
@@ -654,7 +651,7 @@ const HARMLESS: &[(&str, u16)] = &[
 ];
 
 #[test]
-fn no_second_request_hides_in_one() {
+fn no_request_can_smuggle_a_second_one() {
     let fake = Fake::new("touch \"$DIR/began\"\nexec false");
     for ground in Ground::both(FEW_PLACES, &[&fake.flag(), "--log.level=debug"]) {
         let credentials = ground.target.credentials.clone().unwrap_or_default();
@@ -829,7 +826,9 @@ fn clients_that_never_read_do_not_delay_the_shutdown() {
     let held: Vec<Line> = (0..CLIENTS)
         .map(|_| ground.never_reading(&many).unwrap())
         .collect();
-    wait_for("all to be held up", || ground.is_held_up_by(CLIENTS));
+    wait_for("all clients to be blocked", || {
+        ground.is_held_up_by(CLIENTS)
+    });
     ground.exporter.signal("TERM");
     assert_eq!(ground.exporter.wait().code(), Some(0));
     drop(held);

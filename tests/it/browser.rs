@@ -132,8 +132,8 @@ fn looks(exporter: &Exporter) -> f64 {
 }
 
 #[test]
-fn the_page_of_a_running_test_stays_as_it_is_around_what_changes() {
-    let test = "the_page_of_a_running_test_stays_as_it_is_around_what_changes";
+fn only_the_frame_on_the_page_of_a_running_test_changes() {
+    let test = "only_the_frame_on_the_page_of_a_running_test_changes";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
@@ -249,8 +249,8 @@ fn the_frame_is_large_enough_for_its_content_on_every_screen() {
 }
 
 #[test]
-fn the_strip_of_the_first_page_has_room_and_takes_no_focus() {
-    let test = "the_strip_of_the_first_page_has_room_and_takes_no_focus";
+fn the_frame_of_the_home_page_is_large_enough_and_takes_no_focus() {
+    let test = "the_frame_of_the_home_page_is_large_enough_and_takes_no_focus";
     let Some(mut browser) = Browser::start(test) else {
         return;
     };
@@ -263,7 +263,7 @@ fn the_strip_of_the_first_page_has_room_and_takes_no_focus() {
         let frame = browser.value(frame);
         let [wide, high] = [&frame[0], &frame[1]].map(|side| side.as_u64().unwrap());
         browser.resize((u32::try_from(wide).unwrap(), 10, width < 600));
-        // One runs, one waits, and all that ended is news.
+        // One probe runs, one waits, and all ended ones are new.
         browser.open(&url(&scene, "/probes/now?seen=0"));
         let said = browser.text("document.body.innerText");
         assert!(said.contains("6 more ended, 2 without a result"), "{said}");
@@ -275,8 +275,8 @@ fn the_strip_of_the_first_page_has_room_and_takes_no_focus() {
 }
 
 #[test]
-fn what_stands_in_an_empty_field_fits_into_it() {
-    let Some(mut browser) = Browser::start("what_stands_in_an_empty_field_fits_into_it") else {
+fn the_placeholder_of_a_field_fits_into_it() {
+    let Some(mut browser) = Browser::start("the_placeholder_of_a_field_fits_into_it") else {
         return;
     };
     let scene = Scene::with_probes(&[]);
@@ -284,7 +284,7 @@ fn what_stands_in_an_empty_field_fits_into_it() {
         browser.resize((width, 800, width < 600));
         browser.open(&url(&scene, "/?form=true"));
         browser.value(UNFOLD);
-        // As a value, which is written in larger letters, it would be cut off where it is too long.
+        // Set as the value, which has a larger font, a text that is too long would be cut off.
         let cut = browser.value(
             "(() => { const all = [...document.querySelectorAll('input[placeholder]')];
               const cut = all.filter(one => { one.type = 'text'; one.value = one.placeholder; return one.scrollWidth > one.clientWidth; });
@@ -313,7 +313,7 @@ fn names_of_servers_and_dates_stay_in_one_line() {
             assert_eq!(broken[1], json!([]), "{path} at {width}");
         }
     }
-    // And the details use the width of a desk: the plot is beside the facts.
+    // The details use the width of a desktop: the plot is beside the facts.
     browser.show(DESKTOP, false);
     browser.open(&url(&scene, "/probes/6"));
     let sides = "['dl', 'svg.plot'].map(one => document.querySelector(one).getBoundingClientRect()).map(box => [box.left, box.right, box.top])";
@@ -324,8 +324,8 @@ fn names_of_servers_and_dates_stay_in_one_line() {
 
 #[test]
 #[ignore = "make test-all: waits for two reloads of fifteen seconds"]
-fn a_page_that_is_loaded_again_keeps_its_place() {
-    let Some(mut browser) = Browser::start("a_page_that_is_loaded_again_keeps_its_place") else {
+fn a_reloaded_page_keeps_its_scroll_position() {
+    let Some(mut browser) = Browser::start("a_reloaded_page_keeps_its_scroll_position") else {
         return;
     };
     let scene = Scene::with_probes(&[]);
@@ -369,7 +369,7 @@ fn the_filter_works_by_keyboard() {
     browser.press("Enter");
     browser.wait_for("!window.isOld");
     assert_eq!(browser.text("location.search"), "?target=O&failures=true");
-    // A target leads to its probes.
+    // A target links to its probes.
     browser.tab_to("document.activeElement.textContent === 'udp.example:5301'");
     browser.press("Enter");
     browser.wait_for("location.search.startsWith('?target=udp.example:5301&test=')");
@@ -562,7 +562,7 @@ fn axe_finds_nothing_on_a_page_of_each_kind() {
 }
 
 #[test]
-#[ignore = "make test-all: axe on every page, on a desk and a phone, in light and dark"]
+#[ignore = "make test-all: axe on every page, on desktop and phone, in light and dark"]
 fn axe_finds_nothing_on_any_page() {
     let test = "axe_finds_nothing_on_any_page";
     let Some(axe) = axe(test) else { return };

@@ -365,7 +365,7 @@ impl Browser {
             }
             self.press("Tab");
         }
-        panic!("no Tab leads to {expression}");
+        panic!("Tab does not reach {expression}");
     }
 
     /// Sets the size of the screen.

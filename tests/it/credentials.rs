@@ -234,7 +234,7 @@ fn the_password_does_not_leak() {
 
 #[test]
 fn incomplete_credentials_end_the_start_with_one_line() {
-    let Some(secrets) = Secrets::new("credentials_that_are_not_whole_end_the_start") else {
+    let Some(secrets) = Secrets::new("incomplete_credentials_end_the_start_with_one_line") else {
         return;
     };
     let flags = secrets.flags();
@@ -353,7 +353,9 @@ fn an_iperf3_without_authentication_is_named() {
 
 #[test]
 fn a_server_that_closes_without_a_message_has_refused_the_password() {
-    let Some(secrets) = Secrets::new("a_server_that_closes_without_a_word") else {
+    let Some(secrets) =
+        Secrets::new("a_server_that_closes_without_a_message_has_refused_the_password")
+    else {
         return;
     };
     // The message of 3.21 as recorded, and the same message once the test has begun.

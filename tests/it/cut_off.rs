@@ -347,7 +347,7 @@ fn a_test_that_was_cut_off_is_reported_to_the_byte_and_as_incomplete() {
 }
 
 #[test]
-fn both_ways_of_a_test_that_was_cut_off_are_kept_apart() {
+fn both_directions_of_a_test_that_was_cut_off_are_kept_separately() {
     let lines = recorded("3.18-stream/tcp-P4-bidir");
     let fake = streaming(&format!("head -n 3 '{}'; kill -9 $$", lines.display()));
     let exporter = Exporter::start(&[fake.flag()]);

@@ -78,7 +78,11 @@ fn label_values(query: &str) -> (&str, &str) {
 #[test]
 fn the_dashboard_can_be_imported_as_it_is() {
     let dashboard = dashboard();
-    assert_eq!(dashboard["id"], Value::Null, "an id is its Grafana's own");
+    assert_eq!(
+        dashboard["id"],
+        Value::Null,
+        "each Grafana assigns its own id"
+    );
     assert_eq!(dashboard["uid"], "iperf3-exporter");
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 38);
     let all = list(&dashboard["templating"]["list"]);
@@ -121,7 +125,7 @@ fn the_dashboard_can_be_imported_as_it_is() {
 /// At an import Grafana's dialog asks for each of `__inputs` and replaces `${NAME}` with the answer. A name that is
 /// neither an input nor a variable would not be replaced, and a provisioned file has no dialog.
 #[test]
-fn an_import_asks_for_nothing_and_every_variable_is_there() {
+fn an_import_asks_for_nothing_and_every_variable_is_defined() {
     let dashboard = dashboard();
     let inputs = list(&dashboard["__inputs"])
         .iter()
@@ -163,7 +167,7 @@ fn each_panel_says_what_it_shows_and_in_which_unit() {
         let title = text(&panel["title"]);
         assert!(!title.is_empty(), "{panel}");
         let id = panel["id"].as_u64().unwrap();
-        assert!(ids.insert(id), "{title}: the id {id} is there twice");
+        assert!(ids.insert(id), "{title}: duplicate id {id}");
         if panel["type"] == "row" {
             continue;
         }
@@ -182,13 +186,13 @@ fn each_panel_says_what_it_shows_and_in_which_unit() {
                 assert_eq!(unit == "bps", query.ends_with("* 8"), "{title}: {query}");
             }
         }
-        assert!(!refs.is_empty(), "{title} asks nothing");
+        assert!(!refs.is_empty(), "{title} has no query");
         for source in sources {
             assert_eq!(source["uid"], "${datasource}", "{title}");
             assert_eq!(source["type"], "prometheus", "{title}");
         }
     }
-    assert_eq!(used, kinds, "the kinds of panels that it says it needs");
+    assert_eq!(used, kinds, "the panel types in __requires");
 }
 
 /// In a fleet two exporters may measure to the same target: they are told apart and can be chosen.
@@ -239,7 +243,7 @@ fn numbers_and_tables_are_instant_queries_and_graphs_have_a_minimum_interval() {
 /// Fifty lines in one graph cannot be read. Outside the details a graph draws the first lines of a ranking, which is
 /// the same for the whole time range, or a sum.
 #[test]
-fn no_graph_draws_a_line_for_each_target_there_is() {
+fn no_graph_draws_a_line_for_every_target() {
     let dashboard = dashboard();
     let mut count = 0;
     for panel in panels(&dashboard) {
@@ -316,7 +320,10 @@ fn thresholds_are_those_of_the_alerts() {
                 count += 1;
             }
         }
-        assert_eq!(count, 2, "{family}: one of all targets, one of the details");
+        assert_eq!(
+            count, 2,
+            "{family}: one graph for all targets, one in the details"
+        );
     }
 }
 
@@ -599,7 +606,7 @@ fn all_values(dashboard: &Value) -> Vec<(&str, String)> {
     names.map(|name| (name, ".+".to_owned())).collect()
 }
 
-/// A probe job, its target under its own name; `more` holds further groups of targets.
+/// A scrape job of probes with the target as `instance`. `more` has further groups of targets.
 fn job(name: &str, params: &str, target: &str, more: &str, exporter: u16) -> String {
     format!(
         "  - job_name: {name}
@@ -703,7 +710,7 @@ scrape_configs:
     )
 }
 
-/// Only a running test has this family; it needs an iperf3 that streams its intervals.
+/// This family exists only during a test, and only with an iperf3 that streams its intervals.
 const RUNNING: &str = "iperf3_exporter_test_running_bandwidth_bytes_per_second";
 
 /// The queries that have data while no test runs and no target has changed its state.
@@ -946,14 +953,14 @@ fn check_table(
     wait_for("a state of both", || {
         value("A", &servers[0].target()) == Some(1.0) && value("A", &down) == Some(0.0)
     });
-    // A test that a busy machine cut off is a reason, too, until the next one.
+    // A test that was cut off on a busy machine is also a reason, until the next test.
     wait_for("a reason of the failing one only", || {
         of("B", &servers[0].target()).is_empty()
             && of("B", &down)
                 .first()
                 .is_some_and(|(labels, _)| labels["reason"] == "refused")
     });
-    // Each comes from a job of its own, whose test may have been cut off on a busy machine.
+    // Each value comes from its own job, whose test may have been cut off on a busy machine.
     let measured = |letter: &str| {
         let mut seen = None;
         wait_for(&format!("a value of {letter}"), || {
@@ -971,7 +978,7 @@ fn check_table(
         let value = measured(letter);
         assert!((0.0..=most).contains(&value), "{letter}: {value}");
     }
-    // Each of them once, with a page for each.
+    // Each target has one row and one page.
     let pages = column(prometheus, dashboard, "C", &all);
     assert_eq!(pages.len(), column(prometheus, dashboard, "A", &all).len());
     for (labels, _) in &pages {
@@ -995,7 +1002,7 @@ const PUBLISHED: &[&str] = &[
     "iperf3_received_bytes / iperf3_received_seconds * 8 / 1000000",
     "rate(iperf3_received_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
     "rate(iperf3_sent_bytes{instance=\"$instance\"}[1m]) * 8 / 1000000",
-    // Its users': for scrapes that are hours apart.
+    // From its users, for scrapes that are hours apart.
     "((last_over_time(iperf3_received_bytes[2h]) / last_over_time(iperf3_received_seconds[2h])) * 8)",
     "((last_over_time(iperf3_sent_bytes[2h]) / last_over_time(iperf3_sent_seconds[2h])) * 8)",
     "iperf3_sent_bytes{instance=~\"$instance\"} / iperf3_sent_seconds{instance=~\"$instance\"} * 8",
@@ -1018,7 +1025,7 @@ const PUBLISHED: &[&str] = &[
     "iperf3_exporter_build_info",
     "process_resident_memory_bytes{job=~\".*iperf3.*\"}",
     "rate(process_cpu_seconds_total{job=~\".*iperf3.*\"}[1m])",
-    // The mutex fork's, through recording-rules.yml.
+    // The mutex fork, whose names recording-rules.yml provides.
     "iperf3_bandwidth_upload_mbps",
     "iperf3_bandwidth_download_mbps",
     "iperf3_packet_loss_upload_percent",

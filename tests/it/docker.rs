@@ -23,7 +23,7 @@ fn words(dockerfile: &str, start: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_container_starts_and_asks_what_is_in_it() {
+fn the_dockerfile_names_a_binary_flags_and_a_health_check_that_work() {
     let text = fs::read_to_string(top().join("contrib/Dockerfile")).unwrap();
     let entry = words(&text, "ENTRYPOINT");
     let place = format!("COPY ${{BINARY}} {}", entry[0]);

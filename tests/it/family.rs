@@ -73,8 +73,8 @@ const SETUP: &str =
     done";
 
 #[test]
-fn a_name_whose_first_address_is_dead_is_tested_by_the_other_version_of_ip() {
-    let test = "a_name_whose_first_address_is_dead_is_tested_by_the_other_version_of_ip";
+fn a_name_whose_first_address_is_dead_is_tested_with_the_other_ip_version() {
+    let test = "a_name_whose_first_address_is_dead_is_tested_with_the_other_ip_version";
     let Some(host) = Host::new(test) else { return };
     let _server = host.serve();
     let exporter = &host.exporter;
@@ -173,7 +173,7 @@ fn a_failure_to_connect_to_a_name_says_which_addresses_were_tried() {
 }
 
 #[test]
-fn connecting_to_a_name_leaves_time_for_the_other_version_of_ip() {
+fn connecting_to_a_name_leaves_time_for_the_other_ip_version() {
     let fake = Fake::with_help(
         &format!(
             "printf '%s ' \"$@\" >\"$DIR/words\"\nexec cat '{}'",

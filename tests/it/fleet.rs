@@ -8,14 +8,14 @@ use crate::namespace::{Bridge, Namespace, Server};
 use crate::netem;
 
 #[test]
-fn exporters_share_a_server_and_each_has_its_turn() {
-    share_a_server("exporters_share_a_server_and_each_has_its_turn", 4);
+fn exporters_share_a_server_and_each_gets_a_test() {
+    share_a_server("exporters_share_a_server_and_each_gets_a_test", 4);
 }
 
 #[test]
 #[ignore = "make test-all: the same with ten"]
-fn ten_exporters_share_a_server_and_each_has_its_turn() {
-    share_a_server("ten_exporters_share_a_server_and_each_has_its_turn", 10);
+fn ten_exporters_share_a_server_and_each_gets_a_test() {
+    share_a_server("ten_exporters_share_a_server_and_each_gets_a_test", 10);
 }
 
 fn share_a_server(test: &str, count: usize) {

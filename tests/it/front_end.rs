@@ -362,7 +362,7 @@ fn an_ambiguous_request_or_one_with_a_body_is_refused_and_ends_the_connection() 
 /// The only time limit for which a test waits: the front end's unit tests show in milliseconds that each limit takes
 /// effect.
 #[test]
-fn a_head_that_trickles_is_given_up() {
+fn a_slowly_sent_head_times_out() {
     let exporter = Exporter::start::<&str>(&[]);
     let mut stream = connect(&exporter);
     stream
@@ -436,11 +436,11 @@ fn a_client_cannot_send_the_key_of_a_request() {
 }
 
 #[test]
-fn without_proc_the_private_socket_has_a_name_that_only_this_user_reaches() {
-    let test = "without_proc_the_private_socket_has_a_name_that_only_this_user_reaches";
+fn without_proc_the_private_socket_has_a_name_that_only_this_user_can_reach() {
+    let test = "without_proc_the_private_socket_has_a_name_that_only_this_user_can_reach";
     let works = ["-rm", "mount", "-t", "tmpfs", "none", "/proc"];
     if !harness::has("unshare", test) || !harness::run("unshare", &works, "").0 {
-        harness::skipped(test, "no mount namespace can be had here");
+        harness::skipped(test, "mount namespaces are not available here");
         return;
     }
     let folder = TempDir::new();

@@ -826,8 +826,8 @@ pub fn is_alive(pid: u32) -> bool {
         .is_some_and(|(_, fields)| !fields.starts_with('Z'))
 }
 
-/// Whether `program` is on PATH. Where it is not, `test` is reported as skipped; in CI it fails, because nobody reads
-/// skips there.
+/// Whether `program` is on PATH. Where it is not, `test` is reported as skipped; in CI it fails, because skips are not
+/// noticed there.
 pub fn has(program: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());

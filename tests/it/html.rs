@@ -174,7 +174,7 @@ fn assert_headings(tags: &[Tag<'_>]) {
         let Some(Ok(level)) = tag.name.strip_prefix('h').map(str::parse::<u32>) else {
             continue;
         };
-        assert!(level <= last + 1, "h{level} behind h{last}");
+        assert!(level <= last + 1, "h{level} after h{last}");
         assert!(level > 1 || last == 0, "a second h1");
         last = level;
     }

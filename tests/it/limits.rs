@@ -74,7 +74,7 @@ fn the_scrape_deadline_ends_a_run_whose_period_is_shortened_and_logged() {
         .split_once(" error=\"the test did not finish before its deadline, after ")
         .unwrap();
     let ran: f64 = ran.split_once(" s\" ").unwrap().0.parse().unwrap();
-    // How much of the 1.5 s iperf3 had is the machine's affair.
+    // How much of the 1.5 s iperf3 got depends on the machine.
     assert!(ran > 0.0, "{line}");
     let line = exporter.log_line("period shortened");
     for piece in [

@@ -44,7 +44,7 @@
 //! - `random`: random input; the unit tests' own file.
 //! - `health`: `--health=URL` against exporters and other servers.
 //! - `malformed`: malformed query strings, methods and paths, and hostile iperf3 binaries.
-//! - `targets`: the state of the network on the first page, and how it is kept up to date.
+//! - `targets`: the state of the network on the home page, and how the page is kept up to date.
 //! - `pages`: the pages, the exporter's own metrics, `/health`, `/ready`, `/lock-status`.
 //! - `refusals`: what a refused request leaves in the log and on the page.
 //! - `prometheus`: a real Prometheus scrapes with the documented configuration, also over TLS; it checks every

@@ -341,13 +341,13 @@ fn query(random: &mut Random, names: &[&str]) -> String {
 }
 
 #[test]
-fn generated_queries_are_answered_and_only_known_words_reach_iperf3() {
+fn generated_queries_are_answered_and_only_known_options_reach_iperf3() {
     generated_queries(600);
 }
 
 #[test]
 #[ignore = "make test-all: the same with five times as many"]
-fn three_thousand_generated_queries_are_answered_and_only_known_words_reach_iperf3() {
+fn three_thousand_generated_queries_are_answered_and_only_known_options_reach_iperf3() {
     generated_queries(3000);
 }
 

@@ -53,7 +53,7 @@ fn age(reply: &Reply) -> Option<f64> {
 }
 
 #[test]
-fn a_young_result_is_answered_without_a_test() {
+fn a_recent_result_is_returned_without_a_test() {
     let fake = gated();
     fake.go();
     let exporter = exporter(&fake);
@@ -184,7 +184,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
 }
 
 #[test]
-fn a_test_that_the_flag_cuts_is_waited_for() {
+fn a_scrape_waits_for_a_test_that_the_flag_shortens() {
     let fake = gated();
     fake.go();
     let exporter = Exporter::start(&[fake.flag(), "--iperf3.timeout=20s".to_owned()]);
@@ -221,7 +221,7 @@ fn a_failure_is_the_last_result_until_there_is_a_success() {
 }
 
 #[test]
-fn a_scrape_that_cannot_hold_the_test_does_not_wait_for_it() {
+fn a_scrape_too_short_for_the_test_does_not_wait_for_it() {
     let fake = gated();
     let exporter = Exporter::start(&[fake.flag()]);
     // The test would wait ten minutes for this response; it must come earlier.

@@ -1,4 +1,4 @@
-//! Odd output of iperf3: it leads to the reason of a failure, or to a report all the same.
+//! Odd output of iperf3: it leads to the reason of a failure, or still to a report.
 //!
 //! The iperf3 is scripted, as the installed one cannot be made to show these cases; `real` and `parameters` use the
 //! real one.

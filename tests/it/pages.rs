@@ -241,7 +241,8 @@ fn a_page_loads_only_from_the_exporter_and_its_policy_enforces_that() {
     let scene = Scene::with_probes(&[]);
     for path in PAGES {
         let page = scene.page(path);
-        // Only the first page and the details of what is in progress have a frame, and only what is for one is let into it.
+        // Only the home page and the details of an unfinished probe contain a frame, and only the frame's own page may
+        // be framed.
         let framing = match *path {
             "/" | "/probes/7" | "/probes/8" => "frame-src 'self'; frame-ancestors 'none'",
             path if path.starts_with("/?") => "frame-src 'self'; frame-ancestors 'none'",
@@ -307,7 +308,7 @@ fn a_missing_measurement_is_an_empty_cell() {
     let words = [host("closed.example:5201"), kind("TCP upload"), badge];
     assert_eq!(refused[1..4], words);
     assert_eq!(refused[4..], [""; 6]);
-    // Each column has one unit, its numbers as many digits behind the point.
+    // Each column has one unit and one number of decimal places.
     let badge = "<span class=\"good\">success</span>";
     assert_eq!(upload[3..9], [badge, "10.07", "", "", "27", "20.95"]);
     assert_eq!(datagrams[1], host("udp.example:5301"));
@@ -376,7 +377,7 @@ fn a_filter_shows_the_matching_probes_and_accepts_any_input() {
             &[6, 5, 4, 3, 2, 1],
             "All 6 remembered",
         ),
-        // A test of a target: exactly that one.
+        // A filter for a single test of a target.
         ("?target=up.example%3A5201&test=", &[1], "1 of 6 remembered"),
         ("?target=up.example&test=", &[], "0 of 6 remembered"),
         (
@@ -418,7 +419,7 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
         100
     );
     assert!(page.contains("; 4 older ones are forgotten.</p>"), "{page}");
-    // Each of the targets has a row, and the page is to come over a slow line too.
+    // Each target has a row, and the page must also load over a slow line.
     assert_eq!(page.matches("<th scope=\"row\"><a href=\"./?").count(), 104);
     assert!(page.len() < 150_000, "{} bytes", page.len());
     for (number, code) in [(4, 200), (5, 200), (104, 200), (105, 404)] {
@@ -436,7 +437,7 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
     }
     assert!(!connection.get("/probes/104").body.contains(">Newer"));
     assert!(!connection.get("/probes/5").body.contains(">Older"));
-    // The last one of a test outlives the hundred; one before it does not.
+    // The last probe of a test outlasts the hundred; an earlier one does not.
     let again = connection.get("/probe?target=127.0.0.1:4");
     assert_eq!(again.code, 200);
     assert_eq!(connection.get("/probes/4").code, 404);
@@ -480,7 +481,7 @@ fn the_direction_of_a_test_is_one_of_three_buttons() {
     let exporter = Exporter::start(&[fake.flag()]);
     let page = exporter.get("/").body;
     let form = form_of(&page);
-    // The direction is the button that is pressed: upload without a parameter, or one of the two that exclude each other.
+    // The pressed button sets the direction: upload without a parameter, or one of the two that exclude each other.
     let buttons = form.split("<button ").skip(1);
     let buttons: Vec<&str> = buttons
         .map(|button| button.split_once("</button>").unwrap().0)
@@ -493,7 +494,7 @@ fn the_direction_of_a_test_is_one_of_three_buttons() {
             "type=\"submit\" name=\"bidirectional\" value=\"true\">Both at once",
         ]
     );
-    // There is nothing else to do before the first probe; later the targets have the place.
+    // Before the first probe the form is open; later it is folded, and the targets have the space.
     assert!(
         page.contains("<details class=\"part\" id=\"form\" open>"),
         "{page}"
@@ -544,7 +545,7 @@ fn the_form_works_as_a_browser_sends_it() {
         })
         .collect();
     let argv = || fs::read_to_string(fake.dir().join("argv")).unwrap_or_default();
-    // The button that was pressed comes last.
+    // The pressed button comes last.
     let full = "target=127.0.0.1&port=5302&period=7&udp_mode=true&bitrate=10M%2F8&parallel=4\
                 &bind_address=127.0.0.1%25lo&bidirectional=true";
     let full = format!("token={}&{full}", exporter.csrf_token());

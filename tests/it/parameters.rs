@@ -121,7 +121,7 @@ fn buffers_larger_than_the_system_allows_are_a_local_failure() {
     // The kernel doubles the requested size.
     if most.trim().parse::<u64>().unwrap() * 2 >= 512 << 20 {
         return harness::skipped(
-            "buffers_that_the_system_does_not_give",
+            "buffers_larger_than_the_system_allows_are_a_local_failure",
             "this system allows every size",
         );
     }
@@ -266,12 +266,12 @@ fn switches_reach_iperf3() {
 
 #[test]
 fn datagrams_that_are_too_long_and_must_not_be_fragmented_fail() {
-    let test = "what_must_not_be_fragmented";
+    let test = "datagrams_that_are_too_long_and_must_not_be_fragmented_fail";
     if !iperf3_has("--dont-fragment", test) {
         return;
     }
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
-        return harness::skipped(test, "no network namespace can be had here");
+        return harness::skipped(test, "network namespaces are not available here");
     }
     // Server and client in their own network, whose packets are smaller than those of the usual loopback.
     let fake = Fake::new(

@@ -372,7 +372,7 @@ fn seconds(text: &str) -> u64 {
 }
 
 #[test]
-fn examples_with_gaps_between_scrapes_say_so() {
+fn examples_with_gaps_between_scrapes_mention_them() {
     let mut files = vec![top().join("contrib/openwrt/README.md")];
     files.extend(documentation().iter().map(|(path, _)| top().join(path)));
     for entry in fs::read_dir(top().join("contrib")).unwrap().flatten() {

@@ -158,7 +158,10 @@ fn iperf3_sends_from_the_address_that_it_is_bound_to() {
 #[test]
 fn ipv6_is_measured_with_and_without_brackets() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        harness::skipped("ipv6_is_measured", "this machine has no ::1");
+        harness::skipped(
+            "ipv6_is_measured_with_and_without_brackets",
+            "this machine has no ::1",
+        );
         return;
     }
     let (server, observed) = (Server::start(), Observed::new());
@@ -422,10 +425,13 @@ fn a_listener_that_never_answers_is_a_timeout() {
 fn a_server_that_wants_a_password_says_auth() {
     let (_, version) = harness::run("iperf3", &["--version"], "");
     if !version.contains("authentication") {
-        harness::skipped("a_server_that_wants_a_password", "iperf3 lacks it");
+        harness::skipped(
+            "a_server_that_wants_a_password_says_auth",
+            "iperf3 lacks it",
+        );
         return;
     }
-    if !harness::has("openssl", "a_server_that_wants_a_password") {
+    if !harness::has("openssl", "a_server_that_wants_a_password_says_auth") {
         return;
     }
     let dir = TempDir::new();
@@ -458,10 +464,10 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
     let test = "without_a_network";
     let alone = ["-rn", "iperf3", "--version"];
     if !harness::has("unshare", test) || !harness::run("unshare", &alone, "").0 {
-        harness::skipped(test, "no network namespace can be had here");
+        harness::skipped(test, "network namespaces are not available here");
         return;
     }
-    // In this namespace even loopback is down, so the resolver contacts nobody.
+    // In this namespace even loopback is down, so the resolver contacts no server.
     let fake = Fake::new("exec unshare -rn iperf3 \"$@\"");
     let exporter = Exporter::start(&[fake.flag()]);
     for (target, expected) in [
@@ -474,10 +480,10 @@ fn without_a_network_names_are_unknown_and_addresses_unreachable() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_unknown_whatever_error_number_was_left_behind() {
-    let test = "a_name_that_does_not_resolve";
+fn a_name_that_does_not_resolve_is_unknown_despite_a_stale_errno() {
+    let test = "a_name_that_does_not_resolve_is_unknown_despite_a_stale_errno";
     if !harness::has("unshare", test) || !harness::run("unshare", &["-rn", "true"], "").0 {
-        harness::skipped(test, "no network namespace can be had here");
+        harness::skipped(test, "network namespaces are not available here");
         return;
     }
     // The exporter itself looks up the name, so it runs without a network, and the requests come from inside.

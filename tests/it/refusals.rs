@@ -113,7 +113,7 @@ fn a_wrong_path_is_a_refused_probe_when_it_looks_like_one() {
 }
 
 #[test]
-fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
+fn repeated_refusals_are_one_row_and_few_lines_and_displace_no_probe() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
     let mut connection = Connection::open(exporter.port());
@@ -139,7 +139,7 @@ fn the_same_refusals_are_one_row_and_few_lines_and_push_no_probe_out() {
 }
 
 #[test]
-fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
+fn client_input_is_truncated_escaped_and_without_secrets() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag(), "--log.level=debug".to_owned()]);
     let endless = "x".repeat(4000);
@@ -172,7 +172,7 @@ fn what_a_client_sends_is_cut_escaped_and_without_secrets() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_a_request_or_by_the_rate_limit_is_a_line_too() {
+fn invalid_requests_and_rate_limited_ones_are_logged_too() {
     let exporter = Exporter::start(&[fake().flag()]);
     let bytes = b"GET /probe?target=a&pwd=x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345";
     let reply = raw_request(exporter.port(), bytes).unwrap();

@@ -98,7 +98,7 @@ fn can_be_met(expression: &str, allowed: &[String]) -> bool {
 }
 
 #[test]
-fn a_licence_is_read_as_spdx_means_it() {
+fn a_licence_expression_is_read_as_in_spdx() {
     let allowed = ["MIT", "ISC"].map(str::to_owned);
     for (expression, expected) in [
         ("MIT", true),
@@ -213,11 +213,11 @@ fn the_documented_number_of_crates_is_right() {
 }
 
 #[test]
-fn the_bill_of_materials_names_each_linked_crate_once_and_repeats() {
+fn the_sbom_names_each_linked_crate_once_and_is_reproducible() {
     let script = top().join("contrib/packaging/bom.sh").display().to_string();
     if Command::new("jq").arg("--version").output().is_err() {
         return skipped(
-            "the_bill_of_materials_names_each_linked_crate_once_and_repeats",
+            "the_sbom_names_each_linked_crate_once_and_is_reproducible",
             "no jq here",
         );
     }
@@ -381,7 +381,7 @@ fn the_debian_package_has_these_files_with_these_modes() {
         said
     };
     let fields = ask("dpkg-deb -f PACKAGE");
-    // What differs between machines, and where the project is published, which Cargo.toml alone says.
+    // Fields that differ between machines, and the project's home, which only Cargo.toml sets.
     let others = ["Architecture: ", "Installed-Size: ", "Homepage: "];
     let fields = fields
         .lines()

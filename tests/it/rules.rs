@@ -64,8 +64,7 @@ fn the_rules_pass_their_cases() {
 }
 
 #[test]
-#[ignore = "make test-all: half a minute of promtool; the same cases, of which each has but the rules that it asks for \
-            in make test"]
+#[ignore = "make test-all: half a minute of promtool; in make test each case has only the rules that it needs"]
 fn the_rules_pass_their_cases_with_all_of_them_loaded() {
     if !has(
         "promtool",
@@ -1069,7 +1068,7 @@ fn every_family_that_the_documentation_names_is_in_one_of_its_tables_or_recorded
                 || OF_OTHERS.contains(&name)
                 // `iperf3_tcp_…` stands for several.
                 || name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
-            assert!(is_known, "{path} speaks of {name}");
+            assert!(is_known, "{path} mentions {name}");
         }
     }
 }

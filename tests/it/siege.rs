@@ -398,7 +398,7 @@ impl Attack {
 /// All attacks; those that hold the most connections come first.
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
-        name: "connections that say nothing",
+        name: "silent connections",
         on: On::Both,
         takes_all: true,
         run: |siege| siege.crowd(|| Ok(siege.target.socket())),
@@ -410,7 +410,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         run: |siege| siege.crowd(|| siege.sending(b"GET /metrics HTTP/1.1\r\nHost:")),
     },
     Attack {
-        name: "handshakes with nothing behind them",
+        name: "handshakes without a request",
         on: On::Tls,
         takes_all: true,
         run: |siege| siege.crowd(|| siege.target.line()),

@@ -405,7 +405,7 @@ fn the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address() {
     let test = "the_watchdog_finds_a_listener_when_loopback_has_no_ipv6_address";
     let lone = "echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6 && ip link set lo up";
     if !has("unshare", test) || !run("unshare", &["-rn", "sh", "-c", lone], "").0 {
-        return skipped(test, "no network namespace can be had here");
+        return skipped(test, "network namespaces are not available here");
     }
     let (manager, fake) = (Manager::at_a_path(), good());
     let mut command = Command::new("unshare");

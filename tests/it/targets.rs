@@ -1,5 +1,5 @@
-//! The state of the network on the first page: a row for each test, the failing ones first; what each outcome is called
-//! and what to do about it; how the page is kept up to date.
+//! The state of the network on the home page: a row for each test, the failing ones first; the name of each outcome and
+//! the advice for it; how the page is kept up to date.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use crate::harness::{
 };
 use crate::html::assert_sound;
 
-/// A fake whose outcome depends on the server's name: `$DIR/NAME` has what iperf3 says of its error; elsewhere it
-/// succeeds.
+/// A fake whose outcome depends on the server's name: if there is a file `$DIR/NAME`, it fails with that output;
+/// otherwise it succeeds.
 fn fake() -> Fake {
     Fake::new(&format!(
         "if [ -e \"$DIR/$3\" ]; then cat \"$DIR/$3\"; exit 1; fi\n\
@@ -39,7 +39,7 @@ fn probe(exporter: &Exporter, query: &str) {
     assert_eq!(reply.code, 200, "{query}: {}", reply.body);
 }
 
-/// The rows of the table of tests, each with its cells, without the elements around text.
+/// The rows of the table of tests, each as the texts of its cells, without tags.
 fn rows(page: &str) -> Vec<Vec<String>> {
     let table = page.split_once("<table class=\"targets\">").unwrap().1;
     let body = table.split_once("<tbody>\n").unwrap().1;
@@ -102,10 +102,10 @@ fn failing_tests_come_first_then_those_without_a_result_then_the_unsteady_ones()
         probe(&exporter, &format!("target={target}"));
     }
     assert_eq!(exporter.run("target=slow.example").code, 303);
-    wait_for("it to run", || fake.runs());
+    wait_for("the test to run", || fake.runs());
     let stop = format!("/probes/6/stop?token={}", exporter.csrf_token());
     exporter.request("POST", &stop, &[("Content-Length", "0")]);
-    wait_for("its row", || {
+    wait_for("the row of the cancelled probe", || {
         exporter.get("/").body.contains(">cancelled</span>")
     });
 
@@ -133,7 +133,7 @@ fn failing_tests_come_first_then_those_without_a_result_then_the_unsteady_ones()
         page.contains("<title>1 failing · iperf3 exporter"),
         "{page}"
     );
-    // What makes them unsteady is marked, and nothing else.
+    // Only the numbers that make a test unsteady are marked.
     for marked in [
         "<span class=\"warn\">1 of 2</span>",
         "<span class=\"warn\">8.35</span>",
@@ -145,7 +145,7 @@ fn failing_tests_come_first_then_those_without_a_result_then_the_unsteady_ones()
         2,
         "{page}"
     );
-    // A row without a result says what to do in the place of its numbers.
+    // A row without a result has the advice instead of numbers.
     let advice = "<td class=\"advice\" colspan=\"4\">Nothing listens on that port. Start <code>iperf3 -s</code> on the server, or check the port.</td>";
     assert!(page.contains(advice), "{page}");
     let fine = &rows[4];
@@ -155,7 +155,7 @@ fn failing_tests_come_first_then_those_without_a_result_then_the_unsteady_ones()
         "{}",
         fine[9]
     );
-    // The age has the exact time as its title, and leads to the probe.
+    // The age has the exact time as its title, and links to the probe.
     let age = page
         .split_once("<a href=\"probes/2\"><time datetime=\"")
         .unwrap()
@@ -185,7 +185,7 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
     }
     let page = home(&exporter);
     let shown: Vec<String> = rows(&page).iter().map(|row| row[..2].join(" ")).collect();
-    // What else was asked for tells apart those that are alike, and is left out elsewhere.
+    // Further parameters distinguish tests of the same kind; elsewhere they are left out.
     assert_eq!(
         shown,
         [
@@ -215,13 +215,13 @@ fn a_target_has_a_row_for_each_kind_of_test_and_leads_to_exactly_its_probes() {
             .map(|row| row.split_once('"').unwrap().0.parse().unwrap())
             .collect();
         assert_eq!(list, numbers, "{link}");
-        // The row that was chosen says so, and all rows are there still.
+        // The chosen row is marked, and all rows are still there.
         assert_eq!(page.matches(" aria-current=\"true\">").count(), 1, "{page}");
         assert_eq!(rows(&page).len(), 7);
     }
 }
 
-/// What iperf3 says, the badge, and the start of what to do.
+/// iperf3's error message, the badge, and the beginning of the advice.
 const FAILURES: &[(&str, &str, &str)] = &[
     (
         "unable to connect to server: Connection refused",
@@ -266,7 +266,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
     ("something new", "other error", "Read the log"),
 ];
 
-/// The list, the table of tests and the details have the badge; the last two what to do.
+/// The list, the table of tests and the details have the badge; the table and the details have the advice.
 fn assert_told(exporter: &Exporter, number: usize, badge: &str, advice: &str) {
     let page = home(exporter);
     assert_eq!(
@@ -288,11 +288,11 @@ fn assert_told(exporter: &Exporter, number: usize, badge: &str, advice: &str) {
 }
 
 #[test]
-fn each_failure_has_its_badge_and_says_what_to_do() {
+fn each_failure_has_its_badge_and_advice() {
     let fake = fake();
     let exporter = exporter(&fake);
     for (index, (error, badge, advice)) in FAILURES.iter().enumerate() {
-        // A name would be looked up, to see what it lacks.
+        // An address, because the exporter would look up a name.
         let server = format!("127.0.2.{index}");
         fail(&fake, &server, error);
         probe(&exporter, &format!("target={server}"));
@@ -314,7 +314,7 @@ fn each_failure_has_its_badge_and_says_what_to_do() {
         "bad output",
         "The output of iperf3 is not a report",
     );
-    // Where the label is other words, the details have it for a look into the metrics.
+    // If the label differs from the badge, the details show it, to find it in the metrics.
     let details = exporter.get("/probes/5").body;
     let label = "authentication failed</span> <span class=\"soft\">(<code>auth</code>)</span>";
     assert!(details.contains(label), "{details}");
@@ -324,13 +324,13 @@ fn each_failure_has_its_badge_and_says_what_to_do() {
 }
 
 #[test]
-fn a_probe_that_ran_no_test_says_what_to_do() {
+fn a_probe_without_a_test_has_advice() {
     let fake = fake();
     let own = fake.flag();
     let exporter = Exporter::start(&[own.as_str(), "--iperf3.timeout=1h", "--lock.timeout=3s"]);
     let mut holder = Connection::open(exporter.port());
     holder.send("/probe?target=slow.example", &[]);
-    wait_for("it to run", || fake.runs());
+    wait_for("the test to run", || fake.runs());
     assert_eq!(exporter.get("/probe?target=late.example").code, 503);
     assert_told(
         &exporter,
@@ -351,7 +351,7 @@ fn a_probe_that_ran_no_test_says_what_to_do() {
         "The queue took the time of this test",
     );
     drop(holder);
-    wait_for("its end", || {
+    wait_for("the probe to end", || {
         exporter.get("/probes/1").header("Refresh").is_none()
     });
     assert_told(
@@ -364,7 +364,7 @@ fn a_probe_that_ran_no_test_says_what_to_do() {
 }
 
 #[test]
-fn a_missing_iperf3_and_a_spent_budget_say_what_to_do() {
+fn a_missing_iperf3_and_a_spent_budget_have_advice() {
     let fake = fake();
     let own = fake.flag();
     let exporter = Exporter::start(&[own.as_str(), "--probe.max-bytes-per-day=1K"]);
@@ -395,7 +395,7 @@ fn strip(exporter: &Exporter, page: &str) -> Reply {
     let reply = exporter.get(&format!("/{frame}"));
     assert_eq!(reply.code, 200);
     assert_sound(&reply.body);
-    // Nothing in it takes the focus, which a new load would lose.
+    // No element in it takes the focus, because a reload would lose it.
     for element in ["<a ", "<button", "<input", "tabindex"] {
         assert!(!reply.body.contains(element), "{}", reply.body);
     }
@@ -403,7 +403,7 @@ fn strip(exporter: &Exporter, page: &str) -> Reply {
 }
 
 #[test]
-fn the_page_stays_as_it_is_and_its_frame_says_when_it_is_out_of_date() {
+fn the_page_does_not_reload_and_its_frame_says_when_it_is_out_of_date() {
     let fake = fake();
     let exporter = exporter(&fake);
     probe(&exporter, "target=a.example");
@@ -426,10 +426,10 @@ fn the_page_stays_as_it_is_and_its_frame_says_when_it_is_out_of_date() {
     probe(&exporter, "target=b.example");
     probe(&exporter, "target=c.example");
     assert_eq!(exporter.run("target=slow.example&period=1m").code, 303);
-    wait_for("it to run", || fake.runs());
+    wait_for("the test to run", || fake.runs());
     exporter.run("target=d.example");
     let mut watch = Connection::open(exporter.port());
-    wait_for("another one to wait", || {
+    wait_for("another test to wait", || {
         lock_status(&mut watch)["queue_size"] == 1
     });
     let busy = strip(&exporter, &first.body);
@@ -445,14 +445,14 @@ fn the_page_stays_as_it_is_and_its_frame_says_when_it_is_out_of_date() {
     }
     let now = exporter.get("/").body;
     assert!(strip(&exporter, &now).body.contains("up to date"));
-    // Of a page from before a restart.
+    // The frame of a page that was loaded before a restart.
     let old = strip(&exporter, &now.replace("now?seen=3\"", "now?seen=99\""));
     assert!(
         old.body.contains("The exporter was restarted."),
         "{}",
         old.body
     );
-    // Whatever the query is.
+    // With any query.
     for query in ["", "?seen=", "?seen=x", "?seen=-1&seen=1"] {
         assert_eq!(
             exporter.get(&format!("/probes/now{query}")).code,
@@ -463,7 +463,7 @@ fn the_page_stays_as_it_is_and_its_frame_says_when_it_is_out_of_date() {
 }
 
 #[test]
-fn who_wants_it_has_the_whole_page_loaded_again_with_its_filter() {
+fn the_whole_page_refreshes_on_request_with_its_filter() {
     let fake = fake();
     let exporter = exporter(&fake);
     probe(&exporter, "target=a.example");
@@ -486,7 +486,7 @@ fn who_wants_it_has_the_whole_page_loaded_again_with_its_filter() {
 }
 
 #[test]
-fn a_frame_that_is_refused_asks_again() {
+fn a_rejected_frame_refreshes_again() {
     let fake = fake();
     let file = fake.dir().join("web.yml");
     fs::write(&file, "rate_limit:\n  interval: 1h\n  burst: 1\n").unwrap();
@@ -500,7 +500,7 @@ fn a_frame_that_is_refused_asks_again() {
     let every = Some("15".to_owned());
     assert_eq!(again("/probes/now?seen=0"), (429, every.clone()));
     assert_eq!(again("/probes/1/now"), (429, every.clone()));
-    // A page is the reader's to load.
+    // A whole page does not refresh without the reader's request.
     assert_eq!(again("/probes/1"), (429, None));
     assert_eq!(again("/"), (429, None));
     fs::write(&file, "nonsense: true\n").unwrap();

@@ -422,7 +422,7 @@ fn no_version_in_the_changelog_has_two_headings_of_the_same_kind() {
     for version in versions {
         let mut kinds = BTreeSet::new();
         for kind in version.lines().filter(|line| line.starts_with("### ")) {
-            assert!(kinds.insert(kind), "{kind} stands twice");
+            assert!(kinds.insert(kind), "duplicate heading {kind}");
         }
         count += kinds.len();
     }

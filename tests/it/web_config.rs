@@ -413,7 +413,7 @@ fn the_configuration_can_be_checked_without_a_start() {
 }
 
 #[test]
-fn clients_show_certificates() {
+fn clients_authenticate_with_certificates() {
     let pki = Pki::new();
     pki.issue(
         "client",
@@ -612,7 +612,7 @@ impl Drop for Kept {
 }
 
 #[test]
-fn the_page_shows_a_prometheus_configuration_that_gets_in() {
+fn the_page_shows_a_prometheus_configuration_that_is_admitted() {
     let pki = Pki::new();
     let shown = |web: &str, arguments: &[&str], scheme: &str| {
         let exporter = Exporter::start(&[pki.web(web)]);

@@ -1,9 +1,9 @@
-"""dashboard-svg.py DASHBOARD: draws a dashboard's layout as SVG: a box for each panel where Grafana puts it, with its
-title, its kind, and how its queries are named. Collapsed rows are drawn open. Grafana's own picture looks different.
+"""dashboard-svg.py DASHBOARD: draws a dashboard's layout as SVG: a box for each panel at Grafana's position, with its
+title, its type and the names of its queries. Collapsed rows are drawn open. Grafana's own rendering looks different.
 
     python3 tests/scripts/dashboard-svg.py contrib/grafana-dashboard.json > layout.svg
 
-Exits 1 when a title, or a table's columns, need more room than their box has.
+Exits 1 if a title or a table's columns do not fit into their box.
 """
 
 import json
@@ -11,12 +11,12 @@ import re
 import sys
 from xml.sax.saxutils import escape
 
-# Grafana's grid: 24 columns in a window of 1,272 pixels; a line of 30 pixels, and 8 between two.
+# Grafana's grid: 24 columns in a window 1,272 pixels wide. A line has 30 pixels, with a gap of 8 pixels to the next.
 COLUMN_PX, LINE_PX, GAP_PX = 53, 38, 8
 WIDTH_PX = 24 * COLUMN_PX
-# Width of a letter in Grafana's font: of a title at 14 pixels, of a table at 12; and the margins of a table's cell.
+# The width of a letter in Grafana's font: in a title at 14 pixels, in a table at 12; and the margins of a table's cell.
 TITLE_LETTER_PX, CELL_LETTER_PX, CELL_MARGIN_PX = 7.2, 6.6, 14
-# Values of the variables, of the usual length.
+# Values of the variables, with a typical length.
 VARIABLES = {"$top": "10", "$detail": "iperf.example.net"}
 COLORS = {"table": "#e8f0fe", "stat": "#e6f4ea", "gauge": "#e6f4ea", "state-timeline": "#fef7e0"}
 
@@ -48,7 +48,7 @@ def bottom(panel):
 
 
 def box(panel, offset, problems):
-    """The panel's box, title and contents; what does not fit is added to the problems."""
+    """The panel's box, title and contents; parts that do not fit are added to the problems."""
     place = panel["gridPos"]
     x, y = place["x"] * COLUMN_PX, (place["y"] + offset) * LINE_PX + 48
     width, height = place["w"] * COLUMN_PX - GAP_PX, place["h"] * LINE_PX - GAP_PX
@@ -78,7 +78,7 @@ def legends(panel):
 
 
 def columns(panel):
-    """A table's columns in their order: those that its transformations name and do not hide."""
+    """A table's columns in their order: the columns that its transformations name and do not hide."""
     options = panel["transformations"][-1]["options"]
     order, hidden = options["indexByName"], options["excludeByName"]
     names = options["renameByName"]

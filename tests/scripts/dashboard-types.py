@@ -1,8 +1,8 @@
-"""dashboard-types.py SDK DASHBOARD: reads a dashboard with the types that Grafana publishes, which are unpacked in the
-folder SDK. Prints a line for each place that they do not know, or that has another type, and nothing otherwise.
+"""dashboard-types.py SDK DASHBOARD: reads a dashboard with the types that Grafana publishes, unpacked in the folder
+SDK. Prints one line for each unknown field and each value of a wrong type, and nothing otherwise.
 
-The types do not check what they read: they drop an unknown field, and keep a wrong value. So this compares each value
-with the annotation of its attribute, and what they write with what was read.
+The types do not check their input: they drop an unknown field and keep a wrong value. So this script compares each
+value with the annotation of its attribute, and their output with the input.
 """
 
 import enum
@@ -11,9 +11,9 @@ import sys
 import types
 import typing
 
-# Added by an export around the dashboard.
+# An export adds these around the dashboard.
 WRAPPER = {"__inputs", "__elements", "__requires"}
-# Prometheus' part of an annotation, which the types leave to the data source.
+# Prometheus' part of an annotation; the types leave it to the data source.
 PROMETHEUS_ANNOTATION = {"expr", "titleFormat", "textFormat", "step", "useValueForTime"}
 
 
@@ -34,12 +34,12 @@ def main():
 
 
 def wrong_types(value, kind, place):
-    """Each place below whose value is not of the kind that is annotated."""
+    """Each place below this one whose value does not have the annotated type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         fit = [one for one in arguments if one is type(value)] or [one for one in arguments if one is not type(None)]
         problems = [list(wrong_types(value, one, place)) for one in fit]
-        # The problems of the type that fits best.
+        # The problems of the best matching type.
         yield from min(problems, key=len)
     elif origin is typing.Literal:
         if value not in arguments:
@@ -57,7 +57,7 @@ def wrong_types(value, kind, place):
         for key, one in value.items():
             yield from wrong_types(one, arguments[1], f"{place}.{key}")
     elif kind in (object, typing.Any):
-        # Open in the types, such as a panel's options: the value's own class has annotations.
+        # The types leave this open, such as a panel's options: the value's own class has annotations.
         if hasattr(type(value), "from_json"):
             yield from wrong_attributes(value, place)
     elif kind is type(None):
@@ -70,14 +70,14 @@ def wrong_types(value, kind, place):
         if value not in [one.value for one in kind] and value not in list(kind):
             yield f"{place}: {value!r} is not one of {[one.value for one in kind]}"
     elif isinstance(value, dict) and hasattr(kind, "from_json"):
-        # The types leave some objects unread.
+        # The types do not read some objects.
         read = kind.from_json(value)
         yield from wrong_attributes(read, place)
         yield from lost(value, json.loads(json.dumps(read.to_json())), place)
     elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         yield f"{place}: {value!r} is not of the type {kind.__name__}"
     elif hasattr(type(value), "from_json"):
-        # The value's own class, which may be one of several, such as a data source's query.
+        # The value's own class is one of several, such as a data source's query.
         yield from wrong_attributes(value, place)
 
 
@@ -87,7 +87,7 @@ def wrong_attributes(value, place):
 
 
 def lost(source, written, place):
-    """Each place of the source that is not there again, or another one."""
+    """Each place of the source that is missing or different in the output."""
     if isinstance(source, dict) and isinstance(written, dict):
         for key, value in source.items():
             where = f"{place}.{key}"

@@ -1,6 +1,6 @@
-//! What a test had measured when it was cut off, on the page of its probe.
+//! Shows what a test had measured when it was cut off, on the page of its probe.
 //!
-//! Must not know why it was, nor show any of it as a result.
+//! Must not know why the test was cut off, and must not show any of this as a result.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::iperf3::report::intervals::Interval;
 use crate::probe::answer::CutOff;
 use crate::web::answer_text;
 
-/// `omitted` is how long the test was to run before its first interval counts.
+/// `omitted` is the time at the start of the test that does not count (the parameter `omit`).
 pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     let _ = writeln!(
         page,
@@ -21,7 +21,7 @@ pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     );
     let ways = cut_off.seen.directions();
     let [upload, download] = ways.map(intervals);
-    // As wide as the whole test, so that it is seen what is missing.
+    // As wide as the whole test, so that the missing part is visible.
     let planned = cut_off.seen.length.unwrap_or_default();
     let planned_seconds = planned.saturating_sub(omitted).as_secs_f64();
     page.push_str(&plot::plot(upload, download, planned_seconds));

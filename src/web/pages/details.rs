@@ -1,6 +1,6 @@
-//! The page of a probe that ended: all that is remembered of how it went.
+//! The page of a finished probe: everything that the history keeps about it.
 //!
-//! Must not know how a value was measured. What is secret in a command line is hidden where that is built.
+//! Must not know how a value was measured. Secrets in a command line are hidden where the command line is built.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::probe::params::Params;
 use crate::web::Site;
 use crate::web::answer_text::{self, to_millis};
 
-/// Where the first page is.
+/// Relative URL of the first page.
 pub(super) const ROOT: &str = "../";
 
-/// A page with the number and the way back at its head.
+/// A page whose header has the probe's number and a link back to the first page.
 pub(super) fn probe_page(number: u64, title_end: &str, links: &str, main: &str) -> Response {
     let title = format!("Probe {number}{title_end}");
     let header = format!(
@@ -31,7 +31,7 @@ pub(super) fn probe_page(number: u64, title_end: &str, links: &str, main: &str) 
     page(200, &title, ROOT, &header, main)
 }
 
-/// What is said of a probe under a name; the text is HTML.
+/// A name and its value in a probe's summary; the value is HTML.
 pub(super) type Fact = (&'static str, String);
 
 pub(super) fn push_facts(page: &mut String, facts: &[Fact]) {
@@ -47,7 +47,8 @@ pub(super) fn parameters(params: &Params) -> Option<Fact> {
     (!pairs.is_empty()).then(|| ("Parameters", format!("<code>{pairs}</code>")))
 }
 
-/// Two parts side by side where the screen is wide enough, the first one above elsewhere; a single one has all the width.
+/// Two parts side by side, or the first above the second on a narrow screen. If one is empty, the other has the full
+/// width.
 pub(super) fn push_columns(page: &mut String, left: &str, right: &str) {
     if left.is_empty() || right.is_empty() {
         page.push_str(left);
@@ -60,7 +61,7 @@ pub(super) fn push_columns(page: &mut String, left: &str, right: &str) {
     }
 }
 
-/// All that is remembered of a probe that ended.
+/// The whole page of a finished probe.
 pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
     let (mut facts, mut picture) = (String::new(), String::new());
@@ -112,7 +113,7 @@ fn neighbours(site: &Site, past: &Finished) -> String {
     links
 }
 
-/// Why there is no result; nothing where there is one.
+/// Why the probe has no result, and what to do. Empty when it has one.
 pub(super) fn why(past: &Finished) -> Vec<Fact> {
     let why = match &past.end {
         Err(why) => Some(("Cause", why.to_string())),
@@ -169,10 +170,10 @@ pub(super) fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) 
     }
 }
 
-/// A row of a table with a column a direction: its name, and what it has of one.
+/// A row of a table with one column for each direction: its name, and the function that gets a direction's value.
 pub(super) type Measure<D> = (&'static str, fn(&D) -> Option<String>);
 
-/// What is shown of each direction, where iperf3 measured it.
+/// The values shown for each direction, if iperf3 measured them.
 const MEASURES: &[Measure<Direction>] = &[
     ("Bandwidth", list::bandwidth),
     ("Slowest interval", |direction| quantile(direction, 0)),
@@ -189,7 +190,7 @@ const MEASURES: &[Measure<Direction>] = &[
     ("Largest congestion window", |direction| {
         direction.tcp?.window_max_bytes.map(units::bytes)
     }),
-    // To the byte: that is what tells one tunnel from another.
+    // To the byte: a few bytes distinguish one kind of tunnel from another.
     ("Path MTU", |direction| {
         let bytes = direction.tcp?.path_mtu_bytes?;
         Some(format!("{}\u{a0}B", units::count(bytes)))
@@ -221,7 +222,7 @@ fn rtt(direction: &Direction, value: fn(Rtt) -> f64) -> Option<String> {
     direction.tcp?.rtt.map(value).map(units::seconds)
 }
 
-/// A table with a row a measure and a column a direction, of those that there are, under its heading.
+/// A table under its heading, with one row for each measure and one column for each measured direction.
 pub(super) fn push_measures<D>(
     page: &mut String,
     heading: &str,
@@ -272,7 +273,7 @@ fn push_run(page: &mut String, completed: &CompletedTest, last: &RunDetails) {
     }
 }
 
-/// A text as it is, under its title. It can be scrolled, by keyboard too.
+/// A preformatted text under its title. It can be scrolled, also by keyboard.
 fn push_text(page: &mut String, title: &str, text: &str) {
     let text = text.trim_end();
     if text.is_empty() {
@@ -286,7 +287,7 @@ fn push_text(page: &mut String, title: &str, text: &str) {
     }
 }
 
-/// What a scrape of the same test asks for.
+/// The URL that scrapes the same test.
 fn probe_url(site: &Site, params: &Params) -> String {
     let mut url = site.probe_path.clone();
     for (index, (name, value)) in form::asked(params).iter().enumerate() {

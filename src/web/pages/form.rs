@@ -9,9 +9,9 @@ use crate::probe::params::{Input, PARAMETERS, Parameter, Params};
 use crate::web::Site;
 use crate::web::csrf::{self, CsrfToken};
 
-/// The parameters that choose the direction: each has its button, as only one of them goes.
+/// The parameters that choose the direction. They exclude each other, so each is a button.
 const DIRECTIONS: &[&str] = &["reverse_mode", "bidirectional"];
-/// The longest hint that fits into an empty field.
+/// The longest hint that fits into an empty field, in characters.
 const PLACEHOLDER_CHARS: usize = 19;
 
 pub(super) fn push_form(page: &mut String, token: &CsrfToken, is_open: bool) {
@@ -29,7 +29,7 @@ pub(super) fn push_form(page: &mut String, token: &CsrfToken, is_open: bool) {
         "</div>\n</details>\n<fieldset class=\"ticks\">\n<legend>Run it in one direction, or in both</legend>\n\
          <button type=\"submit\">Upload</button>\n",
     );
-    // A form without a script sends the parameter of the button that was pressed, and of no other.
+    // A browser sends only the parameter of the pressed button.
     for row in PARAMETERS
         .iter()
         .filter(|row| DIRECTIONS.contains(&row.id()))
@@ -46,7 +46,7 @@ pub(super) fn push_form(page: &mut String, token: &CsrfToken, is_open: bool) {
     );
 }
 
-/// The fields of the parameters that are used rarely, or of the others: first what is written, then what is ticked.
+/// The fields of the rarely used parameters, or of the others: text fields first, then checkboxes.
 fn push_fields(page: &mut String, are_rare: bool) {
     let rows = PARAMETERS.iter().filter(|row| row.is_rare == are_rare);
     let rows = rows.filter(|row| !DIRECTIONS.contains(&row.id()));
@@ -85,7 +85,7 @@ fn push_field(page: &mut String, row: &Parameter) {
     let _ = writeln!(page, "<label>{field}</label>");
 }
 
-/// What is taken where nothing is written: within the field when it fits there, else above it.
+/// The default of a field: as its placeholder if it fits, otherwise above the field.
 fn hint(row: &Parameter) -> (String, String) {
     let hint = escaped(row.default);
     if row.default.chars().count() <= PLACEHOLDER_CHARS {
@@ -98,7 +98,7 @@ fn hint(row: &Parameter) -> (String, String) {
     }
 }
 
-/// A button that starts a probe with the same parameters once more; `root` leads to the first page.
+/// A button that starts a probe with the same parameters again; `root` is the relative URL of the first page.
 pub(super) fn push_again(page: &mut String, params: &Params, token: &CsrfToken, root: &str) {
     let _ = writeln!(page, "<form action=\"{root}run\" method=\"get\">");
     push_hidden(page, csrf::FIELD, &token.0);
@@ -121,7 +121,7 @@ pub(super) fn asked(params: &Params) -> Vec<(&'static str, String)> {
     asked
 }
 
-/// The table of parameters, and what to write into Prometheus' configuration: for who sets it up.
+/// The table of parameters and an example configuration for Prometheus.
 pub(super) fn push_reference(page: &mut String, site: &Site) {
     page.push_str(
         "<details class=\"part\">\n<summary><h2>Parameters</h2></summary>\n<table class=\"ref\">\n\
@@ -148,7 +148,7 @@ pub(super) fn push_reference(page: &mut String, site: &Site) {
     );
 }
 
-/// A scrape configuration that works as it stands once its two names are put in.
+/// A scrape configuration that works once the user has put in the names of the server and of the exporter.
 fn prometheus_configuration(site: &Site) -> String {
     let config = site.access.config().unwrap_or_default();
     let mut access = String::new();

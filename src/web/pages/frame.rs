@@ -1,4 +1,4 @@
-//! What every page has: frame, headers, style, icon, escaping, times.
+//! What all pages share: document, headers, style, icon, escaping, times.
 //!
 //! Must not know what a page shows.
 
@@ -13,8 +13,8 @@ use crate::time_text::rfc3339_millis;
 use crate::web::Site;
 use crate::web::answer_text::push_visible;
 
-/// What a browser may do with a page: the exporter's own style and icon, its forms, nothing else. Then by its kind: with
-/// the frame of a probe in progress, or in it.
+/// The Content-Security-Policy of every page: the exporter's own style, icon and forms, nothing else. One of the three
+/// endings below follows: for a page without a frame, a page with a frame, or the document in a frame.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'";
 const ALONE: &str = "frame-ancestors 'none'";
@@ -24,7 +24,7 @@ const IN_FRAME: &str = "frame-ancestors 'self'";
 const HEADERS: &[(&str, &str)] = &[
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
-    // It is of a moment, and may be for somebody who gave a password.
+    // A page shows one moment, and may be behind a password.
     ("Cache-Control", "no-store"),
 ];
 
@@ -38,7 +38,7 @@ pub(crate) fn icon(_: &Site, _: &Request<'_>) -> Response {
     Response::new(200, "image/svg+xml", icon.to_owned())
 }
 
-/// A page that says one thing; `root` leads from it to the first page.
+/// A page with one message; `root` is the relative URL of the first page.
 pub(crate) fn message(code: u16, line: &str, root: &str) -> Response {
     let title = match code {
         400 => "This cannot be run",
@@ -53,7 +53,7 @@ pub(crate) fn message(code: u16, line: &str, root: &str) -> Response {
     page(code, title, root, &header, &main)
 }
 
-/// A whole page; `root` leads from it to the first page. Title, header and main part are HTML.
+/// A whole page; `root` is the relative URL of the first page. Title, header and main part are HTML.
 pub(super) fn page(code: u16, title: &str, root: &str, header: &str, main: &str) -> Response {
     let body = format!(
         "<body>\n<a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
@@ -62,18 +62,18 @@ pub(super) fn page(code: u16, title: &str, root: &str, header: &str, main: &str)
     with_policy(document(code, title, root, &body), ALONE)
 }
 
-/// A page that has a frame with a document of the exporter's own.
+/// Allows a page to contain a frame with a document of this exporter.
 pub(super) fn framing(page: Response) -> Response {
     with_policy(page, WITH_FRAME)
 }
 
-/// The document in a frame of a page, with its title as its heading.
+/// The document in a page's frame, with its title as the heading.
 pub(super) fn embedded(code: u16, title: &str, root: &str, main: &str) -> Response {
     let body = format!("<body class=\"framed\">\n<main>\n<h1>{title}</h1>\n{main}</main>\n</body>");
     with_policy(document(code, title, root, &body), IN_FRAME)
 }
 
-/// The document in a frame of a few lines, with its title before them.
+/// The document in a frame that is a few lines high, with its title in front of the text.
 pub(super) fn strip(title: &str, root: &str, main: &str) -> Response {
     let body =
         format!("<body class=\"framed strip\">\n<main>\n<h1>{title}</h1>\n{main}</main>\n</body>");
@@ -99,7 +99,7 @@ fn document(code: u16, title: &str, root: &str, body: &str) -> Response {
     })
 }
 
-/// The exporter's name, with that of its host: who looks after several has several pages open.
+/// The exporter's name and its host's name, to tell several open pages apart.
 pub(super) fn name() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match host.trim() {
@@ -108,9 +108,9 @@ pub(super) fn name() -> String {
     }
 }
 
-/// Host and port of a server. They never break, unless they are longer than a phone is wide.
+/// Host and port of a server. The text wraps only if it is wider than a phone's screen.
 pub(super) fn host(server: &str) -> String {
-    /// What fits a screen of 320 pixels.
+    /// The number of characters that fit a screen of 320 pixels.
     const FITS_CHARS: usize = 32;
     let class = if server.chars().count() > FITS_CHARS {
         "words"
@@ -120,7 +120,7 @@ pub(super) fn host(server: &str) -> String {
     format!("<span class=\"{class}\">{}</span>", escaped(server))
 }
 
-/// Text as a value in a query.
+/// Percent-encodes text as a value in a query.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
@@ -133,8 +133,8 @@ pub(super) fn encoded(text: &str) -> String {
     out
 }
 
-/// Text inside an element or a quoted attribute. What would not be seen, or would change the order of what is seen, is
-/// shown by its number: some of it comes from servers.
+/// Escapes text for an element or a quoted attribute. Characters that are invisible or change the text's direction are
+/// shown as escape sequences, because some text comes from servers.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -151,13 +151,13 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// The parts of a time that a page shows, by their places in RFC 3339: `2026-11-21 20:52:04`; the same where the day goes
-/// without saying; that to the millisecond.
+/// The parts of a time that a page shows, as ranges in its RFC 3339 form: `2026-11-21 20:52:04`, `20:52:04`, and
+/// `20:52:04.123`.
 pub(super) const DAY_AND_CLOCK: Range<usize> = 0..19;
 pub(super) const CLOCK: Range<usize> = 11..19;
 pub(super) const CLOCK_MILLIS: Range<usize> = 11..23;
 
-/// A part of a time, of which the machine-readable form has the milliseconds and the zone.
+/// A part of a time. The attribute `datetime` has the full time, with milliseconds and zone.
 pub(super) fn time(time: SystemTime, part: Range<usize>) -> String {
     let text = rfc3339_millis(time);
     let part = text.get(part).unwrap_or_default().replace('T', " ");
@@ -203,7 +203,7 @@ mod tests {
                 "<time datetime=\"2000-02-29T00:00:00.000Z\" title=\"2000-02-29 00:00:00 UTC\">";
             assert_eq!(html, format!("{start}{words}</time>"));
         }
-        // A clock that was set back.
+        // The clock was set back.
         assert!(ago(time, SystemTime::UNIX_EPOCH).contains(">0\u{a0}s ago<"));
     }
 

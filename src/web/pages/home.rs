@@ -1,6 +1,7 @@
-//! The page at `/`: the targets, what happens now, the form, the last probes, and what one needs to set Prometheus up.
+//! The page at `/`: the targets, the probes in progress, the form, the last probes, and an example configuration for
+//! Prometheus.
 //!
-//! Owns their order, and when a line is worth saying that many probes did not run. Must not know how the lock works.
+//! Owns their order, and decides when to warn that many probes did not run. Must not know how the lock works.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,7 +20,7 @@ use crate::probe::prober::Prober;
 use crate::probe::wait_error::WaitError;
 use crate::web::{Site, answer_text};
 
-/// Most waiting probes that are named: a fleet may have some hundred of them.
+/// Maximum number of probes or targets that a list names: a fleet may have hundreds of them.
 const NAMED: usize = 20;
 
 pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
@@ -32,12 +33,12 @@ pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     main.push_str("</section>\n");
     push_not_run(&mut main, &overview.past);
     push_now(&mut main, &site.prober, &overview.current);
-    // Before the first probe there is nothing else to do here.
+    // Before the first probe the form is the only useful part of the page.
     let is_open = filter.has_form || overview.tests.is_empty();
     form::push_form(&mut main, &site.csrf, is_open);
     list::push(&mut main, &overview, &site.refusals.last(), &filter);
     form::push_reference(&mut main, site);
-    // The worst first, in a row of tabs too.
+    // The number of failing tests comes first, so that a narrow browser tab shows it.
     let title = match Counts::of(&overview.tests).failing {
         0 => "Targets".to_owned(),
         failing => format!("{failing} failing"),
@@ -63,7 +64,7 @@ fn header(site: &Site) -> String {
         ("/health", "Health"),
         ("/ready", "Readiness"),
     ] {
-        // With its dot it is relative.
+        // The dot makes the path relative.
         let _ = writeln!(header, "<li><a href=\".{}\">{name}</a></li>", escaped(path));
     }
     let _ = writeln!(
@@ -74,7 +75,7 @@ fn header(site: &Site) -> String {
     header
 }
 
-/// The frame that says what runs, and when it is worth loading the page again; when that was made, and how to.
+/// The frame with the current state, then the time of this page and the links that refresh it.
 fn push_head(page: &mut String, filter: &Filter, ended: u64) {
     let now = time(SystemTime::now(), CLOCK);
     let seconds = status::BUSY_SECONDS;
@@ -92,11 +93,12 @@ fn push_head(page: &mut String, filter: &Filter, ended: u64) {
     );
 }
 
-/// Says that many of the last probes did not run, why, and what helps; nothing as long as they are few.
+/// Warns that many of the last probes did not run, with the reason and the remedy. Writes nothing if only a few did
+/// not.
 fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
-    /// Fewer may be chance, just after a start.
+    /// Fewer may be coincidence just after the start.
     const FEWEST: usize = 3;
-    /// So many of a hundred are worth a line.
+    /// The page warns from this percentage of the remembered probes.
     const PERCENT: usize = 10;
     let of = |is_kind: fn(&WaitError) -> bool| {
         let kind = move |past: &&Arc<Finished>| past.end.as_ref().is_err_and(is_kind);
@@ -148,7 +150,7 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     }
 }
 
-/// A target with what is asked of it: of three jobs that measure to one target, each may starve alone.
+/// A target with the parameters of its test. Several jobs may test one target, and only one of them may starve.
 fn test_name(past: &Finished) -> String {
     let others = past.params.displayed().into_iter();
     let others: Vec<_> = others.filter(|(name, _)| *name != "port").collect();

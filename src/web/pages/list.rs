@@ -1,7 +1,7 @@
 //! The table of the last probes, and its filter.
 //!
-//! Must not know how much is remembered. A cell of what iperf3 did not measure is empty, and the style puts a dash
-//! there that reads "not measured": never 0.
+//! Must not know how many probes the history keeps. If iperf3 did not measure a value, its cell is empty and never 0;
+//! the style sheet shows a dash there, which screen readers read as "not measured".
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::probe::history::{Finished, Overview};
 use crate::probe::params::decode;
 use crate::web::refusals::Refused;
 
-/// Which probes are shown, and how the page is. Whatever a query holds, it is one.
+/// Which probes the page shows, and the state of the page. Any query is valid.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Filter {
-    /// What a target contains, in small letters of ASCII, which names and addresses are (`iperf3/target`): the tables
-    /// of all letters would take 16 kB of the binary.
+    /// A part of the target in ASCII lower case. Names and addresses are ASCII (`iperf3/target`), and Unicode's case
+    /// tables would add 16 kB to the binary.
     target: String,
-    /// The one test of exactly that target, by what [`names::key`] knows it by.
+    /// The key ([`names::key`]) of a single test to show. The target must then match exactly.
     test: Option<String>,
-    /// Those only that brought no result.
+    /// Shows only probes without a result.
     failures: bool,
-    /// The whole page is loaded again and again.
+    /// The whole page reloads periodically.
     pub(super) is_refreshing: bool,
     /// The form is open.
     pub(super) has_form: bool,
 }
 
 impl Filter {
-    /// That of a query string; what is unknown in it, or broken, filters nothing.
+    /// Parses a query string. Unknown or malformed parts of it are ignored.
     pub(super) fn parse(query: &str) -> Self {
         let mut filter = Self::default();
         for part in query.split('&') {
@@ -68,18 +68,18 @@ impl Filter {
         self.target.is_empty() && self.test.is_none() && !self.failures
     }
 
-    /// Whether it shows this test alone.
+    /// Whether the filter shows only this test.
     pub(super) fn is_test(&self, server: &str, key: &str) -> bool {
         self.test.as_deref() == Some(key) && server.eq_ignore_ascii_case(&self.target)
     }
 
-    /// The query of a page like this one that shows this test alone, as HTML.
+    /// The query of this page with only this test shown, as HTML.
     pub(super) fn query_of_test(&self, server: &str, key: &str) -> String {
         let (server, key) = (encoded(server), encoded(key));
         format!("{}target={server}&amp;test={key}", self.refreshing("&amp;"))
     }
 
-    /// The query of a page like this one that is loaded again and again, or is not, as HTML.
+    /// The query of this page with the periodic reload on or off, as HTML.
     pub(super) fn query_refreshing(&self, is_refreshing: bool) -> String {
         let mut query = String::new();
         if is_refreshing {
@@ -97,7 +97,7 @@ impl Filter {
         query.trim_start_matches("&amp;").to_owned()
     }
 
-    /// What a query needs for its page to stay as it is, before further fields.
+    /// The part of a query that keeps the periodic reload on. `end` follows it if it is not empty.
     fn refreshing(&self, end: &str) -> String {
         let fields = if self.is_refreshing {
             "refresh=true"
@@ -112,7 +112,7 @@ impl Filter {
     }
 }
 
-/// The last probes, with the refused requests for one among them.
+/// The last probes, together with the probe requests that were refused.
 pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], filter: &Filter) {
     page.push_str("<section aria-labelledby=\"last\">\n<h2 id=\"last\">Last probes</h2>\n");
     let oldest = overview.past.iter().map(|past| past.began).min();
@@ -135,7 +135,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], 
         );
     }
     let past = overview.past.iter().filter(|past| filter.shows(past));
-    // A refused request is of no test.
+    // A refused request belongs to no test.
     let is_of_all = filter.test.is_none();
     let refused = refused
         .iter()
@@ -165,7 +165,7 @@ fn push_counts(page: &mut String, overview: &Overview, filter: &Filter, oldest: 
     );
 }
 
-/// Both lists have what came last first.
+/// Merges two lists that both begin with the newest entry.
 fn push_table<'a>(
     page: &mut String,
     past: impl Iterator<Item = &'a Arc<Finished>>,
@@ -198,7 +198,7 @@ fn push_table<'a>(
     }
 }
 
-/// A request that was refused has no number, and no page but this row.
+/// A refused request has no number and no page of its own.
 fn push_refused(page: &mut String, refused: &Refused) {
     let (code, count) = (refused.code, refused.count);
     let times = if count > 1 {
@@ -285,7 +285,7 @@ fn push_row(page: &mut String, past: &Finished) {
     page.push_str("</tr>\n");
 }
 
-/// Upload and download of a test, as far as they were measured.
+/// Upload and download of a test, if they were measured.
 pub(super) fn directions(past: &Finished) -> [Option<&Direction>; 2] {
     past.report().map_or([None, None], Report::directions)
 }
@@ -298,17 +298,18 @@ pub(super) fn bandwidth(direction: &Direction) -> Option<String> {
     direction.arrived().bytes_per_second().map(units::bit_rate)
 }
 
-/// The bandwidth in a column that has the unit.
+/// The bandwidth without its unit, which the column's heading has.
 pub(super) fn megabits(direction: &Direction) -> Option<String> {
     direction.arrived().bytes_per_second().map(units::megabits)
 }
 
-/// The loss in a column that has the unit.
+/// The loss without its unit, which the column's heading has.
 pub(super) fn loss(direction: &Direction) -> Option<String> {
     direction.udp?.lost_percent().map(units::percent_alone)
 }
 
-/// The round trip in a column that has the unit: of an upload, as an end knows it of what it sends.
+/// The round-trip time without its unit, which the column's heading has. Only the sender measures it, so it is the
+/// upload's.
 pub(super) fn round_trip(upload: Option<&Direction>) -> Option<String> {
     Some(units::milliseconds(upload?.tcp?.rtt?.mean))
 }
@@ -317,7 +318,7 @@ pub(super) fn retransmits(direction: &Direction) -> Option<String> {
     direction.retransmits.map(units::count)
 }
 
-/// A value of the direction that ran; of two, each with its name.
+/// The value of the measured direction. If both were measured: both values, each with its direction's name.
 pub(super) fn each_direction(
     directions: [Option<&Direction>; 2],
     value: fn(&Direction) -> Option<String>,
@@ -333,7 +334,7 @@ pub(super) fn each_direction(
     }
 }
 
-/// Host and port of the server; the port that was tried last, once it is known.
+/// Host and port of the server. Once an attempt was made, the port is that of the last one.
 pub(super) fn server(past: &Finished) -> String {
     let Ok(answer) = &past.end else {
         return past.params.server();
@@ -378,7 +379,7 @@ mod tests {
         let key = "udp_mode=true bitrate=1M";
         assert!(one.is_test("foo:5201", key));
         assert!(!one.is_test("foo:5201", "") && !one.is_test("a.foo:5201", key));
-        // A test without parameters is one too.
+        // An empty key is the test without parameters.
         assert!(Filter::parse("target=foo%3A5201&test=").is_test("foo:5201", ""));
         assert!(!Filter::parse("target=foo%3A5201").is_test("foo:5201", ""));
         for is_refreshing in [false, true] {

@@ -1,10 +1,10 @@
 //! The page of a probe in progress, and the document in its frame: what changes while a test runs.
 //!
-//! Without a script only a document that is loaded anew shows something new. So what changes is one of its own, in a
-//! frame: the page around it keeps its scroll position and the keyboard's focus. A frame cannot load the page around
-//! it, so that looks for the result itself, when it is to be there. The frame is not sandboxed: its document would have
-//! an origin of its own, for which browsers send no password, so that it had no style where one is asked for; its policy
-//! forbids scripts and forms. Must not know how a test is run.
+//! Without scripts, only a reload shows something new. So the part that changes is a document of its own, in a frame
+//! that reloads: the page around it keeps its scroll position and the keyboard focus. The frame cannot reload that
+//! page, so the page reloads itself when the result is due. The frame is not sandboxed: a sandboxed document has an
+//! opaque origin, for which browsers send no password, so its style sheet would be missing when authentication is on.
+//! The frame's policy forbids scripts and forms anyway. Must not know how a test is run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::probe::history::{Current, Finished, Found, Stage};
 use crate::probe::params::Params;
 use crate::web::{Site, csrf};
 
-/// How often the frame is loaded anew: about as often as there is an interval more.
+/// How often the frame reloads: about as often as a test adds an interval.
 const FRAME_SECONDS: u64 = 2;
-/// How soon the page looks for a result: a test that fails does so mostly in its first seconds.
+/// The shortest time until the page reloads. Most failing tests fail in their first seconds.
 const SOON: Duration = Duration::from_secs(3);
-/// How long behind its planned end a test may have its result, in most cases: connecting, and the exchange of results.
+/// How long after its planned end most tests have their result: the time to connect and to exchange results.
 const OVERHEAD: Duration = Duration::from_secs(1);
-/// How soon the page looks again where nothing says when a test ends.
+/// When the page reloads if the test's end is not known.
 const UNKNOWN: Duration = Duration::from_secs(15);
-/// Where the first page is, from the frame's document.
+/// Relative URL of the first page, from the frame's document.
 const FRAME_ROOT: &str = "../../";
 
 /// The page of a probe in progress.
@@ -61,7 +61,7 @@ pub(crate) fn in_progress(site: &Site, probe: &Current) -> Response {
     framing(page).with_header("Refresh", look_again(probe).as_secs().to_string())
 }
 
-/// When the page is worth loading anew: it takes the focus with it, so at the earliest when there may be a result.
+/// When the page reloads. A reload loses the keyboard focus, so it waits until there may be a result.
 fn look_again(probe: &Current) -> Duration {
     let params = &probe.params;
     let left = match &probe.stage {
@@ -70,7 +70,7 @@ fn look_again(probe: &Current) -> Duration {
             left.map_or(UNKNOWN, |left| left + OVERHEAD)
         }
         Stage::Running { .. } => SOON,
-        // It has all of its test before it.
+        // The whole test is still to come.
         Stage::Queued | Stage::Pausing { .. } => params
             .length_seconds(params.period_seconds)
             .map_or(UNKNOWN, Duration::from_secs),
@@ -78,7 +78,7 @@ fn look_again(probe: &Current) -> Duration {
     left.max(SOON)
 }
 
-/// The document in the frame; it looks again as long as the probe is in progress.
+/// The document in the frame. It reloads while the probe is in progress.
 pub(crate) fn now(site: &Site, number: u64, found: &Found) -> Response {
     let mut main = String::with_capacity(8192);
     match found {
@@ -93,7 +93,7 @@ pub(crate) fn now(site: &Site, number: u64, found: &Found) -> Response {
     }
 }
 
-/// The frame's document that says one thing, and leads to the first page.
+/// The frame's document with one message and a link to the first page.
 pub(crate) fn nothing_now(code: u16, line: &str) -> Response {
     let main = format!(
         "<p>{}</p>\n<p><a href=\"{FRAME_ROOT}\" target=\"_top\">To the first page</a></p>\n",
@@ -113,7 +113,7 @@ fn push_ended(main: &mut String, past: &Finished) {
     if !why.is_empty() {
         push_facts(main, &why);
     }
-    // What was seen of it a moment ago stays.
+    // The plot that the frame showed a moment ago stays.
     match past.cut_off() {
         Some(cut_off) => cut_off::push(main, cut_off, omitted(&past.params)),
         None => push_plot(main, list::directions(past)),
@@ -133,12 +133,12 @@ fn push_current(main: &mut String, site: &Site, probe: &Current) {
     }
 }
 
-/// What passes before the first interval counts.
+/// The time at the start of a test that does not count (the parameter `omit`).
 fn omitted(params: &Params) -> Duration {
     Duration::from_secs(params.options.omit_seconds)
 }
 
-/// What is shown of each direction while it is measured.
+/// The values shown for each direction during the test.
 const MEASURES: &[Measure<DirectionSeen>] = &[
     ("Bandwidth, last interval", |seen| {
         Some(units::bit_rate(seen.latest?.bytes_per_second))
@@ -146,7 +146,7 @@ const MEASURES: &[Measure<DirectionSeen>] = &[
     ("Transferred", |seen| Some(units::bytes(seen.bytes))),
 ];
 
-/// What has been measured so far. The plot has room for all of the test: its line grows into it.
+/// The measurements so far. The plot is as wide as the whole test, and its line grows.
 fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
     let directions = seen.directions();
     if seen.started.is_some() && !seen.is_streaming {

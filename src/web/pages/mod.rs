@@ -1,9 +1,10 @@
-//! The pages for people: HTML by hand, with no script and nothing from elsewhere.
+//! The pages for people: handwritten HTML without scripts or external resources.
 //!
-//! Must not know how a value was measured. `home` and `details` are the pages, `frame` has what all of them share,
-//! `targets` has the table of tests and `list` that of probes, `form` what comes from the table of parameters, `live` and
-//! `status` what changes while a test runs, `outcome`, `progress` and `names` words, `cut_off` what a test without a result
-//! had measured; `plot` draws, `units` writes numbers. All links are relative: a proxy may put a path in front.
+//! Must not know how a value was measured. `home` and `details` are the pages, and `frame` has what they share.
+//! `targets` is the table of tests, `list` the table of probes. `form` makes fields and rows from the table of
+//! parameters. `live` and `status` show what changes during a test. `outcome`, `progress` and `names` write texts,
+//! `units` numbers, and `plot` draws. `cut_off` shows what a test measured before it was cut off. All links are
+//! relative, because a proxy may add a path in front.
 
 mod cut_off;
 mod details;

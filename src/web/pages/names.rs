@@ -1,4 +1,4 @@
-//! What a test is called beside its server: its kind, and what else tells it from others.
+//! How a test is named next to its server: its kind, and the other parameters that identify it.
 //!
 //! Must not know where the names are shown.
 
@@ -6,12 +6,12 @@ use crate::iperf3::Mode;
 use crate::probe::params::Params;
 use crate::web::answer_text::pairs;
 
-/// All that tells a test from the others of its server.
+/// All parameters that distinguish a test from the others of its server.
 pub(super) fn key(params: &Params) -> String {
     without(params, &["port"])
 }
 
-/// The parameters of a test that neither its server nor its kind has.
+/// The parameters of a test that are not part of its server or its kind.
 pub(super) fn others(params: &Params) -> String {
     let of_kind = ["udp_mode", "sctp", "mptcp", "reverse_mode", "bidirectional"];
     without(params, &[&["port"], &of_kind[..]].concat())
@@ -23,7 +23,7 @@ fn without(params: &Params, names: &[&str]) -> String {
     pairs(&shown)
 }
 
-/// The protocol and which way the data goes: `TCP upload`.
+/// The protocol and the direction: `TCP upload`.
 pub(super) fn kind(params: &Params) -> String {
     let options = &params.options;
     let protocol = match (options.udp, options.sctp, options.mptcp) {

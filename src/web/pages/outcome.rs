@@ -1,23 +1,23 @@
-//! What came of a probe, in words for people: the badge, and what to do about it.
+//! The outcome of a probe as text for people: the badge, and what to do.
 //!
-//! Owns the plain words behind an outcome's label; each has the label's own words in it, so that what the page says is
-//! found in the metrics and in the log.
+//! Owns the plain text for each outcome's label. The text contains the label's own words, so that a search for them
+//! finds the same outcome in the metrics and in the log.
 
 use super::frame::escaped;
 use crate::cancel::Cause;
 use crate::probe::history::Finished;
 use crate::probe::wait_error::WaitError;
 
-/// What came of a probe.
+/// The outcome of a probe.
 pub(super) struct Outcome {
-    /// A class of the style: `good`, `bad`, or `none` where there is no result to judge.
+    /// A CSS class: `good`, `bad`, or `none` if there is no result.
     pub(super) class: &'static str,
-    /// As the metrics and the log have it.
+    /// The label in the metrics and in the log.
     label: &'static str,
     is_not_run: bool,
 }
 
-/// The labels whose words alone do not say it.
+/// Plain texts for the labels that are not clear by themselves.
 const PLAIN: &[(&str, &str)] = &[
     ("busy", "server busy"),
     ("auth", "authentication failed"),
@@ -57,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// The label where the words are others, for whoever looks into the metrics and the log.
+    /// The label, if it differs from the plain text, to search the metrics and the log for.
     pub(super) fn label(&self) -> String {
         if self.words() == self.label {
             String::new()
@@ -71,13 +71,13 @@ impl Outcome {
     }
 }
 
-/// The plain words of a label.
+/// The plain text for a label.
 fn words(label: &str) -> String {
     let plain = PLAIN.iter().find(|(own, _)| *own == label);
     plain.map_or_else(|| label.replace('_', " "), |(_, words)| (*words).to_owned())
 }
 
-/// What to do about a probe without a result, as HTML; nothing where there is one.
+/// What to do about a probe without a result, as HTML. None if the probe has a result.
 pub(super) fn advice(past: &Finished) -> Option<String> {
     let text = match &past.end {
         Ok(answer) => answer.completed.outcome.as_ref().err()?.reason.advice(),
@@ -86,7 +86,7 @@ pub(super) fn advice(past: &Finished) -> Option<String> {
     Some(marked(text))
 }
 
-/// What to do when no test ran, or none to its end.
+/// What to do when no test ran, or the test did not finish.
 fn about(why: &WaitError) -> &'static str {
     match why {
         WaitError::WaitedTooLong { .. } => {
@@ -118,7 +118,7 @@ fn about(why: &WaitError) -> &'static str {
     }
 }
 
-/// Text with the code that stands in backquotes as such.
+/// Escapes a text and marks its parts in backquotes as code.
 fn marked(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 32);
     for (index, part) in text.split('`').enumerate() {

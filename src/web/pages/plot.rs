@@ -1,8 +1,8 @@
-//! Intervals as inline SVG: a small one for a row of a table, and one with axes and units.
+//! Draws intervals as inline SVG: a small plot for a table row, and a large one with axes and units.
 //!
-//! Must not know where intervals come from. A rate holds over its whole interval, so the lines are steps: a smooth one
-//! would show rates that nobody measured. The colours are the stylesheet's, by class, as the page's policy forbids
-//! styles within it; the directions differ in their dashes too.
+//! Must not know where intervals come from. A rate is the mean of its whole interval, so the lines are steps: a smooth
+//! line would show rates that were not measured. The style sheet sets the colours by class, because the page's policy
+//! forbids inline styles. The directions also differ in their dashes.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -11,28 +11,29 @@ use super::units;
 use crate::iperf3::report::intervals::{Interval, merged};
 use crate::probe::history::Point;
 
-/// What stands behind a large plot whose steps are not single intervals.
+/// The note below a large plot whose steps are means of several intervals.
 pub(super) const OF_MEANS: &str = "<p class=\"soft\">Each step is the mean of neighbouring intervals: there were more than \
     fit.</p>\n";
-/// What a small plot is reduced to: more steps than this are not told apart, and a hundred rows are to stay light.
+/// Maximum steps of a small plot: more could not be distinguished, and a page may have a hundred of these plots.
 const SPARK_STEPS: usize = 60;
-/// A hole between intervals that is wider than this is one: times differ by microseconds.
+/// Intervals further apart than this leave a hole in the line. Smaller distances are inaccuracies: iperf3's times
+/// differ by microseconds.
 const HOLE_SECONDS: f64 = 0.01;
 
-/// Where the axes of the large one begin and end in its 960 by 420 units: left, right, top, bottom.
+/// Where the axes of the large plot begin and end, in its 960 by 420 units.
 const LEFT: f64 = 88.0;
 const RIGHT: f64 = 936.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 356.0;
-/// About how many lines a grid has.
+/// Approximate number of grid lines.
 const GRID_LINES: f64 = 5.0;
-/// Width of a name in the legend, with its piece of the line.
+/// Width of a legend entry: a sample of the line and its name.
 const LEGEND_WIDTH: f64 = 210.0;
 
 /// A direction that was measured: its name, its class in the stylesheet, its steps.
 type Series<'a> = (&'static str, &'static str, &'a [Interval]);
 
-/// Both directions, as far as they were measured, and what is common to them; none when there is nothing to draw.
+/// The measured directions, and what they share.
 struct Plot<'a> {
     series: Vec<Series<'a>>,
     end_seconds: f64,
@@ -67,12 +68,13 @@ fn words((name, _, steps): &Series<'_>, step: &str) -> String {
     format!("{name}, {count} {step}{plural}, {rates}")
 }
 
-/// The intervals as a picture of a line's height; empty when there are none.
+/// The intervals as a small plot, one text line high. Empty without intervals.
 pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
     let Some(plot) = Plot::new(upload, download) else {
         return String::new();
     };
-    // Four units a pixel, so that whole numbers are fine enough; room for half of a line at the top and at the bottom.
+    // Four units for each pixel, so that whole numbers are precise enough; the margins at the top and at the bottom are
+    // half of the line's width.
     let scale = Scale {
         x: (0.0, 480.0),
         y: (104.0, 8.0),
@@ -84,18 +86,18 @@ pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
         plot.words
     );
     for (_, class, steps) in &plot.series {
-        // The words are of what was measured, the line may be of means.
+        // The label describes all intervals, while the line may show means.
         push_line(&mut svg, class, &merged(steps, SPARK_STEPS), &scale);
     }
     svg.push_str("</svg>");
     svg
 }
 
-/// How many probes a trend has room for at least: fewer are not drawn wider.
+/// Minimum number of places in a trend: fewer probes are not drawn wider.
 const TREND_PLACES: usize = 10;
 
-/// The last probes of a test as a picture of a line's height, the newest at its right end: a step for each that
-/// succeeded, a mark for each other one.
+/// The last probes of a test as a small plot, one text line high, with the newest at the right: a step for each
+/// successful probe, a mark for each other one.
 pub(super) fn trend(points: &VecDeque<Point>) -> String {
     let count = points.len().max(TREND_PLACES);
     let places = || (count - points.len()..).zip(points);
@@ -146,8 +148,8 @@ pub(super) fn trend(points: &VecDeque<Point>) -> String {
     svg
 }
 
-/// The intervals with axes and units; empty when there are none. A test that is not over has room up to its planned end.
-/// Its ids allow one of them a page.
+/// The intervals as a large plot with axes and units. Empty without intervals. The plot of a running test extends to
+/// the planned end. Its ids are fixed, so a page can have only one.
 pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: f64) -> String {
     let Some(mut plot) = Plot::new(upload, download) else {
         return String::new();
@@ -163,7 +165,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
     let scale = Scale {
         x: (LEFT, RIGHT),
         y: (BOTTOM, TOP),
-        // A test that is over ends where its last interval does, the rates at a line of the grid.
+        // The time axis of a finished test ends with its last interval, the rate axis at a grid line.
         seconds: plot.end_seconds,
         highest: rates.last().map_or(plot.highest, |(tick, _)| tick * unit),
     };
@@ -172,7 +174,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
          <title id=\"plot-title\">Bandwidth of each interval</title>\n<desc id=\"plot-words\">{}.</desc>\n",
         plot.words
     );
-    // Lines first: what was measured lies over them.
+    // The grid comes first, so that the measured lines are drawn over it.
     let mut labels = String::new();
     let mut grid = String::new();
     for (tick, text) in rates {
@@ -181,7 +183,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
         push_label(&mut labels, "end", LEFT - 12.0, y + 9.0, &text);
     }
     for (tick, text) in ticks(plot.end_seconds / second) {
-        // A test of ten seconds may end a millisecond before the tenth: that is labelled all the same.
+        // A test of ten seconds may end a millisecond early: the tenth second gets its label anyway.
         if tick * second <= plot.end_seconds * 1.002 {
             let x = scale.x(tick * second).min(RIGHT);
             let _ = write!(grid, "M{x:.0} {TOP:.0}V{BOTTOM:.0}");
@@ -193,7 +195,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
         "<path class=\"grid\" d=\"{grid}\"/>\n{labels}<text x=\"8\" y=\"28\">{unit_name}</text>"
     );
     push_label(&mut svg, "end", RIGHT, 414.0, time_name);
-    // Names beside pieces of the lines, at the top right.
+    // The legend at the top right: a sample of each line and its name.
     let mut x = RIGHT - LEGEND_WIDTH * (plot.series.len() as f64);
     for (name, class, _) in &plot.series {
         let _ = writeln!(
@@ -217,15 +219,15 @@ fn push_label(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
     );
 }
 
-/// Steps in the order of time as one path.
+/// Draws steps, which are in order of time, as one path.
 fn push_line(svg: &mut String, class: &str, steps: &[Interval], scale: &Scale) {
     let _ = write!(svg, "<path class=\"{class}\" d=\"");
-    // Where the line is: at the end of the step before.
+    // The end of the previous step.
     let (mut end_seconds, mut height) = (f64::NEG_INFINITY, 0.0);
     for step in steps {
         let y = scale.y(step.bytes_per_second);
         let is_hole = (step.start_seconds - end_seconds).abs() >= HOLE_SECONDS;
-        // A line that goes on at its height is written once. Both are whole numbers.
+        // Steps of the same height are one horizontal line. Both heights are whole numbers.
         if is_hole || (y - height).abs() >= 1.0 {
             if end_seconds.is_finite() {
                 let _ = write!(svg, "H{:.0}", scale.x(end_seconds));
@@ -241,7 +243,7 @@ fn push_line(svg: &mut String, class: &str, steps: &[Interval], scale: &Scale) {
     let _ = write!(svg, "H{:.0}\"/>", scale.x(end_seconds));
 }
 
-/// From seconds and rates to the picture's whole units: where 0 is on an axis, and where the highest value.
+/// Maps seconds and rates to whole units of the drawing. `x` and `y` are the positions of 0 and of the highest value.
 struct Scale {
     x: (f64, f64),
     y: (f64, f64),
@@ -255,22 +257,22 @@ impl Scale {
     }
 
     fn y(&self, rate: f64) -> f64 {
-        // Nothing but zeros is a line at the bottom.
+        // If all rates are 0, the line is at the bottom.
         let part = rate / self.highest.max(f64::MIN_POSITIVE);
         (self.y.0 + (self.y.1 - self.y.0) * part).round()
     }
 }
 
-/// Round numbers along an axis, with their texts: from 0 to the first that is not below the highest value.
+/// Round numbers along an axis, with their labels: from 0 to the first that reaches the highest value.
 fn ticks(highest: f64) -> Vec<(f64, String)> {
     let highest = if highest > 0.0 { highest } else { 1.0 };
     let raw = highest / GRID_LINES;
     let power = 10.0_f64.powf(raw.log10().floor());
-    // Rounding may have put `power` next to the right one: the largest always suits.
+    // If none of the three is enough, 10 × `power` is, even if rounding made `power` too small by a factor of 10.
     let nice = [1.0, 2.0, 5.0].map(|nice| nice * power);
     let step = nice.into_iter().find(|step| *step >= raw * 0.999);
     let step = step.unwrap_or(power * 10.0);
-    // A test of so many bytes may end within a millisecond.
+    // A test with a fixed number of bytes may end within a millisecond.
     let is_finer = |digits: &i32| step < 10.0_f64.powi(-digits) * 0.999;
     let digits = (0..6).take_while(is_finer).count();
     let count = (highest / step * 0.9999).ceil();
@@ -287,7 +289,7 @@ fn ticks(highest: f64) -> Vec<(f64, String)> {
 mod tests {
     use super::{Interval, Point, SPARK_STEPS, plot, spark, ticks, trend};
 
-    /// Intervals of one second in a row.
+    /// Consecutive intervals of one second.
     fn steps(rates: &[f64]) -> Vec<Interval> {
         let step = |(index, rate): (u32, &f64)| Interval {
             start_seconds: f64::from(index),
@@ -297,7 +299,7 @@ mod tests {
         (0..).zip(rates).map(step).collect()
     }
 
-    /// Every number of a picture: of attributes, with what stands between them taken as blanks.
+    /// All numbers in a plot's attributes.
     fn numbers(svg: &str) -> Vec<f64> {
         let mut numbers = Vec::new();
         for name in [" d=\"", " x=\"", " y=\"", " viewBox=\""] {
@@ -358,7 +360,7 @@ mod tests {
         let half = plot(&steps(&[1e6, 1e6]), &[], 4.0);
         assert!(half.contains("d=\"M88 56H512\""), "{half}");
         assert!(half.contains("x=\"936\" y=\"386\">4</text>"), "{half}");
-        // One that takes longer than it was to is not cut.
+        // A test that takes longer than planned is shown in full.
         let late = plot(&steps(&[1e6, 1e6]), &[], 1.0);
         assert_eq!(late, plot(&steps(&[1e6, 1e6]), &[], 0.0));
     }
@@ -430,7 +432,7 @@ mod tests {
         let svg = trend(&[success(1.25e6), missed, success(2.5e6)].into());
         let words = "upload, 2 probes, 10.0 to 20.0\u{a0}Mbit/s; 1 of 3 without a result";
         assert!(svg.contains(&format!("aria-label=\"{words}\"")), "{svg}");
-        // The newest is at the right end, the older ones before it.
+        // The newest probe is at the right end, the older ones to its left.
         assert!(
             svg.contains("class=\"up\" d=\"M336 56H384M432 8H480\""),
             "{svg}"
@@ -448,7 +450,7 @@ mod tests {
     fn a_small_plot_of_a_long_test_is_small_and_keeps_its_means() {
         let rates: Vec<f64> = (0..300).map(|index| f64::from(index % 5)).collect();
         let svg = spark(&steps(&rates), &[]);
-        // The mean of each five is 2, the highest rate 4; the words are of all.
+        // Each five intervals have the mean 2, and the highest rate is 4. The label describes all intervals.
         assert!(
             svg.contains("upload, 300 intervals, 0 to 32.0\u{a0}bit/s"),
             "{svg}"

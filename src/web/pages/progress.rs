@@ -1,6 +1,6 @@
-//! What a probe in progress does, in words and as a bar: for the first page, its strip, and the probe's own frame.
+//! What a probe in progress is doing, as text and as a bar: for the first page, its strip, and the probe's own frame.
 //!
-//! Must not know how the lock works: it tells what the probes in progress say of themselves.
+//! Must not know how the lock works: it shows the state that each probe has.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,8 +12,8 @@ use crate::moment::Moment;
 use crate::probe::history::{Current, Stage};
 use crate::probe::prober::Prober;
 
-/// Those that wait for the test lock, first in line first. The lock knows the order: neither the numbers nor the
-/// moments have it when many come at once.
+/// The probes that wait for the test lock, the next one first. Only the lock knows the order: when many probes arrive
+/// at once, their numbers and times may not show it.
 pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Current> {
     let queue = prober.lock_status().queue;
     let mut waiting: Vec<&Current> = current.iter().collect();
@@ -25,7 +25,7 @@ pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Cu
     waiting
 }
 
-/// What a probe in progress does, as the end of a sentence about it.
+/// What a probe in progress is doing, as the end of a sentence.
 pub(super) fn stage(probe: &Current) -> String {
     if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
         return format!("is being cancelled: {cause}");
@@ -40,7 +40,7 @@ pub(super) fn stage(probe: &Current) -> String {
                 Some(length) => format!(
                     "the test alone takes {}, {} left",
                     whole(length),
-                    // What is over and what is left are the whole.
+                    // In whole seconds, so that the elapsed and the remaining time add up to the length.
                     duration::format(Duration::from_secs(
                         length.as_secs().saturating_sub(elapsed)
                     )),
@@ -61,7 +61,7 @@ pub(super) fn stage(probe: &Current) -> String {
     }
 }
 
-/// How far a test is that runs, as a bar behind its sentence; nothing where no length is planned.
+/// The progress of a running test, as a bar after its sentence. Empty if the length is not known.
 pub(super) fn bar(probe: &Current) -> String {
     let (Stage::Running { progress, .. }, None) = (&probe.stage, probe.stopping()) else {
         return String::new();
@@ -83,7 +83,7 @@ fn since(moment: &Moment) -> String {
     format!("since {} UTC, for {so_far}", time(moment.clock, CLOCK))
 }
 
-/// How much of its time a test has run, as the end of a sentence about it.
+/// How long a test has run so far, as the end of a sentence.
 pub(super) fn elapsed(probe: &Current) -> String {
     let Stage::Running { progress, .. } = &probe.stage else {
         return String::new();
@@ -96,7 +96,7 @@ pub(super) fn elapsed(probe: &Current) -> String {
     }
 }
 
-/// The rate of each direction's last interval; nothing as long as there is none.
+/// The rate of each direction's last interval. Empty before the first interval.
 pub(super) fn rates(probe: &Current) -> String {
     let mut text = String::new();
     let Stage::Running { progress, .. } = &probe.stage else {
@@ -111,7 +111,7 @@ pub(super) fn rates(probe: &Current) -> String {
     text
 }
 
-/// Whole seconds: more would only be noise on a page.
+/// A duration in whole seconds: fractions would be noise on a page.
 fn whole(time: Duration) -> String {
     duration::format(Duration::from_secs(time.as_secs()))
 }

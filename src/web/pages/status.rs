@@ -1,8 +1,8 @@
-//! The strip at the head of the first page: what runs and waits now, and what has ended since the page was loaded.
+//! The strip at the top of the first page: what runs and waits now, and what has ended since the page was loaded.
 //!
-//! It is a frame, so that the page around it stays as it is: no table changes its order under the reader's eyes, and
-//! neither focus nor scroll position is lost. Nothing in it takes the focus, for the same reason. Must not know how a
-//! test is run.
+//! It is a frame, so that the page around it stays unchanged: no table changes its order while it is read, and the
+//! focus and the scroll position are kept. For the same reason nothing in the strip can take the focus. Must not know
+//! how a test is run.
 
 use std::fmt::Write as _;
 
@@ -16,14 +16,14 @@ use crate::number;
 use crate::probe::history::{Current, Overview, Stage};
 use crate::web::Site;
 
-/// How often the strip is loaded while something runs or waits.
+/// How often the strip reloads while a test runs or waits.
 pub(super) const BUSY_SECONDS: u64 = 15;
-/// And while nothing does: a scrape may come at any time.
+/// How often the strip reloads while no test runs or waits: a scrape may start one at any time.
 const IDLE_SECONDS: u64 = 60;
-/// Where the first page is, from here.
+/// Relative URL of the first page.
 const ROOT: &str = "../";
 
-/// The frame's document; the query's `seen` is how many probes had ended when its page was loaded.
+/// The frame's document. `seen` in the query is the number of probes that had ended when the page was loaded.
 pub(crate) fn status(site: &Site, request: &Request<'_>) -> Response {
     let overview = site.prober.overview();
     let (_, query) = split_url(request.url);
@@ -41,8 +41,8 @@ pub(crate) fn status(site: &Site, request: &Request<'_>) -> Response {
     strip("Now", ROOT, &main).with_header("Refresh", seconds.to_string())
 }
 
-/// A refusal of a frame's document with what has the frame ask again: without it the frame would show the refusal until
-/// somebody loads the page around it.
+/// Makes a frame reload when the request for its document was refused. Otherwise the frame would show the refusal until
+/// the user reloads the page around it.
 pub(crate) fn asks_again(path: &str, response: Response) -> Response {
     let is_frame = path.starts_with("/probes/") && path.ends_with("/now");
     if is_frame && matches!(response.code, 429 | 500 | 503) {
@@ -80,7 +80,7 @@ fn push_current(main: &mut String, current: &[Current]) {
     main.push_str("</p>\n");
 }
 
-/// What the page around the frame does not have yet.
+/// What has changed since the page around the frame was loaded.
 fn push_news(main: &mut String, overview: &Overview, seen: u64) {
     let Some(count) = overview.ended().checked_sub(seen) else {
         main.push_str("<p><strong>The exporter was restarted.</strong> Refresh the page.</p>\n");

@@ -1,7 +1,7 @@
-//! The table of tests: how each target does, the failing ones first.
+//! The table of tests: the state of each target, with the failing ones first.
 //!
-//! A test is a target with its parameters, so that of three jobs to one target each has its row. Must not know how much
-//! is remembered. A test without a result has no numbers: its row says what to do instead.
+//! A test is a target with its parameters, so three jobs for one target have three rows. A test without a result has no
+//! numbers; its row shows what to do instead. Must not know how many probes the history keeps.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use super::plot;
 use crate::iperf3::report::Direction;
 use crate::probe::history::{MAX_POINTS, MAX_TESTS, TestTrend};
 
-/// How many of a test's last probes are counted.
+/// The state of a test depends on this number of its last probes.
 const COUNTED: usize = 10;
-/// The loss from which on a test is unsteady; the shipped alert has the same.
+/// From this loss on a test is unsteady. The shipped alert uses the same value.
 const LOSSY_PERCENT: f64 = 1.0;
 
-/// How bad it is, the worst first.
+/// The state of a test, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     /// Its last probe failed.
     Failing,
     /// Its last probe has no result.
     NoResult,
-    /// Its last probe succeeded, but one of the last ten did not, or it lost datagrams.
+    /// Its last probe succeeded, but lost datagrams, or one of the last ten probes did not succeed.
     Unsteady,
     Fine,
 }
 
-/// How many tests there are in each state.
+/// The number of tests in each state.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) failing: usize,
@@ -41,13 +41,13 @@ pub(super) struct Counts {
     pub(super) all: usize,
 }
 
-/// A row before it is written.
+/// The data of a row.
 struct Row<'a> {
     test: &'a TestTrend,
     state: State,
     server: String,
     kind: String,
-    /// Its parameters that the kind does not have.
+    /// Its parameters that are not part of the kind.
     others: String,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn push(page: &mut String, tests: &[Arc<TestTrend>], filter: &Filter)
     page.push_str("</tbody>\n</table></div>\n");
 }
 
-/// The parameters that tell a test from those of the same server and kind; none where there is only one.
+/// The parameters that distinguish a test from the others of the same server and kind. Empty if it is the only one.
 fn telling(row: &Row<'_>, rows: &[Row<'_>]) -> String {
     let is_like = |other: &&Row<'_>| (&other.server, &other.kind) == (&row.server, &row.kind);
     let like: Vec<&Row<'_>> = rows.iter().filter(is_like).collect();
@@ -125,7 +125,7 @@ fn is_lossy(test: &TestTrend) -> bool {
         .any(|lost| lost >= LOSSY_PERCENT)
 }
 
-/// How many of the last ten succeeded, and of how many.
+/// How many of the last ten probes succeeded, and how many of these probes there are: ten or fewer.
 fn successes(test: &TestTrend) -> (usize, usize) {
     let last = test.points.iter().rev().take(COUNTED);
     let count = last.len();

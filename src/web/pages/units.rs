@@ -1,8 +1,8 @@
-//! Numbers as people read them: three significant digits and a unit, with a blank between that breaks no line.
+//! Numbers for people: three significant digits, a no-break space, and a unit.
 //!
 //! Knows magnitudes; must not know what was measured.
 
-// The largest first.
+// The largest unit comes first.
 const BIT_RATES: &[(f64, &str)] = &[
     (1e12, "Tbit/s"),
     (1e9, "Gbit/s"),
@@ -12,10 +12,10 @@ const BIT_RATES: &[(f64, &str)] = &[
 ];
 const SECONDS: &[(f64, &str)] = &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
 const BYTES: &[(f64, &str)] = &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-/// The part of a unit from which three digits round to a whole one: 999.7 kbit/s is 1.00 Mbit/s.
+/// From this fraction of a unit, three digits round up to a whole unit: 999.7 kbit/s is 1.00 Mbit/s.
 const ROUNDS_UP: f64 = 0.9995;
 
-/// The unit that suits a value: the largest that it reaches, or the smallest.
+/// The unit for a value: the largest that the value reaches, otherwise the smallest.
 fn unit(value: f64, units: &[(f64, &'static str)]) -> (f64, &'static str) {
     let reached = units.iter().find(|unit| value >= unit.0 * ROUNDS_UP);
     reached.or(units.last()).copied().unwrap_or_default()
@@ -26,7 +26,7 @@ fn with_unit(value: f64, units: &[(f64, &'static str)]) -> String {
     format!("{}\u{a0}{name}", number(value / scale))
 }
 
-/// The unit that suits a rate, and how many bytes a second it is.
+/// The unit for a rate: its size in bytes per second, and its name.
 pub(super) fn bit_unit(bytes_per_second: f64) -> (f64, &'static str) {
     let (scale, name) = unit(bytes_per_second * 8.0, BIT_RATES);
     (scale / 8.0, name)
@@ -36,7 +36,7 @@ pub(super) fn bit_rate(bytes_per_second: f64) -> String {
     with_unit(bytes_per_second * 8.0, BIT_RATES)
 }
 
-/// The lowest and the highest of some rates, in the unit of the highest: `9.3 to 9.5 Mbit/s`.
+/// A range of rates, in the unit of the highest: `9.30 to 9.50 Mbit/s`.
 pub(super) fn bit_rates(lowest: f64, highest: f64) -> String {
     let (unit, _) = bit_unit(highest);
     let (low, high) = (number(lowest / unit), number(highest / unit));
@@ -55,7 +55,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     with_unit(seconds, SECONDS)
 }
 
-/// A part of a hundred: small ones keep two digits that tell. A loss is never written as none, nor as all.
+/// A percentage. A small one keeps two decimals. A loss above 0 is never rounded to 0, one below 100 never to 100.
 pub(super) fn percent(percent: f64) -> String {
     if percent > 0.0 && percent < 0.01 {
         "under 0.01\u{a0}%".to_owned()
@@ -77,17 +77,17 @@ pub(super) fn count(count: f64) -> String {
     grouped(count, 0)
 }
 
-/// A rate in a column of Mbit/s.
+/// A rate for a column in Mbit/s.
 pub(super) fn megabits(bytes_per_second: f64) -> String {
     hundredths(bytes_per_second * 8.0 / 1e6)
 }
 
-/// A time in a column of ms.
+/// A time for a column in ms.
 pub(super) fn milliseconds(seconds: f64) -> String {
     hundredths(seconds * 1e3)
 }
 
-/// A part of a hundred in a column of %.
+/// A percentage for a column in %.
 pub(super) fn percent_alone(percent: f64) -> String {
     if (99.995..100.0).contains(&percent) {
         "over 99.99".to_owned()
@@ -96,7 +96,7 @@ pub(super) fn percent_alone(percent: f64) -> String {
     }
 }
 
-/// Two digits behind the point, so that a column's points stand below each other. What is not 0 is never written so.
+/// Two decimals, so that the decimal points of a column are aligned. A value above 0 is never rounded to 0.
 fn hundredths(value: f64) -> String {
     if value > 0.0 && value < 0.005 {
         "under 0.01".to_owned()
@@ -105,7 +105,7 @@ fn hundredths(value: f64) -> String {
     }
 }
 
-/// With so many digits behind the point, and a comma between thousands.
+/// A value with this number of decimals and commas between thousands.
 fn grouped(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let whole = text.split('.').next().map_or(0, str::len);
@@ -119,7 +119,7 @@ fn grouped(value: f64, digits: usize) -> String {
     out
 }
 
-/// Three significant digits where there is a fraction, else the whole number. Zero is `0`.
+/// Three significant digits, or more for a whole number above 999. Zero is `0`.
 fn number(value: f64) -> String {
     let digits = match value {
         0.0 => 0,
@@ -136,7 +136,7 @@ mod tests {
         bit_rate, bit_rates, bytes, count, megabits, milliseconds, percent, percent_alone, seconds,
     };
 
-    /// With the blank before its unit, the last one, as it is written.
+    /// The text with a no-break space before its unit, which is the last word.
     fn unbroken(text: &str) -> String {
         let (value, unit) = text.rsplit_once(' ').unwrap();
         format!("{value}\u{a0}{unit}")
