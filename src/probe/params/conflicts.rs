@@ -44,9 +44,17 @@ fn protocols(params: &Params) -> Result<(), String> {
         _ => {}
     }
     let (protocol, other, why) = match (options.udp, options.sctp) {
-        (true, _) => (Protocol::Udp, "udp_mode", "iperf3 ignores the first with UDP"),
+        (true, _) => (
+            Protocol::Udp,
+            "udp_mode",
+            "iperf3 ignores the first with UDP",
+        ),
         (_, true) => (Protocol::Sctp, "sctp", "iperf3 ignores the first with SCTP"),
-        _ => (Protocol::Tcp, "udp_mode", "iperf3 ignores the first without UDP"),
+        _ => (
+            Protocol::Tcp,
+            "udp_mode",
+            "iperf3 ignores the first without UDP",
+        ),
     };
     let is_ignored = |row: &&Parameter| row.ignored_with.contains(&protocol);
     let mut ignored = PARAMETERS.iter().filter(is_ignored);
