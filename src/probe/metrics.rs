@@ -102,7 +102,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     Family {
         name: "iperf3_exporter_test_running_bandwidth_bytes_per_second",
         help: "Payload bytes per second of the running test by direction, as the client counts them. It is the mean \
-               of whole intervals in the last 15 seconds at most. Absent when no test runs, or when iperf3 does not \
+               of whole intervals in the last 15 seconds, or the last interval if that is longer. Absent when no test runs, or when iperf3 does not \
                stream intervals.",
         kind: Kind::Gauge,
         write: |text, look| {
