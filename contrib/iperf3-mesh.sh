@@ -37,7 +37,7 @@ exec awk -v minutes="${MINUTES:-2}" '
 
     # Returns a word that can be quoted in the output: it must not contain quotation marks.
     function checked(word) {
-        if (word !~ /^[][0-9A-Za-z._:%-]+$/) refuse("line " NR ": " word " is no address")
+        if (word !~ /^[][0-9A-Za-z._:%-]+$/) refuse("line " NR ": " word " is not an address")
         return word
     }
 
@@ -49,13 +49,13 @@ exec awk -v minutes="${MINUTES:-2}" '
     }
 
     function once(what, word) {
-        if (seen[what, word]++) refuse("line " NR ": the " what " " word " is there twice")
+        if (seen[what, word]++) refuse("line " NR ": the " what " " word " is listed twice")
     }
 
     BEGIN {
-        if (minutes !~ /^[1-9][0-9]*$/) refuse("MINUTES=" minutes " is no whole number above 0")
+        if (minutes !~ /^[1-9][0-9]*$/) refuse("MINUTES=" minutes " is not a whole number above 0")
         for (at = 1; at < ARGC; at++) {
-            if (ARGV[at] !~ /^[A-Za-z_][0-9A-Za-z_]*=[^"\\]*$/) refuse(ARGV[at] " is no LABEL=VALUE")
+            if (ARGV[at] !~ /^[A-Za-z_][0-9A-Za-z_]*=[^"\\]*$/) refuse(ARGV[at] " is not LABEL=VALUE")
             end = index(ARGV[at], "=")
             labels = labels "    " substr(ARGV[at], 1, end - 1) ": \"" substr(ARGV[at], end + 1) "\"\n"
             has_max_age = has_max_age || ARGV[at] ~ /^__iperf3_max_age=/
@@ -80,7 +80,7 @@ exec awk -v minutes="${MINUTES:-2}" '
 
     END {
         if (is_refused) exit 1
-        if (n < 2) refuse("a mesh has two hosts at least")
+        if (n < 2) refuse("a mesh needs at least two hosts")
         print "# Made by iperf3-mesh.sh: " n " hosts, " n * (n - 1) " targets. Change the list, and not this file."
         for (from = 1; from <= n; from++) {
             print "- targets:"

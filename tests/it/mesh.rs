@@ -133,7 +133,7 @@ fn tests_of_a_larger_mesh_are_rarer_and_are_spread_unless_max_age_is_given() {
     let (_, targets) = with("MINUTES=4");
     assert_eq!(max_ages(&targets), [680, 740, 800], "{targets}");
     for minutes in ["MINUTES=0", "MINUTES=two"] {
-        let why = format!("iperf3-mesh.sh: {minutes} is no whole number above 0\n");
+        let why = format!("iperf3-mesh.sh: {minutes} is not a whole number above 0\n");
         assert_eq!(with(minutes), (false, why));
     }
 }
@@ -142,23 +142,27 @@ fn tests_of_a_larger_mesh_are_rarer_and_are_spread_unless_max_age_is_given() {
 fn an_invalid_list_is_refused_with_its_line_number() {
     let dir = TempDir::new();
     for (list, labels, why) in [
-        ("", &[][..], "a mesh has two hosts at least"),
-        ("one\n", &[], "a mesh has two hosts at least"),
-        ("one\n\none\n", &[], "line 3: the server one is there twice"),
+        ("", &[][..], "a mesh needs at least two hosts"),
+        ("one\n", &[], "a mesh needs at least two hosts"),
+        (
+            "one\n\none\n",
+            &[],
+            "line 3: the server one is listed twice",
+        ),
         (
             "one:5201\none:5202\n",
             &[],
-            "line 2: the exporter one:9579 is there twice",
+            "line 2: the exporter one:9579 is listed twice",
         ),
         (
             "one\ntwo three four\n",
             &[],
             "line 2: more than a server and its exporter",
         ),
-        ("one\ntw\"o\n", &[], "line 2: tw\"o is no address"),
-        ("one\ntwo th'ree\n", &[], "line 2: th'ree is no address"),
-        ("one\ntwo\n", &["period"], "period is no LABEL=VALUE"),
-        ("one\ntwo\n", &["a=\"b"], "a=\"b is no LABEL=VALUE"),
+        ("one\ntw\"o\n", &[], "line 2: tw\"o is not an address"),
+        ("one\ntwo th'ree\n", &[], "line 2: th'ree is not an address"),
+        ("one\ntwo\n", &["period"], "period is not LABEL=VALUE"),
+        ("one\ntwo\n", &["a=\"b"], "a=\"b is not LABEL=VALUE"),
     ] {
         let (passed, said) = mesh(&dir, list, labels);
         assert!(!passed, "{list}: {said}");
