@@ -125,7 +125,7 @@ reproducible: ## build HEAD twice in different folders and compare the archives 
 	@sh contrib/packaging/reproducible.sh $(TARGETS)
 
 # Never builds: as root, cargo would leave root's files in target/, and root's PATH often has no cargo.
-install: ## install BIN, unit, manual page, completions (PREFIX=/usr/local, DESTDIR=); `make build` first
+install: ## install BIN, unit, man page, completions (PREFIX=/usr/local, DESTDIR=); `make build` first
 	@test -f "$(BIN)" || { echo "make install: there is no $(BIN): run 'make build' first, or set BIN=" >&2; exit 1; }
 	@case "$(PREFIX)" in /*) ;; *) echo "make install: PREFIX=$(PREFIX) must begin with /" >&2; exit 1 ;; esac
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)"

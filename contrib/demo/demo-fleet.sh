@@ -90,7 +90,7 @@ make_hosts() {
         make_network >"$dir/network.log" 2>&1 || why="no network namespaces: $(tail -n 1 "$dir/network.log")"
     fi
     if [ -z "$why" ]; then
-        where="a network namespace each, on a bridge of their own"
+        where="each in its own network namespace on one bridge"
         return
     fi
     echo "SKIPPED: namespaces with different links, because $why. The hosts are three loopback addresses"
@@ -100,7 +100,7 @@ make_hosts() {
         addresses[host]=$prefix.$((host + 1))
         holders[host]=
     done
-    where="three loopback addresses"
+    where="each with its own loopback address"
 }
 
 # A bridge in its own namespace, a namespace for each host, and a cable to the outside, through which Prometheus and a
@@ -297,7 +297,7 @@ start_prometheus() {
 }
 
 what_to_look_at() {
-    echo "Three hosts, $where; each measures to the other two, every way:"
+    echo "Three hosts, $where. Each host tests to the other two: TCP up, TCP down and UDP."
     for host in "${!names[@]}"; do
         printf '    %-6s http://%s:%s/' "${names[host]}" "${addresses[host]}" "${exporter_ports[host]}"
         [ -z "${holders[host]}" ] || printf '    %s Mbit/s, %s ms, %s.%s %% loss' \

@@ -100,7 +100,7 @@ END
 Description: Prometheus exporter that runs iperf3 on each scrape
  Runs iperf3 against a target on each scrape of Prometheus, one test at a time,
  and reports what the network did: goodput in both directions, loss, jitter,
- retransmits, round trip times, and why a test failed.
+ retransmits, round-trip times, and why a test failed.
  .
  Flags go into /etc/default/iperf3-exporter.
 END

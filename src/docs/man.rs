@@ -1,4 +1,4 @@
-//! The blocks of the manual page, in man(7) macros.
+//! The blocks of the man page, in man(7) macros.
 //!
 //! Owns roff formatting. Must not know the parts of the page that are written by hand.
 

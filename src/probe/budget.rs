@@ -97,7 +97,8 @@ impl Budget {
         }
         match size(params, seconds) {
             Some(size) if size > left => Err(format!(
-                "the test would transfer {size:.0} bytes, but only {left:.0} of the daily budget of {limit} are left"
+                "the test would transfer {size:.0} bytes, but only {left:.0} bytes of the daily budget of {limit} bytes \
+                 are left"
             )),
             _ => Ok(()),
         }

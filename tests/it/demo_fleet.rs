@@ -262,7 +262,7 @@ fn three_hosts_in_namespaces_measure_each_other_and_prometheus_has_the_results()
     let (passed, said) = Demo::start(&[("DEMO_SECONDS", "25")]).end();
     assert!(passed, "{said}");
     assert!(
-        said.contains("Three hosts, a network namespace each"),
+        said.contains("Three hosts, each in its own network namespace"),
         "{said}"
     );
     // The slower of the two links, plus a tenth for the burst of the token bucket.
@@ -278,7 +278,7 @@ fn three_hosts_on_loopback_addresses_measure_each_other_as_well() {
     let settings = [("DEMO_SECONDS", "10"), ("DEMO_LOOPBACK", "1")];
     let (passed, said) = Demo::start(&settings).end();
     assert!(passed, "{said}");
-    assert!(said.contains("Three hosts, three loopback addresses"));
+    assert!(said.contains("Three hosts, each with its own loopback address"));
     assert!(
         said.contains("SKIPPED: namespaces with different links, because DEMO_LOOPBACK is set")
     );

@@ -19,7 +19,7 @@
 //! - `pki`: the tests' certificates and password hash, and `curl` with them.
 //! - `architecture`: the rings of `src/main.rs`: which ring may import which.
 //! - `retry`: a busy server is tried again, also on its other ports.
-//! - `man_page`: the manual page and the shells' completions.
+//! - `man_page`: the man page and the shells' completions.
 //! - `mesh`: hosts that all measure to each other: the targets that `contrib/iperf3-mesh.sh` makes.
 //! - `documentation`: the README and the pages of `contrib/docs`: their size, their links, the names that they use.
 //! - `max_age`: one test for many scrapes, tests that outlast their scrape, kept results.

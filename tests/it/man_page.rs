@@ -1,4 +1,4 @@
-//! The manual page through the programs that render it, and the completions in their shells.
+//! The man page through the programs that render it, and the completions in their shells.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,8 +49,8 @@ fn names() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_manual_page_renders_without_a_warning_and_has_each_flag() {
-    let test = "the_manual_page_renders_without_a_warning_and_has_each_flag";
+fn the_man_page_renders_without_a_warning_and_has_each_flag() {
+    let test = "the_man_page_renders_without_a_warning_and_has_each_flag";
     if !is_here("groff", test) {
         return;
     }
@@ -123,8 +123,8 @@ fn each_flag_that_replaces_a_run_is_in_the_synopsis_and_has_its_exit_status() {
 }
 
 #[test]
-fn mandoc_reports_nothing_about_the_manual_page() {
-    if !is_here("mandoc", "mandoc_reports_nothing_about_the_manual_page") {
+fn mandoc_reports_nothing_about_the_man_page() {
+    if !is_here("mandoc", "mandoc_reports_nothing_about_the_man_page") {
         return;
     }
     let (_, said) = run("mandoc", &["-Tlint", &page()], "");
@@ -141,8 +141,8 @@ fn mandoc_reports_nothing_about_the_manual_page() {
 }
 
 #[test]
-fn man_takes_the_manual_page_without_a_warning() {
-    if !is_here("lexgrog", "man_takes_the_manual_page_without_a_warning") {
+fn man_takes_the_man_page_without_a_warning() {
+    if !is_here("lexgrog", "man_takes_the_man_page_without_a_warning") {
         return;
     }
     let output = Command::new("man")

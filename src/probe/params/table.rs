@@ -209,9 +209,9 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         allowed: "a duration from 1ms to 1h, such as 2s",
         default: "5s with iperf3 3.2 or later",
         label: "Connect timeout",
-        help: "Maximum time to set up the control connection, which is the cost of a dead target. Without it the \
-               system gives up after two minutes. For a name without `family` it can be shorter, to leave time for \
-               the other IP version.",
+        help: "Maximum time to set up the control connection, which is the cost of a dead target. iperf3 \
+               before 3.2 cannot limit it, and the system gives up after about two minutes. For a name without \
+               `family` it can be shorter, to leave time for the other IP version.",
         set: |builder, text| {
             Some(builder.options.connect_timeout_ms = Some(values::connect_timeout_ms(text)?))
         },
@@ -379,7 +379,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         names: &["dont_fragment"],
         option: "--dont-fragment",
         label: "Do not fragment",
-        help: "Forbid routers to fragment the datagrams. UDP over IPv4 only, with iperf3 3.10 or later.",
+        help: "Do not allow routers to fragment the datagrams. UDP over IPv4 only, with iperf3 3.10 or later.",
         set: |builder, text| Some(builder.options.dont_fragment = values::boolean(text)?),
         display: |params| tick(params.options.dont_fragment),
         ignored_with: &[Protocol::Tcp, Protocol::Sctp],
