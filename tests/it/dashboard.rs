@@ -1045,6 +1045,91 @@ fn check_published(prometheus: &Prometheus, exporter: &Exporter) {
     }
 }
 
+/// Four targets. `both` has jobs of TCP and of UDP, `udp-only` only one of UDP. Ten minutes ago all tests succeeded. Now
+/// each job of `down` fails, and the upload of `partly`.
+fn tcp_and_udp() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs();
+    let [mut up, mut bandwidth, mut info, mut loss] = [(); 4].map(|()| String::new());
+    for (target, job, direction, protocol, rate, result) in [
+        ("both", "iperf3", "upload", "tcp", 500_000, 1),
+        ("both", "iperf3-download", "download", "tcp", 600_000, 1),
+        ("both", "iperf3-udp", "upload", "udp", 1_250_000, 1),
+        ("both", "iperf3-udp", "download", "udp", 1_250_000, 1),
+        ("udp-only", "iperf3-udp", "upload", "udp", 1_250_000, 1),
+        ("partly", "iperf3", "upload", "tcp", 700_000, 0),
+        ("partly", "iperf3-download", "download", "tcp", 800_000, 1),
+        ("down", "iperf3", "upload", "tcp", 900_000, 0),
+        ("down", "iperf3-udp", "upload", "udp", 1_250_000, 0),
+    ] {
+        let labels = format!(
+            "job=\"{job}\",instance=\"{target}:5201\",target=\"{target}\",port=\"5201\",exporter=\"site:9579\""
+        );
+        let one = format!("{labels},direction=\"{direction}\"");
+        let before = now - 600;
+        bandwidth += &format!("iperf3_bandwidth_bytes_per_second{{{one}}} {rate} {before}\n");
+        info += &format!(
+            "iperf3_test_info{{{one},protocol=\"{protocol}\",family=\"ipv4\"}} 1 {before}\n"
+        );
+        if protocol == "udp" {
+            loss += &format!("iperf3_packet_loss_ratio{{{one}}} 0.02 {before}\n");
+        }
+        // A job with both directions has one result.
+        if (protocol, direction) != ("udp", "download") {
+            up += &format!("iperf3_up{{{labels}}} 1 {before}\n");
+            up += &format!("iperf3_up{{{labels}}} {result} {}\n", now - 10);
+        }
+    }
+    let families = [
+        ("iperf3_up", up),
+        ("iperf3_bandwidth_bytes_per_second", bandwidth),
+        ("iperf3_test_info", info),
+        ("iperf3_packet_loss_ratio", loss),
+    ];
+    let families = families.map(|(name, samples)| format!("# TYPE {name} gauge\n{samples}"));
+    families.concat() + "# EOF\n"
+}
+
+/// A UDP test sends at a fixed rate, which is usually below that of the line.
+#[test]
+fn the_table_shows_rates_of_tcp_where_there_are_any_and_none_of_a_failing_job() {
+    let test = "the_table_shows_rates_of_tcp_where_there_are_any_and_none_of_a_failing_job";
+    if !has("prometheus", test) || !has("promtool", test) {
+        return;
+    }
+    let prometheus = Prometheus::start_with("scrape_configs: []\n", &tcp_and_udp());
+    let dashboard = dashboard();
+    let values = all_values(&dashboard);
+    let shown = |letter: &str| -> BTreeMap<String, String> {
+        let rows = column(&prometheus, &dashboard, letter, &values);
+        rows.iter()
+            .map(|(labels, value)| (text(&labels["target"]).to_owned(), value.to_string()))
+            .collect()
+    };
+    let map = |rows: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let owned = rows.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        owned.collect()
+    };
+    let states = [
+        ("both", "1"),
+        ("udp-only", "1"),
+        ("partly", "0.5"),
+        ("down", "0"),
+    ];
+    assert_eq!(shown("A"), map(&states));
+    assert_eq!(
+        shown("D"),
+        map(&[("both", "4800000"), ("partly", "6400000")])
+    );
+    assert_eq!(
+        shown("E"),
+        map(&[("both", "4000000"), ("udp-only", "10000000")])
+    );
+    assert_eq!(shown("F"), map(&[("both", "0.02"), ("udp-only", "0.02")]));
+}
+
 /// Half an hour of fifty targets, upload and download in two jobs. For the first target every test fails, for the
 /// second each upload. The third failed once, three minutes ago. The bandwidth of the fourth has dropped to a half. The
 /// last one has had no sample for two hours.
