@@ -1246,7 +1246,7 @@ fn fifty_targets_are_a_table_and_ten_lines_and_no_failure_is_lost_between_steps(
             .any(|series| series["metric"]["target"] == "host-3");
         assert!(has_fourth, "{direction}: {lines:?}");
     }
-    let reasons = single("Failed tests by reason");
+    let reasons = single("Scrapes: test failed, by reason");
     assert_eq!(reasons.len(), 1);
     assert_eq!(
         reasons[0]["metric"],
