@@ -395,7 +395,9 @@ fn the_first_panel_is_a_table_whose_rows_lead_to_the_exporter() {
             .map(|link| text(&link["url"]).to_owned())
             .collect()
     };
-    let page = "${scheme}://${__data.fields.page}/?target=${__data.fields.target}";
+    // A target may have any characters. In an address the colon and the brackets of IPv6 have to stay.
+    let page =
+        "${scheme}://${__data.fields.page:raw}/?target=${__data.fields.target:percentencode}";
     assert_eq!(
         links("Exporter"),
         [format!("{page}#last"), format!("{page}&failures=true#last")]
@@ -403,7 +405,7 @@ fn the_first_panel_is_a_table_whose_rows_lead_to_the_exporter() {
     let [details] = links("Target").try_into().unwrap();
     assert!(details.starts_with("/d/iperf3-exporter?"), "{details}");
     assert!(
-        details.contains("&var-detail=${__data.fields.target}&${__url_time_range}"),
+        details.contains("&var-detail=${__data.fields.target:percentencode}&${__url_time_range}"),
         "{details}"
     );
     for variable in list(&dashboard["templating"]["list"]) {
