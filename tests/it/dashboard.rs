@@ -111,6 +111,12 @@ fn the_dashboard_can_be_imported_as_it_is() {
         );
         assert_eq!(variable["datasource"]["uid"], "${datasource}");
     }
+    // Empty, so that the links have the addresses that Prometheus knows.
+    let typed = all.iter().filter(|variable| variable["type"] == "textbox");
+    let typed: Vec<(&str, &str)> = typed
+        .map(|variable| (text(&variable["name"]), text(&variable["current"]["value"])))
+        .collect();
+    assert_eq!(typed, [("page", "")]);
     for variable in all.iter().filter(|variable| variable["type"] == "custom") {
         let chosen = text(&variable["current"]["value"]);
         let offered: Vec<&str> = text(&variable["query"]).split(',').collect();
@@ -594,6 +600,7 @@ fn filled(query: &str, values: &[(&str, String)]) -> String {
         ("__interval", "5s"),
         ("__range", "10m"),
         ("top", "10"),
+        ("page", ""),
     ] {
         query = query.replace(&format!("${name}"), value);
     }
@@ -992,6 +999,15 @@ fn check_table(
         .map(|(labels, _)| (labels["exporter"] == address, labels["instance"] == address))
         .collect();
     assert_eq!(ways.len(), 3, "{pages:?}");
+    // The variable replaces each of them, for a browser that reaches the exporter elsewhere.
+    let mut elsewhere = all.clone();
+    elsewhere.push(("page", "localhost:9579".to_owned()));
+    let replaced = column(prometheus, dashboard, "C", &elsewhere);
+    assert_eq!(replaced.len(), pages.len());
+    for (labels, _) in &replaced {
+        assert_eq!(labels["page"], "localhost:9579", "{labels}");
+        assert_eq!(labels["given"], Value::Null, "{labels}");
+    }
     // The linked page shows this target.
     let page = exporter.get("/?target=localhost&failures=true");
     assert_eq!(page.code, 200);
