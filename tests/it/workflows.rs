@@ -56,6 +56,7 @@ fn each_step_runs_one_make_target_or_a_command_of_a_short_list() {
     const OTHERS: &[&str] = &[
         ".ci/run",
         "gh release create \"$GITHUB_REF_NAME\" ",
+        "echo \"::notice title=",
         "docker login --username \"$GITHUB_ACTOR\" --password-stdin \"$IMAGE_REGISTRY\" <<<\"$TOKEN\"",
     ];
     let mut count = 0;
@@ -144,6 +145,35 @@ fn each_action_is_pinned_and_each_permission_is_given_to_one_job() {
             "{name}"
         );
     }
+}
+
+/// The script that pushes the image treats a version with a `-` as a pre-release.
+#[test]
+fn a_pre_release_is_marked_and_a_release_without_an_image_says_so() {
+    let release = &workflows()["release.yml"];
+    assert_eq!(
+        values(release, "IS_PRERELEASE"),
+        ["${{ contains(github.ref_name, '-') }}"]
+    );
+    let runs = values(release, "run");
+    let create = runs.iter().find(|run| run.starts_with("gh release create"));
+    let create = create.unwrap();
+    assert!(
+        create.contains(" --prerelease=\"$IS_PRERELEASE\" "),
+        "{create}"
+    );
+    // One of the two conditions is true: the job that pushes, or the step that says that none is pushed.
+    assert_eq!(
+        values(release, "if"),
+        ["vars.IMAGE_REGISTRY == ''", "vars.IMAGE_REGISTRY != ''"]
+    );
+    let (_, rest) = release
+        .split_once("if: vars.IMAGE_REGISTRY == ''\n")
+        .unwrap();
+    let next = rest.lines().next().unwrap().trim_start();
+    assert!(next.starts_with("run: echo \"::notice "), "{next}");
+    let (_, rest) = release.split_once("\n  image:\n").unwrap();
+    assert!(rest.contains("\n    if: vars.IMAGE_REGISTRY != ''\n"));
 }
 
 #[test]
