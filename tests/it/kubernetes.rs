@@ -107,6 +107,8 @@ fn the_shipped_resources_need_no_definition_of_the_operator() {
         let kind = format!("monitoring.coreos.com/v1 {kind}");
         assert!(kinds.contains(&kind), "{kind} is not in {kinds:?}");
     }
+    let policy = "networking.k8s.io/v1 NetworkPolicy".to_owned();
+    assert!(kinds.contains(&policy), "{policy} is not in {kinds:?}");
 }
 
 #[test]
@@ -264,6 +266,37 @@ fn the_resources_select_each_other() {
     let asked = list(&nodes["podMetricsEndpoints"][0]["relabelings"]);
     let asked = asked.iter().find(|one| one["targetLabel"] == "__address__");
     assert_eq!(asked.unwrap()["replacement"], address);
+}
+
+#[test]
+fn the_network_policy_lets_only_the_pods_of_one_namespace_in_and_only_to_the_exporters_port() {
+    let test =
+        "the_network_policy_lets_only_the_pods_of_one_namespace_in_and_only_to_the_exporters_port";
+    let Some(built) = built(test) else { return };
+    let policy = built.get("NetworkPolicy", "iperf3-exporter");
+    let deployment = built.get("Deployment", "iperf3-exporter");
+    // In the pod's namespace, or it would select nothing.
+    assert_eq!(
+        policy["metadata"]["namespace"],
+        deployment["metadata"]["namespace"]
+    );
+    let template = &deployment["spec"]["template"];
+    let port = &template["spec"]["containers"][0]["ports"][0];
+    // Whole: one more entry in `from` would let others in. Without `Egress`, tests to any target stay allowed.
+    assert_eq!(
+        policy["spec"],
+        json!({
+            "podSelector": {"matchLabels": template["metadata"]["labels"]},
+            "policyTypes": ["Ingress"],
+            "ingress": [{
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+                "ports": [{"protocol": "TCP", "port": port["name"]}],
+            }],
+        })
+    );
+    // It does not apply to the iperf3 servers, to which other clients may also test.
+    let server = &built.get("DaemonSet", "iperf3-server")["spec"]["template"];
+    assert_ne!(server["metadata"]["labels"], template["metadata"]["labels"]);
 }
 
 /// The parameters of a Probe: Prometheus makes them from the labels `__param_NAME`.
@@ -453,7 +486,7 @@ fn the_image_has_this_version_and_a_placeholder_registry() {
 fn the_resources_are_valid_for_kubernetes_and_the_prometheus_operator() {
     let test = "the_resources_are_valid_for_kubernetes_and_the_prometheus_operator";
     match script(&["SCHEMAS=yes"]) {
-        Ok(said) => assert!(said.contains("9 resources are valid"), "{said}"),
+        Ok(said) => assert!(said.contains("10 resources are valid"), "{said}"),
         Err(why) => skipped(test, &why),
     }
 }
