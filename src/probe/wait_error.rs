@@ -112,7 +112,7 @@ impl Value for WaitError {}
 
 impl WaitError {
     /// All outcome labels, in output order.
-    pub(super) const LABELS: [&'static str; 6] = [
+    pub(crate) const LABELS: [&'static str; 6] = [
         "lock_timeout",
         "no_time_left",
         "cancelled",

@@ -144,15 +144,7 @@ mod tests {
     #[test]
     fn the_plain_words_have_those_of_the_label_in_them() {
         let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
-        let others = [
-            "success",
-            "lock_timeout",
-            "no_time_left",
-            "cancelled",
-            "running",
-            "full",
-            "broken",
-        ];
+        let others = WaitError::LABELS.into_iter().chain(["success"]);
         let all: Vec<&str> = reasons.chain(others).collect();
         for label in &all {
             let words = words(label);
