@@ -1,6 +1,6 @@
 //! Why a probe has no result: one sentence for the response, the log and the page.
 //!
-//! Created where the probe gives up, from what is known at that moment. Unknown facts are left out.
+//! Created where the probe gives up, from what is known at that moment. Unknown values are left out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
