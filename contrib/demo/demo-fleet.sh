@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # demo-fleet.sh: a fleet in a box, on this machine alone. Three hosts, each with an exporter and an iperf3 server,
 # measure each other. A real Prometheus scrapes them with the shipped contrib/prometheus.yml, its rules and alerts. One
-# target is down on purpose. After DEMO_SECONDS (60) a table shows Prometheus' data. Exits 0 only if nothing is missing,
-# and leaves nothing behind, however it ends.
+# target is down on purpose. After DEMO_SECONDS (60) a table shows Prometheus' data. Exits 0 only if nothing is missing.
+# It removes everything when it ends, also after an error.
 #
 # As root the hosts are network namespaces on one bridge, with different links. Otherwise they are addresses of the
 # loopback interface.
@@ -13,7 +13,7 @@
 set -euo pipefail
 
 readonly names=(alpha beta gamma)
-# Each host's link, in both directions: Mbit/s; the delay of a packet in milliseconds; how many of 1000 packets are
+# Each host's link, in both directions: Mbit/s, the delay of a packet in milliseconds, and how many of 1000 packets are
 # lost.
 readonly mbits=(100 20 50) delays_ms=(2 10 0) losses=(0 10 0)
 
@@ -78,7 +78,7 @@ find_binary() {
     [ -x "$binary" ] || fail "cargo built no $binary"
 }
 
-# Namespaces where possible, otherwise addresses of 127.0.0.0/8, all of which Linux has.
+# Namespaces where possible, otherwise addresses of 127.0.0.0/8. Linux has them all.
 make_hosts() {
     local why=
     if [ -n "${DEMO_LOOPBACK:-}" ]; then
@@ -93,7 +93,7 @@ make_hosts() {
         where="each in its own network namespace on one bridge"
         return
     fi
-    echo "SKIPPED: namespaces and links that differ, because $why: three loopback addresses instead"
+    echo "SKIPPED: namespaces with different links, because $why. The hosts are three loopback addresses"
     end_all
     prefix=127.$((1 + $$ / 254 % 254)).$((1 + $$ % 254))
     for host in "${!names[@]}"; do
@@ -305,7 +305,7 @@ what_to_look_at() {
         echo
     done
     if [ -s "$dir/lacks" ]; then
-        echo "SKIPPED: some of that, because this kernel cannot make them: $(sort -u "$dir/lacks" | paste -sd, -)"
+        echo "SKIPPED: parts of the links that this kernel cannot simulate: $(sort -u "$dir/lacks" | paste -sd, -)"
     fi
     echo "Prometheus with contrib/prometheus.yml:"
     # Debian's 2.x has only the older pages, at this path; its 3.x has none.
@@ -315,7 +315,7 @@ what_to_look_at() {
     elif is_page /classic/alerts; then
         pages+=/classic
     else
-        echo "SKIPPED: the pages of Prometheus, because this one has none: its API's answers instead"
+        echo "SKIPPED: the pages of Prometheus, because this one has none. The addresses below are those of its API"
         pages+=/api/v1
         graph="query?query="
     fi
@@ -351,7 +351,7 @@ measure() {
         elif [ "$SECONDS" -ge "$next" ]; then
             look
             left=$((end - SECONDS))
-            echo "    $left s left; not there yet: $(grep -c '' "$dir/missing" || true)"
+            echo "    $left s left, missing values: $(grep -c '' "$dir/missing" || true)"
             next=$((SECONDS + 15))
         fi
         sleep 1
@@ -378,7 +378,7 @@ look() {
     local pools
     pools=$(answer "/api/v1/targets?state=active" | grep -o '"scrapePool":"iperf3-exporter"' | grep -c '') || true
     [ "$pools" -eq "${#names[@]}" ] ||
-        echo "Prometheus scrapes $pools exporters, and not ${#names[@]}" >>"$dir/missing"
+        echo "Prometheus scrapes $pools exporters instead of ${#names[@]}" >>"$dir/missing"
 }
 
 # The result, with the logs after a failure.
@@ -399,7 +399,7 @@ judge() {
 
 keep() {
     [ -n "${KEEP:-}" ] || return 0
-    echo "KEEP: it goes on until Ctrl-C."
+    echo "KEEP: the demo runs until you press Ctrl-C."
     trap 'exit "$verdict"' INT TERM
     while kill -0 "$prometheus" 2>/dev/null; do sleep 1; done
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # demo.sh: shows the exporter at work, with one command and on this machine alone. It builds the exporter, starts an
-# iperf3 server and the exporter on free ports of 127.0.0.1, probes once, prints the metrics, stops both and leaves
-# nothing behind. It exits non-zero, with one line and the logs, when a step fails or the probe reports iperf3_up 0.
+# iperf3 server and the exporter on free ports of 127.0.0.1, probes once, prints the metrics and stops both. It removes
+# its files at the end. It exits non-zero, with one line and the logs, when a step fails or the probe reports
+# iperf3_up 0.
 # BIN=path uses an existing binary instead of building one.
 set -eu
 
@@ -36,7 +37,7 @@ main() {
     start_exporter
     url="http://127.0.0.1:$port/probe?target=127.0.0.1:$server_port&period=2s"
     probe
-    how_to_go_on
+    next_steps
 }
 
 find_binary() {
@@ -128,13 +129,13 @@ fetch() {
     esac
 }
 
-how_to_go_on() {
-    printf '\nThat was one probe, and it says iperf3_up 1. How to go on:\n'
+next_steps() {
+    printf '\nThe probe succeeded: iperf3_up is 1. Next steps:\n'
     printf '    %-42s %s\n' \
         "iperf3 -s" "on the host to measure to" \
-        "$binary" "on the host to measure from; then, there:" \
-        "http://localhost:9579/" "the page for people" \
-        "http://localhost:9579/probe?target=HOST" "a probe, as Prometheus asks for one" \
+        "$binary" "on the host to measure from, which then has:" \
+        "http://localhost:9579/" "the page for a browser" \
+        "http://localhost:9579/probe?target=HOST" "a probe, as Prometheus requests it" \
         "contrib/docs/" "Prometheus' scrape configuration, flags, metrics" \
         "sudo make install" "the binary and a systemd unit"
 }

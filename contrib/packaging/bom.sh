@@ -70,7 +70,7 @@ sbom() {
             purl: $std, licenses: [{expression: "MIT OR Apache-2.0"}]},
            if $target | test("musl") then
              {type: "library", "bom-ref": "pkg:generic/musl", name: "musl", purl: "pkg:generic/musl",
-              description: "the C library that rustc brings along", licenses: [{expression: "MIT"}]}
+              description: "the C library that rustc includes", licenses: [{expression: "MIT"}]}
            else empty end] as $brought
         | {
             bomFormat: "CycloneDX",
@@ -142,7 +142,7 @@ END
             add_text "$crate $version" "$file"
             found=yes
         done <"$dir/files"
-        [ -n "$found" ] || give_up "$crate $version brings no licence text: $folder"
+        [ -n "$found" ] || give_up "$crate $version has no licence text: $folder"
     done <"$dir/table"
     # Sorted by the crates that a text covers, which come first in the file of names.
     for names in "$dir"/texts/*.names; do

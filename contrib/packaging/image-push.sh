@@ -1,6 +1,6 @@
 #!/bin/sh
 # image-push.sh IMAGE TARGET ...: makes the container image for each TARGET from the static binaries of `make dist`,
-# pushes them to IMAGE's registry, and combines them under IMAGE:VERSION, and under IMAGE:latest if the version is no
+# pushes them to IMAGE's registry, and combines them under IMAGE:VERSION, and under IMAGE:latest if the version is not a
 # pre-release. Run `docker login` first. For another machine's processor Docker needs qemu (binfmt_misc). Prints the
 # name and the digest of the pushed image, as name=... and digest=...
 #     OUTPUT=file   also appends these two lines to this file
@@ -46,7 +46,7 @@ main() {
     digest=$(docker buildx imagetools inspect "$image:$version" --format '{{json .Manifest}}' | jq -r .digest)
     case $digest in
         sha256:*) ;;
-        *) give_up "the registry tells no digest of $image:$version" ;;
+        *) give_up "the registry returned no digest of $image:$version" ;;
     esac
     printf 'name=%s\ndigest=%s\n' "$image" "$digest" | tee -a "${OUTPUT:-/dev/null}"
 }

@@ -2,8 +2,8 @@
 # need.sh [--wanted] COMMAND ...: makes sure that each COMMAND (iperf3, promtool, ...) is on PATH, and installs missing
 # ones with the system's package manager. Prints and changes nothing if all are there. When it cannot, it exits 1, with
 # one line that names the missing commands and how to install them by hand.
-# --wanted: a command that is not available is named in one line and is no failure. After that the network is not used
-# for a day, so that a machine without the command does not wait each time.
+# --wanted: a command that is not available is named in one line, and is not a failure. After that the network is not
+# used for a day, so that a machine without the command does not wait each time.
 set -eu
 
 readonly policy=/usr/sbin/policy-rc.d
@@ -75,7 +75,7 @@ wanted() {
     done
 }
 
-# The arguments that are no commands on PATH, separated by blanks.
+# The arguments that are not commands on PATH, separated by blanks.
 missing_of() {
     list=
     for name in "$@"; do

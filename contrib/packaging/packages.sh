@@ -70,7 +70,7 @@ deb() {
     cat >"$doc/changelog.Debian" <<END
 $name ($version-1) unstable; urgency=medium
 
-  * What is new stands in changelog.gz.
+  * changelog.gz lists the changes.
 
  -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 END

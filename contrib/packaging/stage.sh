@@ -33,7 +33,6 @@ main() {
     # while the unit is enabled: `systemctl enable iperf3_exporter` works, too.
     ln -s "$name" "$bin/iperf3_exporter"
     ln -s "$name.service" "$units/iperf3_exporter.service"
-    cp CHANGELOG.md "$doc/"
     documents
     for file in contrib/*.yml contrib/*.json contrib/*.socket contrib/*.service contrib/*.sh; do
         [ ! -f "$file" ] || cp "$file" "$doc/examples/"
@@ -49,8 +48,8 @@ main() {
     sh contrib/packaging/bom.sh sbom "$target" "$bin/$name" >"$folder/share/sbom.cdx.json"
     sh contrib/packaging/bom.sh licences "$target" >"$folder/share/THIRD-PARTY-LICENCES"
     library=$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html
-    [ -f "$library" ] || give_up "this Rust brings no $library, whose texts go with each copy of the binary: \
-take rustup's"
+    [ -f "$library" ] || give_up "this Rust has no $library, and each copy of the binary needs its texts: \
+use rustup's"
     cp "$library" "$folder/share/RUST-STANDARD-LIBRARY.html"
 
     find "$folder" -type f -exec chmod 644 {} +
@@ -62,15 +61,33 @@ give_up() {
     exit 1
 }
 
-# README and contrib/docs go to $doc. Their links to each other and to the examples are adapted to the places there.
+# README, CHANGELOG and contrib/docs go to $doc, and each folder of contrib that has a README to the examples. Their
+# links are adapted to the places there.
 documents() {
     mkdir "$doc/docs"
-    example='[a-z0-9-]+\.(yml|json|socket|service|sh)'
-    sed -E "s#\]\(contrib/docs/#](docs/#g; s#\]\(contrib/($example)\)#](examples/\1)#g" README.md >"$doc/README.md"
+    for page in README.md CHANGELOG.md; do
+        relinked "$page" 's#\]\(contrib/docs/#](docs/#g; s#\]\(contrib/#](examples/#g' >"$doc/$page"
+    done
     for page in contrib/docs/*.md; do
-        sed -E "s#\]\(\.\./\.\./README\.md#](../README.md#g; s#\]\(\.\./($example)\)#](../examples/\1)#g" "$page" \
+        relinked "$page" 's#\]\(\.\./\.\./README\.md#](../README.md#g; s#\]\(\.\./([a-z0-9])#](../examples/\1#g' \
             >"$doc/docs/$(basename "$page")"
     done
+    # Hidden files of a checkout, such as compose's .env, are not part of it.
+    find contrib/compose contrib/kubernetes contrib/openwrt -type f ! -path '*/.*' | while IFS= read -r file; do
+        copy=$doc/examples/${file#contrib/}
+        mkdir -p "$(dirname "$copy")"
+        case $file in
+            *.md) relinked "$file" 's#\]\(\.\./docs/#](../../docs/#g' >"$copy" ;;
+            *) cp "$file" "$copy" ;;
+        esac
+    done
+}
+
+# Prints the page $1 with its links changed by the sed script $2. A link to a file that is in no package becomes plain
+# text, and a picture is left out. A link may have a line break in its text: with -z, sed sees the whole page.
+relinked() {
+    absent='(\.\./\.\./)?(\.github/|src/|LICENSE|iperf3-exporter\.service)|(contrib|\.\.)/(completions|iperf3-exporter\.1)'
+    sed -E -z "s#!\[[^][]*\]\([^)]*\.png\)\n*##g; s#\[([^][]*)\]\(($absent)[^)]*\)#\1#g; $2" "$1"
 }
 
 # The completion $1 of contrib/completions goes to $2.

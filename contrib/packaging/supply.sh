@@ -26,7 +26,7 @@ main() {
 
 # With the clone in folder $1: cargo deny only accepts its own clone, which it makes with git; git takes it from here.
 check_advisories() {
-    clone=$(cd "$1" && git rev-parse --absolute-git-dir) || { echo "supply.sh: $1 is no git clone" >&2; exit 1; }
+    clone=$(cd "$1" && git rev-parse --absolute-git-dir) || { echo "supply.sh: $1 is not a git clone" >&2; exit 1; }
     git -C "$clone" log -1 --format='advisories as of %cs'
     url=https://advisory-db.invalid/clone # cargo deny refuses file://
     dir=$(mktemp -d)

@@ -360,7 +360,7 @@ fn the_filter_works_by_keyboard() {
     );
     let text = browser.text("document.body.innerText");
     assert!(
-        text.contains("2 of 6 remembered probes are shown, 2 of them without a result;"),
+        text.contains("2 of 6 stored probes are shown, 2 of them without a result."),
         "{text}"
     );
     // A refresh keeps the filter.

@@ -67,7 +67,7 @@ fn families(reply: &Reply) -> BTreeSet<&str> {
 fn assert_kept(exporter: &Exporter, number: u64) {
     let page = ended(exporter, number);
     for piece in [
-        "<h2>Measured until it was cut off</h2>",
+        "<h2>Measured before the test was cut off</h2>",
         "<strong>Incomplete: cut off after ",
         " s of 60 s.</strong>",
         "<svg class=\"plot\"",

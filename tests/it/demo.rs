@@ -16,11 +16,11 @@ $ curl 'http://127.0.0.1:PORT/probe?target=127.0.0.1:PORT&period=2s'
 ";
 /// The output after the metrics.
 const END: &str = "
-That was one probe, and it says iperf3_up 1. How to go on:
+The probe succeeded: iperf3_up is 1. Next steps:
     iperf3 -s                                  on the host to measure to
-    BIN on the host to measure from; then, there:
-    http://localhost:9579/                     the page for people
-    http://localhost:9579/probe?target=HOST    a probe, as Prometheus asks for one
+    BIN on the host to measure from, which then has:
+    http://localhost:9579/                     the page for a browser
+    http://localhost:9579/probe?target=HOST    a probe, as Prometheus requests it
     contrib/docs/                              Prometheus' scrape configuration, flags, metrics
     sudo make install                          the binary and a systemd unit
 ";

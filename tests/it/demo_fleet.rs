@@ -280,7 +280,7 @@ fn three_hosts_on_loopback_addresses_measure_each_other_as_well() {
     assert!(passed, "{said}");
     assert!(said.contains("Three hosts, each with its own loopback address"));
     assert!(
-        said.contains("SKIPPED: namespaces and links that differ, because DEMO_LOOPBACK is set")
+        said.contains("SKIPPED: namespaces with different links, because DEMO_LOOPBACK is set")
     );
     // A target's own parameter overrides the job's: 10M for UDP.
     assert_table(&said, |_, _| 55.0);

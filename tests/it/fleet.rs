@@ -70,7 +70,7 @@ fn exporters_find_the_server_of_a_range_of_ports_that_is_free() {
     assert_eq!(reply.family("iperf3_up"), Some(1.0), "{}", reply.body);
     assert_eq!(port(&reply), "5202");
     let page = one.get("/").body;
-    assert!(page.contains(" runs on port 5201"), "{page}");
+    assert!(page.contains(" has been running on port 5201"), "{page}");
 }
 
 /// The number of open connections to the iperf3 servers of a host.

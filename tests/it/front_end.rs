@@ -594,7 +594,10 @@ fn an_ipv4_client_has_its_plain_address_everywhere() {
         assert!(page.contains("127.0.0.1"), "{path}: {page}");
         assert!(!page.contains("::ffff:"), "{path}: {page}");
     }
-    assert!(now.contains("<dt>Asked by</dt><dd>127.0.0.1</dd>"), "{now}");
+    assert!(
+        now.contains("<dt>Requested by</dt><dd>127.0.0.1</dd>"),
+        "{now}"
+    );
     exporter.log_line(" client=127.0.0.1:");
     for text in [now, status, debug, exporter.log()] {
         assert!(!text.contains("::ffff:"), "{text}");

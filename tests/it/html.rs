@@ -190,7 +190,7 @@ pub fn masked(page: &str) -> String {
         ("got the test lock after ", &[","], "SO LONG"),
         ("status 0, after ", &["<"], "SO LONG"),
         ("status 1, after ", &[":", "<"], "SO LONG"),
-        ("Answered after</dt><dd>", &["<"], "SO LONG"),
+        ("Response time</dt><dd>", &["<"], "SO LONG"),
         ("Waited for the test lock</dt><dd>", &["<"], "SO LONG"),
         ("the test alone takes 10s, ", &[" left"], "SO MUCH"),
         ("the test alone takes 1m0s, ", &[" left"], "SO MUCH"),

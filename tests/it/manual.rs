@@ -122,7 +122,9 @@ fn a_probe_is_shown_while_it_runs_and_is_counted_like_any_other() {
     exporter.run("target=127.0.0.3");
     let running = exporter.get("/probes/1/now");
     assert!(
-        running.body.contains("<p>It runs on port 5201 since "),
+        running
+            .body
+            .contains("<p>It has been running on port 5201 since "),
         "{}",
         running.body
     );
@@ -222,7 +224,7 @@ fn simultaneous_probes_are_shown_in_the_order_of_the_lock() {
 fn a_paused_probe_shows_the_end_of_its_pause() {
     let scene = Scene::start(&[]);
     scene.run("target=busy.example&period=1s");
-    let says = "busy, and asks again at <time ";
+    let says = "busy, and retries at <time ";
     wait_for("it to pause", || {
         let home = scene.exporter.get("/").body;
         let page = scene.exporter.get("/probes/1/now");
@@ -245,7 +247,11 @@ fn the_duration_of_a_test_of_bytes_is_unknown_or_estimated_from_its_bitrate() {
     let fake = Fake::until_go();
     let exporter = patient(&fake);
     for (number, query, words) in [
-        (1, "bytes=1G", "; how long its bytes take will be seen.</p>"),
+        (
+            1,
+            "bytes=1G",
+            "; its duration depends on the bandwidth.</p>",
+        ),
         // 80 Mbit at 8 Mbit/s, rounded up to a second.
         (
             2,
@@ -257,7 +263,7 @@ fn the_duration_of_a_test_of_bytes_is_unknown_or_estimated_from_its_bitrate() {
         let mut page = String::new();
         wait_for("it to run", || {
             page = exporter.get(&format!("/probes/{number}/now")).body;
-            page.contains("<p>It runs on port ")
+            page.contains("<p>It has been running on port ")
         });
         assert!(page.contains(words), "{page}");
         assert_eq!(page.contains("<progress "), number == 2, "{page}");
@@ -297,7 +303,7 @@ fn a_test_that_ran_until_its_client_disconnected_counts_as_run() {
     assert!(!exporter.log().contains("not run"), "{}", exporter.log());
     let home = exporter.get("/").body;
     assert!(
-        home.contains("All 1 remembered probes are shown, 1 of them without a result;"),
+        home.contains("All 1 stored probes are shown, 1 of them without a result."),
         "{home}"
     );
 }

@@ -350,7 +350,7 @@ fn scrapes_that_share_a_test_are_one_probe_on_the_page() {
         exporter
             .get("/")
             .body
-            .contains("Probe 1</a> of <b>127.0.0.1:5201</b> runs on port")
+            .contains("Probe 1</a> of <b>127.0.0.1:5201</b> has been running on port")
     });
     assert_eq!(exporter.get("/probes/2").code, 404);
     // It was not started from the page.

@@ -162,8 +162,7 @@ fn a_running_test_is_visible_and_its_frame_reports_the_end() {
     let frame = exporter.get("/probes/1/now");
     assert_sound(&frame.body);
     assert_eq!(frame.header("Refresh"), None);
-    let words =
-        "<p>It has ended: <span class=\"good\">success</span>. <a href=\"../1\" target=\"_top\">";
+    let words = "<p>The test has ended: <span class=\"good\">success</span>. <a href=\"../1\" target=\"_top\">";
     assert!(frame.body.contains(words), "{}", frame.body);
     assert!(
         frame.body.contains("upload, 60 intervals, "),
@@ -185,7 +184,10 @@ fn running_families(metrics: &str) -> Vec<&str> {
 fn without_streaming_only_the_time_is_shown() {
     let scene = Scene::with_probes(&[]);
     let frame = scene.exporter.get("/probes/7/now").body;
-    assert!(frame.contains("<p>Only the time is known: "), "{frame}");
+    assert!(
+        frame.contains("<p>The installed iperf3 reports nothing before the end of the test."),
+        "{frame}"
+    );
     assert!(
         frame.contains("<progress ") && !frame.contains("<svg"),
         "{frame}"
@@ -357,40 +359,32 @@ fn a_filter_shows_the_matching_probes_and_accepts_any_input() {
         (numbers, page.body)
     };
     for (query, expected, words) in [
-        ("", &[6, 5, 4, 3, 2, 1][..], "All 6 remembered probes"),
-        (
-            "?target=&failures=",
-            &[6, 5, 4, 3, 2, 1],
-            "All 6 remembered",
-        ),
-        ("?failures=true", &[5, 4], "2 of 6 remembered"),
-        ("?target=UDP.exam", &[3], "1 of 6 remembered"),
-        ("?target=%3A5301", &[3], "1 of 6 remembered"),
-        ("?failures=true&target=closed", &[4], "1 of 6 remembered"),
-        (
-            "?target=%3Cb%3E%22'&failures=true",
-            &[],
-            "0 of 6 remembered",
-        ),
+        ("", &[6, 5, 4, 3, 2, 1][..], "All 6 stored probes"),
+        ("?target=&failures=", &[6, 5, 4, 3, 2, 1], "All 6 stored"),
+        ("?failures=true", &[5, 4], "2 of 6 stored"),
+        ("?target=UDP.exam", &[3], "1 of 6 stored"),
+        ("?target=%3A5301", &[3], "1 of 6 stored"),
+        ("?failures=true&target=closed", &[4], "1 of 6 stored"),
+        ("?target=%3Cb%3E%22'&failures=true", &[], "0 of 6 stored"),
         (
             "?target=%zz&failures=%ff&&=&a=b&target",
             &[6, 5, 4, 3, 2, 1],
-            "All 6 remembered",
+            "All 6 stored",
         ),
         // A filter for a single test of a target.
-        ("?target=up.example%3A5201&test=", &[1], "1 of 6 remembered"),
-        ("?target=up.example&test=", &[], "0 of 6 remembered"),
+        ("?target=up.example%3A5201&test=", &[1], "1 of 6 stored"),
+        ("?target=up.example&test=", &[], "0 of 6 stored"),
         (
             "?target=udp.example%3A5301&test=udp_mode%3Dtrue+bitrate%3D10M",
             &[3],
-            "1 of 6 remembered",
+            "1 of 6 stored",
         ),
         (
             "?target=udp.example%3A5301&test=udp_mode%3Dtrue",
             &[],
-            "0 of 6 remembered",
+            "0 of 6 stored",
         ),
-        ("?test=%zz", &[6, 5, 4, 3, 2, 1], "All 6 remembered"),
+        ("?test=%zz", &[6, 5, 4, 3, 2, 1], "All 6 stored"),
     ] {
         let (numbers, page) = shown(query);
         assert_eq!(numbers, expected, "{query}");
@@ -405,7 +399,7 @@ fn a_filter_shows_the_matching_probes_and_accepts_any_input() {
 }
 
 #[test]
-fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
+fn the_last_hundred_probes_are_shown_and_older_ones_are_removed() {
     let fake = fake();
     let exporter = Exporter::start(&[fake.flag()]);
     let mut connection = Connection::open(exporter.port());
@@ -418,7 +412,7 @@ fn the_last_hundred_probes_are_shown_and_older_ones_are_forgotten() {
         page.matches("<th scope=\"row\"><a href=\"probes/").count(),
         100
     );
-    assert!(page.contains("; 4 older ones are forgotten.</p>"), "{page}");
+    assert!(page.contains(". 4 older ones were removed.</p>"), "{page}");
     // Each target has a row, and the page must also load over a slow line.
     assert_eq!(page.matches("<th scope=\"row\"><a href=\"./?").count(), 104);
     assert!(page.len() < 150_000, "{} bytes", page.len());

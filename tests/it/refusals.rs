@@ -35,7 +35,7 @@ fn assert_traced(exporter: &Exporter, reply: &Reply, pieces: &[&str]) {
     let outcome = format!("probe refused: {}<", reply.code);
     assert!(row.contains(&outcome), "{row}");
     assert!(
-        row.contains(&format!("{shown} (asked by 127.0.0.1)")),
+        row.contains(&format!("{shown} (requested by 127.0.0.1)")),
         "{row}"
     );
 }

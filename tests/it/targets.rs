@@ -479,7 +479,7 @@ fn the_whole_page_refreshes_on_request_with_its_filter() {
         "<a href=\"./?refresh=true&amp;target=a.example:5201&amp;test=#last\">",
         "<input type=\"hidden\" name=\"refresh\" value=\"true\">",
         "<a href=\"./?refresh=true#last\">Show all</a>",
-        "1 of 2 remembered probes are shown",
+        "1 of 2 stored probes are shown",
     ] {
         assert!(page.body.contains(words), "{words}: {}", page.body);
     }

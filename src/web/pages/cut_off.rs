@@ -15,8 +15,8 @@ use crate::web::answer_text;
 pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     let _ = writeln!(
         page,
-        "<h2>Measured until it was cut off</h2>\n<p><strong>Incomplete: {}.</strong> iperf3 had \
-         reported this until then, as counted by the client. It is no result, and no metric of a probe has it.</p>",
+        "<h2>Measured before the test was cut off</h2>\n<p><strong>Incomplete: {}.</strong> iperf3 \
+         reported this up to that moment, as counted by the client. It is not a result and appears in no metric.</p>",
         answer_text::when_cut_off(cut_off)
     );
     let directions = cut_off.seen.directions();

@@ -142,7 +142,7 @@ fn summary(past: &Finished) -> Vec<MetadataRow> {
     metadata.push(("Ended (UTC)", time(past.ended, DAY_AND_CLOCK)));
     if let Ok(answer) = &past.end {
         let completed = &answer.completed;
-        metadata.push(("Answered after", to_millis(answer.duration)));
+        metadata.push(("Response time", to_millis(answer.duration)));
         metadata.push(("Waited for the test lock", to_millis(completed.lock_wait)));
         metadata.push(("Attempts", completed.count.to_string()));
     }
@@ -150,7 +150,7 @@ fn summary(past: &Finished) -> Vec<MetadataRow> {
     if past.is_manual {
         client.push_str(", from the page");
     }
-    metadata.push(("Asked by", client));
+    metadata.push(("Requested by", client));
     metadata
 }
 
@@ -184,9 +184,15 @@ const MEASURES: &[Measure<Direction>] = &[
         direction.arrived().bytes.map(units::bytes)
     }),
     ("Retransmits", list::retransmits),
-    ("Round trip, least", |direction| rtt(direction, |r| r.min)),
-    ("Round trip, mean", |direction| rtt(direction, |r| r.mean)),
-    ("Round trip, most", |direction| rtt(direction, |r| r.max)),
+    ("Round-trip time, minimum", |direction| {
+        rtt(direction, |r| r.min)
+    }),
+    ("Round-trip time, mean", |direction| {
+        rtt(direction, |r| r.mean)
+    }),
+    ("Round-trip time, maximum", |direction| {
+        rtt(direction, |r| r.max)
+    }),
     ("Largest congestion window", |direction| {
         direction.tcp?.window_max_bytes.map(units::bytes)
     }),

@@ -122,7 +122,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], 
     match oldest {
         Some(oldest) => push_counts(page, overview, filter, oldest),
         None => page.push_str(
-            "<p>No probe so far. Each that Prometheus asks for, and each that is started here, will be listed.</p>\n",
+            "<p>No probe so far. Probes from Prometheus and tests started here appear in this list.</p>\n",
         ),
     }
     if filter.test.is_some() {
@@ -131,7 +131,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, refused: &[Refused], 
     }
     if !refused.is_empty() {
         page.push_str(
-            "<p>Requests that were refused are among them, the same ones in one row; they are not counted.</p>\n",
+            "<p>The list also shows refused requests, which are not counted. Identical requests share one row.</p>\n",
         );
     }
     let past = overview.past.iter().filter(|past| filter.shows(past));
@@ -156,12 +156,12 @@ fn push_counts(page: &mut String, overview: &Overview, filter: &Filter, oldest: 
     };
     let forgotten = match overview.forgotten {
         0 => String::new(),
-        count => format!("; {count} older ones are forgotten"),
+        count => format!(". {count} older ones were removed"),
     };
     let oldest = time(oldest, DAY_AND_CLOCK);
     let _ = writeln!(
         page,
-        "<p>{of} remembered probes are shown, {failed} of them without a result; the oldest began {oldest} UTC{forgotten}.</p>"
+        "<p>{of} stored probes are shown, {failed} of them without a result. The oldest began at {oldest} UTC{forgotten}.</p>"
     );
 }
 
@@ -214,7 +214,7 @@ fn push_refused(page: &mut String, refused: &Refused) {
         page,
         "<tr><th scope=\"row\">–</th><td>{}</td><td>{}</td><td class=\"words\">{}</td>\
          <td><span class=\"none\">probe refused: {code}{times}</span></td>\
-         <td class=\"words\" colspan=\"6\">{} (asked by {})</td></tr>",
+         <td class=\"words\" colspan=\"6\">{} (requested by {})</td></tr>",
         time(refused.last, DAY_AND_CLOCK),
         host(&refused.target),
         escaped(&asked),

@@ -41,7 +41,7 @@ pub(crate) fn in_progress(site: &Site, probe: &Current) -> Response {
     let mut metadata = vec![("Target", host(&probe.params.server()))];
     metadata.extend(parameters(&probe.params));
     metadata.push(("Began (UTC)", time(probe.began, DAY_AND_CLOCK)));
-    metadata.push(("Asked by", probe.client.ip().to_string()));
+    metadata.push(("Requested by", probe.client.ip().to_string()));
     if probe.attempts > 0 {
         metadata.push(("Attempts before", probe.attempts.to_string()));
     }
@@ -107,7 +107,7 @@ fn push_ended(main: &mut String, past: &Finished) {
     let (outcome, number) = (Outcome::of(past).badge(), past.number);
     let _ = writeln!(
         main,
-        "<p>It has ended: {outcome}. \
+        "<p>The test has ended: {outcome}. \
          <a href=\"{ROOT}{number}\" target=\"_top\">Show all of it</a></p>"
     );
     let why = why(past);
@@ -152,8 +152,8 @@ fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
     let directions = seen.directions();
     if seen.started.is_some() && !seen.is_streaming {
         main.push_str(
-            "<p>Only the time is known: the installed iperf3 says nothing else before its end. Version 3.18 and later \
-             tell each interval.</p>\n",
+            "<p>The installed iperf3 reports nothing before the end of the test. Version 3.18 and later report each \
+             interval.</p>\n",
         );
     } else if directions.iter().all(Option::is_none) {
         main.push_str("<p>No interval has ended so far.</p>\n");

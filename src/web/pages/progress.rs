@@ -31,7 +31,7 @@ pub(super) fn stage(probe: &Current) -> String {
         return format!("is being cancelled: {cause}");
     }
     match &probe.stage {
-        Stage::Queued => format!("waits {}", since(&probe.since)),
+        Stage::Queued => format!("has been waiting {}", since(&probe.since)),
         Stage::Running { port, progress } => {
             let seen = progress.look();
             let since = since(&seen.started.unwrap_or(probe.since));
@@ -45,14 +45,14 @@ pub(super) fn stage(probe: &Current) -> String {
                         length.as_secs().saturating_sub(elapsed)
                     )),
                 ),
-                None => "how long its bytes take will be seen".to_owned(),
+                None => "its duration depends on the bandwidth".to_owned(),
             };
-            format!("runs on port {port} {since}; {rest}")
+            format!("has been running on port {port} {since}; {rest}")
         }
         Stage::Pausing { until } => {
             let left = until.saturating_duration_since(Instant::now());
             format!(
-                "found the server busy, and asks again at {} UTC, in {} (attempts so far: {})",
+                "found the server busy, and retries at {} UTC, in {} (attempts so far: {})",
                 time(SystemTime::now() + left, CLOCK),
                 whole(left),
                 probe.attempts

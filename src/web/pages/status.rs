@@ -75,7 +75,7 @@ fn push_current(main: &mut String, current: &[Current]) {
         let _ = write!(main, "{waiting} tests wait.");
     }
     if pausing > 0 {
-        let _ = write!(main, " {pausing} found the server busy and will ask again.");
+        let _ = write!(main, " {pausing} found the server busy and will retry.");
     }
     main.push_str("</p>\n");
 }
