@@ -350,8 +350,8 @@ mod tests {
             .map_while(Result::ok)
             .take_while(|line| !line.is_empty());
         assert!(fields.any(|line| line == "Refresh: 10"), "for a frame");
-        let told = vec![(1, "/short?a".to_owned(), 503); 4 * PERMITS];
-        assert_eq!(*sync::lock(&refused), told);
+        let expected = vec![(1, "/short?a".to_owned(), 503); 4 * PERMITS];
+        assert_eq!(*sync::lock(&refused), expected);
         for _ in 0..PERMITS {
             end.send(()).unwrap();
         }

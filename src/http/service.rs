@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::log::Log;
 
 /// The response line when there is no room for a connection.
-pub(super) const NO_ROOM: &str = "too many connections, try again later";
+pub(super) const OVERLOADED_RESPONSE: &str = "too many connections, try again later";
 
 /// Shared by the threads of all connections.
 pub(super) struct Service {

@@ -54,8 +54,8 @@ pub(crate) const ROWS: &[Row] = &[
         name: "iperf3_interval_bandwidth_bytes_per_second",
         help: "Payload bytes per second in each iperf3 interval, as the client counts them. In an upload it counts \
                bytes passed to its operating system, in a download bytes that arrived. Omitted and incomplete \
-               intervals are left out. An interval is one second, or longer in tests that may exceed 4096 stream \
-               seconds.",
+               intervals are left out. An interval is one second, or longer in tests that may exceed 4096 seconds \
+               (stream seconds, with iperf3 before 3.18).",
         samples: Samples::Rates,
     },
     Row {

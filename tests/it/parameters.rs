@@ -305,7 +305,7 @@ fn other_protocols_are_measured_or_named_as_unsupported() {
         let option = format!("--{protocol}");
         if !help.contains(&option) {
             assert_eq!(reply.reason(), Some("unsupported"), "{protocol}");
-            let line = observed.exporter.log_line(&format!("has no {option}"));
+            let line = observed.exporter.log_line(&format!("does not support {option}"));
             let needed = format!("which the parameter {protocol} needs");
             assert!(line.contains(&needed), "{line}");
             continue;
@@ -528,7 +528,7 @@ fn a_missing_option_is_named_and_no_test_is_run() {
         assert_eq!(reply.family("iperf3_up"), Some(0.0));
         let line = exporter.log_line(&format!("the parameter {parameter} needs"));
         let words = format!(
-            "iperf3 3.99 ({}) has no {option}, which the parameter {parameter} needs",
+            "iperf3 3.99 ({}) does not support {option}, which the parameter {parameter} needs",
             program.display()
         );
         assert!(line.contains(&words), "{line}");

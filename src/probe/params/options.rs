@@ -21,6 +21,12 @@ const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
 /// allowed test, even of 24 hours and 128 streams, stays far below `process::OUTPUT_LIMIT_BYTES` and needs little
 /// memory.
 const STREAM_INTERVALS_LIMIT: u64 = 4096;
+/// The same limit for a streamed report, which is read while the test runs: about 90 MB, below
+/// `process::READ_LIMIT_BYTES`, with an interval of one second in a test of 128 streams and 25 minutes. iperf3 itself
+/// keeps some 200 bytes of each.
+const STREAMED_INTERVALS_LIMIT: u64 = 200_000;
+/// Maximum number of intervals of a streamed report, whatever the number of streams. These are kept and drawn.
+const KEPT_INTERVALS_LIMIT: u64 = 4096;
 /// iperf3's longest interval (`MAX_INTERVAL` in iperf.h).
 const INTERVAL_LIMIT_SECONDS: u64 = 60;
 
@@ -244,11 +250,17 @@ impl Selected<'_> {
         let seconds = length.map_or(limit_seconds, |length| length.min(limit_seconds));
         let intervals =
             seconds * u64::from(params.parallel()) * u64::from(params.mode.directions());
-        match intervals.div_ceil(STREAM_INTERVALS_LIMIT) {
+        let needed = if streams {
+            let of_all_streams = intervals.div_ceil(STREAMED_INTERVALS_LIMIT);
+            of_all_streams.max(seconds.div_ceil(KEPT_INTERVALS_LIMIT))
+        } else {
+            intervals.div_ceil(STREAM_INTERVALS_LIMIT)
+        };
+        match needed {
             0 | 1 => None,
             seconds if seconds <= INTERVAL_LIMIT_SECONDS => Some(seconds),
-            // Streamed intervals are not kept. From iperf3 3.16 on, a test that bytes end checks only at the end of an
-            // interval whether it is over.
+            // The page and the budget need intervals. From iperf3 3.16 on, a test that bytes end checks only at the end
+            // of an interval whether it is over.
             _ if streams || length.is_none() => Some(INTERVAL_LIMIT_SECONDS),
             _ => Some(0),
         }
@@ -345,8 +357,11 @@ mod tests {
     #[test]
     fn streamed_tests_always_have_intervals() {
         for (query, expected) in [
-            ("target=a&period=60s&parallel=128", Some(2)),
-            ("target=a&period=24h&parallel=4", Some(60)),
+            ("target=a&period=10m&parallel=128", None),
+            ("target=a&period=10m&parallel=128&bidirectional=1", None),
+            ("target=a&period=1h&parallel=128", Some(3)),
+            ("target=a&period=1h&parallel=50", None),
+            ("target=a&period=24h&parallel=2", Some(22)),
             ("target=a&period=24h&parallel=128&bidirectional=1", Some(60)),
         ] {
             assert_eq!(interval(query, LIMIT_SECONDS, true), expected, "{query}");

@@ -798,8 +798,8 @@ mod tests {
                                                                and hash".to_owned()),
             ("basic_auth_users:\n  \"a\\n\": $2y$\n".to_owned(), "2 basic_auth_users.a\\n: a user name cannot \
                                                                   contain a control character".to_owned()),
-            ("basic_auth_users:\n  $2y$10$s3cret: alice\n".to_owned(), "2 basic_auth_users: found a hash in the \
-                                                                        place of a user name".to_owned()),
+            ("basic_auth_users:\n  $2y$10$s3cret: alice\n".to_owned(), "2 basic_auth_users: a hash was found where a \
+                                                                        user name belongs".to_owned()),
             ("basic_auth_users:\n  alice:\n".to_owned(), "2 basic_auth_users: the hash of alice is not a bcrypt \
                                                           hash: it does not begin with `$2`".to_owned()),
             ("http_server_config:\n  headers:\n    X-XSS-Protection: \"1\\eSet-Cookie: a\"\n".to_owned(),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_text_and_seen() {
+    fn escaped_text_has_no_markup_and_no_invisible_characters() {
         for (text, shown) in [
             (
                 "<script>alert(1)</script>",

@@ -73,7 +73,7 @@ pub(super) fn push(page: &mut String, tests: &[Arc<TestTrend>], filter: &Filter)
          <th scope=\"col\">Up, Mbit/s</th><th scope=\"col\">Down, Mbit/s</th><th scope=\"col\">Loss, %</th>\
          <th scope=\"col\">Round trip, ms</th><th scope=\"col\">Last {MAX_POINTS} probes</th>\
          <th scope=\"col\">Succeeded</th><th scope=\"col\">Last probe</th></tr></thead>\n<tbody>\n",
-        Counts::of(tests).words(),
+        Counts::of(tests).text(),
     );
     let now = SystemTime::now();
     for row in &rows {
@@ -150,7 +150,7 @@ impl Counts {
     }
 
     /// `3 of 21 tests fail, 2 are unsteady, 16 are fine`, as HTML.
-    pub(super) fn words(self) -> String {
+    pub(super) fn text(self) -> String {
         let Self {
             failing,
             no_result,
