@@ -305,7 +305,9 @@ fn other_protocols_are_measured_or_named_as_unsupported() {
         let option = format!("--{protocol}");
         if !help.contains(&option) {
             assert_eq!(reply.reason(), Some("unsupported"), "{protocol}");
-            let line = observed.exporter.log_line(&format!("does not support {option}"));
+            let line = observed
+                .exporter
+                .log_line(&format!("does not support {option}"));
             let needed = format!("which the parameter {protocol} needs");
             assert!(line.contains(&needed), "{line}");
             continue;
