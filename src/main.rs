@@ -61,16 +61,16 @@
 //! | `probe/wait_error` | why a probe has no result: one sentence for response, log and page |
 //! | `probe/single`, `coalesce` | a test for one request or started from the page; a test shared by many requests (`max_age`) |
 //! | `probe/retry`, `backoff`, `families` | one test: its waits for the lock, when and on which port a busy server is retried; the pauses between; IPv4 and IPv6 of a name |
-//! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the latest probes; the daily byte budget |
+//! | `probe/result_cache`, `history`, `budget` | results for later scrapes; the latest probes; the daily byte budget, through which `retry/attempt` stops a running test |
 //! | `probe/accounting`, `metrics` | a probe's log lines and counts; the engine's metrics |
 //! | `iperf3/run`, `outcome`, `mode`, `target` | one run from specification to outcome, including the failure reason; the direction of the data; hosts |
-//! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; user and password for the server; temporary files |
+//! | `iperf3/args`, `binary`, `features`, `process`, `credentials`, `temp` | argv; where iperf3 is and what it can do; a child under a deadline; user and password for the server; the choice of iperf3's temporary folder |
 //! | `iperf3/progress` | what a running test has measured so far |
 //! | `iperf3/report`, `reason`, `lookup` | JSON → `Report`; failure reasons, and which one an iperf3 error message means; whether a name has an address |
 //! | `metrics/compat`, `native` | the tables of a test's metrics: drop-in names, and our own |
 //! | `metrics/text`, `process` | the text format; the process metrics |
 //! | `systemd` | passed sockets, state notifications, the watchdog interval, journal detection |
-//! | `file`, `folders` | reads of bounded length, and change detection; folders for temporary files |
+//! | `file`, `folders` | reads of bounded length, and change detection; the list of folders for temporary files, and unpredictable names for them |
 //! | `log`, `json`, `duration`, `moment`, `number`, `time_text` | how log lines, JSON, durations, times and numbers are written or read |
 //! | `sys`, `sync`, `threads`, `cancel`, `permits` | system calls; mutexes; threads; cancellation; permits (how many at a time) |
 //!

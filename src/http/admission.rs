@@ -24,13 +24,13 @@ const RESERVED_DESCRIPTORS: u64 = 32;
 pub(crate) struct Admission {
     max: usize,
     limits: Limits,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
     /// Notified when a request in progress is answered, and when a connection has ended.
     over: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
     connections: HashMap<u64, Entry>,
     /// A new connection waits for a request to be answered. The connection that sends the next response then closes
@@ -52,7 +52,7 @@ struct Entry {
     is_evicted: bool,
 }
 
-impl Open {
+impl OpenConnections {
     /// The longest-idle connection that can be evicted: since when it is idle, and its number.
     fn oldest(&self) -> Option<(Instant, u64)> {
         let mut idle: Vec<_> = self
@@ -154,7 +154,7 @@ impl Admission {
 
     /// Blocks until no connection has a request in progress or a response being sent, or until `until`.
     pub(crate) fn wait_for_no_request(&self, until: Instant) {
-        let is_busy = |open: &Open| {
+        let is_busy = |open: &OpenConnections| {
             let mut all = open.connections.values();
             // A request that has arrived but is still unread is answered too.
             all.any(|entry| entry.idle_since.is_none() || entry.is_answering || entry.has_unread())

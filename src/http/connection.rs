@@ -18,7 +18,7 @@ use super::head::{self, Head};
 use super::in_flight::Origin;
 use super::pool::read_answer;
 use super::request::RequestContext;
-use super::service::{NO_ROOM, Service};
+use super::service::{OVERLOADED_RESPONSE, Service};
 use super::traffic::Closed;
 use crate::cancel::{Cancel, Cause};
 use crate::sys;
@@ -38,7 +38,12 @@ pub(super) fn serve(
             Err(closed) => return closed,
         };
         if !slot.busy() {
-            service.refuse(stream, peer, head::url(&head.rewritten), (503, NO_ROOM));
+            service.refuse(
+                stream,
+                peer,
+                head::url(&head.rewritten),
+                (503, OVERLOADED_RESPONSE),
+            );
             return Closed::MadeRoom;
         }
         let context = RequestContext {

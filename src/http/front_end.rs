@@ -14,7 +14,7 @@ use super::backend::{Backend, Handler, OnLost, OnRefused};
 use super::limits::Limits;
 use super::pool::Pool;
 use super::self_check::SelfCheck;
-use super::service::{NO_ROOM, Service, refusal};
+use super::service::{OVERLOADED_RESPONSE, Service, refusal};
 use super::tls::TlsPolicy;
 use super::traffic::{Closed, Traffic};
 use super::{connection, handshake, head};
@@ -59,13 +59,14 @@ impl FrontEnd {
             on_hang_up,
             on_lost,
         } = callbacks;
-        let (shared, told, lost) = (
+        let address = Backend::start(
             Arc::clone(&traffic),
+            handler,
+            log.clone(),
             Arc::clone(&on_refused),
             Arc::clone(&on_lost),
-        );
-        let address = Backend::start(shared, handler, log.clone(), told, lost)
-            .map_err(|error| format!("cannot listen on the backend socket: {error}"))?;
+        )
+        .map_err(|error| format!("cannot listen on the backend socket: {error}"))?;
         let service = Service {
             pool: Pool::new(address, Arc::clone(&traffic), on_lost),
             log,
@@ -182,11 +183,11 @@ fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn V
             ("client", &peer),
             ("cause", cause),
             ("status", &503_u16),
-            ("error", &NO_ROOM),
+            ("error", &OVERLOADED_RESPONSE),
         ],
     );
     let _ = socket.set_nonblocking(true);
-    let _ = io::Write::write_all(&mut &*socket, refusal(503, NO_ROOM).as_bytes());
+    let _ = io::Write::write_all(&mut &*socket, refusal(503, OVERLOADED_RESPONSE).as_bytes());
     // Closing a socket with unread data sends a reset, which can overtake the response: read the data first.
     let _ = socket.shutdown(Shutdown::Write);
     let _ = io::Read::read(&mut &*socket, &mut [0; head::LIMIT_BYTES]);

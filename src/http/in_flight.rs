@@ -18,14 +18,14 @@ pub(super) const KEY_HEADER: &str = "X-Request-Key";
 /// The requests that are not answered yet, by key.
 #[derive(Debug, Default)]
 pub(super) struct InFlightRequests {
-    open: Mutex<Open>,
+    open: Mutex<OpenRequests>,
     /// Makes the keys: hashes with a random seed of their own, so that a process that reaches the backend cannot guess
     /// one.
     keys: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenRequests {
     latest_number: u64,
     requests: HashMap<u64, Origin>,
 }

@@ -19,7 +19,7 @@ use crate::cancel::Cancel;
 use crate::log::Log;
 
 /// The response line when there is no room for a connection.
-pub(super) const NO_ROOM: &str = "too many connections, try again later";
+pub(super) const OVERLOADED_RESPONSE: &str = "too many connections, try again later";
 
 /// Shared by the threads of all connections.
 pub(super) struct Service {
@@ -92,9 +92,8 @@ pub(super) fn refusal(code: u16, line: &str) -> String {
         505 => "HTTP Version Not Supported",
         _ => "Error",
     };
-    // The second is for a browser's frame, which would show the refusal until its page is loaded again.
     let retry = if code == 503 {
-        "Retry-After: 10\r\nRefresh: 10\r\n"
+        "Retry-After: 10\r\n"
     } else {
         ""
     };

@@ -11,13 +11,11 @@ use std::time::SystemTime;
 use super::text::{Family, Kind, Text};
 use crate::sys;
 
-/// Indexes of fields in `/proc/self/stat` after the command name. Index 0 is field 3 of proc(5).
-mod stat {
-    pub(super) const UTIME: usize = 14 - 3;
-    pub(super) const STIME: usize = 15 - 3;
-    pub(super) const VSIZE: usize = 23 - 3;
-    pub(super) const RSS: usize = 24 - 3;
-}
+// Indexes of fields in `/proc/self/stat` after the command name. Index 0 is field 3 of proc(5).
+const STAT_UTIME: usize = 14 - 3;
+const STAT_STIME: usize = 15 - 3;
+const STAT_VSIZE: usize = 23 - 3;
+const STAT_RSS: usize = 24 - 3;
 
 /// More than `/proc/self/stat` can contain: 52 numbers of at most 20 digits and a name of 64 bytes.
 const STAT_LIMIT_BYTES: usize = 2048;
@@ -65,7 +63,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         name: "process_virtual_memory_bytes",
         help: "Virtual memory size in bytes.",
         kind: Kind::Gauge,
-        write: |text, look| text.plain(look.field(stat::VSIZE)),
+        write: |text, look| text.plain(look.field(STAT_VSIZE)),
     },
     Family {
         name: "process_virtual_memory_max_bytes",
@@ -78,7 +76,7 @@ pub(crate) const FAMILIES: &[Family<Look>] = &[
         help: "Resident memory size in bytes.",
         kind: Kind::Gauge,
         write: |text, look| {
-            let pages = look.field(stat::RSS);
+            let pages = look.field(STAT_RSS);
             text.plain(pages.map(|pages| pages * sys::page_size_bytes() as f64));
         },
     },
@@ -152,7 +150,7 @@ impl Look {
     }
 
     fn cpu_seconds(&self) -> Option<f64> {
-        let ticks = self.field(stat::UTIME)? + self.field(stat::STIME)?;
+        let ticks = self.field(STAT_UTIME)? + self.field(STAT_STIME)?;
         Some(ticks / sys::clock_ticks_per_second() as f64)
     }
 }

@@ -108,6 +108,8 @@ pub(crate) struct Finished {
 pub(crate) struct TestTrend {
     /// The most recently finished probe.
     pub(crate) last: Arc<Finished>,
+    /// When the probe before it finished.
+    pub(crate) previous_ended: Option<SystemTime>,
     /// The last probes, in the order in which they finished.
     pub(crate) points: VecDeque<Point>,
 }
@@ -131,6 +133,8 @@ pub(crate) struct Overview {
     pub(crate) tests: Vec<Arc<TestTrend>>,
     /// Number of finished probes that were removed to make room.
     pub(crate) forgotten: u64,
+    /// How often a test was removed to make room.
+    pub(crate) forgotten_tests: u64,
 }
 
 #[derive(Debug)]
@@ -154,6 +158,7 @@ struct Inner {
     /// In the order in which their last probes finished.
     tests: VecDeque<Arc<TestTrend>>,
     forgotten: u64,
+    forgotten_tests: u64,
 }
 
 /// Handle of a probe in progress. Dropping it ends the probe, also when a panic drops it.
@@ -181,6 +186,7 @@ impl Inner {
         let mut tests = self.tests.iter();
         let place = tests.position(|trend| trend.last.params.test() == test);
         let earlier = place.and_then(|place| self.tests.remove(place));
+        let previous_ended = earlier.as_ref().map(|earlier| earlier.last.ended);
         let mut points = earlier.map_or_else(VecDeque::new, |earlier| earlier.points.clone());
         points.push_back(probe.point());
         if points.len() > MAX_POINTS {
@@ -188,6 +194,7 @@ impl Inner {
         }
         self.tests.push_back(Arc::new(TestTrend {
             last: Arc::clone(probe),
+            previous_ended,
             points,
         }));
         let bytes = |tests: &VecDeque<Arc<TestTrend>>| {
@@ -195,6 +202,7 @@ impl Inner {
         };
         while self.tests.len() > MAX_TESTS || bytes(&self.tests) > MAX_BYTES {
             self.tests.pop_front();
+            self.forgotten_tests += 1;
         }
     }
 }
@@ -244,6 +252,7 @@ impl History {
             past: inner.past.iter().rev().cloned().collect(),
             tests: inner.tests.iter().cloned().collect(),
             forgotten: inner.forgotten,
+            forgotten_tests: inner.forgotten_tests,
         }
     }
 
@@ -497,6 +506,7 @@ mod tests {
             |tests: &[Arc<TestTrend>]| tests.iter().map(|test| test.last.bytes()).sum::<usize>();
         assert_eq!(tests.len(), MAX_TESTS);
         assert_eq!(tests.last().unwrap().last.number, MAX_TESTS as u64 + 1);
+        assert_eq!(history.overview().forgotten_tests, 1);
         for number in 0..MAX_TESTS {
             open_other(&history, &format!("target=b{number}")).end(&Ok(answer(8192)));
         }

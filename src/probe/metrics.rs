@@ -80,7 +80,7 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     Family {
         name: "iperf3_exporter_test_bytes_total",
         help: "Payload bytes of all tests by direction, as far as iperf3 reported them: sent in uploads, received \
-               in downloads.",
+               in downloads. It grows when a run of iperf3 ends.",
         kind: Kind::Counter,
         write: |text, look| {
             text.sample("", &[("direction", "upload")], look.counts.bytes_up);
@@ -89,7 +89,8 @@ pub(crate) const FAMILIES: &[Family<Snapshot>] = &[
     },
     Family {
         name: "iperf3_exporter_test_bytes_today",
-        help: "Payload bytes of today's tests (UTC), both directions together, as far as iperf3 reported them.",
+        help: "Payload bytes of today's tests (UTC), both directions together, as far as iperf3 reported them. It \
+               grows while iperf3 runs if iperf3 streams intervals, and otherwise when the run ends.",
         kind: Kind::Gauge,
         write: |text, look| text.plain(Some(look.bytes_today)),
     },

@@ -1,6 +1,6 @@
 //! Why a probe has no result: one sentence for the response, the log and the page.
 //!
-//! Created where the probe gives up, from what is known at that moment. Unknown facts are left out.
+//! Created where the probe gives up, from what is known at that moment. Unknown values are left out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -112,7 +112,7 @@ impl Value for WaitError {}
 
 impl WaitError {
     /// All outcome labels, in output order.
-    pub(super) const LABELS: [&'static str; 6] = [
+    pub(crate) const LABELS: [&'static str; 6] = [
         "lock_timeout",
         "no_time_left",
         "cancelled",

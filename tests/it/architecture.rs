@@ -74,11 +74,16 @@ fn modules() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The single paths of a use tree: `a::{b, c::{d, e}}` is three.
-fn paths_of(tree: &str) -> Vec<String> {
+/// The single paths of a use tree, each with its name: `a::{b, c::{d, e as f}}` is three.
+fn paths_of(tree: &str) -> Vec<(String, String)> {
     let Some((start, rest)) = tree.split_once('{') else {
-        let path = tree.split(" as ").next().unwrap();
-        return vec![path.trim().to_owned()];
+        let (path, name) = tree.split_once(" as ").unwrap_or((tree, ""));
+        let path = path.trim().to_owned();
+        let name = match name.trim() {
+            "" => path.trim_end_matches("::self").rsplit("::").next().unwrap(),
+            name => name,
+        };
+        return vec![(path.clone(), name.to_owned())];
     };
     let inner = rest.rsplit_once('}').unwrap().0;
     let mut depth = 0;
@@ -90,61 +95,199 @@ fn paths_of(tree: &str) -> Vec<String> {
         }
         c == ',' && depth == 0
     });
+    let start = start.trim();
     parts
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .flat_map(paths_of)
-        .map(|path| format!("{}{path}", start.trim()))
-        .collect()
-}
-
-/// The modules that a module names, in `use` lines and elsewhere, each with its full path.
-fn named(module: &str, code: &str) -> BTreeSet<String> {
-    let flat = code.split_whitespace().collect::<Vec<_>>().join(" ");
-    let starts = ["crate::", "self::", "super::"];
-    let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
-    let mut paths = Vec::new();
-    for (at, _) in flat.match_indices("use ") {
-        let tree = &flat[at + 4..];
-        let is_own = starts.iter().any(|start| tree.starts_with(start));
-        if let Some((tree, _)) = tree.split_once(';').filter(|_| is_own) {
-            paths.extend(paths_of(tree));
-        }
-    }
-    // Also paths in expressions and types: `super::super::` begins one path, not two. The trees were read above.
-    for (at, _) in starts.iter().flat_map(|start| flat.match_indices(start)) {
-        let end = flat[at..].find(|c| !is_path(c)).unwrap_or(flat.len() - at);
-        let path = &flat[at..at + end];
-        if !flat[..at].ends_with(is_path) && !path.ends_with(':') {
-            paths.push(path.to_owned());
-        }
-    }
-    let own: Vec<&str> = module.split("::").collect();
-    paths
-        .iter()
-        .filter_map(|path| {
-            let mut parts: Vec<&str> = path.split("::").filter(|part| *part != "self").collect();
-            if path.starts_with("self::") {
-                return Some([own.clone(), parts].concat().join("::"));
-            }
-            if parts.first() == Some(&"crate") {
-                return Some(parts.split_off(1).join("::"));
-            }
-            let ups = parts.iter().take_while(|part| **part == "super").count();
-            let floor = own.len().checked_sub(ups).filter(|_| ups > 0)?;
-            Some([&own[..floor], &parts[ups..]].concat().join("::"))
+        .map(|(path, name)| match path.as_str() {
+            "self" => (format!("{start}self"), name_before(start, name)),
+            _ => (format!("{start}{path}"), name),
         })
         .collect()
 }
 
-/// The module file to which a path leads.
-fn file_of<'a>(path: &'a str, modules: &BTreeMap<String, String>) -> Option<&'a str> {
-    let mut path = path;
-    loop {
-        if modules.contains_key(path) {
-            return Some(path);
+/// The name of `self` in a tree after `start`: the last part of `start`, unless it got another one.
+fn name_before(start: &str, name: String) -> String {
+    if name == "self" {
+        let path = start.trim_end_matches("::");
+        return path.rsplit("::").next().unwrap().to_owned();
+    }
+    name
+}
+
+fn is_path(c: char) -> bool {
+    c.is_alphanumeric() || "_:".contains(c)
+}
+
+/// What follows each `word` in the code. It is a whole word there.
+fn after<'a>(flat: &'a str, word: &str) -> Vec<&'a str> {
+    flat.match_indices(&format!("{word} "))
+        .filter(|(at, _)| !flat[..*at].ends_with(is_path))
+        .map(|(at, _)| &flat[at + word.len() + 1..])
+        .collect()
+}
+
+/// A module's code as the reader sees it.
+struct Reader {
+    /// The module's path. Empty for the root of the crate.
+    own: Vec<String>,
+    /// The code on one line.
+    flat: String,
+    /// The paths in `use` items, each with the name that it gets here.
+    uses: Vec<(String, String)>,
+    /// The full path of each name that is a child module, or that a `use` item brings in.
+    names: BTreeMap<String, String>,
+}
+
+impl Reader {
+    fn new(module: &str, code: &str) -> Self {
+        let flat = code.replace("r#", "");
+        let flat = flat.split_whitespace().collect::<Vec<_>>().join(" ");
+        let own = module.split("::").filter(|part| *part != "main");
+        let mut uses = Vec::new();
+        for tree in after(&flat, "use") {
+            let tree = tree.split(';').next().unwrap();
+            // A sentence in a string is no tree.
+            if tree.chars().all(|c| is_path(c) || "{}, *".contains(c)) {
+                uses.extend(paths_of(tree));
+            }
         }
-        path = path.rsplit_once("::")?.0;
+        let mut reader = Self {
+            own: own.map(str::to_owned).collect(),
+            uses,
+            names: BTreeMap::new(),
+            flat,
+        };
+        for rest in after(&reader.flat, "mod") {
+            if let Some((name, _)) = rest.split_once(';').filter(|(name, _)| is_name(name)) {
+                let path = [&reader.own[..], &[name.to_owned()]].concat().join("::");
+                reader.names.insert(name.to_owned(), path);
+            }
+        }
+        // A `use` may begin with a name that another one brings in.
+        for _ in 0..reader.uses.len() {
+            let found = reader.uses.iter().filter(|(_, name)| name != "_");
+            let found = found.filter_map(|(path, name)| Some((name.clone(), reader.full(path)?)));
+            let found: Vec<(String, String)> = found.collect();
+            let before = reader.names.len();
+            reader.names.extend(found);
+            if reader.names.len() == before {
+                break;
+            }
+        }
+        reader
+    }
+
+    /// A path from the crate's root; `None` if it is of another crate. The root itself is an empty path.
+    fn full(&self, path: &str) -> Option<String> {
+        let mut parts: Vec<&str> = path.split("::").collect();
+        // `a::{self}` is `a`.
+        if parts.len() > 1 && parts.last() == Some(&"self") {
+            parts.pop();
+        }
+        let own: Vec<&str> = self.own.iter().map(String::as_str).collect();
+        let ups = parts.iter().skip_while(|part| **part == "self");
+        let ups = ups.take_while(|part| **part == "super").count();
+        let start = match parts[0] {
+            "crate" => Vec::new(),
+            "self" | "super" => own[..own.len().checked_sub(ups)?].to_vec(),
+            name => self.names.get(name)?.split("::").collect(),
+        };
+        let is_start = |part: &&str| ["crate", "self", "super"].contains(part);
+        let rest = match parts.iter().take_while(|part| is_start(part)).count() {
+            0 => &parts[1..],
+            count => &parts[count..],
+        };
+        let full = [&start[..], rest].concat();
+        Some(full.join("::").trim_start_matches("::").to_owned())
+    }
+
+    /// The full paths that the code names, in `use` items and elsewhere.
+    fn paths(&self) -> BTreeSet<String> {
+        let mut all: Vec<&str> = self.uses.iter().map(|(path, _)| path.as_str()).collect();
+        let mut rest = self.flat.clone();
+        for tree in after(&self.flat, "use") {
+            let tree = tree.split_once(';').map_or(tree, |(tree, _)| tree);
+            rest = rest.replace(&format!("use {tree};"), "");
+        }
+        let others = rest
+            .split(|c| !is_path(c))
+            .map(|path| path.trim_end_matches("::"));
+        all.extend(others.filter(|path| path.contains("::") && !path.starts_with(':')));
+        all.iter().filter_map(|path| self.full(path)).collect()
+    }
+
+    /// What would hide an import from this reader, or has no place in the product.
+    fn forbidden(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (path, name) in &self.uses {
+            if path.ends_with('*') {
+                all.push(format!("use {path}: name what it imports"));
+            }
+            if self.full(path).is_some_and(|path| path.is_empty()) {
+                all.push(format!("use {path} as {name}: it is the root of the crate"));
+            }
+        }
+        for rest in after(&self.flat, "mod") {
+            let inline = rest.split_once('{').map(|(name, _)| name.trim());
+            if let Some(name) = inline.filter(|name| is_name(name)) {
+                all.push(format!("mod {name}: give it a file"));
+            }
+        }
+        for name in after(&self.flat, "extern crate") {
+            let name = name.split(';').next().unwrap();
+            all.push(format!("extern crate {name}: use its name"));
+        }
+        all
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// The modules that a module names, each with its full path.
+fn named(module: &str, code: &str) -> BTreeSet<String> {
+    Reader::new(module, code).paths()
+}
+
+/// The module file to which a path leads: the root of the crate if it is in no other.
+fn file_of<'a>(path: &'a str, modules: &BTreeMap<String, String>) -> &'a str {
+    let mut path = path;
+    while !modules.contains_key(path) {
+        let Some((parent, _)) = path.rsplit_once("::") else {
+            return "main";
+        };
+        path = parent;
+    }
+    path
+}
+
+/// The files that import each other in a circle, with what they import there.
+fn circles(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<String>> {
+    let mut left: BTreeMap<&str, BTreeSet<String>> = modules
+        .iter()
+        .map(|(module, code)| {
+            let named = named(module, code);
+            let files = named.iter().map(|path| file_of(path, modules));
+            let others = files.filter(|file| *file != module).map(str::to_owned);
+            (module.as_str(), others.collect())
+        })
+        .collect();
+    assert!(left.values().any(|others| !others.is_empty()));
+    // A file that imports none of the others, or that none of them imports, is in no circle.
+    loop {
+        let imported: BTreeSet<String> = left.values().flatten().cloned().collect();
+        let before = left.len();
+        left.retain(|module, others| !others.is_empty() && imported.contains(*module));
+        let remaining: BTreeSet<String> = left.keys().map(ToString::to_string).collect();
+        for others in left.values_mut() {
+            others.retain(|other| remaining.contains(other));
+        }
+        if left.len() == before && left.values().all(|others| !others.is_empty()) {
+            return left;
+        }
     }
 }
 
@@ -198,12 +341,12 @@ fn the_map_has_these_rings_and_what_they_may_import() {
         .skip(1)
         .map_while(|line| line.strip_prefix("//! | "));
     let is_ring = |word: &&str| RINGS.iter().any(|(ring, _)| ring == word);
-    let mut told = BTreeMap::new();
+    let mut listed = BTreeMap::new();
     for row in rows {
         let (rings, imports) = row.split_once(" | ").unwrap();
         let words = imports.split(|c: char| !c.is_alphanumeric());
         let imported: BTreeSet<&str> = words.filter(is_ring).collect();
-        told.extend(rings.split(", ").map(|ring| (ring, imported.clone())));
+        listed.extend(rings.split(", ").map(|ring| (ring, imported.clone())));
         let is_free = imports.starts_with("everything");
         assert!(
             rings
@@ -214,39 +357,29 @@ fn the_map_has_these_rings_and_what_they_may_import() {
     }
     for (ring, allowed) in RINGS {
         let heads = allowed.iter().map(|path| path.split("::").next().unwrap());
-        assert_eq!(told.get(ring), Some(&heads.collect()), "{ring}");
+        assert_eq!(listed.get(ring), Some(&heads.collect()), "{ring}");
     }
 }
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let modules = modules();
-    let mut left: BTreeMap<&str, BTreeSet<String>> = modules
+    let circles = circles(&modules);
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn no_import_of_the_product_is_hidden() {
+    let hidden: Vec<String> = modules()
         .iter()
-        .map(|(module, code)| {
-            let named = named(module, code);
-            let files = named.iter().filter_map(|path| file_of(path, &modules));
-            let others = files.filter(|file| *file != module).map(str::to_owned);
-            (module.as_str(), others.collect())
+        .flat_map(|(module, code)| {
+            let forbidden = Reader::new(module, code).forbidden();
+            forbidden
+                .into_iter()
+                .map(move |what| format!("{module}: {what}"))
         })
         .collect();
-    assert!(left.values().any(|others| !others.is_empty()));
-    // A module that imports none of the remaining ones is in no circle.
-    loop {
-        let free: Vec<&str> = left
-            .iter()
-            .filter(|(_, others)| !others.iter().any(|other| left.contains_key(other.as_str())))
-            .map(|(module, _)| *module)
-            .collect();
-        if free.is_empty() {
-            break;
-        }
-        for module in free {
-            left.remove(module);
-        }
-    }
-    // A module that only leads into a circle remains as well; its imports show which circle.
-    assert!(left.is_empty(), "{left:#?}");
+    assert!(hidden.is_empty(), "{hidden:#?}");
 }
 
 #[test]
@@ -270,4 +403,97 @@ fn a_path_is_found_anywhere_in_the_code() {
     let found: Vec<String> = named("probe::engine", code).into_iter().collect();
     let expected = "cli::Config http::Limits http::tls log::x probe::allow::h probe::engine::inner::g probe::lock web::Site";
     assert_eq!(found.join(" "), expected);
+}
+
+#[test]
+fn a_path_that_begins_with_a_name_of_the_file_is_found() {
+    for (module, code, expected) in [
+        (
+            "metrics",
+            "mod text;\npub(crate) use text::Text;",
+            "metrics::text::Text",
+        ),
+        (
+            "metrics",
+            "pub(crate) mod text;\nfn f() -> text::Text {}",
+            "metrics::text::Text",
+        ),
+        (
+            "main",
+            "mod web;\nfn f() { web::routes::g() }",
+            "web::routes::g",
+        ),
+        (
+            "probe::lock",
+            "use crate as all;\nuse all::http::Limits;",
+            "http::Limits",
+        ),
+        (
+            "probe::lock",
+            "use crate::{self as all};\nfn f() { all::http::g() }",
+            "http::g",
+        ),
+        (
+            "probe::lock",
+            "use super::super::web as w;\nuse w::Site;",
+            "web::Site",
+        ),
+        (
+            "probe::lock",
+            "use crate::web::{self, csrf};\nfn f() { web::g() }",
+            "web::g",
+        ),
+        ("probe::lock", "fn f() { crate::web::g::<u8>() }", "web::g"),
+        ("probe::lock", "use crate::r#web::Site;", "web::Site"),
+        ("probe::lock", "use {crate::{web::Site}};", "web::Site"),
+    ] {
+        let found = named(module, code);
+        assert!(found.contains(expected), "{code}: {found:?}");
+    }
+    // A name of another crate is no module of this one.
+    let code = "use std::{io, mem};\nuse io::ErrorKind::NotFound;\nuse rustls::{Error, sign::{CertifiedKey}};";
+    assert_eq!(named("toolkit::tls", code), BTreeSet::new());
+}
+
+#[test]
+fn an_import_that_could_hide_is_forbidden() {
+    for (module, code) in [
+        ("probe::lock", "use crate as all;\nuse all::http::Limits;"),
+        ("probe::lock", "use crate::{self as all};"),
+        ("health", "use super as all;"),
+        ("probe::lock", "extern crate self as all;"),
+        ("probe::lock", "use crate::*;"),
+        ("probe::lock", "pub(crate) use super::{Prober, params::*};"),
+        (
+            "probe::lock",
+            "mod inner {\n    use super::super::super::http::Limits;\n}",
+        ),
+        ("probe::lock", "fn f() {\n    pub(super) mod inner {}\n}"),
+    ] {
+        let forbidden = Reader::new(module, code).forbidden();
+        assert!(!forbidden.is_empty(), "{code}");
+    }
+    let code = "mod lock;\nuse std::mem;\nuse crate::http::tls::{self as policy, TlsPolicy};\n\
+        fn f() -> &'static str { \"use * and mod; x { y\" }";
+    assert_eq!(Reader::new("probe", code).forbidden(), Vec::<String>::new());
+}
+
+#[test]
+fn a_circle_through_a_child_module_is_found() {
+    let modules = [
+        (
+            "metrics",
+            "pub(crate) mod text;\npub(crate) use text::Text;\npub(crate) struct Kind;",
+        ),
+        (
+            "metrics::text",
+            "use super::Kind;\npub(crate) struct Text(Kind);",
+        ),
+        ("health", "use crate::metrics::text;"),
+        ("sync", "use std::sync::Mutex;"),
+    ];
+    let modules = modules.map(|(module, code)| (module.to_owned(), code.to_owned()));
+    let modules = BTreeMap::from(modules);
+    let found: Vec<&str> = circles(&modules).into_keys().collect();
+    assert_eq!(found, ["metrics", "metrics::text"]);
 }

@@ -422,7 +422,7 @@ fn never_read(siege: &Siege<'_>, ground: &Ground, many: &[u8]) {
     let mut held = Vec::new();
     siege.in_force();
     while siege.goes_on() {
-        if ground.connections() < siege.target.places && siege.may_come_anew() {
+        if ground.connections() < siege.target.places && siege.may_reconnect() {
             held.push(ground.never_reading(many));
             siege.did();
         }
@@ -775,7 +775,7 @@ fn pipelined_requests_on_every_connection_do_not_keep_others_out() {
                     for _ in 0..2 * PLACES {
                         scope.spawn(|| {
                             while siege.goes_on() {
-                                if siege.may_come_anew() {
+                                if siege.may_reconnect() {
                                     let _ = ground
                                         .target
                                         .line()

@@ -296,6 +296,28 @@ fn the_placeholder_of_a_field_fits_into_it() {
 }
 
 #[test]
+fn long_names_of_servers_keep_a_readable_column() {
+    let Some(mut browser) = Browser::start("long_names_of_servers_keep_a_readable_column") else {
+        return;
+    };
+    let exporter = Exporter::start(&["--iperf3.path=/nowhere"]);
+    for number in 1..=3 {
+        let target = format!("iperf3-edge-{number}.frankfurt.backbone.example.net");
+        exporter.get(&format!("/probe?target={target}"));
+    }
+    for width in [375, 800, 1153, 1280, 1600] {
+        browser.resize((width, 800, false));
+        browser.open(&format!("http://127.0.0.1:{}/", exporter.port()));
+        let tall = browser.value(
+            "(() => { const all = [...document.querySelectorAll('th .words, td .words')];
+              return [all.length, all.filter(one => one.getBoundingClientRect().height > 80).map(one => one.outerHTML)]; })()",
+        );
+        assert!(tall[0].as_u64().unwrap() >= 6, "{tall}");
+        assert_eq!(tall[1], json!([]), "at {width}");
+    }
+}
+
+#[test]
 fn names_of_servers_and_dates_stay_in_one_line() {
     let Some(mut browser) = Browser::start("names_of_servers_and_dates_stay_in_one_line") else {
         return;

@@ -281,11 +281,15 @@ fn too_long(texts: &[Text]) -> String {
     let (mut found, mut small) = (String::new(), Measured::default());
     for (path, texts) in pages {
         let mut page = Measured::default();
-        texts.iter().for_each(|text| page.add(text));
-        if page.sentences < SMALL {
-            texts.iter().for_each(|text| small.add(text));
-        } else {
+        for text in &texts {
+            page.add(text);
+        }
+        if page.sentences >= SMALL {
             found += &page.findings(path);
+            continue;
+        }
+        for text in &texts {
+            small.add(text);
         }
     }
     if small.sentences > 0 {

@@ -158,7 +158,7 @@ pub(crate) struct Siege<'a> {
     rounds: AtomicUsize,
     /// Whether a question waits for its response, and how many connections were replaced since it was asked.
     is_asking: AtomicBool,
-    made_anew: AtomicUsize,
+    reconnects: AtomicUsize,
     is_in_force: AtomicBool,
     is_over: AtomicBool,
     /// The attackers have ended.
@@ -184,7 +184,7 @@ pub(crate) fn under<T>(
         target,
         rounds: AtomicUsize::new(0),
         is_asking: AtomicBool::new(false),
-        made_anew: AtomicUsize::new(0),
+        reconnects: AtomicUsize::new(0),
         is_in_force: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
         has_ended: AtomicBool::new(false),
@@ -224,18 +224,18 @@ impl Siege<'_> {
     /// plain client sends its request together with its connection, so its connection is never that one. With TLS the
     /// request follows some round trips later, which are long on a busy machine. So while a question waits, attackers
     /// that hold all connections replace only some of them, and none with TLS.
-    pub(crate) fn may_come_anew(&self) -> bool {
+    pub(crate) fn may_reconnect(&self) -> bool {
         let at_most = match self.target.tls {
             None => self.target.places / 2,
             Some(_) => 0,
         };
         !self.is_asking.load(Ordering::Relaxed)
-            || self.made_anew.fetch_add(1, Ordering::Relaxed) < at_most
+            || self.reconnects.fetch_add(1, Ordering::Relaxed) < at_most
     }
 
     /// Asks a question whose response counts only if the attack is active before and after it.
     pub(crate) fn ask<T>(&self, question: impl FnOnce() -> T) -> T {
-        self.made_anew.store(0, Ordering::Relaxed);
+        self.reconnects.store(0, Ordering::Relaxed);
         self.is_asking.store(true, Ordering::Relaxed);
         let answer = question();
         self.is_asking.store(false, Ordering::Relaxed);
@@ -269,7 +269,7 @@ impl Siege<'_> {
         let mut held: VecDeque<io::Result<T>> = (0..2 * places).map(|_| open()).collect();
         self.in_force();
         while self.goes_on() {
-            if self.may_come_anew() {
+            if self.may_reconnect() {
                 held.pop_front();
                 held.push_back(open());
                 self.did();

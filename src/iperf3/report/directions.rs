@@ -191,7 +191,7 @@ impl<'a> Test<'a> {
             is_upload: direction == FlowDirection::Upload,
         };
         Some(Direction {
-            udp: Some(counts.judge()),
+            udp: Some(counts.assess()),
             ..self.plain(direction, sent, received, streams.len())
         })
     }

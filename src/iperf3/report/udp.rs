@@ -56,7 +56,7 @@ pub(super) struct UdpCounts {
 
 impl UdpCounts {
     /// Returns the counts that can be true.
-    pub(super) fn judge(&self) -> Udp {
+    pub(super) fn assess(&self) -> Udp {
         let sent_packets = self
             .sent_bytes
             .and_then(|bytes| self.datagrams(bytes))

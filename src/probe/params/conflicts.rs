@@ -16,7 +16,7 @@ const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
 const SCTP_MSS_LEAST: u16 = 512;
 
 /// The refusal of two names of one parameter, or of two parameters that exclude each other.
-pub(super) fn together(one: &str, other: &str) -> String {
+pub(super) fn mutually_exclusive(one: &str, other: &str) -> String {
     format!("parameters {one:?} and {other:?} conflict, want only one of them")
 }
 
@@ -38,9 +38,9 @@ pub(super) fn check(params: &Params) -> Result<(), String> {
 fn protocols(params: &Params) -> Result<(), String> {
     let options = &params.options;
     match (options.udp, options.sctp, options.mptcp) {
-        (true, true, _) => return Err(together("sctp", "udp_mode")),
-        (true, _, true) => return Err(together("mptcp", "udp_mode")),
-        (_, true, true) => return Err(together("mptcp", "sctp")),
+        (true, true, _) => return Err(mutually_exclusive("sctp", "udp_mode")),
+        (true, _, true) => return Err(mutually_exclusive("mptcp", "udp_mode")),
+        (_, true, true) => return Err(mutually_exclusive("mptcp", "sctp")),
         _ => {}
     }
     let (protocol, other, why) = match (options.udp, options.sctp) {
@@ -68,7 +68,7 @@ fn protocols(params: &Params) -> Result<(), String> {
 fn values(params: &Params) -> Result<(), String> {
     let options = &params.options;
     if options.dscp.is_some() && options.tos.is_some() {
-        return Err(together("dscp", "tos"));
+        return Err(mutually_exclusive("dscp", "tos"));
     }
     let is_no_datagram = |length: u32| !UDP_LENGTHS.contains(&length);
     if options.udp && options.length.is_some_and(is_no_datagram) {

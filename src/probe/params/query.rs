@@ -3,7 +3,7 @@
 //! Owns the syntax of a query string. Each parameter is a row of `table`. A refusal names the parameter, the value and
 //! what is allowed.
 
-use super::conflicts::{self, together};
+use super::conflicts::{self, mutually_exclusive};
 use super::foreign;
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
 use super::row::Shown;
@@ -53,7 +53,7 @@ impl Params {
                         "parameter {name} is given more than once, want it once"
                     ));
                 }
-                Some(_) => return Err(together(id, row.names.last().unwrap_or(&id))),
+                Some(_) => return Err(mutually_exclusive(id, row.names.last().unwrap_or(&id))),
                 None => given.push((id, name)),
             }
             if (row.set)(&mut builder, &value).is_none() {
@@ -89,13 +89,13 @@ impl Builder {
             ));
         };
         let mode = match (self.reverse, self.bidirectional) {
-            (true, true) => return Err(together("reverse_mode", "bidirectional")),
+            (true, true) => return Err(mutually_exclusive("reverse_mode", "bidirectional")),
             (true, false) => Mode::Reverse,
             (false, true) => Mode::Bidirectional,
             (false, false) => Mode::Upload,
         };
         let default_seconds = match (self.options.bytes, self.period_seconds) {
-            (Some(_), Some(_)) => return Err(together("period", "bytes")),
+            (Some(_), Some(_)) => return Err(mutually_exclusive("period", "bytes")),
             (Some(_), None) => 1,
             (None, _) => DEFAULT_PERIOD_SECONDS,
         };

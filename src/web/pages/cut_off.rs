@@ -19,26 +19,30 @@ pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
          reported this up to that moment, as counted by the client. It is not a result and appears in no metric.</p>",
         answer_text::when_cut_off(cut_off)
     );
-    let ways = cut_off.seen.directions();
-    let [upload, download] = ways.map(intervals);
+    let directions = cut_off.seen.directions();
+    let [upload, download] = directions.map(intervals);
     // As wide as the whole test, so that the missing part is visible.
     let planned = cut_off.seen.length.unwrap_or_default();
     let planned_seconds = planned.saturating_sub(omitted).as_secs_f64();
     page.push_str(&plot::plot(upload, download, planned_seconds));
     page.push('\n');
-    if ways.into_iter().flatten().any(|way| way.is_merged) {
+    if directions
+        .into_iter()
+        .flatten()
+        .any(|direction| direction.is_merged)
+    {
         page.push_str(plot::OF_MEANS);
     }
     page.push_str("<dl>\n");
-    for (name, way) in ["Sent", "Arrived"].into_iter().zip(ways) {
-        if let Some(way) = way {
-            let bytes = units::bytes(way.bytes);
+    for (name, direction) in ["Sent", "Arrived"].into_iter().zip(directions) {
+        if let Some(direction) = direction {
+            let bytes = units::bytes(direction.bytes);
             let _ = writeln!(page, "<div><dt>{name}</dt><dd>{bytes}</dd></div>");
         }
     }
     page.push_str("</dl>\n");
 }
 
-fn intervals(way: Option<&DirectionSeen>) -> &[Interval] {
-    way.map_or(&[], |way| &way.intervals)
+fn intervals(direction: Option<&DirectionSeen>) -> &[Interval] {
+    direction.map_or(&[], |direction| &direction.intervals)
 }

@@ -32,17 +32,17 @@ pub(super) fn probe_page(number: u64, title_end: &str, links: &str, main: &str) 
 }
 
 /// A name and its value in a probe's summary; the value is HTML.
-pub(super) type Fact = (&'static str, String);
+pub(super) type MetadataRow = (&'static str, String);
 
-pub(super) fn push_facts(page: &mut String, facts: &[Fact]) {
+pub(super) fn push_metadata(page: &mut String, metadata: &[MetadataRow]) {
     page.push_str("<dl>\n");
-    for (name, value) in facts {
+    for (name, value) in metadata {
         let _ = writeln!(page, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
     page.push_str("</dl>\n");
 }
 
-pub(super) fn parameters(params: &Params) -> Option<Fact> {
+pub(super) fn parameters(params: &Params) -> Option<MetadataRow> {
     let pairs = escaped(&answer_text::pairs(&params.displayed()));
     (!pairs.is_empty()).then(|| ("Parameters", format!("<code>{pairs}</code>")))
 }
@@ -64,16 +64,16 @@ pub(super) fn push_columns(page: &mut String, left: &str, right: &str) {
 /// The whole page of a finished probe.
 pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     let mut main = String::with_capacity(16 * 1024);
-    let (mut facts, mut picture) = (String::new(), String::new());
-    push_facts(&mut facts, &summary(past));
-    form::push_again(&mut facts, &past.params, &site.csrf, ROOT);
+    let (mut metadata, mut picture) = (String::new(), String::new());
+    push_metadata(&mut metadata, &summary(past));
+    form::push_again(&mut metadata, &past.params, &site.csrf, ROOT);
     if let Some(cut_off) = past.cut_off() {
         let omitted = Duration::from_secs(past.params.options.omit_seconds);
         cut_off::push(&mut picture, cut_off, omitted);
     }
     let directions = list::directions(past);
     push_plot(&mut picture, directions);
-    push_columns(&mut main, &facts, &picture);
+    push_columns(&mut main, &metadata, &picture);
     if let Ok(answer) = &past.end {
         let (mut measures, mut run) = (String::new(), String::new());
         let caption = "A dash or a missing row is a value that iperf3 did not measure.";
@@ -114,7 +114,7 @@ fn neighbours(site: &Site, past: &Finished) -> String {
 }
 
 /// Why the probe has no result, and what to do. Empty when it has one.
-pub(super) fn why(past: &Finished) -> Vec<Fact> {
+pub(super) fn why(past: &Finished) -> Vec<MetadataRow> {
     let why = match &past.end {
         Err(why) => Some(("Cause", why.to_string())),
         Ok(answer) => {
@@ -122,36 +122,36 @@ pub(super) fn why(past: &Finished) -> Vec<Fact> {
             failure.map(|failure| ("Error", failure.message.clone()))
         }
     };
-    let why = why.map(|(name, words)| (name, escaped(&words)));
+    let why = why.map(|(name, text)| (name, escaped(&text)));
     let advice = advice(past).map(|advice| ("What to do", advice));
     why.into_iter().chain(advice).collect()
 }
 
-fn summary(past: &Finished) -> Vec<Fact> {
+fn summary(past: &Finished) -> Vec<MetadataRow> {
     let outcome = Outcome::of(past);
     let outcome = outcome.badge() + &outcome.label();
-    let mut facts = vec![("Target", host(&list::server(past)))];
+    let mut metadata = vec![("Target", host(&list::server(past)))];
     let answer = past.end.as_ref().ok();
     let last = answer.and_then(|answer| answer.completed.last_details());
     let address = last.and_then(|last| last.address);
-    facts.extend(address.map(|address| ("Address", address.to_string())));
-    facts.extend(parameters(&past.params));
-    facts.push(("Outcome", outcome));
-    facts.extend(why(past));
-    facts.push(("Began (UTC)", time(past.began, DAY_AND_CLOCK)));
-    facts.push(("Ended (UTC)", time(past.ended, DAY_AND_CLOCK)));
+    metadata.extend(address.map(|address| ("Address", address.to_string())));
+    metadata.extend(parameters(&past.params));
+    metadata.push(("Outcome", outcome));
+    metadata.extend(why(past));
+    metadata.push(("Began (UTC)", time(past.began, DAY_AND_CLOCK)));
+    metadata.push(("Ended (UTC)", time(past.ended, DAY_AND_CLOCK)));
     if let Ok(answer) = &past.end {
         let completed = &answer.completed;
-        facts.push(("Response time", to_millis(answer.duration)));
-        facts.push(("Waited for the test lock", to_millis(completed.lock_wait)));
-        facts.push(("Attempts", completed.count.to_string()));
+        metadata.push(("Response time", to_millis(answer.duration)));
+        metadata.push(("Waited for the test lock", to_millis(completed.lock_wait)));
+        metadata.push(("Attempts", completed.count.to_string()));
     }
     let mut client = past.client.ip().to_string();
     if past.is_manual {
         client.push_str(", from the page");
     }
-    facts.push(("Requested by", client));
-    facts
+    metadata.push(("Requested by", client));
+    metadata
 }
 
 pub(super) fn push_plot(page: &mut String, directions: [Option<&Direction>; 2]) {

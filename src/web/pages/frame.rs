@@ -112,12 +112,16 @@ pub(super) fn name() -> String {
 pub(super) fn host(server: &str) -> String {
     /// The number of characters that fit a screen of 320 pixels.
     const FITS_CHARS: usize = 32;
-    let class = if server.chars().count() > FITS_CHARS {
-        "words"
+    let text = escaped(server);
+    if server.chars().count() > FITS_CHARS {
+        // It wraps behind a dot if it can.
+        format!(
+            "<span class=\"words\">{}</span>",
+            text.replace('.', ".<wbr>")
+        )
     } else {
-        "host"
-    };
-    format!("<span class=\"{class}\">{}</span>", escaped(server))
+        format!("<span class=\"host\">{text}</span>")
+    }
 }
 
 /// Percent-encodes text as a value in a query.
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_is_text_and_seen() {
+    fn escaped_text_has_no_markup_and_no_invisible_characters() {
         for (text, shown) in [
             (
                 "<script>alert(1)</script>",

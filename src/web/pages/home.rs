@@ -29,7 +29,7 @@ pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     let filter = Filter::parse(query);
     let mut main = String::with_capacity(64 * 1024);
     push_head(&mut main, &filter, overview.ended());
-    targets::push(&mut main, &overview.tests, &filter);
+    targets::push(&mut main, &overview, &filter);
     main.push_str("</section>\n");
     push_not_run(&mut main, &overview.past);
     push_now(&mut main, &site.prober, &overview.current);
@@ -39,7 +39,7 @@ pub(crate) fn home(site: &Site, request: &Request<'_>) -> Response {
     list::push(&mut main, &overview, &site.refusals.last(), &filter);
     form::push_reference(&mut main, site);
     // The number of failing tests comes first, so that a narrow browser tab shows it.
-    let title = match Counts::of(&overview.tests).failing {
+    let title = match Counts::of(&overview.tests, SystemTime::now()).failing {
         0 => "Targets".to_owned(),
         failing => format!("{failing} failing"),
     };

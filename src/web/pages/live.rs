@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::details::{
-    Measure, ROOT, parameters, probe_page, push_columns, push_facts, push_measures, push_plot, why,
+    Measure, ROOT, parameters, probe_page, push_columns, push_measures, push_metadata, push_plot,
+    why,
 };
 use super::frame::{DAY_AND_CLOCK, embedded, escaped, framing, host, time};
 use super::outcome::Outcome;
@@ -37,14 +38,14 @@ pub(crate) fn in_progress(site: &Site, probe: &Current) -> Response {
     let number = probe.number;
     let mut main = String::with_capacity(4096);
     let mut left = String::new();
-    let mut facts = vec![("Target", host(&probe.params.server()))];
-    facts.extend(parameters(&probe.params));
-    facts.push(("Began (UTC)", time(probe.began, DAY_AND_CLOCK)));
-    facts.push(("Requested by", probe.client.ip().to_string()));
+    let mut metadata = vec![("Target", host(&probe.params.server()))];
+    metadata.extend(parameters(&probe.params));
+    metadata.push(("Began (UTC)", time(probe.began, DAY_AND_CLOCK)));
+    metadata.push(("Requested by", probe.client.ip().to_string()));
     if probe.attempts > 0 {
-        facts.push(("Attempts before", probe.attempts.to_string()));
+        metadata.push(("Attempts before", probe.attempts.to_string()));
     }
-    push_facts(&mut left, &facts);
+    push_metadata(&mut left, &metadata);
     if probe.can_be_stopped() {
         let (field, token) = (csrf::FIELD, &site.csrf.0);
         let _ = writeln!(
@@ -58,11 +59,11 @@ pub(crate) fn in_progress(site: &Site, probe: &Current) -> Response {
     );
     push_columns(&mut main, &left, &right);
     let page = probe_page(number, ", in progress", "", &main);
-    framing(page).with_header("Refresh", look_again(probe).as_secs().to_string())
+    framing(page).with_header("Refresh", refresh_after(probe).as_secs().to_string())
 }
 
 /// When the page reloads. A reload loses the keyboard focus, so it waits until there may be a result.
-fn look_again(probe: &Current) -> Duration {
+fn refresh_after(probe: &Current) -> Duration {
     let params = &probe.params;
     let left = match &probe.stage {
         Stage::Running { progress, .. } if probe.since.elapsed() >= SOON => {
@@ -111,7 +112,7 @@ fn push_ended(main: &mut String, past: &Finished) {
     );
     let why = why(past);
     if !why.is_empty() {
-        push_facts(main, &why);
+        push_metadata(main, &why);
     }
     // The plot that the frame showed a moment ago stays.
     match past.cut_off() {

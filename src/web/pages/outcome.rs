@@ -48,18 +48,18 @@ impl Outcome {
     }
 
     /// `unknown host`, `not run: no time left`.
-    fn words(&self) -> String {
-        let words = words(self.label);
+    fn text(&self) -> String {
+        let text = plain_text(self.label);
         if self.is_not_run {
-            format!("not run: {words}")
+            format!("not run: {text}")
         } else {
-            words
+            text
         }
     }
 
     /// The label, if it differs from the plain text, to search the metrics and the log for.
     pub(super) fn label(&self) -> String {
-        if self.words() == self.label {
+        if self.text() == self.label {
             String::new()
         } else {
             format!(" <span class=\"soft\">(<code>{}</code>)</span>", self.label)
@@ -67,14 +67,14 @@ impl Outcome {
     }
 
     pub(super) fn badge(&self) -> String {
-        format!("<span class=\"{}\">{}</span>", self.class, self.words())
+        format!("<span class=\"{}\">{}</span>", self.class, self.text())
     }
 }
 
 /// The plain text for a label.
-fn words(label: &str) -> String {
+fn plain_text(label: &str) -> String {
     let plain = PLAIN.iter().find(|(own, _)| *own == label);
-    plain.map_or_else(|| label.replace('_', " "), |(_, words)| (*words).to_owned())
+    plain.map_or_else(|| label.replace('_', " "), |(_, text)| (*text).to_owned())
 }
 
 /// What to do about a probe without a result, as HTML. None if the probe has a result.
@@ -136,27 +136,19 @@ fn marked(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLAIN, about, marked, words};
+    use super::{PLAIN, about, marked, plain_text};
     use crate::cancel::Cause;
     use crate::iperf3::reason::Reason;
     use crate::probe::wait_error::{Reached, WaitError};
 
     #[test]
-    fn the_plain_words_have_those_of_the_label_in_them() {
+    fn each_plain_text_contains_its_label() {
         let reasons = Reason::ALL.iter().map(|(_, label, _)| *label);
-        let others = [
-            "success",
-            "lock_timeout",
-            "no_time_left",
-            "cancelled",
-            "running",
-            "full",
-            "broken",
-        ];
+        let others = WaitError::LABELS.into_iter().chain(["success"]);
         let all: Vec<&str> = reasons.chain(others).collect();
         for label in &all {
-            let words = words(label);
-            assert!(words.contains(&label.replace('_', " ")), "{label}: {words}");
+            let text = plain_text(label);
+            assert!(text.contains(&label.replace('_', " ")), "{label}: {text}");
         }
         for (label, _) in PLAIN {
             assert!(all.contains(label), "{label} is no outcome");

@@ -16,9 +16,9 @@ pub(super) const OF_MEANS: &str = "<p class=\"soft\">Each step is the mean of ne
     fit.</p>\n";
 /// Maximum steps of a small plot: more could not be distinguished, and a page may have a hundred of these plots.
 const SPARK_STEPS: usize = 60;
-/// Intervals further apart than this leave a hole in the line. Smaller distances are inaccuracies: iperf3's times
+/// Intervals further apart than this leave a gap in the line. Smaller distances are inaccuracies: iperf3's times
 /// differ by microseconds.
-const HOLE_SECONDS: f64 = 0.01;
+const GAP_SECONDS: f64 = 0.01;
 
 /// Where the axes of the large plot begin and end, in its 960 by 420 units.
 const LEFT: f64 = 88.0;
@@ -38,7 +38,7 @@ struct Plot<'a> {
     series: Vec<Series<'a>>,
     end_seconds: f64,
     highest: f64,
-    words: String,
+    description: String,
 }
 
 impl<'a> Plot<'a> {
@@ -47,19 +47,19 @@ impl<'a> Plot<'a> {
         let measured = both.into_iter().filter(|(.., steps)| !steps.is_empty());
         let series: Vec<Series<'_>> = measured.collect();
         let all = || upload.iter().chain(download);
-        let words = series.iter().map(|series| words(series, "interval"));
-        let words: Vec<String> = words.collect();
+        let texts = series.iter().map(|series| describe(series, "interval"));
+        let texts: Vec<String> = texts.collect();
         (!series.is_empty()).then(|| Self {
             series,
             end_seconds: all().fold(0.0, |end, step| step.end_seconds.max(end)),
             highest: all().fold(0.0, |highest, step| step.bytes_per_second.max(highest)),
-            words: words.join("; "),
+            description: texts.join("; "),
         })
     }
 }
 
 /// `upload, 10 intervals, 9.30 to 9.50 Mbit/s`.
-fn words((name, _, steps): &Series<'_>, step: &str) -> String {
+fn describe((name, _, steps): &Series<'_>, step: &str) -> String {
     let rates = steps.iter().map(|step| step.bytes_per_second);
     let lowest = rates.clone().fold(f64::INFINITY, f64::min);
     let rates = units::bit_rates(lowest, rates.fold(0.0, f64::max));
@@ -83,7 +83,7 @@ pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
     };
     let mut svg = format!(
         "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-        plot.words
+        plot.description
     );
     for (_, class, steps) in &plot.series {
         // The label describes all intervals, while the line may show means.
@@ -125,18 +125,21 @@ pub(super) fn trend(points: &VecDeque<Point>) -> String {
         seconds: count as f64,
         highest: all.fold(0.0, |highest, step| step.bytes_per_second.max(highest)),
     };
-    let mut told: Vec<String> = series.iter().map(|series| words(series, "probe")).collect();
+    let mut texts: Vec<String> = series
+        .iter()
+        .map(|series| describe(series, "probe"))
+        .collect();
     let (mut marks, mut missed) = (String::new(), 0);
     for (place, _) in places().filter(|(_, point)| !point.is_success) {
         missed += 1;
         let _ = write!(marks, "M{:.0} 104V56", scale.x(place as f64 + 0.5));
     }
     if missed > 0 {
-        told.push(format!("{missed} of {} without a result", points.len()));
+        texts.push(format!("{missed} of {} without a result", points.len()));
     }
     let mut svg = format!(
         "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-        told.join("; ")
+        texts.join("; ")
     );
     for (_, class, steps) in &series {
         push_line(&mut svg, class, steps, &scale);
@@ -172,7 +175,7 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
     let mut svg = format!(
         "<svg class=\"plot\" viewBox=\"0 0 960 420\" role=\"img\" aria-labelledby=\"plot-title plot-words\">\n\
          <title id=\"plot-title\">Bandwidth of each interval</title>\n<desc id=\"plot-words\">{}.</desc>\n",
-        plot.words
+        plot.description
     );
     // The grid comes first, so that the measured lines are drawn over it.
     let mut labels = String::new();
@@ -226,13 +229,13 @@ fn push_line(svg: &mut String, class: &str, steps: &[Interval], scale: &Scale) {
     let (mut end_seconds, mut height) = (f64::NEG_INFINITY, 0.0);
     for step in steps {
         let y = scale.y(step.bytes_per_second);
-        let is_hole = (step.start_seconds - end_seconds).abs() >= HOLE_SECONDS;
+        let is_gap = (step.start_seconds - end_seconds).abs() >= GAP_SECONDS;
         // Steps of the same height are one horizontal line. Both heights are whole numbers.
-        if is_hole || (y - height).abs() >= 1.0 {
+        if is_gap || (y - height).abs() >= 1.0 {
             if end_seconds.is_finite() {
                 let _ = write!(svg, "H{:.0}", scale.x(end_seconds));
             }
-            let _ = if is_hole {
+            let _ = if is_gap {
                 write!(svg, "M{:.0} {y:.0}", scale.x(step.start_seconds))
             } else {
                 write!(svg, "V{y:.0}")
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_plot_is_steps_and_words() {
+    fn a_small_plot_is_steps_and_a_label() {
         assert_eq!(
             spark(&steps(&[1e6, 1e6, 5e5, 0.0]), &steps(&[2.5e5])),
             "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"upload, 4 intervals, 0 to 8.00\u{a0}Mbit/s; \
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_plot_has_axes_units_a_legend_and_words() {
+    fn a_large_plot_has_axes_units_a_legend_and_a_description() {
         let expected = r#"<svg class="plot" viewBox="0 0 960 420" role="img" aria-labelledby="plot-title plot-words">
 <title id="plot-title">Bandwidth of each interval</title>
 <desc id="plot-words">upload, 2 intervals, 6.00 to 8.00\u{a0}Mbit/s; download, 1 interval, 2.00\u{a0}Mbit/s.</desc>
@@ -412,13 +415,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_between_intervals_is_a_hole_in_the_line() {
-        let mut holed = steps(&[1.0, 1.0, 1.0]);
-        holed.remove(1);
+    fn a_gap_between_intervals_is_a_gap_in_the_line() {
+        let mut gapped = steps(&[1.0, 1.0, 1.0]);
+        gapped.remove(1);
         assert!(
-            spark(&holed, &[]).contains("d=\"M0 8H160M320 8H480\""),
+            spark(&gapped, &[]).contains("d=\"M0 8H160M320 8H480\""),
             "{}",
-            spark(&holed, &[])
+            spark(&gapped, &[])
         );
     }
 
@@ -430,8 +433,8 @@ mod tests {
         };
         let missed = Point::default();
         let svg = trend(&[success(1.25e6), missed, success(2.5e6)].into());
-        let words = "upload, 2 probes, 10.0 to 20.0\u{a0}Mbit/s; 1 of 3 without a result";
-        assert!(svg.contains(&format!("aria-label=\"{words}\"")), "{svg}");
+        let label = "upload, 2 probes, 10.0 to 20.0\u{a0}Mbit/s; 1 of 3 without a result";
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{svg}");
         // The newest probe is at the right end, the older ones to its left.
         assert!(
             svg.contains("class=\"up\" d=\"M336 56H384M432 8H480\""),

@@ -5,6 +5,7 @@
 //! how a test is run.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use super::frame::{escaped, strip};
 use super::names;
@@ -97,7 +98,7 @@ fn push_news(main: &mut String, overview: &Overview, seen: u64) {
         main,
         "<p><strong>{count} more ended, {failed} without a result:</strong> refresh to see them."
     );
-    let Counts { failing, all, .. } = Counts::of(&overview.tests);
+    let Counts { failing, all, .. } = Counts::of(&overview.tests, SystemTime::now());
     if failing > 0 {
         let verb = if failing == 1 { "fails" } else { "fail" };
         let _ = write!(

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::frame::{ago, escaped, host};
 use super::list::{self, Filter};
@@ -13,12 +13,17 @@ use super::names::{key, kind, others};
 use super::outcome::{Outcome, advice};
 use super::plot;
 use crate::iperf3::report::Direction;
-use crate::probe::history::{MAX_POINTS, MAX_TESTS, TestTrend};
+use crate::probe::history::{MAX_POINTS, MAX_TESTS, Overview, TestTrend};
 
 /// The state of a test depends on this number of its last probes.
 const COUNTED: usize = 10;
 /// From this loss on a test is unsteady. The shipped alert uses the same value.
 const LOSSY_PERCENT: f64 = 1.0;
+/// A test is overdue if its last probe is older than this many times the interval before it, and than `OVERDUE_AFTER`.
+const OVERDUE_INTERVALS: u32 = 5;
+const OVERDUE_AFTER: Duration = Duration::from_secs(15 * 60);
+/// The same for a test with a single probe, such as one from the page.
+const SINGLE_OVERDUE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The state of a test, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +34,8 @@ enum State {
     NoResult,
     /// Its last probe succeeded, but lost datagrams, or one of the last ten probes did not succeed.
     Unsteady,
+    /// It was not probed lately, whatever its last probe was: the state of the network is unknown.
+    Overdue,
     Fine,
 }
 
@@ -38,6 +45,7 @@ pub(super) struct Counts {
     pub(super) failing: usize,
     no_result: usize,
     unsteady: usize,
+    overdue: usize,
     pub(super) all: usize,
 }
 
@@ -51,31 +59,37 @@ struct Row<'a> {
     others: String,
 }
 
-pub(super) fn push(page: &mut String, tests: &[Arc<TestTrend>], filter: &Filter) {
+pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
+    let tests = &overview.tests;
     if tests.is_empty() {
         page.push_str(
             "<p>No probe so far. Each target that Prometheus or this page probes gets a row here.</p>\n",
         );
         return;
     }
-    let mut rows: Vec<Row<'_>> = tests.iter().map(|test| Row::of(test)).collect();
+    let now = SystemTime::now();
+    let mut rows: Vec<Row<'_>> = tests.iter().map(|test| Row::of(test, now)).collect();
     rows.sort_by(|a, b| {
         let [a, b] = [a, b].map(|row| (row.state, &row.server, &row.kind, &row.others));
         a.cmp(&b)
     });
+    let removed = match overview.forgotten_tests {
+        0 => String::new(),
+        1 => ", and 1 was removed".to_owned(),
+        count => format!(", and {count} were removed"),
+    };
     let _ = write!(
         page,
         "<p class=\"verdict\">{}</p>\n<div class=\"wide\"><table class=\"targets\">\n\
          <caption>The last probe of each test, the failing ones first. A target leads to its probes. Unsteady: one of \
-         the last {COUNTED} probes had no result, or {LOSSY_PERCENT}\u{a0}% or more was lost. Up to {MAX_TESTS} tests are \
-         remembered.</caption>\n\
+         the last {COUNTED} probes had no result, or {LOSSY_PERCENT}\u{a0}% or more was lost. Overdue: not \
+         probed for much longer than usual. Up to {MAX_TESTS} tests are remembered{removed}.</caption>\n\
          <thead><tr><th scope=\"col\">Target</th><th scope=\"col\">Test</th><th scope=\"col\">Outcome</th>\
          <th scope=\"col\">Up, Mbit/s</th><th scope=\"col\">Down, Mbit/s</th><th scope=\"col\">Loss, %</th>\
          <th scope=\"col\">Round trip, ms</th><th scope=\"col\">Last {MAX_POINTS} probes</th>\
          <th scope=\"col\">Succeeded</th><th scope=\"col\">Last probe</th></tr></thead>\n<tbody>\n",
-        Counts::of(tests).words(),
+        Counts::of(tests, now).text(),
     );
-    let now = SystemTime::now();
     for row in &rows {
         push_row(page, row, &telling(row, &rows), filter, now);
     }
@@ -93,11 +107,11 @@ fn telling(row: &Row<'_>, rows: &[Row<'_>]) -> String {
 }
 
 impl<'a> Row<'a> {
-    fn of(test: &'a TestTrend) -> Self {
+    fn of(test: &'a TestTrend, now: SystemTime) -> Self {
         let params = &test.last.params;
         Self {
             test,
-            state: State::of(test),
+            state: State::of(test, now),
             server: params.server(),
             kind: kind(params),
             others: others(params),
@@ -106,8 +120,11 @@ impl<'a> Row<'a> {
 }
 
 impl State {
-    fn of(test: &TestTrend) -> Self {
+    fn of(test: &TestTrend, now: SystemTime) -> Self {
         let (succeeded, count) = successes(test);
+        if is_overdue(test.last.ended, test.previous_ended, now) {
+            return Self::Overdue;
+        }
         match Outcome::of(&test.last).class {
             "bad" => Self::Failing,
             "none" => Self::NoResult,
@@ -115,6 +132,15 @@ impl State {
             _ => Self::Fine,
         }
     }
+}
+
+/// Whether the last probe is so old that its outcome does not count. A clock that was set back makes no test overdue.
+fn is_overdue(ended: SystemTime, previous: Option<SystemTime>, now: SystemTime) -> bool {
+    let age = now.duration_since(ended).unwrap_or_default();
+    let interval = previous.and_then(|previous| ended.duration_since(previous).ok());
+    age > interval.map_or(SINGLE_OVERDUE_AFTER, |interval| {
+        OVERDUE_AFTER.max(interval * OVERDUE_INTERVALS)
+    })
 }
 
 fn is_lossy(test: &TestTrend) -> bool {
@@ -133,16 +159,17 @@ fn successes(test: &TestTrend) -> (usize, usize) {
 }
 
 impl Counts {
-    pub(super) fn of(tests: &[Arc<TestTrend>]) -> Self {
+    pub(super) fn of(tests: &[Arc<TestTrend>], now: SystemTime) -> Self {
         let mut counts = Self {
             all: tests.len(),
             ..Self::default()
         };
         for test in tests {
-            match State::of(test) {
+            match State::of(test, now) {
                 State::Failing => counts.failing += 1,
                 State::NoResult => counts.no_result += 1,
                 State::Unsteady => counts.unsteady += 1,
+                State::Overdue => counts.overdue += 1,
                 State::Fine => {}
             }
         }
@@ -150,14 +177,15 @@ impl Counts {
     }
 
     /// `3 of 21 tests fail, 2 are unsteady, 16 are fine`, as HTML.
-    pub(super) fn words(self) -> String {
+    pub(super) fn text(self) -> String {
         let Self {
             failing,
             no_result,
             unsteady,
+            overdue,
             all,
         } = self;
-        let fine = all - failing - no_result - unsteady;
+        let fine = all - failing - no_result - unsteady - overdue;
         let mut of_all = match all {
             1 => " of 1 test",
             _ => &format!(" of {all} tests"),
@@ -167,6 +195,7 @@ impl Counts {
             (failing, "bad", "fails", "fail"),
             (no_result, "none", "has no result", "have no result"),
             (unsteady, "warn", "is unsteady", "are unsteady"),
+            (overdue, "warn", "is overdue", "are overdue"),
             (fine, "good", "is fine", "are fine"),
         ] {
             if count > 0 {
@@ -220,9 +249,14 @@ fn push_row(page: &mut String, row: &Row<'_>, telling: &str, filter: &Filter, no
     }
     let _ = writeln!(
         page,
-        "<td>{}</td><td>{succeeded}</td><td><a href=\"probes/{}\">{}</a></td></tr>",
+        "<td>{}</td><td>{succeeded}</td><td><a href=\"probes/{}\"{}>{}</a></td></tr>",
         plot::trend(&row.test.points),
         past.number,
+        if row.state == State::Overdue {
+            " class=\"warn\""
+        } else {
+            ""
+        },
         ago(past.ended, now),
     );
 }
@@ -242,5 +276,35 @@ fn push_numbers(page: &mut String, row: &Row<'_>) {
         list::round_trip(upload),
     ] {
         let _ = write!(page, "<td>{}</td>", cell.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::is_overdue;
+
+    #[test]
+    fn a_test_is_overdue_after_five_of_its_intervals() {
+        let start = SystemTime::UNIX_EPOCH;
+        let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
+        for (previous, ended, now, expected) in [
+            // One probe, as from the page.
+            (None, 0, 60, false),
+            (None, 0, 61, true),
+            // Every minute: a pause of a quarter of an hour is allowed.
+            (Some(99), 100, 115, false),
+            (Some(99), 100, 116, true),
+            // Each hour.
+            (Some(0), 60, 360, false),
+            (Some(0), 60, 361, true),
+            // The clock was set back.
+            (Some(99), 100, 1, false),
+            (Some(100), 99, 159, false),
+        ] {
+            let overdue = is_overdue(at(ended), previous.map(at), at(now));
+            assert_eq!(overdue, expected, "{previous:?} {ended} {now}");
+        }
     }
 }

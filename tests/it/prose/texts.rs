@@ -366,7 +366,7 @@ pub fn everything() -> Vec<Text> {
     for path in files() {
         let text = read(&path);
         texts.extend(comments(&path, &text));
-        if path.ends_with(".sh") {
+        if path.rsplit('.').next() == Some("sh") {
             texts.extend(quoted(&path, &text));
         }
     }
