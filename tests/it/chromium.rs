@@ -437,8 +437,11 @@ impl Browser {
             .collect()
     }
 
-    /// The accessibility tree in order: roles and names.
+    /// The accessibility tree in order: roles and names. It is built again for each call: the one that Chromium builds
+    /// while a page loads may keep the role that a field had before the rest of the page was there.
     pub fn accessible(&mut self) -> Vec<(String, String)> {
+        self.call("Accessibility.disable", &json!({}));
+        self.call("Accessibility.enable", &json!({}));
         let tree = self.call("Accessibility.getFullAXTree", &json!({}));
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
         tree["nodes"]

@@ -229,20 +229,21 @@ fn push_filter(page: &mut String, overview: &Overview, filter: &Filter) {
     targets.sort_unstable();
     targets.dedup();
     let checked = if filter.failures { " checked" } else { "" };
-    let _ = write!(
-        page,
+    // The list comes before its field, so that a screen reader finds a list of choices from the start.
+    page.push_str(
         "<form class=\"filter\" action=\"./#last\" method=\"get\" role=\"search\" aria-label=\"Last probes\">\n\
-         <label>Target contains<input type=\"text\" name=\"target\" list=\"hosts\" value=\"{}\" \
-         autocapitalize=\"none\" spellcheck=\"false\"></label>\n<datalist id=\"hosts\">",
-        escaped(&filter.target)
+         <datalist id=\"hosts\">",
     );
     for target in targets {
         let _ = write!(page, "<option value=\"{}\">", escaped(target));
     }
     let _ = writeln!(
         page,
-        "</datalist>\n<label><input type=\"checkbox\" name=\"failures\" value=\"true\"{checked}> Failures only</label>\n\
-         <button type=\"submit\">Filter</button>"
+        "</datalist>\n<label>Target contains<input type=\"text\" name=\"target\" list=\"hosts\" value=\"{}\" \
+         autocapitalize=\"none\" spellcheck=\"false\"></label>\n\
+         <label><input type=\"checkbox\" name=\"failures\" value=\"true\"{checked}> Failures only</label>\n\
+         <button type=\"submit\">Filter</button>",
+        escaped(&filter.target)
     );
     if filter.is_refreshing {
         page.push_str("<input type=\"hidden\" name=\"refresh\" value=\"true\">\n");
