@@ -16,7 +16,7 @@ pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     let _ = writeln!(
         page,
         "<h2>Measured before the test was cut off</h2>\n<p><strong>Incomplete: {}.</strong> iperf3 \
-         reported this up to that moment, as counted by the client. It is not a result and appears in no metric.</p>",
+         reported this up to that moment, as counted by the client. It is not a result, and no metric of the probe has it.</p>",
         answer_text::when_cut_off(cut_off)
     );
     let directions = cut_off.seen.directions();
