@@ -21,9 +21,8 @@ const UDP_BITS_PER_SECOND: f64 = 1_048_576.0;
 /// allowed test, even of 24 hours and 128 streams, stays far below `process::OUTPUT_LIMIT_BYTES` and needs little
 /// memory.
 const STREAM_INTERVALS_LIMIT: u64 = 4096;
-/// The same limit for a streamed report, which is read while the test runs: about 90 MB, below
-/// `process::READ_LIMIT_BYTES`, with an interval of one second in a test of 128 streams and 25 minutes. iperf3 itself
-/// keeps some 200 bytes of each.
+/// The same limit for a streamed report, which is read while the test runs. At 450 bytes each that is 90 MB, below
+/// `process::READ_LIMIT_BYTES`. A test of 128 streams and 25 minutes still has an interval of one second.
 const STREAMED_INTERVALS_LIMIT: u64 = 200_000;
 /// Maximum number of intervals of a streamed report, whatever the number of streams. These are kept and drawn.
 const KEPT_INTERVALS_LIMIT: u64 = 4096;
