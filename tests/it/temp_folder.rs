@@ -21,7 +21,8 @@ fn behind(mounts: &str, test: &str) -> Option<Exporter> {
         return None;
     }
     let mut command = Command::new("unshare");
-    let script = format!("set -e; {mounts}; exec \"$@\"");
+    // The binary is opened before a mount may hide it: the project may be built in a folder below /tmp.
+    let script = format!("set -e; exec 9<\"$1\"; shift; {mounts}; exec /proc/self/fd/9 \"$@\"");
     command.args(["-m", "sh", "-c", &script, "sh"]);
     command.arg(env!("CARGO_BIN_EXE_iperf3-exporter"));
     command.arg("--web.listen-address=127.0.0.1:0");
