@@ -78,6 +78,12 @@ or cargo-zigbuild and zig (cargo install cargo-zigbuild; pip install ziglang)"
 -Clink-arg=--pack-dyn-relocs=relr"
         fi
     fi
+    # A frame pointer in each function makes the tables that end a panicked thread 70 kB smaller on x86-64: they then
+    # need not describe each push and pop. The code's size stays the same. On aarch64 the file would be 22 kB larger.
+    case $target in
+        x86_64-*) flags="$flags
+-Cforce-frame-pointers=yes" ;;
+    esac
     # With --target they apply to the binary only, and not to build scripts.
     CARGO_ENCODED_RUSTFLAGS=$(printf '%s' "$flags" | tr '\n' '\037')
     export CARGO_ENCODED_RUSTFLAGS
