@@ -5,6 +5,7 @@
 //! password can fit, and prefixes that no program writes (`$2$`, `$2z$`). An error quotes nothing of the text but its
 //! cost.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use bcrypt::HashParts;
@@ -17,11 +18,19 @@ const COSTS: RangeInclusive<u32> = 4..=31;
 /// Only these first bytes of a password count.
 const PASSWORD_BYTES: usize = 72;
 
+/// Why no password can fit a text. The words follow "the hash of USER".
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HashError {
+    /// It does not begin like a bcrypt hash.
+    Beginning,
+    /// It begins like one, but goes on differently.
+    Form,
+    /// Its cost is not allowed.
+    Cost(u32),
+}
+
 /// Checks that a text is a bcrypt hash.
-///
-/// # Errors
-/// Why it is not, as a sentence that follows "the hash of USER".
-pub(crate) fn check(hash: &str) -> Result<(), String> {
+pub(crate) fn check(hash: &str) -> Result<(), HashError> {
     parse(hash).map(drop)
 }
 
@@ -47,11 +56,11 @@ pub(super) fn dummy_hash(cost: u32) -> String {
     format!("$2b${cost:02}${:.<1$}", "", SALT_AND_HASH_CHARS)
 }
 
-fn parse(text: &str) -> Result<HashParts, String> {
+fn parse(text: &str) -> Result<HashParts, HashError> {
     // A YAML block ends with a newline, and Go ignores everything after the 60th character.
     let text = text.trim_ascii_end();
     if !text.starts_with("$2") {
-        return Err("is not a bcrypt hash: it does not begin with `$2`".to_owned());
+        return Err(HashError::Beginning);
     }
     let salt_end = |(at, c)| {
         if at == SALT_END {
@@ -61,16 +70,10 @@ fn parse(text: &str) -> Result<HashParts, String> {
         }
     };
     let canonical: String = text.char_indices().map(salt_end).collect();
-    let hash: HashParts = canonical.parse().map_err(|_| {
-        format!(
-            "is not a bcrypt hash, want `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, `$`, and \
-             {SALT_AND_HASH_CHARS} letters, digits, `.` and `/`"
-        )
-    })?;
+    let hash: HashParts = canonical.parse().map_err(|_| HashError::Form)?;
     let cost = hash.get_cost();
     if !COSTS.contains(&cost) {
-        let (min, max) = (COSTS.start(), COSTS.end());
-        return Err(format!("has cost {cost}, want a cost from {min} to {max}"));
+        return Err(HashError::Cost(cost));
     }
     Ok(hash)
 }
@@ -84,6 +87,23 @@ fn without_unused_bits(salt_end: char) -> char {
         'e'..='t' => 'e',
         'u'..='z' | '0'..='9' => 'u',
         other => other,
+    }
+}
+
+impl fmt::Display for HashError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Beginning => f.write_str("is not a bcrypt hash: it does not begin with `$2`"),
+            Self::Form => write!(
+                f,
+                "is not a bcrypt hash, want `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, `$`, and \
+                 {SALT_AND_HASH_CHARS} letters, digits, `.` and `/`"
+            ),
+            Self::Cost(cost) => {
+                let (min, max) = (COSTS.start(), COSTS.end());
+                write!(f, "has cost {cost}, want a cost from {min} to {max}")
+            }
+        }
     }
 }
 
@@ -211,38 +231,37 @@ mod tests {
     fn an_invalid_hash_is_refused_without_quoting_it() {
         let good = PLAIN[1].1;
         let with = |from: &str, to: &str| good.replacen(from, to, 1);
+        let beginning = "is not a bcrypt hash: it does not begin with `$2`";
+        let form = "is not a bcrypt hash, want `$2a$`, `$2b$`, `$2x$` or `$2y$`, a cost of two digits, `$`, and 53 \
+                    letters, digits, `.` and `/`";
         let cases = [
-            (String::new(), "does not begin with"),
-            ("sesame".to_owned(), "does not begin with"),
-            (format!("x{good}"), "does not begin with"),
-            ("$sesame$".to_owned(), "does not begin with"),
-            (with("$2b$", "$2$"), "53 letters"),
-            (with("$2b$", "$2z$"), "53 letters"),
-            (with("$2b$", "$3b$"), "does not begin with"),
-            (with("$2b$", "$1b$"), "does not begin with"),
-            ("$2b$04".to_owned(), "53 letters"),
-            (with("K7Q", "$7Q"), "53 letters"),
+            (String::new(), beginning),
+            ("sesame".to_owned(), beginning),
+            (format!("x{good}"), beginning),
+            ("$sesame$".to_owned(), beginning),
+            (with("$2b$", "$2$"), form),
+            (with("$2b$", "$2z$"), form),
+            (with("$2b$", "$3b$"), beginning),
+            (with("$2b$", "$1b$"), beginning),
+            ("$2b$04".to_owned(), form),
+            (with("K7Q", "$7Q"), form),
             (with("$04$", "$03$"), "has cost 3, want a cost from 4 to 31"),
             (
                 with("$04$", "$32$"),
                 "has cost 32, want a cost from 4 to 31",
             ),
-            (with("$04$", "$4$"), "53 letters"),
-            (with("$04$", "$004$"), "53 letters"),
-            (with("$04$", "$xx$"), "53 letters"),
-            (with("GSK", "GS"), "53 letters"),
-            (with("GSK", "GSKK"), "53 letters"),
-            (with("K7Q", "K-Q"), "53 letters"),
-            (with("K7Q", "K\u{e9}"), "53 letters"),
-            (with("GSK", "GSL"), "53 letters"),
+            (with("$04$", "$4$"), form),
+            (with("$04$", "$004$"), form),
+            (with("$04$", "$xx$"), form),
+            (with("GSK", "GS"), form),
+            (with("GSK", "GSKK"), form),
+            (with("K7Q", "K-Q"), form),
+            (with("K7Q", "K\u{e9}"), form),
+            (with("GSK", "GSL"), form),
         ];
         for (text, reason) in cases {
-            let error = check(&text).unwrap_err();
-            assert!(error.contains(reason), "{text}: {error}");
+            assert_eq!(check(&text).unwrap_err().to_string(), reason, "{text}");
             assert!(!verify(b"U*U", &text) && cost(&text).is_none(), "{text}");
-            for secret in ["sesame", "MxuggH4", "CCCC", "2z", "3b$"] {
-                assert!(!error.contains(secret), "{error}");
-            }
         }
         for cost in 4..=31 {
             assert_eq!(check(&with("$04$", &format!("${cost:02}$"))), Ok(()));

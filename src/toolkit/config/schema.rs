@@ -100,7 +100,7 @@ fn checked_users(at: &At<'_>) -> Result<Users, Fault> {
         }
         let hash = at.text()?.unwrap_or_default();
         hash::check(hash)
-            .map_err(|reason| refused(format!(": the hash of {} {reason}", shown(&key.text))))?;
+            .map_err(|error| refused(format!(": the hash of {} {error}", shown(&key.text))))?;
         users.insert(key.text.clone(), hash.to_owned());
     }
     Ok(users)
