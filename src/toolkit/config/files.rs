@@ -21,8 +21,8 @@ struct Seen {
     path: PathBuf,
     /// Whether it holds the server's certificate or its private key.
     is_pair: bool,
-    /// A digest, so that a private key is not kept in memory; or why the file could not be read.
-    digest: Result<u64, String>,
+    /// Of the bytes, so that a private key is not kept in memory; or of the reason why the file could not be read.
+    digest: u64,
 }
 
 impl Files {
@@ -56,19 +56,23 @@ impl Files {
     }
 }
 
-/// 64 bits suffice: whoever can choose a file's contents has no use for a collision.
-fn digest(bytes: &io::Result<Vec<u8>>) -> Result<u64, String> {
-    let bytes = bytes.as_ref().map_err(ToString::to_string)?;
+/// 64 bits suffice: whoever can choose a file's contents has no use for a collision. Of an error the text counts, not
+/// only its kind: two reasons of one kind are two lines in the log.
+fn digest(bytes: &io::Result<Vec<u8>>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    bytes.hash(&mut hasher);
-    Ok(hasher.finish())
+    bytes
+        .as_ref()
+        .map_err(ToString::to_string)
+        .hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Files;
+    use super::{FILE_LIMIT_BYTES, Files};
     use std::fs;
     use std::path::PathBuf;
+    use std::process::Command;
 
     /// A folder of its own, removed at the end.
     struct Folder(PathBuf);
@@ -133,6 +137,28 @@ mod tests {
         let files = seen();
         fs::write(&two, "two").expect("a file");
         assert!(files.have_changed());
+    }
+
+    #[test]
+    fn another_reason_why_a_file_cannot_be_read_is_a_change() {
+        let folder = Folder::new("reason");
+        let file = folder.0.join("a");
+        let seen = || {
+            let mut files = Files::default();
+            files.read(&file, false).expect_err("a reason");
+            assert!(!files.have_changed());
+            files
+        };
+        let missing = seen();
+        let long = fs::File::create(&file).expect("a file");
+        long.set_len(FILE_LIMIT_BYTES + 1).expect("a length");
+        assert!(missing.have_changed());
+        let too_long = seen();
+        // An error of the same kind, with another text.
+        fs::remove_file(&file).expect("a removal");
+        let made = Command::new("mkfifo").arg(&file).status();
+        assert!(made.expect("mkfifo").success());
+        assert!(too_long.have_changed());
     }
 
     #[test]
