@@ -2,6 +2,8 @@
 //!
 //! Must not know which keys exist.
 
+/// One text for a person, and its place. It has no variant for each way to write a file wrong: only the line and
+/// `is_pair` make a difference to the program.
 #[derive(Debug)]
 pub(crate) struct Fault {
     /// The line in the configuration file, from 1; `None` if the error has no place in it.
@@ -26,10 +28,10 @@ impl Fault {
         not(feature = "tls"),
         expect(dead_code, reason = "a build without TLS reads no certificate")
     )]
-    pub(crate) fn in_pair(text: String) -> Self {
+    pub(crate) fn in_pair(self) -> Self {
         Self {
             is_pair: true,
-            ..Self::new(text)
+            ..self
         }
     }
 

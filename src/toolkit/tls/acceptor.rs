@@ -19,11 +19,8 @@ use crate::toolkit::tls::certificate::Certificate;
 use crate::toolkit::tls::client;
 use crate::toolkit::tls::names;
 use crate::toolkit::tls::pem::{certificates, private_key};
+use crate::toolkit::tls::settings_error::SettingsError;
 use crate::toolkit::tls::transport::TlsTransport;
-
-/// The private keys that rustls supports with ring.
-const UNUSABLE_KEY: &str =
-    "unsupported private key, want RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
 
 impl TlsAcceptor for ServerConfig {
     fn accept(
@@ -38,19 +35,14 @@ impl TlsAcceptor for ServerConfig {
 /// The acceptor for these settings, and warnings about settings that were ignored.
 pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec<String>), Fault> {
     let mut warnings = Vec::new();
-    let provider = Arc::new(names::provider(settings, &mut warnings).map_err(Fault::new)?);
+    let provider = Arc::new(names::provider(settings, &mut warnings)?);
     let key = certified_key(&settings.cert, &settings.key, &provider);
-    let key = key.map_err(Fault::in_pair)?;
-    let verifier = client::verifier(settings, &provider, &mut warnings).map_err(Fault::new)?;
+    let key = key.map_err(|error| Fault::from(error).in_pair())?;
+    let verifier = client::verifier(settings, &provider, &mut warnings)?;
     let versions = names::versions(settings, &mut warnings);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
-        .map_err(|_| {
-            Fault::new(
-                "tls_server_config.cipher_suites: the list has no cipher suite of TLS 1.2, and max_version allows \
-                 no newer version",
-            )
-        })?
+        .map_err(|_| SettingsError::NoCipherSuite)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -64,23 +56,26 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<(Arc<ServerConfig>, Vec
 }
 
 /// The server's certificate chain with its key, which must match the first certificate.
-fn certified_key(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+fn certified_key(
+    cert: &Pem,
+    key: &Pem,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, SettingsError> {
     let chain = certificates(cert)?;
     let signing = provider.key_provider.load_private_key(private_key(key)?);
-    let signing = signing.map_err(|_| format!("{}: {UNUSABLE_KEY}", key.place))?;
+    let signing = signing.map_err(|_| SettingsError::UnsupportedKey(key.place.clone()))?;
     // Rustls cannot do this check for version 1 certificates, although it serves them. OpenSSL makes such certificates
     // if it is given no extensions.
     let first = chain.first().and_then(|der| Certificate::read(der));
-    let first =
-        first.ok_or_else(|| format!("{}: the first certificate cannot be read", cert.place))?;
+    let first = first.ok_or_else(|| SettingsError::UnreadableCertificate(cert.place.clone()))?;
     if signing
         .public_key()
         .is_some_and(|public| !first.has_key(&public))
     {
-        return Err(format!(
-            "{}: this private key does not match the first certificate of {}",
-            key.place, cert.place
-        ));
+        return Err(SettingsError::OtherKey {
+            key: key.place.clone(),
+            cert: cert.place.clone(),
+        });
     }
     Ok(CertifiedKey::new(chain, signing))
 }
@@ -91,17 +86,16 @@ mod tests {
     use crate::toolkit::config::settings::ClientAuth;
     use crate::toolkit::tls::tests::{file, meet, pem, plain_client, settings};
 
-    fn pair(cert: &str, key: &str) -> Result<Arc<ServerConfig>, String> {
+    fn pair(cert: &str, key: &str) -> Result<Arc<ServerConfig>, Fault> {
         let settings = TlsSettings {
             cert: pem("cert", file(cert)),
             key: pem("key_file \"/x/server.key\"", file(key)),
             ..settings()
         };
-        let made = acceptor(&settings).map(|(acceptor, warnings)| {
+        acceptor(&settings).map(|(acceptor, warnings)| {
             assert_eq!(warnings, Vec::<String>::new());
             acceptor
-        });
-        made.map_err(|fault| fault.text)
+        })
     }
 
     #[test]
@@ -115,7 +109,8 @@ mod tests {
             // Version 1, which has no extensions.
             ("v1.pem", "server.key"),
         ] {
-            let acceptor = pair(cert, key).unwrap_or_else(|error| panic!("{cert} {key}: {error}"));
+            let acceptor =
+                pair(cert, key).unwrap_or_else(|fault| panic!("{cert} {key}: {fault:?}"));
             assert_eq!(
                 meet(acceptor, plain_client()).server,
                 Ok(()),
@@ -186,13 +181,13 @@ mod tests {
                 "tls_server_config.cert: it contains no certificate".into(),
             ),
         ] {
-            let error = pair(cert, file).unwrap_err();
+            let error = pair(cert, file).unwrap_err().text;
             assert_eq!(error, expected, "{cert} {file}");
         }
-        let unusable = pair("server.pem", "p521.key").unwrap_err();
-        assert!(
-            unusable.starts_with(place) && unusable.contains("P-384"),
-            "{unusable}"
+        let unsupported = "unsupported private key, want RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
+        assert_eq!(
+            pair("server.pem", "p521.key").unwrap_err().text,
+            format!("{place}{unsupported}")
         );
     }
 

@@ -19,7 +19,8 @@ use rustls::{
 use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings};
 use crate::toolkit::tls::certificate::{Certificate, comparable};
 use crate::toolkit::tls::pem::certificates;
-use crate::toolkit::tls::reasons::{self, refusal};
+use crate::toolkit::tls::reasons::refusal;
+use crate::toolkit::tls::settings_error::SettingsError;
 
 /// Longest client chain: some ten certificates. rustls accepts 64 KiB, and keeps them as long as the connection lives.
 /// Without this limit any client could fill memory if certificates are not verified.
@@ -30,7 +31,7 @@ pub(super) fn verifier(
     settings: &TlsSettings,
     provider: &Arc<CryptoProvider>,
     warnings: &mut Vec<String>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
+) -> Result<Arc<dyn ClientCertVerifier>, SettingsError> {
     if settings.client_auth == ClientAuth::None {
         return Ok(Arc::new(NoClientAuth));
     }
@@ -164,16 +165,19 @@ struct Authority {
 }
 
 impl Trusted {
-    fn new(pem: Option<&Pem>, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    fn new(pem: Option<&Pem>, provider: &Arc<CryptoProvider>) -> Result<Self, SettingsError> {
         let listed = pem.map_or(Ok(Vec::new()), certificates)?;
         let mut all = RootCertStore::empty();
         let mut authorities = Vec::new();
         for (der, number) in listed.iter().zip(1..) {
-            let place = pem.map_or("", |pem| &pem.place);
-            let unusable = |reason: &str| format!("{place}: certificate {number}: {reason}");
+            let unusable = |error| SettingsError::UnusableAuthority {
+                place: pem.map_or_else(String::new, |pem| pem.place.clone()),
+                number,
+                error,
+            };
             all.add(der.clone())
-                .map_err(|error| unusable(&reasons::of(&error)))?;
-            let certificate = Certificate::read(der).ok_or_else(|| unusable("cannot be read"))?;
+                .map_err(|error| unusable(Some(error)))?;
+            let certificate = Certificate::read(der).ok_or_else(|| unusable(None))?;
             if let Some(anchor) = all.roots.last()
                 && let Some(length) = certificate.may_sign()
             {

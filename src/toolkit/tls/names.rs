@@ -7,6 +7,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
 use crate::toolkit::config::settings::{TlsSettings, TlsVersion};
+use crate::toolkit::tls::settings_error::SettingsError;
 
 /// The TLS versions that the settings allow and rustls supports. An older `min_version` is met by TLS 1.2, but gives a
 /// warning: the operator may have clients that support nothing newer.
@@ -36,7 +37,7 @@ pub(super) fn versions(
 pub(super) fn provider(
     settings: &TlsSettings,
     warnings: &mut Vec<String>,
-) -> Result<CryptoProvider, String> {
+) -> Result<CryptoProvider, SettingsError> {
     let mut provider = ring::default_provider();
     if let Some(names) = &settings.cipher_suites {
         let all = &provider.cipher_suites;
@@ -55,11 +56,11 @@ pub(super) fn provider(
 
 /// What `find` returns for the names, in their order; never empty.
 fn known<T>(
-    key: &str,
+    key: &'static str,
     names: &[&'static str],
     find: impl Fn(&str) -> Option<T>,
     warnings: &mut Vec<String>,
-) -> Result<Vec<T>, String> {
+) -> Result<Vec<T>, SettingsError> {
     let (mut found, mut lacking) = (Vec::new(), Vec::new());
     for name in names {
         match find(name) {
@@ -67,14 +68,15 @@ fn known<T>(
             None => lacking.push(*name),
         }
     }
-    let place = format!("tls_server_config.{key} `{}`", lacking.join(", "));
     if found.is_empty() {
-        return Err(format!(
-            "{place}: not supported, and the list has no other entry"
-        ));
+        let names = lacking;
+        return Err(SettingsError::UnsupportedNames { key, names });
     }
     if !lacking.is_empty() {
-        warnings.push(format!("{place}: not supported, ignored"));
+        let names = lacking.join(", ");
+        warnings.push(format!(
+            "tls_server_config.{key} `{names}`: not supported, ignored"
+        ));
     }
     Ok(found)
 }
@@ -174,12 +176,10 @@ mod tests {
             max_version: TlsVersion::Tls12,
             ..only_13
         };
-        let error = acceptor(&none).unwrap_err().text;
-        assert!(
-            error.starts_with(
-                "tls_server_config.cipher_suites: the list has no cipher suite of TLS 1.2"
-            ),
-            "{error}"
+        assert_eq!(
+            acceptor(&none).unwrap_err().text,
+            "tls_server_config.cipher_suites: the list has no cipher suite of TLS 1.2, and max_version allows no newer \
+             version"
         );
     }
 
@@ -212,8 +212,7 @@ mod tests {
                 curve_preferences: curves.map(<[_]>::to_vec),
                 ..settings()
             };
-            let made = acceptor(&settings).map_err(|fault| fault.text);
-            made.map(|(_, warnings)| warnings)
+            acceptor(&settings).map(|(_, warnings)| warnings)
         };
         let suites = [cbc, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"];
         let curves = ["CurveP521", "CurveP384"];
@@ -227,11 +226,11 @@ mod tests {
         );
         let nothing = "not supported, and the list has no other entry";
         assert_eq!(
-            with(Some(&[cbc]), None).unwrap_err(),
+            with(Some(&[cbc]), None).unwrap_err().text,
             format!("tls_server_config.cipher_suites `{cbc}`: {nothing}")
         );
         assert_eq!(
-            with(None, Some(&["CurveP521"])).unwrap_err(),
+            with(None, Some(&["CurveP521"])).unwrap_err().text,
             format!("tls_server_config.curve_preferences `CurveP521`: {nothing}")
         );
     }
