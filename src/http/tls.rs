@@ -2,6 +2,7 @@
 //!
 //! Must not know certificates.
 
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,11 +30,11 @@ pub(crate) enum Protocol {
 
 /// Performs TLS handshakes.
 pub(crate) trait TlsAcceptor: Send + Sync {
-    /// Completes a handshake before `until`. On failure the client was sent an alert if possible, and the error gives
-    /// the reason in one line.
+    /// Completes a handshake before `until`. On failure the client was sent an alert if possible, and the error's text
+    /// is the reason in one line.
     fn accept(
         self: Arc<Self>,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<Box<dyn ClientStream>, String>;
+    ) -> io::Result<Box<dyn ClientStream>>;
 }

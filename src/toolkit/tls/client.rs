@@ -19,7 +19,7 @@ use rustls::{
 use crate::toolkit::config::settings::{ClientAuth, Pem, TlsSettings};
 use crate::toolkit::tls::certificate::{Certificate, comparable};
 use crate::toolkit::tls::pem::certificates;
-use crate::toolkit::tls::reasons::refusal;
+use crate::toolkit::tls::reasons::Refusal;
 use crate::toolkit::tls::settings_error::SettingsError;
 
 /// Longest client chain: some ten certificates. rustls accepts 64 KiB, and keeps them as long as the connection lives.
@@ -89,9 +89,7 @@ impl ClientCertVerifier for Verifier {
     ) -> Result<ClientCertVerified, Error> {
         let size: usize = intermediates.iter().map(|one| one.len()).sum();
         if size + end_entity.len() > CHAIN_LIMIT_BYTES {
-            return Err(refusal(format!(
-                "its chain is longer than {CHAIN_LIMIT_BYTES} bytes"
-            )));
+            return Err(Refusal::LongChain(CHAIN_LIMIT_BYTES).into());
         }
         if self.verifies {
             self.trusted.verify(end_entity, intermediates, now)?;
@@ -101,7 +99,7 @@ impl ClientCertVerifier for Verifier {
                 .and_then(|certificate| certificate.names())
                 .ok_or(CertificateError::BadEncoding)?;
             if !names.iter().any(|name| allowed.contains(name)) {
-                return Err(refusal("none of its names is in client_allowed_sans"));
+                return Err(Refusal::Name.into());
             }
         }
         Ok(ClientCertVerified::assertion())
@@ -215,9 +213,7 @@ impl Trusted {
         let is_valid = |one: &&Authority| (one.period.0..=one.period.1).contains(&since_epoch);
         let valid: Vec<&Authority> = self.authorities.iter().filter(is_valid).collect();
         if valid.is_empty() && !self.authorities.is_empty() {
-            return Err(refusal(
-                "every authority of client_ca has expired or is not valid yet",
-            ));
+            return Err(Refusal::Authorities.into());
         }
         let unknown = Error::from(CertificateError::UnknownIssuer);
         let mut reason = unknown.clone();
@@ -424,8 +420,8 @@ mod tests {
             let provider = rustls::crypto::ring::default_provider();
             let client = client(shown, rustls::ALL_VERSIONS, provider);
             meet(Arc::new(config), client)
-                .server
-                .map_or_else(|error| error, |()| "in".to_owned())
+                .refusal
+                .map_or_else(|| "in".to_owned(), |error| error.to_string())
         };
         for ca in ["ca", "self ca"] {
             assert_eq!(at(0, ca, "client"), "in");

@@ -56,6 +56,7 @@ mod tests {
     };
 
     use super::acceptor;
+    use super::reasons::HandshakeError;
     use super::transport::TlsTransport;
     use crate::http::ClientStream as _;
     use crate::openssl;
@@ -389,9 +390,9 @@ mod tests {
         )
     }
 
-    /// The result of a handshake: the server's result, what was agreed, and the client's error.
+    /// The result of a handshake: why the server rejected the client, what was agreed, and the client's error.
     pub(super) struct Met {
-        pub(super) server: Result<(), String>,
+        pub(super) refusal: Option<HandshakeError>,
         /// Version, cipher suite and key exchange group.
         pub(super) agreed: String,
         pub(super) client_error: String,
@@ -400,7 +401,7 @@ mod tests {
     /// Runs a handshake, and sends a word each way.
     pub(super) fn meet(config: Arc<ServerConfig>, client: ClientConfig) -> Met {
         let (socket, accepted) = sockets();
-        let server = on_small_stack(move || {
+        let server = on_small_stack(move || -> Result<(), HandshakeError> {
             let mut transport = TlsTransport::accept(config, accepted, Instant::now() + LONG)?;
             let mut word = [0; 4];
             assert_eq!(transport.read(&mut word, Instant::now() + LONG).unwrap(), 4);
@@ -423,11 +424,11 @@ mod tests {
         );
         // The server waits a moment for a client that it rejects, so that the client can read the alert.
         stream.sock.shutdown(std::net::Shutdown::Both).ok();
-        let server = server.join().unwrap();
-        assert_eq!(talk.is_ok(), server.is_ok(), "{talk:?} {server:?}");
-        assert_eq!(server.is_ok(), echo == b"word");
+        let refusal = server.join().unwrap().err();
+        assert_eq!(talk.is_ok(), refusal.is_none(), "{talk:?} {refusal:?}");
+        assert_eq!(refusal.is_none(), echo == b"word");
         Met {
-            server,
+            refusal,
             agreed,
             client_error: talk.map_or_else(|error| error.to_string(), |()| String::new()),
         }
@@ -439,18 +440,13 @@ mod tests {
         let (acceptor, _) = acceptor(settings).unwrap();
         let outcomes = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
             let client = client(shown, &[version], ring::default_provider());
-            match meet(acceptor.clone(), client) {
-                Met { server: Ok(()), .. } => "in".to_owned(),
-                Met {
-                    server: Err(error),
-                    client_error,
-                    ..
-                } => {
-                    // The client gets an alert, not a connection reset.
-                    assert!(client_error.contains("alert"), "{client_error}");
-                    error
-                }
-            }
+            let met = meet(acceptor.clone(), client);
+            let Some(refusal) = met.refusal else {
+                return "in".to_owned();
+            };
+            // The client gets an alert, not a connection reset.
+            assert!(met.client_error.contains("alert"), "{}", met.client_error);
+            refusal.to_string()
         });
         assert_eq!(outcomes[0], outcomes[1]);
         outcomes[0].clone()

@@ -116,10 +116,10 @@ mod tests {
         let (acceptor, warnings) = acceptor(settings).unwrap();
         assert_eq!(warnings, Vec::<String>::new());
         let met = meet(acceptor, client("", versions, ring::default_provider()));
-        match met.server {
-            Ok(()) => met.agreed.replace("Some(", "").replace(')', ""),
-            Err(error) => error,
-        }
+        met.refusal.map_or_else(
+            || met.agreed.replace("Some(", "").replace(')', ""),
+            |error| error.to_string(),
+        )
     }
 
     const ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];

@@ -1,11 +1,67 @@
-//! Why a client's certificate was rejected, in plain words.
+//! Why a handshake failed, or a client's certificate was rejected, in plain words.
 //!
 //! Must not know connections or settings. rustls' own messages are names of its types, some with all of their fields.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustls::{CertificateError, Error, OtherError};
+
+/// Why a handshake failed.
+#[derive(Debug)]
+pub(super) enum HandshakeError {
+    /// The client sent no certificate, and one is required.
+    NoCertificate,
+    /// The client's certificate was rejected.
+    Certificate(Error),
+    /// Another error of TLS.
+    Tls(Error),
+    TimedOut,
+    /// The client closed the connection.
+    Closed,
+    /// Another error of the socket.
+    Socket(io::Error),
+    /// The handshake's thread has panicked.
+    Panicked,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCertificate => f.write_str("the client sent no certificate"),
+            Self::Certificate(error) => write!(f, "client certificate: {}", of(error)),
+            Self::Tls(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Closed => f.write_str("the client closed the connection during the handshake"),
+            Self::Socket(error) => error.fmt(f),
+            Self::Panicked => f.write_str("the handshake's thread has panicked"),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+impl From<Error> for HandshakeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::InvalidCertificate(_) => Self::Certificate(error),
+            error => Self::Tls(error),
+        }
+    }
+}
+
+/// rustls' errors arrive inside those of the socket.
+impl From<io::Error> for HandshakeError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Error>() {
+            Ok(error) => error.into(),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Self::TimedOut,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            Err(error) => Self::Socket(error),
+        }
+    }
+}
 
 /// Messages for what an operator can fix, by the first word of the error's debug output: webpki's errors are visible
 /// only through rustls. The names of the other errors explain themselves.
@@ -47,8 +103,8 @@ const REASONS: &[(&str, &str)] = &[
 pub(super) fn of(error: &Error) -> String {
     let debug = match error {
         Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-            if let Some(Refusal(reason)) = other.downcast_ref() {
-                return reason.clone();
+            if let Some(refusal) = other.downcast_ref::<Refusal>() {
+                return refusal.to_string();
             }
             format!("{other:?}")
         }
@@ -66,19 +122,34 @@ pub(super) fn of(error: &Error) -> String {
 
 /// A rejection of our own, for which rustls has no error.
 #[derive(Debug)]
-struct Refusal(String);
+pub(super) enum Refusal {
+    /// The chain is longer than this number of bytes.
+    LongChain(usize),
+    /// None of the certificate's names is allowed.
+    Name,
+    /// No authority is valid at this time.
+    Authorities,
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::LongChain(limit) => write!(f, "its chain is longer than {limit} bytes"),
+            Self::Name => f.write_str("none of its names is in client_allowed_sans"),
+            Self::Authorities => {
+                f.write_str("every authority of client_ca has expired or is not valid yet")
+            }
+        }
     }
 }
 
 impl std::error::Error for Refusal {}
 
-/// A rejection error whose reason [`of`] returns.
-pub(super) fn refusal(reason: impl Into<String>) -> Error {
-    CertificateError::Other(OtherError(Arc::new(Refusal(reason.into())))).into()
+/// An error whose reason [`of`] returns.
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refusal))).into()
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +162,7 @@ mod tests {
         let strange =
             CertificateError::Other(OtherError(Arc::new(std::io::Error::from_raw_os_error(2))));
         assert_eq!(of(&strange.into()), "refused as Os");
-        assert_eq!(of(&refusal("its name: \"x\"")), "its name: \"x\"");
+        let own = Error::from(Refusal::LongChain(7));
+        assert_eq!(of(&own), "its chain is longer than 7 bytes");
     }
 }

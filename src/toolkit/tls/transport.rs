@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::{Error, ServerConfig, ServerConnection, Stream};
+use rustls::{ServerConfig, ServerConnection, Stream};
 
 use crate::http::{ClientStream, wait_readable};
-use crate::toolkit::tls::reasons;
+use crate::toolkit::tls::reasons::HandshakeError;
 
 /// Bytes that are encrypted and sent at once: the largest record (RFC 8446 §5.1). No more than this is ever buffered.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -37,16 +37,14 @@ impl TlsTransport {
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, HandshakeError> {
         let (own_config, own_socket) = (Arc::clone(&config), Arc::clone(&socket));
         let spawned = thread::Builder::new()
             .name("handshake".to_owned())
             .stack_size(HANDSHAKE_STACK_BYTES)
             .spawn(move || Self::handshake(own_config, own_socket, until));
         match spawned {
-            Ok(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err("the handshake's thread has panicked".to_owned())),
+            Ok(thread) => thread.join().unwrap_or(Err(HandshakeError::Panicked)),
             // Without a thread, handshake here: the client matters more than memory.
             Err(_) => Self::handshake(config, socket, until),
         }
@@ -56,15 +54,15 @@ impl TlsTransport {
         config: Arc<ServerConfig>,
         socket: Arc<TcpStream>,
         until: Instant,
-    ) -> Result<Self, String> {
-        let mut tls = ServerConnection::new(config).map_err(|error| error.to_string())?;
+    ) -> Result<Self, HandshakeError> {
+        let mut tls = ServerConnection::new(config)?;
         let result = tls.complete_io(&mut Deadlined(&socket, until));
-        result.map_err(|error| {
+        if let Err(error) = result {
             if error.kind() == io::ErrorKind::InvalidData {
                 end_after_alert(&socket);
             }
-            reason(&error)
-        })?;
+            return Err(error.into());
+        }
         Ok(Self { socket, tls })
     }
 
@@ -112,22 +110,6 @@ fn end_after_alert(socket: &TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     let rest = Deadlined(socket, Instant::now() + LAST_WORD_LIMIT);
     let _ = io::copy(&mut rest.take(DRAIN_LIMIT_BYTES), &mut io::sink());
-}
-
-/// Why a handshake failed.
-fn reason(error: &io::Error) -> String {
-    let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match (tls_error, error.kind()) {
-        (Some(refused @ Error::InvalidCertificate(_)), _) => {
-            format!("client certificate: {}", reasons::of(refused))
-        }
-        (Some(Error::NoCertificatesPresented), _) => "the client sent no certificate".to_owned(),
-        (None, io::ErrorKind::TimedOut) => "timed out".to_owned(),
-        (None, io::ErrorKind::UnexpectedEof) => {
-            "the client closed the connection during the handshake".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// A socket whose calls block no longer than the deadline.
@@ -189,11 +171,12 @@ mod tests {
         LONG, connect, on_small_stack, plain_client, settings, sockets,
     };
 
-    const CLOSED: &str = "the client closed the connection during the handshake";
-    const LATE: &str = "timed out";
-
-    fn accept(socket: Arc<TcpStream>, until: Instant) -> Result<TlsTransport, String> {
+    fn accept(socket: Arc<TcpStream>, until: Instant) -> Result<TlsTransport, HandshakeError> {
         TlsTransport::accept(acceptor(&settings()).unwrap().0, socket, until)
+    }
+
+    fn refusal(socket: Arc<TcpStream>, until: Instant) -> HandshakeError {
+        accept(socket, until).err().unwrap()
     }
 
     fn soon() -> Instant {
@@ -219,7 +202,7 @@ mod tests {
         let (mut client, accepted) = sockets();
         client.write_all(bytes).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        accept(accepted, long()).err().unwrap()
+        refusal(accepted, long()).to_string()
     }
 
     /// The first bytes that a client sends.
@@ -235,7 +218,11 @@ mod tests {
     fn a_close_during_the_handshake_is_reported() {
         let part = hello();
         for length in [1, 4, 5, 6, part.len() - 1, part.len()] {
-            assert_eq!(end_after(&part[..length]), CLOSED, "{length}");
+            assert_eq!(
+                end_after(&part[..length]),
+                "the client closed the connection during the handshake",
+                "{length}"
+            );
         }
     }
 
@@ -243,8 +230,8 @@ mod tests {
     fn garbage_in_a_handshake_is_refused_with_an_alert() {
         let (mut client, accepted) = sockets();
         client.write_all(&[22, 3, 1, 0, 4, 1, 0, 0, 0]).unwrap();
-        let end = accept(accepted, long()).err().unwrap();
-        assert!(end != CLOSED && end != LATE, "{end}");
+        let end = refusal(accepted, long());
+        assert!(matches!(end, HandshakeError::Tls(_)), "{end}");
         let mut alert = Vec::new();
         client.read_to_end(&mut alert).unwrap();
         assert_eq!(alert.first(), Some(&21), "{alert:?}");
@@ -253,12 +240,10 @@ mod tests {
     #[test]
     fn a_silent_client_meets_its_deadline() {
         let (_client, accepted) = sockets();
-        let end = accept(accepted, soon()).err();
-        assert_eq!(end, Some(LATE.to_owned()));
+        assert_eq!(refusal(accepted, soon()).to_string(), "timed out");
         let (mut client, accepted) = sockets();
         client.write_all(&hello()).unwrap();
-        let end = accept(accepted, soon()).err();
-        assert_eq!(end, Some(LATE.to_owned()));
+        assert_eq!(refusal(accepted, soon()).to_string(), "timed out");
     }
 
     #[test]
@@ -276,8 +261,7 @@ mod tests {
             }
             sent
         });
-        let end = accept(accepted, soon()).err();
-        assert_eq!(end, Some(LATE.to_owned()));
+        assert_eq!(refusal(accepted, soon()).to_string(), "timed out");
         assert!(trickle.join().unwrap() < 10_000);
     }
 
