@@ -68,8 +68,8 @@ lint:
 	else echo "SKIPPED: the format was not checked: no rustfmt here (rustup component add rustfmt)"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    echo "$(CARGO) clippy --all-targets -- -D warnings"; $(CARGO) clippy --all-targets -- -D warnings && \
-	    echo "$(CARGO) clippy --no-default-features -- -D warnings" && \
-	    $(CARGO) clippy --no-default-features -- -D warnings; \
+	    echo "$(CARGO) clippy --all-targets --no-default-features -- -D warnings" && \
+	    $(CARGO) clippy --all-targets --no-default-features -- -D warnings; \
 	else echo "SKIPPED: the lints were not run: no clippy here (rustup component add clippy)"; fi
 	@if command -v shellcheck >/dev/null 2>&1; then echo "shellcheck $(SCRIPTS)"; shellcheck $(SCRIPTS); \
 	else echo "SKIPPED: the scripts were not checked: no shellcheck here"; fi

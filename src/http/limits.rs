@@ -61,7 +61,6 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
@@ -295,6 +294,8 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn a_handshake_that_is_not_complete_in_time_is_aborted() {
+        use std::fs;
+
         use crate::toolkit::tls::test_file;
         // The header of a TLS record with a long first message.
         const BEGIN: &[u8] = &[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc];

@@ -28,7 +28,7 @@ pub(crate) struct RateLimit {
 
 /// `tls_server_config`.
 #[cfg_attr(
-    not(feature = "tls"),
+    all(not(feature = "tls"), not(test)),
     expect(dead_code, reason = "a build without TLS reads them and refuses them")
 )]
 pub(crate) struct TlsSettings {
@@ -50,7 +50,7 @@ pub(crate) struct TlsSettings {
 
 /// PEM text and its source.
 #[cfg_attr(
-    not(feature = "tls"),
+    all(not(feature = "tls"), not(test)),
     expect(dead_code, reason = "a build without TLS reads it and refuses it")
 )]
 pub(crate) struct Pem {
