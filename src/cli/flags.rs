@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) health: Option<Url>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Flag {
     /// Its name and its aliases, without dashes.
     pub(crate) names: &'static [&'static str],

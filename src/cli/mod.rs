@@ -4,49 +4,48 @@
 //! Owns the crate `lexopt` and the syntax of a command line. Must not know how a value is used.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::mem;
 
 use lexopt::Arg;
 
+pub(crate) use self::error::FlagError;
 pub(crate) use self::flags::{Config, FLAGS, Flag};
 
+mod error;
 mod flags;
 
-/// Parses the arguments after the program's name; an error is one line. A flag for a page's path must not name a path
-/// that `is_taken`.
+/// Parses the arguments after the program's name. A flag for a page's path must not name a path that `is_taken`.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     is_taken: fn(&str) -> bool,
-) -> Result<Config, String> {
+) -> Result<Config, FlagError> {
     let mut config = Config::default();
-    let put = |config: &mut Config, flag: &Flag, value: &str| {
+    let put = |config: &mut Config, flag: &'static Flag, value: &str| {
         let is_free = flag.value != Some("PATH") || !is_taken(value);
         if is_free && (flag.set)(config, value).is_some() {
             return Ok(());
         }
-        let (id, allowed) = (flag.id(), flag.allowed);
-        Err(format!(
-            "flag --{id}: {value:?} is not allowed, want {allowed}"
-        ))
+        let value = value.to_owned();
+        Err(FlagError::NotAllowed { flag, value })
     };
     let mut given: Vec<&'static str> = Vec::new();
     let mut parser = lexopt::Parser::from_args(args);
-    while let Some(arg) = parser.next().map_err(|error| unknown(&error.to_string()))? {
+    while let Some(arg) = parser.next().map_err(unknown)? {
         let name = match arg {
             Arg::Long(name) => name.to_owned(),
             Arg::Short(letter) => short(letter, &mut parser)?,
-            Arg::Value(word) => return Err(unknown(&word.to_string_lossy())),
+            Arg::Value(word) => return Err(unknown(word.to_string_lossy())),
         };
         if ["help", "version"].contains(&name.as_str()) {
             no_value(&mut parser, &name)?;
             config.print = Some(if name == "help" { help() } else { version() });
             return Ok(config);
         }
-        let (flag, is_on) = find(&name).ok_or_else(|| unknown(&format!("--{name}")))?;
+        let (flag, is_on) = find(&name).ok_or_else(|| unknown(format_args!("--{name}")))?;
         let id = flag.id();
         if given.contains(&id) && !flag.repeatable {
-            return Err(format!("flag --{id} is given more than once"));
+            return Err(FlagError::GivenTwice(flag));
         }
         given.push(id);
         if flag.value.is_none() {
@@ -54,13 +53,9 @@ pub(crate) fn parse(
             put(&mut config, flag, &is_on.to_string())?;
             continue;
         }
-        let value = parser.value();
-        let value = value.map_err(|_| format!("flag --{name} needs a value"))?;
-        let Some(value) = value.to_str() else {
-            let value = value.to_string_lossy();
-            return Err(format!("argument {value:?} is not UTF-8 text"));
-        };
-        put(&mut config, flag, value)?;
+        let value = parser.value().map_err(|_| FlagError::NeedsValue(name))?;
+        let value = value.into_string().map_err(FlagError::NotUtf8)?;
+        put(&mut config, flag, &value)?;
     }
     config.http.is_listen_given = !config.http.listen.is_empty();
     if given.contains(&"port") {
@@ -73,23 +68,21 @@ pub(crate) fn parse(
         }
     }
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-    config.probe.credentials = mem::take(&mut config.credentials).resolve(folder)?;
-    let path = &config.probe_path;
-    if config.telemetry_path == *path {
-        return Err(format!(
-            "flags --web.telemetry-path and --web.probe-path: both are {path:?}, want two different paths"
-        ));
+    let credentials = mem::take(&mut config.credentials).resolve(folder);
+    config.probe.credentials = credentials.map_err(FlagError::Credentials)?;
+    if config.telemetry_path == config.probe_path {
+        return Err(FlagError::SamePath(config.probe_path));
     }
     Ok(config)
 }
 
-fn unknown(word: &str) -> String {
-    format!("unknown flag or argument {word:?}")
+fn unknown(word: impl Display) -> FlagError {
+    FlagError::Unknown(word.to_string())
 }
 
 /// The meaning of an argument with one dash. Only `-h` is accepted: Go's own flags have one dash, those of Prometheus'
 /// tools and ours two.
-fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
+fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, FlagError> {
     let rest = parser.optional_value().unwrap_or_default();
     let word = format!("{letter}{}", rest.to_string_lossy());
     let name = word.split('=').next().unwrap_or(&word);
@@ -97,14 +90,17 @@ fn short(letter: char, parser: &mut lexopt::Parser) -> Result<String, String> {
         return Ok("help".to_owned());
     }
     let is_known = ["help", "version"].contains(&name) || find(name).is_some();
-    let wanted = is_known.then(|| format!(", want --{name}"));
-    Err(unknown(&format!("-{name}")) + &wanted.unwrap_or_default())
+    Err(if is_known {
+        FlagError::OneDash(name.to_owned())
+    } else {
+        unknown(format_args!("-{name}"))
+    })
 }
 
-fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), String> {
+fn no_value(parser: &mut lexopt::Parser, name: &str) -> Result<(), FlagError> {
     match parser.optional_value() {
         None => Ok(()),
-        Some(_) => Err(format!("flag --{name} takes no value")),
+        Some(_) => Err(FlagError::TakesNoValue(name.to_owned())),
     }
 }
 
@@ -204,6 +200,8 @@ pub(crate) fn version() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
     use std::time::Duration;
 
     use super::{Config, FLAGS, HELP_COLUMNS, help, parse};
@@ -213,7 +211,8 @@ mod tests {
     }
 
     fn refusal(args: &[&str]) -> String {
-        parse(args.iter().map(Into::into), |path| path == "/health").expect_err("a refusal")
+        let parsed = parse(args.iter().map(Into::into), |path| path == "/health");
+        parsed.expect_err("a refusal").to_string()
     }
 
     #[test]
@@ -347,6 +346,16 @@ mod tests {
         ] {
             assert!(refusal(&[bad]).contains("is not allowed, want "), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_text_is_refused() {
+        let word = OsString::from_vec(b"--iperf3.path=\xff/iperf3".to_vec());
+        let parsed = parse([word], |_| false);
+        assert_eq!(
+            parsed.expect_err("a refusal").to_string(),
+            "argument \"\u{fffd}/iperf3\" is not UTF-8 text"
+        );
     }
 
     #[test]
