@@ -3,6 +3,7 @@
 //! Must not know what is tested. The unit tests, the integration tests and the benchmark all use this file.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,7 +17,7 @@ pub(crate) fn certificate(
     name: &str,
     signer: Option<&str>,
     extensions: &[&str],
-) -> Result<(), String> {
+) -> io::Result<()> {
     let kind =
         "req -x509 -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30";
     let mut args: Vec<String> = kind.split(' ').map(str::to_owned).collect();
@@ -38,20 +39,25 @@ pub(crate) fn certificate(
 ///
 /// # Errors
 /// If openssl is missing or fails; includes its message.
-pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<(), String> {
+pub(crate) fn run(folder: &Path, args: &[&str]) -> io::Result<()> {
     // The system's configuration would add its own extensions.
     let config = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=name\n";
-    fs::write(folder.join("openssl.cnf"), config)
-        .map_err(|error| format!("cannot write into `{}`: {error}", folder.display()))?;
+    fs::write(folder.join("openssl.cnf"), config)?;
     let output = Command::new("openssl")
         .args(args)
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("cannot start `openssl` (make test installs it): {error}"))?;
+        .map_err(|error| {
+            let what = format!("cannot start `openssl` (make test installs it): {error}");
+            io::Error::new(error.kind(), what)
+        })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("openssl {args:?}: {}", said.trim()))
+    Err(io::Error::other(format!(
+        "openssl {args:?}: {}",
+        said.trim()
+    )))
 }

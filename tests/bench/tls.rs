@@ -34,9 +34,10 @@ impl Tls {
     /// For a binary that supports TLS in its configuration; otherwise its error message.
     pub(crate) fn of(binary: &Path, folder: &TempDir) -> Result<Result<Self, String>, String> {
         let authority = ["basicConstraints=critical,CA:TRUE"];
-        openssl::certificate(folder.path(), "ca", None, &authority)?;
         let names = ["subjectAltName=DNS:localhost"];
-        openssl::certificate(folder.path(), "server", Some("ca"), &names)?;
+        openssl::certificate(folder.path(), "ca", None, &authority)
+            .and_then(|()| openssl::certificate(folder.path(), "server", Some("ca"), &names))
+            .map_err(|error| format!("cannot make certificates: {error}"))?;
         let web_config = folder.path().join("web.yml");
         let text =
             "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n".to_owned();
