@@ -63,11 +63,12 @@ fn iperf3(path: &str) -> Result<String, ExitError> {
         let path = binary.installed()?.path;
         Ok(format!("iperf3 {version} `{}`", path.display()))
     };
-    found().map_err(|error| error.to_string().into())
+    found().map_err(ExitError::passing)
 }
 
 fn temporary_folder() -> Result<String, ExitError> {
-    let found = TempFolders::from_environment().find(TempFiles::ONE_STREAM)?;
+    let found = TempFolders::from_environment().find(TempFiles::ONE_STREAM);
+    let found = found.map_err(ExitError::passing)?;
     let folder = format!("temporary folder `{}`", found.folder.display());
     Ok(match found.instead {
         None => folder,
@@ -79,7 +80,7 @@ fn credentials(config: &Config) -> Result<String, ExitError> {
     let Some(credentials) = &config.probe.credentials else {
         return Ok("no credentials for iperf3".to_owned());
     };
-    credentials.check()?;
+    credentials.check().map_err(ExitError::passing)?;
     Ok("credentials for iperf3 can be read".to_owned())
 }
 
@@ -95,7 +96,9 @@ fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
             ));
         }
         held.extend(address.bind().map_err(|error| {
-            format!("cannot listen on `{address}`: {error}, another flag names the same address")
+            ExitError::passing(format_args!(
+                "cannot listen on `{address}`: {error}, another flag names the same address"
+            ))
         })?);
         Ok(format!("listen address `{address}` is free"))
     };
@@ -111,12 +114,14 @@ fn is_free(address: &Address) -> Result<bool, ExitError> {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             ask(address).map(|()| false).map_err(|why| {
-                let line =
-                    format!("cannot listen on `{address}`: {error}, and not by an exporter: {why}");
-                line.into()
+                ExitError::passing(format_args!(
+                    "cannot listen on `{address}`: {error}, and not by an exporter: {why}"
+                ))
             })
         }
-        Err(error) => Err(format!("cannot listen on `{address}`: {error}").into()),
+        Err(error) => Err(ExitError::passing(format_args!(
+            "cannot listen on `{address}`: {error}"
+        ))),
     }
 }
 

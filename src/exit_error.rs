@@ -2,11 +2,14 @@
 //!
 //! Must not know what failed.
 
+use std::fmt::Display;
+
 /// Exit status of an error that may pass by itself, such as an address in use: a restart may help.
 const PASSING: u8 = 1;
 /// Exit status of an error that no restart fixes: an invalid flag or configuration.
 const LASTING: u8 = 2;
 
+/// No other error turns into it by `?` alone: whether an error may pass is decided where the program gives up.
 #[derive(Debug)]
 pub(crate) struct ExitError {
     pub(crate) line: String,
@@ -14,20 +17,19 @@ pub(crate) struct ExitError {
 }
 
 impl ExitError {
-    /// For an invalid flag or configuration.
-    pub(crate) fn lasting(line: String) -> Self {
+    /// For an error that may pass by itself.
+    pub(crate) fn passing(error: impl Display) -> Self {
         Self {
-            line,
-            status: LASTING,
+            line: error.to_string(),
+            status: PASSING,
         }
     }
-}
 
-impl From<String> for ExitError {
-    fn from(line: String) -> Self {
+    /// For an invalid flag or configuration.
+    pub(crate) fn lasting(error: impl Display) -> Self {
         Self {
-            line,
-            status: PASSING,
+            line: error.to_string(),
+            status: LASTING,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the wiring: builds each ring and hands it what it needs. Also owns the crate `signal-hook` and the threads that
 //! live as long as the process. Every error is the single line that `main` prints.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -64,10 +65,11 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let log = log(&config);
     // Before anything else opens a descriptor: systemd's descriptors are identified only by their numbers.
     let take_passed = config.http.systemd_socket;
-    let passed = take_passed.then(systemd::sockets::listeners).transpose()?;
+    let passed = take_passed.then(systemd::sockets::listeners).transpose();
+    let passed = passed.map_err(ExitError::passing)?;
     // Early, so that a signal during the start is not lost.
     let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])
-        .map_err(|error| format!("cannot handle signals: {error}"))?;
+        .map_err(failed("cannot handle signals"))?;
     let notifier = Notifier::from_environment();
     let reloader = Reloader::open(config.web_file.as_deref(), &log)?;
     let listeners = listeners(&config.http, passed, &log)?;
@@ -107,7 +109,8 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         Arc::clone(&traffic),
         Arc::clone(&access) as _,
         callbacks(site, Arc::clone(&prober), fatal.clone()),
-    )?;
+    )
+    .map_err(ExitError::passing)?;
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
     let run = Arc::new(Run {
         log,
@@ -121,9 +124,15 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         reloads: AtomicUsize::new(0),
     });
     run.start(listeners)
-        .inspect_err(|_| run.front_end.clean_up())?;
+        .inspect_err(|_| run.front_end.clean_up())
+        .map_err(failed("cannot start a thread"))?;
     run.note(run.notifier.ready(&run.status()));
     Ok(run.wait_for_end(signals))
+}
+
+/// Adds to an error what could not be done.
+fn failed<E: Display>(what: &str) -> impl FnOnce(E) -> ExitError {
+    move |error| ExitError::passing(format_args!("{what}: {error}"))
 }
 
 /// The functions that the front end calls.
@@ -158,7 +167,7 @@ fn listeners(
     config: &HttpConfig,
     passed: Option<Vec<TcpListener>>,
     log: &Log,
-) -> Result<Vec<TcpListener>, String> {
+) -> Result<Vec<TcpListener>, ExitError> {
     if let Some(passed) = passed {
         if config.is_listen_given {
             let what = "--web.systemd-socket is set: ignoring --web.listen-address and --port";
@@ -173,9 +182,8 @@ fn listeners(
     }
     let mut listeners = Vec::new();
     for address in &config.listen {
-        let sockets = address.bind();
-        listeners
-            .extend(sockets.map_err(|error| format!("cannot listen on `{address}`: {error}"))?);
+        let what = format!("cannot listen on `{address}`");
+        listeners.extend(address.bind().map_err(failed(&what))?);
     }
     Ok(listeners)
 }
@@ -198,13 +206,13 @@ impl Run {
         self: &Arc<Self>,
         name: &str,
         body: impl FnOnce(&Self) + Send + 'static,
-    ) -> Result<(), String> {
+    ) -> io::Result<()> {
         let run = Arc::clone(self);
         threads::start(name, STACK_BYTES, Box::new(move || body(&run)))
-            .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
-    fn start(self: &Arc<Self>, listeners: Vec<TcpListener>) -> Result<(), String> {
+    /// Starts the threads.
+    fn start(self: &Arc<Self>, listeners: Vec<TcpListener>) -> io::Result<()> {
         for address in &self.addresses {
             self.log.info("listening", &[("address", address)]);
         }
@@ -256,6 +264,7 @@ impl Run {
         if let Err(error) = started {
             self.reloads.store(0, Ordering::SeqCst);
             let what = "cannot reload the web configuration";
+            let error = format!("cannot start a thread: {error}");
             self.log.error(what, &[("error", &error)]);
         }
     }

@@ -282,7 +282,7 @@ fn problem(file: &Path, fault: &Fault) -> ExitError {
     // A path or a system error may contain control characters.
     let text = text.replace(char::is_control, "\u{fffd}");
     if fault.is_pair {
-        ExitError::from(text)
+        ExitError::passing(text)
     } else {
         ExitError::lasting(text)
     }
