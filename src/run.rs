@@ -110,7 +110,9 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
         Arc::clone(&access) as _,
         callbacks(site, Arc::clone(&prober), fatal.clone()),
     )
-    .map_err(ExitError::passing)?;
+    .map_err(failed("cannot listen on the backend socket"))?;
+    let answered = front_end.ping();
+    answered.map_err(failed("cannot connect to the backend server"))?;
     let addresses = listeners.iter().filter_map(|l| l.local_addr().ok());
     let run = Arc::new(Run {
         log,

@@ -45,14 +45,17 @@ pub(crate) struct Callbacks {
 }
 
 impl FrontEnd {
-    /// Starts the backend and a front end for it. The backend has answered one request when this returns.
+    /// Starts the backend and a front end for it.
+    ///
+    /// # Errors
+    /// If the backend cannot listen. Whether it answers is for [`FrontEnd::ping`] to say.
     pub(crate) fn open(
         log: Log,
         limits: Limits,
         traffic: Arc<Traffic>,
         tls: Arc<dyn TlsPolicy>,
         callbacks: Callbacks,
-    ) -> Result<Self, String> {
+    ) -> io::Result<Self> {
         let Callbacks {
             handler,
             on_refused,
@@ -65,9 +68,8 @@ impl FrontEnd {
             log.clone(),
             Arc::clone(&on_refused),
             Arc::clone(&on_lost),
-        )
-        .map_err(|error| format!("cannot listen on the backend socket: {error}"))?;
-        let service = Service {
+        )?;
+        Ok(Self(Arc::new(Service {
             pool: Pool::new(address, Arc::clone(&traffic), on_lost),
             log,
             limits,
@@ -77,12 +79,7 @@ impl FrontEnd {
             on_hang_up,
             self_check: SelfCheck::new(),
             is_closing: Cancel::default(),
-        };
-        service
-            .pool
-            .ping()
-            .map_err(|error| format!("cannot connect to the backend server: {error}"))?;
-        Ok(Self(Arc::new(service)))
+        })))
     }
 
     /// Runs the watchdog's self-check against a listener.
