@@ -66,7 +66,7 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     // Before anything else opens a descriptor: systemd's descriptors are identified only by their numbers.
     let take_passed = config.http.systemd_socket;
     let passed = take_passed.then(systemd::sockets::listeners).transpose();
-    let passed = passed.map_err(ExitError::passing)?;
+    let passed = passed.map_err(failed("--web.systemd-socket"))?;
     // Early, so that a signal during the start is not lost.
     let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP])
         .map_err(failed("cannot handle signals"))?;

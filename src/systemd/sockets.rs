@@ -3,6 +3,8 @@
 //! Owns the crate `listenfd`. Knows nothing of what the sockets are for.
 
 use std::env;
+use std::fmt;
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
 
@@ -15,6 +17,72 @@ const FIRST_DESCRIPTOR: usize = 3;
 /// Most sockets that are accepted. Each needs a thread, and a unit lists one or two. The limit also avoids trying out a
 /// count such as 4294967295.
 const MAX_SOCKETS: usize = 64;
+
+/// Why the passed sockets cannot be used.
+#[derive(Debug)]
+pub(crate) enum SocketsError {
+    /// A variable without which no sockets are passed.
+    NotSet(&'static str),
+    OtherProcess {
+        /// The value of `LISTEN_PID`.
+        pid: String,
+        own_pid: u32,
+    },
+    /// The value of `LISTEN_FDS`.
+    Count(String),
+    OtherFirst,
+    Unusable {
+        /// The socket, by number and name.
+        which: String,
+        why: Unusable,
+    },
+}
+
+/// What is wrong with one passed socket.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    NotPassed,
+    /// It is of this kind.
+    OtherKind(&'static str),
+    NotListening,
+    /// What the system refused, as a participle.
+    Refused(&'static str, io::Error),
+}
+
+impl fmt::Display for SocketsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NONE: &str = "systemd passed no sockets";
+        match self {
+            Self::NotSet(name) => write!(f, "{NONE}: {name} is not set"),
+            Self::OtherProcess { pid, own_pid } => write!(
+                f,
+                "{NONE}: LISTEN_PID is `{pid}`, and this process is {own_pid}"
+            ),
+            Self::Count(count) => write!(
+                f,
+                "{NONE}: LISTEN_FDS is `{count}`, not a number from 1 to {MAX_SOCKETS}"
+            ),
+            Self::OtherFirst => write!(
+                f,
+                "LISTEN_FDS_FIRST_FD is set, but descriptors always begin at {FIRST_DESCRIPTOR}"
+            ),
+            Self::Unusable { which, why } => write!(f, "{which} {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPassed => f.write_str("was not passed"),
+            Self::OtherKind(kind) => write!(f, "is {kind}, not a listening TCP socket"),
+            Self::NotListening => f.write_str(
+                "is a TCP socket that does not listen (a connection? Accept=yes is not supported)",
+            ),
+            Self::Refused(what, error) => write!(f, "cannot be {what}: {error}"),
+        }
+    }
+}
 
 /// The passed sockets, as the environment describes them.
 #[derive(Debug, Default)]
@@ -38,22 +106,20 @@ impl Passed {
     }
 
     /// How many sockets are meant for the process `own_pid`, or why there are none.
-    fn count(&self, own_pid: u32) -> Result<usize, String> {
+    fn count(&self, own_pid: u32) -> Result<usize, SocketsError> {
         let Some(count) = &self.count else {
-            return Err("LISTEN_FDS is not set".to_owned());
+            return Err(SocketsError::NotSet("LISTEN_FDS"));
         };
         // A parent process may have leaked its variables: their descriptor numbers mean nothing here.
         match &self.pid {
-            None => return Err("LISTEN_PID is not set".to_owned()),
+            None => return Err(SocketsError::NotSet("LISTEN_PID")),
             Some(pid) if pid.parse() != Ok(own_pid) => {
-                return Err(format!(
-                    "LISTEN_PID is `{pid}`, and this process is {own_pid}"
-                ));
+                let pid = pid.clone();
+                return Err(SocketsError::OtherProcess { pid, own_pid });
             }
             Some(_) => {}
         }
-        number::within(count, 1..=MAX_SOCKETS)
-            .ok_or_else(|| format!("LISTEN_FDS is `{count}`, not a number from 1 to {MAX_SOCKETS}"))
+        number::within(count, 1..=MAX_SOCKETS).ok_or_else(|| SocketsError::Count(count.clone()))
     }
 
     /// `descriptor 3`, followed by its name in the unit, if it has one.
@@ -80,56 +146,43 @@ pub(crate) fn passed() -> usize {
 /// Call it once, before any other thread runs: it removes `LISTEN_FDS` and `LISTEN_PID` from the environment.
 ///
 /// # Errors
-/// One line: why there are no sockets, or which socket cannot be used. An unusable socket is never skipped: the unit
-/// lists it because it should be served.
-pub(crate) fn listeners() -> Result<Vec<TcpListener>, String> {
+/// Why there are no sockets, or which socket cannot be used. An unusable socket is never skipped: the unit lists it
+/// because it should be served.
+pub(crate) fn listeners() -> Result<Vec<TcpListener>, SocketsError> {
     let passed = Passed::from_environment();
-    let count = passed
-        .count(std::process::id())
-        .map_err(|why| format!("--web.systemd-socket: systemd passed no sockets: {why}"))?;
+    let count = passed.count(std::process::id())?;
     // The crate would read the first descriptor number from this variable. systemd never sets it.
     if env::var_os("LISTEN_FDS_FIRST_FD").is_some() {
-        return Err(format!(
-            "--web.systemd-socket: LISTEN_FDS_FIRST_FD is set, but descriptors always begin at {FIRST_DESCRIPTOR}"
-        ));
+        return Err(SocketsError::OtherFirst);
     }
     let mut descriptors = ListenFd::from_env();
     (0..count)
         .map(|index| {
             take(&mut descriptors, index).map_err(|why| {
                 let which = passed.describe(index);
-                format!("--web.systemd-socket: {which} {why}")
+                SocketsError::Unusable { which, why }
             })
         })
         .collect()
 }
 
 /// Takes one descriptor, or says what is wrong with it.
-fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, String> {
+fn take(descriptors: &mut ListenFd, index: usize) -> Result<TcpListener, Unusable> {
     // This also sets close-on-exec: children would inherit the descriptors that systemd passes.
     let listener = match descriptors.take_tcp_listener(index) {
         Ok(Some(listener)) => listener,
-        Ok(None) => return Err("was not passed".to_owned()),
-        Err(_) => {
-            let kind = kind(descriptors, index);
-            return Err(format!("is {kind}, not a listening TCP socket"));
-        }
+        Ok(None) => return Err(Unusable::NotPassed),
+        Err(_) => return Err(Unusable::OtherKind(kind(descriptors, index))),
     };
-    match sys::is_listening(&listener) {
-        Ok(true) => {}
-        Ok(false) => {
-            return Err(
-                "is a TCP socket that does not listen (a connection? Accept=yes is not supported)"
-                    .to_owned(),
-            );
-        }
-        Err(error) => return Err(format!("cannot be checked for listening: {error}")),
+    let refused = |what| move |error| Unusable::Refused(what, error);
+    if !sys::is_listening(&listener).map_err(refused("checked for listening"))? {
+        return Err(Unusable::NotListening);
     }
     listener
         .set_nonblocking(false)
-        .map_err(|error| format!("cannot be made blocking: {error}"))?;
+        .map_err(refused("made blocking"))?;
     // Our own listeners have it too; a unit may lack `NoDelay=yes`.
-    sys::set_nodelay(&listener).map_err(|error| format!("cannot be set to NoDelay: {error}"))?;
+    sys::set_nodelay(&listener).map_err(refused("set to NoDelay"))?;
     Ok(listener)
 }
 
@@ -154,19 +207,21 @@ fn kind(descriptors: &mut ListenFd, index: usize) -> &'static str {
 mod tests {
     use super::Passed;
 
-    fn passed(count: Option<&str>, pid: Option<&str>) -> Result<usize, String> {
+    /// The number of sockets, or the refusal.
+    fn passed(count: Option<&str>, pid: Option<&str>) -> String {
         let passed = Passed {
             count: count.map(str::to_owned),
             pid: pid.map(str::to_owned),
             names: String::new(),
         };
-        passed.count(17)
+        let count = passed.count(17);
+        count.map_or_else(|why| why.to_string(), |count| count.to_string())
     }
 
     #[test]
     fn only_what_was_passed_to_this_process_counts() {
-        assert_eq!(passed(Some("1"), Some("17")), Ok(1));
-        assert_eq!(passed(Some("64"), Some("17")), Ok(64));
+        assert_eq!(passed(Some("1"), Some("17")), "1");
+        assert_eq!(passed(Some("64"), Some("17")), "64");
         for (count, pid, error) in [
             (None, None, "LISTEN_FDS is not set"),
             (None, Some("17"), "LISTEN_FDS is not set"),
@@ -182,7 +237,8 @@ mod tests {
                 "LISTEN_PID is ``, and this process is 17",
             ),
         ] {
-            assert_eq!(passed(count, pid), Err(error.to_owned()));
+            let error = format!("systemd passed no sockets: {error}");
+            assert_eq!(passed(count, pid), error);
         }
     }
 
@@ -197,8 +253,10 @@ mod tests {
             "99999999999999999999",
             "x",
         ] {
-            let error = format!("LISTEN_FDS is `{count}`, not a number from 1 to 64");
-            assert_eq!(passed(Some(count), Some("17")), Err(error));
+            let error = format!(
+                "systemd passed no sockets: LISTEN_FDS is `{count}`, not a number from 1 to 64"
+            );
+            assert_eq!(passed(Some(count), Some("17")), error);
         }
     }
 
