@@ -2,11 +2,12 @@
 //!
 //! Owns the order of the lines. Each component knows how to check itself.
 
+use std::fmt::Display;
 use std::io;
 
 use crate::cli::Config;
 use crate::exit_error::ExitError;
-use crate::health::{self, Url};
+use crate::health::{self, HealthError, Url};
 use crate::http::listen::Address;
 use crate::iperf3::binary::{Binary, Unusable};
 use crate::iperf3::temp::{TempFiles, TempFolders};
@@ -108,33 +109,29 @@ fn listen_addresses(addresses: &[Address]) -> Vec<Result<String, ExitError>> {
         .collect()
 }
 
+/// Status and first line of the response of an exporter whose web configuration is invalid or waits for confirmation.
+const CLOSED: (&str, &str) = ("500 Internal Server Error", "Internal Server Error");
+
 /// An address that a running exporter uses is fine: a check before a restart should report everything else.
 fn is_free(address: &Address) -> Result<bool, ExitError> {
-    match address.bind() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            ask(address).map(|()| false).map_err(|why| {
-                ExitError::passing(format_args!(
-                    "cannot listen on `{address}`: {error}, and not by an exporter: {why}"
-                ))
-            })
-        }
-        Err(error) => Err(ExitError::passing(format_args!(
-            "cannot listen on `{address}`: {error}"
-        ))),
+    let Err(error) = address.bind() else {
+        return Ok(true);
+    };
+    if error.kind() != io::ErrorKind::AddrInUse {
+        let line = format_args!("cannot listen on `{address}`: {error}");
+        return Err(ExitError::passing(line));
     }
-}
-
-/// The response of an exporter whose web configuration is invalid or waits for confirmation.
-const CLOSED: &str = "the response was 500 Internal Server Error: Internal Server Error";
-
-/// Checks whether the program that listens there responds like an exporter.
-fn ask(address: &Address) -> Result<(), String> {
+    let by_another = |why: &dyn Display| {
+        ExitError::passing(format_args!(
+            "cannot listen on `{address}`: {error}, and not by an exporter: {why}"
+        ))
+    };
     let local = if address.is_any() { "127.0.0.1" } else { "" };
     let url = Url::parse(&format!("http://{local}{address}/ready"));
-    let url = url.ok_or("no address to connect to")?;
+    let url = url.ok_or_else(|| by_another(&"no address to connect to"))?;
     match health::ask(&url) {
-        Err(why) if !why.ends_with(CLOSED) => Err(why),
-        _ => Ok(()),
+        Ok(_) => Ok(false),
+        Err(HealthError::Status { status, line }) if (&*status, &*line) == CLOSED => Ok(false),
+        Err(why) => Err(by_another(&format_args!("{url}: {why}"))),
     }
 }

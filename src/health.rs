@@ -4,7 +4,8 @@
 //! the rest of this. So an exporter with TLS gets a plain request, and its refusal counts as healthy. Must not know
 //! what a health page checks.
 
-use std::io::{Read as _, Write as _};
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
@@ -85,23 +86,71 @@ impl Url {
     }
 }
 
-/// Checks the exporter. Returns the line to print if it is healthy, else the error line.
-pub(crate) fn ask(url: &Url) -> Result<String, String> {
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+/// Why an exporter does not count as healthy.
+#[derive(Debug)]
+pub(crate) enum HealthError {
+    Thread(io::Error),
+    /// The host of the URL.
+    Lookup(String, io::Error),
+    NoAddress(String),
+    Connect(SocketAddr, io::Error),
+    /// The whole check took too long.
+    TimedOut,
+    /// The connection failed before the response's head was complete.
+    Interrupted(io::Error),
+    HeadTooLong,
+    HeadCutShort,
+    /// The first line of what came instead.
+    NotHttp(String),
+    /// The response's status, which is not that of a healthy exporter, and the first line of its body.
+    Status {
+        status: String,
+        line: String,
+    },
+}
+
+impl fmt::Display for HealthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Lookup(host, error) => write!(f, "cannot look up {host}: {error}"),
+            Self::NoAddress(host) => write!(f, "{host} has no address"),
+            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::TimedOut => write!(f, "no complete response within {}s", LIMIT.as_secs()),
+            Self::Interrupted(error) => write!(f, "no complete response: {error}"),
+            Self::HeadTooLong => write!(
+                f,
+                "the response head is longer than {ANSWER_LIMIT_BYTES} bytes"
+            ),
+            Self::HeadCutShort => {
+                f.write_str("the connection ended before the response head was complete")
+            }
+            Self::NotHttp(line) => write!(f, "the response is not HTTP/1.1: {line:?}"),
+            Self::Status { status, line } => {
+                let colon = if line.is_empty() { "" } else { ": " };
+                write!(f, "the response was {status}{colon}{line}")
+            }
+        }
+    }
+}
+
+/// Checks the exporter. Returns the line to print if it is healthy.
+pub(crate) fn ask(url: &Url) -> Result<String, HealthError> {
     let asked = url.clone();
     // On its own thread, which ends with the process: nothing else limits the time of a name lookup.
-    let outcome = match threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked)) {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(format!("no complete response within {}s", LIMIT.as_secs())),
-        Err(error) => Err(format!("cannot start a thread: {error}")),
-    };
-    let Url {
-        authority, path, ..
-    } = url;
-    outcome.map_err(|why| format!("http://{authority}{path}: {why}"))
+    threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked))
+        .map_err(HealthError::Thread)?
+        .unwrap_or(Err(HealthError::TimedOut))
 }
 
 /// Looks the name up, connects, sends the request, and reads the response.
-fn exchange(url: &Url) -> Result<String, String> {
+fn exchange(url: &Url) -> Result<String, HealthError> {
     let mut stream = connect(url)?;
     // A server that rejects the connection may send its response and close before it gets the request: read even if the
     // send fails.
@@ -110,40 +159,35 @@ fn exchange(url: &Url) -> Result<String, String> {
     let read = stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer);
     match (check_answer(&answer), sent.and(read)) {
         (Some(outcome), _) => outcome,
-        (None, Err(error)) => Err(format!("no complete response: {error}")),
-        (None, Ok(length)) if length as u64 == ANSWER_LIMIT_BYTES => Err(format!(
-            "the response head is longer than {ANSWER_LIMIT_BYTES} bytes"
-        )),
-        (None, Ok(_)) => {
-            Err("the connection ended before the response head was complete".to_owned())
-        }
+        (None, Err(error)) => Err(HealthError::Interrupted(error)),
+        (None, Ok(length)) if length as u64 == ANSWER_LIMIT_BYTES => Err(HealthError::HeadTooLong),
+        (None, Ok(_)) => Err(HealthError::HeadCutShort),
     }
 }
 
 /// Connects to the first of the host's addresses that accepts.
-fn connect(url: &Url) -> Result<TcpStream, String> {
+fn connect(url: &Url) -> Result<TcpStream, HealthError> {
     let addresses = (url.host.as_str(), url.port).to_socket_addrs();
     let addresses: Vec<SocketAddr> = addresses
-        .map_err(|error| format!("cannot look up {}: {error}", url.host))?
+        .map_err(|error| HealthError::Lookup(url.host.clone(), error))?
         .collect();
-    let mut why = format!("{} has no address", url.host);
+    let mut why = HealthError::NoAddress(url.host.clone());
     // Each address gets a share of the time, so that one that never answers leaves time for the others.
     let share = LIMIT.div_f64(addresses.len().max(1) as f64);
     for address in addresses {
         match TcpStream::connect_timeout(&address, share) {
             Ok(stream) => return Ok(stream),
-            Err(error) => why = format!("cannot connect to {address}: {error}"),
+            Err(error) => why = HealthError::Connect(address, error),
         }
     }
     Err(why)
 }
 
 /// Judges a response. `None` if its head is incomplete.
-fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
+fn check_answer(answer: &[u8]) -> Option<Result<String, HealthError>> {
     let text = String::from_utf8_lossy(answer);
     if !answer.iter().zip(b"HTTP/1.").all(|(a, b)| a == b) {
-        let line = shown(&text);
-        return Some(Err(format!("the response is not HTTP/1.1: {line:?}")));
+        return Some(Err(HealthError::NotHttp(shown(&text))));
     }
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = shown(head.split_once(' ').unwrap_or_default().1);
@@ -153,10 +197,7 @@ fn check_answer(answer: &[u8]) -> Option<Result<String, String>> {
         "401" => "OK: the exporter demands credentials",
         "429" => "OK: the exporter limits the request rate",
         "400" if line == PLAIN_ON_TLS => "OK: the exporter demands TLS",
-        _ => {
-            let colon = if line.is_empty() { "" } else { ": " };
-            return Some(Err(format!("the response was {status}{colon}{line}")));
-        }
+        _ => return Some(Err(HealthError::Status { status, line })),
     };
     Some(Ok(format!("{said}\n")))
 }
@@ -265,7 +306,9 @@ mod tests {
                 bad("the response is not HTTP/1.1: \"SSH-2.0-?[2J\""),
             ),
         ] {
-            assert_eq!(check_answer(answer.as_bytes()), expected, "{answer}");
+            let judged = check_answer(answer.as_bytes());
+            let judged = judged.map(|judged| judged.map_err(|why| why.to_string()));
+            assert_eq!(judged, expected, "{answer}");
         }
     }
 }

@@ -128,7 +128,7 @@ mod openssl;
 
 fn main() -> ExitCode {
     let config = cli::parse(std::env::args_os().skip(1), web::routes::is_taken);
-    let done = config.map_err(|refusal| ExitError::lasting(format_args!("{refusal}, try --help")));
+    let done = config.map_err(|why| ExitError::lasting(format_args!("{why}, try --help")));
     done.and_then(start).unwrap_or_else(|failure| {
         let is_journal = systemd::journal::has_stderr();
         let prefix = if is_journal {
@@ -147,7 +147,8 @@ fn start(config: Config) -> Result<ExitCode, ExitError> {
     let (text, done) = if let Some(text) = config.print {
         (text, Ok(()))
     } else if let Some(url) = &config.health {
-        (health::ask(url).map_err(ExitError::passing)?, Ok(()))
+        let failed = |why| ExitError::passing(format_args!("{url}: {why}"));
+        (health::ask(url).map_err(failed)?, Ok(()))
     } else if config.check {
         check::check(&config)
     } else {
