@@ -11,9 +11,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
-};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// Waits up to `timeout` for `fds`, and returns which of them can be read or were closed by the other side. An
 /// interrupted wait counts as a timeout: every caller checks again by itself. With no descriptors it is a pause.
@@ -106,15 +104,6 @@ pub(crate) fn signal_group(child: &Child, end: End) {
     };
     // ESRCH is the only possible error: the group has already ended.
     let _ = rustix::process::kill_process_group(Pid::from_child(child), signal);
-}
-
-/// Whether `child` has ended. It is not reaped, so its process group number cannot be reused.
-pub(crate) fn has_ended(child: &Child) -> bool {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    matches!(
-        waitid(WaitId::Pid(Pid::from_child(child)), look),
-        Ok(Some(_))
-    )
 }
 
 /// A descriptor that becomes readable when `child` ends, for poll(2) (`pidfd_open(2)`). Only for a child that has not

@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -142,14 +142,6 @@ fn spawn(
         .spawn()
 }
 
-#[derive(Clone, Copy)]
-struct Ending {
-    why: Ended,
-    is_killed: bool,
-    /// When to send SIGKILL; after that, when to stop waiting.
-    next: Instant,
-}
-
 /// Follows a child to its end, and takes its output.
 fn follow(
     mut child: Child,
@@ -158,60 +150,17 @@ fn follow(
     cancel: &Cancel,
     limits: Limits,
 ) -> io::Result<Finished> {
-    let mut ending: Option<Ending> = None;
     let ended = loop {
-        let now = Instant::now();
-        match ending {
-            None => {
-                if let Some(why) = reason_to_end(&output, deadline, cancel) {
-                    sys::signal_group(&child, End::Politely);
-                    ending = Some(Ending {
-                        why,
-                        is_killed: false,
-                        next: now + limits.grace,
-                    });
-                }
-            }
-            Some(end) if now < end.next => {}
-            Some(end) if end.is_killed => {
-                // The thread lives only as long as the kernel holds the child. If the thread cannot be started, the
-                // child stays a zombie until this process ends, which is harmless.
-                let body = move || drop(child.wait());
-                let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
-                break end.why;
-            }
-            Some(end) => {
-                sys::signal_group(&child, End::AtOnce);
-                ending = Some(Ending {
-                    is_killed: true,
-                    next: now + limits.reap,
-                    ..end
-                });
-            }
+        if let Some(why) = reason_to_end(&output, deadline, cancel) {
+            end(child, &mut output, limits)?;
+            break why;
         }
-        let next_event = ending.map_or(deadline, |end| end.next);
-        let pause = next_event.saturating_duration_since(now);
-        output.wait(match (&output.end, &output.cancellation) {
-            (Some(_), Some(_)) => pause,
-            _ => pause.min(limits.tick),
-        });
-        // Its descriptor has not yet reported that it ended.
-        if output.end.is_some() {
-            continue;
-        }
-        // A child that ends on SIGTERM may leave processes of its group running. While they hold the pipes open, they
-        // have the rest of the grace period and then get SIGKILL. For that, the child must not be reaped yet.
-        if ending.is_some_and(|end| !end.is_killed) && !output.is_over() && sys::has_ended(&child) {
-            continue;
-        }
-        if let Some(status) = child.try_wait()? {
-            // The pipes may hold the child's last output. Later output of a grandchild is not waited for.
-            while output.wait(Duration::ZERO) {}
-            break match (ending, status.code()) {
-                (Some(end), _) => end.why,
-                (None, _) if output.is_too_much => Ended::TooMuchOutput(output.limit()),
-                (None, Some(code)) => Ended::Exited(code),
-                (None, None) => Ended::Killed(status.signal().unwrap_or_default()),
+        output.wait_until(deadline, limits.tick);
+        if let Some(status) = reap(&mut child, &mut output)? {
+            break match (output.must_end, status.code()) {
+                (Some(too_much @ Ended::TooMuchOutput(_)), _) => too_much,
+                (_, Some(code)) => Ended::Exited(code),
+                (_, None) => Ended::Killed(status.signal().unwrap_or_default()),
             };
         }
     };
@@ -222,16 +171,49 @@ fn follow(
     })
 }
 
+/// Why a running child must end now, if it must.
 fn reason_to_end(output: &Output<'_>, deadline: Instant, cancel: &Cancel) -> Option<Ended> {
-    if output.is_too_much {
-        Some(Ended::TooMuchOutput(output.limit()))
-    } else if output.reader_end.is_some() {
-        output.reader_end
-    } else if let Some(cause) = cancel.cause() {
-        Some(Ended::Cancelled(cause))
-    } else {
-        (Instant::now() >= deadline).then_some(Ended::DeadlinePassed)
+    output
+        .must_end
+        .or_else(|| cancel.cause().map(Ended::Cancelled))
+        .or_else(|| (Instant::now() >= deadline).then_some(Ended::DeadlinePassed))
+}
+
+/// Ends a child: with SIGTERM, and after the grace period with SIGKILL.
+fn end(mut child: Child, output: &mut Output<'_>, limits: Limits) -> io::Result<()> {
+    sys::signal_group(&child, End::Politely);
+    let until = Instant::now() + limits.grace;
+    while Instant::now() < until {
+        output.wait_until(until, limits.tick);
+        // A child that ends on SIGTERM may leave processes of its group running. While they hold the pipes open, they
+        // have the rest of the grace period and then get SIGKILL. For that, the child must not be reaped yet.
+        if output.is_over() && reap(&mut child, output)?.is_some() {
+            return Ok(());
+        }
     }
+    sys::signal_group(&child, End::AtOnce);
+    let until = Instant::now() + limits.reap;
+    while Instant::now() < until {
+        output.wait_until(until, limits.tick);
+        if reap(&mut child, output)?.is_some() {
+            return Ok(());
+        }
+    }
+    // The thread lives only as long as the kernel holds the child. If the thread cannot be started, the child stays a
+    // zombie until this process ends, which is harmless.
+    let body = move || drop(child.wait());
+    let _ = threads::start("reaper", REAPER_STACK_BYTES, Box::new(body));
+    Ok(())
+}
+
+/// Reaps the child if it has ended, and takes its last output.
+fn reap(child: &mut Child, output: &mut Output<'_>) -> io::Result<Option<ExitStatus>> {
+    let status = child.try_wait()?;
+    if status.is_some() {
+        // The pipes may hold the child's last output. Later output of a grandchild is not waited for.
+        while output.wait(Duration::ZERO) {}
+    }
+    Ok(status)
 }
 
 /// A pipe while it is open, and the output that was read from it and kept.
@@ -269,18 +251,29 @@ struct Output<'a> {
     stderr: Pipe,
     /// Takes standard output, which is then not kept.
     reader: Option<Reader<'a>>,
-    /// Why the reader ended the child.
-    reader_end: Option<Ended>,
+    /// Why the child must end, if its output is the reason: there is too much of it, or the reader says so.
+    must_end: Option<Ended>,
     /// Number of bytes read from both outputs.
     taken: usize,
     /// Becomes readable when the child has ended. `None` after that, or if it is unavailable.
     end: Option<OwnedFd>,
     /// Becomes readable when the run is cancelled. `None` after that, or if it is unavailable.
     cancellation: Option<Arc<Watch>>,
-    is_too_much: bool,
 }
 
 impl Output<'_> {
+    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
+        Self {
+            stdout: Pipe::new(child.stdout.take()),
+            stderr: Pipe::new(child.stderr.take()),
+            reader: None,
+            must_end: None,
+            taken: 0,
+            end,
+            cancellation,
+        }
+    }
+
     /// Maximum number of bytes read from both outputs.
     fn limit(&self) -> usize {
         if self.reader.is_some() {
@@ -290,22 +283,17 @@ impl Output<'_> {
         }
     }
 
-    fn of(child: &mut Child, end: Option<OwnedFd>, cancellation: Option<Arc<Watch>>) -> Self {
-        Self {
-            stdout: Pipe::new(child.stdout.take()),
-            stderr: Pipe::new(child.stderr.take()),
-            reader: None,
-            reader_end: None,
-            taken: 0,
-            end,
-            cancellation,
-            is_too_much: false,
-        }
-    }
-
     /// Whether no more output can come.
     fn is_over(&self) -> bool {
         self.stdout.open.is_none() && self.stderr.open.is_none()
+    }
+
+    /// Waits until `until` for any event, and takes the available output. Without one of the descriptors it returns
+    /// after `tick`, so that the caller checks.
+    fn wait_until(&mut self, until: Instant, tick: Duration) {
+        let pause = until.saturating_duration_since(Instant::now());
+        let is_watched = self.end.is_some() && self.cancellation.is_some();
+        self.wait(if is_watched { pause } else { pause.min(tick) });
     }
 
     /// Waits up to `timeout` for any event, and takes the available output. Returns whether there was output or the end
@@ -327,7 +315,7 @@ impl Output<'_> {
             let piece = self.stdout.read(&mut chunk);
             self.taken += piece.len();
             match &mut self.reader {
-                Some(read) => self.reader_end = self.reader_end.or(read(piece)),
+                Some(read) => self.must_end = self.must_end.or(read(piece)),
                 None => self.stdout.text.extend_from_slice(piece),
             }
         }
@@ -345,7 +333,7 @@ impl Output<'_> {
         }
         if self.taken > self.limit() {
             // The pipes are closed, so that the child cannot continue, and the kept output is freed at once.
-            self.is_too_much = true;
+            self.must_end = Some(Ended::TooMuchOutput(self.limit()));
             self.stdout = Pipe::default();
             self.stderr = Pipe::default();
         }
