@@ -3,19 +3,17 @@
 //! Invariant: neither iperf3's exit status nor its output is trusted alone. A test succeeded only if its process ended
 //! by itself with status 0, and its output is a JSON document without `error` that has the sums of the test's mode.
 
-use std::ffi::OsString;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::args::Args;
-use super::binary::{Binary, Unusable};
+use super::binary::{Binary, Installed, Unusable};
 use super::credentials::{self, Credentials};
 use super::lookup;
 use super::mode::Mode;
 use super::outcome::{Cost, Failure, Outcome};
-use super::process::{self, Ended, Finished};
+use super::process::{self, Ended, Finished, Reader};
 use super::progress::Progress;
 use super::reason::{self, Reason};
 use super::report::intervals::Intervals;
@@ -119,11 +117,7 @@ impl RunDetails {
 
 pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) -> Run {
     let mut details = RunDetails::not_started(spec.port);
-    let Printed {
-        document,
-        unreadable,
-        finished,
-    } = match run_iperf3(binary, spec, cancel, &mut details) {
+    let printed = match run_iperf3(binary, spec, cancel, &mut details) {
         Ok(printed) => printed,
         Err(failure) => {
             return Run {
@@ -132,28 +126,29 @@ pub(crate) fn run_test(binary: &Binary, spec: &TestSpec<'_>, cancel: &Cancel) ->
             };
         }
     };
-    details.ended = finished.ended.to_string();
-    let stderr = String::from_utf8_lossy(&finished.stderr);
+    let ended = printed.finished.ended;
+    details.ended = ended.to_string();
+    let stderr = String::from_utf8_lossy(&printed.finished.stderr);
     details.stderr = shortened(&stderr, STDERR_LIMIT_CHARS);
-    if let Ended::Exited(_) = finished.ended {
+    let document = printed.document.as_ref();
+    if let Ended::Exited(_) = ended {
         binary.note_report(document.is_some());
     }
-    details.address = document.as_ref().and_then(Document::server_address);
+    details.address = document.and_then(Document::server_address);
     if spec.keep_end_part {
-        details.end_part = document.as_ref().and_then(Document::end_part);
+        details.end_part = document.and_then(Document::end_part);
     }
-    let read = (document.as_ref(), unreadable.as_ref());
-    let outcome = classify(&finished, read, spec, details.took);
-    let outcome = outcome.map_err(|failure| blame_temporary_files(failure, spec));
+    let outcome = exit_status(ended, details.took)
+        .and_then(|status| classify(status, &printed, spec))
+        .map_err(|failure| blame_temporary_files(failure, spec));
     if outcome.is_ok() {
         spec.temp.0.note_success();
     }
-    let was_connected = document.as_ref().is_some_and(Document::was_connected);
     let cost = document.map(|document| document.cost(spec.mode, &outcome));
     Run {
-        was_connected,
+        was_connected: document.is_some_and(Document::was_connected),
         cost: cost.unwrap_or_default(),
-        outcome: match finished.ended {
+        outcome: match ended {
             Ended::Cancelled(cause) => Err(cause),
             _ => Ok(outcome),
         },
@@ -166,21 +161,6 @@ struct Printed {
     document: Option<Document>,
     unreadable: Option<Unreadable>,
     finished: Finished,
-}
-
-impl Printed {
-    /// Parses the output of a run with `-J`.
-    fn of(finished: Finished) -> Self {
-        let (document, unreadable) = match Document::read(&finished.stdout) {
-            Ok(document) => (Some(document), None),
-            Err(unreadable) => (None, unreadable),
-        };
-        Self {
-            document,
-            unreadable,
-            finished,
-        }
-    }
 }
 
 /// Builds the command line and runs iperf3. Fails early if the run cannot succeed.
@@ -198,24 +178,10 @@ fn run_iperf3(
         Failure::new(reason, unusable.to_string())
     })?;
     let path = installed.path.display();
-    let version = installed.version.as_deref();
-    let features = installed.features.as_deref();
-    let streams = features.is_some_and(|features| features.can_stream(version));
-    let mut args = Args::new(features);
-    if streams {
-        args.option("--json-stream");
-        // In all versions so far, each event is flushed even without this option.
-        if args.has("--forceflush") {
-            args.option("--forceflush");
-        }
-    } else {
-        args.option("-J");
-    }
-    (spec.args)(&mut args);
-    if let Some(credentials) = spec.credentials {
-        credentials.add_to(&mut args);
-    }
-    let missing = args.missing_option().map(|what| {
+    let args = arguments(&installed, spec);
+    let streams = args.streams();
+    let unsupported = args.missing_option().map(|what| {
+        let version = installed.version.as_deref();
         let version = version.unwrap_or("of unknown version");
         format!("iperf3 {version} ({path}) does not support {what}")
     });
@@ -228,24 +194,25 @@ fn run_iperf3(
         .chain([path.to_string()])
         .chain(credentials::shown(&arguments))
         .collect();
-    if let Some(message) = missing {
+    if let Some(message) = unsupported {
         return Err(Failure::new(Reason::Unsupported, message));
     }
     let password = spec.credentials.map(Credentials::password).transpose();
     let password = password.map_err(|message| Failure::new(Reason::Local, message))?;
     let variables: Vec<_> = password.into_iter().chain(folder).collect();
+    let run = |reader: Option<Reader<'_>>| {
+        let (program, deadline) = (&installed.path, spec.deadline);
+        process::run(program, &arguments, &variables, deadline, cancel, reader)
+    };
     let started = Instant::now();
-    let program = installed.path.as_path();
-    let run = if streams {
-        run_streaming(program, &arguments, &variables, spec, cancel)
+    let printed = if streams {
+        read_stream(spec, run)
     } else {
-        spec.progress.start(None);
-        let run = process::run(program, &arguments, &variables, spec.deadline, cancel, None);
-        run.map(Printed::of)
+        read_report(spec, run)
     };
     details.took = started.elapsed();
-    binary.note_run(run.as_ref().map(drop));
-    run.map_err(|error| {
+    binary.note_run(printed.as_ref().map(drop));
+    printed.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => Reason::NotFound,
             _ => Reason::Local,
@@ -254,36 +221,64 @@ fn run_iperf3(
     })
 }
 
-/// Runs an iperf3 that reports each interval as it ends. The intervals go to the test's progress and are not kept. The
-/// standard output of the result contains only what is not an event.
-fn run_streaming(
-    program: &Path,
-    arguments: &[String],
-    variables: &[(&str, OsString)],
+/// The arguments of a test with this iperf3: JSON, as a stream if it can, and the requested options.
+fn arguments<'a>(installed: &'a Installed, spec: &TestSpec<'_>) -> Args<'a> {
+    let version = installed.version.as_deref();
+    let features = installed.features.as_deref();
+    let mut args = Args::new(features);
+    if features.is_some_and(|features| features.can_stream(version)) {
+        args.option("--json-stream");
+        // In all versions so far, each event is flushed even without this option.
+        if args.has("--forceflush") {
+            args.option("--forceflush");
+        }
+    } else {
+        args.option("-J");
+    }
+    (spec.args)(&mut args);
+    if let Some(credentials) = spec.credentials {
+        credentials.add_to(&mut args);
+    }
+    args
+}
+
+/// Reads the stream of an iperf3 that reports each interval as it ends. The intervals go to the test's progress and are
+/// not kept. The standard output of the result contains only what is not an event.
+fn read_stream(
     spec: &TestSpec<'_>,
-    cancel: &Cancel,
+    run: impl FnOnce(Option<Reader<'_>>) -> io::Result<Finished>,
 ) -> io::Result<Printed> {
     spec.progress.start(Some(Intervals::new(spec.mode)));
     let mut stream = Stream::new(spec.progress);
-    let mut read = |piece: &[u8]| {
+    let finished = run(Some(&mut |piece| {
         stream.take(piece);
         let is_over = !(spec.may_go_on)(spec.progress.cost());
         is_over.then_some(Ended::OverBudget)
-    };
-    let finished = process::run(
-        program,
-        arguments,
-        variables,
-        spec.deadline,
-        cancel,
-        Some(&mut read),
-    )?;
+    }))?;
     let streamed = stream.finish();
     let stdout = streamed.other;
     Ok(Printed {
         document: streamed.document,
         unreadable: streamed.unreadable,
         finished: Finished { stdout, ..finished },
+    })
+}
+
+/// Reads the report of an iperf3 that prints it at its end.
+fn read_report(
+    spec: &TestSpec<'_>,
+    run: impl FnOnce(Option<Reader<'_>>) -> io::Result<Finished>,
+) -> io::Result<Printed> {
+    spec.progress.start(None);
+    let finished = run(None)?;
+    let (document, unreadable) = match Document::read(&finished.stdout) {
+        Ok(document) => (Some(document), None),
+        Err(unreadable) => (None, unreadable),
+    };
+    Ok(Printed {
+        document,
+        unreadable,
+        finished,
     })
 }
 
@@ -348,74 +343,84 @@ fn local_name(bind: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-fn classify(
-    finished: &Finished,
-    (document, unreadable): (Option<&Document>, Option<&Unreadable>),
-    spec: &TestSpec<'_>,
-    took: Duration,
-) -> Outcome {
-    let failed = |reason, message: &str| Err(Failure::new(reason, message));
-    let status = match finished.ended {
+/// The exit status of a run that ended by itself, or why the test failed without one.
+fn exit_status(ended: Ended, took: Duration) -> Result<i32, Failure> {
+    let (reason, message) = match ended {
+        Ended::Exited(status) => return Ok(status),
+        // A cancelled run is classified only for its cost.
+        Ended::Cancelled(_) => return Ok(0),
         // Whatever it printed after SIGTERM is not a result.
         Ended::DeadlinePassed => {
             let took = took.as_secs_f64();
             let message = format!("the test did not finish before its deadline, after {took:.1} s");
-            return failed(Reason::Timeout, &message);
+            (Reason::Timeout, message)
         }
         Ended::TooMuchOutput(limit) => {
             let message = format!("iperf3 printed more than {limit} bytes");
-            return failed(Reason::BadOutput, &message);
+            (Reason::BadOutput, message)
         }
         // The caller set the limit and knows what was spent.
-        Ended::OverBudget => return failed(Reason::Budget, "the daily budget was spent"),
+        Ended::OverBudget => (Reason::Budget, "the daily budget was spent".to_owned()),
         Ended::Killed(signal) => {
             let message = format!("iperf3 was killed by signal {signal}");
-            return failed(Reason::Killed, &message);
+            (Reason::Killed, message)
         }
-        Ended::Exited(status) => status,
-        // A cancelled run is classified only for its cost.
-        Ended::Cancelled(_) => 0,
     };
+    Err(Failure::new(reason, message))
+}
+
+/// The outcome of a run with this exit status, from what it printed.
+fn classify(status: i32, printed: &Printed, spec: &TestSpec<'_>) -> Outcome {
+    let document = printed.document.as_ref();
     let started = document.is_some_and(Document::was_connected);
     let otherwise = match document.map(|document| document.report(spec.mode, spec.udp)) {
         Some(Ok(report)) if status == 0 => {
             return nothing_measured(&report).map_or(Ok(report), Err);
         }
         Some(Err(Fault::Error(message))) => {
+            let mut failure = failure_of(&message, started);
             // From 3.19 on, a server that rejects a password closes the connection without a message.
             let may_be_refused = spec.credentials.is_some() && !started;
-            let reason = if may_be_refused && message.contains("control socket has closed") {
-                Reason::Auth
-            } else {
-                reason::from_message(&message, started)
-            };
-            return failed(reason, &explained(&message));
+            if may_be_refused && message.contains("control socket has closed") {
+                failure.reason = Reason::Auth;
+            }
+            return Err(failure);
         }
         // Before 3.10, a failed run prints a report without `error`. The reason is on standard error.
         Some(Ok(_)) => Reason::Other,
         Some(Err(Fault::Incomplete)) | None => Reason::BadOutput,
     };
-    if let Some(message) = error_line(finished) {
-        return failed(
-            reason::from_message(&message, started),
-            &explained(&message),
-        );
-    }
-    let message = match unreadable {
-        Some(unreadable) => {
-            format!("iperf3 exited with status {status}, and its output is {unreadable}")
-        }
-        None => match lines(&String::from_utf8_lossy(&finished.stdout)).next() {
-            Some(line) if document.is_none() => {
-                let line = shortened(line, MESSAGE_LIMIT_CHARS);
-                format!(
-                    "iperf3 exited with status {status}, and its output is not a report: `{line}`"
-                )
-            }
-            _ => format!("iperf3 exited with status {status} without a report or an error message"),
-        },
+    Err(match error_line(&printed.finished) {
+        Some(message) => failure_of(&message, started),
+        None => Failure::new(otherwise, without_message(status, printed)),
+    })
+}
+
+/// The failure that iperf3's message reports, with a hint if its meaning is not plain. `started` is whether the streams
+/// were connected.
+fn failure_of(message: &str, started: bool) -> Failure {
+    let own = shortened(message, MESSAGE_LIMIT_CHARS);
+    let shown = match reason::hint(message) {
+        Some(hint) => format!("{own}: {hint}"),
+        None => own,
     };
-    failed(otherwise, &message)
+    Failure::new(reason::from_message(message, started), shown)
+}
+
+/// The message of a run that printed neither a result nor an error message.
+fn without_message(status: i32, printed: &Printed) -> String {
+    let exited = format!("iperf3 exited with status {status}");
+    if let Some(unreadable) = &printed.unreadable {
+        return format!("{exited}, and its output is {unreadable}");
+    }
+    let stdout = String::from_utf8_lossy(&printed.finished.stdout);
+    match lines(&stdout).next() {
+        Some(line) if printed.document.is_none() => {
+            let line = shortened(line, MESSAGE_LIMIT_CHARS);
+            format!("{exited}, and its output is not a report: `{line}`")
+        }
+        _ => format!("{exited} without a report or an error message"),
+    }
 }
 
 /// Why a report is not a measurement although iperf3 reported no error.
@@ -439,15 +444,6 @@ fn nothing_measured(report: &Report) -> Option<Failure> {
         return None;
     };
     Some(Failure::new(reason, message))
-}
-
-/// iperf3's message, with a hint if its meaning is not plain.
-fn explained(message: &str) -> String {
-    let own = shortened(message, MESSAGE_LIMIT_CHARS);
-    match reason::hint(message) {
-        Some(hint) => format!("{own}: {hint}"),
-        None => own,
-    }
 }
 
 /// The line with the error: iperf3's own line before a library's. Its own line may also be among the JSON, or after a
