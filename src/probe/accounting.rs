@@ -2,15 +2,14 @@
 //!
 //! Must not know how a test is run.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::answer::{Caller, CompletedTest};
-use super::params::{Params, Shown};
+use super::answer::{Answer, Caller, CompletedTest};
+use super::params::Params;
 use super::prober::Prober;
 use super::wait_error::{Reached, WaitError};
 use crate::iperf3::reason::Reason;
-use crate::iperf3::report::Direction;
+use crate::iperf3::report::{Direction, Report};
 use crate::iperf3::target::Host;
 use crate::log::{Decimal, Field, Value};
 
@@ -20,70 +19,56 @@ pub(super) fn ran(
     prober: &Prober,
     number: u64,
     params: &Params,
-    client: SocketAddr,
-    completed: &CompletedTest,
+    caller: &Caller,
+    answer: &Answer,
     cut_to: Option<u64>,
-    duration: Duration,
 ) {
+    let completed = &*answer.completed;
     let waited = completed.lock_wait;
     prober
         .metrics
-        .probe_ran(&completed.outcome, duration, waited);
-    let rate = |direction: &Option<Direction>| {
-        Some(Decimal(direction.as_ref()?.arrived().bits_per_second()?, 0))
-    };
-    let mut fields: Vec<(&str, Box<dyn Value + '_>)> = vec![
-        ("probe", Box::new(number)),
-        ("target", Box::new(&params.host)),
-        ("port", Box::new(&params.ports)),
-    ];
-    for (name, value) in others(params) {
-        fields.push((name, Box::new(value)));
-    }
-    if let Some(seconds) = cut_to {
-        fields.push(("period_seconds", Box::new(seconds)));
-    }
-    let (mut up, mut down) = (None, None);
+        .probe_ran(&completed.outcome, answer.duration, waited);
+    let mut line = Line::default();
+    line.add("probe", number);
+    line.add_test(params);
+    line.add_some("period_seconds", cut_to);
     match &completed.outcome {
-        Ok(report) => {
-            fields.push(("outcome", Box::new("success")));
-            (up, down) = (rate(&report.upload), rate(&report.download));
-        }
+        Ok(_) => line.add("outcome", "success"),
         Err(failure) => {
-            fields.push(("outcome", Box::new("failure")));
-            fields.push(("reason", Box::new(failure.reason.label())));
-            fields.push(("error", Box::new(&failure.message)));
+            line.add("outcome", "failure");
+            line.add("reason", failure.reason.label());
+            line.add("error", &failure.message);
         }
     }
-    let address = completed.last_details().and_then(|last| last.address);
-    if let (Some(address), Host::Name(_)) = (address, &params.host) {
-        fields.push(("address", Box::new(address)));
+    if let Host::Name(_) = params.host {
+        let address = completed.last_details().and_then(|last| last.address);
+        line.add_some("address", address);
     }
-    fields.push(("client", Box::new(client)));
-    fields.push(("seconds", Box::new(Decimal::seconds(duration))));
-    fields.push(("lock_wait_seconds", Box::new(Decimal::seconds(waited))));
+    line.add("client", caller.client);
+    line.add("seconds", Decimal::seconds(answer.duration));
+    line.add("lock_wait_seconds", Decimal::seconds(waited));
     if params.ports.first != params.ports.last {
-        fields.push(("used_port", Box::new(completed.port)));
+        line.add("used_port", completed.port);
     }
     if completed.count > 1 {
-        fields.push(("attempts", Box::new(completed.count)));
+        line.add("attempts", completed.count);
     }
-    if let Some(rate) = up {
-        fields.push(("upload_bits_per_second", Box::new(rate)));
-    }
-    if let Some(rate) = down {
-        fields.push(("download_bits_per_second", Box::new(rate)));
-    }
-    let fields = fields
-        .iter()
-        .map(|(name, value)| -> Field<'_> { (name, &**value) });
-    let fields = fields.collect::<Vec<_>>();
+    let report = completed.outcome.as_ref().ok();
+    let [upload, download] = report.map_or([None, None], Report::directions);
+    line.add_some("upload_bits_per_second", upload.and_then(rate));
+    line.add_some("download_bits_per_second", download.and_then(rate));
+    let fields = line.fields();
     match &completed.outcome {
         Ok(_) => prober.log.info("probe", &fields),
         Err(failure) => prober
             .log
             .warn(what_failed(failure.reason, completed), &fields),
     }
+}
+
+/// The rate at which data arrived, in bits per second.
+fn rate(direction: &Direction) -> Option<Decimal> {
+    Some(Decimal(direction.arrived().bits_per_second()?, 0))
 }
 
 /// The log message for a test without a result.
@@ -93,11 +78,6 @@ fn what_failed(reason: Reason, completed: &CompletedTest) -> &'static str {
         Reason::Budget => "test refused",
         _ => "iperf3 failed",
     }
-}
-
-/// The parameters that differ from their defaults, except the port, which every line has.
-fn others(params: &Params) -> impl Iterator<Item = (&'static str, Shown)> {
-    params.shown().filter(|(name, _)| *name != "port")
 }
 
 /// Counts a probe without a result and logs the cause in one line. `number` is the number of the probe that runs its
@@ -111,28 +91,15 @@ pub(super) fn not_run(
     waited: Option<Duration>,
 ) {
     prober.metrics.probe_gave_up(why, waited);
-    let (outcome, seconds) = (why.label(), Decimal::seconds(caller.arrival.elapsed()));
-    let waited = waited.map(Decimal::seconds);
-    let others = others(params).collect::<Vec<_>>();
-    let mut fields: Vec<Field<'_>> = Vec::with_capacity(8 + others.len());
-    if let Some(number) = &number {
-        fields.push(("probe", number));
-    }
-    fields.extend::<[Field<'_>; 2]>([("target", &params.host), ("port", &params.ports)]);
-    fields.extend(
-        others
-            .iter()
-            .map(|(name, value)| -> Field<'_> { (name, value) }),
-    );
-    fields.extend::<[Field<'_>; 4]>([
-        ("outcome", &outcome),
-        ("cause", why),
-        ("client", &caller.client),
-        ("seconds", &seconds),
-    ]);
-    if let Some(waited) = &waited {
-        fields.push(("lock_wait_seconds", waited));
-    }
+    let mut line = Line::default();
+    line.add_some("probe", number);
+    line.add_test(params);
+    line.add("outcome", why.label());
+    line.add("cause", why);
+    line.add("client", caller.client);
+    line.add("seconds", Decimal::seconds(caller.arrival.elapsed()));
+    line.add_some("lock_wait_seconds", waited.map(Decimal::seconds));
+    let fields = line.fields();
     match why {
         WaitError::Running => prober.log.info("probe not answered", &fields),
         WaitError::Cancelled {
@@ -149,5 +116,37 @@ pub(super) fn not_run(
             ..
         } => prober.log.warn("probe cancelled", &fields),
         _ => prober.log.warn("probe not run", &fields),
+    }
+}
+
+/// The fields of a log line, in order.
+#[derive(Default)]
+struct Line<'a>(Vec<(&'static str, Box<dyn Value + 'a>)>);
+
+impl<'a> Line<'a> {
+    fn add(&mut self, name: &'static str, value: impl Value + 'a) {
+        self.0.push((name, Box::new(value)));
+    }
+
+    fn add_some(&mut self, name: &'static str, value: Option<impl Value + 'a>) {
+        if let Some(value) = value {
+            self.add(name, value);
+        }
+    }
+
+    /// Adds the target with its port, and the other parameters that differ from their defaults.
+    fn add_test(&mut self, params: &'a Params) {
+        self.add("target", &params.host);
+        self.add("port", params.ports);
+        for (name, value) in params.shown().filter(|(name, _)| *name != "port") {
+            self.add(name, value);
+        }
+    }
+
+    fn fields(&self) -> Vec<Field<'_>> {
+        let fields = self.0.iter();
+        fields
+            .map(|(name, value)| -> Field<'_> { (name, &**value) })
+            .collect()
     }
 }

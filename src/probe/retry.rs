@@ -118,37 +118,29 @@ impl<'a> RetryLoop<'a> {
             let waited = Some(self.waited);
             accounting::not_run(prober, Some(number), params, caller, why, waited);
         })?;
-        let completed = CompletedTest {
-            outcome,
-            port: self.port,
-            count: self.count,
-            attempts: self.attempts,
-            cut_off: self.cut_off,
-            lock_wait: self.waited,
-            ended: Moment::now(),
+        let answer = Answer {
+            completed: Arc::new(CompletedTest {
+                outcome,
+                port: self.port,
+                count: self.count,
+                attempts: self.attempts,
+                cut_off: self.cut_off,
+                lock_wait: self.waited,
+                ended: Moment::now(),
+            }),
+            duration: caller.arrival.elapsed(),
+            age: None,
+            last_success: None,
         };
-        let duration = caller.arrival.elapsed();
         let cut_to = is_cut.then_some(self.period_seconds);
-        accounting::ran(
-            prober,
-            number,
-            params,
-            caller.client,
-            &completed,
-            cut_to,
-            duration,
-        );
+        accounting::ran(prober, number, params, caller, &answer, cut_to);
+        let completed = &*answer.completed;
         // The result of a test that was shortened to fit its scrape is not stored, because it is not the requested
         // test. A detached test is shortened only by a flag, which applies to every request.
         if completed.outcome.is_ok() && (!is_cut || self.limits.is_detached) {
-            prober.result_cache.keep(&params.test(), &completed);
+            prober.result_cache.keep(&params.test(), completed);
         }
-        Ok(Answer {
-            completed: Arc::new(completed),
-            duration,
-            age: None,
-            last_success: None,
-        })
+        Ok(answer)
     }
 
     fn try_until_free(&mut self) -> Result<Outcome, WaitError> {

@@ -5,7 +5,7 @@
 //! processes.
 
 pub(crate) use self::options::{Params, Selected};
-pub(crate) use self::row::{Input, Parameter, Shown};
+pub(crate) use self::row::{Input, Parameter};
 pub(crate) use self::secrets::{HIDDEN, carries_secret, without_secrets};
 pub(crate) use self::table::PARAMETERS;
 pub(crate) use crate::probe::values::decode;
