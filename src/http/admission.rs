@@ -53,6 +53,34 @@ struct Entry {
 }
 
 impl OpenConnections {
+    /// Makes room for a connection that arrived at `arrival`: evicts the longest-idle one. Returns when to check again,
+    /// at the latest; `None` if the new one gets no slot.
+    fn make_room(&mut self, arrival: Instant, limits: &Limits) -> Option<Instant> {
+        let (now, until) = (Instant::now(), arrival + limits.making_room);
+        if now >= until {
+            return None;
+        }
+        // Its thread is about to end, which notifies `over`.
+        if self.connections.values().any(|entry| entry.is_evicted) {
+            return Some(until);
+        }
+        let Some((idle_since, number)) = self.oldest() else {
+            // A response notifies `over`. Reading a part of a head does not, although it makes a connection evictable.
+            let look_at = until.min(now + limits.request_on_its_way);
+            return self
+                .may_wait_for_response(arrival, limits)
+                .then_some(look_at);
+        };
+        let old_enough = idle_since + limits.request_on_its_way;
+        if now < old_enough {
+            return Some(until.min(old_enough));
+        }
+        if let Some(oldest) = self.connections.get_mut(&number) {
+            oldest.evict();
+        }
+        Some(until)
+    }
+
     /// The longest-idle connection that can be evicted: since when it is idle, and its number.
     fn oldest(&self) -> Option<(Instant, u64)> {
         let mut idle: Vec<_> = self
@@ -170,30 +198,9 @@ impl Admission {
     /// only after its descriptor is closed, so this waits for the evicted connection's thread.
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Option<Slot> {
         let arrival = Instant::now();
-        let until = arrival + self.limits.making_room;
         let mut open = sync::lock(&self.open);
         while open.connections.len() >= self.max {
-            if Instant::now() >= until {
-                return None;
-            }
-            let mut look_at = until;
-            if !open.connections.values().any(|entry| entry.is_evicted) {
-                if let Some((idle_since, number)) = open.oldest() {
-                    let old_enough = idle_since + self.limits.request_on_its_way;
-                    if Instant::now() < old_enough {
-                        look_at = old_enough.min(until);
-                    } else if let Some(evicted) = open.connections.get_mut(&number) {
-                        evicted.evict();
-                    }
-                } else {
-                    if !open.may_wait_for_response(arrival, &self.limits) {
-                        return None;
-                    }
-                    // A response notifies `over`. Reading a part of a head does not, although it makes a connection
-                    // evictable.
-                    look_at = until.min(Instant::now() + self.limits.request_on_its_way);
-                }
-            }
+            let look_at = open.make_room(arrival, &self.limits)?;
             open = sync::wait_until(&self.over, open, look_at);
         }
         open.is_wanted = false;
