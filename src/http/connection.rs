@@ -117,29 +117,11 @@ fn relay(
     head: &mut Head,
     slot: &Slot,
 ) -> Result<bool, Closed> {
-    let origin = Origin::Client(context.clone());
-    let in_flight = service.traffic.in_flight.begin(origin);
-    let (mut hung_up, mut closes) = (false, false);
-    let relayed = service
-        .pool
-        .forward(&mut head.rewritten, in_flight.key)
-        .and_then(|backend| {
-            hung_up = await_answer(service, stream, &backend, context)?;
-            let answer = read_answer(&backend, !head.has_no_answer_body, || {
-                // The response has arrived. From now on only its client can delay it.
-                let is_wanted = slot.answering();
-                closes = head.closes
-                    || hung_up
-                    || is_wanted
-                    || context.close_after_response.load(Ordering::Relaxed)
-                    || service.is_closing.is_set();
-                closes
-            })?;
-            service.pool.release(backend);
-            Ok(answer)
-        });
-    drop(in_flight);
-    let answer = match relayed {
+    let Answer {
+        bytes,
+        hung_up,
+        closes,
+    } = match ask_backend(service, stream, context, head, slot) {
         Ok(answer) => answer,
         Err(error) => {
             // The backend did not answer.
@@ -151,12 +133,52 @@ fn relay(
             return Err(Closed::Failed);
         }
     };
-    match stream.write_all(&answer, Instant::now() + service.limits.answer) {
+    match stream.write_all(&bytes, Instant::now() + service.limits.answer) {
         Ok(()) if hung_up => Err(Closed::HungUp),
         Ok(()) => Ok(closes),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Closed::SlowReader),
         Err(_) => Err(Closed::HungUp),
     }
+}
+
+/// The backend's response.
+struct Answer {
+    bytes: Vec<u8>,
+    /// Whether the client hung up before it came.
+    hung_up: bool,
+    /// Whether the client's connection closes with it.
+    closes: bool,
+}
+
+/// Forwards the request to the backend and reads its response.
+fn ask_backend(
+    service: &Service,
+    stream: &dyn ClientStream,
+    context: &RequestContext,
+    head: &mut Head,
+    slot: &Slot,
+) -> io::Result<Answer> {
+    let origin = Origin::Client(context.clone());
+    let in_flight = service.traffic.in_flight.begin(origin);
+    let backend = service.pool.forward(&mut head.rewritten, in_flight.key)?;
+    let hung_up = await_answer(service, stream, &backend, context)?;
+    let mut closes = false;
+    let bytes = read_answer(&backend, !head.has_no_answer_body, || {
+        // The response has arrived. From now on only its client can delay it.
+        let is_wanted = slot.answering();
+        closes = head.closes
+            || hung_up
+            || is_wanted
+            || context.close_after_response.load(Ordering::Relaxed)
+            || service.is_closing.is_set();
+        closes
+    })?;
+    service.pool.release(backend);
+    Ok(Answer {
+        bytes,
+        hung_up,
+        closes,
+    })
 }
 
 /// Waits for the start of the response, and watches for a hang-up of the client meanwhile. Returns whether the hang-up
