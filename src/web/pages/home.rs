@@ -100,18 +100,18 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
     const FEWEST: usize = 3;
     /// The page warns from this percentage of the remembered probes.
     const PERCENT: usize = 10;
-    let of = |is_kind: fn(&WaitError) -> bool| {
-        let kind = move |past: &&Arc<Finished>| past.end.as_ref().is_err_and(is_kind);
-        past.iter().filter(kind)
+    let of = |is_kind: fn(&WaitError) -> bool| -> Vec<&Finished> {
+        let past = past.iter().map(|past| &**past);
+        past.filter(|past| past.end.as_ref().is_err_and(is_kind))
+            .collect()
     };
     let no_time = of(|why| matches!(why, WaitError::NoTimeLeft { .. }));
     let too_long = of(|why| matches!(why, WaitError::WaitedTooLong { .. }));
-    let (no_time_count, too_long_count) = (no_time.clone().count(), too_long.clone().count());
-    let (count, all) = (no_time_count + too_long_count, past.len());
+    let (count, all) = (no_time.len() + too_long.len(), past.len());
     if count < FEWEST || count * 100 < all * PERCENT {
         return;
     }
-    let (why, helps) = match (no_time_count, too_long_count) {
+    let (why, helps) = match (no_time.len(), too_long.len()) {
         (_, 0) => (
             "not enough scrape timeout".to_owned(),
             "a longer scrape timeout or interval, or <code>max_age</code>",
@@ -132,22 +132,25 @@ fn push_not_run(page: &mut String, past: &[Arc<Finished>]) {
         "<p><strong>{count} of the last {all} probes did not run: {why}.</strong> \
          <a href=\"./?failures=true#last\">Show them</a>. This helps: {helps}.</p>"
     );
-    let ran: BTreeSet<String> = past
-        .iter()
-        .filter(|past| past.end.is_ok())
-        .map(|past| test_name(past))
-        .collect();
-    let tests = no_time.chain(too_long).map(|past| test_name(past));
+    push_starving(page, past, &[no_time, too_long].concat());
+}
+
+/// Names the tests of probes that did not run, if none of their other probes ran.
+fn push_starving(page: &mut String, past: &[Arc<Finished>], not_run: &[&Finished]) {
+    let ran = past.iter().filter(|past| past.end.is_ok());
+    let ran: BTreeSet<String> = ran.map(|past| test_name(past)).collect();
+    let tests = not_run.iter().map(|past| test_name(past));
     let starving: BTreeSet<String> = tests.filter(|test| !ran.contains(test)).collect();
-    if !starving.is_empty() {
-        let more = match starving.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let named = starving.iter().take(NAMED).map(|test| escaped(test));
-        let named = named.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(page, "<p>Of these targets no probe ran: {named}{more}.</p>");
+    if starving.is_empty() {
+        return;
     }
+    let more = match starving.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = starving.iter().take(NAMED).map(|test| escaped(test));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let _ = writeln!(page, "<p>Of these targets no probe ran: {named}{more}.</p>");
 }
 
 /// A target with the parameters of its test. Several jobs may test one target, and only one of them may starve.
