@@ -38,23 +38,23 @@ struct Plot<'a> {
     series: Vec<Series<'a>>,
     end_seconds: f64,
     highest: f64,
-    description: String,
+    descriptions: Vec<String>,
 }
 
 impl<'a> Plot<'a> {
-    fn new(upload: &'a [Interval], download: &'a [Interval]) -> Option<Self> {
+    /// `step` is what a step of the lines stands for.
+    fn new(upload: &'a [Interval], download: &'a [Interval], step: &str) -> Self {
         let both = [("upload", "up", upload), ("download", "down", download)];
         let measured = both.into_iter().filter(|(.., steps)| !steps.is_empty());
         let series: Vec<Series<'_>> = measured.collect();
         let all = || upload.iter().chain(download);
-        let texts = series.iter().map(|series| describe(series, "interval"));
-        let texts: Vec<String> = texts.collect();
-        (!series.is_empty()).then(|| Self {
+        let descriptions = series.iter().map(|series| describe(series, step));
+        Self {
+            descriptions: descriptions.collect(),
             series,
             end_seconds: all().fold(0.0, |end, step| step.end_seconds.max(end)),
             highest: all().fold(0.0, |highest, step| step.bytes_per_second.max(highest)),
-            description: texts.join("; "),
-        })
+        }
     }
 }
 
@@ -70,9 +70,10 @@ fn describe((name, _, steps): &Series<'_>, step: &str) -> String {
 
 /// The intervals as a small plot, one text line high. Empty without intervals.
 pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
-    let Some(plot) = Plot::new(upload, download) else {
+    let plot = Plot::new(upload, download, "interval");
+    if plot.series.is_empty() {
         return String::new();
-    };
+    }
     // Four units for each pixel, so that whole numbers are precise enough; the margins at the top and at the bottom are
     // half of the line's width.
     let scale = Scale {
@@ -83,7 +84,7 @@ pub(super) fn spark(upload: &[Interval], download: &[Interval]) -> String {
     };
     let mut svg = format!(
         "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-        plot.description
+        plot.descriptions.join("; ")
     );
     for (_, class, steps) in &plot.series {
         // The label describes all intervals, while the line may show means.
@@ -113,35 +114,27 @@ pub(super) fn trend(points: &VecDeque<Point>) -> String {
         steps.collect()
     };
     let [upload, download] = [steps(0), steps(1)];
-    let both = [("upload", "up", &*upload), ("download", "down", &*download)];
-    let series: Vec<Series<'_>> = both
-        .into_iter()
-        .filter(|(.., steps)| !steps.is_empty())
-        .collect();
-    let all = upload.iter().chain(&download);
+    let mut plot = Plot::new(&upload, &download, "probe");
     let scale = Scale {
         x: (0.0, 480.0),
         y: (104.0, 8.0),
         seconds: count as f64,
-        highest: all.fold(0.0, |highest, step| step.bytes_per_second.max(highest)),
+        highest: plot.highest,
     };
-    let mut texts: Vec<String> = series
-        .iter()
-        .map(|series| describe(series, "probe"))
-        .collect();
     let (mut marks, mut missed) = (String::new(), 0);
     for (place, _) in places().filter(|(_, point)| !point.is_success) {
         missed += 1;
         let _ = write!(marks, "M{:.0} 104V56", scale.x(place as f64 + 0.5));
     }
     if missed > 0 {
-        texts.push(format!("{missed} of {} without a result", points.len()));
+        let text = format!("{missed} of {} without a result", points.len());
+        plot.descriptions.push(text);
     }
     let mut svg = format!(
         "<svg class=\"spark\" viewBox=\"0 0 480 112\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">",
-        texts.join("; ")
+        plot.descriptions.join("; ")
     );
-    for (_, class, steps) in &series {
+    for (_, class, steps) in &plot.series {
         push_line(&mut svg, class, steps, &scale);
     }
     if missed > 0 {
@@ -154,53 +147,70 @@ pub(super) fn trend(points: &VecDeque<Point>) -> String {
 /// The intervals as a large plot with axes and units. Empty without intervals. The plot of a running test extends to
 /// the planned end. Its ids are fixed, so a page can have only one.
 pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: f64) -> String {
-    let Some(mut plot) = Plot::new(upload, download) else {
+    let plot = Plot::new(upload, download, "interval");
+    if plot.series.is_empty() {
         return String::new();
-    };
-    plot.end_seconds = plot.end_seconds.max(planned_seconds);
+    }
+    let end_seconds = plot.end_seconds.max(planned_seconds);
     let (unit, unit_name) = units::bit_unit(plot.highest);
-    let rates = ticks(plot.highest / unit);
-    let (second, time_name) = match plot.end_seconds {
+    let (second, time_name) = match end_seconds {
         end if end <= 120.0 => (1.0, "seconds"),
         end if end <= 7200.0 => (60.0, "minutes"),
         _ => (3600.0, "hours"),
     };
+    let rates = ticks(plot.highest / unit);
     let scale = Scale {
         x: (LEFT, RIGHT),
         y: (BOTTOM, TOP),
         // The time axis of a finished test ends with its last interval, the rate axis at a grid line.
-        seconds: plot.end_seconds,
+        seconds: end_seconds,
         highest: rates.last().map_or(plot.highest, |(tick, _)| tick * unit),
     };
     let mut svg = format!(
         "<svg class=\"plot\" viewBox=\"0 0 960 420\" role=\"img\" aria-labelledby=\"plot-title plot-words\">\n\
          <title id=\"plot-title\">Bandwidth of each interval</title>\n<desc id=\"plot-words\">{}.</desc>\n",
-        plot.description
+        plot.descriptions.join("; ")
     );
+    let times = ticks(end_seconds / second).into_iter();
+    // A test of ten seconds may end a millisecond early: the tenth second gets its label anyway.
+    let times = times.filter(|(tick, _)| tick * second <= end_seconds * 1.002);
+    let times = times.map(|(tick, text)| (scale.x(tick * second).min(RIGHT), text));
+    let rates = rates.into_iter();
+    let rates = rates.map(|(tick, text)| (scale.y(tick * unit), text));
     // The grid comes first, so that the measured lines are drawn over it.
-    let mut labels = String::new();
-    let mut grid = String::new();
-    for (tick, text) in rates {
-        let y = scale.y(tick * unit);
+    push_grid(&mut svg, times, rates);
+    let _ = writeln!(svg, "<text x=\"8\" y=\"28\">{unit_name}</text>");
+    push_label(&mut svg, "end", RIGHT, 414.0, time_name);
+    push_legend(&mut svg, &plot.series);
+    for (_, class, steps) in &plot.series {
+        push_line(&mut svg, class, steps, &scale);
+    }
+    svg.push_str("\n</svg>");
+    svg
+}
+
+/// Grid lines at these positions, with their labels.
+fn push_grid(
+    svg: &mut String,
+    times: impl Iterator<Item = (f64, String)>,
+    rates: impl Iterator<Item = (f64, String)>,
+) {
+    let (mut grid, mut labels) = (String::new(), String::new());
+    for (y, text) in rates {
         let _ = write!(grid, "M{LEFT:.0} {y:.0}H{RIGHT:.0}");
         push_label(&mut labels, "end", LEFT - 12.0, y + 9.0, &text);
     }
-    for (tick, text) in ticks(plot.end_seconds / second) {
-        // A test of ten seconds may end a millisecond early: the tenth second gets its label anyway.
-        if tick * second <= plot.end_seconds * 1.002 {
-            let x = scale.x(tick * second).min(RIGHT);
-            let _ = write!(grid, "M{x:.0} {TOP:.0}V{BOTTOM:.0}");
-            push_label(&mut labels, "mid", x, BOTTOM + 30.0, &text);
-        }
+    for (x, text) in times {
+        let _ = write!(grid, "M{x:.0} {TOP:.0}V{BOTTOM:.0}");
+        push_label(&mut labels, "mid", x, BOTTOM + 30.0, &text);
     }
-    let _ = writeln!(
-        svg,
-        "<path class=\"grid\" d=\"{grid}\"/>\n{labels}<text x=\"8\" y=\"28\">{unit_name}</text>"
-    );
-    push_label(&mut svg, "end", RIGHT, 414.0, time_name);
-    // The legend at the top right: a sample of each line and its name.
-    let mut x = RIGHT - LEGEND_WIDTH * (plot.series.len() as f64);
-    for (name, class, _) in &plot.series {
+    let _ = write!(svg, "<path class=\"grid\" d=\"{grid}\"/>\n{labels}");
+}
+
+/// The legend at the top right: a sample of each line and its name.
+fn push_legend(svg: &mut String, series: &[Series<'_>]) {
+    let mut x = RIGHT - LEGEND_WIDTH * (series.len() as f64);
+    for (name, class, _) in series {
         let _ = writeln!(
             svg,
             "<path class=\"{class}\" d=\"M{x:.0} 20h56\"/><text x=\"{:.0}\" y=\"28\">{name}</text>",
@@ -208,11 +218,6 @@ pub(super) fn plot(upload: &[Interval], download: &[Interval], planned_seconds: 
         );
         x += LEGEND_WIDTH;
     }
-    for (_, class, steps) in &plot.series {
-        push_line(&mut svg, class, steps, &scale);
-    }
-    svg.push_str("\n</svg>");
-    svg
 }
 
 fn push_label(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
