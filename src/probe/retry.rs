@@ -153,12 +153,14 @@ impl<'a> RetryLoop<'a> {
             let failure = match self.try_all_ports() {
                 Ok(Err(failure)) => failure,
                 Ok(success) => return Ok(success),
-                // Return the previous round's failure, if there is one and the probe was not cancelled.
                 Err(why) => {
-                    let found =
-                        last_failure.filter(|_| !matches!(why, WaitError::Cancelled { .. }));
-                    let failure = found.ok_or(why)?;
-                    return Ok(self.refined(failure, Instant::now()));
+                    return match last_failure {
+                        // The previous round's failure says more than that the lock was not free.
+                        Some(failure) if !matches!(why, WaitError::Cancelled { .. }) => {
+                            Ok(self.refined(failure, Instant::now()))
+                        }
+                        _ => Err(why),
+                    };
                 }
             };
             let now = Instant::now();
