@@ -243,46 +243,48 @@ fn render(
     if config.is_journal {
         line.push_str(level.journal_prefix());
     }
-    let (begin, between, equals, end) = match config.format {
-        Format::Logfmt => ("", " ", "=", "\n"),
-        Format::Json => ("{", ",", ":", "}\n"),
+    let (begin, between, end) = match config.format {
+        Format::Logfmt => ("", " ", "\n"),
+        Format::Json => ("{", ",", "}\n"),
     };
     for (index, (key, value)) in head.iter().chain(fields).enumerate() {
         line.push_str(if index == 0 { begin } else { between });
-        let (is_json, value) = (value.is_json(), value.to_string());
         match config.format {
-            Format::Logfmt => {
-                line.push_str(key);
-                line.push_str(equals);
-                push_logfmt(&mut line, key, &value);
-            }
-            Format::Json => {
-                json::push_string(&mut line, key);
-                line.push_str(equals);
-                if is_json {
-                    line.push_str(&value);
-                } else {
-                    json::push_string(&mut line, &value);
-                }
-            }
+            Format::Logfmt => push_logfmt(&mut line, key, *value),
+            Format::Json => push_json(&mut line, key, *value),
         }
     }
     line.push_str(end);
     line
 }
 
-/// A logfmt value: bare if it needs no quotes, otherwise a JSON string, which logfmt readers accept too. `msg` is
-/// always quoted, so that lines align.
-fn push_logfmt(line: &mut String, key: &str, value: &str) {
+/// A member of a JSON object.
+fn push_json(line: &mut String, key: &str, value: &dyn Value) {
+    json::push_string(line, key);
+    line.push(':');
+    let text = value.to_string();
+    if value.is_json() {
+        line.push_str(&text);
+    } else {
+        json::push_string(line, &text);
+    }
+}
+
+/// A logfmt pair. The value is bare if it needs no quotes, otherwise a JSON string, which logfmt readers accept too.
+/// `msg` is always quoted, so that lines align.
+fn push_logfmt(line: &mut String, key: &str, value: &dyn Value) {
+    line.push_str(key);
+    line.push('=');
+    let value = value.to_string();
     let bare = !value.is_empty()
         && key != "msg"
         && value
             .chars()
             .all(|c| !json::is_unprintable(c) && !matches!(c, ' ' | '=' | '"' | '\\'));
     if bare {
-        line.push_str(value);
+        line.push_str(&value);
     } else {
-        json::push_string(line, value);
+        json::push_string(line, &value);
     }
 }
 
