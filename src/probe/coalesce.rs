@@ -38,16 +38,16 @@ pub(super) fn answer(
             return Ok(answer_from(prober, &test, kept, caller.arrival));
         }
         Found::Running(in_flight) => (in_flight, false),
-        Found::Nothing(in_flight) => (in_flight, true),
+        Found::Nothing(in_flight) => {
+            begin(prober, params, limits, caller, &in_flight);
+            (in_flight, true)
+        }
         Found::NoRoom => {
             let why = WaitError::Full;
             accounting::not_run(prober, None, params, caller, &why, None);
             return Err(Unanswered { why, probe: None });
         }
     };
-    if is_first {
-        begin(prober, params, limits, caller, &in_flight);
-    }
     let cache = &prober.result_cache;
     let number = in_flight.probe.get().copied();
     let result = match cache.wait(in_flight, limits.scrape, &caller.cancel) {
