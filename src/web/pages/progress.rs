@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::frame::{CLOCK, time};
 use super::units;
 use crate::duration;
+use crate::iperf3::progress::Seen;
 use crate::moment::Moment;
 use crate::probe::history::{Current, Stage};
 use crate::probe::prober::Prober;
@@ -27,29 +28,16 @@ pub(super) fn waiting<'a>(prober: &Prober, current: &'a [Current]) -> Vec<&'a Cu
 
 /// What a probe in progress is doing, as the end of a sentence.
 pub(super) fn stage(probe: &Current) -> String {
-    if let (Stage::Running { .. }, Some(cause)) = (&probe.stage, probe.stopping()) {
-        return format!("is being cancelled: {cause}");
-    }
-    match &probe.stage {
-        Stage::Queued => format!("has been waiting {}", since(&probe.since)),
-        Stage::Running { port, progress } => {
+    match (&probe.stage, probe.stopping()) {
+        (Stage::Queued, _) => format!("has been waiting {}", since(&probe.since)),
+        (Stage::Running { .. }, Some(cause)) => format!("is being cancelled: {cause}"),
+        (Stage::Running { port, progress }, None) => {
             let seen = progress.look();
             let since = since(&seen.started.unwrap_or(probe.since));
-            let elapsed = seen.elapsed().as_secs();
-            let rest = match seen.length {
-                Some(length) => format!(
-                    "the test alone takes {}, {} left",
-                    whole(length),
-                    // In whole seconds, so that the elapsed and the remaining time add up to the length.
-                    duration::format(Duration::from_secs(
-                        length.as_secs().saturating_sub(elapsed)
-                    )),
-                ),
-                None => "its duration depends on the bandwidth".to_owned(),
-            };
+            let rest = rest(&seen);
             format!("has been running on port {port} {since}; {rest}")
         }
-        Stage::Pausing { until } => {
+        (Stage::Pausing { until }, _) => {
             let left = until.saturating_duration_since(Instant::now());
             format!(
                 "found the server busy, and retries at {} UTC, in {} (attempts so far: {})",
@@ -59,6 +47,17 @@ pub(super) fn stage(probe: &Current) -> String {
             )
         }
     }
+}
+
+/// How long a running test takes, and how much of that is left.
+fn rest(seen: &Seen) -> String {
+    let Some(length) = seen.length else {
+        return "its duration depends on the bandwidth".to_owned();
+    };
+    // In whole seconds, so that the elapsed and the remaining time add up to the length.
+    let left = length.as_secs().saturating_sub(seen.elapsed().as_secs());
+    let left = duration::format(Duration::from_secs(left));
+    format!("the test alone takes {}, {left} left", whole(length))
 }
 
 /// The progress of a running test, as a bar after its sentence. Empty if the length is not known.
