@@ -143,6 +143,7 @@ impl<'a> Test<'a> {
             .filter_map(|stream| stream.get("udp"))
             .filter(|stream| direction.has(stream, self.mode))
             .collect();
+        let is_upload = direction == FlowDirection::Upload;
         // In every version, bytes, rate and packets here are the sender's; jitter and loss are the receiver's.
         let sum = self.sum("sum", direction);
         let reported = |key| match sum {
@@ -156,14 +157,13 @@ impl<'a> Test<'a> {
             seconds: longest(&streams, "seconds"),
             bytes: reported("bytes"),
         };
-        if direction == FlowDirection::Upload {
+        if is_upload {
             sent.bytes?;
         }
         let received_sum = self.sum("sum_received", direction);
         let mut received = self.udp_received(direction, received_sum);
         drop_contradictions(direction, &mut sent, &mut received, |sent| {
-            (direction == FlowDirection::Upload && self.seconds_omitted() == 0.0)
-                .then_some(sent * plausibility::DOUBLED)
+            (is_upload && self.seconds_omitted() == 0.0).then_some(sent * plausibility::DOUBLED)
         });
         let (blind, seeing): (Vec<&Value>, Vec<&Value>) =
             streams.iter().partition(|stream| saw_nothing(stream));
@@ -179,16 +179,15 @@ impl<'a> Test<'a> {
                 None => total(&seeing, "jitter_ms").map(|sum| sum / seeing.len() as f64),
             },
             // In an upload, this count is from the client, which receives nothing.
-            out_of_order: total(&streams, "out_of_order")
-                .filter(|_| direction == FlowDirection::Download),
+            out_of_order: total(&streams, "out_of_order").filter(|_| !is_upload),
             blind_packets: if blind.is_empty() || seeing.is_empty() {
                 Some(0.0)
             } else {
                 total(&blind, "packets")
             },
             seconds: sent.seconds.or(received.seconds),
-            omits_from_upload: direction == FlowDirection::Upload && self.seconds_omitted() > 0.0,
-            is_upload: direction == FlowDirection::Upload,
+            omits_from_upload: is_upload && self.seconds_omitted() > 0.0,
+            is_upload,
         };
         Some(Direction {
             udp: Some(counts.assess()),
