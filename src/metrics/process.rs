@@ -3,8 +3,7 @@
 //!
 //! Read from `/proc` (proc(5)) and getrlimit(2). Values that a system does not provide are left out.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
@@ -16,9 +15,6 @@ const STAT_UTIME: usize = 14 - 3;
 const STAT_STIME: usize = 15 - 3;
 const STAT_VSIZE: usize = 23 - 3;
 const STAT_RSS: usize = 24 - 3;
-
-/// More than `/proc/self/stat` can contain: 52 numbers of at most 20 digits and a name of 64 bytes.
-const STAT_LIMIT_BYTES: usize = 2048;
 
 /// The families, in output order: our own, then the others in the order of the client libraries' documentation.
 pub(crate) const FAMILIES: &[Family<Look>] = &[
@@ -126,10 +122,7 @@ impl Process {
     }
 
     fn look(&self) -> Look {
-        // The kernel returns the whole file in one read. `fs::read` would need several small ones.
-        let mut line = [0; STAT_LIMIT_BYTES];
-        let read = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut line));
-        let line = line.get(..read.unwrap_or_default()).unwrap_or_default();
+        let line = fs::read("/proc/self/stat").unwrap_or_default();
         // The command name is in parentheses and may contain any byte, parentheses too.
         let behind_name = line.windows(2).rposition(|two| two == b") ");
         let fields = behind_name.and_then(|at| line.get(at + 2..));
