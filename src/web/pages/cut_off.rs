@@ -1,4 +1,4 @@
-//! Shows what a test had measured when it was cut off, on the page of its probe.
+//! Shows what a test had measured when it was cut off, on the page of its probe, and draws what one has measured so far.
 //!
 //! Must not know why the test was cut off, and must not show any of this as a result.
 
@@ -6,26 +6,21 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{plot, units};
-use crate::iperf3::progress::DirectionSeen;
-use crate::iperf3::report::intervals::Interval;
+use crate::iperf3::progress::Seen;
 use crate::probe::answer::CutOff;
+use crate::probe::params::Params;
 use crate::web::answer_text;
 
-/// `omitted` is the time at the start of the test that does not count (the parameter `omit`).
-pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
+/// The part that was measured, of a test with these parameters.
+pub(super) fn push(page: &mut String, cut_off: &CutOff, params: &Params) {
     let _ = writeln!(
         page,
         "<h2>Measured before the test was cut off</h2>\n<p><strong>Incomplete: {}.</strong> iperf3 \
          reported this up to that moment, as counted by the client. It is not a result, and no metric of the probe has it.</p>",
         answer_text::when_cut_off(cut_off)
     );
+    let _ = writeln!(page, "{}", plot_so_far(&cut_off.seen, params));
     let directions = cut_off.seen.directions();
-    let [upload, download] = directions.map(intervals);
-    // As wide as the whole test, so that the missing part is visible.
-    let planned = cut_off.seen.length.unwrap_or_default();
-    let planned_seconds = planned.saturating_sub(omitted).as_secs_f64();
-    page.push_str(&plot::plot(upload, download, planned_seconds));
-    page.push('\n');
     if directions
         .into_iter()
         .flatten()
@@ -43,6 +38,12 @@ pub(super) fn push(page: &mut String, cut_off: &CutOff, omitted: Duration) {
     page.push_str("</dl>\n");
 }
 
-fn intervals(direction: Option<&DirectionSeen>) -> &[Interval] {
-    direction.map_or(&[], |direction| &direction.intervals)
+/// The intervals so far. The plot is as wide as the whole test, so that the missing part is visible.
+pub(super) fn plot_so_far(seen: &Seen, params: &Params) -> String {
+    let directions = seen.directions();
+    let [upload, download] =
+        directions.map(|direction| direction.map_or(&[][..], |direction| &direction.intervals));
+    let omitted = Duration::from_secs(params.options.omit_seconds);
+    let planned = seen.length.unwrap_or_default().saturating_sub(omitted);
+    plot::plot(upload, download, planned.as_secs_f64())
 }

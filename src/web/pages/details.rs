@@ -3,7 +3,6 @@
 //! Must not know how a value was measured. Secrets in a command line are hidden where the command line is built.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use super::frame::{CLOCK_MILLIS, DAY_AND_CLOCK, encoded, escaped, host, page, time};
 use super::outcome::{Outcome, advice};
@@ -68,8 +67,7 @@ pub(crate) fn ended(site: &Site, past: &Finished) -> Response {
     push_metadata(&mut metadata, &summary(past));
     form::push_again(&mut metadata, &past.params, &site.csrf, ROOT);
     if let Some(cut_off) = past.cut_off() {
-        let omitted = Duration::from_secs(past.params.options.omit_seconds);
-        cut_off::push(&mut picture, cut_off, omitted);
+        cut_off::push(&mut picture, cut_off, &past.params);
     }
     let directions = list::directions(past);
     push_plot(&mut picture, directions);

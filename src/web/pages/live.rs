@@ -15,7 +15,7 @@ use super::details::{
 };
 use super::frame::{DAY_AND_CLOCK, embedded, escaped, framing, host, time};
 use super::outcome::Outcome;
-use super::{cut_off, list, plot, progress, units};
+use super::{cut_off, list, progress, units};
 use crate::http::response::Response;
 use crate::iperf3::progress::{DirectionSeen, Seen};
 use crate::probe::history::{Current, Finished, Found, Stage};
@@ -116,7 +116,7 @@ fn push_ended(main: &mut String, past: &Finished) {
     }
     // The plot that the frame showed a moment ago stays.
     match past.cut_off() {
-        Some(cut_off) => cut_off::push(main, cut_off, omitted(&past.params)),
+        Some(cut_off) => cut_off::push(main, cut_off, &past.params),
         None => push_plot(main, list::directions(past)),
     }
 }
@@ -130,13 +130,8 @@ fn push_current(main: &mut String, site: &Site, probe: &Current) {
     }
     let _ = writeln!(main, ".{}</p>", progress::bar(probe));
     if let Stage::Running { progress, .. } = &probe.stage {
-        push_seen(main, &progress.look(), omitted(&probe.params));
+        push_seen(main, &progress.look(), &probe.params);
     }
-}
-
-/// The time at the start of a test that does not count (the parameter `omit`).
-fn omitted(params: &Params) -> Duration {
-    Duration::from_secs(params.options.omit_seconds)
 }
 
 /// The values shown for each direction during the test.
@@ -147,8 +142,8 @@ const MEASURES: &[Measure<DirectionSeen>] = &[
     ("Transferred", |seen| Some(units::bytes(seen.bytes))),
 ];
 
-/// The measurements so far. The plot is as wide as the whole test, and its line grows.
-fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
+/// The measurements so far.
+fn push_seen(main: &mut String, seen: &Seen, params: &Params) {
     let directions = seen.directions();
     if seen.started.is_some() && !seen.is_streaming {
         main.push_str(
@@ -160,9 +155,5 @@ fn push_seen(main: &mut String, seen: &Seen, omitted: Duration) {
     }
     let caption = "So far, as counted by the client.";
     push_measures(main, "", caption, MEASURES, directions);
-    let [upload, download] = directions
-        .map(|direction| direction.map_or(&[][..], |direction| direction.intervals.as_slice()));
-    let length = seen.length.unwrap_or_default().saturating_sub(omitted);
-    let plot = plot::plot(upload, download, length.as_secs_f64());
-    let _ = writeln!(main, "{plot}");
+    let _ = writeln!(main, "{}", cut_off::plot_so_far(seen, params));
 }
