@@ -99,15 +99,10 @@ impl Filter {
 
     /// The part of a query that keeps the periodic reload on. `end` follows it if it is not empty.
     fn refreshing(&self, end: &str) -> String {
-        let fields = if self.is_refreshing {
-            "refresh=true"
+        if self.is_refreshing {
+            format!("refresh=true{end}")
         } else {
-            ""
-        };
-        if fields.is_empty() {
             String::new()
-        } else {
-            format!("{fields}{end}")
         }
     }
 }

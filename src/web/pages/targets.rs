@@ -243,13 +243,13 @@ fn push_row(page: &mut String, row: &Row<'_>, telling: &str, filter: &Filter, no
         None => push_numbers(page, row),
     }
     let (succeeded, count) = successes(row.test);
-    let mut succeeded = format!("{succeeded} of {count}");
-    if row.state == State::Unsteady && !succeeded.starts_with(&format!("{count} ")) {
-        succeeded = format!("<span class=\"warn\">{succeeded}</span>");
+    let mut share = format!("{succeeded} of {count}");
+    if row.state == State::Unsteady && succeeded < count {
+        share = format!("<span class=\"warn\">{share}</span>");
     }
     let _ = writeln!(
         page,
-        "<td>{}</td><td>{succeeded}</td><td><a href=\"probes/{}\"{}>{}</a></td></tr>",
+        "<td>{}</td><td>{share}</td><td><a href=\"probes/{}\"{}>{}</a></td></tr>",
         plot::trend(&row.test.points),
         past.number,
         if row.state == State::Overdue {
