@@ -3,6 +3,7 @@
 //!
 //! Must not know HTTP, or how a probe runs. A refusal is a value, which the web ring maps to a status code.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,12 +14,13 @@ use super::deadline::{self, Limits, SCRAPE_TIMEOUT_HEADER};
 use super::history::{Found, History, Overview, Stage};
 use super::lock::{Status, TestLock};
 use super::metrics::{BAD_REQUEST, FAMILIES, Metrics, NOT_ALLOWED, RunningTest, Snapshot};
-use super::params::Params;
+use super::params::{Params, QueryError};
 use super::result_cache::ResultCache;
 use super::wait_error::WaitError;
 use crate::cancel::{Cancel, Cause};
 use crate::iperf3::binary::Binary;
 use crate::iperf3::credentials::Credentials;
+use crate::iperf3::target::Host;
 use crate::iperf3::temp::{self, TempFiles, TempFolders};
 use crate::log::{Field, Log};
 use crate::metrics::text::Text;
@@ -74,13 +76,30 @@ pub(crate) struct Prober {
     pub(super) shutdown: Cancel,
 }
 
-/// Why a request was refused, as the line that the client gets.
+/// Why a request was refused. Its text is the line that the client gets.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// A parameter or the scrape header is invalid.
-    BadRequest(String),
-    /// `--probe.allow-target` does not allow the target.
-    NotAllowed(String),
+    Query(QueryError),
+    /// The scrape header has this invalid value.
+    ScrapeTimeout(String),
+    /// `--probe.allow-target` does not allow this target.
+    NotAllowed(Host),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(error) => error.fmt(f),
+            Self::ScrapeTimeout(text) => write!(
+                f,
+                "header {SCRAPE_TIMEOUT_HEADER}: {text:?} is not allowed, want a positive number of seconds"
+            ),
+            Self::NotAllowed(host) => {
+                let host = host.as_str();
+                write!(f, "target {host:?} is not allowed by --probe.allow-target")
+            }
+        }
+    }
 }
 
 /// How many of the connections may have a probe, which can wait long for the lock. The rest stay free for requests
@@ -128,7 +147,7 @@ impl Prober {
         let checked = self.read(query, scrape_timeout, arrival);
         if let Err(refused) = &checked {
             let label = match refused {
-                Refused::BadRequest(_) => BAD_REQUEST,
+                Refused::Query(_) | Refused::ScrapeTimeout(_) => BAD_REQUEST,
                 Refused::NotAllowed(_) => NOT_ALLOWED,
             };
             self.metrics.probe_refused(label);
@@ -142,20 +161,14 @@ impl Prober {
         scrape_timeout: Option<&str>,
         arrival: Instant,
     ) -> Result<(Params, Limits), Refused> {
-        let params = Params::parse(query).map_err(Refused::BadRequest)?;
+        let params = Params::parse(query).map_err(Refused::Query)?;
         if !allow::allows(&self.config.allow, &params.host) {
-            let host = params.host.as_str();
-            let line = format!("target {host:?} is not allowed by --probe.allow-target");
-            return Err(Refused::NotAllowed(line));
+            return Err(Refused::NotAllowed(params.host));
         }
         // An empty value counts as absent, as with parameters.
         let scrape_timeout = scrape_timeout.filter(|text| !text.is_empty());
         let timeout = scrape_timeout.map(|text| {
-            deadline::scrape_timeout(text).ok_or_else(|| {
-                Refused::BadRequest(format!(
-                    "header {SCRAPE_TIMEOUT_HEADER}: {text:?} is not allowed, want a positive number of seconds"
-                ))
-            })
+            deadline::scrape_timeout(text).ok_or_else(|| Refused::ScrapeTimeout(text.to_owned()))
         });
         let limits = Limits::new(
             arrival,

@@ -168,8 +168,11 @@ fn check(
     let timeout = request.header(SCRAPE_TIMEOUT_HEADER);
     let (prober, arrival) = (&site.prober, request.arrival);
     let checked = prober.check(query, timeout.as_deref(), arrival);
-    checked.map_err(|refused| match refused {
-        Refused::BadRequest(line) => (400, line),
-        Refused::NotAllowed(line) => (403, line),
+    checked.map_err(|refused| {
+        let code = match refused {
+            Refused::Query(_) | Refused::ScrapeTimeout(_) => 400,
+            Refused::NotAllowed(_) => 403,
+        };
+        (code, refused.to_string())
     })
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::error::QueryError;
 use super::options::Params;
 use super::row::{Parameter, Protocol};
 use super::table::PARAMETERS;
@@ -15,32 +16,20 @@ const UDP_LENGTHS: std::ops::RangeInclusive<u32> = 16..=65_507;
 /// Minimum segment size in bytes that iperf3 sets with SCTP. It ignores smaller ones (`iperf_sctp_connect`).
 const SCTP_MSS_LEAST: u16 = 512;
 
-/// The refusal of two names of one parameter, or of two parameters that exclude each other.
-pub(super) fn mutually_exclusive(one: &str, other: &str) -> String {
-    format!("parameters {one:?} and {other:?} conflict, want only one of them")
-}
-
-/// The refusal of two parameters that iperf3 rejects together, or one of which it ignores.
-fn conflict(one: &str, other: &str, why: &str) -> Result<(), String> {
-    Err(format!(
-        "parameters {one:?} and {other:?} cannot be combined: {why}"
-    ))
-}
-
 /// Refuses the first conflicting pair.
-pub(super) fn check(params: &Params) -> Result<(), String> {
+pub(super) fn check(params: &Params) -> Result<(), QueryError> {
     protocols(params)?;
     values(params)?;
     addresses(params)
 }
 
 /// Parameters that the protocol does not support.
-fn protocols(params: &Params) -> Result<(), String> {
+fn protocols(params: &Params) -> Result<(), QueryError> {
     let options = &params.options;
     match (options.udp, options.sctp, options.mptcp) {
-        (true, true, _) => return Err(mutually_exclusive("sctp", "udp_mode")),
-        (true, _, true) => return Err(mutually_exclusive("mptcp", "udp_mode")),
-        (_, true, true) => return Err(mutually_exclusive("mptcp", "sctp")),
+        (true, true, _) => return Err(QueryError::Exclusive("sctp", "udp_mode")),
+        (true, _, true) => return Err(QueryError::Exclusive("mptcp", "udp_mode")),
+        (_, true, true) => return Err(QueryError::Exclusive("mptcp", "sctp")),
         _ => {}
     }
     let (protocol, other, why) = match (options.udp, options.sctp) {
@@ -65,10 +54,10 @@ fn protocols(params: &Params) -> Result<(), String> {
 }
 
 /// Values that exclude each other.
-fn values(params: &Params) -> Result<(), String> {
+fn values(params: &Params) -> Result<(), QueryError> {
     let options = &params.options;
     if options.dscp.is_some() && options.tos.is_some() {
-        return Err(mutually_exclusive("dscp", "tos"));
+        return Err(QueryError::Exclusive("dscp", "tos"));
     }
     let is_no_datagram = |length: u32| !UDP_LENGTHS.contains(&length);
     if options.udp && options.length.is_some_and(is_no_datagram) {
@@ -91,7 +80,7 @@ fn values(params: &Params) -> Result<(), String> {
 }
 
 /// Addresses, devices and the IP version.
-fn addresses(params: &Params) -> Result<(), String> {
+fn addresses(params: &Params) -> Result<(), QueryError> {
     let options = &params.options;
     let target = match &params.host {
         Host::Address { ip, .. } => Some(family_of(*ip)),
@@ -118,6 +107,10 @@ fn addresses(params: &Params) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn conflict(one: &'static str, other: &'static str, why: &'static str) -> Result<(), QueryError> {
+    Err(QueryError::Incompatible { one, other, why })
 }
 
 /// Splits an address and the device after its `%`.
@@ -194,7 +187,7 @@ mod tests {
             ),
             ("target=fe80::1%25eth0&bind_dev=eth1", "bind_dev", "target"),
         ] {
-            let line = Params::parse(query).expect_err(query);
+            let line = Params::parse(query).expect_err(query).to_string();
             let start = format!("parameters {one:?} and {other:?} ");
             assert!(line.starts_with(&start), "{query}: {line}");
         }

@@ -1,66 +1,55 @@
 //! Parses a query string into parameters or a one-line refusal, and formats parameters for users.
 //!
 //! Owns the syntax of a query string. Each parameter is a row of `table`. A refusal names the parameter, the value and
-//! what is allowed.
+//! what is allowed; `error` words it.
 
-use super::conflicts::{self, mutually_exclusive};
+use super::conflicts;
+use super::error::{QueryError, Quoted};
 use super::foreign;
 use super::options::{Builder, DEFAULT_PERIOD_SECONDS, DEFAULT_PORT, Params, Ports};
-use super::row::Shown;
-use super::secrets::{HIDDEN, carries_secret};
-use super::table::{PARAMETERS, TARGET_ALLOWED};
+use super::row::{Parameter, Shown};
+use super::table::PARAMETERS;
 use crate::iperf3::Mode;
 use crate::probe::values;
 
 /// Maximum length of a query string. All parameters together need a tenth of it.
 const QUERY_LIMIT_BYTES: usize = 8 * 1024;
-/// How much of a refused value is shown.
-const SHOWN_LIMIT_CHARS: usize = 60;
 
 impl Params {
     /// Parses the part of a probe's URL after the `?`.
-    pub(crate) fn parse(query: &str) -> Result<Self, String> {
-        let length = query.len();
-        if length > QUERY_LIMIT_BYTES {
-            return Err(format!(
-                "query of {length} bytes is not allowed, want at most {QUERY_LIMIT_BYTES}"
-            ));
+    pub(crate) fn parse(query: &str) -> Result<Self, QueryError> {
+        let (bytes, limit) = (query.len(), QUERY_LIMIT_BYTES);
+        if bytes > limit {
+            return Err(QueryError::TooLong { bytes, limit });
         }
         let mut builder = Builder::default();
-        let mut given: Vec<(&'static str, String)> = Vec::new();
+        let mut given: Vec<&'static str> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let (Some(name), Some(value)) = (values::decode(name), values::decode(value)) else {
-                let part = quoted(part);
-                return Err(format!("query part {part} is not percent-encoded UTF-8"));
+                return Err(QueryError::NotEncoded(Quoted::new(part)));
             };
             // An empty value counts as absent, whatever its name. A form sends one for a blank field, and the
             // Prometheus operator for a Probe without a module. Go's exporters treat it the same way.
             if value.is_empty() {
                 continue;
             }
-            let row = PARAMETERS
-                .iter()
-                .find(|row| row.names.contains(&name.as_str()));
-            let Some(row) = row else {
-                return Err(unknown(&name));
-            };
+            let (row, name) = find(&name)?;
             let id = row.id();
-            match given.iter().find(|(earlier, _)| *earlier == id) {
-                Some((_, earlier)) if *earlier == name => {
-                    let name = quoted(&name);
-                    return Err(format!(
-                        "parameter {name} is given more than once, want it once"
-                    ));
+            match given.iter().find(|earlier| row.names.contains(earlier)) {
+                Some(earlier) if *earlier == name => return Err(QueryError::Repeated(name)),
+                Some(_) => {
+                    let alias = row.names.last().copied().unwrap_or(id);
+                    return Err(QueryError::Exclusive(id, alias));
                 }
-                Some(_) => return Err(mutually_exclusive(id, row.names.last().unwrap_or(&id))),
-                None => given.push((id, name)),
+                None => given.push(name),
             }
             if (row.set)(&mut builder, &value).is_none() {
-                let (value, allowed) = (quoted(&value), row.allowed);
-                return Err(format!(
-                    "parameter {id:?}: {value} is not allowed, want {allowed}"
-                ));
+                return Err(QueryError::NotAllowed {
+                    name: id,
+                    value: Quoted::new(&value),
+                    allowed: row.allowed,
+                });
             }
         }
         builder.finish()
@@ -82,20 +71,18 @@ impl Params {
 }
 
 impl Builder {
-    fn finish(self) -> Result<Params, String> {
+    fn finish(self) -> Result<Params, QueryError> {
         let Some((host, target_port)) = self.target else {
-            return Err(format!(
-                "parameter \"target\" is missing, want {TARGET_ALLOWED}"
-            ));
+            return Err(QueryError::NoTarget);
         };
         let mode = match (self.reverse, self.bidirectional) {
-            (true, true) => return Err(mutually_exclusive("reverse_mode", "bidirectional")),
+            (true, true) => return Err(QueryError::Exclusive("reverse_mode", "bidirectional")),
             (true, false) => Mode::Reverse,
             (false, true) => Mode::Bidirectional,
             (false, false) => Mode::Upload,
         };
         let default_seconds = match (self.options.bytes, self.period_seconds) {
-            (Some(_), Some(_)) => return Err(mutually_exclusive("period", "bytes")),
+            (Some(_), Some(_)) => return Err(QueryError::Exclusive("period", "bytes")),
             (Some(_), None) => 1,
             (None, _) => DEFAULT_PERIOD_SECONDS,
         };
@@ -111,22 +98,16 @@ impl Builder {
     }
 }
 
-fn unknown(name: &str) -> String {
-    let known: Vec<&str> = PARAMETERS.iter().flat_map(|p| p.names).copied().collect();
-    let wanted = foreign::ours(name).map(|ours| format!(": {ours}"));
-    let wanted = wanted.unwrap_or_else(|| format!(", want one of {}", known.join(", ")));
-    format!("unknown parameter {}{wanted}", quoted(name))
-}
-
-/// A refused value for display: quoted, escaped, shortened, and without secrets.
-fn quoted(value: &str) -> String {
-    if carries_secret(value) {
-        return HIDDEN.to_owned();
-    }
-    match value.char_indices().nth(SHOWN_LIMIT_CHARS) {
-        None => format!("{value:?}"),
-        Some((end, _)) => format!("{:?}…", value.get(..end).unwrap_or_default()),
-    }
+/// The row of a parameter, and the name by which it is given.
+fn find(name: &str) -> Result<(&'static Parameter, &'static str), QueryError> {
+    let named = |row: &'static Parameter| {
+        let mut names = row.names.iter().copied();
+        names.find(|own| *own == name).map(|own| (row, own))
+    };
+    PARAMETERS.iter().find_map(named).ok_or_else(|| {
+        let (name, hint) = (Quoted::new(name), foreign::ours(name));
+        QueryError::Unknown { name, hint }
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +120,7 @@ mod tests {
     }
 
     fn refusal(query: &str) -> String {
-        Params::parse(query).expect_err(query)
+        Params::parse(query).expect_err(query).to_string()
     }
 
     #[test]
@@ -437,7 +418,10 @@ mod tests {
             long.contains(&format!("\"{}\"… is not allowed", "a".repeat(60))),
             "{long}"
         );
-        assert!(refusal(&"a".repeat(9000)).contains("9000 bytes"));
+        assert_eq!(
+            refusal(&"a".repeat(9000)),
+            "query of 9000 bytes is not allowed, want at most 8192"
+        );
     }
 
     #[test]
