@@ -3,6 +3,7 @@
 //! Kept in memory only: a restart resets it. Must not know flags or metrics.
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +36,38 @@ struct Spent {
     /// Days since 1970-01-01.
     day: u64,
     bytes: f64,
+}
+
+/// Why the daily budget does not allow a test. All numbers are bytes.
+#[derive(Debug, PartialEq)]
+pub(super) enum OverBudget {
+    /// Nothing is left.
+    Spent { spent: f64, limit: u64 },
+    /// Less is left than the test would transfer.
+    TooLittleLeft { size: f64, left: f64, limit: u64 },
+    /// The test exceeded the budget while it ran. `own` is what it transferred itself.
+    Exceeded { spent: f64, limit: u64, own: f64 },
+}
+
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spent { spent, limit } => write!(
+                f,
+                "the daily budget is spent: {spent:.0} of {limit} bytes, the next budget begins at 00:00 UTC"
+            ),
+            Self::TooLittleLeft { size, left, limit } => write!(
+                f,
+                "the test would transfer {size:.0} bytes, but only {left:.0} bytes of the daily budget of {limit} bytes \
+                 are left"
+            ),
+            Self::Exceeded { spent, limit, own } => write!(
+                f,
+                "the test exceeded the daily budget and was stopped: {spent:.0} of {limit} bytes are spent, {own:.0} of \
+                 them by this test, the next budget begins at 00:00 UTC"
+            ),
+        }
+    }
 }
 
 impl Budget {
@@ -76,30 +109,22 @@ impl Budget {
     }
 
     /// Checks whether a test may run.
-    ///
-    /// # Errors
-    /// Why it may not, as one line.
     pub(super) fn check(
         &self,
         params: &Params,
         seconds: Duration,
         now: SystemTime,
-    ) -> Result<(), String> {
+    ) -> Result<(), OverBudget> {
         let Some(limit) = self.limit else {
             return Ok(());
         };
         let spent = self.today(now);
         let left = limit as f64 - spent;
         if left <= 0.0 {
-            return Err(format!(
-                "the daily budget is spent: {spent:.0} of {limit} bytes, the next budget begins at 00:00 UTC"
-            ));
+            return Err(OverBudget::Spent { spent, limit });
         }
         match size(params, seconds) {
-            Some(size) if size > left => Err(format!(
-                "the test would transfer {size:.0} bytes, but only {left:.0} bytes of the daily budget of {limit} bytes \
-                 are left"
-            )),
+            Some(size) if size > left => Err(OverBudget::TooLittleLeft { size, left, limit }),
             _ => Ok(()),
         }
     }
@@ -115,15 +140,13 @@ impl Account<'_> {
         self.budget.limit.is_none_or(|limit| spent <= limit as f64)
     }
 
-    /// The message for a run that was stopped because it exceeded the budget.
-    pub(super) fn message(&self) -> String {
-        format!(
-            "the test exceeded the daily budget and was stopped: {:.0} of {} bytes are spent, {:.0} of them by this \
-             test, the next budget begins at 00:00 UTC",
-            self.highest.get(),
-            self.budget.limit.unwrap_or_default(),
-            self.own.get()
-        )
+    /// The error of a run that was stopped because it exceeded the budget.
+    pub(super) fn exceeded(&self) -> OverBudget {
+        OverBudget::Exceeded {
+            spent: self.highest.get(),
+            limit: self.budget.limit.unwrap_or_default(),
+            own: self.own.get(),
+        }
     }
 }
 
@@ -148,12 +171,12 @@ fn size(params: &Params, seconds: Duration) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::Budget;
+    use super::{Budget, OverBudget};
     use crate::iperf3::Cost;
     use crate::probe::params::Params;
     use std::time::{Duration, SystemTime};
 
-    fn check(budget: &Budget, query: &str, now: SystemTime) -> Result<(), String> {
+    fn check(budget: &Budget, query: &str, now: SystemTime) -> Result<(), OverBudget> {
         let params = Params::parse(query).unwrap();
         let seconds = Duration::from_secs(params.least_seconds(params.period_seconds));
         budget.check(&params, seconds, now)
@@ -171,12 +194,10 @@ mod tests {
         budget.spend(900.0, noon);
         assert_eq!(check(&budget, "target=a", noon), Ok(()));
         budget.spend(200.0, noon);
+        let error = check(&budget, "target=a", noon).unwrap_err();
         assert_eq!(
-            check(&budget, "target=a", noon),
-            Err(
-                "the daily budget is spent: 1100 of 1000 bytes, the next budget begins at 00:00 UTC"
-                    .to_owned()
-            )
+            error.to_string(),
+            "the daily budget is spent: 1100 of 1000 bytes, the next budget begins at 00:00 UTC"
         );
         let midnight = noon + Duration::from_secs(43_200);
         assert!(check(&budget, "target=a", midnight - Duration::from_secs(1)).is_err());
@@ -199,13 +220,14 @@ mod tests {
         assert!(!account.spend(cost(801.0, 100.0), before));
         let message = "the test exceeded the daily budget and was stopped: 1001 of 1000 bytes are spent, 901 of \
                        them by this test, the next budget begins at 00:00 UTC";
-        assert_eq!(account.message(), message);
+        assert_eq!(account.exceeded().to_string(), message);
         // Bytes after midnight belong to the next day. The message still refers to the day on which the budget was
         // exceeded.
         let midnight = before + Duration::from_secs(1);
         assert!(account.spend(cost(806.0, 100.0), midnight));
         assert_eq!(today(midnight), "5");
-        assert!(account.message().contains(" 1001 of 1000 bytes"));
+        let exceeded = account.exceeded().to_string();
+        assert!(exceeded.contains(" 1001 of 1000 bytes"));
         assert!(account.spend(cost(1.0, 1.0), midnight));
         assert_eq!(today(midnight), "5");
     }
@@ -238,6 +260,13 @@ mod tests {
         ] {
             assert_eq!(check(&budget, query, now).is_ok(), fits, "{query}");
         }
+        budget.spend(1_000_000.0, now);
+        let error = check(&budget, "target=a&bytes=9.6M", now).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the test would transfer 10066329 bytes, but only 9000000 bytes of the daily budget of 10000000 bytes are \
+             left"
+        );
     }
 
     #[test]

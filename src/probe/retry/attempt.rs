@@ -103,7 +103,7 @@ impl RetryLoop<'_> {
         if let Ok(Err(failure)) = &mut run.outcome {
             self.cut_off = CutOff::of(&progress);
             if failure.reason == Reason::Budget {
-                failure.message = account.message();
+                failure.message = account.exceeded().to_string();
             }
         }
         run
@@ -113,9 +113,9 @@ impl RetryLoop<'_> {
     pub(super) fn over_budget(&self) -> Option<Failure> {
         let budget = &self.prober.budget;
         let checked = budget.check(self.params, self.length(), SystemTime::now());
-        checked.err().map(|message| Failure {
+        checked.err().map(|error| Failure {
             reason: Reason::Budget,
-            message,
+            message: error.to_string(),
         })
     }
 }
