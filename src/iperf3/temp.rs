@@ -5,12 +5,15 @@
 //! "/dev/urandom: Bad address". Must not know how a test is requested.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use crate::log::Value;
 use crate::{folders, sync, sys};
 
 /// The variables in which iperf3 looks for the folder, in this order (`iperf_new_stream`). The exporter sets `TMPDIR`.
@@ -54,11 +57,73 @@ pub(crate) struct TempFolders {
 }
 
 /// A folder that works.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) folder: PathBuf,
     /// Why iperf3's default folder does not work, if this is another one.
-    pub(crate) instead: Option<String>,
+    pub(crate) instead: Option<Arc<Fault>>,
+}
+
+/// Why a folder does not work.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    CannotCreateFile {
+        folder: PathBuf,
+        error: io::Error,
+    },
+    /// It has only this many bytes free.
+    NotEnoughSpace {
+        folder: PathBuf,
+        free: u64,
+        files: TempFiles,
+    },
+}
+
+impl Value for Fault {}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CannotCreateFile { folder, error } => {
+                let folder = folder.display();
+                write!(
+                    f,
+                    "cannot create a file in the temporary folder {folder}: {error}"
+                )
+            }
+            Self::NotEnoughSpace {
+                folder,
+                free,
+                files,
+            } => write!(
+                f,
+                "not enough space in the temporary folder {}: {} kB free, {} kB needed ({} kB per stream)",
+                folder.display(),
+                free / KIB,
+                files.bytes() / KIB,
+                files.bytes() / files.count.max(1) / KIB,
+            ),
+        }
+    }
+}
+
+/// No folder works.
+#[derive(Debug)]
+pub(crate) struct NoFolder {
+    /// Why iperf3's default folder does not work.
+    usual: Fault,
+    others: Vec<PathBuf>,
+}
+
+impl Value for NoFolder {}
+
+impl fmt::Display for NoFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.others.iter().map(|path| path.display().to_string());
+        let others = others.collect::<Vec<_>>().join(", ");
+        let usual = &self.usual;
+        write!(f, "{usual}; no other folder works either ({others})")
+    }
 }
 
 impl TempFolders {
@@ -88,22 +153,14 @@ impl TempFolders {
     }
 
     /// Finds a folder with space for these files.
-    ///
-    /// # Errors
-    /// Why iperf3's default folder does not work, if no other folder works either.
-    pub(crate) fn find(&self, files: TempFiles) -> Result<Found, String> {
-        let mut found = check(&self.usual, files).map(|()| Found {
-            folder: self.usual.clone(),
-            instead: None,
-        });
-        if let Err(fault) = &found
-            && let Some(other) = self.others.iter().find(|path| check(path, files).is_ok())
-        {
-            found = Ok(Found {
-                folder: other.clone(),
-                instead: Some(fault.clone()),
-            });
-        }
+    pub(crate) fn find(&self, files: TempFiles) -> Result<Found, NoFolder> {
+        let found = match check(&self.usual, files) {
+            Ok(()) => Ok(Found {
+                folder: self.usual.clone(),
+                instead: None,
+            }),
+            Err(fault) => self.other(fault, files),
+        };
         self.is_broken.store(found.is_err(), Ordering::Relaxed);
         if let Ok(found) = &found {
             let (folder, news) = &mut *sync::lock(&self.latest);
@@ -112,11 +169,22 @@ impl TempFolders {
                 *news = Some(found.clone());
             }
         }
-        found.map_err(|fault| {
-            let others = self.others.iter().map(|path| path.display().to_string());
-            let others = others.collect::<Vec<_>>().join(", ");
-            format!("{fault}; no other folder works either ({others})")
-        })
+        found
+    }
+
+    /// The first other folder that works, instead of the usual one with its fault.
+    fn other(&self, usual: Fault, files: TempFiles) -> Result<Found, NoFolder> {
+        let mut others = self.others.iter();
+        match others.find(|path| check(path, files).is_ok()) {
+            Some(other) => Ok(Found {
+                folder: other.clone(),
+                instead: Some(Arc::new(usual)),
+            }),
+            None => Err(NoFolder {
+                usual,
+                others: self.others.clone(),
+            }),
+        }
     }
 
     /// Returns the latest change of the folder, once.
@@ -132,7 +200,7 @@ impl TempFolders {
     }
 
     /// Whether tests can run, as far as known. Checks the folders only if none worked the last time.
-    pub(crate) fn health(&self) -> Result<(), String> {
+    pub(crate) fn health(&self) -> Result<(), NoFolder> {
         if self.is_broken.load(Ordering::Relaxed) {
             return self.find(TempFiles::ONE_STREAM).map(drop);
         }
@@ -147,30 +215,31 @@ impl TempFolders {
 }
 
 /// Checks that a folder accepts a new file, by creating one, and that it has enough space.
-fn check(folder: &Path, files: TempFiles) -> Result<(), String> {
-    let shown = folder.display();
+fn check(folder: &Path, files: TempFiles) -> Result<(), Fault> {
     let path = folder.join(folders::random_name());
     let made = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path);
-    made.map_err(|error| format!("cannot create a file in the temporary folder {shown}: {error}"))?;
+    made.map_err(|error| Fault::CannotCreateFile {
+        folder: folder.to_owned(),
+        error,
+    })?;
     let _ = fs::remove_file(&path);
     match sys::free_bytes(folder) {
-        Some(free) if free < files.bytes() => Err(format!(
-            "not enough space in the temporary folder {shown}: {} kB free, {} kB needed ({} kB per stream)",
-            free / KIB,
-            files.bytes() / KIB,
-            files.bytes() / files.count.max(1) / KIB,
-        )),
+        Some(free) if free < files.bytes() => Err(Fault::NotEnoughSpace {
+            folder: folder.to_owned(),
+            free,
+            files,
+        }),
         _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, TempFiles, TempFolders};
+    use super::{TempFiles, TempFolders};
     use std::path::PathBuf;
 
     fn folders(own: &str, others: &[PathBuf]) -> TempFolders {
@@ -182,7 +251,8 @@ mod tests {
         let temp = std::env::temp_dir();
         let folders = folders(temp.to_str().unwrap(), &[PathBuf::from("/dev/shm")]);
         let found = folders.find(TempFiles::ONE_STREAM).unwrap();
-        assert_eq!((found.folder, found.instead), (temp, None));
+        assert!(found.instead.is_none());
+        assert_eq!(found.folder, temp);
         assert_eq!(folders.variable(TempFiles::ONE_STREAM), None);
     }
 
@@ -194,11 +264,9 @@ mod tests {
             &["/nonexistent".into(), "/nowhere".into(), temp.clone()],
         );
         let why = "cannot create a file in the temporary folder /nonexistent: No such file or directory (os error 2)";
-        let found = Found {
-            folder: temp.clone(),
-            instead: Some(why.to_owned()),
-        };
-        assert_eq!(folders.find(TempFiles::ONE_STREAM), Ok(found));
+        let found = folders.find(TempFiles::ONE_STREAM).unwrap();
+        assert_eq!(found.folder, temp);
+        assert_eq!(found.instead.unwrap().to_string(), why);
         assert_eq!(
             folders.variable(TempFiles::ONE_STREAM),
             Some(("TMPDIR", temp.into()))
@@ -234,19 +302,22 @@ mod tests {
             count: 1 << 30,
             bytes_each: 1 << 30,
         };
-        let message = folders.find(files).unwrap_err();
+        let message = folders.find(files).unwrap_err().to_string();
         let needed = "kB free, 1125899906842624 kB needed (1048576 kB per stream)";
         assert!(message.contains(needed), "{message}");
     }
 
     #[test]
     fn it_is_broken_until_a_folder_works_or_a_test_succeeds() {
-        let folders = folders("/nonexistent", &[]);
-        assert_eq!(folders.health(), Ok(()));
+        let folders = folders("/nonexistent", &["/nowhere".into(), "/dev/null".into()]);
+        folders.health().unwrap();
         assert_eq!(folders.variable(TempFiles::ONE_STREAM), None);
-        assert!(folders.health().is_err());
+        let error = folders.health().unwrap_err().to_string();
+        let expected = "cannot create a file in the temporary folder /nonexistent: No such file or directory \
+                        (os error 2); no other folder works either (/nowhere, /dev/null)";
+        assert_eq!(error, expected);
         folders.note_success();
-        assert_eq!(folders.health(), Ok(()));
+        folders.health().unwrap();
         // A folder with too little space for one test is enough for others.
         let temp = std::env::temp_dir();
         let folders = super::tests::folders(temp.to_str().unwrap(), &[]);
@@ -255,7 +326,7 @@ mod tests {
             bytes_each: 1 << 30,
         };
         folders.find(files).unwrap_err();
-        assert_eq!(folders.health(), Ok(()));
+        folders.health().unwrap();
     }
 
     #[test]

@@ -18,10 +18,10 @@ use super::params::{Params, QueryError};
 use super::result_cache::ResultCache;
 use super::wait_error::WaitError;
 use crate::cancel::{Cancel, Cause};
-use crate::iperf3::binary::Binary;
+use crate::iperf3::binary::{Binary, Unusable};
 use crate::iperf3::credentials::Credentials;
 use crate::iperf3::target::Host;
-use crate::iperf3::temp::{self, TempFiles, TempFolders};
+use crate::iperf3::temp::{self, NoFolder, TempFiles, TempFolders};
 use crate::log::{Field, Log};
 use crate::metrics::text::Text;
 use crate::permits::{Permit, Permits};
@@ -98,6 +98,22 @@ impl fmt::Display for Refused {
                 let host = host.as_str();
                 write!(f, "target {host:?} is not allowed by --probe.allow-target")
             }
+        }
+    }
+}
+
+/// Why iperf3 cannot be run.
+#[derive(Debug)]
+pub(crate) enum Unhealthy {
+    Binary(Unusable),
+    TemporaryFolder(NoFolder),
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binary(why) => why.fmt(f),
+            Self::TemporaryFolder(why) => why.fmt(f),
         }
     }
 }
@@ -211,9 +227,9 @@ impl Prober {
     }
 
     /// Whether iperf3 can be run, as far as is known.
-    pub(crate) fn health(&self) -> Result<(), String> {
-        self.binary.check().map_err(|why| why.to_string())?;
-        self.temp.health()
+    pub(crate) fn health(&self) -> Result<(), Unhealthy> {
+        self.binary.check().map_err(Unhealthy::Binary)?;
+        self.temp.health().map_err(Unhealthy::TemporaryFolder)
     }
 
     /// Wakes all waiters so that they re-check for cancellation.
@@ -327,7 +343,7 @@ impl Prober {
                 .info("temporary folder for iperf3", &[("folder", &folder)]),
             Some(why) => self.log.warn(
                 "iperf3 uses another temporary folder",
-                &[("folder", &folder), ("error", why)],
+                &[("folder", &folder), ("error", why.as_ref())],
             ),
         }
     }

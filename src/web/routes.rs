@@ -103,7 +103,7 @@ fn find<'a>(site: &Site, path: &'a str) -> Option<(&'a str, &'static str, Page)>
 fn health(site: &Site, _: &Request<'_>) -> Response {
     match site.prober.health() {
         Ok(()) => Response::line(200, "OK"),
-        Err(why) => Response::line(503, &why),
+        Err(why) => Response::line(503, &why.to_string()),
     }
 }
 
