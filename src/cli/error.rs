@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use super::flags::Flag;
+use crate::iperf3::credentials::CredentialsError;
 
 /// One line each, with the flag and its value.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) enum FlagError {
     /// Both pages would have this path.
     SamePath(String),
     /// The flags of iperf3's authentication are incomplete.
-    Credentials(String),
+    Credentials(CredentialsError),
 }
 
 impl fmt::Display for FlagError {

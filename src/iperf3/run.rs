@@ -198,7 +198,7 @@ fn run_iperf3(
         return Err(Failure::new(Reason::Unsupported, message));
     }
     let password = spec.credentials.map(Credentials::password).transpose();
-    let password = password.map_err(|message| Failure::new(Reason::Local, message))?;
+    let password = password.map_err(|error| Failure::new(Reason::Local, error.to_string()))?;
     let variables: Vec<_> = password.into_iter().chain(folder).collect();
     let run = |reader: Option<Reader<'_>>| {
         let (program, deadline) = (&installed.path, spec.deadline);

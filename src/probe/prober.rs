@@ -321,10 +321,10 @@ impl Prober {
         }
         self.report_temporary_folder();
         if let Some(credentials) = &self.config.credentials
-            && let Err(line) = credentials.check()
+            && let Err(error) = credentials.check()
         {
             let what = "credentials for iperf3 cannot be read, probes will fail until they can be";
-            self.log.warn(what, &[("error", &line)]);
+            self.log.warn(what, &[("error", &error)]);
         }
     }
 
