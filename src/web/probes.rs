@@ -32,7 +32,7 @@ pub(super) fn probe(site: &Site, request: &Request<'_>) -> Response {
     let (_, query) = split_url(request.url);
     let (params, limits) = match check(site, request, query) {
         Ok(checked) => checked,
-        Err((code, line)) => return refused(Response::line(code, &line)),
+        Err(why) => return refused(Response::line(code(&why), &why.to_string())),
     };
     match site.prober.probe(&params, &limits, &caller(request)) {
         Ok(answer) => {
@@ -71,7 +71,7 @@ pub(super) fn run(site: &Site, request: &Request<'_>) -> Response {
     };
     let (params, limits) = match check(site, request, &query) {
         Ok(checked) => checked,
-        Err((code, line)) => return refused(code, &line),
+        Err(why) => return refused(code(&why), &why.to_string()),
     };
     // Both change only the response, and the details page shows more than either.
     if params.options.max_age.is_some() || params.options.debug {
@@ -159,20 +159,17 @@ fn caller(request: &Request<'_>) -> Caller {
     }
 }
 
-/// Parses the request: what to run, and its time limits. Otherwise the status code and line of a refusal.
-fn check(
-    site: &Site,
-    request: &Request<'_>,
-    query: &str,
-) -> Result<(Params, Limits), (u16, String)> {
+/// Parses the request: what to run, and its time limits.
+fn check(site: &Site, request: &Request<'_>, query: &str) -> Result<(Params, Limits), Refused> {
     let timeout = request.header(SCRAPE_TIMEOUT_HEADER);
     let (prober, arrival) = (&site.prober, request.arrival);
-    let checked = prober.check(query, timeout.as_deref(), arrival);
-    checked.map_err(|refused| {
-        let code = match refused {
-            Refused::Query(_) | Refused::ScrapeTimeout(_) => 400,
-            Refused::NotAllowed(_) => 403,
-        };
-        (code, refused.to_string())
-    })
+    prober.check(query, timeout.as_deref(), arrival)
+}
+
+/// The status code of a refusal.
+fn code(refused: &Refused) -> u16 {
+    match refused {
+        Refused::Query(_) | Refused::ScrapeTimeout(_) => 400,
+        Refused::NotAllowed(_) => 403,
+    }
 }
