@@ -227,6 +227,42 @@ fn no_function_is_long() {
     }
 }
 
+/// The error types of the `Result`s in a source text. Those of aliases such as `io::Result` are not named there.
+fn error_types(text: &str) -> Vec<String> {
+    let generics = text.match_indices("Result<");
+    let errors = generics.filter_map(|(at, start)| {
+        let mut depth = 0;
+        let mut from = None;
+        for (index, c) in text[at + start.len()..].char_indices() {
+            let here = at + start.len() + index;
+            match c {
+                '(' | '[' | '<' => depth += 1,
+                // The arrow of a closure's type.
+                '>' if text[..here].ends_with('-') => {}
+                ')' | ']' | '>' if depth > 0 => depth -= 1,
+                ',' if depth == 0 => from = Some(here + 1),
+                '>' => return from.map(|from| text[from..here].trim().to_owned()),
+                _ => {}
+            }
+        }
+        None
+    });
+    errors.filter(|error| !error.is_empty()).collect()
+}
+
+#[test]
+fn an_error_is_never_a_bare_text() {
+    let example = "fn a() -> Result<(), String>; Result<Vec<(u8, String)>, E>; io::Result<String>; \
+                   fn b(c: &dyn Fn() -> u8) -> Result<fn(u8, u8) -> u8, &'static str>";
+    assert_eq!(error_types(example), ["String", "E", "&'static str"]);
+    for source in sources() {
+        for error in error_types(&source.text) {
+            let is_text = ["String", "str"].iter().any(|word| has_word(&error, word));
+            assert!(!is_text, "{}: Result<_, {error}>", source.path);
+        }
+    }
+}
+
 #[test]
 fn no_product_code_panics_on_purpose_or_is_unsafe() {
     for source in sources() {
