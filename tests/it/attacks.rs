@@ -20,7 +20,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::harness::{
-    Exporter, Fake, PATIENCE, Reply, children, is_alive, machine_alone, parse_reply, wait_for,
+    Exporter, Fake, PATIENCE, Reply, children, is_alive, is_asleep, machine_alone, parse_reply,
+    wait_for,
 };
 use crate::pki::{Pki, SERVER};
 use crate::siege::{Attack, Line, On, Siege, Target, under};
@@ -262,20 +263,10 @@ impl Ground {
         table.lines().filter(is_held_up).count()
     }
 
-    /// Whether the exporter waits for this number of clients that do not read, and for nothing else: each has data to
-    /// be sent, and none of the exporter's threads runs or is ready to run, however busy the machine is. The threads
-    /// are examined one after the other, so one look is not enough.
+    /// Whether the exporter waits for this number of clients that do not read, each of which has data to be sent, and
+    /// for nothing else.
     fn is_held_up_by(&self, clients: usize) -> bool {
-        let sleeps = |thread: fs::DirEntry| {
-            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ")
-                .is_some_and(|(_, fields)| fields.starts_with('S'))
-        };
-        let is_asleep = || {
-            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-            threads.flatten().all(sleeps)
-        };
-        (0..3).all(|_| self.held_up() == clients && is_asleep())
+        self.held_up() == clients && is_asleep(self.pid()) && self.held_up() == clients
     }
 
     fn page(&self, path: &str) -> Reply {

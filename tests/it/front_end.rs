@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    self, Connection, Exporter, Fake, Server, TempDir, children, is_alive, listening_ports,
-    lock_status, raw_request, wait_for,
+    self, Connection, Exporter, Fake, Server, TempDir, children, is_alive, is_asleep,
+    listening_ports, lock_status, raw_request, wait_for,
 };
 
 fn connect(exporter: &Exporter) -> TcpStream {
@@ -192,6 +192,10 @@ fn only_the_longest_idle_connection_is_closed_to_make_room() {
                 .write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
                 .unwrap();
             read_answers(&mut stream, 1);
+            // A thread may send its response and note only later since when its connection is idle.
+            wait_for("the exporter to note that the connection is idle", || {
+                is_asleep(exporter.pid())
+            });
             stream
         })
         .collect();

@@ -826,6 +826,18 @@ pub fn is_alive(pid: u32) -> bool {
         .is_some_and(|(_, fields)| !fields.starts_with('Z'))
 }
 
+/// Whether a process has finished what it was doing: none of its threads runs or is ready to run, however busy the
+/// machine is. The threads are examined one after the other, so one look is not enough.
+pub fn is_asleep(pid: u32) -> bool {
+    let sleeps = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, fields)| fields.starts_with('S'))
+    };
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    (0..3).all(|_| threads().all(sleeps))
+}
+
 /// Whether `program` is on PATH. Where it is not, `test` is reported as skipped; in CI it fails, because skips are not
 /// noticed there.
 pub fn has(program: &str, test: &str) -> bool {
