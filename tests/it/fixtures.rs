@@ -71,6 +71,11 @@ impl Case {
         name.into()
     }
 
+    /// Whether another client used the server.
+    fn is_busy(&self) -> bool {
+        self.short_name() == "busy"
+    }
+
     /// Whether the exporter can run the recorded command line at all.
     fn can_be_asked_for(&self) -> bool {
         !["R-and-bidir", "bad-bitrate"].contains(&self.short_name())
@@ -93,7 +98,12 @@ impl Case {
     fn query(&self, form: Form) -> (String, Vec<String>) {
         let mut query = vec![format!("target=127.0.0.1:{}", self.port())];
         let mut options: Vec<String> = form.options().iter().map(|own| (*own).to_owned()).collect();
-        let period = self.option("-t").filter(|_| self.can_be_asked_for());
+        let recorded = self.option("-t").filter(|_| self.can_be_asked_for());
+        let period = if self.is_busy() {
+            Some(LONG_PERIOD_SECONDS)
+        } else {
+            recorded
+        };
         if let Some(seconds) = period {
             query.push(format!("period={seconds}"));
         }
@@ -230,6 +240,12 @@ impl Form {
     }
 }
 
+/// So long that no test is shortened or ended on a busy machine.
+const LIMIT: &str = "--iperf3.timeout=602s";
+/// The period of the case with a busy server. The exporter tries again as long as another test of this length fits into
+/// [`LIMIT`], which is a second and a half.
+const LONG_PERIOD_SECONDS: &str = "600";
+
 /// The exporter with a fake that plays the current case in one form.
 struct Player {
     form: Form,
@@ -241,7 +257,7 @@ impl Player {
     fn new(form: Form) -> Self {
         let script = "printf '%s\\n' \"$@\" > \"$DIR/words\"\n. \"$DIR/case\"";
         let fake = Fake::with_help(script, form.help());
-        let exporter = Exporter::start(&[fake.flag()]);
+        let exporter = Exporter::start(&[fake.flag().as_str(), LIMIT]);
         Self {
             form,
             fake,
@@ -255,18 +271,9 @@ impl Player {
         fs::write(dir.join("stdout"), case.stdout_as(self.form)).unwrap();
         fs::write(dir.join("case"), case.script()).unwrap();
         let (query, options) = case.query(self.form);
-        let period: f64 = query
-            .split('&')
-            .find_map(|part| part.strip_prefix("period="))
-            .map_or(5.0, |period| period.trim_end_matches('s').parse().unwrap());
-        // Enough time that no test is shortened or refused on a busy machine. A busy server is tried again as long as
-        // another test fits, so that case gets less.
-        let was_busy = case.short_name() == "busy";
-        let spare = if was_busy { 3.0 } else { 60.0 };
-        let timeout = format!("{}", period + spare);
-        let mut reply = self.exporter.scrape(&format!("/probe?{query}"), &timeout);
+        let mut reply = self.exporter.get(&format!("/probe?{query}"));
         assert_eq!(reply.code, 200, "{}: {}", case.name, reply.body);
-        if was_busy {
+        if case.is_busy() {
             // The number of attempts depends on the machine; the recording has one.
             let attempts = format!("iperf3_probe_attempts{}", labels(case.port()));
             let count = reply.sample(&attempts).unwrap();

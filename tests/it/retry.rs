@@ -121,10 +121,9 @@ fn a_range_with_a_busy_port_is_busy() {
     let fake = Fake::new(&format!(
         "[ \"$5\" = 5202 ] && echo '{BUSY}' || echo '{REFUSED}'\nexit 1"
     ));
-    let exporter = Exporter::start(&[fake.flag()]);
-    // The last attempt has the time of the whole test, which is enough on a busy machine too.
-    let path = "/probe?target=127.0.0.1&port=5201-5203&period=10s";
-    let reply = exporter.scrape(path, "13");
+    // There is time for other attempts during 20 s, and for the last one ten minutes: enough on a busy machine.
+    let exporter = Exporter::start(&[fake.flag().as_str(), "--iperf3.timeout=620s"]);
+    let reply = exporter.get("/probe?target=127.0.0.1&port=5201-5203&period=600s");
     assert_eq!(reply.reason(), Some("busy"), "{}", reply.body);
     let sample = "iperf3_up{target=\"127.0.0.1\",port=\"5202\"}";
     assert_eq!(reply.sample(sample), Some(0.0), "{}", reply.body);
