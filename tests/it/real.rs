@@ -66,11 +66,11 @@ fn assert_udp(reply: &Reply, report: &Value) {
         value("iperf3_lost_percent"),
         100.0 * value("iperf3_lost_packets") / value("iperf3_sent_packets")
     );
-    assert!(value("iperf3_sent_jitter_ms") > 0.0);
-    assert_eq!(
-        value("iperf3_sent_jitter_ms"),
-        value("iperf3_received_jitter_ms")
-    );
+    // A starved sender may send a single datagram, which has no jitter.
+    let jitter = number(report, "/end/sum_received/jitter_ms");
+    let jitter = (jitter > 0.0).then_some(jitter);
+    assert_eq!(reply.family("iperf3_sent_jitter_ms"), jitter);
+    assert_eq!(reply.family("iperf3_received_jitter_ms"), jitter);
     assert_eq!(reply.family("iperf3_retransmits"), None);
 }
 
