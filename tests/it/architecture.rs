@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::harness::top;
-use crate::tidy::sources;
+use crate::tidy::{sources, without_comments};
 
 /// A ring and what it may import from other rings. A module in no ring is a utility, which every ring may import.
 const RINGS: &[(&str, &[&str])] = &[
@@ -60,8 +60,7 @@ const LARGEST_PART: f64 = 0.3;
 
 /// Modules by their paths, such as `http::head`, with the product's code.
 fn modules() -> BTreeMap<String, String> {
-    let sources = sources();
-    let product = sources.into_iter().filter(|source| {
+    let product = sources().iter().filter(|source| {
         let is_of_tests = source.path.ends_with("fuzz.rs");
         !source.product.is_empty() && !is_of_tests
     });
@@ -69,7 +68,7 @@ fn modules() -> BTreeMap<String, String> {
         .map(|source| {
             let path = source.path.trim_start_matches("src/");
             let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
-            (path.replace('/', "::"), source.product)
+            (path.replace('/', "::"), source.product.clone())
         })
         .collect()
 }
@@ -142,16 +141,12 @@ struct Reader {
 
 impl Reader {
     fn new(module: &str, code: &str) -> Self {
-        let flat = code.replace("r#", "");
+        let flat = without_comments(code, false).replace("r#", "");
         let flat = flat.split_whitespace().collect::<Vec<_>>().join(" ");
         let own = module.split("::").filter(|part| *part != "main");
         let mut uses = Vec::new();
         for tree in after(&flat, "use") {
-            let tree = tree.split(';').next().unwrap();
-            // A sentence in a string is no tree.
-            if tree.chars().all(|c| is_path(c) || "{}, *".contains(c)) {
-                uses.extend(paths_of(tree));
-            }
+            uses.extend(paths_of(tree.split(';').next().unwrap()));
         }
         let mut reader = Self {
             own: own.map(str::to_owned).collect(),
@@ -238,6 +233,11 @@ impl Reader {
         for name in after(&self.flat, "extern crate") {
             let name = name.split(';').next().unwrap();
             all.push(format!("extern crate {name}: use its name"));
+        }
+        for other in ["include!", "#[path"] {
+            if self.flat.contains(other) {
+                all.push(format!("{other}: a file is a module at its own place"));
+            }
         }
         all
     }
@@ -445,6 +445,11 @@ fn a_path_that_begins_with_a_name_of_the_file_is_found() {
         ),
         ("probe::lock", "fn f() { crate::web::g::<u8>() }", "web::g"),
         ("probe::lock", "use crate::r#web::Site;", "web::Site"),
+        (
+            "probe::lock",
+            "fn f() { g(\"cannot use a//b\"); crate::web::Site::new(); }",
+            "web::Site::new",
+        ),
         ("probe::lock", "use {crate::{web::Site}};", "web::Site"),
     ] {
         let found = named(module, code);
@@ -469,6 +474,8 @@ fn an_import_that_could_hide_is_forbidden() {
             "mod inner {\n    use super::super::super::http::Limits;\n}",
         ),
         ("probe::lock", "fn f() {\n    pub(super) mod inner {}\n}"),
+        ("probe", "#[path = \"../http/limits.rs\"]\nmod stolen;"),
+        ("probe", "include!(\"../http/limits.rs\");"),
     ] {
         let forbidden = Reader::new(module, code).forbidden();
         assert!(!forbidden.is_empty(), "{code}");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::harness::{TempDir, run, run_script, skipped, top};
 
@@ -15,8 +16,12 @@ pub struct Source {
 }
 
 /// All source files, in the order of their paths.
-pub fn sources() -> Vec<Source> {
-    let main = fs::read_to_string(top().join("src/main.rs")).unwrap();
+pub fn sources() -> &'static [Source] {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    SOURCES.get_or_init(read_sources)
+}
+
+fn read_sources() -> Vec<Source> {
     let mut sources = Vec::new();
     let mut folders: Vec<PathBuf> = vec![top().join("src")];
     while let Some(folder) = folders.pop() {
@@ -26,10 +31,8 @@ pub fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let name = path.file_stem().and_then(|name| name.to_str()).unwrap();
-                let is_test = main.contains(&format!("#[cfg(test)]\nmod {name};"));
                 let path = path.strip_prefix(top()).unwrap().display().to_string();
-                let product = if is_test {
+                let product = if is_of_tests(&path) {
                     String::new()
                 } else {
                     product(&text, &path)
@@ -47,6 +50,25 @@ pub fn sources() -> Vec<Source> {
     sources
 }
 
+/// Whether only tests have this module, as the file that declares it says, or its parent is such a module.
+fn is_of_tests(path: &str) -> bool {
+    let module = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    let Some((parent, name)) = module.rsplit_once('/') else {
+        return false;
+    };
+    let files = [
+        format!("{parent}/main.rs"),
+        format!("{parent}/mod.rs"),
+        format!("{parent}.rs"),
+    ];
+    let declaration = format!("#[cfg(test)]\nmod {name};");
+    let declares = |file: &String| {
+        let text = fs::read_to_string(top().join(file)).unwrap_or_default();
+        text.contains(&declaration)
+    };
+    files.iter().any(declares) || is_of_tests(parent)
+}
+
 /// A file's code without comments and without its tests, which come last.
 fn product(text: &str, path: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
@@ -62,11 +84,98 @@ fn product(text: &str, path: &str) -> String {
             assert_eq!(end, Some(rest.len() - 1), "{path}: the tests come last");
             break;
         }
-        let code = line.split("//").next().unwrap_or_default();
-        // `http://` inside a string is no comment.
-        lines.push(if code.ends_with(':') { line } else { code });
+        lines.push(line);
     }
-    lines.join("\n")
+    without_comments(&lines.join("\n"), true)
+}
+
+/// Code without comments, and with or without what its string literals contain. The lines stay.
+pub fn without_comments(code: &str, with_strings: bool) -> String {
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(c) = rest.chars().next() {
+        let (length, is_kept) = token(rest);
+        let (text, after) = rest.split_at(length);
+        match c {
+            _ if is_kept => kept.push_str(text),
+            '/' => kept.extend(text.chars().filter(|c| *c == '\n')),
+            _ if with_strings => kept.push_str(text),
+            _ => {
+                kept.push_str("\"\"");
+                kept.extend(text.chars().filter(|c| *c == '\n'));
+            }
+        }
+        rest = after;
+    }
+    kept
+}
+
+/// The length of the first token of `code`, and whether it is neither a comment nor a string literal. Names, numbers
+/// and lifetimes are one token each, so that a prefix of a literal is not taken for one inside a name.
+fn token(code: &str) -> (usize, bool) {
+    let up_to = |end: &str| code.find(end).map_or(code.len(), |at| at + end.len());
+    if code.starts_with("//") {
+        return (code.find('\n').unwrap_or(code.len()), false);
+    }
+    if code.starts_with("/*") {
+        return (up_to("*/"), false);
+    }
+    let literal = code.trim_start_matches(['b', 'c']);
+    let prefix = code.len() - literal.len();
+    if let Some(raw) = literal.strip_prefix('r') {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        if prefix <= 1 && raw[hashes..].starts_with('"') {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let begin = prefix + 1 + hashes + 1;
+            let length = code[begin..].find(&end).unwrap();
+            return (begin + length + end.len(), false);
+        }
+    }
+    if prefix <= 1 && literal.starts_with('"') {
+        return (prefix + quoted(literal, '"'), false);
+    }
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    if let Some(rest) = code.strip_prefix('\'') {
+        let is_lifetime = rest.starts_with(is_word) && rest.chars().nth(1) != Some('\'');
+        let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        return (
+            if is_lifetime {
+                1 + length
+            } else {
+                quoted(code, '\'')
+            },
+            true,
+        );
+    }
+    match code.find(|c| !is_word(c)) {
+        Some(0) => (code.chars().next().unwrap().len_utf8(), true),
+        length => (length.unwrap_or(code.len()), true),
+    }
+}
+
+/// The length of a literal that begins with `quote` and ends with the next one that is not escaped.
+fn quoted(code: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    let end = code.char_indices().skip(1).find(|(_, c)| {
+        let ends = *c == quote && !is_escaped;
+        is_escaped = *c == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or(code.len(), |(at, _)| at + 1)
+}
+
+#[test]
+fn comments_and_strings_are_told_from_code() {
+    let code = r##"a("b//c", '"', '\'', b"\"", r#""d" // "#, x.as_str()) // "e"
+/* "f" */ 'l: fn g<'a>(h: &'a str) -> "i
+j" {}"##;
+    let expected = r##"a("b//c", '"', '\'', b"\"", r#""d" // "#, x.as_str()) 
+ 'l: fn g<'a>(h: &'a str) -> "i
+j" {}"##;
+    assert_eq!(without_comments(code, true), expected);
+    let expected =
+        "a(\"\", '\"', '\\'', \"\", \"\", x.as_str()) \n 'l: fn g<'a>(h: &'a str) -> \"\"\n {}";
+    assert_eq!(without_comments(code, false), expected);
 }
 
 /// Whether `word` occurs in `text` with no letter, digit or underscore at either end.
