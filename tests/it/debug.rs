@@ -76,9 +76,9 @@ fn the_ports_of_a_range_are_listed_as_they_were_tried() {
          echo '{\"error\":\"unable to connect to server: Connection refused\"}'\nexit 1",
     );
     let exporter = Exporter::start(&[fake.flag()]);
-    let path = "/probe?target=127.0.0.1&port=5201-5202&period=10s&debug=1";
-    // Enough time to try both ports, with few pauses until none is left.
-    let body = exporter.scrape(path, "13").body;
+    let path = "/probe?target=127.0.0.1&port=5201-5202&period=600s&debug=1";
+    // Enough time to try both ports on a busy machine, until none is left for another test.
+    let body = exporter.scrape(path, "620").body;
     let times = part(&body, "timeline (UTC)").join("\n");
     // Of many attempts the latest are listed. In each round the second port is tried without a pause or a wait.
     let told = times.contains(", port 5201\n") && times.contains(": port 5202");

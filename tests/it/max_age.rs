@@ -144,7 +144,7 @@ fn a_test_runs_on_when_the_scrapes_time_is_up() {
     let fake = gated();
     let exporter = exporter(&fake);
     let path = |max_age: &str| format!("/probe?target=127.0.0.1&period=1s&max_age={max_age}");
-    let reply = exporter.scrape(&path("1h"), "1.5");
+    let reply = exporter.scrape(&path("1h"), "5");
     assert_eq!(reply.code, 503, "{}", reply.body);
     assert!(reply.body.contains("the test is running"), "{}", reply.body);
     assert!(reply.header("Retry-After").is_some());
