@@ -325,7 +325,7 @@ fn own_families() -> Vec<(&'static str, &'static str, Kind)> {
     }
     of(probe::metrics::FAMILIES)
         .chain(of(web::metrics::FAMILIES))
-        .chain(of(http::traffic::FAMILIES))
+        .chain(of(http::metrics::FAMILIES))
         .chain(of(toolkit::metrics::FAMILIES))
         .chain(of(process::FAMILIES))
         .collect()

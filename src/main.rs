@@ -41,7 +41,8 @@
 //! | `cli` | the table of flags: parser, `--help`, defaults |
 //! | `health` | `--health`: one request to a running exporter |
 //! | `http/front_end`, `service`, `listen` | accepting connections; the state shared by all connections, and refusals; listen addresses |
-//! | `http/admission`, `limits`, `traffic` | the connection limit; time limits; counts of connections and requests, and their metrics |
+//! | `http/admission`, `limits` | the connection limit; time limits |
+//! | `http/traffic`, `metrics` | the connections and requests of all listeners; counts and metrics of both |
 //! | `http/handshake`, `tls`, `client_stream` | protocol detection and failed TLS handshakes; the interface to TLS; the client's bytes under a deadline |
 //! | `http/connection`, `head` | one connection: reads heads, writes responses, detects a hang-up; the grammar and size limits of a head |
 //! | `http/in_flight`, `pool`, `private_socket`, `backend` | requests in flight; connections to `tiny_http`, its private socket, its worker threads |

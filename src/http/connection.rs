@@ -16,10 +16,10 @@ use super::client_stream::ClientStream;
 use super::handshake::Accepted;
 use super::head::{self, Head};
 use super::in_flight::Origin;
+use super::metrics::Closed;
 use super::pool::read_answer;
 use super::request::RequestContext;
 use super::service::{OVERLOADED_RESPONSE, Service};
-use super::traffic::Closed;
 use crate::cancel::{Cancel, Cause};
 use crate::sys;
 

@@ -12,11 +12,12 @@ use std::time::Duration;
 use super::admission::Slot;
 use super::backend::{Backend, Handler, OnLost, OnRefused};
 use super::limits::Limits;
+use super::metrics::Closed;
 use super::pool::Pool;
 use super::self_check::SelfCheck;
 use super::service::{OVERLOADED_RESPONSE, Service, refusal};
 use super::tls::TlsPolicy;
-use super::traffic::{Closed, Traffic};
+use super::traffic::Traffic;
 use super::{connection, handshake, head};
 use crate::cancel::{Cancel, Cause};
 use crate::log::{Log, Value};
@@ -160,7 +161,7 @@ fn take(service: &Arc<Service>, socket: TcpStream, peer: SocketAddr) {
     let (own_service, own_socket) = (Arc::clone(service), Arc::clone(&socket));
     let body = move || {
         let closed = serve(&own_service, &own_socket, peer, &slot);
-        own_service.traffic.connection_closed(closed);
+        own_service.traffic.metrics.connection_closed(closed);
         drop(slot);
         own_service.pool.trim_idle();
     };
@@ -188,7 +189,7 @@ fn reject(service: &Service, socket: &TcpStream, peer: SocketAddr, cause: &dyn V
     // Closing a socket with unread data sends a reset, which can overtake the response: read the data first.
     let _ = socket.shutdown(Shutdown::Write);
     let _ = io::Read::read(&mut &*socket, &mut [0; head::LIMIT_BYTES]);
-    service.traffic.connection_closed(Closed::NoRoom);
+    service.traffic.metrics.connection_closed(Closed::NoRoom);
 }
 
 /// Serves one connection until it ends. Returns why it ended.

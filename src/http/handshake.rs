@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client_stream::{ClientStream, TcpTransport, wait_readable};
+use super::metrics::Closed;
 use super::service::Service;
 use super::tls::{PLAIN_ON_TLS, Protocol};
-use super::traffic::Closed;
 
 /// Type of the TLS record that starts a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -57,7 +57,7 @@ pub(super) fn open(
         Protocol::Tls(acceptor, config) => {
             let stream = acceptor.accept(Arc::clone(socket), until);
             let stream = stream.map_err(|error| {
-                service.traffic.handshake_failed();
+                service.traffic.metrics.handshake_failed();
                 service.log.warn_client(
                     "TLS handshake failed",
                     peer.ip(),

@@ -75,11 +75,12 @@ mod tests {
     use crate::cancel::Cancel;
     use crate::http::admission::Admission;
     use crate::http::front_end::serve;
+    use crate::http::metrics::Closed;
     use crate::http::pool::Pool;
     use crate::http::private_socket::{self, Address};
     use crate::http::self_check::SelfCheck;
     use crate::http::service::Service;
-    use crate::http::traffic::{Closed, Traffic};
+    use crate::http::traffic::Traffic;
     use crate::log::{Level, Log, LogConfig};
     use crate::toolkit::access::Access;
     use crate::toolkit::config::reloader::Reloader;

@@ -16,6 +16,7 @@ mod head;
 mod in_flight;
 mod limits;
 pub(crate) mod listen;
+pub(crate) mod metrics;
 mod pool;
 mod private_socket;
 pub(crate) mod request;
@@ -23,7 +24,7 @@ pub(crate) mod response;
 mod self_check;
 mod service;
 pub(crate) mod tls;
-pub(crate) mod traffic;
+mod traffic;
 
 #[cfg(test)]
 mod fuzz;

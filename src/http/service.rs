@@ -11,10 +11,11 @@ use super::backend::OnRefused;
 use super::client_stream::ClientStream;
 use super::head::Refusal;
 use super::limits::Limits;
+use super::metrics::Closed;
 use super::pool::Pool;
 use super::self_check::{self, SelfCheck};
 use super::tls::TlsPolicy;
-use super::traffic::{Closed, Traffic};
+use super::traffic::Traffic;
 use crate::cancel::Cancel;
 use crate::log::Log;
 
