@@ -35,7 +35,7 @@
 //!
 //! | room | owns |
 //! |---|---|
-//! | `main`, `run` | wiring (flags → rings → threads); signals and shutdown |
+//! | `main`, `run` | wiring (flags → rings → threads); signals and shutdown; the loop that notifies systemd's watchdog |
 //! | `check` | `--config.check`: checks everything that a start needs, without starting |
 //! | `exit_error` | an error that ends the program: its line and its exit status |
 //! | `cli` | the table of flags: parser, `--help`, defaults |
