@@ -13,6 +13,7 @@ use super::head::Refusal;
 use super::limits::Limits;
 use super::metrics::Closed;
 use super::pool::Pool;
+use super::response::RETRY_AFTER_SECONDS;
 use super::self_check::{self, SelfCheck};
 use super::tls::TlsPolicy;
 use super::traffic::Traffic;
@@ -94,9 +95,9 @@ pub(super) fn refusal(code: u16, line: &str) -> String {
         _ => "Error",
     };
     let retry = if code == 503 {
-        "Retry-After: 10\r\n"
+        format!("Retry-After: {RETRY_AFTER_SECONDS}\r\n")
     } else {
-        ""
+        String::new()
     };
     format!(
         "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
