@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::tls::PLAIN_ON_TLS;
 use crate::number;
@@ -144,7 +144,8 @@ impl fmt::Display for HealthError {
 pub(crate) fn ask(url: &Url) -> Result<String, HealthError> {
     let asked = url.clone();
     // On its own thread, which ends with the process: nothing else limits the time of a name lookup.
-    threads::within(LIMIT, "health", STACK_BYTES, move || exchange(&asked))
+    let until = Instant::now() + LIMIT;
+    threads::within(until, "health", STACK_BYTES, move || exchange(&asked))
         .map_err(HealthError::Thread)?
         .unwrap_or(Err(HealthError::TimedOut))
 }

@@ -84,7 +84,7 @@
 //!   failed probe are the one exception; `iperf3_up` marks them.
 //! - Each third-party crate is named in one file, except rustls (the folder `toolkit/tls`) and `serde_json` (the folder
 //!   `iperf3/report`). Only `iperf3/process` starts a process.
-//! - Past the router, time is passed as an instant, never as a duration.
+//! - Past the router, the time limit of a request is passed as an instant, never as a duration.
 //! - No `unwrap`, `panic!`, indexing or `unsafe` outside tests, by `[lints]` in `Cargo.toml`.
 
 use std::io::Write as _;

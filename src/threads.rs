@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::sync;
 
@@ -25,19 +25,18 @@ pub(crate) fn start(name: &str, stack_bytes: usize, body: Body) -> io::Result<()
         .map(drop)
 }
 
-/// Runs `body` on its own thread and returns its result; `None` if it takes longer than `limit`. The thread then runs
-/// on, and its result is dropped. (Refused: a channel of the standard library. It adds three kinds of queue for each
+/// Runs `body` on its own thread and returns its result; `None` if there is none at `until`. The thread then runs on,
+/// and its result is dropped. (Refused: a channel of the standard library. It adds three kinds of queue for each
 /// type of value.)
 ///
 /// # Errors
 /// If the system cannot start a thread.
 pub(crate) fn within<T: Send + 'static>(
-    limit: Duration,
+    until: Instant,
     name: &str,
     stack_bytes: usize,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
-    let until = Instant::now() + limit;
     let result = Arc::new((Mutex::new(None), Condvar::new()));
     let sender = Arc::clone(&result);
     let body = move || {

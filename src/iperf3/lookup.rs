@@ -6,7 +6,7 @@
 //! again, to find the reason and the address that iperf3 tried, which is the first one. Must not know what a reason is.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::threads;
 
@@ -16,13 +16,13 @@ const STACK_BYTES: usize = 256 * 1024;
 /// On an overloaded machine the thread may take seconds to start.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether `name` has no address. False if that is not known within `time_left`.
-pub(super) fn has_no_address(name: &str, time_left: Duration) -> bool {
-    addresses(name, time_left).is_some_and(|addresses| addresses.is_empty())
+/// Whether `name` has no address. False if that is not known at `until`.
+pub(super) fn has_no_address(name: &str, until: Instant) -> bool {
+    addresses(name, until).is_some_and(|addresses| addresses.is_empty())
 }
 
-/// The addresses of `name` in the system's order; empty if it has none. `None` if that is not known within `time_left`.
-pub(crate) fn addresses(name: &str, time_left: Duration) -> Option<Vec<IpAddr>> {
+/// The addresses of `name` in the system's order; empty if it has none. `None` if that is not known at `until`.
+pub(crate) fn addresses(name: &str, until: Instant) -> Option<Vec<IpAddr>> {
     let name = name.to_owned();
     // On a thread, because the C library's lookup has no deadline. A late lookup ends by itself, unused.
     let body = move || {
@@ -34,24 +34,26 @@ pub(crate) fn addresses(name: &str, time_left: Duration) -> Option<Vec<IpAddr>> 
         }
         addresses
     };
-    threads::within(LIMIT.min(time_left), "lookup", STACK_BYTES, body).ok()?
+    let until = until.min(Instant::now() + LIMIT);
+    threads::within(until, "lookup", STACK_BYTES, body).ok()?
 }
 
 #[cfg(test)]
 mod tests {
     use super::{addresses, has_no_address};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_name_of_this_machine_has_an_address() {
-        assert!(!has_no_address("localhost", Duration::from_secs(60)));
-        let found = addresses("localhost", Duration::from_secs(60)).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        assert!(!has_no_address("localhost", until));
+        let found = addresses("localhost", until).unwrap();
         assert!(found.iter().all(std::net::IpAddr::is_loopback));
         assert!(!found.is_empty());
     }
 
     #[test]
     fn a_lookup_without_a_result_in_time_proves_nothing() {
-        assert!(!has_no_address("localhost", Duration::ZERO));
+        assert!(!has_no_address("localhost", Instant::now()));
     }
 }

@@ -310,10 +310,7 @@ pub(crate) fn refine_reason(
     if !reason::is_connect_error(&failure.message) || failure.reason == Reason::Refused {
         return failure;
     }
-    let is_unknown = |name: &str| {
-        let time_left = end.saturating_duration_since(Instant::now());
-        lookup::has_no_address(name, time_left)
-    };
+    let is_unknown = |name: &str| lookup::has_no_address(name, end);
     // The host is an address, so the unknown name must be the local one, which iperf3 looks up first.
     let is_address = matches!(host, Host::Address { .. });
     let is_local = is_address && failure.reason == Reason::UnknownHost;

@@ -3,7 +3,7 @@
 //! Must not know when another attempt follows.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::iperf3::reason::{self, Reason};
 use crate::iperf3::target::Host;
@@ -16,10 +16,10 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Addresses(Vec<IpAddr>);
 
 impl Addresses {
-    /// Resolves the host; empty when that fails or takes too long.
-    pub(super) fn of(host: &Host, time_left: Duration) -> Self {
+    /// Resolves the host; empty when that fails or is not done at `until`.
+    pub(super) fn of(host: &Host, until: Instant) -> Self {
         let found = match host {
-            Host::Name(name) => iperf3::addresses(name, time_left.min(LOOKUP_LIMIT)),
+            Host::Name(name) => iperf3::addresses(name, until.min(Instant::now() + LOOKUP_LIMIT)),
             Host::Address { .. } => None,
         };
         Self(found.unwrap_or_default())

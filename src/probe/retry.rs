@@ -305,9 +305,8 @@ impl<'a> RetryLoop<'a> {
             Err(failure) if families::may_other_family_connect(&failure) => failure,
             outcome => return Ok(outcome),
         };
-        let now = Instant::now();
-        let left = self.limits.end_of_run(now).saturating_duration_since(now);
-        let addresses = Addresses::of(&self.params.host, left);
+        let end = self.limits.end_of_run(Instant::now());
+        let addresses = Addresses::of(&self.params.host, end);
         let given = self.params.options.family.or(self.family);
         let Some(tried) = given.or_else(|| addresses.first_family()) else {
             return Ok(Err(first));
