@@ -211,7 +211,7 @@ fn reap(child: &mut Child, output: &mut Output<'_>) -> io::Result<Option<ExitSta
     let status = child.try_wait()?;
     if status.is_some() {
         // The pipes may hold the child's last output. Later output of a grandchild is not waited for.
-        while output.wait(Duration::ZERO) {}
+        while matches!(output.wait(Duration::ZERO), Ok(true)) {}
     }
     Ok(status)
 }
@@ -293,23 +293,23 @@ impl Output<'_> {
     fn wait_until(&mut self, until: Instant, tick: Duration) {
         let pause = until.saturating_duration_since(Instant::now());
         let is_watched = self.end.is_some() && self.cancellation.is_some();
-        self.wait(if is_watched { pause } else { pause.min(tick) });
+        let timeout = if is_watched { pause } else { pause.min(tick) };
+        if self.wait(timeout).is_err() {
+            // poll(2) fails only if kernel memory is short. It is called again, and the deadline still holds.
+            thread::sleep(timeout.min(tick));
+        }
     }
 
     /// Waits up to `timeout` for any event, and takes the available output. Returns whether there was output or the end
     /// of a pipe.
-    fn wait(&mut self, timeout: Duration) -> bool {
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         let watched = [
             self.stdout.open.as_ref().map(AsFd::as_fd),
             self.stderr.open.as_ref().map(AsFd::as_fd),
             self.end.as_ref().map(AsFd::as_fd),
             self.cancellation.as_ref().map(|watch| watch.0.as_fd()),
         ];
-        let Ok([stdout, stderr, end, cancellation]) = sys::readable(watched, timeout) else {
-            // poll(2) fails only if kernel memory is short. It is called again, and the deadline still holds.
-            thread::sleep(timeout.min(LIMITS.tick));
-            return false;
-        };
+        let [stdout, stderr, end, cancellation] = sys::readable(watched, timeout)?;
         let mut chunk = [0; CHUNK_BYTES];
         if stdout {
             let piece = self.stdout.read(&mut chunk);
@@ -337,7 +337,7 @@ impl Output<'_> {
             self.stdout = Pipe::default();
             self.stderr = Pipe::default();
         }
-        stdout || stderr
+        Ok(stdout || stderr)
     }
 }
 
