@@ -28,7 +28,9 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Whether a password fits its hash.
 pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 
-/// The queue, and the cache of its decisions.
+/// The queue, and the cache of its decisions. (Refused: one type with the test lock of the probes. There each waiter is
+/// a probe of its own that can be cancelled. Here waiters with equal credentials leave together with one decision. Only
+/// the wait with a deadline is the same, and `sync` has it.)
 pub(super) struct VerificationQueue {
     verify: Verify,
     /// Most waiting requests. Each holds a connection and its thread.
