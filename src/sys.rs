@@ -193,7 +193,7 @@ pub(crate) fn monotonic_time() -> Duration {
     )
 }
 
-/// Most bytes that a pipe surely takes when poll(2) reports it writable: one page (pipe(7)).
+/// Maximum number of bytes that a pipe surely takes when poll(2) reports it writable: one page (pipe(7)).
 const PIPE_ROOM_BYTES: usize = 4096;
 
 /// Waits up to `timeout` for room, then writes as much of the beginning of `bytes` as surely does not block. Returns

@@ -183,7 +183,7 @@ fn is_served(bytes: &[u8], read: &Read) -> bool {
         return false;
     };
     let hosts = read.values("host").count();
-    let passed = PASSED_ON.iter().flat_map(|name| read.values(name));
+    let forwarded = FORWARDED_HEADERS.iter().flat_map(|name| read.values(name));
     // No registered method starts with anything else. The front end refuses such a head without waiting for its end.
     read.method.first().is_some_and(u8::is_ascii_alphabetic)
         && read.method.len() <= 32
@@ -193,7 +193,7 @@ fn is_served(bytes: &[u8], read: &Read) -> bool {
         && read
             .values("content-length")
             .all(|value| !value.is_empty() && value.iter().all(|b| *b == b'0'))
-        && passed.into_iter().all(<[u8]>::is_ascii)
+        && forwarded.into_iter().all(<[u8]>::is_ascii)
         // Control characters beyond ASCII are refused.
         && !text.contains(|c| ('\u{80}'..'\u{a0}').contains(&c))
 }
@@ -212,7 +212,7 @@ fn end_of(bytes: &[u8]) -> Option<usize> {
     Some(at + 4)
 }
 
-const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
+const FORWARDED_HEADERS: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
 #[test]
 fn a_second_parser_agrees_on_every_head() {
@@ -254,7 +254,7 @@ fn second_parser_agrees(count: u64) {
                         .headers
                         .iter()
                         .filter(|(name, _)| {
-                            PASSED_ON
+                            FORWARDED_HEADERS
                                 .iter()
                                 .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
                         })

@@ -16,7 +16,7 @@ const HEADERS_LIMIT: usize = 100;
 const METHOD_LIMIT_BYTES: usize = 32;
 
 /// Headers that the backend reads. All others are dropped.
-const PASSED_ON: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
+const FORWARDED_HEADERS: &[&str] = &["authorization", "x-prometheus-scrape-timeout-seconds"];
 
 /// Status code and text line of the response to a refused head.
 pub(super) type Refusal = (u16, &'static str);
@@ -106,7 +106,7 @@ fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
             if value.bytes().any(|b| b != b'0') {
                 return Err(HAS_BODY);
             }
-        } else if PASSED_ON.iter().any(|known| is(known)) {
+        } else if FORWARDED_HEADERS.iter().any(|known| is(known)) {
             // `tiny_http` closes a connection without a response when a header is not ASCII.
             if !value.is_ascii() {
                 return Err(MALFORMED);

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Least time between two lines with the same key.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
-/// Most separate keys within that time, not counting one shared key per message.
+/// Maximum number of separate keys within that time, not counting one shared key per message.
 const MAX_KEYS: usize = 64;
-/// Most keys of one client for one message, not counting one shared key.
+/// Maximum number of keys of one client for one message, not counting one shared key.
 const MAX_KEYS_OF_CLIENT: usize = 8;
 
 /// What identifies a line: its message, the client if there is one, and the cause if the message has several.

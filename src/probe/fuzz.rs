@@ -218,18 +218,18 @@ fn assert_are_harmless(params: &Params) {
 
 fn assert_are_in_range(params: &Params) {
     let options = &params.options;
-    let within = |value: Option<u64>, least: u64, most: u64| {
-        value.is_none_or(|value| (least..=most).contains(&value))
+    let within = |value: Option<u64>, min: u64, max: u64| {
+        value.is_none_or(|value| (min..=max).contains(&value))
     };
     let (udp, sctp) = (params.options.udp, options.sctp);
-    let (length_least, length_most) = if udp { (16, 65_507) } else { (1, 1 << 20) };
+    let (min_length, max_length) = if udp { (16, 65_507) } else { (1, 1 << 20) };
     assert!(
         options.omit_seconds <= 600
             && within(options.bytes, 1, 1 << 40)
             && within(options.connect_timeout_ms.map(Into::into), 1, 3_600_000)
             && within(options.cport.map(Into::into), 1, 65_535)
             && within(options.window.map(Into::into), 1, 512 << 20)
-            && within(options.length.map(Into::into), length_least, length_most)
+            && within(options.length.map(Into::into), min_length, max_length)
             && within(
                 options.mss.map(Into::into),
                 if sctp { 512 } else { 88 },

@@ -2,8 +2,8 @@
 //!
 //! Must not know what it protects. The queue decides who is next. A notification only means "check again": the first
 //! waiter in the queue takes the lock when it is free. A waiter that gives up leaves the queue and wakes the others, so
-//! no wake-up is lost. (Refused: handing over the lock inside the notification, as a semaphore does. A waiter that
-//! times out at that moment would take the hand-over with it.)
+//! no wake-up is lost. (Refused: passing the lock on inside the notification, as a semaphore does. A waiter that
+//! times out at that moment would take the lock with it.)
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};

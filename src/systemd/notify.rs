@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::{number, sys};
 
-/// Most characters of a status line, at most 4 bytes each. The manager drops a message of more than 4096 bytes,
-/// including the READY=1 before the line.
+/// Maximum number of characters of a status line, up to 4 bytes each. The manager drops a message of more than 4096
+/// bytes, including the READY=1 before the line.
 const STATUS_LIMIT_CHARS: usize = 512;
 
 /// The connection to the service manager, if there is one.

@@ -14,8 +14,8 @@ use crate::{number, sys};
 
 /// The number of the first passed descriptor (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
-/// Most sockets that are accepted. Each needs a thread, and a unit lists one or two. The limit also avoids trying out a
-/// count such as 4294967295.
+/// Maximum number of sockets that are accepted. Each needs a thread, and a unit lists one or two. The limit also avoids
+/// trying out a count such as 4294967295.
 const MAX_SOCKETS: usize = 64;
 
 /// Why the passed sockets cannot be used.

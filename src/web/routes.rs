@@ -41,7 +41,7 @@ pub(crate) fn is_taken(path: &str) -> bool {
 pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
     let (path, query) = split_url(request.url);
     let found = find(site, path);
-    let mut is_let_in = false;
+    let mut has_access = false;
     let is_for_probe = site.refusals.is_for_probe(path, query);
     // For requests that reach no page. A page records its own refusals.
     let refused = |code, line: &str| {
@@ -51,7 +51,7 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
         Response::line(code, line)
     };
     let response = site.access.answer(request, |request| {
-        is_let_in = true;
+        has_access = true;
         let Some((_, methods, page)) = found else {
             let line = if is_for_probe {
                 format!("no such page, probes are at {}", site.probe_path)
@@ -67,7 +67,7 @@ pub(crate) fn handle(site: &Site, request: &Request<'_>) -> Response {
         page(site, request)
     });
     // 401 and 500 are not recorded here: a wrong password and an invalid configuration have log lines of their own.
-    if !is_let_in && matches!(response.code, 400 | 429 | 503) {
+    if !has_access && matches!(response.code, 400 | 429 | 503) {
         site.note_refusal(request, response.code, response.body.trim_end());
     }
     if let Some((label, ..)) = found {

@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-/// Most cached credentials per decision. An exporter has a handful of users, and each scraper one password. The
-/// exporter-toolkit keeps 100 for both decisions together.
+/// Maximum number of cached credentials per decision. An exporter has a handful of users, and each scraper one
+/// password. The exporter-toolkit keeps 100 for both decisions together.
 const LIMIT: usize = 100;
 /// Longer credentials are verified for each request, so that the cache stays below 100 kB. The limit is far above a
 /// usual user name plus the 72 significant bytes of a password.

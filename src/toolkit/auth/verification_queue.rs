@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::sync;
 use crate::toolkit::auth::credential_cache::{CredentialCache, Credentials, Decision};
 
-/// Most credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one waits two seconds, well within
-/// a scrape's 10 s.
+/// Maximum number of credentials in the queue. At a cost of 10 (58 ms on a PC, measured) the last one waits two
+/// seconds, well within a scrape's 10 s.
 const LIMIT: usize = 32;
 /// One network may take 1/`SHARE` of the places: 8 of 32 suffice for scrapers with different passwords, and others then
 /// wait half a second for its hashes. Of all waiters, including those with equal credentials, it must leave 1/`SHARE`
@@ -33,7 +33,7 @@ pub(super) type Verify = Box<dyn Fn(&Credentials) -> bool + Send + Sync>;
 /// the wait with a deadline is the same, and `sync` has it.)
 pub(super) struct VerificationQueue {
     verify: Verify,
-    /// Most waiting requests. Each holds a connection and its thread.
+    /// Maximum number of waiting requests. Each holds a connection and its thread.
     max_waiting: usize,
     longest_wait: Duration,
     state: Mutex<State>,

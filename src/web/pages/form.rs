@@ -67,10 +67,10 @@ fn push_field(page: &mut String, row: &Parameter) {
     let field = match row.input {
         Input::None => return,
         Input::Tick => format!("<input type=\"checkbox\" name=\"{name}\" value=\"true\"> {label}"),
-        Input::Number(least, most) => {
+        Input::Number(min, max) => {
             let (hint, placeholder) = hint(row);
             format!(
-                "{label}{hint}<input type=\"number\" name=\"{name}\" min=\"{least}\" max=\"{most}\"{placeholder}>"
+                "{label}{hint}<input type=\"number\" name=\"{name}\" min=\"{min}\" max=\"{max}\"{placeholder}>"
             )
         }
         Input::Text if row.default == "required" => format!(
