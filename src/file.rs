@@ -110,17 +110,20 @@ mod tests {
         put(&file);
         let read_place = folder.0.join("place");
         let is_over = Arc::new(AtomicBool::new(false));
-        let own_is_over = Arc::clone(&is_over);
         let (sender, ended) = mpsc::channel();
-        thread::spawn(move || {
-            while !own_is_over.load(Ordering::Relaxed) {
-                match read_limited(&read_place) {
-                    Ok(bytes) => assert_eq!(bytes, b"x"),
-                    Err(error) => assert_eq!(error.to_string(), "it is a pipe, want a file"),
+        let reader = {
+            let is_over = Arc::clone(&is_over);
+            move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    match read_limited(&read_place) {
+                        Ok(bytes) => assert_eq!(bytes, b"x"),
+                        Err(error) => assert_eq!(error.to_string(), "it is a pipe, want a file"),
+                    }
                 }
+                sender.send(()).unwrap();
             }
-            sender.send(()).unwrap();
-        });
+        };
+        thread::spawn(reader);
         // Alternates between pipe and file, also between the check and the opening.
         for _ in 0..5000 {
             put(&pipe);

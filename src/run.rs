@@ -139,12 +139,13 @@ fn failed<E: Display>(what: &str) -> impl FnOnce(E) -> ExitError {
 
 /// The functions that the front end calls.
 fn callbacks(site: Arc<Site>, prober: Arc<Prober>, fatal: Fatal) -> Callbacks {
-    let own_site = Arc::clone(&site);
+    let on_refused = {
+        let site = Arc::clone(&site);
+        move |client, url: &str, code, line: &str| site.note_refused(client, url, code, line)
+    };
     Callbacks {
         handler: Box::new(move |request| routes::handle(&site, request)),
-        on_refused: Arc::new(move |client, url, code, line| {
-            own_site.note_refused(client, url, code, line);
-        }),
+        on_refused: Arc::new(on_refused),
         on_hang_up: Box::new(move || prober.wake_all()),
         on_lost: Arc::new(move |error| fatal.report(error)),
     }

@@ -263,7 +263,7 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use super::{Backend, KEY_HEADER, Origin, Response, Traffic};
+    use super::{Backend, KEY_HEADER, OnRefused, Origin, Response, Traffic};
     use crate::cancel::Cancel;
     use crate::http::admission::Admission;
     use crate::http::limits::Limits;
@@ -320,7 +320,12 @@ mod tests {
             ..LogConfig::default()
         });
         let refused = Arc::new(Mutex::new(Vec::new()));
-        let own_refused = Arc::clone(&refused);
+        let on_refused: OnRefused = {
+            let refused = Arc::clone(&refused);
+            Arc::new(move |client, url, code, _| {
+                sync::lock(&refused).push((client.port(), url.to_owned(), code));
+            })
+        };
         let address = Backend::start(
             Arc::clone(&traffic),
             Box::new(move |request| {
@@ -331,9 +336,7 @@ mod tests {
                 Response::line(200, "done")
             }),
             log,
-            Arc::new(move |client, url, code, _| {
-                sync::lock(&own_refused).push((client.port(), url.to_owned(), code));
-            }),
+            on_refused,
             Arc::new(|error| panic!("{error}")),
         )
         .unwrap();

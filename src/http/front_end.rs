@@ -158,12 +158,14 @@ fn take(service: &Arc<Service>, socket: TcpStream, peer: SocketAddr) {
             &"every connection has a request in progress",
         );
     };
-    let (own_service, own_socket) = (Arc::clone(service), Arc::clone(&socket));
-    let body = move || {
-        let closed = serve(&own_service, &own_socket, peer, &slot);
-        own_service.traffic.metrics.connection_closed(closed);
-        drop(slot);
-        own_service.pool.trim_idle();
+    let body = {
+        let (service, socket) = (Arc::clone(service), Arc::clone(&socket));
+        move || {
+            let closed = serve(&service, &socket, peer, &slot);
+            service.traffic.metrics.connection_closed(closed);
+            drop(slot);
+            service.pool.trim_idle();
+        }
     };
     let started = threads::start("connection", CONNECTION_STACK_BYTES, Box::new(body));
     if let Err(error) = started {

@@ -101,7 +101,6 @@ fn begin(
     caller: &Caller,
     in_flight: &InFlightTest,
 ) {
-    let own_prober = Arc::clone(prober);
     let params = params.clone();
     let caller = Caller {
         // Only shutdown cancels the test.
@@ -120,7 +119,7 @@ fn begin(
     };
     let body = move || {
         let mut completion = completion;
-        let (prober, test) = (own_prober, params.test());
+        let (prober, test) = (Arc::clone(&completion.prober), params.test());
         let end = RetryLoop::begin(&prober, &params, &limits, &caller, &running).run();
         let end = end.map(|answer| answer_from(&prober, &test, answer.completed, caller.arrival));
         running.end(&end);

@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn concurrent_requests_share_one_test() {
         let (results, test) = (Arc::new(ResultCache::default()), test_of("a"));
-        let Found::Nothing(own_waiter) = find(&results, &test) else {
+        let Found::Nothing(first_waiter) = find(&results, &test) else {
             panic!("something was found")
         };
         let waiters: Vec<_> = (0..10)
@@ -363,7 +363,7 @@ mod tests {
             })
             .collect();
         // The ten waiters, this test's own reference, and the cache's.
-        assert_eq!(Arc::strong_count(&own_waiter), 12);
+        assert_eq!(Arc::strong_count(&first_waiter), 12);
         complete(&results, &test, completed(failure()));
         for waiter in waiters {
             let end = waiter.join().unwrap().unwrap().unwrap();

@@ -38,11 +38,14 @@ impl TlsTransport {
         socket: Arc<TcpStream>,
         until: Instant,
     ) -> Result<Self, HandshakeError> {
-        let (own_config, own_socket) = (Arc::clone(&config), Arc::clone(&socket));
+        let body = {
+            let (config, socket) = (Arc::clone(&config), Arc::clone(&socket));
+            move || Self::handshake(config, socket, until)
+        };
         let spawned = thread::Builder::new()
             .name("handshake".to_owned())
             .stack_size(HANDSHAKE_STACK_BYTES)
-            .spawn(move || Self::handshake(own_config, own_socket, until));
+            .spawn(body);
         match spawned {
             Ok(thread) => thread.join().unwrap_or(Err(HandshakeError::Panicked)),
             // Without a thread, handshake here: the client matters more than memory.
