@@ -62,10 +62,10 @@ fn rows(page: &str) -> Vec<Vec<String>> {
     body.lines().map(cells).collect()
 }
 
-fn verdict(page: &str) -> String {
-    let verdict = page.split_once("<p class=\"verdict\">").unwrap().1;
-    let verdict = verdict.split_once("</p>").unwrap().0;
-    let pieces = verdict
+fn summary(page: &str) -> String {
+    let summary = page.split_once("<p class=\"summary\">").unwrap().1;
+    let summary = summary.split_once("</p>").unwrap().0;
+    let pieces = summary
         .split('<')
         .map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
     pieces.collect()
@@ -126,7 +126,7 @@ fn failing_tests_come_first_then_those_without_a_result_then_the_unsteady_ones()
         ]
     );
     assert_eq!(
-        verdict(&page),
+        summary(&page),
         "1 of 5 tests fails, 1 has no result, 2 are unsteady, 1 is fine"
     );
     assert!(
@@ -320,7 +320,7 @@ fn each_failure_has_its_badge_and_advice() {
     assert!(details.contains(label), "{details}");
     assert!(!exporter.get("/probes/1").body.contains("(<code>"));
     let page = home(&exporter);
-    assert_eq!(verdict(&page), "11 of 11 tests fail");
+    assert_eq!(summary(&page), "11 of 11 tests fail");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn a_probe_without_a_test_has_advice() {
         "cancelled",
         "Nothing, if its client was stopped.",
     );
-    assert_eq!(verdict(&home(&exporter)), "3 of 3 tests have no result");
+    assert_eq!(summary(&home(&exporter)), "3 of 3 tests have no result");
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(super) fn push(page: &mut String, overview: &Overview, filter: &Filter) {
     };
     let _ = write!(
         page,
-        "<p class=\"verdict\">{}</p>\n<div class=\"wide\"><table class=\"targets\">\n\
+        "<p class=\"summary\">{}</p>\n<div class=\"wide\"><table class=\"targets\">\n\
          <caption>The last probe of each test, the failing ones first. A target leads to its probes. Unsteady: one of \
          the last {COUNTED} probes had no result, or {LOSSY_PERCENT}\u{a0}% or more was lost. Overdue: not \
          probed for much longer than usual. Up to {MAX_TESTS} tests are remembered{removed}.</caption>\n\
