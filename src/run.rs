@@ -74,16 +74,8 @@ pub(crate) fn run(config: Config) -> Result<ExitCode, ExitError> {
     let reloader = Reloader::open(config.web_file.as_deref(), &log)?;
     let listeners = listeners(&config.http, passed, &log)?;
     let limits = Limits::default();
-    let wanted = config.http.max_connections;
-    let descriptors = sys::raise_descriptor_limit();
-    let traffic = Traffic::new(Admission::new(wanted, descriptors, listeners.len(), limits));
+    let traffic = traffic(config.http.max_connections, listeners.len(), limits, &log);
     let connections = traffic.max_connections();
-    if connections < wanted {
-        log.warn(
-            "the limit of file descriptors allows fewer connections than --web.max-connections",
-            &[("connections", &connections), ("wanted", &wanted)],
-        );
-    }
     let fatal = Fatal {
         error: Arc::default(),
         signals: signals.handle(),
@@ -189,6 +181,20 @@ fn listeners(
         listeners.extend(address.bind().map_err(failed(&what))?);
     }
     Ok(listeners)
+}
+
+/// The shared state of all connections. There are at most `wanted`, or fewer if the limit of file descriptors is lower.
+fn traffic(wanted: usize, listeners: usize, limits: Limits, log: &Log) -> Arc<Traffic> {
+    let descriptors = sys::raise_descriptor_limit();
+    let traffic = Traffic::new(Admission::new(wanted, descriptors, listeners, limits));
+    let connections = traffic.max_connections();
+    if connections < wanted {
+        log.warn(
+            "the limit of file descriptors allows fewer connections than --web.max-connections",
+            &[("connections", &connections), ("wanted", &wanted)],
+        );
+    }
+    traffic
 }
 
 struct Run {
