@@ -1,7 +1,8 @@
-//! How long each step of a connection may take, and how much of a refused request is read. The limits on the size of a
-//! head are in `head`.
+//! How long each step of a client's connection may take, and how much of a refused request is read.
 //!
-//! One value, passed in at startup. The tests below pass one in milliseconds.
+//! One value, passed in at startup. The tests below pass one in milliseconds. Not here: the limits on the size of a
+//! head (`head`), and the timeouts of the connections that the exporter opens to itself (`pool`, `self_check`). No test
+//! sets those.
 
 use std::time::Duration;
 
