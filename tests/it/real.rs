@@ -385,9 +385,9 @@ fn an_iperf3_that_can_stream_does_and_its_numbers_are_reported() {
             let (reply, report) = observed.probe(&tcp);
             assert_tcp(&reply, &report);
             assert!(observed.words().starts_with(asked), "{}", observed.words());
-            // So slow that a socket's buffer holds the whole test: a receiver that is starved on a busy machine loses
-            // nothing.
-            let udp = format!("target={target}&period=1&bitrate=1M{mode}&udp_mode=1");
+            // On a busy machine a receiver may be starved for a second. A socket's buffer holds as much of so slow a
+            // test. If the second is the last one, it is a quarter of the test: with more missing, the loss is unknown.
+            let udp = format!("target={target}&period=4&bitrate=1M{mode}&udp_mode=1");
             let (reply, report) = observed.probe(&udp);
             assert_udp(&reply, &report);
         }
