@@ -155,7 +155,8 @@ fn follow(
             end(child, &mut output, limits)?;
             break why;
         }
-        output.wait_until(deadline, limits.tick);
+        let is_watched = output.end.is_some() && output.cancellation.is_some();
+        output.wait_until(deadline, is_watched, limits.tick);
         if let Some(status) = reap(&mut child, &mut output)? {
             break match (output.must_end, status.code()) {
                 (Some(too_much @ Ended::TooMuchOutput(_)), _) => too_much,
@@ -184,7 +185,7 @@ fn end(mut child: Child, output: &mut Output<'_>, limits: Limits) -> io::Result<
     sys::signal_group(&child, End::Politely);
     let until = Instant::now() + limits.grace;
     while Instant::now() < until {
-        output.wait_until(until, limits.tick);
+        output.wait_until(until, output.end.is_some(), limits.tick);
         // A child that ends on SIGTERM may leave processes of its group running. While they hold the pipes open, they
         // have the rest of the grace period and then get SIGKILL. For that, the child must not be reaped yet.
         if output.is_over() && reap(&mut child, output)?.is_some() {
@@ -194,7 +195,7 @@ fn end(mut child: Child, output: &mut Output<'_>, limits: Limits) -> io::Result<
     sys::signal_group(&child, End::AtOnce);
     let until = Instant::now() + limits.reap;
     while Instant::now() < until {
-        output.wait_until(until, limits.tick);
+        output.wait_until(until, output.end.is_some(), limits.tick);
         if reap(&mut child, output)?.is_some() {
             return Ok(());
         }
@@ -208,6 +209,11 @@ fn end(mut child: Child, output: &mut Output<'_>, limits: Limits) -> io::Result<
 
 /// Reaps the child if it has ended, and takes its last output.
 fn reap(child: &mut Child, output: &mut Output<'_>) -> io::Result<Option<ExitStatus>> {
+    // Its descriptor has not reported the end yet. If output that came before is a reason to end the child, that is why
+    // it ended.
+    if output.end.is_some() {
+        return Ok(None);
+    }
     let status = child.try_wait()?;
     if status.is_some() {
         // The pipes may hold the child's last output. Later output of a grandchild is not waited for.
@@ -288,11 +294,10 @@ impl Output<'_> {
         self.stdout.open.is_none() && self.stderr.open.is_none()
     }
 
-    /// Waits until `until` for any event, and takes the available output. Without one of the descriptors it returns
-    /// after `tick`, so that the caller checks.
-    fn wait_until(&mut self, until: Instant, tick: Duration) {
+    /// Waits until `until` for any event, and takes the available output. If not everything that the caller waits for
+    /// `is_watched`, it returns after `tick`, so that the caller checks.
+    fn wait_until(&mut self, until: Instant, is_watched: bool, tick: Duration) {
         let pause = until.saturating_duration_since(Instant::now());
-        let is_watched = self.end.is_some() && self.cancellation.is_some();
         let timeout = if is_watched { pause } else { pause.min(tick) };
         if self.wait(timeout).is_err() {
             // poll(2) fails only if kernel memory is short. It is called again, and the deadline still holds.
@@ -344,12 +349,13 @@ impl Output<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, READ_LIMIT_BYTES, follow, run,
-        spawn,
+        Ended, Finished, LIMITS, Limits, OUTPUT_LIMIT_BYTES, Output, READ_LIMIT_BYTES, follow,
+        reap, run, spawn,
     };
     use crate::cancel::{Cancel, Cause};
     use crate::sys;
     use std::io::Read as _;
+    use std::os::fd::AsFd as _;
     use std::path::Path;
     use std::process::Child;
     use std::sync::mpsc;
@@ -578,6 +584,20 @@ mod tests {
         });
         // The grace period for iperf3 is the contract's half second.
         assert_eq!(LIMITS.grace, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_child_is_reaped_only_when_its_descriptor_has_reported_its_end() {
+        let mut child = start("exit 4");
+        let end = sys::watch_end(&child).unwrap();
+        while !sys::is_readable(end.as_fd(), LONG).unwrap() {}
+        let mut output = Output::of(&mut child, Some(end), None);
+        assert_eq!(reap(&mut child, &mut output).unwrap(), None);
+        while output.end.is_some() {
+            output.wait(LONG).unwrap();
+        }
+        let status = reap(&mut child, &mut output).unwrap().unwrap();
+        assert_eq!(status.code(), Some(4));
     }
 
     #[test]

@@ -340,7 +340,7 @@ fn local_name(bind: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// The exit status of a run that ended by itself, or why the test failed without one.
+/// The exit status of a run that ended by itself, or why the test failed without one. 0 for a cancelled run.
 fn exit_status(ended: Ended, took: Duration) -> Result<i32, Failure> {
     let (reason, message) = match ended {
         Ended::Exited(status) => return Ok(status),
