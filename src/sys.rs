@@ -156,6 +156,17 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
+/// Creates a file without a name in `folder`, which is gone when it is closed (open(2), `O_TMPFILE`).
+///
+/// # Errors
+/// Also if the file system does not support this.
+pub(crate) fn create_unnamed(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok(())
+}
+
 /// Ticks per second of the CPU times in `/proc/self/stat` (proc(5): `sysconf(_SC_CLK_TCK)`).
 pub(crate) fn clock_ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()

@@ -216,17 +216,10 @@ impl TempFolders {
 
 /// Checks that a folder accepts a new file, by creating one, and that it has enough space.
 fn check(folder: &Path, files: TempFiles) -> Result<(), Fault> {
-    let path = folder.join(folders::random_name());
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    made.map_err(|error| Fault::CannotCreateFile {
+    create_file(folder).map_err(|error| Fault::CannotCreateFile {
         folder: folder.to_owned(),
         error,
     })?;
-    let _ = fs::remove_file(&path);
     match sys::free_bytes(folder) {
         Some(free) if free < files.bytes() => Err(Fault::NotEnoughSpace {
             folder: folder.to_owned(),
@@ -235,6 +228,22 @@ fn check(folder: &Path, files: TempFiles) -> Result<(), Fault> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Creates a file and removes it. One without a name is not left behind when this process ends meanwhile, but not every
+/// file system has them.
+fn create_file(folder: &Path) -> io::Result<()> {
+    if sys::create_unnamed(folder).is_ok() {
+        return Ok(());
+    }
+    let path = folder.join(folders::random_name());
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    let _ = fs::remove_file(&path);
+    Ok(())
 }
 
 #[cfg(test)]
