@@ -283,6 +283,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Admission, Limits};
+    use crate::sync;
 
     /// Longer than any step takes unless it hangs.
     const LONG: Duration = Duration::from_secs(60);
@@ -328,6 +329,25 @@ mod tests {
         assert!(!slot.busy());
         drop(slot);
         assert!(admission.enter(&second).is_some());
+    }
+
+    #[test]
+    fn only_one_connection_is_evicted_for_a_new_one() {
+        let limits = Limits {
+            making_room: LONG,
+            request_on_its_way: Duration::ZERO,
+            ..Limits::default()
+        };
+        let admission = Arc::new(Admission::new(2, None, 1, limits));
+        let ((_one, first), (_other, second)) = (sockets(), sockets());
+        let slots = [&first, &second].map(|socket| admission.enter(socket).unwrap());
+        let arrival = Instant::now();
+        // Something else may wake the new connection before the evicted one has ended.
+        for _ in 0..2 {
+            let look_at = sync::lock(&admission.open).make_room(arrival, &limits);
+            assert_eq!(look_at, Some(arrival + LONG));
+        }
+        assert_eq!(slots.map(|slot| slot.is_evicted()), [true, false]);
     }
 
     #[test]

@@ -145,6 +145,11 @@ fn a_client_disconnect_ends_its_running_and_its_waiting_probe() {
     // The running probe's client closes its sending half only, which ends the probe as well.
     running.shutdown(Shutdown::Write).unwrap();
     wait_for("the child to be gone", || !is_alive(pid));
+    // It gets its response, after which the connection ends.
+    let mut answer = String::new();
+    running.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     wait_for("the next one to run", || {
         lock_status(&mut watch)["locked_by"] == "127.0.0.1:2"
     });
