@@ -118,8 +118,9 @@ fn is_free(address: &Address) -> Result<bool, ExitError> {
         return Ok(true);
     };
     if error.kind() != io::ErrorKind::AddrInUse {
-        let line = format_args!("cannot listen on `{address}`: {error}");
-        return Err(ExitError::passing(line));
+        return Err(ExitError::passing(format_args!(
+            "cannot listen on `{address}`: {error}"
+        )));
     }
     let by_another = |why: &dyn Display| {
         ExitError::passing(format_args!(

@@ -29,7 +29,11 @@ fn runs(fake: &Fake) -> usize {
 /// An exporter whose runs have no deadline within the test.
 fn exporter(fake: &Fake) -> Exporter {
     let own = fake.flag();
-    Exporter::start(&[&own, "--iperf3.timeout=1h", "--probe.timeout-offset=0s"])
+    Exporter::start(&[
+        own.as_str(),
+        "--iperf3.timeout=1h",
+        "--probe.timeout-offset=0s",
+    ])
 }
 
 /// Seconds since 1970.
