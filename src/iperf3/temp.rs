@@ -61,12 +61,12 @@ pub(crate) struct TempFolders {
 pub(crate) struct Found {
     pub(crate) folder: PathBuf,
     /// Why iperf3's default folder does not work, if this is another one.
-    pub(crate) instead: Option<Arc<Fault>>,
+    pub(crate) instead: Option<Arc<FolderError>>,
 }
 
 /// Why a folder does not work.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum FolderError {
     CannotCreateFile {
         folder: PathBuf,
         error: io::Error,
@@ -79,9 +79,9 @@ pub(crate) enum Fault {
     },
 }
 
-impl Value for Fault {}
+impl Value for FolderError {}
 
-impl fmt::Display for Fault {
+impl fmt::Display for FolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CannotCreateFile { folder, error } => {
@@ -111,7 +111,7 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 pub(crate) struct NoFolder {
     /// Why iperf3's default folder does not work.
-    usual: Fault,
+    usual: FolderError,
     others: Vec<PathBuf>,
 }
 
@@ -159,7 +159,7 @@ impl TempFolders {
                 folder: self.usual.clone(),
                 instead: None,
             }),
-            Err(fault) => self.other(fault, files),
+            Err(error) => self.other(error, files),
         };
         self.is_broken.store(found.is_err(), Ordering::Relaxed);
         if let Ok(found) = &found {
@@ -172,8 +172,8 @@ impl TempFolders {
         found
     }
 
-    /// The first other folder that works, instead of the usual one with its fault.
-    fn other(&self, usual: Fault, files: TempFiles) -> Result<Found, NoFolder> {
+    /// The first other folder that works, instead of the usual one with its error.
+    fn other(&self, usual: FolderError, files: TempFiles) -> Result<Found, NoFolder> {
         let mut others = self.others.iter();
         match others.find(|path| check(path, files).is_ok()) {
             Some(other) => Ok(Found {
@@ -215,13 +215,13 @@ impl TempFolders {
 }
 
 /// Checks that a folder accepts a new file, by creating one, and that it has enough space.
-fn check(folder: &Path, files: TempFiles) -> Result<(), Fault> {
-    create_file(folder).map_err(|error| Fault::CannotCreateFile {
+fn check(folder: &Path, files: TempFiles) -> Result<(), FolderError> {
+    create_file(folder).map_err(|error| FolderError::CannotCreateFile {
         folder: folder.to_owned(),
         error,
     })?;
     match sys::free_bytes(folder) {
-        Some(free) if free < files.bytes() => Err(Fault::NotEnoughSpace {
+        Some(free) if free < files.bytes() => Err(FolderError::NotEnoughSpace {
             folder: folder.to_owned(),
             free,
             files,
