@@ -25,8 +25,8 @@ pub(crate) fn start(name: &str, stack_bytes: usize, body: Body) -> io::Result<()
         .map(drop)
 }
 
-/// Runs `body` on its own thread and returns its result; `None` if there is none at `until`. The thread then runs on,
-/// and its result is dropped. (Refused: a channel of the standard library. It adds three kinds of queue for each
+/// Runs `body` on its own thread, waits for its result until `until`, and returns it. `None` if it came too late: the
+/// thread runs on, and its result is dropped. (Refused: a channel of the standard library. It adds three kinds of queue for each
 /// type of value.)
 ///
 /// # Errors
